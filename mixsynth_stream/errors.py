@@ -1,0 +1,17 @@
+"""The few errors of our own. The command line turns each into an exit code; everything else is a builtin."""
+
+
+class SourceError(Exception):
+    """A video source cannot be opened, or broke while it was read (exit code 3)."""
+
+
+class ModelError(Exception):
+    """Weights, a model bundle or an estimator cannot be used (exit code 4)."""
+
+
+class BackendUnavailableError(ModelError):
+    """A backend was asked for by name and cannot run here (exit code 4)."""
+
+
+class OutputError(Exception):
+    """A result file cannot be written: no permission, or a full disk (exit code 1)."""

@@ -1,0 +1,46 @@
+"""Linear maps from keyframes to motion: what the untrained network computes, and the numpy-only start of its weights.
+
+Source: cubic Hermite interpolation with Catmull-Rom tangents (Catmull and Rom 1974); damped trend (Gardner 1985).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+# Time constant of the damped velocity in seconds x 30: the velocity fades to 1/e after 8 grid steps (0.27 s).
+DAMPING_STEPS = 8.0
+
+
+def hermite_basis(u: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Cubic Hermite basis at phases u in 0..1: weights of (left value, left tangent, right value, right tangent)."""
+    u2, u3 = u * u, u * u * u
+    return 2 * u3 - 3 * u2 + 1, u3 - 2 * u2 + u, -2 * u3 + 3 * u2, u3 - u2
+
+
+def catmull_rom_matrix(
+    sample_interval: int, step: int, horizon: int = 0, damping_steps: float = DAMPING_STEPS
+) -> np.ndarray:
+    """Weights [T, Q+1] that take keyframes at steps 0, N .. QN to poses at steps 0 .. QN + H.
+
+    Inside the window: cubic Hermite with Catmull-Rom tangents, one-sided at both ends. Beyond it: the newest pose plus
+    the newest velocity, damped exponentially.
+    """
+    count = step + 1
+    tangents = np.zeros((count, count))
+    for q in range(count):
+        left, right = max(q - 1, 0), min(q + 1, count - 1)
+        tangents[q, right] += 1.0 / (right - left)
+        tangents[q, left] -= 1.0 / (right - left)
+    newest = sample_interval * step
+    matrix = np.zeros((newest + 1 + horizon, count))
+    for t in range(newest + 1):
+        q = min(t // sample_interval, step - 1)
+        h00, h10, h01, h11 = hermite_basis(np.float64(t / sample_interval - q))
+        matrix[t, q] += h00
+        matrix[t, q + 1] += h01
+        matrix[t] += h10 * tangents[q] + h11 * tangents[q + 1]
+    for ahead in range(1, horizon + 1):
+        travelled = damping_steps * (1.0 - np.exp(-ahead / damping_steps)) / sample_interval
+        matrix[newest + ahead] = travelled * tangents[step]
+        matrix[newest + ahead, step] += 1.0
+    return matrix

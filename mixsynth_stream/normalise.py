@@ -1,0 +1,47 @@
+"""Normalisation of a window of keyframes: the same few lines for training and for streaming."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mixsynth_stream.skeleton import CORE_17
+
+NORMALISATIONS = ("none", "root", "root_scale")
+_HIPS = (CORE_17.index("left_hip"), CORE_17.index("right_hip"))
+_SHOULDERS = (CORE_17.index("left_shoulder"), CORE_17.index("right_shoulder"))
+
+
+def root_of(pose: np.ndarray) -> np.ndarray:  # [..., 17, D] -> [..., D]
+    """The middle of the hips."""
+    return np.asarray((pose[..., _HIPS[0], :] + pose[..., _HIPS[1], :]) / 2)
+
+
+def scale_of(pose: np.ndarray) -> np.ndarray:  # [..., 17, D] -> [...]
+    """Body scale of a pose: the torso length, or 1.3 x the shoulder width where that is longer."""
+    shoulders = (pose[..., _SHOULDERS[0], :] + pose[..., _SHOULDERS[1], :]) / 2
+    torso = np.linalg.norm(shoulders - root_of(pose), axis=-1)
+    width = np.linalg.norm(pose[..., _SHOULDERS[0], :] - pose[..., _SHOULDERS[1], :], axis=-1)
+    return np.maximum(torso, 1.3 * width)
+
+
+def root_and_scale(
+    keyframes: np.ndarray,  # [..., Q+1, 17, D]
+    normalisation: str,
+    min_scale: float = 0.0,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Root [..., 1, 1, D] and scale [..., 1, 1, 1] of each window: normalised = (keyframes - root) / scale.
+
+    Root: the middle of the hips of the newest keyframe. Scale: the median body scale over the keyframes, at least
+    `min_scale` (2 % of the frame height in images, so that a torso seen end-on does not blow up).
+    """
+    if normalisation not in NORMALISATIONS:
+        raise ValueError(f"normalisation must be one of {', '.join(NORMALISATIONS)}, found {normalisation!r}")
+    lead = keyframes.shape[:-3]
+    root = np.zeros((*lead, 1, 1, keyframes.shape[-1]), keyframes.dtype)
+    scale = np.ones((*lead, 1, 1, 1), keyframes.dtype)
+    if normalisation != "none":
+        root = root_of(keyframes[..., -1, :, :])[..., None, None, :]
+    if normalisation == "root_scale":
+        median = np.median(scale_of(keyframes), axis=-1)
+        scale = np.maximum(median, max(min_scale, 1e-6))[..., None, None, None].astype(keyframes.dtype)
+    return root, scale

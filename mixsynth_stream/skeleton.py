@@ -1,0 +1,75 @@
+"""Skeletons: joint names as their owners write them, bones to draw, and the joints that the network runs on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Skeleton:
+    """A named, ordered set of joints. `bones` are index pairs; `mirror[j]` is the joint on the other side of joint j."""
+
+    name: str
+    joints: tuple[str, ...]
+    bones: tuple[tuple[int, int], ...]
+
+    def __len__(self) -> int:
+        return len(self.joints)
+
+    def index(self, joint: str) -> int:
+        """Index of a joint by name; `ValueError` lists the choices."""
+        if joint not in self.joints:
+            raise ValueError(f"{self.name} has no joint {joint!r}; it has {', '.join(self.joints)}")
+        return self.joints.index(joint)
+
+    @property
+    def mirror(self) -> tuple[int, ...]:
+        return tuple(self.joints.index(_other_side(name)) for name in self.joints)
+
+    def side(self, joint: int) -> str:
+        """'left', 'right' or 'middle'."""
+        words = self.joints[joint].split("_")
+        return next((w for w in ("left", "right") if w in words), "middle")
+
+
+def _other_side(name: str) -> str:
+    swap = {"left": "right", "right": "left"}
+    return "_".join(swap.get(word, word) for word in name.split("_"))
+
+
+# Names: MediaPipe Pose landmark documentation.
+BLAZEPOSE_33 = Skeleton(
+    "BlazePose-33",
+    (
+        "nose", "left_eye_inner", "left_eye", "left_eye_outer", "right_eye_inner", "right_eye", "right_eye_outer",
+        "left_ear", "right_ear", "mouth_left", "mouth_right", "left_shoulder", "right_shoulder", "left_elbow",
+        "right_elbow", "left_wrist", "right_wrist", "left_pinky", "right_pinky", "left_index", "right_index",
+        "left_thumb", "right_thumb", "left_hip", "right_hip", "left_knee", "right_knee", "left_ankle", "right_ankle",
+        "left_heel", "right_heel", "left_foot_index", "right_foot_index",
+    ),
+    (
+        (0, 1), (1, 2), (2, 3), (3, 7), (0, 4), (4, 5), (5, 6), (6, 8), (9, 10), (11, 12), (11, 13), (13, 15),
+        (15, 17), (15, 19), (15, 21), (17, 19), (12, 14), (14, 16), (16, 18), (16, 20), (16, 22), (18, 20),
+        (11, 23), (12, 24), (23, 24), (23, 25), (24, 26), (25, 27), (26, 28), (27, 29), (28, 30), (29, 31),
+        (30, 32), (27, 31), (28, 32),
+    ),
+)  # fmt: skip
+
+# The BlazePose landmarks that the network runs on, in BlazePose order.
+CORE_FROM_BLAZEPOSE: tuple[int, ...] = (0, 11, 12, 13, 14, 15, 16, 19, 20, 23, 24, 25, 26, 27, 28, 31, 32)
+
+CORE_17 = Skeleton(
+    "Core-17",
+    tuple(BLAZEPOSE_33.joints[j] for j in CORE_FROM_BLAZEPOSE),
+    (
+        (0, 1), (0, 2), (1, 2), (1, 3), (3, 5), (5, 7), (2, 4), (4, 6), (6, 8), (1, 9), (2, 10), (9, 10), (9, 11),
+        (11, 13), (13, 15), (10, 12), (12, 14), (14, 16),
+    ),
+)  # fmt: skip
+
+# For each BlazePose landmark: the core joint whose offset it keeps (core joints carry themselves).
+# Face -> nose; little finger -> index finger; thumb -> wrist; heel -> ankle.
+_CARRIED = {17: 19, 18: 20, 21: 15, 22: 16, 29: 27, 30: 28}
+CARRIER: tuple[int, ...] = tuple(
+    CORE_FROM_BLAZEPOSE.index(j if j in CORE_FROM_BLAZEPOSE else _CARRIED.get(j, 0)) for j in range(33)
+)

@@ -1,0 +1,72 @@
+"""What comes out: Motion, the pose of everybody in one frame, and Origin, where each number comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import IntEnum
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from mixsynth_stream.pipeline.video import Frame
+
+
+class Origin(IntEnum):
+    """Where a pose comes from. No number leaves the package without one."""
+
+    MISSING = 0  # not known: NaN
+    MEASURED = 1  # the estimator looked at this frame
+    FILLED = 2  # between two keyframes
+    FORECAST = 3  # past the newest keyframe
+    HELD = 4  # no better knowledge: the last known pose repeated
+
+
+@dataclass(frozen=True)
+class Person:
+    """One person as an estimator sees them in one frame."""
+
+    pose: np.ndarray  # [33, 2] pixels of the upright frame, x right, y down
+    world: np.ndarray  # [33, 3] metres, hip-centred, x right, y down, z away from the camera
+    scores: np.ndarray  # [33] 0..1
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """The F poses ahead of a Motion's own time, made only from keyframes up to that time."""
+
+    time_s: np.ndarray  # [F]
+    poses: np.ndarray  # [P, F, 33, 2] pixels
+    world: np.ndarray  # [P, F, 33, 3] metres
+    scores: np.ndarray  # [P, F, 33]
+    origin: np.ndarray  # [P, F, 33] Origin values, uint8
+
+
+@dataclass(frozen=True)
+class Motion:
+    """Everybody in one frame. P people, in the order of `ids`; a person not known at this time is absent.
+
+    `final` is False for a pose that a later keyframe will still improve (lag 0); such a frame comes again.
+    """
+
+    index: int
+    time_s: float
+    final: bool
+    keyframe: bool
+    ids: np.ndarray  # [P] int64, unique over a stream
+    poses: np.ndarray  # [P, 33, 2] pixels
+    world: np.ndarray  # [P, 33, 3] metres, hip-centred
+    scores: np.ndarray  # [P, 33] 0..1
+    origin: np.ndarray  # [P, 33] Origin values, uint8
+    measured: tuple[Person, ...] | None  # what the estimator itself said, on keyframes only
+    frame: Frame | None = field(default=None, repr=False, compare=False)
+    _forecaster: Callable[[], Forecast] | None = field(default=None, repr=False, compare=False)
+
+    @cached_property
+    def forecast(self) -> Forecast:
+        """The next `horizon_s` seconds after this frame, computed when first asked for."""
+        if self._forecaster is None:
+            raise ValueError("this Motion was not made by a Stream and has no window to forecast from")
+        return self._forecaster()
