@@ -1,0 +1,233 @@
+"""A simulated pose estimator: the error of a real one, in numbers measured on video with motion-capture truth.
+
+The error of a joint is slow + fast. Slow error (a constant bias and a process with the measured autocorrelation) is what
+the estimator would say on every frame; nobody can take it out, so training carries it in the target. Fast error is new in
+every estimate and is what training removes. Beside both, a joint sometimes jumps, and left and right sometimes swap.
+
+Numbers: MediaPipe on every frame, 13 single-person streams at 30 Hz against motion capture. Image errors are in body scales
+(normalise.scale_of), world errors in metres. The sequences are Gaussian with exactly the covariance that the table asks for.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+
+import numpy as np
+
+from mixsynth_stream.data.cameras import BONE_PARENT
+from mixsynth_stream.normalise import root_of
+from mixsynth_stream.skeleton import CORE_17
+
+GRID_HZ = 30.0
+# Lags in seconds at which the autocorrelation was measured.
+LAGS_S = (1 / 30, 0.1, 1 / 3, 1.0)
+# Time constants of the exponentials that are mixed to meet the autocorrelation at those lags.
+TIME_CONSTANTS_S = (0.05, 0.15, 0.5, 1.5, 6.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class JointNoise:
+    """One row of the table. Image x and y; world x, y, z."""
+
+    bias: tuple[float, float]  # mean absolute constant error
+    std: tuple[float, float]  # of the rest, slow and fast together
+    fast: tuple[float, float]  # std of the frame-to-frame part
+    autocorrelation: tuple[float, float, float, float]  # at LAGS_S
+    world_bias_m: tuple[float, float, float]
+    world_std_m: tuple[float, float, float]
+
+
+_SHOULDER = JointNoise(
+    bias=(0.04, 0.05), std=(0.068, 0.055), fast=(0.008, 0.008), autocorrelation=(0.98, 0.94, 0.80, 0.59),
+    world_bias_m=(0.02, 0.02, 0.05), world_std_m=(0.046, 0.032, 0.064),
+)  # fmt: skip
+_WRIST = JointNoise(
+    bias=(0.03, 0.03), std=(0.097, 0.100), fast=(0.032, 0.032), autocorrelation=(0.88, 0.71, 0.43, 0.25),
+    world_bias_m=(0.03, 0.03, 0.10), world_std_m=(0.073, 0.054, 0.147),
+)  # fmt: skip
+_ANKLE = JointNoise(
+    bias=(0.02, 0.02), std=(0.077, 0.057), fast=(0.039, 0.014), autocorrelation=(0.80, 0.64, 0.44, 0.34),
+    world_bias_m=(0.03, 0.04, 0.09), world_std_m=(0.068, 0.043, 0.110),
+)  # fmt: skip
+# Hips are each other's mirror image in hip-centred metres, so their world error is what the mean leaves.
+JOINT_NOISE: dict[str, JointNoise] = {
+    "nose": _SHOULDER,
+    "shoulder": _SHOULDER,
+    "elbow": JointNoise(
+        bias=(0.03, 0.03), std=(0.080, 0.077), fast=(0.017, 0.017), autocorrelation=(0.95, 0.83, 0.58, 0.36),
+        world_bias_m=(0.03, 0.03, 0.07), world_std_m=(0.060, 0.050, 0.096),
+    ),
+    "wrist": _WRIST,
+    "index": _WRIST,
+    "hip": JointNoise(
+        bias=(0.02, 0.02), std=(0.058, 0.058), fast=(0.007, 0.007), autocorrelation=(0.99, 0.94, 0.82, 0.63),
+        world_bias_m=(0.005, 0.005, 0.01), world_std_m=(0.010, 0.008, 0.020),
+    ),
+    "knee": JointNoise(
+        bias=(0.02, 0.03), std=(0.058, 0.062), fast=(0.018, 0.010), autocorrelation=(0.94, 0.83, 0.66, 0.53),
+        world_bias_m=(0.03, 0.03, 0.06), world_std_m=(0.042, 0.028, 0.076),
+    ),
+    "ankle": _ANKLE,
+    "foot_index": _ANKLE,
+}  # fmt: skip
+
+# How much of a joint's error it shares with its parent (correlation); hips and shoulders share the whole body's shift.
+_SHARED_WITH_PARENT = {
+    "nose": 0.5, "shoulder": 0.7, "hip": 0.7, "elbow": 0.5, "wrist": 0.6, "index": 0.85, "knee": 0.5, "ankle": 0.5,
+    "foot_index": 0.8,
+}  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class EstimatorNoise:
+    """Parameters of the simulated estimator."""
+
+    joints: dict[str, JointNoise] = field(default_factory=lambda: JOINT_NOISE)
+    # Errors are small in some videos and large in others: standard deviation of the logarithm of a window's factor.
+    quality_spread: float = 0.5
+    # Factor on the whole, 1 as measured.
+    slow_scale: float = 1.0
+    fast_scale: float = 1.0
+    # Error grows with the joint's speed: 1 + speed_growth x body scales a second, up to speed_limit, mean about 1.
+    speed_growth: float = 0.18
+    speed_limit: float = 5.0
+    speed_mean_factor: float = 1.15
+    # Chances in one keyframe: a joint far off (by about outlier_size body scales or half metres), arms or legs swapped,
+    # the whole keyframe lost.
+    outlier: float = 0.006
+    outlier_size: float = 0.4
+    swap: float = 0.004
+    lost: float = 0.03
+
+    def without_accidents(self) -> EstimatorNoise:
+        """The same without jumps, swaps and lost keyframes."""
+        return replace(self, outlier=0.0, swap=0.0, lost=0.0)
+
+
+def joint_noise(noise: EstimatorNoise, name: str) -> JointNoise:
+    """The row for a core joint's name."""
+    return noise.joints[_part(name)]
+
+
+def errors(
+    rng: np.random.Generator,
+    noise: EstimatorNoise,
+    truth: np.ndarray,  # [B, T, 17, D] pixels or metres
+    unit: np.ndarray,  # [B, 1, 1, 1] length of one body scale in the units of truth: pixels a torso, or metres
+) -> tuple[np.ndarray, np.ndarray]:
+    """Slow and fast errors [B, T, 17, D] of estimates on every grid step, in the units of `truth`.
+
+    D = 2 is an image, D = 3 hip-centred metres in camera axes (errors are then hip-centred too).
+    """
+    batch, steps, count, dims = truth.shape
+    bias_std, slow_std, fast_std = _tables(noise, dims)
+    level = np.exp(rng.normal(-noise.quality_spread**2, noise.quality_spread, (batch, 1, 1, 1))).astype(np.float32)
+    speed = _speed(truth) / unit
+    growth = 1 + noise.speed_growth * np.minimum(speed, noise.speed_limit)
+    level = level * growth / noise.speed_mean_factor * (unit if dims == 2 else 1.0)
+    mixing = _mixing()
+    white = rng.standard_normal((mixing.shape[1], steps * batch * dims), np.float32)
+    shared = (mixing @ white).reshape(count, steps, batch * dims)
+    in_time = np.stack([_cholesky(joint_noise(noise, name), steps) for name in CORE_17.joints])
+    slow = (in_time @ shared).reshape(count, steps, batch, dims).transpose(2, 1, 0, 3)
+    bias = mixing @ rng.standard_normal((batch, 1, mixing.shape[1], dims), np.float32)
+    fast = rng.standard_normal((batch, steps, count, dims), np.float32)
+    # The constant part of the bias does not follow the speed from frame to frame.
+    slow = (slow * slow_std * level + bias * bias_std * level.mean(axis=1, keepdims=True)) * noise.slow_scale
+    fast = fast * fast_std * level * noise.fast_scale
+    if dims == 3:
+        slow, fast = slow - root_of(slow)[..., None, :], fast - root_of(fast)[..., None, :]
+    return slow.astype(np.float32), fast.astype(np.float32)
+
+
+def add_accidents(
+    rng: np.random.Generator,
+    noise: EstimatorNoise,
+    keyframes: np.ndarray,  # [B, Q+1, 17, D]
+    unit: np.ndarray,  # [B, 1, 1, 1]
+) -> np.ndarray:
+    """Keyframes in which some joints jump and some limbs are swapped, left for right. Lost ones: see windows.py."""
+    batch, count = keyframes.shape[:2]
+    jumps = rng.random((batch, count, len(CORE_17), 1)) < noise.outlier
+    size = noise.outlier_size * unit * rng.standard_normal(keyframes.shape, np.float32)
+    result = keyframes + jumps * size
+    for parts in (("elbow", "wrist", "index"), ("knee", "ankle", "foot_index")):
+        swapped = np.array([_part(name) in parts for name in CORE_17.joints])
+        order = np.where(swapped, CORE_17.mirror, np.arange(len(CORE_17)))
+        chosen = rng.random((batch, count, 1, 1)) < noise.swap
+        result = np.where(chosen, result[:, :, order], result)
+    return np.asarray(result, np.float32)
+
+
+def autocorrelation_of_slow(row: JointNoise, lags_s: np.ndarray) -> np.ndarray:  # [M] -> [M]
+    """Autocorrelation of the slow part: a mixture of exponentials fitted to the row after the fast part is taken out."""
+    weights = _mixture(row)
+    return np.asarray(np.exp(-np.abs(lags_s)[..., None] / np.array(TIME_CONSTANTS_S)) @ weights)
+
+
+def _mixture(row: JointNoise) -> np.ndarray:  # [len(TIME_CONSTANTS_S)], sums to 1
+    """Non-negative weights by projected gradient; five unknowns, four lags, so it need not be clever."""
+    slow_share = 1 - sum(f**2 for f in row.fast) / sum(s**2 for s in row.std)
+    target = np.minimum(np.array(row.autocorrelation) / slow_share, 1.0)
+    basis = np.exp(-np.array(LAGS_S)[:, None] / np.array(TIME_CONSTANTS_S))
+    basis, target = np.vstack([basis, np.full(basis.shape[1], 10.0)]), np.append(target, 10.0)
+    weights = np.full(basis.shape[1], 1 / basis.shape[1])
+    step = 1 / np.linalg.norm(basis, 2) ** 2
+    for _ in range(5000):
+        weights = np.maximum(weights - step * basis.T @ (basis @ weights - target), 0)
+    return np.asarray(weights / weights.sum())
+
+
+@lru_cache(maxsize=64)
+def _cholesky(row: JointNoise, steps: int) -> np.ndarray:  # [T, T]
+    lags = np.subtract.outer(np.arange(steps), np.arange(steps)) / GRID_HZ
+    covariance = autocorrelation_of_slow(row, lags) + 1e-6 * np.eye(steps)
+    return np.asarray(np.linalg.cholesky(covariance), np.float32)
+
+
+def _tables(noise: EstimatorNoise, dims: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Bias, slow and fast standard deviations, [17, D] each."""
+    rows = [joint_noise(noise, name) for name in CORE_17.joints]
+    if dims == 2:
+        bias, std = np.array([row.bias for row in rows]), np.array([row.std for row in rows])
+        fast = np.array([row.fast for row in rows])
+    else:
+        bias, std = np.array([row.world_bias_m for row in rows]), np.array([row.world_std_m for row in rows])
+        # Measured in the image only: metres keep the same share of fast error.
+        share = np.array([sum(row.fast) / sum(row.std) for row in rows])[:, None]
+        fast = share * std
+    # Mean absolute value of a Gaussian is 0.8 of its standard deviation.
+    slow = np.sqrt(np.maximum(std**2 - fast**2, 0))
+    return (bias * 1.25).astype(np.float32), slow.astype(np.float32), fast.astype(np.float32)
+
+
+@lru_cache(maxsize=1)
+def _mixing() -> np.ndarray:  # [17, 18]
+    """Rows of unit length: each joint's error from 17 independent ones and, last, the shift of the whole body."""
+    rows: dict[str, np.ndarray] = {}
+    whole_body = np.eye(len(CORE_17) + 1)[-1]
+
+    def row(name: str) -> np.ndarray:
+        if name not in CORE_17.joints:
+            return whole_body
+        if name not in rows:
+            share, own = _SHARED_WITH_PARENT[_part(name)], np.eye(len(CORE_17) + 1)[CORE_17.index(name)]
+            rows[name] = share * row(BONE_PARENT[name]) + np.sqrt(1 - share**2) * own
+        return rows[name]
+
+    return np.stack([row(name) for name in CORE_17.joints]).astype(np.float32)
+
+
+def _part(name: str) -> str:
+    side, _, part = name.partition("_")
+    return part if side in ("left", "right") else name
+
+
+def _speed(truth: np.ndarray) -> np.ndarray:  # [B, T, 17, D] -> [B, T, 17, 1] units a second
+    """Speed over five grid steps, so that the error's size does not flicker."""
+    steps = truth.shape[1]
+    index = np.arange(steps)
+    ahead, behind = np.minimum(index + 2, steps - 1), np.maximum(index - 2, 0)
+    moved = np.linalg.norm(truth[:, ahead] - truth[:, behind], axis=-1, keepdims=True)
+    return np.asarray(moved * GRID_HZ / np.maximum(ahead - behind, 1)[:, None, None])

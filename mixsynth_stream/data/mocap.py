@@ -1,0 +1,143 @@
+"""Motion capture clips: reading, unit checks, and the 17 joints of the network from the 22 of the files.
+
+File format (npz): joints [22] names, fps, positions [F, 22, 3] in metres with y up, starts and lengths [C] of the clips
+inside positions; optional subject, trial and src [C]. See docs/model-card.md for the data that shipped weights saw.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from mixsynth_stream.errors import SourceError
+from mixsynth_stream.skeleton import CORE_17
+
+MOCAP_22 = (
+    "pelvis", "spine", "chest", "neck", "head", "headtip", "lshoulder", "lelbow", "lwrist", "lhand", "rshoulder",
+    "relbow", "rwrist", "rhand", "lhip", "lknee", "lankle", "ltoe", "rhip", "rknee", "rankle", "rtoe",
+)  # fmt: skip
+
+# The motion capture joint that stands for each core joint; the nose is placed from the head, see core_from_mocap.
+_CORE_SOURCE = {"nose": "head", "index": "hand", "foot_index": "toe"}
+
+# The nose against the head joint (which lies between the eyes or at the skull's centre, by file), in metres for a
+# person of 1.7 m: this far ahead in the direction of the face, this far below along the head's own axis.
+NOSE_AHEAD_M, NOSE_BELOW_M = 0.07, 0.03
+
+# A person stands between these heights; outside them the unit is not the metre.
+STATURE_RANGE_M = (1.2, 2.3)
+_ANKLE_HEIGHT_M = 0.08
+_METRES_PER_UNIT = {"millimetres": 0.001, "centimetres": 0.01, "inches": 0.0254, "feet": 0.3048}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clip:
+    """One unbroken piece of motion of one person."""
+
+    name: str
+    positions: np.ndarray  # [T, 22, 3] metres, y up
+    rate_hz: float
+    source: str
+    subject: str
+
+
+def load_clips(path: str | Path) -> list[Clip]:
+    """The clips of one file. `SourceError` says in one sentence what is wrong with a file that does not fit."""
+    try:
+        data = np.load(path, allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise SourceError(f"{path} cannot be read as motion capture ({error}); give an .npz of clips") from error
+    if not isinstance(data, np.lib.npyio.NpzFile):
+        raise SourceError(f"{path} holds a single array; motion capture is an .npz with positions, starts, lengths")
+    with data:
+        missing = [key for key in ("joints", "fps", "positions", "starts", "lengths") if key not in data]
+        if missing:
+            raise SourceError(f"{path} has no {', '.join(missing)}; found {', '.join(data.files)}")
+        joints = tuple(str(name) for name in data["joints"])
+        if joints != MOCAP_22:
+            raise SourceError(f"{path} has joints {', '.join(joints)}; expected {', '.join(MOCAP_22)} in this order")
+        positions, rate_hz = np.asarray(data["positions"], np.float32), float(data["fps"])
+        starts, lengths = data["starts"].astype(int), data["lengths"].astype(int)
+        labels = {key: data[key] if key in data else [""] * len(starts) for key in ("subject", "trial", "src")}
+    if not rate_hz > 0:
+        raise SourceError(f"{path} says {rate_hz} frames a second; expected a positive rate")
+    if positions.ndim != 3 or positions.shape[1:] != (len(MOCAP_22), 3) or len(starts) != len(lengths):
+        raise SourceError(f"{path} has positions {positions.shape}; expected [F, {len(MOCAP_22)}, 3] and starts, lengths")
+    clips = []
+    for number, (start, length) in enumerate(zip(starts, lengths, strict=True)):
+        if start < 0 or length < 2 or start + length > len(positions):
+            raise SourceError(f"{path}: clip {number} is frames {start} to {start + length} of {len(positions)}")
+        name = str(labels["trial"][number]) or f"clip {number}"
+        subject, source = str(labels["subject"][number]), str(labels["src"][number])
+        piece = positions[start : start + length]
+        clips.append(Clip(name=name, positions=piece, rate_hz=rate_hz, source=source, subject=subject))
+        _check_clip(path, clips[-1])
+    if not clips:
+        raise SourceError(f"{path} holds no clips")
+    return clips
+
+
+def stature(positions: np.ndarray) -> float:  # [T, 22, 3] -> metres when the unit is the metre
+    """Height of the person standing, from bone lengths, so that it does not depend on the pose."""
+
+    def bones(*names: str) -> float:
+        chain = positions[:, [MOCAP_22.index(name) for name in names]]
+        return float(np.median(np.linalg.norm(np.diff(chain, axis=1), axis=-1).sum(axis=1)))
+
+    legs = (bones("lhip", "lknee", "lankle") + bones("rhip", "rknee", "rankle")) / 2
+    return legs + bones("pelvis", "spine", "chest", "neck", "head", "headtip") + _ANKLE_HEIGHT_M
+
+
+def _check_clip(path: str | Path, clip: Clip) -> None:
+    if not np.isfinite(clip.positions).all():
+        raise SourceError(f"{path}: clip {clip.name} holds NaN or infinite positions; cut the gaps out of it")
+    height, (low, high) = stature(clip.positions), STATURE_RANGE_M
+    if low <= height <= high:
+        return
+    guesses = [unit for unit, metres in _METRES_PER_UNIT.items() if low <= height * metres <= high]
+    hint = f"; it looks like {guesses[0]}, divide" if guesses else "; scale"
+    raise SourceError(
+        f"{path}: the person of clip {clip.name} would be {height:.3g} m tall, expected {low}-{high} m"
+        f"{hint} the positions so that they are in metres"
+    )
+
+
+def core_from_mocap(positions: np.ndarray) -> np.ndarray:  # [T, 22, 3] -> [T, 17, 3]
+    """The network's joints, CORE_17 order: hand -> index finger, toe -> foot index, head -> nose.
+
+    The nose is NOSE_AHEAD_M ahead of the head joint and NOSE_BELOW_M below it. Ahead is the direction of the face: square to
+    the line of the shoulders and to the line from the neck to the top of the head. Both scale with the person's height.
+    """
+    core = positions[:, _core_columns()].copy()
+    up = _unit(positions[:, MOCAP_22.index("headtip")] - positions[:, MOCAP_22.index("neck")])
+    left = positions[:, MOCAP_22.index("lshoulder")] - positions[:, MOCAP_22.index("rshoulder")]
+    ahead = _unit(np.cross(left, up))
+    size = stature(positions) / 1.7
+    core[:, CORE_17.index("nose")] += size * (NOSE_AHEAD_M * ahead - NOSE_BELOW_M * up)
+    return core
+
+
+def data_hash(paths: Sequence[str | Path]) -> str:
+    """SHA-256 over the bytes of the files, in the order given."""
+    digest = hashlib.sha256()
+    for path in paths:
+        digest.update(Path(path).read_bytes())
+    return digest.hexdigest()
+
+
+def _core_columns() -> list[int]:
+    columns = []
+    for name in CORE_17.joints:
+        side, _, part = name.partition("_")
+        prefix = {"left": "l", "right": "r"}.get(side, "")
+        part = part if prefix else side
+        columns.append(MOCAP_22.index(prefix + _CORE_SOURCE.get(part, part)))
+    return columns
+
+
+def _unit(vectors: np.ndarray) -> np.ndarray:  # [..., 3]
+    return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-9))

@@ -1,0 +1,206 @@
+"""Windows of motion as an estimator would see them: keyframes in, and the two targets, for training and validation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from mixsynth_stream.config import ModelConfig
+from mixsynth_stream.data import cameras as cam
+from mixsynth_stream.data.estimator_noise import GRID_HZ, EstimatorNoise, add_accidents, errors
+from mixsynth_stream.data.mocap import Clip, core_from_mocap
+from mixsynth_stream.interpolation import catmull_rom_matrix
+from mixsynth_stream.normalise import scale_of
+
+# Half of the windows come from a source whose frames do not fall on the grid: 24 to 60 Hz.
+_OFF_GRID_SHARE = 0.5
+_SLOWEST_SOURCE_HZ, _FASTEST_SOURCE_HZ = 24.0, 60.0
+# One window in six starts in the middle of nothing: fewer real keyframes than the window holds.
+_COLD_SHARE = 1 / 6
+_TIME_WARP = 0.2
+# A clip with a median joint speed under this many metres a second counts less, and is also played faster.
+_LIVELY_M_S = 0.4
+_LEAST_WEIGHT = 0.25
+_FASTEST_TEMPO = 2.5
+# A clip may end this many grid steps after the newest keyframe; the steps past its end are not valid.
+_LEAST_AHEAD = 6
+
+
+@dataclass(frozen=True, kw_only=True)
+class Windows:
+    """B windows in pixels (D = 2) or hip-centred metres (D = 3), not normalised; joints in CORE_17 order."""
+
+    keyframes: np.ndarray  # [B, Q+1, 17, D] what the estimator said, cold start and lost keyframes filled in
+    clean: np.ndarray  # [B, T, 17, D] the truth
+    carried: np.ndarray  # [B, T, 17, D] the truth with the estimator's slow error: the target of training
+    valid: np.ndarray  # [B, T] bool: False before the first real keyframe and past the end of the clip
+    clip: np.ndarray  # [B] number of the clip
+
+
+class WindowSampler:
+    """Draws random windows. `rng` is its whole state."""
+
+    def __init__(
+        self,
+        clips: Sequence[Clip],
+        config: ModelConfig,
+        space: str,
+        seed: int,
+        noise: EstimatorNoise | None = None,
+    ) -> None:
+        if space not in cam.SPACES:
+            raise ValueError(f"space must be one of {', '.join(cam.SPACES)}, found {space!r}")
+        self.rng = np.random.default_rng(seed)
+        self.noise = noise or EstimatorNoise()
+        self._config, self._space = config, space
+        self._track = _Track.of(clips)
+        speed = np.array([_median_speed(clip) for clip in clips])
+        self._fastest = np.clip(_LIVELY_M_S / np.maximum(speed, 1e-3), 1 + _TIME_WARP, _FASTEST_TEMPO)
+        # The last and the first frame that the newest keyframe may fall on, at the slowest tempo that is drawn.
+        steps = self._track.rate / GRID_HZ
+        room = self._track.length - 1 - (config.sample_interval + _LEAST_AHEAD) * steps * self._fastest
+        weight = np.maximum(room, 0) * np.clip(speed / _LIVELY_M_S, _LEAST_WEIGHT, 1)
+        if not weight.any():
+            raise ValueError(
+                f"no clip is long enough: {config.sample_interval + _LEAST_AHEAD} steps of 1/30 s are the least"
+            )
+        self._chance = weight / weight.sum()
+
+    def draw(self, batch: int) -> Windows:
+        """`batch` windows with every kind of variation."""
+        rng, config = self.rng, self._config
+        clip = rng.choice(len(self._chance), batch, p=self._chance)
+        tempo = np.exp(rng.uniform(np.log(1 - _TIME_WARP), np.log(self._fastest[clip])))
+        per_step = tempo * self._track.rate[clip] / GRID_HZ
+        first, last = config.sample_interval * per_step, self._track.length[clip] - 1 - _LEAST_AHEAD * per_step
+        newest = first + rng.random(batch) * np.maximum(last - first, 0)
+        offset = self._off_grid(batch)
+        frame = newest[:, None] + (np.arange(config.seq_len) - config.newest + offset) * per_step[:, None]
+        motion = self._track.at(clip, frame)
+        turned = rng.random(batch) < 0.5
+        motion = np.where(turned[:, None, None, None], cam.mirrored(motion), motion)
+        motion = cam.resized(motion, cam.random_body_factors(rng, batch).astype(np.float32))
+        inside = (frame >= 0) & (frame <= self._track.length[clip, None] - 1)
+        return _estimated(rng, self.noise, config, self._space, motion, clip, self._oldest(inside), inside)
+
+    def _off_grid(self, batch: int) -> np.ndarray:  # [B, T] grid steps by which the true time is later
+        """A keyframe is the first frame at or after its grid time; time runs linearly between keyframes."""
+        rng, config = self.rng, self._config
+        interval = GRID_HZ / rng.uniform(_SLOWEST_SOURCE_HZ, _FASTEST_SOURCE_HZ, (batch, 1))
+        interval *= rng.random((batch, 1)) < _OFF_GRID_SHARE
+        late = interval * rng.random((batch, config.num_keyframes))
+        late -= late[:, -1:]
+        position = np.minimum(np.arange(config.seq_len) / config.sample_interval, config.step)
+        left = np.minimum(position.astype(int), config.step - 1)
+        part = position - left
+        return np.asarray(late[:, left] * (1 - part) + late[:, left + 1] * part)
+
+    def _oldest(self, inside: np.ndarray) -> np.ndarray:  # [B, T] -> [B] the oldest real keyframe, at most Q - 1
+        rng, config = self.rng, self._config
+        natural = np.argmax(inside[:, : config.newest + 1 : config.sample_interval], axis=1)
+        cold = rng.random(len(inside)) < _COLD_SHARE
+        chosen = np.where(cold, rng.integers(0, config.step, len(inside)), 0)
+        return np.minimum(np.maximum(natural, chosen), config.step - 1)
+
+
+def validation_windows(
+    clips: Sequence[Clip],
+    config: ModelConfig,
+    space: str,
+    seed: int = 0,
+    stride: int = 15,
+    noise: EstimatorNoise | None = None,
+) -> Windows:
+    """Full windows, `stride` grid steps apart, of every clip that is long enough; the same for the same seed.
+
+    Bodies and tempo are as recorded, cameras and the estimator's errors are simulated, without accidents.
+    """
+    rng = np.random.default_rng(seed)
+    track = _Track.of(clips)
+    per_step = track.rate / GRID_HZ
+    numbers, starts = [], []
+    for number, (length, step) in enumerate(zip(track.length, per_step, strict=True)):
+        first = np.arange(0, length - 1 - (config.seq_len - 1) * step + 1e-6, stride * step)
+        numbers.append(np.full(len(first), number))
+        starts.append(first)
+    clip, start = np.concatenate(numbers), np.concatenate(starts)
+    if not len(clip):
+        raise ValueError(f"no clip is as long as a window of {config.seq_len} steps of 1/30 s")
+    frame = start[:, None] + np.arange(config.seq_len) * per_step[clip, None]
+    inside = np.ones(frame.shape, bool)
+    oldest = np.zeros(len(clip), int)
+    quiet = (noise or EstimatorNoise()).without_accidents()
+    return _estimated(rng, quiet, config, space, track.at(clip, frame), clip, oldest, inside)
+
+
+@dataclass(frozen=True)
+class _Track:
+    """All clips end to end."""
+
+    core: np.ndarray  # [F, 17, 3] metres, y up
+    start: np.ndarray  # [C]
+    length: np.ndarray  # [C]
+    rate: np.ndarray  # [C] Hz
+
+    @classmethod
+    def of(cls, clips: Sequence[Clip]) -> _Track:
+        if not clips:
+            raise ValueError("no clips were given")
+        length = np.array([len(clip.positions) for clip in clips])
+        core = np.concatenate([core_from_mocap(clip.positions) for clip in clips]).astype(np.float32)
+        return cls(core, np.cumsum(length) - length, length, np.array([clip.rate_hz for clip in clips]))
+
+    def at(self, clip: np.ndarray, frame: np.ndarray) -> np.ndarray:  # [B], [B, T] -> [B, T, 17, 3]
+        """Poses at fractional frames, linearly between frames; outside a clip its first or last pose."""
+        last = (self.length[clip] - 1)[:, None]
+        frame = np.clip(frame, 0, last)
+        left = np.minimum(frame.astype(int), last - 1)
+        part = (frame - left)[..., None, None].astype(np.float32)
+        index = self.start[clip][:, None] + left
+        return np.asarray(self.core[index] * (1 - part) + self.core[index + 1] * part)
+
+
+def _estimated(
+    rng: np.random.Generator,
+    noise: EstimatorNoise,
+    config: ModelConfig,
+    space: str,
+    motion: np.ndarray,  # [B, T, 17, 3] metres, y up
+    clip: np.ndarray,  # [B]
+    oldest: np.ndarray,  # [B] the oldest real keyframe
+    inside: np.ndarray,  # [B, T]
+) -> Windows:
+    cameras = cam.random_cameras(rng, motion)
+    clean = cam.to_image(cameras, motion) if space == "image" else cam.to_world(cameras, motion)
+    grid = slice(0, config.newest + 1, config.sample_interval)
+    unit = np.median(scale_of(clean[:, grid]), axis=1)[:, None, None, None]
+    slow, fast = errors(rng, noise, clean, unit)
+    carried = clean + slow
+    keyframes = add_accidents(rng, noise, (carried + fast)[:, grid], unit)
+    slots = np.maximum(np.arange(config.num_keyframes), oldest[:, None])
+    keyframes = np.take_along_axis(keyframes, slots[:, :, None, None], axis=1)
+    lost = rng.random(slots.shape) < noise.lost
+    keyframes = _predict_lost(keyframes, lost & (slots >= oldest[:, None] + 2), config.sample_interval)
+    valid = inside & (np.arange(config.seq_len) >= config.sample_interval * oldest[:, None])
+    return Windows(keyframes=keyframes, clean=clean, carried=carried, valid=valid, clip=clip)
+
+
+def _predict_lost(
+    keyframes: np.ndarray,  # [B, Q+1, 17, D]
+    lost: np.ndarray,  # [B, Q+1] bool, False for the first two
+    sample_interval: int,
+) -> np.ndarray:
+    """A lost keyframe's slot takes what a window would predict: the damped velocity of the two before it."""
+    weights = catmull_rom_matrix(sample_interval, 1, sample_interval)[-1].astype(np.float32)
+    result = keyframes.copy()
+    for slot in range(2, keyframes.shape[1]):
+        predicted = weights[0] * result[:, slot - 2] + weights[1] * result[:, slot - 1]
+        result[:, slot] = np.where(lost[:, slot, None, None], predicted, result[:, slot])
+    return result
+
+
+def _median_speed(clip: Clip) -> float:
+    """Median joint speed in metres a second."""
+    return float(np.median(np.linalg.norm(np.diff(clip.positions, axis=0), axis=-1)) * clip.rate_hz)
