@@ -1,0 +1,116 @@
+"""The one place where the code that runs the network is chosen: by name, or `auto`."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from mixsynth_stream.config import ModelConfig
+from mixsynth_stream.errors import BackendUnavailableError
+
+logger = logging.getLogger(__name__)
+
+# In the order of preference of `auto`.
+BACKENDS = ("native", "torch")
+
+# keyframes [B, Q+1, D] float32, contiguous -> motion [B, T, D] float32
+Forward = Callable[[np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BackendStatus:
+    """One row of the table that `info` prints."""
+
+    name: str
+    ready: bool
+    device: str
+    reason: str  # why it is not ready, or what it is
+
+
+def available_backends() -> list[BackendStatus]:
+    """Every backend and whether it runs here. Imports what each needs, so this takes a second or two."""
+    return [_status(name) for name in BACKENDS]
+
+
+def choose_backend(name: str = "auto") -> str:
+    """The backend to use: `name` itself if it works here, or for `auto` the first that does.
+
+    Raises `ValueError` for an unknown name and `BackendUnavailableError`, with the cause, for one that cannot run.
+    """
+    if name == "auto":
+        return _auto()
+    if name not in BACKENDS:
+        raise ValueError(f"backend must be auto or one of {', '.join(BACKENDS)}, found {name!r}")
+    status = _status(name)
+    if not status.ready:
+        raise BackendUnavailableError(f"backend {name} cannot run here: {status.reason}")
+    return name
+
+
+@lru_cache(maxsize=1)
+def _auto() -> str:
+    reasons: list[str] = []
+    for name in BACKENDS:
+        status = _status(name)
+        if status.ready:
+            skipped = f" ({'; '.join(reasons)})" if reasons else ""
+            logger.info("backend %s on %s%s", name, status.device, skipped)
+            return name
+        reasons.append(f"{name}: {status.reason}")
+    raise BackendUnavailableError(f"no backend can run here: {'; '.join(reasons)}")
+
+
+def _status(name: str) -> BackendStatus:
+    module, what, remedy = {
+        "native": (
+            "mixsynth_stream._C",
+            "C++, one thread",
+            "build it with `pip install -e .`, which needs g++ and the Python headers",
+        ),
+        "torch": ("torch", "the readable network", "install it with `pip install mixsynth-stream[train]`"),
+    }[name]
+    try:
+        importlib.import_module(module)
+    except ImportError as error:
+        return BackendStatus(name=name, ready=False, device="cpu", reason=f"{error}; {remedy}")
+    return BackendStatus(name=name, ready=True, device="cpu", reason=what)
+
+
+def make_forward(name: str, config: ModelConfig, state: Mapping[str, np.ndarray]) -> Forward:
+    """The network with these weights on backend `name` (a name that `choose_backend` returned)."""
+    return {"native": _native_forward, "torch": _torch_forward}[name](config, state)
+
+
+def _native_forward(config: ModelConfig, state: Mapping[str, np.ndarray]) -> Forward:
+    native: Any = importlib.import_module("mixsynth_stream._C")
+    forward: Forward = native.Encoder(state=dict(state), **dataclasses.asdict(config)).forward
+    return forward
+
+
+def _torch_forward(config: ModelConfig, state: Mapping[str, np.ndarray]) -> Forward:
+    import torch
+
+    from mixsynth_stream.network import MixSynthFormer
+
+    network = MixSynthFormer(config).eval()
+    network.load_state_dict({name: torch.from_numpy(value.copy()) for name, value in state.items()})
+
+    @torch.inference_mode()
+    def forward(keyframes: np.ndarray) -> np.ndarray:  # [B, Q+1, D] -> [B, T, D]
+        expected = (config.num_keyframes, config.joint_dim)
+        if keyframes.ndim != 3 or keyframes.shape[1:] != expected:
+            raise ValueError(f"keyframes must have shape [batch, {expected[0]}, {expected[1]}], "
+                             f"found {list(keyframes.shape)}")  # fmt: skip
+        if not np.isfinite(keyframes).all():
+            raise ValueError("keyframes must be finite, found NaN or infinity")
+        out: np.ndarray = network(torch.from_numpy(keyframes.copy())).numpy()
+        return out
+
+    return forward

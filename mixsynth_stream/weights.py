@@ -1,0 +1,268 @@
+"""Weight files (safetensors with full metadata) and `load_model`: weights plus the backend that runs them.
+
+Nothing is ever unpickled here, and torch is imported only where the torch backend is asked for.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mixsynth_stream.backend import Forward, choose_backend, make_forward
+from mixsynth_stream.config import ModelConfig
+from mixsynth_stream.errors import ModelError, OutputError
+from mixsynth_stream.normalise import NORMALISATIONS
+from mixsynth_stream.parameters import check_shapes, untrained_state
+from mixsynth_stream.skeleton import CORE_17, Skeleton
+
+__all__ = ["Model", "WeightsInfo", "load_model", "load_weights", "save_weights", "shipped_config", "shipped_models",
+           "untrained_model", "untrained_state"]  # fmt: skip
+
+FORMAT_VERSION = 1
+METADATA_KEY = "mixsynth_stream"
+# Numbers a joint has in each space: pixels, metres, or the first two columns of a rotation matrix (SMPL).
+SPACES = {"image": 2, "world": 3, "rotation": 6}
+SHIPPED_NORMALISATION = {"image": "root_scale", "world": "root"}
+ASSETS = Path(__file__).parent / "assets"
+_CONFIG_FIELDS = tuple(f.name for f in dataclasses.fields(ModelConfig))
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeightsInfo:
+    """What a weight file says about itself, apart from the dimensions of the network.
+
+    Joints lie joint-major in D: number j * axes + axis, in the order of `skeleton_joints`. `metrics` maps a name to a
+    number, measured when the weights were made. `data_hash` is the SHA-256 of the training data.
+    """
+
+    skeleton: str
+    skeleton_joints: tuple[str, ...]
+    space: str
+    rate_hz: float
+    normalisation: str
+    data: str
+    licence: str
+    data_hash: str = ""
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    date: str = field(default_factory=lambda: dt.date.today().isoformat())
+    format_version: int = FORMAT_VERSION
+
+    def __post_init__(self) -> None:
+        if self.format_version != FORMAT_VERSION:
+            raise ValueError(f"format version {self.format_version} is not the version {FORMAT_VERSION} that this "
+                             "release reads; convert the weights again or install a matching release")  # fmt: skip
+        if not self.skeleton_joints or len(set(self.skeleton_joints)) != len(self.skeleton_joints):
+            raise ValueError(f"the joint names must be present and distinct, found {list(self.skeleton_joints)}")
+        if self.space not in SPACES:
+            raise ValueError(f"space must be one of {', '.join(SPACES)}, found {self.space!r}")
+        if self.normalisation not in NORMALISATIONS:
+            raise ValueError(f"normalisation must be one of {', '.join(NORMALISATIONS)}, found {self.normalisation!r}")
+        if not 0 < self.rate_hz < 1000:
+            raise ValueError(f"the grid rate must be between 0 and 1000 Hz, found {self.rate_hz!r}")
+        try:
+            dt.date.fromisoformat(self.date)
+        except ValueError:
+            raise ValueError(f"the date must read like 2026-01-31, found {self.date!r}") from None
+
+    def check_fits(self, config: ModelConfig) -> None:
+        """Raise `ValueError` unless the joints of this space make up the D of `config`."""
+        joints, axes = len(self.skeleton_joints), SPACES[self.space]
+        if joints * axes != config.joint_dim:
+            raise ValueError(
+                f"{joints} joints with {axes} numbers each in {self.space} space make {joints * axes}, "
+                f"but the network takes {config.joint_dim} numbers a pose"
+            )
+
+
+@dataclass(frozen=True)
+class Model:
+    """Weights and the backend that runs them. Call it with normalised keyframes to get motion."""
+
+    config: ModelConfig
+    info: WeightsInfo
+    backend: str
+    _forward: Forward = field(repr=False)
+
+    def __call__(self, keyframes: np.ndarray) -> np.ndarray:  # [B, Q+1, D] -> [B, T, D]
+        """Normalised keyframes, oldest first, to the motion on the grid. `ValueError` on a wrong shape or NaN."""
+        return self._forward(np.ascontiguousarray(keyframes, dtype=np.float32))
+
+    def expect(self, skeleton: Skeleton, space: str) -> None:
+        """Raise `ModelError` unless these weights are for `skeleton` in `space`."""
+        if self.info.skeleton_joints != skeleton.joints:
+            raise ModelError(
+                f"these weights are for the skeleton {self.info.skeleton} ({len(self.info.skeleton_joints)} joints), "
+                f"but {skeleton.name} ({len(skeleton)} joints) is needed; use weights trained for {skeleton.name}"
+            )
+        if self.info.space != space:
+            raise ModelError(f"these weights are for {self.info.space} space, but {space} space is needed")
+
+
+def shipped_models() -> list[str]:
+    """Names that `load_model` knows."""
+    return sorted(path.stem for path in ASSETS.glob("*.safetensors"))
+
+
+def load_model(name_or_path: str | os.PathLike[str], backend: str = "auto") -> Model:
+    """Shipped weights by name (`image-n10`) or a weight file, on a backend. Raises `ModelError`."""
+    text = os.fspath(name_or_path)
+    path = Path(text)
+    if text in shipped_models():
+        path = ASSETS / f"{text}.safetensors"
+    elif not path.exists():
+        if path.suffix or path.name != text:
+            raise ModelError(f"there is no weight file {text}")
+        shipped = ", ".join(shipped_models()) or "none in this installation"
+        raise ModelError(f"there are no weights named {text!r}; shipped weights: {shipped}; or pass a weight file")
+    state, config, info = load_weights(path)
+    chosen = choose_backend(backend)
+    return Model(config, info, chosen, make_forward(chosen, config, state))
+
+
+def shipped_config(space: str, sample_interval: int = 10) -> ModelConfig:
+    """Dimensions of the weights that ship: 17 joints, five keyframes, and 18 steps (0.6 s) past the next keyframe."""
+    if space not in SHIPPED_NORMALISATION:
+        raise ValueError(f"space must be one of {', '.join(SHIPPED_NORMALISATION)}, found {space!r}")
+    return ModelConfig(
+        sample_interval=sample_interval,
+        step=4,
+        horizon=sample_interval + 18,
+        joint_dim=len(CORE_17) * SPACES[space],
+        emb_dim=64,
+        num_encoder_layers=4,
+        reduce_token=4,
+    )
+
+
+def untrained_model(space: str, sample_interval: int = 10, backend: str = "auto") -> Model:
+    """A model that is exactly Catmull-Rom interpolation and damped velocity, for use without trained weights."""
+    config = shipped_config(space, sample_interval)
+    info = WeightsInfo(
+        skeleton=CORE_17.name,
+        skeleton_joints=CORE_17.joints,
+        space=space,
+        rate_hz=30.0,
+        normalisation=SHIPPED_NORMALISATION[space],
+        data="none",
+        licence="Apache-2.0",
+    )
+    chosen = choose_backend(backend)
+    return Model(config, info, chosen, make_forward(chosen, config, untrained_state(config)))
+
+
+def save_weights(
+    path: str | os.PathLike[str], state: Mapping[str, np.ndarray], config: ModelConfig, info: WeightsInfo
+) -> None:
+    """Write a weight file. `ModelError` where the parts do not fit together, `OutputError` where writing fails."""
+    from safetensors.numpy import save_file
+
+    try:
+        info.check_fits(config)
+    except ValueError as error:
+        raise ModelError(f"these weights cannot be saved: {error}") from None
+    check_shapes(state, config)
+    _check_numbers(state)
+    # One entry, because safetensors writes several in an order that changes from run to run.
+    metadata = {METADATA_KEY: json.dumps(dataclasses.asdict(info) | dataclasses.asdict(config), indent=1)}
+    tensors = {name: np.ascontiguousarray(value, dtype=np.float32) for name, value in state.items()}
+    part = Path(f"{os.fspath(path)}.part")
+    try:
+        save_file(tensors, part, metadata=metadata)
+        part.replace(path)
+    except Exception as error:  # safetensors wraps the operating system's errors in its own
+        part.unlink(missing_ok=True)
+        raise OutputError(f"cannot write weights to {os.fspath(path)}: {error}") from error
+
+
+def load_weights(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], ModelConfig, WeightsInfo]:
+    """Read and check a weight file. Raises `ModelError` that names the file and says what does not fit."""
+    try:
+        state, metadata = _read(Path(path))
+        info, config = _info_from(metadata), _config_from(metadata)
+        info.check_fits(config)
+        check_shapes(state, config)
+        _check_numbers(state)
+    except (ModelError, ValueError) as error:
+        raise ModelError(f"cannot use the weights in {os.fspath(path)}: {error}") from None
+    return state, config, info
+
+
+def _read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    from safetensors import SafetensorError, safe_open
+
+    if path.is_dir():
+        raise ModelError("it is a folder; pass one .safetensors file")
+    if path.suffix in (".tar", ".pth", ".pt"):
+        raise ModelError("it is a pickled checkpoint, which is never unpickled here; turn it into a weight file with "
+                         "`python -m mixsynth_stream convert`")  # fmt: skip
+    try:
+        with safe_open(path, framework="numpy") as file:
+            metadata = file.metadata()
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+    except OSError as error:
+        raise ModelError(f"it cannot be read ({error.strerror or error})") from error
+    except (SafetensorError, TypeError) as error:
+        raise ModelError(f"it is truncated or not a safetensors file ({error})") from error
+    try:
+        fields = json.loads((metadata or {})[METADATA_KEY])
+    except KeyError:
+        raise ModelError("it has no mixsynth-stream metadata, so its skeleton and units are not known; "
+                         "make weight files with `train` or `convert`") from None  # fmt: skip
+    except json.JSONDecodeError as error:
+        raise ModelError(f"its metadata is damaged ({error}); use an intact file") from None
+    if not isinstance(fields, dict):
+        raise ModelError(f"its metadata must be a JSON object, found {fields!r}")
+    return state, fields
+
+
+def _config_from(metadata: Mapping[str, Any]) -> ModelConfig:
+    fields = {}
+    for name in _CONFIG_FIELDS:
+        value = _field(metadata, name)
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise ModelError(f"metadata {name} must be a whole number, found {value!r}")
+        fields[name] = value
+    return ModelConfig(**fields)
+
+
+def _info_from(metadata: Mapping[str, Any]) -> WeightsInfo:
+    kinds: dict[str, type | tuple[type, ...]] = {
+        "format_version": int, "skeleton": str, "skeleton_joints": list, "space": str, "rate_hz": (int, float),
+        "normalisation": str, "data": str, "licence": str, "data_hash": str, "metrics": dict, "date": str,
+    }  # fmt: skip
+    fields: dict[str, Any] = {}
+    for name, kind in kinds.items():
+        fields[name] = _field(metadata, name)
+        if not isinstance(fields[name], kind) or isinstance(fields[name], bool):
+            raise ModelError(f"metadata {name} has the wrong type, found {fields[name]!r}")
+        # A file of another version may differ in every other field: say that first.
+        if name == "format_version" and fields[name] != FORMAT_VERSION:
+            raise ModelError(f"format version {fields[name]} is not the version {FORMAT_VERSION} that this release "
+                             "reads; convert the weights again or install a matching release")  # fmt: skip
+    if not all(isinstance(joint, str) for joint in fields["skeleton_joints"]):
+        raise ModelError(f"metadata skeleton_joints must be names, found {fields['skeleton_joints']!r}")
+    fields["skeleton_joints"] = tuple(fields["skeleton_joints"])
+    return WeightsInfo(**fields)
+
+
+def _field(metadata: Mapping[str, Any], name: str) -> Any:
+    if name not in metadata:
+        raise ModelError(f"metadata lacks {name}; make the file again with `train` or `convert`")
+    return metadata[name]
+
+
+def _check_numbers(state: Mapping[str, np.ndarray]) -> None:
+    for name, value in state.items():
+        if value.dtype != np.float32:
+            raise ModelError(f"weight {name} must be float32, found {value.dtype}")
+        bad = value.size - int(np.isfinite(value).sum())
+        if bad:
+            raise ModelError(f"weight {name} holds {bad} numbers that are NaN or infinite; use an intact file")
