@@ -113,8 +113,10 @@ def validation_windows(
     stride: int = 15,
     noise: EstimatorNoise | None = None,
 ) -> Windows:
-    """Full windows, `stride` grid steps apart, of every clip that is long enough; the same for the same seed.
+    """Full windows, `stride` grid steps apart, of every clip; the same for the same seed.
 
+    A clip shorter than a window gives cold starts: two keyframes or more, then as far ahead as the clip goes; what it
+    does not reach is not `valid`. Such clips are often the fastest motion of a file (a run through the room).
     Bodies and tempo are as recorded, cameras and the estimator's errors are simulated, without accidents.
     """
     rng = np.random.default_rng(seed)
@@ -122,17 +124,28 @@ def validation_windows(
     per_step = track.rate / GRID_HZ
     numbers, starts = [], []
     for number, (length, step) in enumerate(zip(track.length, per_step, strict=True)):
-        first = np.arange(0, length - 1 - (config.seq_len - 1) * step + 1e-6, stride * step)
+        first = _window_starts(length, step, config, stride)
         numbers.append(np.full(len(first), number))
         starts.append(first)
     clip, start = np.concatenate(numbers), np.concatenate(starts)
     if not len(clip):
-        raise ValueError(f"no clip is as long as a window of {config.seq_len} steps of 1/30 s")
+        raise ValueError(f"no clip has two keyframes: {config.sample_interval + 1} steps of 1/30 s are the least")
     frame = start[:, None] + np.arange(config.seq_len) * per_step[clip, None]
-    inside = np.ones(frame.shape, bool)
-    oldest = np.zeros(len(clip), int)
+    inside = (frame >= -1e-6) & (frame <= track.length[clip, None] - 1 + 1e-6)
+    oldest = np.argmax(inside[:, : config.newest + 1 : config.sample_interval], axis=1)
     quiet = (noise or EstimatorNoise()).without_accidents()
     return _estimated(rng, quiet, config, space, track.at(clip, frame), clip, oldest, inside)
+
+
+def _window_starts(length: int, per_step: float, config: ModelConfig, stride: int) -> np.ndarray:
+    """First frames of a clip's windows. In a short clip they lie before it, so that its first frame is a keyframe."""
+    end = length - 1 + 1e-6
+    full = np.arange(0, end - (config.seq_len - 1) * per_step, stride * per_step)
+    if len(full):
+        return full
+    # The newest keyframe is the second of the clip at least.
+    keyframes = np.arange(1, config.num_keyframes) * config.sample_interval * per_step
+    return np.asarray(keyframes[keyframes < end] - config.newest * per_step)
 
 
 @dataclass(frozen=True)
