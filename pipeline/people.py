@@ -1,0 +1,180 @@
+"""Who is who: people matched between keyframes by predicted pose, one pair of windows each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mixsynth_stream.normalise import scale_of
+from mixsynth_stream.pipeline.motion import Origin, Person
+from mixsynth_stream.pipeline.window import Curve, MotionWindow
+from mixsynth_stream.skeleton import CORE_FROM_BLAZEPOSE
+
+if TYPE_CHECKING:
+    from mixsynth_stream.weights import Model
+
+_CORE = list(CORE_FROM_BLAZEPOSE)
+# A detection belongs to a track when its joints lie, on average, within this many body scales of the prediction.
+# A walker's forecast over 333 ms is off by 0.1-0.4; two people side by side are 1-3 apart.
+_GATE = 1.0
+# What the gate gains per second without a sighting, and for a track seen only once, whose speed is not known.
+_GATE_PER_S = 1.0
+_GATE_UNKNOWN_SPEED = 1.0
+# A torso seen end-on must not blow the scale up: never under 2 % of the frame height.
+_MIN_SCALE = 0.02
+
+
+@dataclass(frozen=True)
+class TrackView:
+    """One person as known after a keyframe."""
+
+    id: int
+    image: Curve
+    world: Curve
+    until_s: float  # after this time without a sighting the person counts as gone
+
+
+@dataclass(frozen=True)
+class ScenePoses:
+    """Everybody at M times. A person of whom nothing is known at any of them is absent."""
+
+    ids: np.ndarray  # [P] int64
+    poses: np.ndarray  # [P, M, 33, 2] pixels
+    world: np.ndarray  # [P, M, 33, 3] metres
+    scores: np.ndarray  # [P, M, 33]
+    origin: np.ndarray  # [P, M, 33] Origin values, uint8
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Everybody as known after one keyframe: immutable, and a function of time like each person's curve."""
+
+    tracks: tuple[TrackView, ...] = ()
+
+    def at(self, times_s: Sequence[float] | np.ndarray) -> ScenePoses:
+        """Poses at M seconds of all people who are known at one of them at least."""
+        times = np.asarray(times_s, dtype=np.float64)
+        ids, poses, world, scores, origins = [], [], [], [], []
+        for track in self.tracks:
+            image, metres = track.image.at(times), track.world.at(times)
+            origin = np.where((times > track.until_s)[:, None], np.uint8(Origin.MISSING), image.origin)
+            missing = origin == Origin.MISSING
+            if missing.all():
+                continue
+            ids.append(track.id)
+            poses.append(np.where(missing[..., None], np.nan, image.poses))
+            world.append(np.where(missing[..., None], np.nan, metres.poses))
+            scores.append(np.where(missing, 0.0, image.scores))
+            origins.append(origin)
+        rows = (len(ids), len(times), 33)
+        return ScenePoses(
+            np.array(ids, np.int64),
+            np.array(poses).reshape(*rows, 2),
+            np.array(world).reshape(*rows, 3),
+            np.array(scores).reshape(rows),
+            np.array(origins, np.uint8).reshape(rows),
+        )
+
+
+class _Track:
+    def __init__(self, track_id: int, models: tuple[Model, Model], min_scale_px: float) -> None:
+        self.id = track_id
+        self.image = MotionWindow(models[0], min_scale=min_scale_px)
+        self.world = MotionWindow(models[1])
+        self.sightings = 0
+        self.last_seen_s = -np.inf
+
+    def push(self, person: Person | None, time_s: float) -> None:
+        if person is None:
+            self.image.push(None, None, time_s)
+            self.world.push(None, None, time_s)
+            return
+        self.image.push(person.pose, person.scores, time_s)
+        self.world.push(person.world, person.scores, time_s)
+        self.sightings += 1
+        self.last_seen_s = time_s
+
+    def distance(self, person: Person, time_s: float) -> float:
+        """Mean joint distance between the prediction and a detection in body scales; infinite outside the gate."""
+        predicted = self.image.at([time_s]).poses[0][_CORE]
+        found = person.pose[_CORE]
+        both = np.isfinite(predicted).all(axis=1) & np.isfinite(found).all(axis=1)
+        if not both.any():
+            return np.inf
+        scales = [float(scale_of(pose)) for pose in (predicted, found) if np.isfinite(pose).all()]
+        scale = max([self.image.min_scale, *scales, 1e-6])
+        distance = float(np.linalg.norm(predicted - found, axis=1)[both].mean()) / scale
+        gate = _GATE + _GATE_PER_S * (time_s - self.last_seen_s) + (_GATE_UNKNOWN_SPEED if self.sightings < 2 else 0)
+        return distance if distance <= gate else np.inf
+
+
+class People:
+    """The tracks of a stream. `observe` takes the detections of a keyframe and returns the Scene they lead to."""
+
+    def __init__(self, models: tuple[Model, Model], *, max_people: int, max_silence_s: float = 1.0) -> None:
+        self._models = models
+        self._max_people = max_people
+        self._max_silence_s = max_silence_s
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everybody; ids go on counting."""
+        self._tracks: list[_Track] = []
+        self._next_id = getattr(self, "_next_id", 0)
+        self._last_keyframe_s = -np.inf
+
+    def observe(self, detections: Sequence[Person], time_s: float, frame_height: float) -> Scene:
+        """Match detections to tracks, push everybody's keyframe, start and end tracks."""
+        self._tracks = [track for track in self._tracks if not self._is_gone(track, time_s)]
+        matches = self._match(detections, time_s)
+        for track in self._tracks:
+            track.push(matches.get(track.id), time_s)
+        matched = {id(person) for person in matches.values()}
+        for person in detections:
+            if id(person) not in matched and np.isfinite(person.pose).all(axis=1).any():
+                self._start(person, time_s, frame_height)
+        self._last_keyframe_s = time_s
+        return self._scene(time_s)
+
+    def _is_gone(self, track: _Track, time_s: float) -> bool:
+        # Seen at the previous keyframe means no silence, however slow the source is.
+        silent = track.last_seen_s < self._last_keyframe_s
+        return silent and time_s - track.last_seen_s > self._max_silence_s
+
+    def _match(self, detections: Sequence[Person], time_s: float) -> dict[int, Person]:
+        """Closest pairs first: track id -> detection."""
+        pairs = [
+            (track.distance(person, time_s), t, p)
+            for t, track in enumerate(self._tracks)
+            for p, person in enumerate(detections)
+        ]
+        matches: dict[int, Person] = {}
+        taken: set[int] = set()
+        for distance, t, p in sorted(pairs):
+            if np.isfinite(distance) and self._tracks[t].id not in matches and p not in taken:
+                matches[self._tracks[t].id] = detections[p]
+                taken.add(p)
+        return matches
+
+    def _start(self, person: Person, time_s: float, frame_height: float) -> None:
+        """Begin a track; where all places are taken, the one that was silent longest yields."""
+        if len(self._tracks) >= self._max_people:
+            silent = [track for track in self._tracks if track.last_seen_s < time_s]
+            if not silent:
+                return
+            self._tracks.remove(min(silent, key=lambda track: track.last_seen_s))
+        track = _Track(self._next_id, self._models, _MIN_SCALE * frame_height)
+        track.push(person, time_s)
+        self._tracks.append(track)
+        self._next_id += 1
+
+    def _scene(self, time_s: float) -> Scene:
+        views = []
+        for track in self._tracks:
+            if track.image.curve is not None and track.world.curve is not None:
+                until_s = np.inf if track.last_seen_s == time_s else track.last_seen_s + self._max_silence_s
+                views.append(TrackView(track.id, track.image.curve, track.world.curve, until_s))
+        return Scene(tuple(views))

@@ -1,0 +1,188 @@
+"""Stream: any video in, Motion out. The estimator looks at the keyframes, the windows do the rest."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from mixsynth_stream.errors import SourceError
+from mixsynth_stream.pipeline.estimator import Estimator, as_estimator
+from mixsynth_stream.pipeline.motion import Motion, Person
+from mixsynth_stream.pipeline.people import People
+from mixsynth_stream.pipeline.timeline import KeyframeClock, Timeline
+from mixsynth_stream.pipeline.video import Frame, VideoInfo, frame_from_array, open_source
+from mixsynth_stream.weights import Model, load_pair
+
+
+@dataclass
+class StreamStats:
+    """What a stream has cost so far. `seconds` is wall-clock time by stage; `counters` what was skipped, by reason."""
+
+    frames: int = 0
+    keyframes: int = 0
+    estimator_calls: int = 0
+    seconds: dict[str, float] = field(default_factory=lambda: {"decode": 0.0, "estimator": 0.0, "network": 0.0})
+    counters: dict[str, int] = field(default_factory=dict)
+
+    @contextmanager
+    def timed(self, stage: str) -> Iterator[None]:
+        """Charge the wall-clock time of a `with` block to a stage."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[stage] += time.perf_counter() - start
+
+
+class Stream:
+    """The motion of everybody in a video, frame by frame.
+
+    `source`: a path, a URL, "webcam", "webcam:1", "-" (standard input), "synthetic:", an iterator of (rgb, time_s), or
+    None to `push` frames. `every`: N, the keyframe spacing in steps of a 30 Hz grid. `lag`: 1 gives each frame once,
+    final, when the keyframe after it is known (the default for files); 0 gives each frame at once, and again when it is
+    final (the default for cameras and for `push`). `estimator`: "lite", "full", "heavy", a MediaPipe bundle's path, an
+    Estimator or a callable. `models`: an (image, world) pair of networks, the shipped ones by default.
+    """
+
+    def __init__(
+        self,
+        source: Any = None,
+        *,
+        every: int = 10,
+        lag: int | None = None,
+        horizon_s: float = 0.4,
+        max_people: int = 1,
+        max_silence_s: float = 1.0,
+        estimator: Any = "full",
+        models: tuple[Model, Model] | None = None,
+        backend: str = "auto",
+    ) -> None:
+        if lag not in (None, 0, 1):
+            raise ValueError(f"lag must be 0 or 1, found {lag!r}")
+        if max_people < 1:
+            raise ValueError(f"max_people must be at least 1, found {max_people!r}")
+        if not 0 <= horizon_s <= 10:
+            raise ValueError(f"horizon_s must lie in 0..10 seconds, found {horizon_s!r}")
+        self.models = models or load_pair(every, backend)
+        self.stats = StreamStats()
+        self._reader = None if source is None else open_source(source)
+        self.info: VideoInfo | None = self._reader.info if self._reader else None
+        self.live = self.info is None or self.info.live
+        self.lag = lag if lag is not None else int(not self.live)
+        self._estimator: Estimator | None = None
+        try:
+            self._estimator = as_estimator(estimator, max_people=max_people, source=self._reader)
+        except BaseException:
+            self.close()
+            raise
+        self._clock = KeyframeClock(self.models[0].config.sample_interval)
+        people = People(self.models, max_people=max_people, max_silence_s=max_silence_s)
+        self._timeline = Timeline(people, lag=self.lag, horizon_s=horizon_s)
+
+    def __iter__(self) -> Iterator[Motion]:
+        """Every Motion of the source. A source that breaks gives all Motions up to the break, then SourceError."""
+        if self._reader is None:
+            raise ValueError("this Stream has no source to iterate: give it one, or push(rgb, time_s) frames into it")
+        broken = None
+        try:
+            yield from self._live_loop() if self.live else self._file_loop()
+        except SourceError as error:
+            broken = error
+        yield from self._finish()
+        if broken is not None:
+            raise broken
+
+    def push(self, rgb: np.ndarray, time_s: float) -> list[Motion]:  # rgb: [H, W, 3] uint8
+        """Take the next frame of a loop that you own; returns the Motions now due."""
+        if self._reader is not None:
+            raise ValueError("this Stream reads its own source; make a Stream() without one to push frames")
+        frame = frame_from_array(rgb, time_s, self.stats.frames)
+        self.stats.frames += 1
+        return self._take(frame)
+
+    def close(self) -> list[Motion]:
+        """Release the source and the estimator; safe to call twice. Returns the Motions that `push` still owed."""
+        rest = self._finish() if self._reader is None else []
+        if self._reader is not None:
+            self._reader.close()
+        if self._estimator is not None:
+            self._estimator.close()
+        return rest
+
+    def __enter__(self) -> Stream:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _file_loop(self) -> Iterator[Motion]:
+        """One thread, lossless and deterministic."""
+        for frame in self._frames():
+            yield from self._take(frame)
+
+    def _live_loop(self) -> Iterator[Motion]:
+        """The estimator thinks in a thread of its own; frames go on meanwhile, forecast from the keyframe before."""
+        asked: tuple[Frame, Future[list[Person]]] | None = None
+        with ThreadPoolExecutor(1, "estimator") as thread:
+            for frame in self._frames():
+                if asked and asked[1].done():
+                    yield from self._arrived(asked[0], asked[1].result())
+                    asked = None
+                if self._clock.is_due(frame.time_s):
+                    self._clock.tick(frame.time_s)
+                    if asked is None:
+                        asked = frame, thread.submit(self._estimate, frame)
+                    else:
+                        self._count("keyframes_skipped_estimator_busy")
+                yield from self._between(frame)
+            if asked:
+                yield from self._arrived(asked[0], asked[1].result())
+
+    def _take(self, frame: Frame) -> list[Motion]:
+        if not self._clock.is_due(frame.time_s):
+            return self._between(frame)
+        self._clock.tick(frame.time_s)
+        return self._arrived(frame, self._estimate(frame))
+
+    def _finish(self) -> list[Motion]:
+        """The last frame becomes a keyframe, so that every frame ends up between two."""
+        last = self._timeline.last_frame
+        motions = self._arrived(last, self._estimate(last)) if last else []
+        return motions + self._timeline.flush()
+
+    def _frames(self) -> Iterator[Frame]:
+        assert self._reader is not None
+        frames = iter(self._reader)
+        while True:
+            with self.stats.timed("decode"):
+                frame = next(frames, None)
+            self.stats.counters.update(self._reader.counters)
+            if frame is None:
+                return
+            self.stats.frames += 1
+            yield frame
+
+    def _estimate(self, frame: Frame) -> list[Person]:
+        with self.stats.timed("decode"):
+            rgb = frame.rgb
+        with self.stats.timed("estimator"):
+            self.stats.estimator_calls += 1
+            return self._estimator(rgb, frame.time_s)
+
+    def _arrived(self, frame: Frame, people: list[Person]) -> list[Motion]:
+        self.stats.keyframes += 1
+        with self.stats.timed("network"):
+            return self._timeline.keyframe(frame, people)
+
+    def _between(self, frame: Frame) -> list[Motion]:
+        with self.stats.timed("network"):
+            return self._timeline.frame(frame)
+
+    def _count(self, reason: str) -> None:
+        self.stats.counters[reason] = self.stats.counters.get(reason, 0) + 1

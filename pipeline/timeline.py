@@ -1,0 +1,126 @@
+"""Timeline: which frames are keyframes, and in which order frames leave as Motions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mixsynth_stream.pipeline.motion import Forecast, Motion, Person
+from mixsynth_stream.pipeline.people import Scene
+
+if TYPE_CHECKING:
+    from mixsynth_stream.pipeline.people import People
+    from mixsynth_stream.pipeline.video import Frame
+
+_RATE_HZ = 30.0  # of the time grid, whatever the source's rate
+# Time stamps are rounded to the ticks of their container (1/90 000 s to 1 ms): a frame this close to its due time is due.
+_TICK_S = 2e-3
+
+
+class KeyframeClock:
+    """Keyframe k is the first frame with time_s >= t0 + k * N / 30."""
+
+    def __init__(self, sample_interval: int) -> None:
+        self._period_s = sample_interval / _RATE_HZ
+        self._start_s: float | None = None
+        self._next = 0
+
+    def is_due(self, time_s: float) -> bool:
+        """Whether the frame at this time is a keyframe; asking does not move the clock."""
+        return self._start_s is None or time_s >= self._start_s + self._next * self._period_s - _TICK_S
+
+    def tick(self, time_s: float) -> None:
+        """The frame at this time was taken as a keyframe."""
+        if self._start_s is None:
+            self._start_s = time_s
+        self._next = math.floor((time_s - self._start_s + _TICK_S) / self._period_s) + 1
+
+
+class Timeline:
+    """Takes frames in order and gives the Motions now due.
+
+    lag 1: each frame once, final, when the keyframe after it is known. lag 0: each frame at once and provisional; when
+    a keyframe arrives, the finals of the frames before it come first, then the keyframe itself, provisional.
+    """
+
+    def __init__(self, people: People, *, lag: int, horizon_s: float) -> None:
+        self._people = people
+        self._lag = lag
+        self._ahead_s = np.arange(1, round(horizon_s * _RATE_HZ) + 1) / _RATE_HZ
+        self._scene = Scene()  # as known after the newest keyframe
+        self._keyframe: tuple[Frame, tuple[Person, ...]] | None = None  # the newest one
+        self._waiting: list[tuple[Frame, bool]] = []  # (frame, is the newest keyframe), not yet final
+
+    @property
+    def last_frame(self) -> Frame | None:
+        """The newest frame, unless it already is a keyframe."""
+        return self._waiting[-1][0] if self._waiting and not self._waiting[-1][1] else None
+
+    def frame(self, frame: Frame) -> list[Motion]:
+        """A frame that no estimator looks at (or has not yet looked at)."""
+        self._waiting.append((frame, False))
+        return [self._motion(frame, self._scene, self._scene, final=False)] if self._lag == 0 else []
+
+    def keyframe(self, frame: Frame, people: Sequence[Person]) -> list[Motion]:
+        """A frame with what the estimator said of it; newer frames may have come while it was thinking."""
+        people = tuple(people)
+        before = self._scene
+        scene = self._people.observe(people, frame.time_s, frame.height)
+        newer = [waiting for waiting in self._waiting if waiting[0].time_s > frame.time_s]
+        motions = [
+            self._motion(earlier, scene, before, final=True)
+            for earlier, _ in self._waiting
+            if earlier.time_s < frame.time_s
+        ]
+        self._scene, self._keyframe = scene, (frame, people)
+        self._waiting = [(frame, True), *newer]
+        if self._lag == 0:
+            motions.append(self._motion(frame, scene, scene, final=False))
+        return motions
+
+    def flush(self) -> list[Motion]:
+        """The end: what is still waiting becomes final as it stands."""
+        waiting, self._waiting = self._waiting, []
+        return [self._motion(frame, self._scene, self._scene, final=True) for frame, _ in waiting]
+
+    def _motion(self, frame: Frame, scene: Scene, known_then: Scene, *, final: bool) -> Motion:
+        """A frame read off `scene`; its forecast comes from `known_then`, the keyframes up to the frame's own time."""
+        now = scene.at([frame.time_s])
+        is_keyframe = self._keyframe is not None and self._keyframe[0] is frame
+        return Motion(
+            index=frame.index,
+            time_s=frame.time_s,
+            final=final,
+            keyframe=is_keyframe,
+            ids=now.ids,
+            poses=now.poses[:, 0],
+            world=now.world[:, 0],
+            scores=now.scores[:, 0],
+            origin=now.origin[:, 0],
+            measured=self._keyframe[1] if is_keyframe and self._keyframe else None,
+            frame=frame,
+            _forecaster=partial(_forecast, known_then, now.ids, frame.time_s + self._ahead_s),
+        )
+
+
+def _forecast(scene: Scene, ids: np.ndarray, times_s: np.ndarray) -> Forecast:
+    """The people `ids` at the given times, in that order; of somebody not known then everything is MISSING."""
+    ahead = scene.at(times_s)
+    row = {int(track): p for p, track in enumerate(ahead.ids)}
+    rows = [row.get(int(track), -1) for track in ids]
+
+    def pick(values: np.ndarray, nothing: float) -> np.ndarray:
+        blank = np.full((1, *values.shape[1:]), nothing, values.dtype)
+        return np.concatenate([values, blank])[rows]
+
+    return Forecast(
+        times_s,
+        poses=pick(ahead.poses, np.nan),
+        world=pick(ahead.world, np.nan),
+        scores=pick(ahead.scores, 0),
+        origin=pick(ahead.origin, 0),
+    )

@@ -1,0 +1,239 @@
+"""MotionWindow: the last few keyframes of one person in one space, as a function of time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mixsynth_stream.normalise import root_and_scale
+from mixsynth_stream.pipeline.motion import Origin
+from mixsynth_stream.skeleton import BLAZEPOSE_33, CARRIER, CORE_17, CORE_FROM_BLAZEPOSE
+
+if TYPE_CHECKING:
+    from mixsynth_stream.config import ModelConfig
+    from mixsynth_stream.weights import Model
+
+_CORE = np.array(CORE_FROM_BLAZEPOSE)
+_CARRIER = np.array(CARRIER)
+_DIMENSIONS = {"image": 2, "world": 3}
+# Keyframes whose spacing is further off the grid than this share are resampled to it before the network sees them:
+# training has seen 20 % (time warp) with half a frame of jitter on top.
+_SPACING_TOLERANCE = 0.3
+_SAME_TIME_S = 1e-6
+
+
+@dataclass(frozen=True)
+class WindowPoses:
+    """Poses read off a window at M times."""
+
+    poses: np.ndarray  # [M, 33, D] pixels or metres, NaN where MISSING
+    scores: np.ndarray  # [M, 33] 0..1, 0 where MISSING
+    origin: np.ndarray  # [M, 33] Origin values, uint8
+    sigma: np.ndarray | None = None  # [M, 33] expected error; None: the weights carry no uncertainty table
+
+
+@dataclass(frozen=True)
+class _Slots:
+    """Keyframes on the grid, oldest first, at most Q + 1. A joint that was not measured holds a prediction."""
+
+    time_s: np.ndarray  # [K]
+    poses: np.ndarray  # [K, 33, D]
+    scores: np.ndarray  # [K, 33]
+
+
+@dataclass(frozen=True)
+class Curve:
+    """What a window knows after a keyframe: immutable, so that a reader may keep it while the window moves on."""
+
+    slots: _Slots
+    sightings: tuple[tuple[float, np.ndarray], ...]  # (time_s, measured [33] bool), oldest first
+    known: np.ndarray  # [33] bool: joints measured at least once
+    core: np.ndarray | None  # [T, 17, D] the network's output; None while there is one keyframe only
+    config: ModelConfig
+    rate_hz: float
+
+    def at(self, times_s: Sequence[float] | np.ndarray) -> WindowPoses:
+        """Poses at M seconds: filled between keyframes, forecast past the newest one, held after the horizon."""
+        times = np.asarray(times_s, dtype=np.float64)
+        if times.ndim != 1 or not np.isfinite(times).all():
+            raise ValueError(f"times_s must be a list of finite seconds, found {times_s!r}")
+        slots = self.slots
+        phase = np.interp(times, slots.time_s, np.arange(len(slots.time_s)))
+        if self.core is None:
+            poses = np.repeat(slots.poses[-1:], len(times), axis=0)
+        else:
+            offsets = slots.poses - slots.poses[:, _CORE][:, _CARRIER]
+            poses = _lerp(self.core, self._grid_steps(times, phase))[:, _CARRIER] + _lerp(offsets, phase)
+        origin = self._origin(times)
+        missing = origin == Origin.MISSING
+        poses = np.where(missing[..., None], np.nan, poses)
+        return WindowPoses(poses, np.where(missing, 0.0, _lerp(slots.scores, phase)), origin)
+
+    def _grid_steps(self, times: np.ndarray, phase: np.ndarray) -> np.ndarray:  # [M], [M] -> [M]
+        """Grid steps: slots sit on multiples of N and time runs linearly between them, at the grid's rate beyond."""
+        padding = self.config.num_keyframes - len(self.slots.time_s)
+        ahead = np.maximum(times - self.slots.time_s[-1], 0.0) * self.rate_hz
+        return np.minimum((padding + phase) * self.config.sample_interval + ahead, self.config.seq_len - 1)
+
+    def _origin(self, times: np.ndarray) -> np.ndarray:  # [M] -> [M, 33]
+        measured = np.array([joints for _, joints in self.sightings])  # [S, 33]
+        delta = times[:, None] - np.array([time_s for time_s, _ in self.sightings])  # [M, S]
+        here = (np.abs(delta) <= _SAME_TIME_S) @ measured
+        before, after = (delta >= 0) @ measured, (delta <= 0) @ measured
+        since = np.where((delta >= 0)[..., None] & measured, delta[..., None], np.inf).min(axis=1)  # [M, 33]
+        horizon_s = 0.0 if self.core is None else self.config.horizon / self.rate_hz
+        origin = np.full(before.shape, Origin.MISSING, np.uint8)
+        origin[before] = Origin.FORECAST
+        origin[before & (since > horizon_s + _SAME_TIME_S)] = Origin.HELD
+        origin[before & after] = Origin.FILLED
+        origin[here] = Origin.MEASURED
+        origin[:, ~self.known] = Origin.MISSING
+        return origin
+
+
+class MotionWindow:
+    """One person in one space: push keyframes in, read poses at any time out.
+
+    `model` says the space, the spacing N and the number of keyframes Q + 1. `min_scale` is the smallest body scale
+    that normalisation divides by, in the unit of the poses (the stream gives 2 % of the frame height in images).
+    State is this object's alone; `reset()` restores the empty window.
+    """
+
+    def __init__(self, model: Model, *, min_scale: float = 0.0) -> None:
+        info = model.info
+        if tuple(info.skeleton_joints) != CORE_17.joints:
+            raise ValueError(
+                f"a MotionWindow runs on the {len(CORE_17)} joints of {CORE_17.name}; these weights are for "
+                f"{len(info.skeleton_joints)} joints ({', '.join(info.skeleton_joints[:3])}, ...)"
+            )
+        self._model = model
+        self._dims = _DIMENSIONS[info.space]
+        self.min_scale = min_scale
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything."""
+        self._slots: _Slots | None = None
+        self.curve: Curve | None = None
+
+    def push(
+        self,
+        pose: np.ndarray | None,  # [33, D] pixels or metres, NaN for a joint that was not seen; None: nobody seen
+        scores: np.ndarray | None,  # [33] 0..1
+        time_s: float,
+    ) -> None:
+        """Take a keyframe and run the network once. A keyframe without a person takes the window's own prediction."""
+        if self._slots is not None and time_s <= self._slots.time_s[-1]:
+            raise ValueError(f"keyframe times must increase, found {time_s} s after {self._slots.time_s[-1]} s")
+        if pose is None:
+            self._push_prediction(time_s)
+            return
+        pose, scores = self._checked(pose, scores)
+        measured = np.isfinite(pose).all(axis=1)
+        if not measured.any():
+            self._push_prediction(time_s)
+            return
+        pose = self._complete(pose, measured, time_s)
+        slots = self._appended(self._spaced(time_s, pose), pose, scores, time_s)
+        known, sightings = measured, [(time_s, measured)]
+        if self.curve is not None:
+            first_seen = measured & ~self.curve.known
+            slots.poses[:, first_seen] = pose[first_seen]
+            known = measured | self.curve.known
+            sightings = [s for s in self.curve.sightings if s[0] >= slots.time_s[0] - _SAME_TIME_S] + sightings
+        self._slots = slots
+        self.curve = Curve(
+            slots, tuple(sightings), known, self._run_network(slots), self._model.config, self._model.info.rate_hz
+        )
+
+    def at(self, times_s: Sequence[float] | np.ndarray) -> WindowPoses:
+        """Poses at M seconds; see `Curve.at`. An empty window gives MISSING everywhere."""
+        if self.curve is None:
+            shape = (len(times_s), len(BLAZEPOSE_33))
+            nothing = np.full((*shape, self._dims), np.nan)
+            return WindowPoses(nothing, np.zeros(shape), np.full(shape, Origin.MISSING, np.uint8))
+        return self.curve.at(times_s)
+
+    def _checked(self, pose: np.ndarray, scores: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+        pose = np.array(pose, dtype=np.float64)
+        expected = (len(BLAZEPOSE_33), self._dims)
+        if pose.shape != expected:
+            raise ValueError(f"pose must be {list(expected)} in {self._model.info.space} space, found {pose.shape}")
+        scores = np.ones(expected[0]) if scores is None else np.array(scores, dtype=np.float64)
+        if scores.shape != expected[:1]:
+            raise ValueError(f"scores must be [{expected[0]}], found {scores.shape}")
+        return pose, np.where(np.isfinite(scores), scores, 0.0)
+
+    def _push_prediction(self, time_s: float) -> None:
+        """Mark a keyframe as missed. The curve stays: it reaches past this time, and no sighting has changed it."""
+        if self.curve is None or self._slots is None:
+            return
+        predicted = self.curve.at([time_s])
+        pose = np.where(self.curve.known[:, None], predicted.poses[0], self._slots.poses[-1])
+        self._slots = self._appended(self._slots, pose, predicted.scores[0], time_s)
+
+    def _complete(self, pose: np.ndarray, measured: np.ndarray, time_s: float) -> np.ndarray:
+        """Fill joints that were not seen with the prediction, or, before they were ever seen, with the body's middle."""
+        if measured.all():
+            return pose
+        fallback = np.broadcast_to(pose[measured].mean(axis=0), pose.shape)
+        if self.curve is not None:
+            predicted = self.curve.at([time_s]).poses[0]
+            fallback = np.where(np.isfinite(predicted), predicted, fallback)
+        return np.where(measured[:, None], pose, fallback)
+
+    def _appended(self, slots: _Slots | None, pose: np.ndarray, scores: np.ndarray, time_s: float) -> _Slots:
+        if slots is None:
+            return _Slots(np.array([time_s]), pose[None].copy(), scores[None])
+        keep = slice(-self._model.config.step, None)
+        return _Slots(
+            np.append(slots.time_s[keep], time_s),
+            np.concatenate([slots.poses[keep], pose[None]]),
+            np.concatenate([slots.scores[keep], scores[None]]),
+        )
+
+    def _spaced(self, time_s: float, pose: np.ndarray) -> _Slots | None:
+        """The earlier slots, resampled to the grid that ends at `time_s` where the new keyframe falls off it.
+
+        That happens at the last frame of a file and in sources slower than the keyframe rate: there the spacing would
+        make a person look several times faster or slower than anything the network was trained on.
+        """
+        slots, config = self._slots, self._model.config
+        if slots is None or self.curve is None:
+            return None
+        spacing_s = config.sample_interval / self._model.info.rate_hz
+        if abs((time_s - slots.time_s[-1]) / spacing_s - 1.0) <= _SPACING_TOLERANCE:
+            return slots
+        times = time_s - spacing_s * np.arange(config.step, 0, -1)
+        times = times[times >= slots.time_s[0] - _SAME_TIME_S]
+        if not len(times):
+            return replace(
+                slots, time_s=np.array([time_s - spacing_s]), poses=slots.poses[-1:], scores=slots.scores[-1:]
+            )
+        past = self.curve.at(np.minimum(times, slots.time_s[-1]))
+        gap = np.clip((times - slots.time_s[-1]) / (time_s - slots.time_s[-1]), 0.0, 1.0)[:, None, None]
+        known = np.isfinite(past.poses)
+        poses = np.where(known, past.poses, slots.poses[-1]) * (1.0 - gap) + pose * gap
+        return _Slots(times, poses, past.scores)
+
+    def _run_network(self, slots: _Slots) -> np.ndarray | None:  # -> [T, 17, D]
+        if len(slots.time_s) < 2:
+            return None
+        config = self._model.config
+        core = slots.poses[:, _CORE]
+        padding = np.repeat(core[:1], config.num_keyframes - len(core), axis=0)
+        keyframes = np.concatenate([padding, core])  # [Q+1, 17, D]
+        root, scale = root_and_scale(keyframes, self._model.info.normalisation, self.min_scale)
+        inputs = ((keyframes - root) / scale).reshape(1, config.num_keyframes, config.joint_dim)
+        output = self._model(np.ascontiguousarray(inputs, dtype=np.float32))
+        return np.asarray(output[0].reshape(config.seq_len, len(CORE_17), self._dims) * scale + root)
+
+
+def _lerp(rows: np.ndarray, positions: np.ndarray) -> np.ndarray:  # [K, ...], [M] in 0..K-1 -> [M, ...]
+    left = np.minimum(positions.astype(int), max(len(rows) - 2, 0))
+    share = (positions - left).reshape(-1, *[1] * (rows.ndim - 1))
+    right = np.minimum(left + 1, len(rows) - 1)
+    return np.asarray(rows[left] * (1.0 - share) + rows[right] * share)

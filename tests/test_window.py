@@ -1,0 +1,202 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from fakes import CatmullRom, standing_pose
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mixsynth_stream.interpolation import catmull_rom_matrix
+from mixsynth_stream.pipeline.motion import Origin
+from mixsynth_stream.pipeline.window import MotionWindow
+
+SCORES = np.full(33, 0.8)
+PERIOD_S = 1 / 3
+
+
+def walking(time_s: float, speed_px_s: float = 90.0) -> np.ndarray:  # -> [33, 2]
+    return standing_pose(x_px=200 + speed_px_s * time_s)
+
+
+def pushed(count: int, step: int = 4, **kwargs: int) -> MotionWindow:
+    window = MotionWindow(CatmullRom(step=step, **kwargs))
+    for k in range(count):
+        window.push(walking(k * PERIOD_S), SCORES, k * PERIOD_S)
+    return window
+
+
+def test_network_runs_once_a_keyframe():
+    model = CatmullRom()
+    window = MotionWindow(model)
+    for k in range(6):
+        window.push(walking(k * PERIOD_S), SCORES, k * PERIOD_S)
+        window.at([k * PERIOD_S, k * PERIOD_S + 0.1])
+    assert model.calls == 5  # the first keyframe alone is held, not fed
+
+
+def test_steady_motion_is_followed_exactly_between_keyframes():
+    window = pushed(6)
+    times = np.linspace(1.0, 5 * PERIOD_S, 23)
+    expected = np.array([walking(t) for t in times])
+    np.testing.assert_allclose(window.at(times).poses, expected, atol=1e-3)
+
+
+def test_grid_steps_are_the_matrix_rows():
+    rng = np.random.default_rng(0)
+    keyframes = [standing_pose() + rng.normal(0, 20, (33, 2)) for _ in range(5)]
+    window = MotionWindow(CatmullRom())
+    for k, pose in enumerate(keyframes):
+        window.push(pose, SCORES, k * PERIOD_S)
+    rows = np.einsum("tq,qjd->tjd", catmull_rom_matrix(10, 4, 28), np.array(keyframes))
+    core = [0, 11, 12, 23, 31]
+    np.testing.assert_allclose(window.at(np.arange(69) / 30).poses[:, core], rows[:, core], atol=1e-2)
+
+
+def test_every_pose_says_where_it_comes_from():
+    window = pushed(6)
+    newest = 5 * PERIOD_S
+    times = [-0.1, newest - 0.1, newest, newest + 0.1, newest + 28 / 30, newest + 29 / 30]
+    origins = window.at(times).origin[:, 0].tolist()
+    assert origins == [Origin.MISSING, Origin.FILLED, Origin.MEASURED, Origin.FORECAST, Origin.FORECAST, Origin.HELD]
+
+
+def test_missing_is_nan_and_scores_zero():
+    result = pushed(3).at([-1.0])
+    assert np.isnan(result.poses).all() and (result.scores == 0).all()
+
+
+def test_empty_window_and_first_keyframe():
+    window = MotionWindow(CatmullRom())
+    assert (window.at([0.0]).origin == Origin.MISSING).all()
+    window.push(walking(0), SCORES, 0.0)
+    result = window.at([0.0, 0.2])
+    assert result.origin[:, 0].tolist() == [Origin.MEASURED, Origin.HELD]
+    np.testing.assert_array_equal(result.poses[1], walking(0))
+
+
+def test_second_keyframe_already_fills_the_gap():
+    result = pushed(2).at([0.5 * PERIOD_S])
+    assert (result.origin == Origin.FILLED).all()
+    assert walking(0)[0, 0] < result.poses[0, 0, 0] < walking(PERIOD_S)[0, 0]
+
+
+def test_missed_keyframe_takes_the_prediction():
+    window = pushed(6)
+    before = window.at([6 * PERIOD_S]).poses
+    window.push(None, None, 6 * PERIOD_S)
+    np.testing.assert_array_equal(window.at([6 * PERIOD_S]).poses, before)
+    assert (window.at([6 * PERIOD_S]).origin == Origin.FORECAST).all()
+    window.push(walking(7 * PERIOD_S), SCORES, 7 * PERIOD_S)
+    result = window.at([6 * PERIOD_S, 7 * PERIOD_S])
+    assert result.origin[:, 0].tolist() == [Origin.FILLED, Origin.MEASURED]
+    np.testing.assert_allclose(result.poses[0], before[0], atol=0.05)
+
+
+def test_joint_that_was_not_seen_is_predicted_and_marked():
+    window = pushed(6)
+    pose = walking(6 * PERIOD_S)
+    pose[15] = np.nan
+    window.push(pose, SCORES, 6 * PERIOD_S)
+    result = window.at([6 * PERIOD_S])
+    assert result.origin[0, 15] == Origin.FORECAST and result.origin[0, 16] == Origin.MEASURED
+    assert np.abs(result.poses[0, 15] - walking(6 * PERIOD_S)[15]).max() < 20
+
+
+def test_joint_never_seen_is_missing_and_harmless():
+    window = MotionWindow(CatmullRom())
+    for k in range(5):
+        pose = walking(k * PERIOD_S)
+        pose[27] = np.nan
+        window.push(pose, SCORES, k * PERIOD_S)
+    result = window.at([4 * PERIOD_S])
+    assert result.origin[0, 27] == Origin.MISSING and np.isnan(result.poses[0, 27]).all()
+    window.push(walking(5 * PERIOD_S), SCORES, 5 * PERIOD_S)
+    after = window.at([5 * PERIOD_S, 5 * PERIOD_S + 0.1])
+    assert after.origin[:, 27].tolist() == [Origin.MEASURED, Origin.FORECAST]
+    assert np.abs(after.poses[1, 27] - walking(5 * PERIOD_S)[27]).max() < 20
+
+
+def test_carried_landmark_keeps_its_offset():
+    window = pushed(6)
+    heel, ankle = 29, 27
+    offset = walking(0)[heel] - walking(0)[ankle]
+    poses = window.at(np.linspace(1, 2.4, 9)).poses
+    np.testing.assert_allclose(poses[:, heel] - poses[:, ankle], np.tile(offset, (9, 1)), atol=1e-6)
+
+
+def test_an_off_grid_last_keyframe_does_not_bend_the_motion():
+    # 0.1 s after a keyframe instead of 0.333 s: taken at face value the person would seem to brake to a third.
+    window = pushed(6)
+    last = 5 * PERIOD_S + 0.1
+    window.push(walking(last), SCORES, last)
+    times = np.array([5 * PERIOD_S, 5 * PERIOD_S + 0.05, last, last + 0.05])
+    result = window.at(times)
+    np.testing.assert_allclose(result.poses, [walking(t) for t in times], atol=2.0)
+    assert result.origin[:, 0].tolist() == [Origin.MEASURED, Origin.FILLED, Origin.MEASURED, Origin.FORECAST]
+
+
+def test_slow_source_forecasts_at_true_speed():
+    window = MotionWindow(CatmullRom())
+    for k in range(6):
+        window.push(walking(float(k)), SCORES, float(k))
+    ahead = window.at([5.1]).poses[0] - walking(5.0)
+    assert 4 < ahead[:, 0].mean() < 9.5  # 90 px/s, damped
+
+
+def test_reset_restores_the_empty_window():
+    fresh, used = MotionWindow(CatmullRom()), pushed(7)
+    used.reset()
+    for window in (fresh, used):
+        for k in range(3):
+            window.push(walking(k * PERIOD_S), SCORES, k * PERIOD_S)
+    np.testing.assert_array_equal(fresh.at([0.5, 0.9]).poses, used.at([0.5, 0.9]).poses)
+
+
+def test_a_curve_taken_earlier_is_not_changed_by_later_keyframes():
+    window = pushed(5)
+    curve = window.curve
+    assert curve is not None
+    before = curve.at([1.0, 1.5]).poses.copy()
+    window.push(walking(5 * PERIOD_S), SCORES, 5 * PERIOD_S)
+    np.testing.assert_array_equal(curve.at([1.0, 1.5]).poses, before)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    gaps=st.lists(st.floats(0.02, 2.0), min_size=1, max_size=12),
+    missed=st.lists(st.booleans(), min_size=12, max_size=12),
+    seed=st.integers(0, 1000),
+)
+def test_any_history_gives_finite_poses_near_the_person(gaps, missed, seed):
+    rng = np.random.default_rng(seed)
+    window = MotionWindow(CatmullRom())
+    times = np.concatenate([[0.0], np.cumsum(gaps)])
+    for k, time_s in enumerate(times):
+        pose = None if k and missed[k - 1] else standing_pose() + rng.normal(0, 5, (33, 2))
+        window.push(pose, SCORES, time_s)
+    result = window.at(np.linspace(0, times[-1] + 1, 50))
+    known = result.origin != Origin.MISSING
+    assert (np.isfinite(result.poses).all(axis=-1) == known).all()
+    assert np.abs(result.poses - standing_pose())[known].max() < 150
+
+
+@pytest.mark.parametrize(
+    ("pose", "scores", "time_s", "says"),
+    [
+        (np.zeros((17, 2)), None, 1.0, "pose must be"),
+        (np.zeros((33, 3)), None, 1.0, "image space"),
+        (np.zeros((33, 2)), np.zeros(17), 1.0, "scores must be"),
+        (np.zeros((33, 2)), None, 0.0, "must increase"),
+    ],
+)
+def test_bad_input_is_refused(pose, scores, time_s, says):
+    window = pushed(1)
+    with pytest.raises(ValueError, match=says):
+        window.push(pose, scores, time_s)
+
+
+def test_weights_for_another_skeleton_are_refused():
+    model = CatmullRom()
+    model.info.skeleton_joints = ("head", "hand")
+    with pytest.raises(ValueError, match="17 joints"):
+        MotionWindow(model)
