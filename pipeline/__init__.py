@@ -1,0 +1,53 @@
+"""Video in, Motion out. Each name is loaded when first asked for: video needs av, the estimator needs mediapipe."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mixsynth_stream.pipeline.estimator import ArrayEstimator, Estimator, MediaPipeEstimator
+    from mixsynth_stream.pipeline.motion import Forecast, Motion, Origin, Person
+    from mixsynth_stream.pipeline.stream import Stream
+    from mixsynth_stream.pipeline.video import VideoReader
+    from mixsynth_stream.pipeline.window import MotionWindow, WindowPoses
+
+__all__ = [
+    "ArrayEstimator",
+    "Estimator",
+    "Forecast",
+    "MediaPipeEstimator",
+    "Motion",
+    "MotionWindow",
+    "Origin",
+    "Person",
+    "Stream",
+    "VideoReader",
+    "WindowPoses",
+]
+
+_HOME = {
+    "ArrayEstimator": "estimator",
+    "Estimator": "estimator",
+    "Forecast": "motion",
+    "MediaPipeEstimator": "estimator",
+    "Motion": "motion",
+    "MotionWindow": "window",
+    "Origin": "motion",
+    "Person": "motion",
+    "Stream": "stream",
+    "VideoReader": "video",
+    "WindowPoses": "window",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"mixsynth_stream.pipeline.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

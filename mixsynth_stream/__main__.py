@@ -1,0 +1,9 @@
+"""`python -m mixsynth_stream`: the command line."""
+
+from __future__ import annotations
+
+import sys
+
+from mixsynth_stream.cli import main
+
+sys.exit(main())
