@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mixsynth_stream.errors import ModelError
 from mixsynth_stream.normalise import root_and_scale
 from mixsynth_stream.pipeline.motion import Origin
 from mixsynth_stream.skeleton import BLAZEPOSE_33, CARRIER, CORE_17, CORE_FROM_BLAZEPOSE
@@ -103,14 +104,13 @@ class MotionWindow:
     """
 
     def __init__(self, model: Model, *, min_scale: float = 0.0) -> None:
-        info = model.info
-        if tuple(info.skeleton_joints) != CORE_17.joints:
-            raise ValueError(
-                f"a MotionWindow runs on the {len(CORE_17)} joints of {CORE_17.name}; these weights are for "
-                f"{len(info.skeleton_joints)} joints ({', '.join(info.skeleton_joints[:3])}, ...)"
+        model.expect(CORE_17, model.info.space)
+        if model.info.space not in _DIMENSIONS:
+            raise ModelError(
+                f"a MotionWindow holds {' or '.join(_DIMENSIONS)} poses; these weights are for {model.info.space}"
             )
         self._model = model
-        self._dims = _DIMENSIONS[info.space]
+        self._dims = _DIMENSIONS[model.info.space]
         self.min_scale = min_scale
         self.reset()
 

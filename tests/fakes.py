@@ -12,6 +12,7 @@ from mixsynth_stream.config import ModelConfig
 from mixsynth_stream.interpolation import catmull_rom_matrix
 from mixsynth_stream.pipeline.motion import Person
 from mixsynth_stream.skeleton import CORE_17
+from mixsynth_stream.weights import Model
 
 _DIMS = {"image": 2, "world": 3}
 
@@ -31,11 +32,17 @@ class CatmullRom:
         )
         normalisation = {"image": "root_scale", "world": "root"}[space]
         self.info: Any = SimpleNamespace(
-            skeleton_joints=CORE_17.joints, space=space, rate_hz=30.0, normalisation=normalisation
+            skeleton=CORE_17.name,
+            skeleton_joints=CORE_17.joints,
+            space=space,
+            rate_hz=30.0,
+            normalisation=normalisation,
         )
         self.backend = "fake"
         self.calls = 0
         self._matrix = catmull_rom_matrix(sample_interval, step, horizon)
+
+    expect = Model.expect
 
     def __call__(self, keyframes: np.ndarray) -> np.ndarray:  # [B, Q+1, D] -> [B, T, D]
         self.calls += 1

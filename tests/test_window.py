@@ -6,6 +6,7 @@ from fakes import CatmullRom, standing_pose
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mixsynth_stream.errors import ModelError
 from mixsynth_stream.interpolation import catmull_rom_matrix
 from mixsynth_stream.pipeline.motion import Origin
 from mixsynth_stream.pipeline.window import MotionWindow
@@ -198,5 +199,5 @@ def test_bad_input_is_refused(pose, scores, time_s, says):
 def test_weights_for_another_skeleton_are_refused():
     model = CatmullRom()
     model.info.skeleton_joints = ("head", "hand")
-    with pytest.raises(ValueError, match="17 joints"):
+    with pytest.raises(ModelError, match="17 joints"):
         MotionWindow(model)
