@@ -1,0 +1,49 @@
+"""Curves of a training as CSV and, at its end, as a PNG."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+
+
+class Curves:
+    """Rows of numbers by step, written after every row."""
+
+    def __init__(self, stem: Path) -> None:
+        self._csv, self._png = stem.with_name(stem.name + ".csv"), stem.with_name(stem.name + ".png")
+        self.rows: list[dict[str, float]] = []
+        self._losses: list[float] = []
+
+    def add_loss(self, loss: float) -> None:
+        """The loss of one step; a row holds their mean since the row before."""
+        self._losses.append(loss)
+
+    def add_row(self, step: int, lr: float, score: float, shares: dict[str, float]) -> None:
+        row = {"step": step, "loss": float(np.mean(self._losses)), "lr": lr, "score": score, **shares}
+        self.rows.append(row)
+        self._losses.clear()
+        with self._csv.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, fieldnames=list(self.rows[0]))
+            writer.writeheader()
+            writer.writerows({name: f"{value:.6g}" for name, value in row.items()} for row in self.rows)
+
+    def draw(self) -> None:
+        """Loss on the left; on the right the error as a share of the best simple method's."""
+        from matplotlib.figure import Figure
+
+        if not self.rows:
+            return
+        figure = Figure(figsize=(11, 4.5), layout="constrained")
+        left, right = figure.subplots(1, 2)
+        steps = [row["step"] for row in self.rows]
+        left.plot(steps, [row["loss"] for row in self.rows])
+        left.set(xlabel="step", ylabel="training loss", yscale="log")
+        for name in self.rows[0]:
+            if "/" in name:
+                right.plot(steps, [row[name] for row in self.rows], label=name)
+        right.axhline(1.0, color="black", linewidth=0.8)
+        right.set(xlabel="step", ylabel="error / best simple method")
+        right.legend(fontsize=6, ncols=2)
+        figure.savefig(self._png, dpi=120)

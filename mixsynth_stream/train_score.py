@@ -1,0 +1,64 @@
+"""Validation while training: errors in the gaps and ahead, as shares of the best simple method's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from mixsynth_stream.baselines import baselines
+from mixsynth_stream.config import ModelConfig
+from mixsynth_stream.data.cameras import FRAME_HEIGHT_PX
+from mixsynth_stream.data.mocap import Clip
+from mixsynth_stream.data.windows import validation_windows
+from mixsynth_stream.normalise import root_and_scale
+
+HORIZONS_MS = (100, 200, 300, 400, 500, 600)
+_VALIDATION_SEED = 1234
+# Ratios of the gaps count for half of the score: the horizons would outvote them.
+_GAP_SHARE = 0.5
+
+
+class Validation:
+    """Fixed windows of every validation set, with the errors of the best simple method on them."""
+
+    def __init__(
+        self, sets: Mapping[str, Sequence[Clip]], config: ModelConfig, space: str, normalisation: str
+    ) -> None:
+        self._questions = {
+            "gap": np.arange(config.newest - config.sample_interval + 1, config.newest),
+            "earlier_gap": np.arange(config.newest - 2 * config.sample_interval + 1, config.newest - config.sample_interval),
+            **{f"ahead_{ms}": np.array([config.newest + round(ms * 0.03)]) for ms in HORIZONS_MS},
+        }
+        self._questions = {name: s for name, s in self._questions.items() if s.max(initial=0) < config.seq_len and len(s)}
+        self._sets = {}
+        for name, clips in sets.items():
+            windows = validation_windows(clips, config, space, _VALIDATION_SEED)
+            floor = 0.02 * FRAME_HEIGHT_PX if space == "image" else 0.0
+            root, scale = root_and_scale(windows.keyframes, normalisation, floor)
+            keyframes, wanted = (windows.keyframes - root) / scale, (windows.carried - root) / scale
+            simple = [f(keyframes, config.sample_interval, np.arange(config.seq_len)) for f in baselines().values()]
+            best = {q: min(_error(poses, wanted, steps) for poses in simple) for q, steps in self._questions.items()}
+            self._sets[name] = (keyframes.astype(np.float32), wanted, best)
+
+    def measure(self, model: Callable[[np.ndarray], np.ndarray]) -> dict[str, float]:
+        """`set/question` -> error divided by the best simple method's; below 1 the network wins."""
+        rows = {}
+        for name, (keyframes, wanted, best) in self._sets.items():
+            said = model(keyframes.reshape(*keyframes.shape[:2], -1)).reshape(wanted.shape)
+            for question, steps in self._questions.items():
+                rows[f"{name}/{question}"] = _error(said, wanted, steps) / best[question]
+        return rows
+
+    def score(self, rows: Mapping[str, float]) -> float:
+        """One number to choose a checkpoint by: lower is better."""
+        gaps = [value for name, value in rows.items() if "gap" in name]
+        ahead = [value for name, value in rows.items() if "ahead" in name]
+        if not gaps or not ahead:
+            return float(np.mean(gaps + ahead))
+        return float(_GAP_SHARE * np.mean(gaps) + (1 - _GAP_SHARE) * np.mean(ahead))
+
+
+def _error(said: np.ndarray, wanted: np.ndarray, steps: np.ndarray) -> float:
+    error = float(np.linalg.norm(said[:, steps] - wanted[:, steps], axis=-1).mean())
+    return error if np.isfinite(error) else float("inf")
