@@ -1,8 +1,20 @@
 """Packages and the native extension; everything else is in pyproject.toml."""
 
+from pybind11.setup_helpers import Pybind11Extension
 from setuptools import setup
 
+# No -march and no -ffast-math: one build runs on every machine of its architecture, and gives exact NaN and infinity.
+native = Pybind11Extension(
+    "mixsynth_stream._C",
+    ["csrc/bindings.cpp", "csrc/encoder.cpp", "csrc/pack.cpp"],
+    depends=["csrc/kernels.h", "csrc/layout.h", "csrc/mixsynth.h"],
+    include_dirs=["csrc"],
+    cxx_std=17,
+    extra_compile_args=["-O3"],
+)
+
 setup(
+    ext_modules=[native],
     packages=[
         "mixsynth_stream",
         "mixsynth_stream.data",

@@ -1,0 +1,64 @@
+// MixSynthFormer forward on the CPU: plain C++17, no Python, no allocation, no global state.
+//
+// Life of a network: fill `Dimensions` and `Weights`, allocate packed_size() floats, pack() once. Then, for every call,
+// forward() with workspace_size() floats of scratch memory that no other call is using.
+//
+// Names and maths: mixsynth_stream/network.py. Layout of the forward: csrc/README.md.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace mixsynth {
+
+// The published letters: N, Q, H, D, C, L, then the factors. Valid only when check() says so.
+struct Dimensions {
+    int64_t sample_interval, step, horizon, joint_dim, emb_dim, num_encoder_layers;
+    int64_t expansion_factor, reduce_token, reduce_channel;
+
+    int64_t keyframes() const { return step + 1; }                          // Q + 1
+    int64_t tokens() const { return sample_interval * step + 1 + horizon; }  // T
+    int64_t hidden() const { return emb_dim * expansion_factor; }            // width of the feed-forward layer
+    int64_t token_keys() const { return tokens() / reduce_token; }
+    int64_t channel_keys() const { return emb_dim / reduce_channel; }
+};
+
+// Weights as published: a weight is [outputs, inputs], row-major.
+struct Linear {
+    const float* weight;
+    const float* bias;
+};
+
+struct SyntheticAttention {  // n = T for the token branch, C for the channel branch
+    Linear dense;
+    const float* squeeze;  // se.fc.0 [n / 4, n]
+    const float* excite;   // se.fc.2 [n, n / 4]
+    Linear value_reduce;   // may be null where the reduce factor is 1
+};
+
+struct Layer {
+    SyntheticAttention synth_token, synth_channel;
+    Linear reweight1, reweight2, proj, ff1, ff2;
+    Linear norm1, norm2;
+};
+
+struct Weights {
+    Linear l_interp, encoder_emb, norm, fc;
+    const Layer* layers;  // [L]
+};
+
+// nullptr, or why a network of these dimensions is not built (one out of range, or more than 1 GiB of memory).
+const char* check(const Dimensions& dims);
+
+// Floats that pack() writes, and floats of scratch memory that one forward() needs.
+size_t packed_size(const Dimensions& dims);
+size_t workspace_size(const Dimensions& dims);
+
+// Copies the weights into the order and layout in which forward() reads them. `weights` may be freed afterwards.
+void pack(const Dimensions& dims, const Weights& weights, float* packed);
+
+// keyframes [B, Q+1, D] -> motion [B, T, D]. The workspace may hold anything.
+void forward(const Dimensions& dims, const float* packed, const float* keyframes, int64_t batch, float* motion,
+             float* workspace);
+
+}  // namespace mixsynth

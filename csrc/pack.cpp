@@ -1,0 +1,93 @@
+// Checks dimensions, and copies published weights into the layout of layout.h.
+#include <algorithm>
+#include <utility>
+
+#include "layout.h"
+
+namespace mixsynth {
+namespace {
+
+// [outputs, inputs] -> [inputs, padded outputs], zero in the padding
+void pack_columns(const Linear& from, const Packed& to, int64_t inputs, int64_t outputs) {
+    const int64_t stride = padded(outputs);
+    std::fill(to.weight, to.weight + inputs * stride, 0.0f);
+    for (int64_t i = 0; i < outputs; ++i)
+        for (int64_t k = 0; k < inputs; ++k) to.weight[k * stride + i] = from.weight[i * inputs + k];
+    std::fill(to.bias, to.bias + stride, 0.0f);
+    std::copy(from.bias, from.bias + outputs, to.bias);
+}
+
+void pack_rows(const Linear& from, const Packed& to, int64_t inputs, int64_t outputs) {
+    std::copy(from.weight, from.weight + inputs * outputs, to.weight);
+    std::copy(from.bias, from.bias + outputs, to.bias);
+}
+
+void pack_norm(const Linear& from, const Packed& to, int64_t width) {
+    for (auto [source, target] : {std::pair{from.weight, to.weight}, std::pair{from.bias, to.bias}}) {
+        std::fill(target, target + padded(width), 0.0f);
+        std::copy(source, source + width, target);
+    }
+}
+
+void pack_gate(const SyntheticAttention& from, const PackedAttention& to, int64_t length) {
+    std::copy(from.squeeze, from.squeeze + length / 4 * length, to.squeeze);
+    std::copy(from.excite, from.excite + length * (length / 4), to.excite);
+}
+
+void pack_layer(const Dimensions& d, const Layer& from, const PackedLayer& to) {
+    const int64_t T = d.tokens(), C = d.emb_dim;
+    pack_columns(from.synth_token.dense, to.token.dense, C, d.token_keys());
+    if (d.reduce_token > 1) pack_rows(from.synth_token.value_reduce, to.token.value_reduce, T, d.token_keys());
+    pack_gate(from.synth_token, to.token, T);
+    pack_rows(from.synth_channel.dense, to.channel.dense, T, d.channel_keys());
+    if (d.reduce_channel > 1)
+        pack_columns(from.synth_channel.value_reduce, to.channel.value_reduce, C, d.channel_keys());
+    pack_gate(from.synth_channel, to.channel, C);
+    pack_rows(from.reweight1, to.reweight1, T, T / 4);
+    pack_rows(from.reweight2, to.reweight2, T / 4, 2 * T);
+    pack_columns(from.proj, to.proj, C, C);
+    pack_columns(from.ff1, to.ff1, C, d.hidden());
+    pack_columns(from.ff2, to.ff2, d.hidden(), C);
+    pack_norm(from.norm1, to.norm1, C);
+    pack_norm(from.norm2, to.norm2, C);
+}
+
+}  // namespace
+
+const char* check(const Dimensions& d) {
+    constexpr int64_t kLargest = 1 << 16, kMostFloats = int64_t{1} << 28;
+    for (int64_t n : {d.sample_interval, d.step, d.joint_dim, d.emb_dim, d.num_encoder_layers, d.expansion_factor,
+                      d.reduce_token, d.reduce_channel})
+        if (n < 1 || n > kLargest) return "every dimension must be from 1 to 65536";
+    if (d.horizon < 0 || d.horizon > kLargest) return "horizon must be from 0 to 65536";
+    if (d.tokens() > kLargest) return "N*Q + 1 + H must be at most 65536 steps";
+    if (d.hidden() > kLargest) return "emb_dim * expansion_factor must be at most 65536";
+    if (d.reduce_token > d.tokens() || d.reduce_channel > d.emb_dim)
+        return "a reduce factor must not exceed the number of tokens or channels that it divides";
+    Cursor ends(nullptr), layer(nullptr);
+    take_ends(ends, d);
+    take_layer(layer, d);
+    const auto layers = static_cast<size_t>(d.num_encoder_layers);
+    if (ends.used() + layer.used() * layers + workspace_size(d) > static_cast<size_t>(kMostFloats))
+        return "the network would need more than 1 GiB of memory";
+    return nullptr;
+}
+
+size_t packed_size(const Dimensions& d) {
+    Cursor at(nullptr);
+    take_ends(at, d);
+    for (int64_t i = 0; i < d.num_encoder_layers; ++i) take_layer(at, d);
+    return at.used();
+}
+
+void pack(const Dimensions& d, const Weights& weights, float* packed) {
+    Cursor at(packed);
+    const PackedEnds ends = take_ends(at, d);
+    pack_rows(weights.l_interp, ends.l_interp, d.keyframes(), d.tokens());
+    pack_columns(weights.encoder_emb, ends.encoder_emb, d.joint_dim, d.emb_dim);
+    pack_norm(weights.norm, ends.norm, d.emb_dim);
+    pack_columns(weights.fc, ends.fc, d.emb_dim, d.joint_dim);
+    for (int64_t i = 0; i < d.num_encoder_layers; ++i) pack_layer(d, weights.layers[i], take_layer(at, d));
+}
+
+}  // namespace mixsynth
