@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from fakes import FakeFrame, models, person
@@ -45,7 +47,7 @@ def test_at_most_one_keyframe_a_period_and_no_gap_longer_than_needed(steps):
     times = np.cumsum(steps)
     found = keyframe_indices(times)
     assert found[0] == 0
-    for a, b in zip(found, found[1:], strict=False):
+    for a, b in pairwise(found):
         assert all(times[i] - times[0] < (np.floor((times[a] - times[0] + 2e-3) * 3) + 1) / 3 for i in range(a + 1, b))
 
 
@@ -62,9 +64,8 @@ def run(lag, frames=35, rate_hz=30.0, late=0, horizon_s=0.4):
                 motions += timeline.frame(frame)
         if asked and index == asked[0].index + late:
             motions += timeline.keyframe(*asked)
-        if index % 10 or (late and index != asked[0].index):
-            if not (late and index % 10 == 0):
-                motions += timeline.frame(frame)
+        if index % 10:
+            motions += timeline.frame(frame)
     return motions + timeline.flush()
 
 
