@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from mixsynth_stream.pipeline.video import Frame
 
 _RATE_HZ = 30.0  # of the time grid, whatever the source's rate
-# Time stamps are rounded to the ticks of their container (1/90 000 s to 1 ms): a frame this close to its due time counts.
+# Time stamps are rounded to their container's ticks (1/90 000 s to 1 ms): a frame this close to its due time counts.
 _TICK_S = 2e-3
 
 

@@ -210,9 +210,7 @@ class MotionWindow:
         times = time_s - spacing_s * np.arange(config.step, 0, -1)
         times = times[times >= slots.time_s[0] - _SAME_TIME_S]
         if not len(times):
-            return replace(
-                slots, time_s=np.array([time_s - spacing_s]), poses=slots.poses[-1:], scores=slots.scores[-1:]
-            )
+            return _Slots(np.array([time_s - spacing_s]), slots.poses[-1:], slots.scores[-1:])
         past = self.curve.at(np.minimum(times, slots.time_s[-1]))
         gap = np.clip((times - slots.time_s[-1]) / (time_s - slots.time_s[-1]), 0.0, 1.0)[:, None, None]
         known = np.isfinite(past.poses)
