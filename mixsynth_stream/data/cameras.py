@@ -46,7 +46,7 @@ def random_cameras(rng: np.random.Generator, motion: np.ndarray) -> Cameras:  # 
     """Cameras around each person: 2-9 m away, 0.3-2.8 m above the lowest foot, any side, rolled by about 3 degrees."""
     batch = len(motion)
     middle = root_of(motion).mean(axis=1)
-    reach = np.linalg.norm(motion - middle[:, None, None], axis=-1).max(axis=(1, 2))
+    reach = np.sqrt(np.square(motion - middle[:, None, None]).sum(axis=-1).max(axis=(1, 2)))
     distance = np.maximum(2.0 * 4.5 ** rng.random(batch), reach + _NEAREST_M)
     yaw = rng.uniform(0, 2 * np.pi, batch)
     height = motion[..., 1].min(axis=(1, 2)) + rng.uniform(0.3, 2.8, batch) - middle[:, 1]
@@ -71,15 +71,19 @@ def random_cameras(rng: np.random.Generator, motion: np.ndarray) -> Cameras:  # 
 
 def to_image(cameras: Cameras, motion: np.ndarray) -> np.ndarray:  # [B, T, 17, 3] y up -> [B, T, 17, 2] pixels
     """Pixels from the middle of the picture, x right, y down."""
-    seen = np.einsum("bij,btkj->btki", cameras.rotation, motion - cameras.position[:, None, None])
+    seen = _turned(cameras.rotation, motion - cameras.position[:, None, None].astype(np.float32))
     depth = np.maximum(seen[..., 2:], _NEAREST_M / 2)
-    return np.asarray(cameras.focal_px[:, None, None, None] * seen[..., :2] / depth, np.float32)
+    return np.asarray(cameras.focal_px[:, None, None, None].astype(np.float32) * seen[..., :2] / depth)
 
 
 def to_world(cameras: Cameras, motion: np.ndarray) -> np.ndarray:  # [B, T, 17, 3] y up -> [B, T, 17, 3] metres
     """BlazePose world landmarks: the camera's axes, metres, each pose centred on the middle of its hips."""
-    centred = motion - root_of(motion)[..., None, :]
-    return np.asarray(np.einsum("bij,btkj->btki", cameras.rotation, centred), np.float32)
+    return _turned(cameras.rotation, motion - root_of(motion)[..., None, :])
+
+
+def _turned(rotation: np.ndarray, motion: np.ndarray) -> np.ndarray:  # [B, 3, 3], [B, T, 17, 3] -> [B, T, 17, 3]
+    flat = motion.reshape(len(motion), -1, 3) @ rotation.transpose(0, 2, 1).astype(np.float32)
+    return np.asarray(flat.reshape(motion.shape), np.float32)
 
 
 def mirrored(motion: np.ndarray) -> np.ndarray:  # [..., 17, 3] y up

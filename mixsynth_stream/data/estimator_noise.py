@@ -125,20 +125,24 @@ def errors(
     level = np.exp(rng.normal(-noise.quality_spread**2, noise.quality_spread, (batch, 1, 1, 1))).astype(np.float32)
     speed = _speed(truth) / unit
     growth = 1 + noise.speed_growth * np.minimum(speed, noise.speed_limit)
-    level = level * growth / noise.speed_mean_factor * (unit if dims == 2 else 1.0)
+    level = level * growth / noise.speed_mean_factor * (unit if dims == 2 else np.float32(1))
     mixing = _mixing()
     white = rng.standard_normal((mixing.shape[1], steps * batch * dims), np.float32)
     shared = (mixing @ white).reshape(count, steps, batch * dims)
     in_time = np.stack([_cholesky(joint_noise(noise, name), steps) for name in CORE_17.joints])
-    slow = (in_time @ shared).reshape(count, steps, batch, dims).transpose(2, 1, 0, 3)
+    slow = np.ascontiguousarray((in_time @ shared).reshape(count, steps, batch, dims).transpose(2, 1, 0, 3))
     bias = mixing @ rng.standard_normal((batch, 1, mixing.shape[1], dims), np.float32)
     fast = rng.standard_normal((batch, steps, count, dims), np.float32)
     # The constant part of the bias does not follow the speed from frame to frame.
-    slow = (slow * slow_std * level + bias * bias_std * level.mean(axis=1, keepdims=True)) * noise.slow_scale
-    fast = fast * fast_std * level * noise.fast_scale
+    slow *= slow_std * noise.slow_scale
+    slow *= level
+    slow += bias * bias_std * level.mean(axis=1, keepdims=True) * noise.slow_scale
+    fast *= fast_std * noise.fast_scale
+    fast *= level
     if dims == 3:
-        slow, fast = slow - root_of(slow)[..., None, :], fast - root_of(fast)[..., None, :]
-    return slow.astype(np.float32), fast.astype(np.float32)
+        slow -= root_of(slow)[..., None, :]
+        fast -= root_of(fast)[..., None, :]
+    return slow, fast
 
 
 def add_accidents(
@@ -150,7 +154,7 @@ def add_accidents(
     """Keyframes in which some joints jump and some limbs are swapped, left for right. Lost ones: see windows.py."""
     batch, count = keyframes.shape[:2]
     jumps = rng.random((batch, count, len(CORE_17), 1)) < noise.outlier
-    size = noise.outlier_size * unit * rng.standard_normal(keyframes.shape, np.float32)
+    size = np.float32(noise.outlier_size) * unit * rng.standard_normal(keyframes.shape, np.float32)
     result = keyframes + jumps * size
     for parts in (("elbow", "wrist", "index"), ("knee", "ankle", "foot_index")):
         swapped = np.array([_part(name) in parts for name in CORE_17.joints])
@@ -229,5 +233,5 @@ def _speed(truth: np.ndarray) -> np.ndarray:  # [B, T, 17, D] -> [B, T, 17, 1] u
     steps = truth.shape[1]
     index = np.arange(steps)
     ahead, behind = np.minimum(index + 2, steps - 1), np.maximum(index - 2, 0)
-    moved = np.linalg.norm(truth[:, ahead] - truth[:, behind], axis=-1, keepdims=True)
-    return np.asarray(moved * GRID_HZ / np.maximum(ahead - behind, 1)[:, None, None])
+    moved = np.sqrt(np.square(truth[:, ahead] - truth[:, behind]).sum(axis=-1, keepdims=True))
+    return np.asarray(moved * (GRID_HZ / np.maximum(ahead - behind, 1)[:, None, None]).astype(np.float32))

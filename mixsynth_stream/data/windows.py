@@ -80,7 +80,7 @@ class WindowSampler:
         frame = newest[:, None] + (np.arange(config.seq_len) - config.newest + offset) * per_step[:, None]
         motion = self._track.at(clip, frame)
         turned = rng.random(batch) < 0.5
-        motion = np.where(turned[:, None, None, None], cam.mirrored(motion), motion)
+        motion[turned] = cam.mirrored(motion[turned])
         motion = cam.resized(motion, cam.random_body_factors(rng, batch).astype(np.float32))
         inside = (frame >= 0) & (frame <= self._track.length[clip, None] - 1)
         return _estimated(rng, self.noise, config, self._space, motion, clip, self._oldest(inside), inside)
@@ -172,7 +172,8 @@ class _Track:
         left = np.minimum(frame.astype(int), last - 1)
         part = (frame - left)[..., None, None].astype(np.float32)
         index = self.start[clip][:, None] + left
-        return np.asarray(self.core[index] * (1 - part) + self.core[index + 1] * part)
+        before = self.core[index]
+        return np.asarray(before + (self.core[index + 1] - before) * part)
 
 
 def _estimated(
@@ -188,7 +189,7 @@ def _estimated(
     cameras = cam.random_cameras(rng, motion)
     clean = cam.to_image(cameras, motion) if space == "image" else cam.to_world(cameras, motion)
     grid = slice(0, config.newest + 1, config.sample_interval)
-    unit = np.median(scale_of(clean[:, grid]), axis=1)[:, None, None, None]
+    unit = np.median(scale_of(clean[:, grid]), axis=1)[:, None, None, None].astype(np.float32)
     slow, fast = errors(rng, noise, clean, unit)
     carried = clean + slow
     keyframes = add_accidents(rng, noise, (carried + fast)[:, grid], unit)
