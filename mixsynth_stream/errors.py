@@ -1,5 +1,7 @@
 """The few errors of our own. The command line turns each into an exit code; everything else is a builtin."""
 
+from __future__ import annotations
+
 
 class SourceError(Exception):
     """A video source cannot be opened, or broke while it was read (exit code 3)."""

@@ -13,16 +13,17 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 
-# Every module belongs to one level (the longest prefix that matches) and may import its own level and those below it.
-# A new module at the top of the package has to be given its place here.
+# Every module belongs to one level (the longest prefix that matches; train_epochs goes with train) and may import its
+# own level and those below it. A new module at the top of the package has to be given its place here.
 LEVELS: tuple[tuple[str, ...], ...] = (
     ("config", "errors", "interpolation", "metrics", "normalise", "parameters", "skeleton", "baselines"),
     ("network", "kernels", "_C", "pipeline.motion"),
     ("backend",),
     ("weights",),
     ("pipeline", "data"),
-    ("train", "evaluate", "bench", "viewer", "export", "progress", "info", "convert"),
+    ("train", "evaluate", "bench", "viewer", "export", "progress", "interrupt", "info", "convert"),
     ("run",),
+    ("demo", "webcam"),
     ("cli",),
     ("__main__", "__init__"),
 )
@@ -59,7 +60,8 @@ def level(name: str) -> int | None:
     found: tuple[int, int] | None = None
     for number, prefixes in enumerate(LEVELS):
         for prefix in prefixes:
-            if (name + ".").startswith(prefix + ".") and (found is None or len(prefix) > found[1]):
+            belongs = name == prefix or name.startswith((prefix + ".", prefix + "_"))
+            if belongs and (found is None or len(prefix) > found[1]):
                 found = number, len(prefix)
     return None if found is None else found[0]
 

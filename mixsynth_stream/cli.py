@@ -1,0 +1,106 @@
+"""The command line: which command, and which exit code. Each command lives in a module of its own.
+
+Exit codes: 0 done, 1 a result could not be written, 2 wrong usage, 3 a source failed, 4 a model, estimator or backend
+cannot be used, 130 interrupted. Data go to standard output or into files, everything else to standard error.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from mixsynth_stream.errors import ModelError, OutputError, SourceError
+from mixsynth_stream.interrupt import EXIT_INTERRUPTED
+
+# What each command does. The module mixsynth_stream.NAME has add_arguments(parser) and main(args) -> exit code, and
+# imports nothing heavy at its top: only the module of the command that was asked for is imported.
+COMMANDS = {
+    "run": "motion from videos, cameras or streams, into files or onto standard output",
+    "demo": "the main job on the bundled clip: overlay video, poses, a plot, a summary",
+    "webcam": "follow the people before a camera",
+    "train": "train the network on motion capture",
+    "evaluate": "compare the network with simple methods, as tables",
+    "convert": "turn a published checkpoint into a weight file",
+    "info": "versions, backends, weights, pose models and cameras found here",
+    "bench": "measure speed: ratios against other ways of doing the same",
+}
+_EXIT_CODES: tuple[tuple[type[BaseException], int], ...] = (
+    (SourceError, 3),
+    (ModelError, 4),
+    (OutputError, 1),
+    (OSError, 1),
+    (ValueError, 2),
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns its exit code. Wrong usage leaves by SystemExit(2), as argparse does."""
+    args = parse(sys.argv[1:] if argv is None else list(argv))
+    logging.basicConfig(
+        level=logging.DEBUG if args.debug else logging.WARNING, format="mixsynth-stream: %(message)s", stream=sys.stderr
+    )
+    try:
+        code: int = importlib.import_module(f"mixsynth_stream.{args.command}").main(args)
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:
+        # Whoever read our output has seen enough. Python would complain once more while it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        print("mixsynth-stream: interrupted; what was written so far is complete", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    except tuple(kind for kind, _ in _EXIT_CODES) as error:
+        if args.debug:
+            logging.getLogger(__name__).exception("the error came from here")
+        print(f"mixsynth-stream: {_sentence(error)}", file=sys.stderr)
+        return next(code for kind, code in _EXIT_CODES if isinstance(error, kind))
+
+
+def parse(argv: list[str]) -> argparse.Namespace:
+    """The arguments of one command. Only that command's module is imported."""
+    parser = Parser(
+        prog="mixsynth-stream",
+        description="Human motion from any video with a tenth of the estimator calls and without lag.",
+        epilog="mixsynth-stream COMMAND --help says more. Exit codes: 0 done, 1 output failed, 2 usage, "
+        "3 source failed, 4 model or backend missing, 130 interrupted.",
+    )
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the version")
+    parser.add_argument("--debug", action="store_true", help="log details, and show where an error came from")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=Parser)
+    asked = next((word for word in argv if not word.startswith("-")), None)
+    for name, purpose in COMMANDS.items():
+        command = commands.add_parser(name, help=purpose, description=purpose[0].upper() + purpose[1:] + ".")
+        command.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+        if name == asked:
+            importlib.import_module(f"mixsynth_stream.{name}").add_arguments(command)
+    return parser.parse_args(argv)
+
+
+class Parser(argparse.ArgumentParser):
+    """An argparse parser whose errors are one sentence, like every other error here."""
+
+    def error(self, message: str) -> NoReturn:
+        hint = f"{self.prog} --help lists what there is"
+        self.exit(2, f"mixsynth-stream: {message}; {hint}\n")
+
+
+class _Version(argparse.Action):
+    """Looked up only when asked for."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
+        from mixsynth_stream import __version__
+
+        print(f"mixsynth-stream {__version__}")
+        parser.exit()
+
+
+def _sentence(error: BaseException) -> str:
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return f"{error.filename} cannot be used: {error.strerror}"
+    return str(error) or type(error).__name__

@@ -1,0 +1,90 @@
+"""`info`: what is installed and found on this machine."""
+
+from __future__ import annotations
+
+import argparse
+import platform
+from collections.abc import Iterable
+from importlib import metadata
+from pathlib import Path
+
+# What decides results and speed, in the order of the base install and the extras.
+_PACKAGES = ("numpy", "av", "mediapipe", "safetensors", "torch", "triton")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """`info` has no options."""
+
+
+def main(args: argparse.Namespace) -> int:
+    """Print the tables."""
+    from mixsynth_stream import __version__
+
+    print(f"mixsynth-stream {__version__}, Python {platform.python_version()}, {platform.platform()}")
+    print("  " + ", ".join(f"{name} {_version(name)}" for name in _PACKAGES))
+    _print("backends", _backends())
+    _print("weights", _weights())
+    _print("pose models", _pose_models())
+    _print("cameras", _cameras())
+    return 0
+
+
+def _print(title: str, rows: Iterable[tuple[str, ...]]) -> None:
+    rows = list(rows)
+    widths = [max(len(row[c]) for row in rows) for c in range(len(rows[0]))]
+    print(f"\n{title}")
+    for row in rows:
+        print("  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def _backends() -> list[tuple[str, ...]]:
+    from mixsynth_stream.backend import available_backends
+
+    rows = available_backends()
+    return [(row.name, "ready" if row.ready else "missing", row.device, row.reason) for row in rows]
+
+
+def _weights() -> list[tuple[str, ...]]:
+    from mixsynth_stream.weights import ASSETS, load_weights, shipped_models
+
+    rows = []
+    for name in shipped_models():
+        state, config, info = load_weights(ASSETS / f"{name}.safetensors")
+        numbers = sum(value.size for value in state.values())
+        shape = (
+            f"N {config.sample_interval}, Q {config.step}, H {config.horizon}, C {config.emb_dim}, "
+            f"L {config.num_encoder_layers}"
+        )
+        about = f"{info.space} space, {info.skeleton}, {info.normalisation} normalisation"
+        rows.append((name, about, shape, f"{numbers / 1000:.0f} k parameters", f"{info.date}, trained on {info.data}"))
+    return rows or [("none",)]
+
+
+def _pose_models() -> list[tuple[str, ...]]:
+    from mixsynth_stream.errors import ModelError
+    from mixsynth_stream.pipeline.mediapipe_estimator import MODELS, bundle_path
+
+    rows = []
+    for model in MODELS:
+        try:
+            size = bundle_path(model).stat().st_size
+        except ModelError:
+            rows.append((model, "not there; scripts/build_pose_bundle.py in a checkout makes it"))
+        else:
+            rows.append((model, f"{size / 1e6:.1f} MB"))
+    return rows
+
+
+def _cameras() -> list[tuple[str, ...]]:
+    rows = []
+    for device in sorted(Path("/dev").glob("video*")):
+        name = Path("/sys/class/video4linux", device.name, "name")
+        rows.append((str(device), name.read_text().strip() if name.is_file() else ""))
+    return rows or [("none found under /dev/video*",)]

@@ -1,0 +1,295 @@
+"""`run`: sources through a Stream into sinks. `demo` and `webcam` are the same job with other defaults."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import glob
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mixsynth_stream.errors import SourceError
+from mixsynth_stream.interrupt import Interrupt
+from mixsynth_stream.progress import Progress
+
+if TYPE_CHECKING:
+    from mixsynth_stream.export import Sink
+    from mixsynth_stream.pipeline.motion import Motion
+    from mixsynth_stream.pipeline.stream import Stream, StreamStats
+    from mixsynth_stream.pipeline.video import VideoInfo
+    from mixsynth_stream.weights import Model
+
+
+@dataclass
+class Done:
+    """What became of one source."""
+
+    source: str
+    info: VideoInfo | None
+    stats: StreamStats
+    models: tuple[Model, Model]
+    folder: Path | None
+    seconds: float = 0.0
+    output_seconds: float = 0.0
+    frames_with_people: int = 0
+    people: set[int] = field(default_factory=set)
+
+    def note(self, motion: Motion) -> None:
+        """Count the people of a final frame."""
+        if motion.final:
+            self.people.update(motion.ids.tolist())
+            self.frames_with_people += bool(len(motion.ids))
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of `run`."""
+    parser.add_argument(
+        "sources",
+        nargs="+",
+        metavar="SOURCE",
+        help="a video file, a quoted pattern ('*.mp4'), a URL (rtsp://, http://), webcam, webcam:1, - (standard input) "
+        "or synthetic:",
+    )
+    add_stream_arguments(parser)
+    add_output_arguments(parser)
+
+
+def add_stream_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options that say how motion is made; shared by `run`, `demo` and `webcam`."""
+    group = parser.add_argument_group("motion")
+    group.add_argument(
+        "--every", type=_at_least(1), default=10, metavar="N", help="a keyframe every N/30 s (default: %(default)s)"
+    )
+    group.add_argument(
+        "--lag",
+        type=int,
+        choices=(0, 1),
+        help="1: each frame once, when the keyframe after it is known (default for files); "
+        "0: each frame at once, and again when final (default for cameras)",
+    )
+    group.add_argument(
+        "--horizon", type=_seconds, default=0.4, metavar="S", help="seconds to forecast (default: %(default)s)"
+    )
+    group.add_argument(
+        "--max-people", type=_at_least(1), default=1, metavar="P", help="people to follow (default: %(default)s)"
+    )
+    group.add_argument(
+        "--model",
+        default="full",
+        metavar="NAME",
+        help="pose model: lite, full, heavy or a .task file (default: %(default)s)",
+    )
+    group.add_argument("--estimates", metavar="FILE", help="replay recorded estimates (.npz) instead of a pose model")
+    group.add_argument(
+        "--weights",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="weights of the network, by name or file; twice for image and world space (default: those that ship)",
+    )
+    group.add_argument("--backend", default="auto", metavar="NAME", help="what runs the network (default: auto)")
+    group.add_argument("--limit-frames", type=_at_least(1), metavar="F", help="stop after F frames")
+
+
+def add_output_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options that say where motion goes."""
+    group = parser.add_argument_group("output")
+    group.add_argument(
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help="folder for results; several sources get a subfolder each (default: JSON lines to standard output)",
+    )
+    group.add_argument("--format", type=_formats, metavar="F,F", help="jsonl, csv, npz (default: jsonl)")
+    group.add_argument("--overlay", action="store_true", help="also write a video with the poses drawn on it")
+    group.add_argument("--plot", action="store_true", help="also write a picture of the joints' trajectories")
+    group.add_argument(
+        "--write-forecast", action="store_true", help="write the forecast of every frame, not of keyframes only"
+    )
+    group.add_argument("--view", choices=("window", "none"), default="none", help="show the frames as they come")
+    group.add_argument("--quiet", action="store_true", help="no progress and no summary")
+
+
+def main(args: argparse.Namespace) -> int:
+    """Process every source. One that fails is reported and the next one goes on; the exit code says so at the end."""
+    check(args)
+    sources = expand(args.sources)
+    failed = 0
+    for source, folder in zip(sources, folders(sources, args.out), strict=True):
+        try:
+            done = process(source, folder, args)
+        except SourceError as error:
+            if len(sources) == 1:
+                raise
+            failed += 1
+            print(f"mixsynth-stream: {error}", file=sys.stderr)
+            continue
+        if not args.quiet:
+            print(summary(done), file=sys.stderr)
+    if failed:
+        raise SourceError(f"{failed} of {len(sources)} sources failed; the others are complete")
+    return 0
+
+
+def check(args: argparse.Namespace) -> None:
+    """Refuse options that do not go together, before anything is opened."""
+    if args.out is None and (args.overlay or args.plot or args.format not in (None, ("jsonl",))):
+        raise ValueError(
+            "only JSON lines go to standard output: give --out DIR for other formats, --overlay and --plot"
+        )
+    if len(args.weights) > 2:
+        raise ValueError(f"--weights is for one image and one world network, found {len(args.weights)}")
+
+
+def process(source: str, folder: Path | None, args: argparse.Namespace) -> Done:
+    """One source from its first frame to its last, or to the break: what was written until then stays readable."""
+    with contextlib.ExitStack() as stack:
+        interrupt = stack.enter_context(Interrupt())
+        stream = stack.enter_context(open_stream(source, args))
+        done = Done(source, stream.info, stream.stats, stream.models, folder)
+        sinks = [stack.enter_context(sink) for sink in open_outputs(stream, folder, args)]
+        progress = stack.enter_context(Progress(source, stream.info, shown=not args.quiet))
+        start = time.perf_counter()
+        for motion in limited(stream, args.limit_frames):
+            with interrupt.held():
+                began = time.perf_counter()
+                for sink in sinks:
+                    sink.write(motion)
+                done.output_seconds += time.perf_counter() - began
+            done.note(motion)
+            progress.update(motion, stream.stats)
+            if any(getattr(sink, "closed", False) for sink in sinks):
+                break
+        done.seconds = time.perf_counter() - start
+    return done
+
+
+def open_stream(source: str, args: argparse.Namespace) -> Stream:
+    """The Stream that the options describe."""
+    from mixsynth_stream.pipeline.estimator import ArrayEstimator
+    from mixsynth_stream.pipeline.stream import Stream
+
+    return Stream(
+        source,
+        every=args.every,
+        lag=args.lag,
+        horizon_s=args.horizon,
+        max_people=args.max_people,
+        estimator=ArrayEstimator(args.estimates) if args.estimates else args.model,
+        models=load_models(args) if args.weights else None,
+        backend=args.backend,
+    )
+
+
+def load_models(args: argparse.Namespace) -> tuple[Model, Model]:
+    """The (image, world) pair that --weights names; the space that it leaves out is the shipped one of the same N."""
+    from mixsynth_stream.weights import load_model
+
+    models = [load_model(name, args.backend) for name in args.weights]
+    by_space = {model.info.space: model for model in models}
+    if len(by_space) < len(models):
+        raise ValueError(
+            f"--weights names two networks for {models[0].info.space} space; give one for image, one for world"
+        )
+    spacing = models[0].config.sample_interval
+    for space in ("image", "world"):
+        if space not in by_space:
+            by_space[space] = load_model(f"{space}-n{spacing}", args.backend)
+    return by_space["image"], by_space["world"]
+
+
+def open_outputs(stream: Stream, folder: Path | None, args: argparse.Namespace) -> list[Any]:
+    """The sinks that the options ask for."""
+    from mixsynth_stream.export import open_sinks
+
+    sinks: list[Sink] = open_sinks(
+        folder,
+        stream.info,
+        formats=args.format or ("jsonl",),
+        overlay=args.overlay,
+        plot=args.plot,
+        write_forecast=args.write_forecast,
+    )
+    return sinks
+
+
+def limited(motions: Iterable[Motion], frames: int | None) -> Iterator[Motion]:
+    """The Motions of the first `frames` frames, or all of them."""
+    for motion in motions:
+        if frames is None or motion.index < frames:
+            yield motion
+        if frames is not None and motion.final and motion.index >= frames - 1:
+            return
+
+
+def expand(patterns: Iterable[str]) -> list[str]:
+    """Sources with patterns replaced by the files that match, in order of their names."""
+    sources: list[str] = []
+    for pattern in patterns:
+        if "://" in pattern or not glob.has_magic(pattern) or Path(pattern).exists():
+            sources.append(pattern)
+            continue
+        found = sorted(path for path in glob.glob(pattern, recursive=True) if Path(path).is_file())
+        if not found:
+            raise SourceError(f"no file matches {pattern}: check the pattern and the folder that you are in")
+        sources += found
+    return sources
+
+
+def folders(sources: list[str], out: Path | None) -> list[Path | None]:
+    """One source writes into `out` itself, several write into a subfolder each, named after the file."""
+    if out is None or len(sources) == 1:
+        return [out] * len(sources)
+    seen: Counter[str] = Counter()
+    result: list[Path | None] = []
+    for source in sources:
+        name = Path(source).stem or "source"
+        seen[name] += 1
+        result.append(out / (name if seen[name] == 1 else f"{name}-{seen[name]}"))
+    return result
+
+
+def summary(done: Done) -> str:
+    """One line about a finished source."""
+    rate = done.stats.frames / max(done.seconds, 1e-9)
+    people = f"{len(done.people)} {'person' if len(done.people) == 1 else 'people'}"
+    text = (
+        f"{done.source}: {done.stats.frames} frames in {done.seconds:.1f} s ({rate:.0f} frames/s), "
+        f"{done.stats.estimator_calls} estimator calls, {people}"
+    )
+    counts = [f"{count} {reason.replace('_', ' ')}" for reason, count in sorted(done.stats.counters.items()) if count]
+    return ", ".join([text, *counts]) + (f"; results in {done.folder}" if done.folder else "")
+
+
+def _at_least(least: int) -> Any:
+    def whole_number(text: str) -> int:
+        if not text.lstrip("-").isdigit() or int(text) < least:
+            raise argparse.ArgumentTypeError(f"expected a whole number of at least {least}, found {text!r}")
+        return int(text)
+
+    return whole_number
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds <= 10:
+        raise argparse.ArgumentTypeError(f"expected seconds in 0..10, found {text!r}")
+    return seconds
+
+
+def _formats(text: str) -> tuple[str, ...]:
+    from mixsynth_stream.export import FORMATS
+
+    names = tuple(name.strip() for name in text.split(","))
+    for name in names:
+        if name not in FORMATS:
+            raise argparse.ArgumentTypeError(f"expected some of {', '.join(FORMATS)}, found {name!r}")
+    return names

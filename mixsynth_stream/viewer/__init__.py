@@ -1,0 +1,3 @@
+"""Live views of a stream."""
+
+from __future__ import annotations

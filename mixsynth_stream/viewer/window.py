@@ -1,0 +1,102 @@
+"""A window with the drawn frames, by tkinter, which comes with most Pythons and needs nothing else."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mixsynth_stream.errors import OutputError
+
+if TYPE_CHECKING:
+    from mixsynth_stream.pipeline.motion import Motion
+
+# Larger pictures are shown smaller: a screen's width, and what tkinter can take 30 times a second.
+MAX_WIDTH, MAX_HEIGHT = 1280, 720
+
+
+def display_exists() -> bool:
+    """Whether a window could be opened, without trying."""
+    if sys.platform in ("darwin", "win32"):
+        return True
+    return bool(os.environ.get("DISPLAY"))
+
+
+class Window:
+    """A sink that shows the newest frame. q, Esc or the close button end the view: `closed` is then True."""
+
+    def __init__(self, draw: Callable[[Motion], np.ndarray], title: str = "mixsynth-stream") -> None:
+        """`draw` returns the picture of a Motion, [H, W, 3] uint8. Raises `OutputError` where no window can be had."""
+        self.closed = False
+        self._draw = draw
+        self._newest = -1
+        self._tk: Any = _open_window(title)
+        self._label: Any = self._tk.children["picture"]
+        self._picture: Any = None  # tkinter shows nothing once the last reference is gone
+        self._tk.protocol("WM_DELETE_WINDOW", self._end)
+        for key in ("q", "<Escape>"):
+            self._tk.bind(key, lambda _: self._end())
+
+    def write(self, motion: Motion) -> None:
+        """Show a frame that is newer than the one on show; revised finals of earlier frames change nothing."""
+        if self.closed or motion.index <= self._newest:
+            return
+        self._newest = motion.index
+        picture = smaller(self._draw(motion), MAX_WIDTH, MAX_HEIGHT)
+        from tkinter import PhotoImage, TclError
+
+        try:
+            self._picture = PhotoImage(master=self._tk, data=ppm(picture), format="PPM")
+            self._label.configure(image=self._picture)
+            self._tk.update()
+        except TclError as error:
+            self.closed = True
+            raise OutputError(f"the window is gone ({error}); run with --view none") from error
+
+    def close(self) -> None:
+        """Close the window; safe to call twice."""
+        if self._tk is not None:
+            self._tk.destroy()
+            self._tk = None
+
+    def __enter__(self) -> Window:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _end(self) -> None:
+        self.closed = True
+
+
+def ppm(rgb: np.ndarray) -> bytes:  # [H, W, 3] uint8
+    """A picture in the plainest format that tkinter reads."""
+    height, width = rgb.shape[:2]
+    return b"P6 %d %d 255\n" % (width, height) + np.ascontiguousarray(rgb).tobytes()
+
+
+def smaller(rgb: np.ndarray, max_width: int, max_height: int) -> np.ndarray:  # [H, W, 3] -> [h, w, 3]
+    """Every nth pixel, so that the picture fits."""
+    height, width = rgb.shape[:2]
+    step = max(-(-width // max_width), -(-height // max_height), 1)
+    return rgb[::step, ::step]
+
+
+def _open_window(title: str) -> Any:
+    try:
+        import tkinter
+    except ImportError as error:
+        raise OutputError(
+            f"no window can be opened because this Python has no tkinter ({error}): install python3-tk, "
+            "or run with --view none"
+        ) from error
+    try:
+        root = tkinter.Tk(className=title)
+    except tkinter.TclError as error:
+        raise OutputError(f"no window can be opened ({error}): run with --view none") from error
+    root.title(f"{title} - q or Esc ends")
+    tkinter.Label(root, name="picture", borderwidth=0).pack()
+    return root
