@@ -21,6 +21,7 @@ setup(
         "mixsynth_stream.export",
         "mixsynth_stream.kernels",
         "mixsynth_stream.pipeline",
+        "mixsynth_stream.viewer",
     ],
     # The checkout keeps kernels/ and pipeline/ at the top level; installed, they live inside the package.
     package_dir={"mixsynth_stream.kernels": "kernels", "mixsynth_stream.pipeline": "pipeline"},

@@ -101,6 +101,16 @@ def test_everything_from_others_is_credited():
         assert credit in notice, f"NOTICE does not credit {credit}"
 
 
+def test_every_package_is_installed():
+    """A folder that setup.py does not name works in the checkout and is missing from the wheel."""
+    setup = (ROOT / "setup.py").read_text()
+    for path in SHIPPED:
+        if path.name == "__init__.py":
+            parts = path.parent.relative_to(ROOT).parts
+            package = ".".join(parts if parts[0] == "mixsynth_stream" else ("mixsynth_stream", *parts))
+            assert f'"{package}"' in setup, f"setup.py does not list {package}"
+
+
 def test_short_imports_of_mapped_packages_are_refused_by_the_linter():
     done = subprocess.run(
         ["ruff", "check", "--stdin-filename", "tests/short.py", "-"],

@@ -55,13 +55,16 @@ def imported(tree: ast.AST, *, run_time_only: bool = False) -> Iterator[tuple[in
             yield from imported(node, run_time_only=run_time_only)
 
 
+def belongs(name: str, family: str) -> bool:
+    return name == family or name.startswith((family + ".", family + "_"))
+
+
 def level(name: str) -> int | None:
     """The level of a module, by the longest prefix that names it."""
     found: tuple[int, int] | None = None
     for number, prefixes in enumerate(LEVELS):
         for prefix in prefixes:
-            belongs = name == prefix or name.startswith((prefix + ".", prefix + "_"))
-            if belongs and (found is None or len(prefix) > found[1]):
+            if belongs(name, prefix) and (found is None or len(prefix) > found[1]):
                 found = number, len(prefix)
     return None if found is None else found[0]
 
@@ -72,7 +75,7 @@ def upward_imports(name: str, source: str) -> list[str]:
     wrong = []
     for line, target in imported(ast.parse(source), run_time_only=True):
         package, _, rest = target.partition(".")
-        if package != "mixsynth_stream" or not rest:
+        if package != "mixsynth_stream" or rest in ("", "__version__"):
             continue
         there = level(rest)
         # `from mixsynth_stream import X` is the lazy public face; inside the package the full name says where X lives.
