@@ -54,7 +54,7 @@ def _backends() -> list[tuple[str, ...]]:
 def _weights() -> list[tuple[str, ...]]:
     from mixsynth_stream.weights import ASSETS, load_weights, shipped_models
 
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for name in shipped_models():
         state, config, info = load_weights(ASSETS / f"{name}.safetensors")
         numbers = sum(value.size for value in state.values())
@@ -71,7 +71,7 @@ def _pose_models() -> list[tuple[str, ...]]:
     from mixsynth_stream.errors import ModelError
     from mixsynth_stream.pipeline.mediapipe_estimator import MODELS, bundle_path
 
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for model in MODELS:
         try:
             size = bundle_path(model).stat().st_size
@@ -83,7 +83,7 @@ def _pose_models() -> list[tuple[str, ...]]:
 
 
 def _cameras() -> list[tuple[str, ...]]:
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for device in sorted(Path("/dev").glob("video*")):
         name = Path("/sys/class/video4linux", device.name, "name")
         rows.append((str(device), name.read_text().strip() if name.is_file() else ""))

@@ -80,9 +80,8 @@ def add_stream_arguments(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--model",
-        default="full",
         metavar="NAME",
-        help="pose model: lite, full, heavy or a .task file (default: %(default)s)",
+        help="pose model: lite, full, heavy or a .task file (default: full)",
     )
     group.add_argument("--estimates", metavar="FILE", help="replay recorded estimates (.npz) instead of a pose model")
     group.add_argument(
