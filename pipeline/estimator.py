@@ -136,7 +136,7 @@ def as_estimator(estimator: Any, skeleton: str | Skeleton | None = None) -> Esti
 
 
 def check_person(person: Any, name: str) -> Person:
-    """A Person of float64 arrays, from a Person or a (pose, world, scores) tuple; `ModelError` says what does not fit."""
+    """A Person of float64 arrays from a Person or a (pose, world, scores) tuple; `ModelError` says what is wrong."""
     if isinstance(person, Person):
         person = (person.pose, person.world, person.scores)
     if not isinstance(person, (tuple, list)) or len(person) != 3:
@@ -154,8 +154,8 @@ def check_person(person: Any, name: str) -> Person:
         raise ModelError(f"{name}: scores must lie in 0..1, found {scores[joint]} at {BLAZEPOSE_33.joints[joint]}")
     if seen.any() and np.abs(pose[seen]).max() <= _NORMALISED_LIMIT:
         raise ModelError(
-            f"{name}: pose must be in pixels, found values within {np.abs(pose[seen]).max():.3g}: they look normalised; "
-            "multiply by the frame's width and height"
+            f"{name}: pose must be in pixels, found values within {np.abs(pose[seen]).max():.3g}: they look "
+            "normalised; multiply by the frame's width and height"
         )
     if np.nanmax(np.abs(world), initial=0.0) > _WORLD_LIMIT_M:
         raise ModelError(
