@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from mixsynth_stream.pipeline.video import Frame
+    from mixsynth_stream.pipeline.frame import Frame
 
 
 class Origin(IntEnum):

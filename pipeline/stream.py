@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -11,13 +12,19 @@ from typing import Any
 
 import numpy as np
 
-from mixsynth_stream.errors import SourceError
+from mixsynth_stream.errors import ModelError, SourceError
 from mixsynth_stream.pipeline.estimator import Estimator, as_estimator
+from mixsynth_stream.pipeline.frame import Frame, VideoInfo, frame_from_array
+from mixsynth_stream.pipeline.mediapipe_estimator import MODELS, MediaPipeEstimator
 from mixsynth_stream.pipeline.motion import Motion, Person
 from mixsynth_stream.pipeline.people import People
+from mixsynth_stream.pipeline.source import open_source
+from mixsynth_stream.pipeline.synthetic import SyntheticEstimator, SyntheticReader
 from mixsynth_stream.pipeline.timeline import KeyframeClock, Timeline
-from mixsynth_stream.pipeline.video import Frame, VideoInfo, frame_from_array, open_source
-from mixsynth_stream.weights import Model, load_pair
+from mixsynth_stream.skeleton import CORE_17
+from mixsynth_stream.weights import Model, load_model
+
+_SPACES = ("image", "world")
 
 
 @dataclass
@@ -46,8 +53,9 @@ class Stream:
     `source`: a path, a URL, "webcam", "webcam:1", "-" (standard input), "synthetic:", an iterator of (rgb, time_s), or
     None to `push` frames. `every`: N, the keyframe spacing in steps of a 30 Hz grid. `lag`: 1 gives each frame once,
     final, when the keyframe after it is known (the default for files); 0 gives each frame at once, and again when it is
-    final (the default for cameras and for `push`). `estimator`: "lite", "full", "heavy", a MediaPipe bundle's path, an
-    Estimator or a callable. `models`: an (image, world) pair of networks, the shipped ones by default.
+    final (the default for cameras and for `push`). `estimator`: "lite", "full", "heavy", a MediaPipe bundle (.task),
+    recorded estimates (.npz), an Estimator, or a callable (see `as_estimator`). `models`: an (image, world) pair of
+    networks, the shipped ones by default.
     """
 
     def __init__(
@@ -59,7 +67,7 @@ class Stream:
         horizon_s: float = 0.4,
         max_people: int = 1,
         max_silence_s: float = 1.0,
-        estimator: Any = "full",
+        estimator: Any = None,
         models: tuple[Model, Model] | None = None,
         backend: str = "auto",
     ) -> None:
@@ -69,17 +77,19 @@ class Stream:
             raise ValueError(f"max_people must be at least 1, found {max_people!r}")
         if not 0 <= horizon_s <= 10:
             raise ValueError(f"horizon_s must lie in 0..10 seconds, found {horizon_s!r}")
-        self.models = models or load_pair(every, backend)
+        self.models = _checked(models) if models else _shipped(every, backend)
         self.stats = StreamStats()
+        self._last_pushed_s = -math.inf
         self._reader = None if source is None else open_source(source)
         self.info: VideoInfo | None = self._reader.info if self._reader else None
         self.live = self.info is None or self.info.live
         self.lag = lag if lag is not None else int(not self.live)
-        self._estimator: Estimator | None = None
+        self._estimator_is_ours = True
         try:
-            self._estimator = as_estimator(estimator, max_people=max_people, source=self._reader)
+            self._estimator = self._make_estimator(estimator, max_people)
         except BaseException:
-            self.close()
+            if self._reader is not None:
+                self._reader.close()
             raise
         self._clock = KeyframeClock(self.models[0].config.sample_interval)
         people = People(self.models, max_people=max_people, max_silence_s=max_silence_s)
@@ -102,7 +112,10 @@ class Stream:
         """Take the next frame of a loop that you own; returns the Motions now due."""
         if self._reader is not None:
             raise ValueError("this Stream reads its own source; make a Stream() without one to push frames")
+        if not time_s > self._last_pushed_s:
+            raise ValueError(f"time_s must increase from frame to frame, found {time_s} after {self._last_pushed_s}")
         frame = frame_from_array(rgb, time_s, self.stats.frames)
+        self._last_pushed_s = frame.time_s
         self.stats.frames += 1
         return self._take(frame)
 
@@ -111,7 +124,7 @@ class Stream:
         rest = self._finish() if self._reader is None else []
         if self._reader is not None:
             self._reader.close()
-        if self._estimator is not None:
+        if self._estimator_is_ours:
             self._estimator.close()
         return rest
 
@@ -120,6 +133,14 @@ class Stream:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _make_estimator(self, estimator: Any, max_people: int) -> Estimator:
+        if estimator is None and isinstance(self._reader, SyntheticReader):
+            return SyntheticEstimator(self._reader.scene)
+        if estimator is None or estimator in MODELS or str(estimator).endswith(".task"):
+            return MediaPipeEstimator(str(estimator or "full"), max_people=max_people)
+        self._estimator_is_ours = False
+        return as_estimator(estimator)
 
     def _file_loop(self) -> Iterator[Motion]:
         """One thread, lossless and deterministic."""
@@ -186,3 +207,19 @@ class Stream:
 
     def _count(self, reason: str) -> None:
         self.stats.counters[reason] = self.stats.counters.get(reason, 0) + 1
+
+
+def _shipped(every: int, backend: str) -> tuple[Model, Model]:
+    return load_model(f"image-n{every}", backend), load_model(f"world-n{every}", backend)
+
+
+def _checked(models: tuple[Model, Model]) -> tuple[Model, Model]:
+    """An image and a world network that can run side by side."""
+    for model, space in zip(models, _SPACES, strict=True):
+        model.expect(CORE_17, space)
+    image, world = (model.config.sample_interval for model in models)
+    if image != world:
+        raise ModelError(
+            f"both networks must have the same keyframe spacing; found N = {image} (image) and {world} (world)"
+        )
+    return models

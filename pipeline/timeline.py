@@ -14,7 +14,7 @@ from mixsynth_stream.pipeline.people import Scene
 
 if TYPE_CHECKING:
     from mixsynth_stream.pipeline.people import People
-    from mixsynth_stream.pipeline.video import Frame
+    from mixsynth_stream.pipeline.frame import Frame
 
 _RATE_HZ = 30.0  # of the time grid, whatever the source's rate
 # Time stamps are rounded to their container's ticks (1/90 000 s to 1 ms): a frame this close to its due time counts.
