@@ -36,7 +36,7 @@ class TrainConfig:
     licence: str = "not stated"
     # Shares of the loss: between the two newest keyframes, between the two before them, earlier, and ahead.
     newest_gap_weight: float = 3.0
-    second_gap_weight: float = 2.0
+    second_gap_weight: float = 3.0
     older_weight: float = 0.5
     ahead_weight: float = 1.0
     velocity_weight: float = 1.0

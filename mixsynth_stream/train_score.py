@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from mixsynth_stream.baselines import baselines
+from mixsynth_stream.baselines import TUNED_DAMPING_STEPS, baselines
 from mixsynth_stream.config import ModelConfig
 from mixsynth_stream.data.cameras import FRAME_HEIGHT_PX
 from mixsynth_stream.data.mocap import Clip
@@ -37,7 +37,9 @@ class Validation:
             floor = 0.02 * FRAME_HEIGHT_PX if space == "image" else 0.0
             root, scale = root_and_scale(windows.keyframes, normalisation, floor)
             keyframes, wanted = (windows.keyframes - root) / scale, (windows.carried - root) / scale
-            simple = [f(keyframes, config.sample_interval, np.arange(config.seq_len)) for f in baselines().values()]
+            wanted[~windows.valid] = np.nan
+            methods = baselines(TUNED_DAMPING_STEPS[space]).values()
+            simple = [method(keyframes, config.sample_interval, np.arange(config.seq_len)) for method in methods]
             best = {q: min(_error(poses, wanted, steps) for poses in simple) for q, steps in self._questions.items()}
             self._sets[name] = (keyframes.astype(np.float32), wanted, best)
 
@@ -60,5 +62,8 @@ class Validation:
 
 
 def _error(said: np.ndarray, wanted: np.ndarray, steps: np.ndarray) -> float:
-    error = float(np.linalg.norm(said[:, steps] - wanted[:, steps], axis=-1).mean())
-    return error if np.isfinite(error) else float("inf")
+    """Mean distance over the steps that have a truth; infinite where a method has no answer."""
+    error = np.linalg.norm(said[:, steps] - wanted[:, steps], axis=-1)
+    known = np.isfinite(wanted[:, steps]).all(axis=(-2, -1))
+    mean = float(error[known].mean())
+    return mean if np.isfinite(mean) else float("inf")

@@ -22,7 +22,7 @@ _COLD_SHARE = 1 / 6
 _TIME_WARP = 0.2
 # A clip with a median joint speed under this many metres a second counts less, and is also played faster.
 _LIVELY_M_S = 0.4
-_LEAST_WEIGHT = 0.25
+_LEAST_WEIGHT = 0.12
 _FASTEST_TEMPO = 2.5
 # A clip may end this many grid steps after the newest keyframe; the steps past its end are not valid.
 _LEAST_AHEAD = 6
