@@ -1,0 +1,145 @@
+"""Frame, VideoInfo and FrameSource: what every source of video gives, whatever it reads."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import partial
+
+import av
+import numpy as np
+
+
+class Frame:
+    """One picture of a source. Looking at `rgb` converts it; a frame that nobody looks at costs its decoding only."""
+
+    __slots__ = ("_picture", "height", "index", "time_s", "width")
+
+    def __init__(self, index: int, time_s: float, width: int, height: int, picture: Callable[[], np.ndarray]) -> None:
+        self.index = index
+        self.time_s = time_s
+        self.width = width  # of the upright picture
+        self.height = height
+        self._picture = picture
+
+    @property
+    def rgb(self) -> np.ndarray:  # [H, W, 3] uint8, contiguous, upright
+        rgb = self._picture()
+        self._picture = lambda: rgb
+        return rgb
+
+    def release(self) -> None:
+        """Let go of the picture (megabytes) while the frame's number and time live on."""
+        self._picture = partial(_released, self.index)
+
+    def __repr__(self) -> str:
+        return f"Frame(index={self.index}, time_s={self.time_s:.3f}, {self.width}x{self.height})"
+
+
+def _released(index: int) -> np.ndarray:
+    raise ValueError(f"the picture of frame {index} was released: copy frame.rgb while the frame is the current one")
+
+
+@dataclass(frozen=True, kw_only=True)
+class VideoInfo:
+    """What is known about a source once it is open. A later frame may differ in size from the first."""
+
+    source: str
+    width: int  # of the first frame, upright
+    height: int
+    rate_hz: float  # on average
+    duration_s: float | None = None
+    frame_count: int | None = None  # an estimate
+    live: bool = False
+    has_audio: bool = False
+    time_base: Fraction = Fraction(1, 90_000)
+
+
+class FrameSource(ABC):
+    """An iterator of Frames in order of time, and a context manager. `counters` says what was repaired or dropped."""
+
+    info: VideoInfo
+
+    def __init__(self) -> None:
+        self.counters: dict[str, int] = {}
+
+    def _count(self, what: str, number: int = 1) -> None:
+        self.counters[what] = self.counters.get(what, 0) + number
+
+    @abstractmethod
+    def __next__(self) -> Frame: ...
+
+    @abstractmethod
+    def close(self) -> None: ...
+
+    def __iter__(self) -> Iterator[Frame]:
+        return self
+
+    def __enter__(self) -> FrameSource:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class TimeStamps:
+    """Seconds that always grow, made from a stream's own times with as little change as possible."""
+
+    def __init__(self, step_s: float) -> None:
+        self.step_s = step_s
+        self.repaired = 0
+        self._last_s: float | None = None
+        self._shift_s = 0.0
+
+    def next(self, time_s: float | None) -> float:
+        last_s = self._last_s
+        if time_s is not None:
+            time_s += self._shift_s
+        if time_s is None or (last_s is not None and time_s <= last_s):
+            self.repaired += 1
+            if last_s is None:
+                repaired_s = 0.0
+            elif time_s is None:
+                repaired_s = last_s + self.step_s
+            elif last_s - time_s < 1.0:
+                repaired_s = last_s + self.step_s / 2  # half a step: the next good time stamp is still later
+            else:
+                repaired_s = last_s + self.step_s  # the clock started again: go on from here
+                self._shift_s += repaired_s - time_s
+            time_s = repaired_s
+        self._last_s = time_s
+        return time_s
+
+
+def frame_of(picture: av.VideoFrame, index: int, time_s: float) -> Frame:
+    """A Frame of a decoded picture, which stays as it is until somebody looks."""
+    matrix = picture.side_data.get("DISPLAYMATRIX")
+    if matrix is None:
+        return Frame(index, time_s, picture.width, picture.height, partial(_rgb, picture))
+    a, b, _, c, d = np.frombuffer(bytes(matrix), np.int32)[:5].tolist()
+    sideways = abs(b) > abs(a)
+    width, height = (picture.height, picture.width) if sideways else (picture.width, picture.height)
+    return Frame(index, time_s, width, height, partial(_upright, picture, sideways, (a, b, c, d)))
+
+
+def frame_from_array(rgb: np.ndarray, time_s: float, index: int) -> Frame:  # rgb: [H, W, 3] uint8
+    """A Frame of a user's own picture; anything but an rgb array of uint8 is refused."""
+    if not isinstance(rgb, np.ndarray) or rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3 or not rgb.size:
+        found = f"{rgb.dtype} {list(rgb.shape)}" if isinstance(rgb, np.ndarray) else type(rgb).__name__
+        raise ValueError(f"frame {index} must be an rgb array [H, W, 3] of uint8, not {found}")
+    return Frame(index, float(time_s), rgb.shape[1], rgb.shape[0], partial(np.ascontiguousarray, rgb))
+
+
+def _rgb(picture: av.VideoFrame) -> np.ndarray:
+    return np.ascontiguousarray(picture.to_ndarray(format="rgb24"))
+
+
+def _upright(picture: av.VideoFrame, sideways: bool, matrix: tuple[int, int, int, int]) -> np.ndarray:
+    """The display matrix maps (x, y) to (a x + c y, b x + d y): quarter turns and mirror images."""
+    a, b, c, d = matrix
+    rgb = picture.to_ndarray(format="rgb24")
+    if sideways:
+        rgb, a, d = rgb.transpose(1, 0, 2), c, b
+    return np.ascontiguousarray(rgb[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1])
