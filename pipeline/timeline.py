@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mixsynth_stream.pipeline.motion import Forecast, Motion, Person
+from mixsynth_stream.pipeline.motion import Forecast, Motion, Origin, Person
 from mixsynth_stream.pipeline.people import Scene
 
 if TYPE_CHECKING:
-    from mixsynth_stream.pipeline.people import People
     from mixsynth_stream.pipeline.frame import Frame
+    from mixsynth_stream.pipeline.people import People
 
 _RATE_HZ = 30.0  # of the time grid, whatever the source's rate
 # Time stamps are rounded to their container's ticks (1/90 000 s to 1 ms): a frame this close to its due time counts.
@@ -63,7 +63,7 @@ class Timeline:
     def frame(self, frame: Frame) -> list[Motion]:
         """A frame that no estimator looks at (or has not yet looked at)."""
         self._waiting.append((frame, False))
-        return [self._motion(frame, self._scene, self._scene, final=False)] if self._lag == 0 else []
+        return self._motions([frame], self._scene, self._scene, final=False) if self._lag == 0 else []
 
     def keyframe(self, frame: Frame, people: Sequence[Person]) -> list[Motion]:
         """A frame with what the estimator said of it; newer frames may have come while it was thinking."""
@@ -71,40 +71,44 @@ class Timeline:
         before = self._scene
         scene = self._people.observe(people, frame.time_s, frame.height)
         newer = [waiting for waiting in self._waiting if waiting[0].time_s > frame.time_s]
-        motions = [
-            self._motion(earlier, scene, before, final=True)
-            for earlier, _ in self._waiting
-            if earlier.time_s < frame.time_s
-        ]
+        earlier = [waiting for waiting, _ in self._waiting if waiting.time_s < frame.time_s]
+        motions = self._motions(earlier, scene, before, final=True)
         self._scene, self._keyframe = scene, (frame, people)
         self._waiting = [(frame, True), *newer]
         if self._lag == 0:
-            motions.append(self._motion(frame, scene, scene, final=False))
+            motions += self._motions([frame], scene, scene, final=False)
         return motions
 
     def flush(self) -> list[Motion]:
         """The end: what is still waiting becomes final as it stands."""
         waiting, self._waiting = self._waiting, []
-        return [self._motion(frame, self._scene, self._scene, final=True) for frame, _ in waiting]
+        return self._motions([frame for frame, _ in waiting], self._scene, self._scene, final=True)
 
-    def _motion(self, frame: Frame, scene: Scene, known_then: Scene, *, final: bool) -> Motion:
-        """A frame read off `scene`; its forecast comes from `known_then`, the keyframes up to the frame's own time."""
-        now = scene.at([frame.time_s])
-        is_keyframe = self._keyframe is not None and self._keyframe[0] is frame
-        return Motion(
-            index=frame.index,
-            time_s=frame.time_s,
-            final=final,
-            keyframe=is_keyframe,
-            ids=now.ids,
-            poses=now.poses[:, 0],
-            world=now.world[:, 0],
-            scores=now.scores[:, 0],
-            origin=now.origin[:, 0],
-            measured=self._keyframe[1] if is_keyframe and self._keyframe else None,
-            frame=frame,
-            _forecaster=partial(_forecast, known_then, now.ids, frame.time_s + self._ahead_s),
-        )
+    def _motions(self, frames: list[Frame], scene: Scene, known_then: Scene, *, final: bool) -> list[Motion]:
+        """Frames read off `scene`; forecasts come from `known_then`, the keyframes up to the frames' own time."""
+        read = scene.at([frame.time_s for frame in frames])
+        present = (read.origin != Origin.MISSING).any(axis=2)  # [P, M]
+        motions = []
+        for m, frame in enumerate(frames):
+            here = present[:, m]
+            ids = read.ids[here]
+            is_keyframe = self._keyframe is not None and self._keyframe[0] is frame
+            motion = Motion(
+                index=frame.index,
+                time_s=frame.time_s,
+                final=final,
+                keyframe=is_keyframe,
+                ids=ids,
+                poses=read.poses[here, m],
+                world=read.world[here, m],
+                scores=read.scores[here, m],
+                origin=read.origin[here, m],
+                measured=self._keyframe[1] if is_keyframe and self._keyframe else None,
+                frame=frame,
+                _forecaster=partial(_forecast, known_then, ids, frame.time_s + self._ahead_s),
+            )
+            motions.append(motion)
+        return motions
 
 
 def _forecast(scene: Scene, ids: np.ndarray, times_s: np.ndarray) -> Forecast:
