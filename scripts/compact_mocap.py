@@ -3,8 +3,8 @@
 
     python scripts/compact_mocap.py FILE.npz OUT.npz
 
-The result has the keys and types of the input; rounding moves a joint by at most 0.12 mm along an axis. The bytes depend
-only on the input (fixed zip times), so anybody can repeat them.
+The result has the keys and types of the input; rounding moves a joint by at most 0.12 mm along an axis. The bytes
+depend only on the input (fixed zip times), so anybody can repeat them.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def main() -> None:
     args = parser.parse_args()
     change_m = compact(args.source, args.target)
     sizes = [path.stat().st_size / 1e6 for path in (args.source, args.target)]
-    print(f"{args.target}: {sizes[0]:.2f} MB -> {sizes[1]:.2f} MB, coordinates moved by at most {change_m * 1000:.3f} mm")
+    print(f"{args.target}: {sizes[0]:.2f} -> {sizes[1]:.2f} MB, coordinates moved by at most {change_m * 1000:.3f} mm")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,89 @@
+"""`evaluate`: the network against the simple methods, on motion capture clips and on videos.
+
+Motion capture (evaluate_mocap.py): every file by itself, never pooled. Videos: evaluate_video.py.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mixsynth_stream.evaluate_score import Evaluation
+
+logger = logging.getLogger(__name__)
+
+DEFAULT_MODELS = ("image-n10", "world-n10")
+# Where the validation clips lie in a checkout; they are not part of the wheel.
+DEFAULT_DATA = ("benchmarks/mocap/cmu_val.npz", "benchmarks/mocap/extra_val.npz")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the command."""
+    parser.description = (
+        "Errors of a network beside linear, PCHIP and Catmull-Rom interpolation, and beside holding the pose, constant "
+        "and damped velocity: in the gaps, now, and 100-600 ms ahead. Image errors are in torso lengths, world errors "
+        "in mm."
+    )
+    parser.add_argument("--model", nargs="+", default=list(DEFAULT_MODELS), metavar="NAME",
+                        help="shipped weights by name, or weight files")  # fmt: skip
+    parser.add_argument("--data", nargs="*", metavar="FILE", help="motion capture .npz (default: the checkout's two "
+                        "validation files, unless --video is given)")  # fmt: skip
+    parser.add_argument("--video", nargs="+", default=[], metavar="CLIP",
+                        help="videos: the truth is then the estimator run on every frame")  # fmt: skip
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all rows, more metrics included")
+    parser.add_argument("--plot", type=Path, metavar="PNG", help="draw error against horizon")
+    parser.add_argument("--backend", default="auto", help="what runs the network (default: auto)")
+    parser.add_argument("--seed", type=int, default=0, help="of the simulated estimator and the bootstrap (default: 0)")
+
+
+def main(args: argparse.Namespace) -> int:
+    """Evaluate, print the tables as they are ready, write the files asked for."""
+    from mixsynth_stream import evaluate_report as report
+    from mixsynth_stream.evaluate_mocap import evaluate_mocap
+    from mixsynth_stream.evaluate_video import dense_poses, evaluate_videos
+    from mixsynth_stream.weights import load_model
+
+    models = [(str(name), load_model(name, args.backend)) for name in args.model]
+    files = data_files(args.data, has_video=bool(args.video))
+    results: list[Evaluation] = []
+    for path in files:
+        for name, model in models:
+            logger.info("evaluating %s on %s", name, path)
+            results.append(evaluate_mocap(path, name, model, seed=args.seed))
+            report.write_text(report.table(results[-1]))
+    clips = []
+    for path in args.video:
+        logger.info("running the estimator on every frame of %s", path)
+        clips.append(dense_poses(path))
+    for name, model in models if clips else []:
+        together, each = evaluate_videos(clips, name, model, seed=args.seed)
+        report.write_text(report.table(together) + report.ratio_table(each))
+        results += [together, *each]
+    rows = [row for result in results for row in result.rows]
+    if args.json:
+        report.write_json(args.json, rows)
+    if args.plot:
+        report.write_plot(args.plot, rows)
+    return 0
+
+
+def data_files(given: Sequence[str] | None, has_video: bool) -> list[Path]:
+    """The files of --data, or the checkout's own. `SourceError` where those are meant and this is no checkout."""
+    from mixsynth_stream.errors import SourceError
+
+    if given is not None or has_video:
+        return [Path(name) for name in given or ()]
+    checkout = Path(__file__).resolve().parents[1]
+    files = [checkout / name for name in DEFAULT_DATA]
+    missing = [path for path in files if not path.is_file()]
+    if missing:
+        raise SourceError(
+            f"the validation clips are in the repository, not in the installed package (looked for {missing[0]}); run "
+            "evaluate from a checkout, or give motion capture files with --data or videos with --video"
+        )
+    return files

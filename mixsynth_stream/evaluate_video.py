@@ -1,0 +1,213 @@
+"""Evaluation on videos: the estimator on every frame is the reference, every Nth of the same poses is the input.
+
+Each person that the reference follows without a break is streamed once for every frame that could have been the first
+keyframe, through the same MotionWindow and by the same time rule as a real stream. Frames off the keyframes are judged
+against the reference at their own time. Joints that the reference itself doubts are not judged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mixsynth_stream.baselines import FILLERS, FORECASTERS, TUNED_DAMPING_STEPS, Baseline, baselines
+from mixsynth_stream.evaluate_score import HORIZONS_MS, NETWORK, UNITS, Case, Evaluation, Scores
+from mixsynth_stream.metrics import mpjpe
+from mixsynth_stream.normalise import scale_of
+from mixsynth_stream.pipeline.timeline import KeyframeClock
+from mixsynth_stream.pipeline.window import MotionWindow
+from mixsynth_stream.skeleton import CORE_17, CORE_FROM_BLAZEPOSE
+from mixsynth_stream.weights import Model
+
+if TYPE_CHECKING:
+    from mixsynth_stream.pipeline.estimator import Estimator
+
+_CORE = list(CORE_FROM_BLAZEPOSE)
+_MIN_SCALE = 0.02
+_MM_PER_M = 1000.0
+# The reference has changed to another person, or lost this one, when half of the joints move faster than this.
+_JUMP_TORSO_PER_S = 15.0
+# A joint that the reference scores lower is not judged; a person is followed well when half of the scores are higher.
+_LEAST_SCORE = 0.5
+# Of a smaller person the reference's own error is a large share of any error.
+_LEAST_TORSO_PX = 40.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class DensePoses:
+    """One person (the estimator's first) in every frame of a video; NaN where nobody was found."""
+
+    name: str
+    time_s: np.ndarray  # [F]
+    poses: np.ndarray  # [F, 33, 2] pixels
+    world: np.ndarray  # [F, 33, 3] metres
+    scores: np.ndarray  # [F, 33]
+    height_px: int
+
+    def part(self, first: int, last: int) -> DensePoses:
+        """Frames first .. last - 1."""
+        cut = slice(first, last)
+        return replace(
+            self, time_s=self.time_s[cut], poses=self.poses[cut], world=self.world[cut], scores=self.scores[cut]
+        )
+
+
+def dense_poses(path: str | Path, estimator: Estimator | None = None) -> DensePoses:
+    """Run the estimator (MediaPipe in the pipeline's default mode) on every frame. Raises `SourceError`."""
+    from mixsynth_stream.pipeline.estimator import MediaPipeEstimator
+    from mixsynth_stream.pipeline.motion import Person
+    from mixsynth_stream.pipeline.video import VideoReader
+
+    nobody = Person(np.full((33, 2), np.nan), np.full((33, 3), np.nan), np.full(33, np.nan))
+    own = MediaPipeEstimator(max_people=1) if estimator is None else None
+    people, times, height_px = [], [], 0
+    try:
+        with VideoReader(path) as reader:
+            for frame in reader:
+                found = (estimator or own)(frame.rgb, frame.time_s)  # type: ignore[misc]
+                people.append(found[0] if found else nobody)
+                times.append(frame.time_s)
+                height_px = frame.height
+    finally:
+        if own is not None:
+            own.close()
+    path = Path(path)
+    return DensePoses(
+        name=f"{path.parent.name}/{path.name}" if path.parent.name else path.name,
+        time_s=np.array(times),
+        poses=np.array([person.pose for person in people]).reshape(-1, 33, 2),
+        world=np.array([person.world for person in people]).reshape(-1, 33, 3),
+        scores=np.array([person.scores for person in people]).reshape(-1, 33),
+        height_px=height_px,
+    )
+
+
+def tracks(dense: DensePoses, least_s: float) -> list[DensePoses]:
+    """The pieces in which the reference follows one large person: nobody lost, no jump, at least `least_s` long."""
+    seen = np.isfinite(dense.poses).all((1, 2))
+    if not seen.any():
+        return []
+    core = dense.poses[:, _CORE]
+    scale = np.maximum(scale_of(core), _MIN_SCALE * dense.height_px)
+    moved = np.median(np.linalg.norm(np.diff(core, axis=0), axis=-1), axis=-1) / scale[:-1]
+    with np.errstate(invalid="ignore"):
+        together = seen[:-1] & seen[1:] & (moved / np.diff(dense.time_s) <= _JUMP_TORSO_PER_S)
+    borders = [0, *(np.flatnonzero(~together) + 1), len(seen)]
+    pieces = [dense.part(a, b) for a, b in pairwise(borders) if seen[a]]
+    return [
+        piece
+        for piece in pieces
+        if piece.time_s[-1] - piece.time_s[0] >= least_s
+        and np.median(piece.scores[:, _CORE]) >= _LEAST_SCORE
+        and np.median(scale_of(piece.poses[:, _CORE])) >= _LEAST_TORSO_PX
+    ]
+
+
+def evaluate_videos(
+    clips: Sequence[DensePoses], name: str, model: Model, *, seed: int = 0
+) -> tuple[Evaluation, list[Evaluation]]:
+    """All clips together, each counting the same, and each by itself. Raises `ModelError` for other skeletons."""
+    model.expect(CORE_17, model.info.space)
+    config, rate_hz = model.config, model.info.rate_hz
+    # Long enough for one full window and the frames up to the next keyframe.
+    least_s = (config.newest + config.sample_interval / 2) / rate_hz
+    together, each, left_out = Scores(), [], []
+    for number, clip in enumerate(clips):
+        alone = Scores()
+        people = tracks(clip, least_s)
+        for person in people:
+            case = Case(data=clip.name, model=name, question="", target="dense", horizon_ms=None, metric="mpjpe",
+                        unit=UNITS[model.info.space])  # fmt: skip
+            for first in range(_frames_of_first_interval(person, config.sample_interval / rate_hz)):
+                start = person.part(first, len(person.time_s))
+                _score_stream([(together, replace(case, data="videos")), (alone, case)], model, start, number)
+        if people:
+            each.append(Evaluation(clip.name, alone.rows(seed)))
+        else:
+            left_out.append(clip.name)
+    missing = f"; left out, as nobody was followed well for {least_s:.1f} s: {', '.join(left_out)}" if left_out else ""
+    title = (
+        f"{len(each)} of {len(clips)} videos, {name}: mean error against the estimator on every frame, in "
+        f"{'torso lengths' if model.info.space == 'image' else 'mm'}, clips counting the same{missing}"
+    )
+    return Evaluation(title, together.rows(seed, equal_groups=True)), each
+
+
+def _frames_of_first_interval(person: DensePoses, interval_s: float) -> int:
+    return int(np.searchsorted(person.time_s, person.time_s[0] + interval_s - 1e-3))
+
+
+def _score_stream(scores: list[tuple[Scores, Case]], model: Model, person: DensePoses, group: int) -> None:
+    """Stream one person from the first frame on, and score what is known after every keyframe but the first."""
+    config, space = model.config, model.info.space
+    clock, keyframes = KeyframeClock(config.sample_interval), []
+    for frame, time_s in enumerate(person.time_s):
+        if clock.is_due(time_s):
+            clock.tick(time_s)
+            keyframes.append(frame)
+    poses = person.poses if space == "image" else person.world
+    window = MotionWindow(model, min_scale=_MIN_SCALE * person.height_px if space == "image" else 0.0)
+    truth = np.where((person.scores[:, _CORE] >= _LEAST_SCORE)[..., None], poses[:, _CORE], np.nan)
+    torso = max(float(np.median(scale_of(person.poses[:, _CORE]))), _MIN_SCALE * person.height_px)
+    per_unit = 1 / torso if space == "image" else _MM_PER_M
+    methods = baselines(TUNED_DAMPING_STEPS[space])
+    for k, newest in enumerate(keyframes):
+        window.push(poses[newest], person.scores[newest], float(person.time_s[newest]))
+        if k == 0:
+            continue
+        frames = asked_frames(person.time_s, [*keyframes[: k + 1]], keyframes[k + 1 : k + 2], warm=k >= config.step)
+        seen = keyframes[max(0, k - config.step) : k + 1]
+        for (question, horizon_ms), asked in frames.items():
+            times = person.time_s[asked]
+            predicted = {NETWORK: window.at(times).poses[:, _CORE]}
+            simple = FILLERS if question.startswith("filled") else FORECASTERS
+            for method in simple:
+                predicted[method] = _simple(methods[method], poses[seen][:, _CORE], person.time_s[seen], times, model)
+            errors = {m: mpjpe(p, truth[asked]) * per_unit for m, p in predicted.items()}
+            for target, case in scores:
+                target.add(replace(case, question=question, horizon_ms=horizon_ms), errors, np.array(group))
+
+
+def asked_frames(
+    time_s: np.ndarray,  # [F]
+    keyframes: Sequence[int],  # up to the newest
+    following: Sequence[int],  # the next keyframe, if there is one
+    warm: bool,
+) -> dict[tuple[str, int | None], np.ndarray]:
+    """Frames of each question once the newest of `keyframes` is known. Never a keyframe of the input itself."""
+    newest = keyframes[-1]
+    end = following[0] if following else len(time_s)
+    filled, now = np.arange(keyframes[-2] + 1, newest), np.arange(newest + 1, end)
+    frames: dict[tuple[str, int | None], np.ndarray]
+    if not warm:
+        frames = {("filled_cold", None): filled, ("now_cold", None): now}
+    else:
+        frames = {("filled", None): filled, ("now", None): now}
+        if len(keyframes) > 2:
+            frames["filled_later", None] = np.arange(keyframes[-3] + 1, keyframes[-2])
+        half_s = float(np.median(np.diff(time_s))) / 2 + 1e-3
+        for horizon_ms in HORIZONS_MS:
+            at_s = time_s[newest] + horizon_ms / 1000
+            nearest = int(np.argmin(np.abs(time_s - at_s)))
+            if nearest > newest and abs(time_s[nearest] - at_s) <= half_s:
+                frames["ahead", horizon_ms] = np.array([nearest])
+    return {key: asked for key, asked in frames.items() if len(asked)}
+
+
+def _simple(
+    method: Baseline,
+    keyframes: np.ndarray,  # [K, 17, D]
+    key_time_s: np.ndarray,  # [K]
+    times_s: np.ndarray,  # [M]
+    model: Model,
+) -> np.ndarray:  # [M, 17, D]
+    """A simple method at real times, by the rule of the grid: keyframes on its steps, the grid's rate beyond."""
+    n = model.config.sample_interval
+    steps = np.interp(times_s, key_time_s, np.arange(len(key_time_s)) * n)
+    steps += np.maximum(times_s - key_time_s[-1], 0) * model.info.rate_hz
+    return method(keyframes[None], n, steps)[0]

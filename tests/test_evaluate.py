@@ -1,0 +1,307 @@
+"""Evaluation: what goes in, what is scored, that no clip is lost, and what is written."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from fakes import CatmullRom, standing_pose
+
+from mixsynth_stream import evaluate, evaluate_report
+from mixsynth_stream.baselines import baselines
+from mixsynth_stream.data.mocap import load_clips
+from mixsynth_stream.data.windows import Windows, validation_windows
+from mixsynth_stream.errors import ModelError, OutputError, SourceError
+from mixsynth_stream.evaluate_mocap import evaluate_mocap, score_windows
+from mixsynth_stream.evaluate_score import HORIZONS_MS, NETWORK, Case, Row, Scores
+from mixsynth_stream.evaluate_video import DensePoses, asked_frames, evaluate_videos, tracks
+from mixsynth_stream.weights import save_weights, untrained_model, untrained_state
+
+ROOT = Path(__file__).parent.parent
+FILES = [ROOT / name for name in evaluate.DEFAULT_DATA]
+CASE = Case(data="d", model="m", question="filled", target="clean", horizon_ms=None, metric="mpjpe", unit="mm")
+N, T = 10, 69
+
+
+def _windows(motion: np.ndarray, keyframes: np.ndarray | None = None) -> Windows:  # motion [B, T, 17, 3]
+    said = motion[:, : 4 * N + 1 : N] if keyframes is None else keyframes
+    valid = np.ones(motion.shape[:2], bool)
+    return Windows(keyframes=said, clean=motion, carried=motion, valid=valid, clip=np.arange(len(motion)))
+
+
+def _steady_motion(batch: int = 2) -> np.ndarray:
+    """Everybody moves along x by 1 mm a step, in the shape of a standing person."""
+    pose = np.concatenate([standing_pose(size_px=0.5)[_core()], np.zeros((17, 1))], axis=1)
+    motion = np.tile(pose, (batch, T, 1, 1))
+    motion[..., 0] += 0.001 * np.arange(T)[:, None]
+    return motion
+
+
+def _core() -> list[int]:
+    from mixsynth_stream.skeleton import CORE_FROM_BLAZEPOSE
+
+    return list(CORE_FROM_BLAZEPOSE)
+
+
+def _values(rows: list[Row], metric: str = "mpjpe") -> dict[tuple[str, str, int | None, str], float]:
+    return {(r.question, r.target, r.horizon_ms, r.method): r.value for r in rows if r.metric == metric}
+
+
+def _scored(model: Any, windows: Windows) -> list[Row]:
+    scores = Scores()
+    score_windows(scores, CASE, model, windows, baselines())
+    return scores.rows()
+
+
+def test_errors_of_a_motion_with_known_answers():
+    values = _values(_scored(CatmullRom("world"), _windows(_steady_motion())))
+    for method in ("linear", "pchip", "catmull_rom", NETWORK):
+        assert values["filled", "clean", None, method] == pytest.approx(0, abs=1e-4)
+    for horizon_ms in HORIZONS_MS:
+        assert values["ahead", "clean", horizon_ms, "hold"] == pytest.approx(horizon_ms * 0.03)
+        assert values["ahead", "clean", horizon_ms, "constant_velocity"] == pytest.approx(0, abs=1e-9)
+        damped = values["ahead", "clean", horizon_ms, "damped_velocity"]
+        assert values["ahead", "clean", horizon_ms, NETWORK] == pytest.approx(damped, abs=1e-4)
+    assert values["now", "clean", None, "hold"] == pytest.approx(np.mean(np.arange(1, N)))
+
+
+def test_the_truth_is_never_fed_as_input():
+    """The published 3D evaluation overwrites the detected input with the truth. Here the keyframes alone are seen."""
+    motion = _steady_motion()
+    said = motion[:, : 4 * N + 1 : N].copy()
+    said[..., 1] += 0.05  # the estimator sees everybody 50 mm lower, the network is told nothing else
+    seen: list[np.ndarray] = []
+    model = CatmullRom("world")
+    model_call = type(model).__call__
+
+    class Spy(CatmullRom):
+        def __call__(self, keyframes: np.ndarray) -> np.ndarray:
+            seen.append(keyframes)
+            return model_call(self, keyframes)
+
+    windows = _windows(motion, said)
+    values = _values(_scored(Spy("world"), windows))
+    for method in ("linear", "pchip", "catmull_rom", NETWORK):
+        assert values["filled", "clean", None, method] == pytest.approx(50, abs=1e-3)
+    assert values["ahead", "clean", 300, NETWORK] >= 50
+    # Another truth changes no input.
+    count = len(seen)
+    _scored(Spy("world"), replace(windows, clean=motion + 1.0, carried=motion - 1.0))
+    for first, second in zip(seen[:count], seen[count:], strict=True):
+        np.testing.assert_array_equal(first, second)
+
+
+def test_a_perfect_network_beats_everything_and_targets_are_kept_apart():
+    motion = _steady_motion()
+    motion[:, 31:40] += 0.1
+
+    class Perfect(CatmullRom):
+        def __call__(self, keyframes: np.ndarray) -> np.ndarray:
+            hips = motion[:, 40][:, [9, 10]].mean(1)[:, None, None]
+            return (motion - hips).reshape(len(motion), T, -1)
+
+    rows = _scored(Perfect("world"), replace(_windows(motion), carried=motion + np.array([0.02, 0.0, 0.0])))
+    values = _values(rows)
+    assert values["filled", "clean", None, NETWORK] == pytest.approx(0, abs=1e-3)
+    assert values["filled", "carried", None, NETWORK] == pytest.approx(20, abs=1e-3)
+    ratio = [r for r in rows if r.metric == "mpjpe_ratio" and r.question == "filled" and r.target == "clean"]
+    assert [r.method for r in ratio] == [NETWORK]
+    assert ratio[0].value == pytest.approx(0, abs=1e-4)
+    assert ratio[0].over in ("linear", "pchip", "catmull_rom")
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_every_clip_of_the_shipped_files_is_scored(path: Path):
+    """The published Human3.6M loader evaluates one sequence. The shortest clips here are the runs: 32 frames."""
+    clips = load_clips(path)
+    windows = validation_windows(clips, CatmullRom("image").config, "image", seed=0, stride=60)
+    scored = windows.valid[:, 41:50].any(axis=1)
+    assert set(windows.clip[scored]) == set(range(len(clips)))
+
+
+def test_short_clips_are_judged_on_what_they_have_only():
+    clip = load_clips(FILES[0])[15]
+    frames = len(clip.positions)
+    assert frames == 32
+    windows = validation_windows([clip], CatmullRom("world").config, "world", seed=0)
+    for row in range(len(windows.clip)):
+        assert windows.valid[row].sum() == frames
+        first = int(np.argmax(windows.valid[row]))
+        assert first % N == 0
+        # Nothing is known before the clip: the oldest keyframe is repeated.
+        assert (windows.keyframes[row, : first // N] == windows.keyframes[row, first // N]).all()
+    assert sorted(np.argmax(windows.valid, axis=1)) == [10, 20, 30]
+
+
+def test_the_shipped_files_give_every_row(tmp_path):
+    result = evaluate_mocap(FILES[0], "untrained", CatmullRom("image"), seed=0)
+    assert "41 of 41 clips" in result.title
+    asked = {(row.question, row.target, row.horizon_ms) for row in result.rows}
+    expected = {("filled", None), ("filled_later", None), ("now", None), *(("ahead", ms) for ms in HORIZONS_MS)}
+    assert asked == {(q, target, ms) for q, ms in expected for target in ("clean", "carried")}
+    network = [r for r in result.rows if r.metric == "mpjpe" and r.method == NETWORK]
+    assert all(r.clips == 41 and r.interval is not None and r.interval[0] < r.value < r.interval[1] for r in network)
+    # The untrained network is Catmull-Rom and damped velocity: nothing else may come out of the same poses.
+    values = _values(result.rows)
+    for (question, target, ms, method), value in values.items():
+        twin = {"filled_later": "catmull_rom", "now": "damped_velocity", "ahead": "damped_velocity"}.get(question)
+        if method == NETWORK and twin:
+            # In clips shorter than a window the network sees the oldest keyframe repeated, the simple methods do not.
+            assert value == pytest.approx(values[question, target, ms, twin], rel=1e-2)
+    text = evaluate_report.table(result)
+    assert len(text.splitlines()) == 2 + 9 * 2
+    evaluate_report.write_plot(tmp_path / "plot.png", result.rows)
+    assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_scores_refuse_methods_judged_on_different_poses():
+    with pytest.raises(ValueError, match="same poses"):
+        Scores().add(CASE, {NETWORK: np.array([1.0, np.nan]), "hold": np.array([1.0, 2.0])}, np.array([0, 1]))
+
+
+def test_means_ratio_and_interval_of_known_numbers():
+    scores = Scores()
+    clip = np.repeat(np.arange(8), [1, 1, 1, 1, 1, 1, 1, 9])
+    errors = {NETWORK: np.where(clip == 7, 2.0, 1.0), "linear": np.full(16, 4.0), "pchip": np.full(16, 3.0)}
+    scores.add(CASE, errors, clip)
+    rows = {(r.method, r.metric): r for r in scores.rows()}
+    network = rows[NETWORK, "mpjpe"]
+    assert network.value == pytest.approx((7 + 18) / 16)
+    assert network.interval is not None
+    assert 1.0 <= network.interval[0] < network.value < network.interval[1] <= 2.0
+    assert rows["linear", "mpjpe"].interval == (4.0, 4.0)
+    ratio = rows[NETWORK, "mpjpe_ratio"]
+    assert (ratio.value, ratio.over) == (pytest.approx(25 / 48), "pchip")
+    assert {r.value for r in scores.rows(equal_groups=True) if r.method == NETWORK and r.unit == "mm"} == {9 / 8}
+    few = Scores()
+    few.add(CASE, {NETWORK: np.ones(2), "linear": np.ones(2)}, np.array([0, 1]))
+    assert all(row.interval is None for row in few.rows())
+
+
+def _dense(frames: int, rate_hz: float, speed_px: float = 0.0) -> DensePoses:
+    time_s = np.arange(frames) / rate_hz
+    poses = np.tile(standing_pose(), (frames, 1, 1))
+    poses[..., 0] += speed_px * time_s[:, None]
+    world = np.concatenate([poses / 200, np.zeros((frames, 33, 1))], axis=2)
+    return DensePoses(
+        name="clip.mp4", time_s=time_s, poses=poses, world=world, scores=np.full((frames, 33), 0.9), height_px=480
+    )
+
+
+@pytest.mark.parametrize("rate_hz", [25.0, 30.0, 60.0])
+def test_a_video_of_steady_motion(rate_hz: float):
+    together, each = evaluate_videos([_dense(int(3 * rate_hz), rate_hz, speed_px=50.0)], "m", CatmullRom("image"))
+    values = _values(together.rows)
+    torso_px = 100.0
+    for question in ("filled", "filled_later", "filled_cold"):
+        assert values[question, "dense", None, "linear"] == pytest.approx(0, abs=1e-9)
+    # At 25 Hz keyframes are 8 or 9 frames apart and the grid takes them for even: 0.1 px.
+    assert values["filled", "dense", None, NETWORK] == pytest.approx(0, abs=1e-3 if rate_hz == 25 else 1e-5)
+    # The nearest frame to the horizon is judged, at its own time.
+    held = values["ahead", "dense", 400, "hold"] * torso_px / 50.0
+    assert held == pytest.approx(0.4, abs=0.5 / rate_hz + 1e-6)
+    damped = values["ahead", "dense", 400, "damped_velocity"]
+    assert values["ahead", "dense", 400, NETWORK] == pytest.approx(damped, rel=0.02)
+    assert [result.title for result in each] == ["clip.mp4"]
+
+
+def test_keyframes_are_never_judged_and_later_frames_never_seen():
+    time_s = np.arange(120) / 60
+    frames = asked_frames(time_s, [0, 20, 40], [60], warm=True)
+    assert list(frames["filled", None]) == list(range(21, 40))
+    assert list(frames["filled_later", None]) == list(range(1, 20))
+    assert list(frames["now", None]) == list(range(41, 60))
+    ahead = {ms: list(f) for (question, ms), f in frames.items() if question == "ahead"}
+    assert ahead == {ms: [40 + ms * 60 // 1000] for ms in HORIZONS_MS}
+    # What comes later must not matter to the frames of a window that is not full yet.
+    moving = _dense(120, 60.0)
+    moving.poses[..., 0] += 50 * np.sin(4 * moving.time_s)[:, None]
+    ended = replace(moving, poses=moving.poses.copy())
+    ended.poses[100:] = np.nan
+    rows = [evaluate_videos([dense], "m", CatmullRom("image"))[0].rows for dense in (moving, ended)]
+    a, b = ({(r.question, r.method): r.value for r in part if r.metric == "mpjpe" and r.question == "filled_cold"}
+            for part in rows)  # fmt: skip
+    assert a.keys() == b.keys()
+    assert all(a[key] == pytest.approx(b[key], abs=1e-6) for key in a)
+
+
+def test_only_people_who_are_followed_well_are_judged():
+    dense = _dense(200, 30.0)
+    dense.poses[60] = np.nan  # lost in one frame
+    dense.poses[130:] += 400.0  # somebody else from here
+    assert [(t.time_s[0], len(t.time_s)) for t in tracks(dense, 1.5)] == [(0.0, 60), (61 / 30, 69), (130 / 30, 70)]
+    assert [len(t.time_s) for t in tracks(dense, 2.2)] == [69, 70]
+    assert tracks(replace(dense, scores=np.full((200, 33), 0.3)), 1.5) == []
+    assert tracks(replace(dense, poses=dense.poses * 0.3), 1.5) == []
+    together, each = evaluate_videos([replace(dense, poses=np.full((200, 33, 2), np.nan))], "m", CatmullRom("image"))
+    assert each == together.rows == []
+    assert "0 of 1 videos" in together.title
+    assert "left out, as nobody was followed well for 1.5 s: clip.mp4" in together.title
+
+
+def test_joints_that_the_reference_doubts_are_not_judged():
+    dense = _dense(90, 30.0, 50.0)
+    doubted = replace(dense, scores=dense.scores.copy(), poses=dense.poses.copy())
+    doubted.scores[:, 15] = 0.1
+    doubted.poses[:, 15] += np.random.default_rng(0).normal(0, 30, (90, 2))
+    rows = evaluate_videos([doubted], "m", CatmullRom("image"))[0].rows
+    assert _values(rows)["filled", "dense", None, "linear"] == pytest.approx(0, abs=1e-9)
+
+
+def _arguments(*words: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    evaluate.add_arguments(parser)
+    return parser.parse_args(list(words))
+
+
+def _weights(path: Path, space: str = "world") -> str:
+    model = untrained_model(space)
+    save_weights(path, untrained_state(model.config), model.config, model.info)
+    return str(path)
+
+
+def _few_clips(path: Path) -> str:
+    with np.load(FILES[0]) as data:
+        arrays = {key: data[key] for key in data.files}
+    for key in ("starts", "lengths", "subject", "trial", "desc", "src", "native_fps"):
+        arrays[key] = arrays[key][13:20]
+    np.savez(path, **arrays)
+    return str(path)
+
+
+def test_the_command_prints_a_table_and_writes_rows_and_a_plot(tmp_path, capsys):
+    weights, data = _weights(tmp_path / "untrained.safetensors"), _few_clips(tmp_path / "few.npz")
+    words = ["--model", weights, "--data", data]
+    words += ["--json", str(tmp_path / "rows.json"), "--plot", str(tmp_path / "plot.png")]
+    assert evaluate.main(_arguments(*words)) == 0
+    printed = capsys.readouterr().out
+    assert "few.npz" in printed
+    assert "7 of 7 clips" in printed
+    assert [line.split()[0] for line in printed.splitlines()[1:4]] == ["question", "filled", "filled"]
+    document = json.loads((tmp_path / "rows.json").read_text())
+    assert {"machine", "versions", "commit", "rows"} <= document.keys()
+    for row in document["rows"]:
+        assert {"question", "method", "horizon_ms", "metric", "value", "interval"} <= row.keys()
+        assert row["interval"][0] <= row["interval"][1]
+    assert {row["metric"] for row in document["rows"]} >= {"mpjpe", "mpjpe_ratio", "p_mpjpe", "accel_error"}
+    first = (tmp_path / "rows.json").read_bytes()
+    evaluate.main(_arguments(*words))
+    assert (tmp_path / "rows.json").read_bytes() == first
+
+
+def test_bad_requests_say_what_to_do(tmp_path, monkeypatch):
+    weights = _weights(tmp_path / "untrained.safetensors")
+    with pytest.raises(ModelError, match="no weights named 'no-such'"):
+        evaluate.main(_arguments("--model", "no-such"))
+    with pytest.raises(SourceError, match="missing\\.npz"):
+        evaluate.main(_arguments("--model", weights, "--data", str(tmp_path / "missing.npz")))
+    with pytest.raises(OutputError, match=r"cannot write .*rows\.json"):
+        evaluate_report.write_json(tmp_path / "none" / "rows.json", [])
+    monkeypatch.setattr(evaluate, "__file__", str(tmp_path / "site-packages" / "mixsynth_stream" / "evaluate.py"))
+    with pytest.raises(SourceError, match="run evaluate from a checkout, or give"):
+        evaluate.main(_arguments("--model", weights))
