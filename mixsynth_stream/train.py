@@ -1,6 +1,6 @@
 """Training: its settings, its command line, and `train`. torch is imported only when training starts.
 
-    python -m mixsynth_stream train --space image --data A.npz B.npz --out DIR
+`python -m mixsynth_stream train --space image --data A.npz B.npz --out DIR` is the command.
 """
 
 from __future__ import annotations

@@ -22,15 +22,19 @@ _GAP_SHARE = 0.5
 class Validation:
     """Fixed windows of every validation set, with the errors of the best simple method on them."""
 
-    def __init__(
-        self, sets: Mapping[str, Sequence[Clip]], config: ModelConfig, space: str, normalisation: str
-    ) -> None:
-        self._questions = {
-            "gap": np.arange(config.newest - config.sample_interval + 1, config.newest),
-            "earlier_gap": np.arange(config.newest - 2 * config.sample_interval + 1, config.newest - config.sample_interval),
-            **{f"ahead_{ms}": np.array([config.newest + round(ms * 0.03)]) for ms in HORIZONS_MS},
+    def __init__(self, sets: Mapping[str, Sequence[Clip]], config: ModelConfig, space: str, normalisation: str) -> None:
+        newest, between = config.newest, np.arange(1, config.sample_interval)
+        questions = {
+            "gap": newest - between,
+            "earlier_gap": newest - config.sample_interval - between,
+            **{f"ahead_{ms}": np.array([newest + round(ms * 0.03)]) for ms in HORIZONS_MS},
         }
-        self._questions = {name: s for name, s in self._questions.items() if s.max(initial=0) < config.seq_len and len(s)}
+        # A short window has no earlier gap, a short horizon no late forecasts, and N = 1 no gaps at all.
+        self._questions = {
+            name: steps
+            for name, steps in questions.items()
+            if len(steps) and 0 <= steps.min() <= steps.max() < config.seq_len
+        }
         self._sets = {}
         for name, clips in sets.items():
             windows = validation_windows(clips, config, space, _VALIDATION_SEED)

@@ -5,11 +5,10 @@ autocorrelation) is what the estimator would say on every frame; nobody can take
 target. Fast error is new in every estimate and is what training removes. Beside both, a joint sometimes jumps, and left
 and right sometimes swap.
 
-Numbers: MediaPipe on every frame, 13 single-person streams at 30 Hz against motion capture. Image errors are in body scales
-(normalise.scale_of), world errors in metres. Sizes and the autocorrelation over 333 ms and more are as measured. Over 33
-and 100 ms the simulated slow error is smoother than the measured one: part of that was the estimate coming a little
-late, which moves with the motion, and a network trained with rough slow error learns to flatten fast motion
-(docs/experiments.md).
+Numbers: MediaPipe on every frame, 13 single-person streams at 30 Hz against motion capture. Image errors are in body
+scales (normalise.scale_of), world errors in metres. Sizes and the autocorrelation over 333 ms and more are as measured.
+Over 100 ms the simulated slow error is smoother than the measured one, part of which moves with the motion (an estimate
+that comes a little late): a network trained with rough slow error learns to flatten fast motion (docs/experiments.md).
 """
 
 from __future__ import annotations
@@ -127,7 +126,7 @@ def errors(
     """
     batch, steps, count, dims = truth.shape
     bias_std, slow_std, fast_std = _tables(noise, dims)
-    level = np.exp(rng.normal(-noise.quality_spread**2, noise.quality_spread, (batch, 1, 1, 1))).astype(np.float32)
+    level = np.exp(rng.normal(-(noise.quality_spread**2), noise.quality_spread, (batch, 1, 1, 1))).astype(np.float32)
     speed = _speed(truth) / unit
     growth = 1 + noise.speed_growth * np.minimum(speed, noise.speed_limit)
     level = level * growth / noise.speed_mean_factor * (unit if dims == 2 else np.float32(1))

@@ -66,7 +66,9 @@ def load_clips(path: str | Path) -> list[Clip]:
     if not rate_hz > 0:
         raise SourceError(f"{path} says {rate_hz} frames a second; expected a positive rate")
     if positions.ndim != 3 or positions.shape[1:] != (len(MOCAP_22), 3) or len(starts) != len(lengths):
-        raise SourceError(f"{path} has positions {positions.shape}; expected [F, {len(MOCAP_22)}, 3] and starts, lengths")
+        raise SourceError(
+            f"{path} has positions {positions.shape}; expected [F, {len(MOCAP_22)}, 3] and starts, lengths"
+        )
     clips = []
     for number, (start, length) in enumerate(zip(starts, lengths, strict=True)):
         if start < 0 or length < 2 or start + length > len(positions):
@@ -109,8 +111,9 @@ def _check_clip(path: str | Path, clip: Clip) -> None:
 def core_from_mocap(positions: np.ndarray) -> np.ndarray:  # [T, 22, 3] -> [T, 17, 3]
     """The network's joints, CORE_17 order: hand -> index finger, toe -> foot index, head -> nose.
 
-    The nose is NOSE_AHEAD_M ahead of the head joint and NOSE_BELOW_M below it. Ahead is the direction of the face: square to
-    the line of the shoulders and to the line from the neck to the top of the head. Both scale with the person's height.
+    The nose is NOSE_AHEAD_M ahead of the head joint and NOSE_BELOW_M below it. Ahead is the direction of the face:
+    square to the line of the shoulders and to the line from the neck to the top of the head. Both scale with the
+    person's height.
     """
     core = positions[:, _core_columns()].copy()
     up = _unit(positions[:, MOCAP_22.index("headtip")] - positions[:, MOCAP_22.index("neck")])

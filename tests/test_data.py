@@ -1,0 +1,266 @@
+"""Motion capture clips, cameras, and the windows made of them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mixsynth_stream.config import ModelConfig
+from mixsynth_stream.data import cameras as cam
+from mixsynth_stream.data.estimator_noise import EstimatorNoise
+from mixsynth_stream.data.mocap import MOCAP_22, Clip, core_from_mocap, data_hash, load_clips, stature
+from mixsynth_stream.data.windows import WindowSampler, validation_windows
+from mixsynth_stream.errors import SourceError
+from mixsynth_stream.normalise import root_of
+from mixsynth_stream.skeleton import CORE_17
+
+CONFIG = ModelConfig(sample_interval=10, step=4, joint_dim=34, emb_dim=8, num_encoder_layers=1, horizon=28)
+NO_NOISE = EstimatorNoise(slow_scale=0, fast_scale=0, outlier=0, swap=0, lost=0)
+
+# A person of 1.72 m who faces +z with y up, so that the left hand is at +x.
+_STANDING = {
+    "pelvis": (0, 0.95, 0), "spine": (0, 1.1, 0), "chest": (0, 1.25, 0), "neck": (0, 1.45, 0), "head": (0, 1.58, 0.02),
+    "headtip": (0, 1.72, 0.02), "lshoulder": (0.18, 1.42, 0), "lelbow": (0.2, 1.12, 0), "lwrist": (0.2, 0.87, 0.05),
+    "lhand": (0.2, 0.79, 0.07), "lhip": (0.09, 0.93, 0), "lknee": (0.1, 0.5, 0.01), "lankle": (0.1, 0.08, -0.03),
+    "ltoe": (0.11, 0.02, 0.1),
+}  # fmt: skip
+
+
+def person(steps: int = 120, speed: float = 1.0) -> np.ndarray:  # [T, 22, 3]
+    """Walks along z and swings one arm, so that left and right differ and every joint moves."""
+    joints = {**_STANDING, **{f"r{name[1:]}": (-p[0], *p[1:]) for name, p in _STANDING.items() if name[0] == "l"}}
+    pose = np.array([joints[name] for name in MOCAP_22], np.float32)
+    time = np.arange(steps, dtype=np.float32) / 30
+    motion = np.repeat(pose[None], steps, axis=0)
+    motion[..., 2] += speed * time[:, None]
+    for name, reach in (("lelbow", 0.1), ("lwrist", 0.25), ("lhand", 0.3)):
+        motion[:, MOCAP_22.index(name), 2] += reach * np.sin(5 * time)
+    return motion
+
+
+def clip(positions: np.ndarray, name: str = "walk", rate_hz: float = 30.0) -> Clip:
+    return Clip(name=name, positions=positions, rate_hz=rate_hz, source="test", subject=name)
+
+
+def write_clips(path: Path, positions: np.ndarray, **changes: object) -> Path:
+    content = {"joints": np.array(MOCAP_22), "fps": 30.0, "positions": positions, "starts": [0],
+               "lengths": [len(positions)]} | changes  # fmt: skip
+    np.savez(path, **{key: value for key, value in content.items() if value is not None})  # type: ignore[arg-type]
+    return path
+
+
+def test_clips_are_read_with_their_borders(tmp_path: Path) -> None:
+    positions = person(100)
+    path = write_clips(tmp_path / "a.npz", positions, starts=[0, 60], lengths=[60, 40], trial=["x", "y"])
+    clips = load_clips(path)
+    assert [(c.name, len(c.positions), c.rate_hz) for c in clips] == [("x", 60, 30.0), ("y", 40, 30.0)]
+    np.testing.assert_array_equal(clips[1].positions, positions[60:])
+
+
+@pytest.mark.parametrize(
+    ("factor", "unit"), [(1000, "millimetres"), (100, "centimetres"), (1 / 0.0254, "inches"), (1 / 0.3048, "feet")]
+)
+def test_other_units_are_refused_by_name(tmp_path: Path, factor: float, unit: str) -> None:
+    path = write_clips(tmp_path / "a.npz", person(30) * factor)
+    with pytest.raises(SourceError, match=unit):
+        load_clips(path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"starts": None}, "no starts"),
+        ({"joints": np.array(MOCAP_22[::-1])}, "expected pelvis"),
+        ({"lengths": [500]}, "0 to 500 of 30"),
+        ({"fps": 0.0}, "positive rate"),
+        ({"starts": [], "lengths": []}, "no clips"),
+    ],
+)
+def test_files_that_do_not_fit_say_why(tmp_path: Path, changes: dict[str, object], says: str) -> None:
+    with pytest.raises(SourceError, match=says):
+        load_clips(write_clips(tmp_path / "a.npz", person(30), **changes))
+
+
+def test_nan_and_things_that_are_not_npz_are_refused(tmp_path: Path) -> None:
+    broken = person(30)
+    broken[3, 4] = np.nan
+    with pytest.raises(SourceError, match="NaN"):
+        load_clips(write_clips(tmp_path / "a.npz", broken))
+    (tmp_path / "b.npz").write_text("hello")
+    with pytest.raises(SourceError, match="cannot be read"):
+        load_clips(tmp_path / "b.npz")
+    with pytest.raises(SourceError, match="cannot be read"):
+        load_clips(tmp_path / "missing.npz")
+
+
+def test_stature_does_not_depend_on_the_pose() -> None:
+    standing = person(30)
+    lying = standing[..., [0, 2, 1]]
+    assert stature(standing) == pytest.approx(1.72, abs=0.05)
+    assert stature(lying) == pytest.approx(stature(standing), abs=1e-4)
+
+
+@pytest.mark.parametrize("turn", [0.0, 1.0, 2.5])
+def test_the_nose_lies_before_the_face_whichever_way_it_looks(turn: float) -> None:
+    rotation = np.array([[np.cos(turn), 0, np.sin(turn)], [0, 1, 0], [-np.sin(turn), 0, np.cos(turn)]])
+    positions = (person(5) @ rotation.T).astype(np.float32)
+    nose = core_from_mocap(positions)[:, CORE_17.index("nose")] - positions[:, MOCAP_22.index("head")]
+    ahead = rotation @ np.array([0.0, 0.0, 1.0])
+    assert (nose @ ahead).min() > 0.05
+    assert nose[:, 1].max() < 0
+    assert np.abs(nose @ (rotation @ np.array([1.0, 0.0, 0.0]))).max() < 0.01
+
+
+def test_core_joints_take_hands_and_toes() -> None:
+    positions = person(5)
+    core = core_from_mocap(positions)
+    for ours, theirs in (("left_index", "lhand"), ("right_foot_index", "rtoe"), ("right_knee", "rknee")):
+        np.testing.assert_array_equal(core[:, CORE_17.index(ours)], positions[:, MOCAP_22.index(theirs)])
+
+
+def test_data_hash_follows_the_bytes(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"one")
+    first = data_hash([tmp_path / "a"])
+    (tmp_path / "a").write_bytes(b"two")
+    assert len(first) == 64
+    assert data_hash([tmp_path / "a"]) != first
+
+
+def test_the_camera_sees_a_person_upright_and_the_right_way_round() -> None:
+    motion = np.repeat(core_from_mocap(person(40))[None], 64, axis=0)
+    cameras = cam.random_cameras(np.random.default_rng(0), motion)
+    image, world = cam.to_image(cameras, motion), cam.to_world(cameras, motion)
+    left = CORE_17.index("left_ankle")
+    # y points down, in both spaces.
+    assert (image[..., CORE_17.index("nose"), 1] < image[..., left, 1]).all()
+    assert (world[..., CORE_17.index("nose"), 1] < world[..., left, 1]).all()
+    # The person looks along +z; who looks at the camera has the left hip on the picture's right.
+    towards = cameras.position - root_of(motion)[:, 20]
+    facing = towards[:, 2] > 2 * np.abs(towards[:, 0])
+    hips = image[..., CORE_17.index("left_hip"), 0] - image[..., CORE_17.index("right_hip"), 0]
+    assert facing.sum() > 5
+    assert (hips[facing, 20] > 0).all()
+    np.testing.assert_allclose(root_of(world), 0, atol=1e-5)
+
+
+def test_cameras_keep_lengths_and_their_distance() -> None:
+    motion = np.repeat(core_from_mocap(person(40))[None], 64, axis=0)
+    cameras = cam.random_cameras(np.random.default_rng(1), motion)
+    identity = cameras.rotation @ cameras.rotation.transpose(0, 2, 1)
+    np.testing.assert_allclose(identity, np.broadcast_to(np.eye(3), identity.shape), atol=1e-9)
+    assert np.linalg.det(cameras.rotation) == pytest.approx(np.ones(64))
+    distance = np.linalg.norm(motion - cameras.position[:, None, None], axis=-1)
+    assert distance.min() > 0.5
+
+
+def test_a_mirrored_person_is_mirrored_back() -> None:
+    core = core_from_mocap(person(20))
+    flipped = cam.mirrored(core)
+    np.testing.assert_allclose(cam.mirrored(flipped), core)
+    left, right = CORE_17.index("left_wrist"), CORE_17.index("right_wrist")
+    # The swinging arm is now the other one.
+    assert np.ptp(flipped[:, right, 2] - root_of(flipped)[:, 2]) == pytest.approx(
+        np.ptp(core[:, left, 2] - root_of(core)[:, 2]), abs=1e-5
+    )
+
+
+def test_another_body_has_the_same_angles_and_other_lengths() -> None:
+    core = core_from_mocap(person(20))[None]
+    factors = np.full((1, 10), 1.0)
+    np.testing.assert_allclose(cam.resized(core, factors), core, atol=1e-5)
+    factors[0, 7] = 1.2  # the thighs
+    longer = cam.resized(core, factors)
+    hip, knee, ankle = (CORE_17.index(f"left_{part}") for part in ("hip", "knee", "ankle"))
+    for above, below, factor in ((hip, knee, 1.2), (knee, ankle, 1.0)):
+        bone, before = longer[..., below, :] - longer[..., above, :], core[..., below, :] - core[..., above, :]
+        np.testing.assert_allclose(bone, factor * before, atol=1e-5)
+
+
+@pytest.mark.parametrize("space", ["image", "world"])
+def test_without_noise_keyframes_are_the_truth_at_their_steps(space: str) -> None:
+    windows = validation_windows([clip(person(150))], CONFIG, space, noise=NO_NOISE)
+    np.testing.assert_array_equal(windows.keyframes, windows.clean[:, : CONFIG.newest + 1 : 10])
+    np.testing.assert_array_equal(windows.carried, windows.clean)
+    assert windows.valid.all()
+    assert windows.keyframes.shape[1:] == (5, 17, 2 if space == "image" else 3)
+
+
+def test_validation_windows_are_the_same_for_the_same_seed() -> None:
+    clips = [clip(person(150)), clip(person(130, speed=0.2))]
+    first, again = (validation_windows(clips, CONFIG, "image", seed=3) for _ in range(2))
+    other = validation_windows(clips, CONFIG, "image", seed=4)
+    np.testing.assert_array_equal(first.keyframes, again.keyframes)
+    assert np.abs(first.keyframes - other.keyframes).max() > 1
+    assert list(np.unique(first.clip)) == [0, 1]
+
+
+def test_windows_never_mix_two_clips() -> None:
+    """Two clips that stand still at their own size: a mixed window would show two sizes."""
+    small, large = (np.repeat(person(1) * size, 90, axis=0) for size in (0.8, 1.2))
+    sampler = WindowSampler([clip(small), clip(large)], CONFIG, "world", seed=0, noise=NO_NOISE)
+    windows = sampler.draw(256)
+    moved = np.ptp(windows.clean, axis=1).max(axis=(1, 2))
+    assert moved.max() < 1e-4
+    np.testing.assert_allclose(windows.keyframes, windows.clean[:, :41:10], atol=1e-4)
+
+
+def test_cold_starts_repeat_the_oldest_keyframe_and_say_what_is_valid() -> None:
+    sampler = WindowSampler([clip(person(400))], CONFIG, "world", seed=0, noise=NO_NOISE)
+    windows = sampler.draw(600)
+    same = np.abs(np.diff(windows.keyframes, axis=1)).max(axis=(2, 3)) < 1e-6  # [B, Q]
+    first = np.argmin(np.c_[same, np.zeros(len(same), bool)], axis=1)
+    assert 0.05 < (first > 0).mean() < 0.35
+    assert first.max() == CONFIG.step - 1
+    for oldest, valid in zip(first, windows.valid, strict=True):
+        assert not valid[: oldest * 10].any()
+        assert valid[oldest * 10 : CONFIG.newest + 1].all()
+
+
+def test_lost_keyframes_take_the_prediction_from_the_two_before() -> None:
+    noise = replace(NO_NOISE, lost=1.0)
+    windows = WindowSampler([clip(person(400))], CONFIG, "world", seed=0, noise=noise).draw(64)
+    usual = WindowSampler([clip(person(400))], CONFIG, "world", seed=0, noise=NO_NOISE).draw(64)
+    full = windows.valid[:, 0]
+    lost, usual_keyframes = windows.keyframes[full], usual.keyframes[full]
+    np.testing.assert_array_equal(lost[:, :2], usual_keyframes[:, :2])
+    travelled = 0.8 * (1 - np.exp(-10 / 8))
+    np.testing.assert_allclose(lost[:, 2], lost[:, 1] + travelled * (lost[:, 1] - lost[:, 0]), atol=1e-5)
+    assert np.abs(lost[:, 2] - usual_keyframes[:, 2]).max() > 0.05
+
+
+def test_tempo_varies_by_a_fifth_around_the_recording() -> None:
+    """A hand that moves away at a constant speed shows the tempo that was drawn, and the size of the body."""
+    positions = np.repeat(person(1), 400, axis=0)
+    positions[:, MOCAP_22.index("lhand"), 0] += 1.0 * np.arange(400) / 30
+    windows = WindowSampler([clip(positions)], CONFIG, "world", seed=1, noise=NO_NOISE).draw(400)
+    full = windows.valid.all(axis=1)
+    clean = windows.clean[full]
+    hands = clean[:, :, [CORE_17.index("left_index"), CORE_17.index("right_index")]]
+    travelled = np.linalg.norm(hands[:, 68] - hands[:, 8], axis=-1).max(axis=-1)
+    forearms = clean[:, 0, CORE_17.index("left_wrist")] - clean[:, 0, CORE_17.index("left_elbow")]
+    assert np.ptp(np.linalg.norm(forearms, axis=-1)) > 0.05
+    low, high = np.percentile(travelled, [2, 98])
+    # 2 s at 1 m/s, a slow clip played up to 2.5 times as fast, on bodies within 20 % of the recorded one.
+    assert 1.3 < low < 2.0
+    assert 2.0 < high < 6.0
+
+
+def test_a_recording_at_another_rate_gives_the_same_motion() -> None:
+    windows_30 = validation_windows([clip(person(200))], CONFIG, "world", noise=NO_NOISE)
+    slow = person(200)
+    fast = np.empty((399, *slow.shape[1:]), np.float32)
+    fast[::2], fast[1::2] = slow, (slow[1:] + slow[:-1]) / 2
+    windows_60 = validation_windows([clip(fast, rate_hz=60.0)], CONFIG, "world", noise=NO_NOISE)
+    np.testing.assert_allclose(windows_60.clean, windows_30.clean, atol=1e-4)
+
+
+def test_too_little_motion_is_refused() -> None:
+    with pytest.raises(ValueError, match="long enough"):
+        WindowSampler([clip(person(12))], CONFIG, "image", seed=0)
+    with pytest.raises(ValueError, match="two keyframes"):
+        validation_windows([clip(person(8))], CONFIG, "image")
+    with pytest.raises(ValueError, match="image, world"):
+        WindowSampler([clip(person(90))], CONFIG, "polar", seed=0)
