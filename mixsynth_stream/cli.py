@@ -101,6 +101,6 @@ class _Version(argparse.Action):
 
 
 def _sentence(error: BaseException) -> str:
-    if isinstance(error, OSError) and error.filename and error.strerror:
-        return f"{error.filename} cannot be used: {error.strerror}"
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename or 'a result'} cannot be written or read: {error.strerror}"
     return str(error) or type(error).__name__

@@ -44,12 +44,15 @@ class Progress:
         self._recent: deque[tuple[float, int]] = deque([(clock(), 0)])
         self._due = clock() + (_TERMINAL_EVERY_S if self._terminal else _LOG_EVERY_S)
         self._line = ""
+        self._newest = -1
 
     def update(self, motion: Motion, stats: StreamStats, latency_s: float | None = None) -> None:
-        """Note a Motion; draws the line when it is time to."""
+        """Note a Motion; draws the line when it is time to. `latency_s`: how old the Motion is, where that is known."""
         now = self._clock()
-        if not self._shown or now < self._due:
+        # Revised finals of earlier frames say nothing about now.
+        if not self._shown or now < self._due or motion.index < self._newest:
             return
+        self._newest = motion.index
         self._due = now + (_TERMINAL_EVERY_S if self._terminal else _LOG_EVERY_S)
         self._recent.append((now, stats.frames))
         while len(self._recent) > 2 and now - self._recent[0][0] > _RATE_OVER_S:

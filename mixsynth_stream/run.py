@@ -18,7 +18,6 @@ from mixsynth_stream.interrupt import Interrupt
 from mixsynth_stream.progress import Progress
 
 if TYPE_CHECKING:
-    from mixsynth_stream.export import Sink
     from mixsynth_stream.pipeline.motion import Motion
     from mixsynth_stream.pipeline.stream import Stream, StreamStats
     from mixsynth_stream.pipeline.video import VideoInfo
@@ -104,7 +103,7 @@ def add_output_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="folder for results; several sources get a subfolder each (default: JSON lines to standard output)",
     )
-    group.add_argument("--format", type=_formats, metavar="F,F", help="jsonl, csv, npz (default: jsonl)")
+    group.add_argument("--format", type=_formats, metavar="F,F", help="some of jsonl, csv, npz, trc (default: jsonl)")
     group.add_argument("--overlay", action="store_true", help="also write a video with the poses drawn on it")
     group.add_argument("--plot", action="store_true", help="also write a picture of the joints' trajectories")
     group.add_argument(
@@ -161,7 +160,8 @@ def process(source: str, folder: Path | None, args: argparse.Namespace) -> Done:
                     sink.write(motion)
                 done.output_seconds += time.perf_counter() - began
             done.note(motion)
-            progress.update(motion, stream.stats)
+            now_s = stream.now_s
+            progress.update(motion, stream.stats, None if now_s is None else now_s - motion.time_s)
             if any(getattr(sink, "closed", False) for sink in sinks):
                 break
         done.seconds = time.perf_counter() - start
@@ -170,16 +170,17 @@ def process(source: str, folder: Path | None, args: argparse.Namespace) -> Done:
 
 def open_stream(source: str, args: argparse.Namespace) -> Stream:
     """The Stream that the options describe."""
-    from mixsynth_stream.pipeline.estimator import ArrayEstimator
+    from mixsynth_stream.pipeline.mediapipe_estimator import bundle_path
     from mixsynth_stream.pipeline.stream import Stream
 
+    bundle = str(bundle_path(args.model)) if args.model else None
     return Stream(
         source,
         every=args.every,
         lag=args.lag,
         horizon_s=args.horizon,
         max_people=args.max_people,
-        estimator=ArrayEstimator(args.estimates) if args.estimates else args.model,
+        estimator=args.estimates or bundle,
         models=load_models(args) if args.weights else None,
         backend=args.backend,
     )
@@ -204,17 +205,40 @@ def load_models(args: argparse.Namespace) -> tuple[Model, Model]:
 
 def open_outputs(stream: Stream, folder: Path | None, args: argparse.Namespace) -> list[Any]:
     """The sinks that the options ask for."""
-    from mixsynth_stream.export import open_sinks
+    from mixsynth_stream.export import MadeBy, open_sinks
 
-    sinks: list[Sink] = open_sinks(
+    made_by = MadeBy(
+        every=stream.models[0].config.sample_interval,
+        lag=stream.lag,
+        horizon_s=args.horizon,
+        estimator=estimator_name(stream, args),
+        weights=tuple(args.weights) or tuple(f"{space}-n{args.every}" for space in ("image", "world")),
+        backend=stream.models[0].backend,
+    )
+    sinks: list[Any] = []
+    if args.view == "window":
+        from mixsynth_stream.export.overlay import draw_motion
+        from mixsynth_stream.viewer.window import Window
+
+        sinks.append(Window(draw_motion))
+    return sinks + open_sinks(
         folder,
         stream.info,
         formats=args.format or ("jsonl",),
         overlay=args.overlay,
         plot=args.plot,
         write_forecast=args.write_forecast,
+        made_by=made_by,
     )
-    return sinks
+
+
+def estimator_name(stream: Stream, args: argparse.Namespace) -> str:
+    """What found the people, for the header of result files."""
+    if args.estimates:
+        return f"recorded in {Path(args.estimates).name}"
+    if args.model is None and stream.info is not None and stream.info.source.startswith("synthetic:"):
+        return "synthetic"
+    return f"MediaPipe {Path(args.model or 'full').name}"
 
 
 def limited(motions: Iterable[Motion], frames: int | None) -> Iterator[Motion]:

@@ -119,6 +119,11 @@ class Stream:
         self.stats.frames += 1
         return self._take(frame)
 
+    @property
+    def now_s(self) -> float | None:
+        """The present on the clock of a live source, to tell how old a Motion is; None for files and `push`."""
+        return self._reader.now_s() if self._reader is not None else None
+
     def close(self) -> list[Motion]:
         """Release the source and the estimator; safe to call twice. Returns the Motions that `push` still owed."""
         rest = self._finish() if self._reader is None else []

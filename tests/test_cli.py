@@ -1,0 +1,334 @@
+"""The command line as a user meets it.
+
+Every bad input gives one clear sentence and the right exit code, and keeps what was already produced.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from importlib.resources import files
+from pathlib import Path
+
+import av
+import clips
+import numpy as np
+import pytest
+
+from mixsynth_stream.cli import main
+from mixsynth_stream.parameters import untrained_state
+from mixsynth_stream.pipeline.synthetic import SyntheticScene
+from mixsynth_stream.weights import load_weights, save_weights, untrained_model
+
+DEMO = str(files("mixsynth_stream") / "assets" / "demo.mp4")
+
+
+class Result:
+    """What a command left behind."""
+
+    def __init__(self, code: int, out: str, err: str) -> None:
+        self.code, self.out, self.err = code, out, err
+
+    def fails(self, code: int, *parts: str) -> None:
+        """The exit code, and one sentence on standard error that names each part."""
+        assert self.code == code, f"exit code {self.code}, expected {code}: {self.err}"
+        lines = [line for line in self.err.splitlines() if line.startswith("mixsynth-stream: ")]
+        assert len(lines) == 1, self.err
+        assert "Traceback" not in self.err
+        for part in parts:
+            assert part in lines[0], lines[0]
+
+
+@pytest.fixture
+def command(capfd):
+    """Run a command in this process: its exit code and what it printed."""
+
+    def run(*arguments: object) -> Result:
+        capfd.readouterr()
+        try:
+            code = main([str(argument) for argument in arguments])
+        except SystemExit as done:
+            code = int(done.code or 0)
+        return Result(code, *capfd.readouterr())
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def estimates(tmp_path_factory):
+    """Recorded estimates for any short clip of the tests, so that no pose model is needed: one walker, 20 s."""
+    scene = SyntheticScene(seconds=20)
+    times_s = np.arange(600) / 30
+    people = [scene.truth(time_s)[0] for time_s in times_s]
+    path = tmp_path_factory.mktemp("estimates") / "walker.npz"
+    np.savez(
+        path,
+        time_s=times_s,
+        poses=[p.pose for p in people],
+        world=[p.world for p in people],
+        scores=[p.scores for p in people],
+    )
+    return path
+
+
+def frames_of(folder: Path) -> list[dict]:
+    """The frames in a folder's JSON lines."""
+    lines = [json.loads(line) for line in (folder / "poses.jsonl").read_text().splitlines()]
+    return [line for line in lines if "index" in line]
+
+
+def video_frames(path: Path) -> int:
+    with av.open(str(path)) as container:
+        return sum(1 for _ in container.decode(video=0))
+
+
+def test_no_arguments_and_unknown_words_are_usage_errors(command):
+    command().fails(2, "COMMAND")
+    command("fly").fails(2, "fly", "run")
+    command("run", DEMO, "--sideways").fails(2, "--sideways")
+    command("run", DEMO, "--lag", "2").fails(2, "--lag")
+    command("run", DEMO, "--max-people", "0").fails(2, "at least 1")
+    command("run", DEMO, "--horizon", "soon").fails(2, "soon")
+    command("run", DEMO, "--format", "xlsx", "--out", "x").fails(2, "xlsx", "jsonl")
+    command("run", DEMO, "--overlay").fails(2, "--out")
+
+
+def test_version_goes_to_standard_output(command):
+    result = command("--version")
+    assert result.code == 0
+    assert result.out.startswith("mixsynth-stream 0.")
+
+
+@pytest.mark.parametrize(
+    ("make", "parts"),
+    [
+        (None, ["there is no file"]),
+        (lambda path: path.mkdir(), ["is a folder"]),
+        (clips.empty, ["empty"]),
+        (clips.text, ["not a video"]),
+        (clips.audio_only, ["no video"]),
+        (clips.zero_length, ["not one frame"]),
+        (clips.without_index, ["index"]),
+    ],
+    ids=["missing", "folder", "empty", "text", "audio only", "no frames", "no index"],
+)
+def test_a_source_that_is_no_video(command, tmp_path, make, parts):
+    source = tmp_path / "clip.mp4"
+    if make:
+        make(source)
+    result = command("run", source, "--out", tmp_path / "out")
+    result.fails(3, "clip.mp4", *parts)
+    assert not list((tmp_path / "out").glob("*")) if (tmp_path / "out").exists() else True
+
+
+def test_a_pattern_that_matches_nothing(command, tmp_path):
+    command("run", tmp_path / "*.mp4").fails(3, "no file matches")
+
+
+def test_a_truncated_file_keeps_every_pose_up_to_the_break(command, tmp_path, estimates):
+    source = clips.truncated(tmp_path / "clip.mp4")
+    out = tmp_path / "out"
+    result = command("run", source, "--estimates", estimates, "--out", out, "--overlay", "--quiet")
+    frames = frames_of(out)
+    result.fails(3, "clip.mp4", f"{len(frames)} frames")
+    assert 20 < len(frames) < 60
+    assert [frame["index"] for frame in frames] == list(range(len(frames)))
+    assert video_frames(out / "overlay.mp4") == len(frames)
+    assert not list(out.glob("*.part"))
+
+
+def test_a_file_corrupted_in_the_middle_is_read_to_its_end(command, tmp_path, estimates):
+    source = clips.corrupted(tmp_path / "clip.mp4", frames=60)
+    result = command("run", source, "--estimates", estimates, "--out", tmp_path / "out")
+    assert result.code == 0, result.err
+    assert "corrupt packets" in result.err
+    assert frames_of(tmp_path / "out")[-1]["time_s"] > 1.9
+
+
+def test_one_bad_source_among_several(command, tmp_path, estimates):
+    clips.make(tmp_path / "a.mp4", frames=12)
+    clips.text(tmp_path / "b.mp4")
+    clips.make(tmp_path / "c.mp4", frames=12)
+    result = command("run", tmp_path / "*.mp4", "--estimates", estimates, "--out", tmp_path / "out", "--quiet")
+    assert result.code == 3
+    assert "b.mp4" in result.err
+    assert "1 of 3 sources failed" in result.err
+    assert len(frames_of(tmp_path / "out" / "a")) == len(frames_of(tmp_path / "out" / "c")) == 12
+
+
+@pytest.mark.parametrize("size", [(2, 2), (7680, 4320)], ids=["tiny", "8K"])
+def test_frames_of_extreme_size(command, tmp_path, size):
+    source = clips.make(tmp_path / "clip.mkv", frames=3, size=size, codec="mjpeg", pix_fmt="yuvj420p")
+    result = command("run", source, "--out", tmp_path / "out", "--quiet")
+    assert result.code == 0, result.err
+    assert len(frames_of(tmp_path / "out")) == 3
+
+
+def test_a_single_pixel(command, tmp_path):
+    source = clips.make(tmp_path / "clip.mkv", frames=3, size=(1, 1), codec="ffv1", pix_fmt="bgr0")
+    result = command("run", source, "--out", tmp_path / "out", "--quiet", "--overlay")
+    assert result.code == 0, result.err
+    assert len(frames_of(tmp_path / "out")) == 3
+
+
+def test_nobody_in_sight(command, tmp_path):
+    source = clips.make(tmp_path / "clip.mp4", frames=25)
+    result = command("run", source, "--out", tmp_path / "out", "--format", "jsonl,csv,npz", "--overlay", "--plot")
+    assert result.code == 0, result.err
+    assert "0 people" in result.err
+    assert len(frames_of(tmp_path / "out")) == 25
+    assert all(frame["people"] == [] for frame in frames_of(tmp_path / "out"))
+    assert video_frames(tmp_path / "out" / "overlay.mp4") == 25
+
+
+def test_no_camera(command):
+    command("webcam", "--camera", "73", "--view", "none").fails(3, "camera 73")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="displays are found by environment variables on Linux only")
+def test_no_display(command, monkeypatch):
+    monkeypatch.delenv("DISPLAY", raising=False)
+    command("run", "synthetic:seconds=1", "--view", "window").fails(1, "no window", "--view none")
+
+
+def test_a_keyframe_spacing_without_weights(command):
+    command("run", "synthetic:seconds=1", "--every", "7").fails(4, "image-n7", "image-n10")
+
+
+def test_a_pose_model_that_is_not_there(command):
+    command("run", DEMO, "--model", "huge").fails(4, "huge", "full")
+
+
+def test_a_backend_that_does_not_exist(command):
+    command("run", "synthetic:seconds=1", "--backend", "abacus").fails(2, "abacus", "native")
+
+
+def write_weights(path: Path, change: str) -> Path:
+    """Weights of the shipped shape with one thing wrong."""
+    model = untrained_model("image")
+    state, config, info = untrained_state(model.config), model.config, model.info
+    if change == "skeleton":
+        info = replace(info, skeleton="H36M-17", skeleton_joints=tuple(f"joint_{j}" for j in range(17)))
+    save_weights(path, state, config, info)
+    if change == "version":
+        data = path.read_bytes()
+        path.write_bytes(data.replace(b'\\"format_version\\": 1', b'\\"format_version\\": 9'))
+    if change == "NaN":
+        data = path.read_bytes()
+        path.write_bytes(data[:-4] + np.float32("nan").tobytes())
+    if change == "cut":
+        path.write_bytes(path.read_bytes()[:-1000])
+    return path
+
+
+@pytest.mark.parametrize(
+    ("change", "part"),
+    [("skeleton", "H36M-17"), ("version", "version 9"), ("NaN", "NaN"), ("cut", "truncated")],
+)
+def test_weights_that_do_not_fit(command, tmp_path, change, part):
+    path = write_weights(tmp_path / "bad.safetensors", change)
+    result = command("run", "synthetic:seconds=1", "--weights", path, "--out", tmp_path / "out")
+    result.fails(4, part)
+
+
+def test_weights_that_are_not_there(command):
+    command("run", "synthetic:seconds=1", "--weights", "nowhere.safetensors").fails(4, "nowhere.safetensors")
+
+
+def test_own_weights_are_used(command, tmp_path):
+    """A network that is all zeros puts every joint on one spot, which no trained one does."""
+    model = untrained_model("image")
+    state = {name: np.zeros_like(value) for name, value in untrained_state(model.config).items()}
+    save_weights(tmp_path / "zero.safetensors", state, model.config, model.info)
+    load_weights(tmp_path / "zero.safetensors")
+    result = command("run", "synthetic:seconds=2", "--weights", tmp_path / "zero.safetensors", "--limit-frames", "30")
+    assert result.code == 0, result.err
+    last = [json.loads(line) for line in result.out.splitlines()][-1]
+    core = np.array(last["people"][0]["pose_px"])[[11, 12, 15, 16, 27, 28]]
+    assert np.ptp(core, axis=0).max() < 1e-3
+
+
+def test_an_output_folder_that_cannot_be_made(command, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    result = command("run", "synthetic:seconds=1", "--out", tmp_path / "file" / "out")
+    result.fails(1, "file")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="/dev/full is Linux's disk without room")
+def test_standard_output_without_room():
+    with open("/dev/full", "w") as full:
+        done = run_apart("run", "synthetic:seconds=10", "--quiet", stdout=full)
+    Result(done.returncode, "", done.stderr).fails(1, "No space left")
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system with room for 200 kB; needs the right to mount."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", str(folder)], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip("mounting a small file system is not allowed here")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_full_disk_keeps_what_was_written(command, small_disk):
+    result = command("run", "synthetic:seconds=20", "--out", small_disk / "out", "--quiet")
+    result.fails(1, "poses.jsonl", "the disk is full")
+    written = [json.loads(line) for line in next((small_disk / "out").glob("poses.jsonl*")).read_text().splitlines()]
+    assert len(written) > 10
+
+
+def run_apart(*arguments: str, stdout: object = subprocess.PIPE) -> subprocess.CompletedProcess:
+    """The command in a process of its own."""
+    command = [sys.executable, "-m", "mixsynth_stream", *arguments]
+    return subprocess.run(command, stdout=stdout, stderr=subprocess.PIPE, text=True, timeout=120, check=False)
+
+
+def test_a_reader_that_has_seen_enough():
+    """`... | head -1`: no complaint."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "mixsynth_stream", "run", "synthetic:seconds=60", "--quiet"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        assert process.stdout.readline().startswith("{")
+        process.stdout.close()
+        assert process.stderr.read() == ""
+        assert process.wait(timeout=60) == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_work_is_complete(tmp_path, number):
+    """Ctrl-C and SIGTERM: files are closed and readable, and the exit code says so."""
+    out = tmp_path / "out"
+    with subprocess.Popen(
+        [sys.executable, "-m", "mixsynth_stream", "run", "synthetic:seconds=0", "--out", str(out), "--overlay",
+         "--format", "jsonl,csv,npz"],
+        stderr=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        # The growing file says that the job is under way.
+        while process.poll() is None and not any(path.stat().st_size > 20_000 for path in out.glob("poses.jsonl*")):
+            pass
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert "Traceback" not in errors
+    frames = frames_of(out)
+    assert [frame["index"] for frame in frames] == list(range(len(frames)))
+    assert video_frames(out / "overlay.mp4") == len(frames)
+    assert len(np.load(out / "poses.npz")["time_s"]) == len(frames)
+    assert not list(out.glob("*.part"))
+
+
+def test_standard_output_is_data_only(command):
+    result = command("run", "synthetic:seconds=1")
+    assert result.code == 0
+    lines = [json.loads(line) for line in result.out.splitlines()]
+    assert [line["index"] for line in lines if "index" in line] == list(range(30))
+    assert "30 frames" in result.err
