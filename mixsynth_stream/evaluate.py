@@ -6,7 +6,7 @@ Motion capture (evaluate_mocap.py): every file by itself, never pooled. Videos: 
 from __future__ import annotations
 
 import argparse
-import logging
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mixsynth_stream.evaluate_score import Evaluation
-
-logger = logging.getLogger(__name__)
 
 DEFAULT_MODELS = ("image-n10", "world-n10")
 # Where the validation clips lie in a checkout; they are not part of the wheel.
@@ -53,12 +51,12 @@ def main(args: argparse.Namespace) -> int:
     results: list[Evaluation] = []
     for path in files:
         for name, model in models:
-            logger.info("evaluating %s on %s", name, path)
+            print(f"evaluating {name} on {path.name}", file=sys.stderr)
             results.append(evaluate_mocap(path, name, model, seed=args.seed))
             report.write_text(report.table(results[-1]))
     clips = []
     for path in args.video:
-        logger.info("running the estimator on every frame of %s", path)
+        print(f"running the estimator on every frame of {path}", file=sys.stderr)
         clips.append(dense_poses(path))
     for name, model in models if clips else []:
         together, each = evaluate_videos(clips, name, model, seed=args.seed)

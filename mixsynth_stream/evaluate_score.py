@@ -99,7 +99,7 @@ class Scores:
     def _case_rows(self, case: Case, seed: int, equal_groups: bool) -> list[Row]:
         groups = np.unique(np.concatenate(self._groups[case]), return_inverse=True)[1]
         counts = np.bincount(groups).astype(np.float64)
-        sums = {
+        sums: dict[str, np.ndarray] = {
             method: np.bincount(groups, np.concatenate(parts), minlength=len(counts))
             for method, parts in self._errors[case].items()
         }

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 from fakes import CatmullRom, standing_pose
@@ -19,7 +20,8 @@ from mixsynth_stream.data.windows import Windows, validation_windows
 from mixsynth_stream.errors import ModelError, OutputError, SourceError
 from mixsynth_stream.evaluate_mocap import evaluate_mocap, score_windows
 from mixsynth_stream.evaluate_score import HORIZONS_MS, NETWORK, Case, Row, Scores
-from mixsynth_stream.evaluate_video import DensePoses, asked_frames, evaluate_videos, tracks
+from mixsynth_stream.evaluate_video import DensePoses, asked_frames, dense_poses, evaluate_videos, tracks
+from mixsynth_stream.pipeline.motion import Person
 from mixsynth_stream.weights import save_weights, untrained_model, untrained_state
 
 ROOT = Path(__file__).parent.parent
@@ -251,6 +253,37 @@ def test_joints_that_the_reference_doubts_are_not_judged():
     doubted.poses[:, 15] += np.random.default_rng(0).normal(0, 30, (90, 2))
     rows = evaluate_videos([doubted], "m", CatmullRom("image"))[0].rows
     assert _values(rows)["filled", "dense", None, "linear"] == pytest.approx(0, abs=1e-9)
+
+
+def test_the_reference_is_the_estimator_on_every_frame(tmp_path):
+    with av.open(str(tmp_path / "clip.mp4"), "w") as container:
+        stream = container.add_stream("mpeg4", rate=25)
+        stream.width, stream.height = 64, 48
+        for _ in range(12):
+            picture = av.VideoFrame.from_ndarray(np.zeros((48, 64, 3), np.uint8), "rgb24")
+            container.mux(stream.encode(picture))
+        container.mux(stream.encode())
+    asked = []
+
+    class Recorder:
+        skeleton = "BlazePose-33"
+
+        def __call__(self, rgb: np.ndarray, time_s: float) -> list[Person]:
+            asked.append((rgb.shape, time_s))
+            pose = standing_pose(x_px=float(len(asked)))
+            return [] if len(asked) == 5 else [Person(pose, np.zeros((33, 3)), np.ones(33))]
+
+        def close(self) -> None:
+            raise AssertionError("the estimator is the caller's")
+
+    dense = dense_poses(tmp_path / "clip.mp4", Recorder())
+    assert [shape for shape, _ in asked] == [(48, 64, 3)] * 12
+    np.testing.assert_allclose(dense.time_s, np.arange(12) / 25, atol=1e-3)
+    assert list(np.flatnonzero(np.isnan(dense.poses).any((1, 2)))) == [4]
+    np.testing.assert_array_equal(dense.poses[7], standing_pose(x_px=8.0))
+    assert dense.height_px == 48
+    with pytest.raises(SourceError):
+        dense_poses(tmp_path / "missing.mp4", Recorder())
 
 
 def _arguments(*words: str) -> argparse.Namespace:
