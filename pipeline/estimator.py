@@ -140,9 +140,8 @@ def check_person(person: Any, name: str) -> Person:
     if isinstance(person, Person):
         person = (person.pose, person.world, person.scores)
     if not isinstance(person, (tuple, list)) or len(person) != 3:
-        raise ModelError(
-            f"{name}: a person is a Person or a (pose, world, scores) tuple, found {type(person).__name__}"
-        )
+        found = f"{len(person)} values" if isinstance(person, (tuple, list)) else type(person).__name__
+        raise ModelError(f"{name} must be a Person or a (pose, world, scores) tuple, found {found}")
     pose = _joints(person[0], (_JOINTS, 2), f"{name}: pose")
     world = _joints(person[1], (_JOINTS, 3), f"{name}: world")
     scores = _numbers(person[2], (_JOINTS,), f"{name}: scores")
@@ -188,6 +187,8 @@ def _joints(value: Any, shape: tuple[int, ...], name: str) -> np.ndarray:
 
 def _with_people(value: Any, dims: int, frames: int, name: str) -> np.ndarray:  # -> [F, P, 33, dims]
     array = np.asarray(value)
+    if array.dtype.kind not in "fiu":
+        raise ModelError(f"{name} must hold numbers, found dtype {array.dtype}")
     array = array[:, None] if array.ndim == 3 else array
     expected = f"[{frames}, P, {_JOINTS}, {dims}] or [{frames}, {_JOINTS}, {dims}]"
     if array.ndim != 4 or array.shape[0] != frames or array.shape[2:] != (_JOINTS, dims):
@@ -209,6 +210,4 @@ def _read_npz(path: Path) -> dict[str, np.ndarray]:
 
 def _check_skeleton(skeleton: str) -> None:
     if skeleton != BLAZEPOSE_33.name:
-        raise ModelError(
-            f"the skeleton {skeleton!r} is not supported: an estimator must give {BLAZEPOSE_33.name} joints"
-        )
+        raise ModelError(f"the skeleton {skeleton!r} is not supported: estimators must give {BLAZEPOSE_33.name}")
