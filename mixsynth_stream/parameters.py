@@ -57,6 +57,10 @@ def _attention(name: str, inputs: int, length: int, reduce: int) -> dict[str, tu
 
 def check_shapes(state: Mapping[str, Any], config: ModelConfig) -> None:
     """Raise `ModelError` unless `state` holds exactly the parameters of `config`; values need only a `.shape`."""
+    layers = sum(name.endswith(".norm1.weight") for name in state)
+    # Counted first, because a damaged file may declare millions of layers.
+    if layers != config.num_encoder_layers:
+        raise ModelError(f"the weights hold {layers} encoder layers, but {config.num_encoder_layers} are declared")
     expected = parameter_shapes(config)
     missing = [name for name in expected if name not in state]
     if missing:
