@@ -49,6 +49,7 @@ def main(args: argparse.Namespace) -> int:
     models = [(str(name), load_model(name, args.backend)) for name in args.model]
     files = data_files(args.data, has_video=bool(args.video))
     results: list[Evaluation] = []
+    by_clip: list[Evaluation] = []
     for path in files:
         for name, model in models:
             print(f"evaluating {name} on {path.name}", file=sys.stderr)
@@ -61,12 +62,12 @@ def main(args: argparse.Namespace) -> int:
     for name, model in models if clips else []:
         together, each = evaluate_videos(clips, name, model, seed=args.seed)
         report.write_text(report.table(together) + report.ratio_table(each))
-        results += [together, *each]
-    rows = [row for result in results for row in result.rows]
+        results.append(together)
+        by_clip += each
     if args.json:
-        report.write_json(args.json, rows)
+        report.write_json(args.json, [row for result in [*results, *by_clip] for row in result.rows])
     if args.plot:
-        report.write_plot(args.plot, rows)
+        report.write_plot(args.plot, [row for result in results for row in result.rows])
     return 0
 
 

@@ -96,7 +96,8 @@ def write_plot(path: Path, rows: Sequence[Row]) -> None:
             axes.plot([r.horizon_ms or 0 for r in curve], [r.value for r in curve], marker=".", label=method, **style)
         axes.set_title(f"{panel[1]}, {panel[0]}, {panel[2]}", fontsize=8)
         axes.set_xlabel("ms past the newest keyframe")
-        axes.set_ylabel("mean error, torso lengths" if panel[0].startswith("image") else "mean error")
+        unit = next(row.unit for row in ahead if (row.model, row.data, row.target) == panel)
+        axes.set_ylabel(f"mean error, {'torso lengths' if unit == 'torso' else unit}")
         axes.set_ylim(bottom=0)
         axes.grid(alpha=0.3)
         if number == 0:
