@@ -217,10 +217,9 @@ def open_outputs(stream: Stream, folder: Path | None, args: argparse.Namespace) 
     )
     sinks: list[Any] = []
     if args.view == "window":
-        from mixsynth_stream.export.overlay import draw_motion
         from mixsynth_stream.viewer.window import Window
 
-        sinks.append(Window(draw_motion))
+        sinks.append(Window())
     return sinks + open_sinks(
         folder,
         stream.info,

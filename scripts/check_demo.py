@@ -1,4 +1,4 @@
-"""Check what `mixsynth-stream demo` wrote: python scripts/check_demo.py DIR. A surprise ends with a sentence and code 1.
+"""Check what `mixsynth-stream demo` wrote: python scripts/check_demo.py DIR. A surprise ends with a sentence, code 1.
 
 It reads the files as their users would and compares them with the bundled clip; it does not trust the summary.
 """

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mixsynth_stream.errors import OutputError
+from mixsynth_stream.export.canvas import Canvas
+from mixsynth_stream.export.drawing import Look, draw_legend, draw_motion
 
 if TYPE_CHECKING:
     from mixsynth_stream.pipeline.motion import Motion
@@ -28,10 +29,9 @@ def display_exists() -> bool:
 class Window:
     """A sink that shows the newest frame. q, Esc or the close button end the view: `closed` is then True."""
 
-    def __init__(self, draw: Callable[[Motion], np.ndarray], title: str = "mixsynth-stream") -> None:
-        """`draw` returns the picture of a Motion, [H, W, 3] uint8. Raises `OutputError` where no window can be had."""
+    def __init__(self, title: str = "mixsynth-stream") -> None:
+        """Raises `OutputError` where no window can be had."""
         self.closed = False
-        self._draw = draw
         self._newest = -1
         self._tk: Any = _open_window(title)
         self._label: Any = self._tk.children["picture"]
@@ -45,7 +45,7 @@ class Window:
         if self.closed or motion.index <= self._newest:
             return
         self._newest = motion.index
-        picture = smaller(self._draw(motion), MAX_WIDTH, MAX_HEIGHT)
+        picture = smaller(drawn(motion), MAX_WIDTH, MAX_HEIGHT)
         from tkinter import PhotoImage, TclError
 
         try:
@@ -54,7 +54,7 @@ class Window:
             self._tk.update()
         except TclError as error:
             self.closed = True
-            raise OutputError(f"the window is gone ({error}); run with --view none") from error
+            raise OutputError(f"the window cannot show frames any more ({error}): run with --view none") from error
 
     def close(self) -> None:
         """Close the window; safe to call twice."""
@@ -70,6 +70,16 @@ class Window:
 
     def _end(self) -> None:
         self.closed = True
+
+
+def drawn(motion: Motion) -> np.ndarray:  # -> [H, W, 3] uint8
+    """The frame with its poses and the legend, as in an overlay video."""
+    assert motion.frame is not None
+    canvas = Canvas(motion.frame.rgb.copy())  # others may still look at the frame
+    look = Look.of(canvas.width, canvas.height)
+    draw_motion(canvas, motion, look)
+    draw_legend(canvas, look, None)
+    return canvas.rgb
 
 
 def ppm(rgb: np.ndarray) -> bytes:  # [H, W, 3] uint8
