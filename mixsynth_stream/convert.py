@@ -1,85 +1,76 @@
 """`convert`: a published checkpoint (.pth.tar) to a weight file, without running anything that the checkpoint brings.
 
-Settings of the presets: Sun et al., ICCV 2023, and the authors' configuration files. Their two-dimensional data are
-fractions of the frame's width and height, their three-dimensional data relative to each frame's own root joint.
+Nothing is unpickled but tensors, containers, strings and numpy numbers. Published settings: convert_presets.py.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
-import pickle
 import re
+import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from mixsynth_stream.config import ModelConfig
+from mixsynth_stream.convert_presets import PRESETS, SKELETONS, Preset
 from mixsynth_stream.errors import ModelError
-from mixsynth_stream.parameters import config_from_state_dict
-from mixsynth_stream.skeleton import BLAZEPOSE_33, CORE_17, Skeleton
-from mixsynth_stream.weights import WeightsInfo, save_weights
 
-# Order: the annotation of the JHMDB data set.
-JHMDB_15 = Skeleton("JHMDB-15", (
-    "neck", "belly", "face", "right_shoulder", "left_shoulder", "right_hip", "left_hip", "right_elbow", "left_elbow",
-    "right_knee", "left_knee", "right_wrist", "left_wrist", "right_ankle", "left_ankle",
-), ())  # fmt: skip
-# Order: the 17 of Human3.6M's 32 joints that move, as VideoPose3D lists them.
-H36M_17 = Skeleton("H36M-17", (
-    "pelvis", "right_hip", "right_knee", "right_ankle", "left_hip", "left_knee", "left_ankle", "spine", "thorax",
-    "neck", "head", "left_shoulder", "left_elbow", "left_wrist", "right_shoulder", "right_elbow", "right_wrist",
-), ())  # fmt: skip
-# Order: the 14 joints of LSP, on which SPIN, EFT and PARE are compared.
-J14 = Skeleton("J14", (
-    "right_ankle", "right_knee", "right_hip", "left_hip", "left_knee", "left_ankle", "right_wrist", "right_elbow",
-    "right_shoulder", "left_shoulder", "left_elbow", "left_wrist", "neck", "head_top",
-), ())  # fmt: skip
-# Order: the SMPL body model.
-SMPL_24 = Skeleton("SMPL-24", (
-    "pelvis", "left_hip", "right_hip", "spine1", "left_knee", "right_knee", "spine2", "left_ankle", "right_ankle",
-    "spine3", "left_foot", "right_foot", "neck", "left_collar", "right_collar", "head", "left_shoulder",
-    "right_shoulder", "left_elbow", "right_elbow", "left_wrist", "right_wrist", "left_hand", "right_hand",
-), ())  # fmt: skip
-SKELETONS = {s.name: s for s in (CORE_17, BLAZEPOSE_33, JHMDB_15, H36M_17, J14, SMPL_24)}
+if TYPE_CHECKING:
+    import numpy as np
+
+    from mixsynth_stream.config import ModelConfig
+    from mixsynth_stream.skeleton import Skeleton
+    from mixsynth_stream.weights import WeightsInfo
 
 
-@dataclass(frozen=True, kw_only=True)
-class Preset:
-    """What a published checkpoint does not say about itself."""
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the command."""
+    parser.description = (
+        "Turn a published checkpoint into a weight file. Give --preset for a published network, or --skeleton, "
+        "--space, --rate-hz, --sample-interval and --normalisation. Nothing in the checkpoint but tensors and numbers is read."
+    )
+    parser.add_argument("checkpoint", type=Path, metavar="FILE", help="the .pth.tar to read")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="weight file to write (default: beside it)")
+    parser.add_argument("--preset", choices=list(PRESETS), help="the published network that it is")
+    parser.add_argument("--skeleton", choices=list(SKELETONS), help="its joints and their order")
+    parser.add_argument("--space", choices=("image", "world", "rotation"),
+                        help="what a joint is: 2 numbers in the image, 3 in the world, or a rotation of 6")  # fmt: skip
+    parser.add_argument("--rate-hz", type=float, metavar="HZ", help="frames a second of its training data")
+    parser.add_argument("--sample-interval", type=int, metavar="N", help="frames between keyframes")
+    parser.add_argument(
+        "--horizon", type=int, default=0, metavar="H", help="steps past the newest keyframe (default: 0)"
+    )
+    parser.add_argument("--normalisation", choices=("none", "root", "root_scale"), help="what its input is relative to")
+    parser.add_argument("--data", metavar="TEXT", help="a note on the training data, kept in the file")
+    parser.add_argument("--licence", default="not stated in the checkpoint", metavar="TEXT",
+                        help="licence of the weights, kept in the file")  # fmt: skip
 
-    skeleton: Skeleton
-    space: str
-    rate_hz: float
-    sample_interval: int
-    step: int
-    emb_dim: int
-    num_encoder_layers: int
-    data: str
-    normalisation: str = "none"
 
-
-def _preset(
-    skeleton: Skeleton, space: str, rate_hz: float, shape: tuple[int, int, int, int], data: str
-) -> Preset:  # shape = (N, Q, C, L)
-    return Preset(skeleton=skeleton, space=space, rate_hz=rate_hz, data=data, sample_interval=shape[0], step=shape[1],
-                  emb_dim=shape[2], num_encoder_layers=shape[3])  # fmt: skip
-
-
-_OWN_ROOT = "each frame relative to its own root, in metres"
-PRESETS = {
-    "jhmdb": _preset(JHMDB_15, "image", 30, (10, 1, 128, 5),
-                     "Sub-JHMDB, SimplePose estimates; fractions of the frame's width and height"),
-    "h36m": _preset(H36M_17, "world", 50, (10, 10, 64, 4), f"Human3.6M, FCN estimates; {_OWN_ROOT}"),
-    "3dpw-spin": _preset(J14, "world", 30, (10, 5, 32, 4), f"3DPW, SPIN estimates; {_OWN_ROOT}"),
-    "3dpw-eft": _preset(J14, "world", 30, (10, 5, 32, 4), f"3DPW, EFT estimates; {_OWN_ROOT}"),
-    "3dpw-pare": _preset(J14, "world", 30, (5, 10, 32, 4), f"3DPW, PARE estimates; {_OWN_ROOT}"),
-    "3dpw-smpl-pare": _preset(SMPL_24, "rotation", 30, (10, 5, 64, 4), "3DPW, PARE estimates; SMPL pose, 6D rotations"),
-    "aist": _preset(J14, "world", 60, (10, 10, 128, 5), f"AIST++, SPIN estimates; {_OWN_ROOT}"),
-    "aist-smpl": _preset(SMPL_24, "rotation", 60, (10, 10, 128, 5), "AIST++, SPIN estimates; SMPL pose, 6D rotations"),
-}  # fmt: skip
+def main(args: argparse.Namespace) -> int:
+    """Convert, and say on standard error what was written."""
+    name = args.checkpoint.name.removesuffix(".tar").removesuffix(".pth").removesuffix(".pt")
+    out: Path = args.out or args.checkpoint.with_name(f"{name}.safetensors")
+    config, info = convert(
+        args.checkpoint,
+        out,
+        preset=args.preset,
+        skeleton=args.skeleton,
+        space=args.space,
+        rate_hz=args.rate_hz,
+        sample_interval=args.sample_interval,
+        horizon=args.horizon,
+        normalisation=args.normalisation,
+        data=args.data,
+        licence=args.licence,
+    )
+    print(
+        f"{out}: {info.skeleton} in {info.space} space at {info.rate_hz:g} Hz, a keyframe every "
+        f"{config.sample_interval} frames, {config.num_keyframes} keyframes to {config.seq_len} poses, reduce factors "
+        f"{config.reduce_token} and {config.reduce_channel}",
+        file=sys.stderr,
+    )
+    return 0
 
 
 def convert(
@@ -102,6 +93,9 @@ def convert(
     a preset replaces the preset's. Raises `ModelError` where the checkpoint is refused or does not fit, `ValueError`
     on a name that does not exist or a value that is missing, `OutputError` where the file cannot be written.
     """
+    from mixsynth_stream.parameters import config_from_state_dict
+    from mixsynth_stream.weights import WeightsInfo, save_weights
+
     chosen = PRESETS[_one_of("preset", preset, PRESETS)] if preset is not None else None
     given: dict[str, Any] = {
         "skeleton": SKELETONS[_one_of("skeleton", skeleton, SKELETONS)] if skeleton is not None else None,
@@ -149,6 +143,8 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
 
     Only tensors, containers, strings and numpy numbers are read; whatever else a pickle asks for is refused.
     """
+    import pickle
+
     try:
         import torch
     except ImportError as error:
@@ -182,6 +178,8 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
 def _numpy_scalars() -> list[Any]:
     # Published checkpoints hold their scores as numpy numbers. Pickles name the constructor by its old or new module.
     import _codecs
+
+    import numpy as np
 
     reconstruct = np.float64(0).__reduce__()[0]
     names = [(reconstruct, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")]
