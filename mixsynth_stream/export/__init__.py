@@ -1,0 +1,98 @@
+"""Result files: one module a format. Every sink takes Motions as they come and leaves a readable file at close().
+
+Importing this package imports none of the formats.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Protocol
+
+from mixsynth_stream.export.header import Header, MadeBy
+
+if TYPE_CHECKING:
+    from mixsynth_stream.pipeline.motion import Motion
+    from mixsynth_stream.pipeline.video import VideoInfo
+
+__all__ = ["FORMATS", "Header", "MadeBy", "Sink", "open_sinks"]
+
+FORMATS = ("jsonl", "csv", "npz", "trc")
+
+
+class Sink(Protocol):
+    """Somewhere for Motions to go. A file is written as `<name>.part` and gets its name at close().
+
+    Both methods raise `OutputError` when the file cannot be written; what was written before stays readable.
+    """
+
+    paths: list[Path]  # the files that this sink makes
+
+    def write(self, motion: Motion) -> None: ...
+
+    def close(self) -> None: ...
+
+    def __enter__(self) -> Sink: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+def open_sinks(
+    folder: Path | None,
+    info: VideoInfo | None,
+    *,
+    formats: Sequence[str] = ("jsonl",),
+    overlay: bool = False,
+    plot: bool = False,
+    write_forecast: bool = False,
+    made_by: MadeBy | None = None,
+) -> list[Sink]:
+    """The sinks of one source: `poses.FORMAT`, `overlay.mp4` and `plot.png` in `folder`, which is made if need be.
+
+    Without a folder, JSON lines go to standard output. Forecasts are written at keyframes, or with every frame if
+    `write_forecast`. `made_by` goes into the header of the files that have one.
+    """
+    unknown = [name for name in formats if name not in FORMATS]
+    if unknown:
+        raise ValueError(f"format must be some of {', '.join(FORMATS)}, found {', '.join(unknown)}")
+    if folder is None and (overlay or plot or tuple(formats) != ("jsonl",)):
+        raise ValueError("only JSON lines go to standard output; give a folder for everything else")
+    header = Header.of(info, made_by or MadeBy())
+    sinks: list[Sink] = []
+    try:
+        # Not `extend`: a format that cannot be opened must leave those before it in the list, to be closed.
+        for name in dict.fromkeys(formats):
+            sinks.append(_pose_sink(name, folder, header, write_forecast))  # noqa: PERF401
+        if overlay and folder is not None:
+            from mixsynth_stream.export.overlay import OverlaySink
+
+            sinks.append(OverlaySink(folder / "overlay.mp4", header))
+        if plot and folder is not None:
+            from mixsynth_stream.export.plot import PlotSink
+
+            sinks.append(PlotSink(folder / "plot.png", header))
+    except BaseException:
+        for sink in sinks:
+            sink.close()
+        raise
+    return sinks
+
+
+def _pose_sink(name: str, folder: Path | None, header: Header, write_forecast: bool) -> Sink:
+    from mixsynth_stream.export.csv_long import CsvSink
+    from mixsynth_stream.export.jsonl import JsonlSink
+    from mixsynth_stream.export.npz import NpzSink
+    from mixsynth_stream.export.trc import TrcSink
+
+    path = None if folder is None else folder / f"poses.{name}"
+    if name == "jsonl" or path is None:
+        # Whoever reads lines as they come wants the poses of now; a file keeps the best of each frame only.
+        return JsonlSink(path, header, write_forecast=write_forecast, final_only=path is not None)
+    if name == "csv":
+        return CsvSink(path, write_forecast=write_forecast)
+    if name == "npz":
+        return NpzSink(path, header, write_forecast=write_forecast)
+    return TrcSink(path, header)
