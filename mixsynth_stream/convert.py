@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
     parser.description = (
         "Turn a published checkpoint into a weight file. Give --preset for a published network, or --skeleton, "
-        "--space, --rate-hz, --sample-interval and --normalisation. Nothing in the checkpoint but tensors and numbers is read."
+        "--space, --rate-hz, --sample-interval and --normalisation. Only tensors and numbers are ever read."
     )
     parser.add_argument("checkpoint", type=Path, metavar="FILE", help="the .pth.tar to read")
     parser.add_argument("--out", type=Path, metavar="FILE", help="weight file to write (default: beside it)")
