@@ -1,0 +1,107 @@
+"""Files that appear whole: written beside their final name as `<name>.part`, renamed at close()."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from mixsynth_stream.errors import OutputError
+
+_CAUSES = {
+    errno.ENOSPC: "the disk is full; free some space",
+    errno.EDQUOT: "the disk quota is used up; free some space",
+    errno.EFBIG: "the file has reached the largest size allowed here; choose another folder",
+    errno.EACCES: "there is no permission to write there; choose another folder",
+    errno.EPERM: "there is no permission to write there; choose another folder",
+    errno.EROFS: "that disk is read-only; choose another folder",
+    errno.ENOTDIR: "a part of that path is a file, not a folder; choose another folder",
+    errno.EEXIST: "a file is in the place of the folder; choose another folder",
+    errno.EISDIR: "a folder of that name is in the way; choose another name or remove it",
+    errno.ENAMETOOLONG: "the name is too long; choose a shorter one",
+}
+
+
+def output_error(path: Path, error: OSError, kept: str = "") -> OutputError:
+    """The sentence for a file that could not be written. `kept` says what was saved of it."""
+    cause = _CAUSES.get(error.errno or 0, error.strerror or str(error))
+    return OutputError(f"{path} cannot be written: {cause}" + (f" ({kept})" if kept else ""))
+
+
+@contextmanager
+def output_errors(path: Path, kept: str = "") -> Iterator[None]:
+    """Turn what the operating system says inside the block into an `OutputError` about `path`."""
+    try:
+        yield
+    except OSError as error:
+        raise output_error(path, error, kept) from error
+
+
+def part_path(path: Path) -> Path:
+    """Where a file lies until it is complete."""
+    return path.with_name(path.name + ".part")
+
+
+def make_folder(path: Path) -> None:
+    """Make the folder that `path` will lie in; refuse at once a name that a folder has already taken."""
+    with output_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+
+
+class PartFile:
+    """A file of whole records: `append` writes all of a record or nothing of it, close() gives the file its name.
+
+    After a failed write, the records before it are still there and close() still renames them.
+    """
+
+    def __init__(self, path: Path, *, resume: bool = False) -> None:
+        """`resume`: go on with a file that was closed before."""
+        self.path = path
+        self.size = 0
+        make_folder(path)
+        with output_errors(path):
+            if resume:
+                os.replace(path, part_path(path))
+                self.size = part_path(path).stat().st_size
+            self._file = open(part_path(path), "r+b" if resume else "wb", buffering=0)  # noqa: SIM115
+            self._file.seek(self.size)
+
+    def append(self, record: bytes) -> None:
+        """Write one record after the others."""
+        try:
+            self._write(record)
+        except OSError as error:
+            with suppress(OSError):
+                self._file.truncate(self.size)
+                self._file.seek(self.size)
+            raise output_error(self.path, error, "everything before that is kept") from error
+        self.size += len(record)
+
+    def rewrite(self, offset: int, record: bytes) -> None:
+        """Write over bytes that are there already, which needs no space."""
+        with output_errors(self.path):
+            self._file.seek(offset)
+            self._write(record)
+            self._file.seek(self.size)
+
+    def close(self) -> None:
+        """Give the file its name. Safe to call twice."""
+        if self._file.closed:
+            return
+        with output_errors(self.path):
+            self._file.close()
+            os.replace(part_path(self.path), self.path)
+
+    def discard(self) -> None:
+        """Leave no file behind."""
+        self._file.close()
+        part_path(self.path).unlink(missing_ok=True)
+
+    def _write(self, record: bytes) -> None:
+        rest = memoryview(record)
+        while rest:
+            rest = rest[self._file.write(rest) :]

@@ -1,0 +1,88 @@
+"""Header: what result files say of the video they are about and of how they were made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mixsynth_stream.pipeline.video import VideoInfo
+
+FORMAT_VERSION = 1
+# Number n in a file is word n here; the same numbers as pipeline.motion.Origin.
+ORIGIN_WORDS = ("missing", "measured", "filled", "forecast", "held")
+
+
+@dataclass(frozen=True, kw_only=True)
+class MadeBy:
+    """How poses were made; None where it is not known."""
+
+    every: int | None = None  # keyframe spacing in steps of the 30 Hz grid
+    lag: int | None = None
+    horizon_s: float | None = None
+    estimator: str | None = None
+    weights: tuple[str, ...] = ()
+    backend: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Header:
+    """The video, and how its poses were made. Sizes are those of the first upright frame."""
+
+    source: str | None = None
+    width: int | None = None
+    height: int | None = None
+    rate_hz: float | None = None
+    live: bool = True
+    has_audio: bool = False
+    time_base: Fraction = Fraction(1, 90_000)
+    made_by: MadeBy = MadeBy()
+
+    @classmethod
+    def of(cls, info: VideoInfo | None, made_by: MadeBy) -> Header:
+        """`info` is None where frames are pushed and nothing is known of their source."""
+        if info is None:
+            return cls(made_by=made_by)
+        return cls(
+            source=info.source,
+            width=info.width,
+            height=info.height,
+            rate_hz=info.rate_hz,
+            live=info.live,
+            has_audio=info.has_audio,
+            time_base=info.time_base,
+            made_by=made_by,
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        """The header of a pose file, ready for json.dumps: the same every time, so without the date."""
+        from mixsynth_stream import __version__
+        from mixsynth_stream.skeleton import BLAZEPOSE_33
+
+        made_by = self.made_by
+        return {
+            "format": "mixsynth-stream poses",
+            "version": FORMAT_VERSION,
+            "made_by": f"mixsynth-stream {__version__}",
+            "skeleton": BLAZEPOSE_33.name,
+            "joints": list(BLAZEPOSE_33.joints),
+            "bones": [list(bone) for bone in BLAZEPOSE_33.bones],
+            "origins": list(ORIGIN_WORDS),
+            "units": {
+                "time_s": "seconds, the video's own time stamps",
+                "pose_px": "pixels of the upright picture, x right, y down, from its top left corner",
+                "world_m": "metres from the middle of the hips, x right, y down, z away from the camera",
+                "scores": "0 to 1, that the joint is in the picture and visible",
+            },
+            "source": self.source,
+            "width": self.width,
+            "height": self.height,
+            "rate_hz": None if self.rate_hz is None else round(self.rate_hz, 6),
+            "every": made_by.every,
+            "lag": made_by.lag,
+            "horizon_s": made_by.horizon_s,
+            "estimator": made_by.estimator,
+            "weights": list(made_by.weights),
+            "backend": made_by.backend,
+        }

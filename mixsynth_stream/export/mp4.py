@@ -1,0 +1,222 @@
+"""Mp4File: pictures with their own time stamps, and the source's sound, as H.264 that survives being cut off."""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+from contextlib import suppress
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+from av.video.reformatter import ColorRange, Colorspace
+
+from mixsynth_stream.errors import OutputError
+from mixsynth_stream.export.atomic import make_folder, output_error, output_errors, part_path
+
+log = logging.getLogger(__name__)
+
+# Good to the eye, and fast enough to keep up with a camera. Without B-frames a frame is decoded when it is shown, so
+# that the first one needs no shift in time.
+_ENCODER_OPTIONS = {"crf": "20", "preset": "veryfast", "bf": "0"}
+_MUXER_OPTIONS = {
+    # Fragments of a second while it is written (a cut file plays), an ordinary file once it is closed.
+    "movflags": "hybrid_fragmented+delay_moov",
+    "flush_packets": "1",
+}
+# Recordings of broadcasts start at any time of day; players would show black until then.
+_LATEST_START_S = 10.0
+
+
+class Mp4File:
+    """An MP4 video: yuv420p, BT.709, even sizes (an odd picture gets one more row or column).
+
+    Written as `<name>.part` and renamed at close(). When a write fails, what was written before stays playable.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        width: int,
+        height: int,
+        *,
+        rate_hz: float | None,
+        time_base: Fraction,
+        start_at_zero: bool = False,
+        sound_of: Path | None = None,
+    ) -> None:
+        """`sound_of`: a video whose sound is copied. `start_at_zero`: the first frame's time becomes 0."""
+        self.path = path
+        self.width, self.height = width, height
+        self._time_base = time_base
+        self._start_at_zero = start_at_zero
+        self._shift: int | None = None  # ticks taken off every time
+        self._last = -1
+        make_folder(path)
+        with output_errors(path):
+            self._file = _Unbreakable(part_path(path))
+        self._container = av.open(self._file, "w", format="mp4", options=_MUXER_OPTIONS)
+        rate = Fraction(rate_hz or 30).limit_denominator(1001)
+        self._video = self._container.add_stream("libx264", rate=rate, options=_ENCODER_OPTIONS)
+        self._video.width, self._video.height = width + width % 2, height + height % 2
+        self._video.pix_fmt = "yuv420p"
+        self._video.time_base = self._video.codec_context.time_base = time_base
+        self._video.codec_context.gop_size = max(round(rate), 1)
+        self._video.codec_context.colorspace = Colorspace.ITU709
+        self._video.codec_context.color_range = ColorRange.MPEG
+        self._sound = _Sound.open(sound_of, self._container) if sound_of else None
+
+    def write(self, rgb: np.ndarray, time_s: float) -> None:  # rgb: [H, W, 3] uint8
+        """Append a picture. Times must grow; one that does not is moved one tick after the last."""
+        if rgb.shape[0] % 2 or rgb.shape[1] % 2:
+            rgb = np.pad(rgb, ((0, rgb.shape[0] % 2), (0, rgb.shape[1] % 2), (0, 0)), mode="edge")
+        frame = av.VideoFrame.from_ndarray(rgb, format="rgb24").reformat(
+            width=self._video.width,
+            height=self._video.height,
+            format="yuv420p",
+            dst_colorspace=Colorspace.ITU709,
+            dst_color_range=ColorRange.MPEG,
+        )
+        ticks = round(Fraction(time_s) / self._time_base)
+        if self._shift is None:
+            far = not 0 <= time_s <= _LATEST_START_S
+            self._shift = ticks if self._start_at_zero or far else 0
+        self._last = max(ticks - self._shift, self._last + 1)
+        frame.pts, frame.time_base = self._last, self._time_base
+        self._mux_sound(self._last * self._time_base)
+        self._mux(self._video.encode(frame))
+
+    def close(self) -> None:
+        """Finish the file and give it its name. Safe to call twice."""
+        if self._file.closed:
+            return
+        try:
+            if not self._file.error and self._last >= 0:
+                self._mux_sound(self._last * self._time_base + 1 / Fraction(self._video.average_rate or 30))
+                self._mux(self._video.encode())
+            if self._file.error:
+                raise output_error(self.path, self._file.error, "everything before that is kept")
+        finally:
+            if self._sound is not None:
+                self._sound.close()
+            # Closing would write the index; after a failed write that goes nowhere, and the fragments stay as they are.
+            with suppress(av.error.FFmpegError, OSError):
+                self._container.close()
+            failed, self._file.error = self._file.error, None
+            with output_errors(self.path):
+                self._file.close()
+                os.replace(part_path(self.path), self.path)
+        if failed:
+            raise output_error(self.path, failed, "the pictures before that are kept")
+
+    def _mux_sound(self, until_s: Fraction) -> None:
+        if self._sound is not None:
+            shift_s = (self._shift or 0) * self._time_base
+            self._mux(self._sound.packets(until_s, shift_s))
+
+    def _mux(self, packets: list[av.Packet]) -> None:
+        try:
+            for packet in packets:
+                self._container.mux(packet)
+        except (OSError, av.error.FFmpegError) as error:
+            if self._file.error is None:
+                raise OutputError(f"{self.path} cannot be written: {error}") from error
+        if self._file.error:
+            raise output_error(self.path, self._file.error, "the pictures before that are kept")
+
+
+class _Unbreakable(io.RawIOBase):
+    """A file for the muxer that remembers its first error and from then on takes everything and writes nothing.
+
+    The muxer writes its index at the end and then changes the start of the file to point at it. On a full disk the
+    first would fail and the second would not: nothing could be played any more.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._file = open(path, "w+b", buffering=0)  # noqa: SIM115
+        self.error: OSError | None = None
+
+    def writable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def write(self, data: bytes) -> int:  # type: ignore[override]
+        rest = memoryview(data)
+        size = len(rest)
+        while rest and self.error is None:
+            try:
+                rest = rest[self._file.write(rest) :]
+            except OSError as error:
+                self.error = error
+        return size
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
+class _Sound:
+    """The sound of a source, packet by packet, not decoded."""
+
+    def __init__(self, source: av.container.InputContainer, target: av.container.OutputContainer) -> None:
+        self._source = source
+        self._target = target.add_stream_from_template(source.streams.audio[0])
+        self._packets = source.demux(source.streams.audio[0])
+        self._next: av.Packet | None = None
+
+    @classmethod
+    def open(cls, path: Path, target: av.container.OutputContainer) -> _Sound | None:
+        """None, with a warning, where there is no sound that an MP4 file can hold."""
+        try:
+            source = av.open(str(path))
+        except (OSError, av.error.FFmpegError) as error:
+            log.warning("the sound of %s is left out: %s", path, error)
+            return None
+        codec = source.streams.audio[0].codec_context.name if source.streams.audio else None
+        if codec is None or codec not in target.supported_codecs:
+            if codec:
+                log.warning("the sound of %s is left out: an MP4 file cannot hold %s", path, codec)
+            source.close()
+            return None
+        return cls(source, target)
+
+    def packets(self, until_s: Fraction, shift_s: Fraction) -> list[av.Packet]:
+        """The packets that come next and start before `until_s`, moved back by `shift_s`."""
+        due = []
+        while True:
+            packet = self._next or self._read()
+            self._next = packet
+            if packet is None:
+                return due
+            start_s = packet.pts * packet.time_base - shift_s
+            if start_s >= until_s:
+                return due
+            self._next = None
+            # What the codec needs to get going comes before time 0. MP4 fragments know no such times.
+            if start_s >= 0:
+                ticks = round(shift_s / packet.time_base)
+                packet.pts -= ticks
+                packet.dts = packet.pts
+                packet.stream = self._target
+                due.append(packet)
+
+    def _read(self) -> av.Packet | None:
+        """The next whole packet; None at the end, and where the file is damaged."""
+        with suppress(av.error.FFmpegError):
+            for packet in self._packets:
+                if packet.size and packet.pts is not None and packet.time_base is not None:
+                    return packet
+        return None
+
+    def close(self) -> None:
+        self._source.close()

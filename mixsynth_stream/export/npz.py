@@ -1,0 +1,199 @@
+"""NPZ: plain arrays for numpy, one row a frame or one row a person in a frame. docs/formats.md lists them.
+
+An array must lie in one piece, and all of them grow at once: each grows in a file of its own in the folder
+`<name>.part`, and close() packs these into the archive, one after the other. Should the disk fill up, the folder stays:
+its files can be read with np.load, too.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import zipfile
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+
+from mixsynth_stream.export.atomic import make_folder, output_error, output_errors, part_path
+from mixsynth_stream.export.header import Header
+from mixsynth_stream.export.sink import SinkBase, known, wanted_forecast
+from mixsynth_stream.pipeline.motion import Forecast, Motion
+from mixsynth_stream.skeleton import BLAZEPOSE_33
+
+_HEADER_BYTES = 128
+# A fixed time, so that the same poses make the same bytes.
+_ZIP_TIME = (1980, 1, 1, 0, 0, 0)
+# A row of each array: shape and type. Those of one table have the same number of rows.
+_TABLES: dict[str, dict[str, tuple[tuple[int, ...], str]]] = {
+    "frame": {
+        "frame_index": ((), "<i8"),
+        "frame_time_s": ((), "<f8"),
+        "frame_keyframe": ((), "|b1"),
+    },
+    "person": {
+        "index": ((), "<i8"),
+        "time_s": ((), "<f8"),
+        "id": ((), "<i8"),
+        "pose_px": ((33, 2), "<f4"),
+        "world_m": ((33, 3), "<f4"),
+        "score": ((33,), "<f4"),
+        "origin": ((33,), "|u1"),
+    },
+    "forecast": {
+        "forecast_index": ((), "<i8"),
+        "forecast_made_s": ((), "<f8"),
+        "forecast_time_s": ((), "<f8"),
+        "forecast_id": ((), "<i8"),
+        "forecast_pose_px": ((33, 2), "<f4"),
+        "forecast_world_m": ((33, 3), "<f4"),
+        "forecast_score": ((33,), "<f4"),
+        "forecast_origin": ((33,), "|u1"),
+    },
+}
+
+
+class NpzSink(SinkBase):
+    """Writes poses as arrays that np.load opens without pickle."""
+
+    def __init__(self, path: Path, header: Header, *, write_forecast: bool = False) -> None:
+        super().__init__(path)
+        self._path = path
+        self._write_forecast = write_forecast
+        self._header = header
+        self._folder = part_path(path)
+        make_folder(path)
+        with output_errors(path):
+            self._folder.mkdir(exist_ok=True)
+            for old in self._folder.glob("*.npy"):
+                old.unlink()
+            self._tables = {name: _Table(self._folder, columns) for name, columns in _TABLES.items()}
+
+    def write(self, motion: Motion) -> None:
+        """One row a frame and one a person, if this Motion is final."""
+        if not motion.final:
+            return
+        count = len(motion.ids)
+        frame = {
+            "frame_index": [motion.index],
+            "frame_time_s": [motion.time_s],
+            "frame_keyframe": [motion.keyframe],
+        }
+        person = {
+            "index": [motion.index] * count,
+            "time_s": [motion.time_s] * count,
+            "id": motion.ids,
+            **_poses("", motion.poses, motion.world, motion.scores, motion.origin),
+        }
+        forecast = wanted_forecast(motion, self._write_forecast)
+        kept = f"everything before that is kept in {self._folder}"
+        with output_errors(self._path, kept):
+            self._tables["frame"].append(frame)
+            if count:
+                self._tables["person"].append(person)
+            if forecast is not None:
+                self._tables["forecast"].append(_forecast_rows(motion, forecast))
+
+    def _close(self) -> None:
+        archive_part = self._folder / self._path.name
+        try:
+            for table in self._tables.values():
+                table.close()
+            with zipfile.ZipFile(archive_part, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
+                for name, text in self._facts().items():
+                    with archive.open(zipfile.ZipInfo(f"{name}.npy", _ZIP_TIME), "w") as member:
+                        np.lib.format.write_array(member, np.array(text), allow_pickle=False)
+                for name in (name for columns in _TABLES.values() for name in columns):
+                    self._pack(archive, name)
+            os.replace(archive_part, self._path)
+            for array in self._folder.glob("*.npy"):
+                array.unlink()
+            self._folder.rmdir()
+        except OSError as error:
+            with suppress(OSError):
+                archive_part.unlink()
+            raise output_error(self._path, error, f"its arrays are kept in {self._folder}") from error
+
+    def _facts(self) -> dict[str, object]:
+        return {"header": json.dumps(self._header.as_json()), "joints": list(BLAZEPOSE_33.joints)}
+
+    def _pack(self, archive: zipfile.ZipFile, name: str) -> None:
+        info = zipfile.ZipInfo(f"{name}.npy", _ZIP_TIME)
+        with open(self._folder / f"{name}.npy", "rb") as array, archive.open(info, "w", force_zip64=True) as member:
+            while block := array.read(1 << 20):
+                member.write(block)
+
+
+class _Table:
+    """.npy files that grow together, a row at a time."""
+
+    def __init__(self, folder: Path, columns: dict[str, tuple[tuple[int, ...], str]]) -> None:
+        self._columns = columns
+        self._rows = 0
+        self._files = {name: open(folder / f"{name}.npy", "wb", buffering=0) for name in columns}  # noqa: SIM115
+        self._write_headers()
+
+    def append(self, rows: dict[str, object]) -> None:
+        """Add rows to every column, or to none of them."""
+        arrays = {
+            name: np.asarray(rows[name], dtype).reshape(-1, *shape) for name, (shape, dtype) in self._columns.items()
+        }
+        try:
+            for name, array in arrays.items():
+                rest = memoryview(np.ascontiguousarray(array).tobytes())
+                while rest:
+                    rest = rest[self._files[name].write(rest) :]
+        except OSError:
+            with suppress(OSError):
+                for name in self._columns:
+                    self._files[name].truncate(self._end(name))
+                    self._files[name].seek(self._end(name))
+            raise
+        self._rows += len(next(iter(arrays.values())))
+
+    def close(self) -> None:
+        """Write into the headers how many rows there are."""
+        self._write_headers()
+        for file in self._files.values():
+            file.close()
+
+    def _end(self, name: str) -> int:
+        shape, dtype = self._columns[name]
+        return _HEADER_BYTES + self._rows * int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
+
+    def _write_headers(self) -> None:
+        for name, (shape, dtype) in self._columns.items():
+            text = repr({"descr": dtype, "fortran_order": False, "shape": (self._rows, *shape)})
+            # Always padded to the same length, as the format allows, so that it can be written again.
+            text = text.ljust(_HEADER_BYTES - 11) + "\n"
+            file = self._files[name]
+            file.seek(0)
+            file.write(b"\x93NUMPY\x01\x00" + (_HEADER_BYTES - 10).to_bytes(2, "little") + text.encode())
+            file.seek(self._end(name))
+
+
+def _forecast_rows(motion: Motion, forecast: Forecast) -> dict[str, object]:
+    people, steps = forecast.poses.shape[:2]
+    return {
+        "forecast_index": [motion.index] * (people * steps),
+        "forecast_made_s": [motion.time_s] * (people * steps),
+        "forecast_time_s": np.tile(forecast.time_s, people),
+        "forecast_id": np.repeat(motion.ids, steps),
+        **_poses("forecast_", forecast.poses, forecast.world, forecast.scores, forecast.origin),
+    }
+
+
+def _poses(
+    prefix: str,
+    poses: np.ndarray,  # [..., 33, 2]
+    world: np.ndarray,  # [..., 33, 3]
+    scores: np.ndarray,  # [..., 33]
+    origin: np.ndarray,  # [..., 33]
+) -> dict[str, object]:
+    there = known(poses, world, origin)
+    return {
+        f"{prefix}pose_px": np.where(there[..., None], poses, np.nan),
+        f"{prefix}world_m": np.where(there[..., None], world, np.nan),
+        f"{prefix}score": np.where(there, scores, np.nan),
+        f"{prefix}origin": np.where(there, origin, 0),
+    }

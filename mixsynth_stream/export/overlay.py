@@ -1,0 +1,97 @@
+"""The overlay: the source's video with everybody's pose drawn on it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import av
+import numpy as np
+
+from mixsynth_stream.export.atomic import make_folder
+from mixsynth_stream.export.canvas import Canvas
+from mixsynth_stream.export.drawing import Look, draw_legend, draw_motion, draw_status
+from mixsynth_stream.export.header import Header
+from mixsynth_stream.export.mp4 import Mp4File
+from mixsynth_stream.export.sink import SinkBase, forecast_of
+from mixsynth_stream.pipeline.motion import Motion
+
+
+class OverlaySink(SinkBase):
+    """Draws each final Motion on its frame, into an MP4 with the source's size, time stamps and sound.
+
+    A frame whose size differs from the first one's (a camera that came back) is scaled to fit. `ghost` draws the
+    forecast's last pose, too; `legend` the two boxes that explain the picture.
+    """
+
+    def __init__(self, path: Path, header: Header, *, ghost: bool = True, legend: bool = True) -> None:
+        super().__init__(path)
+        make_folder(path)
+        self._path = path
+        self._header = header
+        self._ghost = ghost
+        self._legend = legend
+        self._video: Mp4File | None = None
+        self._canvas: Canvas | None = None
+        self._frames = 0
+        self._calls = 0
+        self._ahead_s: float | None = None
+
+    def write(self, motion: Motion) -> None:
+        """One picture, if this Motion is final."""
+        if not motion.final:
+            return
+        if motion.frame is None:
+            raise ValueError(f"the Motion of frame {motion.index} carries no picture to draw on")
+        self._frames += 1
+        self._calls += motion.keyframe
+        rgb = self._draw(motion.frame.rgb, motion)
+        if self._video is None:
+            self._video = self._open(rgb.shape[1], rgb.shape[0])
+        if rgb.shape[:2] != (self._video.height, self._video.width):
+            rgb = _fit(rgb, self._video.width, self._video.height)
+        self._video.write(rgb, motion.time_s)
+
+    def _draw(self, rgb: np.ndarray, motion: Motion) -> np.ndarray:  # [H, W, 3] uint8 -> the same shape
+        canvas = self._canvas
+        if canvas is None or canvas.rgb.shape != rgb.shape:
+            canvas = self._canvas = Canvas(np.empty_like(rgb))
+        np.copyto(canvas.rgb, rgb)  # others may still look at the frame
+        look = Look.of(canvas.width, canvas.height)
+        draw_motion(canvas, motion, look, ghost=self._ghost)
+        if self._legend:
+            forecast = forecast_of(motion) if self._ghost and self._ahead_s is None else None
+            if forecast is not None:
+                self._ahead_s = float(forecast.time_s[-1]) - motion.time_s
+            draw_legend(canvas, look, self._ahead_s)
+            draw_status(canvas, look, motion, self._frames, self._calls)
+        return canvas.rgb
+
+    def _open(self, width: int, height: int) -> Mp4File:
+        header = self._header
+        source = Path(header.source) if header.source and header.has_audio and not header.live else None
+        return Mp4File(
+            self._path,
+            width,
+            height,
+            rate_hz=header.rate_hz,
+            time_base=header.time_base,
+            start_at_zero=header.live,
+            sound_of=source if source is not None and source.is_file() else None,
+        )
+
+    def _close(self) -> None:
+        if self._video is not None:
+            self._video.close()
+        else:
+            self.paths.clear()
+
+
+def _fit(rgb: np.ndarray, width: int, height: int) -> np.ndarray:  # [H, W, 3] -> [height, width, 3]
+    """Scaled to fit, with black bars where the shapes differ."""
+    share = min(width / rgb.shape[1], height / rgb.shape[0])
+    size = max(round(rgb.shape[1] * share), 1), max(round(rgb.shape[0] * share), 1)
+    scaled = av.VideoFrame.from_ndarray(rgb, format="rgb24").reformat(*size).to_ndarray()
+    left, top = (width - size[0]) // 2, (height - size[1]) // 2
+    fitted = np.zeros((height, width, 3), np.uint8)
+    fitted[top : top + size[1], left : left + size[0]] = scaled
+    return fitted

@@ -1,0 +1,66 @@
+"""What the sinks share: a close() that runs once, and what counts as known."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+
+from mixsynth_stream.pipeline.motion import Forecast, Motion, Origin
+
+
+class SinkBase(ABC):
+    """A sink that is a context manager. Leaving the block by an error closes the file like any other end."""
+
+    def __init__(self, path: Path | None) -> None:
+        self.paths: list[Path] = [] if path is None else [path]
+        self._finished = False
+
+    @abstractmethod
+    def write(self, motion: Motion) -> None:
+        """Take the next Motion."""
+
+    @abstractmethod
+    def _close(self) -> None: ...
+
+    def close(self) -> None:
+        """Finish the file and give it its name. Safe to call twice."""
+        if not self._finished:
+            self._finished = True
+            self._close()
+
+    def __enter__(self) -> SinkBase:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def forecast_of(motion: Motion) -> Forecast | None:
+    """The forecast of a Motion, or None where there is none: nobody in view, no horizon, or not made by a Stream."""
+    if not len(motion.ids):
+        return None
+    try:
+        forecast = motion.forecast
+    except ValueError:
+        return None
+    return forecast if len(forecast.time_s) else None
+
+
+def wanted_forecast(motion: Motion, every_frame: bool) -> Forecast | None:
+    """The forecast that belongs into a file: that of keyframes, or of every frame if asked for."""
+    return forecast_of(motion) if motion.keyframe or every_frame else None
+
+
+def known(
+    poses: np.ndarray,  # [..., 33, 2]
+    world: np.ndarray,  # [..., 33, 3]
+    origin: np.ndarray,  # [..., 33]
+) -> np.ndarray:  # [..., 33] bool
+    """Joints that have an origin and numbers. The two go together in files as they do in memory."""
+    finite = np.isfinite(poses).all(-1) | np.isfinite(world).all(-1)
+    return np.asarray((np.asarray(origin) != Origin.MISSING) & finite)

@@ -1,0 +1,64 @@
+"""Make `font.npz`, the glyphs that the overlay and the plot write with, from DejaVu Sans.
+
+The package draws with numpy alone, so the letters are drawn once, here, with Pillow, and shipped as small grey pictures
+in a few sizes. DejaVu Sans comes with matplotlib (licence: DEJAVU, derived from Bitstream Vera).
+
+    python scripts/make_font.py            needs pillow and matplotlib
+"""
+
+from __future__ import annotations
+
+import shutil
+import zipfile
+from io import BytesIO
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+ASSETS = Path(__file__).resolve().parents[1] / "mixsynth_stream" / "assets"
+FONTS = Path(mpl.get_data_path()) / "fonts" / "ttf"
+CHARACTERS = "".join(map(chr, range(32, 127))) + "°±·×–—…−µ→←↑↓�"
+SIZES_PX = (10, 12, 14, 16, 18, 21, 24, 28, 34, 42)
+# A fixed time, so that the same font makes the same bytes.
+_ZIP_TIME = (1980, 1, 1, 0, 0, 0)
+
+
+def draw_size(font: ImageFont.FreeTypeFont) -> dict[str, np.ndarray]:
+    """One strip with all glyphs side by side, each in a cell as high as a line and as wide as its own ink."""
+    ascent, descent = font.getmetrics()
+    cells, lefts, advances = [], [], []
+    for character in CHARACTERS:
+        left, _, right, _ = font.getbbox(character)
+        cell = Image.new("L", (max(int(right - left), 1), ascent + descent), 0)
+        ImageDraw.Draw(cell).text((-left, 0), character, fill=255, font=font)
+        cells.append(np.asarray(cell))
+        lefts.append(left)
+        advances.append(font.getlength(character))
+    return {
+        "strip": np.concatenate(cells, axis=1),  # [line height, sum of widths] uint8
+        "edges": np.cumsum([0] + [cell.shape[1] for cell in cells]).astype(np.int32),
+        "left": np.array(lefts, np.int16),
+        "advance": np.array(advances, np.float32),
+        "ascent": np.array(ascent, np.int16),
+    }
+
+
+def main() -> None:
+    arrays = {"characters": np.array(list(CHARACTERS)), "sizes_px": np.array(SIZES_PX, np.int16)}
+    for size in SIZES_PX:
+        drawn = draw_size(ImageFont.truetype(str(FONTS / "DejaVuSans.ttf"), size))
+        arrays |= {f"{name}_{size}": value for name, value in drawn.items()}
+    target = ASSETS / "font.npz"
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
+        for name, value in arrays.items():
+            member = BytesIO()
+            np.save(member, value, allow_pickle=False)
+            archive.writestr(zipfile.ZipInfo(f"{name}.npy", _ZIP_TIME), member.getvalue(), zipfile.ZIP_DEFLATED, 9)
+    shutil.copyfile(FONTS / "LICENSE_DEJAVU", ASSETS / "font_LICENSE.txt")
+    print(f"{target.name}: {len(CHARACTERS)} glyphs in {len(SIZES_PX)} sizes, {target.stat().st_size / 1e3:.0f} kB")
+
+
+if __name__ == "__main__":
+    main()
