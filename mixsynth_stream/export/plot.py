@@ -1,0 +1,149 @@
+"""The plot: where a few joints of the main person are over time, keyframes marked, the forecasts fanned out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from mixsynth_stream.export.atomic import make_folder
+from mixsynth_stream.export.canvas import Canvas, Casing, Color
+from mixsynth_stream.export.chart import INK, Axes, draw_key
+from mixsynth_stream.export.header import Header
+from mixsynth_stream.export.png import write_png
+from mixsynth_stream.export.sink import SinkBase, forecast_of
+from mixsynth_stream.pipeline.motion import Motion, Origin
+from mixsynth_stream.skeleton import BLAZEPOSE_33
+
+JOINTS = ("nose", "left_wrist", "right_wrist", "left_ankle")
+_COLORS: tuple[Color, ...] = ((31, 119, 210), (26, 160, 60), (245, 124, 0), (150, 80, 190), (200, 40, 80), (90, 90, 90))
+_WIDTH, _HEIGHT = 1600, 900
+_LEFT, _RIGHT = 108, 1568
+_MAX_SAMPLES = 4096
+_MAX_FANS = 512
+# Longer without a pose than this (in seconds, and in usual steps between samples): the line is broken.
+_BREAK_S, _BREAK_STEPS = 0.3, 2.5
+
+
+class PlotSink(SinkBase):
+    """A PNG with x and y of a few joints over time. Long streams are thinned out, so that memory stays bounded.
+
+    The main person is the first one seen; when they have gone, the one who is largest then.
+    """
+
+    def __init__(self, path: Path, header: Header, *, joints: Sequence[str] = JOINTS) -> None:
+        super().__init__(path)
+        make_folder(path)
+        self._path = path
+        self._header = header
+        self._joints = [BLAZEPOSE_33.index(name) for name in joints]
+        self._names = [name.replace("_", " ") for name in joints]
+        self._person: int | None = None
+        self._line = _Thinned(_MAX_SAMPLES)
+        self._dots = _Thinned(_MAX_FANS)
+        self._fans = _Thinned(_MAX_FANS)
+
+    def write(self, motion: Motion) -> None:
+        """Note the joints, if this Motion is final."""
+        if not motion.final or not len(motion.ids):
+            return
+        if self._person not in motion.ids.tolist():
+            size = np.nan_to_num(np.nanmax(motion.poses[..., 1], 1) - np.nanmin(motion.poses[..., 1], 1))
+            self._person = int(motion.ids[int(np.argmax(size))])
+        p = motion.ids.tolist().index(self._person)
+        pose = motion.poses[p][self._joints]  # [J, 2]
+        self._line.add(np.concatenate([[motion.time_s], pose.ravel()]))
+        if not motion.keyframe:
+            return
+        measured = motion.origin[p][self._joints] == Origin.MEASURED
+        self._dots.add(np.concatenate([[motion.time_s], np.where(measured[:, None], pose, np.nan).ravel()]))
+        forecast = forecast_of(motion)
+        if forecast is not None:
+            ahead = forecast.poses[p][:, self._joints].reshape(len(forecast.time_s), -1)  # [F, 2 J]
+            rows = np.concatenate([forecast.time_s[:, None], ahead], axis=1)
+            self._fans.add(np.concatenate([[[motion.time_s, *pose.ravel()]], rows]))
+
+    def _close(self) -> None:
+        write_png(self._path, self._draw())
+
+    def _draw(self) -> np.ndarray:  # -> [H, W, 3] uint8
+        canvas = Canvas(np.full((_HEIGHT, _WIDTH, 3), 255, np.uint8))
+        name = Path(self._header.source).name if self._header.source else "stream"
+        canvas.text(_LEFT, 34, f"Joint trajectories, {name}", 24, INK)
+        if not self._line.items:
+            canvas.text(_WIDTH / 2, _HEIGHT / 2, "no person was seen", 28, INK, anchor="middle")
+            return canvas.rgb
+        line = _with_gaps(np.array(self._line.items))  # [N, 1 + 2 J]
+        dots = np.array(self._dots.items).reshape(-1, line.shape[1])
+        fans = self._fans.items
+        ahead = np.concatenate([line[:, :1], *(fan[:, :1] for fan in fans)])
+        times = float(np.nanmin(ahead)), float(np.nanmax(ahead))
+        times = times if times[1] > times[0] else (times[0] - 0.5, times[0] + 0.5)
+        for axis, (top, bottom) in enumerate(((104, 434), (484, 814))):
+            columns = slice(1 + axis, None, 2)
+            values = _range(line[:, columns], [fan[:, columns] for fan in fans])
+            axes = Axes(canvas, _LEFT, top, _RIGHT, bottom, times, values, up_is_less=axis == 1)
+            axes.frame("time (s)" if axis else None, ("x (pixels, to the right)", "y (pixels, downwards)")[axis])
+            for j in range(len(self._joints)):
+                self._draw_joint(axes, 1 + axis + 2 * j, _COLORS[j % len(_COLORS)], line, dots)
+        draw_key(canvas, _RIGHT, 74, list(zip(self._names, _COLORS, strict=False)), bool(fans))
+        return canvas.rgb
+
+    def _draw_joint(
+        self,
+        axes: Axes,
+        column: int,
+        color: Color,
+        line: np.ndarray,  # [N, 1 + 2 J]
+        dots: np.ndarray,  # [K, 1 + 2 J]
+    ) -> None:
+        for fan in self._fans.items:
+            axes.line(fan[:, 0], fan[:, column], color, 1.5, opacity=0.4)
+        axes.line(line[:, 0], line[:, column], color, 2.2)
+        points = axes.points(dots[:, 0], dots[:, column])
+        axes.canvas.discs(points, color, 7, casing=Casing(1.2, (255, 255, 255)))
+
+
+class _Thinned:
+    """Keeps at most `most` items, evenly spread over everything that was added."""
+
+    def __init__(self, most: int) -> None:
+        self.items: list[np.ndarray] = []
+        self._most = most
+        self._every = 1
+        self._count = 0
+
+    def add(self, item: np.ndarray) -> None:
+        if self._count % self._every == 0:
+            self.items.append(item)
+        self._count += 1
+        if len(self.items) > self._most:
+            self.items = self.items[::2]
+            self._every *= 2
+
+
+def _with_gaps(line: np.ndarray) -> np.ndarray:  # [N, 1 + 2 J] -> [N + gaps, 1 + 2 J]
+    """A row of NaN wherever nobody was there for a while."""
+    steps = np.diff(line[:, 0])
+    if not len(steps):
+        return line
+    gaps = np.flatnonzero(steps > max(_BREAK_S, _BREAK_STEPS * float(np.median(steps)))) + 1
+    filler = np.full((len(gaps), line.shape[1]), np.nan)
+    filler[:, 0] = line[gaps, 0]
+    return np.insert(line, gaps, filler, axis=0)
+
+
+def _range(
+    line: np.ndarray,  # [N, J]
+    fans: list[np.ndarray],  # each [F + 1, J]
+) -> tuple[float, float]:
+    """The range of the line with some air, and of the fans as far as they stay near it."""
+    low, high = np.nanmin(line), np.nanmax(line)
+    reach = 0.25 * (high - low)
+    for fan in fans:
+        if np.isfinite(fan).any():
+            low, high = min(low, np.nanmin(fan)), max(high, np.nanmax(fan))
+    low, high = max(low, np.nanmin(line) - reach), min(high, np.nanmax(line) + reach)
+    air = max(0.04 * (high - low), 1.0)
+    return float(low - air), float(high + air)
