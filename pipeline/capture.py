@@ -13,7 +13,7 @@ from dataclasses import replace
 import av
 
 from mixsynth_stream.errors import SourceError
-from mixsynth_stream.pipeline.frame import Frame, FrameSource, VideoInfo, frame_of
+from mixsynth_stream.pipeline.frame import Frame, FrameSource, VideoInfo, frame_of, reason
 
 logger = logging.getLogger(__name__)
 
@@ -83,6 +83,10 @@ class LiveReader(FrameSource):
             raise SourceError(f"{self._source} hangs and does not answer: unplug it or stop it, and start again")
         return None
 
+    def now_s(self) -> float | None:
+        """The present, on the clock that `time_s` runs on."""
+        return None if self._start_s is None else time.perf_counter() - self._start_s
+
     def close(self) -> None:
         """End the capture. A read that is stuck in a silent source ends by its own time limit, behind the scenes."""
         with self._news:
@@ -102,17 +106,17 @@ class LiveReader(FrameSource):
                         for frame in self._capture(container):
                             failures = 0
                             self._offer(frame)
-                    reason = "it ended"
+                    why = "it ended"
                 except av.error.FFmpegError as error:
-                    reason = error.strerror or type(error).__name__
+                    why = reason(error)
                 container = None
                 if self._closing.is_set():
                     return
                 failures += 1
                 if self._retries is not None and failures > self._retries:
-                    raise SourceError(f"{self._source} was lost after {self._index} frames ({reason})")
+                    raise SourceError(f"{self._source} was lost after {self._index} frames ({why})")
                 pause_s = self._pause_s(failures)
-                logger.warning("%s was lost (%s); trying again in %.0f s", self._source, reason, pause_s)
+                logger.warning("%s was lost (%s); trying again in %g s", self._source, why, pause_s)
                 self._wait(pause_s)
                 self._count("reopened")
         except SourceError as error:
@@ -124,6 +128,8 @@ class LiveReader(FrameSource):
         stream = container.streams.video[0]
         # Threads by frame would hold frames back; those by slice do not.
         stream.thread_type = "SLICE"
+        # Streams that come in pieces of seconds are played at their own pace; all others are as new as they can be.
+        pace = _Pace(float(stream.time_base or 0)) if container.format.name in ("hls", "dash") else None
         last_s = time.perf_counter()
         for packet in container.demux(stream):
             now_s = self._alive_s = time.perf_counter()
@@ -135,10 +141,12 @@ class LiveReader(FrameSource):
                 self._count("corrupt_packets")
                 pictures = []
             for picture in pictures:
-                last_s = now_s
-                yield self._stamped(picture, now_s)
+                if pace is not None:
+                    self._wait(pace.ahead_s(picture.pts))
+                last_s = time.perf_counter()
+                yield self._stamped(picture, last_s)
             if now_s - last_s > self._silence_s:
-                raise av.error.TimeoutError(0, f"no picture for {self._silence_s:.0f} s")
+                raise av.error.TimeoutError(0, "no picture")
 
     def _stamped(self, picture: av.VideoFrame, now_s: float) -> Frame:
         if self._start_s is None:
@@ -165,6 +173,20 @@ class LiveReader(FrameSource):
         with self._news:
             self._error = error
             self._news.notify()
+
+
+class _Pace:
+    """How far pictures run ahead of the clock that started with the first of them."""
+
+    def __init__(self, unit_s: float) -> None:
+        self._unit_s = unit_s
+        self._start_s: float | None = None
+
+    def ahead_s(self, pts: int | None) -> float:
+        now_s, shown_s = time.perf_counter(), (pts or 0) * self._unit_s
+        if self._start_s is None or shown_s - (now_s - self._start_s) > SILENCE_S:  # the first, or a jump in time
+            self._start_s = now_s - shown_s
+        return shown_s - (now_s - self._start_s)
 
 
 def pause_before(attempt: int) -> float:
@@ -224,9 +246,9 @@ def _describe(source: str, container: av.container.InputContainer) -> VideoInfo:
 
 def _why_not(source: str, error: av.error.FFmpegError) -> str:
     if not source.startswith("webcam"):
-        return f"{source} cannot be opened ({error.strerror}): check the address, and that its sender is running"
+        return f"{source} cannot be opened ({reason(error)}): check the address, and that its sender is running"
     if isinstance(error, av.error.FileNotFoundError):
         return f"there is no camera {source.partition(':')[2] or '0'} ({error.filename} is missing): connect one"
     if isinstance(error, av.error.PermissionError):
         return f"{source} may not be used: allow this program the camera (on Linux: join the group 'video')"
-    return f"{source} cannot be opened ({error.strerror}): check that no other program uses the camera"
+    return f"{source} cannot be opened ({reason(error)}): check that no other program uses the camera"

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
+from typing import Any
 
 import av
 import numpy as np
@@ -74,6 +75,10 @@ class FrameSource(ABC):
     @abstractmethod
     def close(self) -> None: ...
 
+    def now_s(self) -> float | None:
+        """The present, on the clock that `time_s` runs on; None for a file, whose clock stands still."""
+        return None
+
     def __iter__(self) -> Iterator[Frame]:
         return self
 
@@ -113,9 +118,18 @@ class TimeStamps:
         return time_s
 
 
+def reason(error: av.error.FFmpegError) -> str:
+    """What FFmpeg ran into, in words that help."""
+    if isinstance(error, av.error.ExitError | av.error.TimeoutError):
+        return "no answer in time"
+    if isinstance(error, av.error.ProtocolNotFoundError):
+        return "the FFmpeg in use does not know this protocol"
+    return error.strerror or type(error).__name__
+
+
 def frame_of(picture: av.VideoFrame, index: int, time_s: float) -> Frame:
     """A Frame of a decoded picture, which stays as it is until somebody looks."""
-    matrix = picture.side_data.get("DISPLAYMATRIX")
+    matrix: Any = picture.side_data.get("DISPLAYMATRIX")
     if matrix is None:
         return Frame(index, time_s, picture.width, picture.height, partial(_rgb, picture))
     a, b, _, c, d = np.frombuffer(bytes(matrix), np.int32)[:5].tolist()

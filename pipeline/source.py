@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sized
 
 import numpy as np
 
@@ -56,7 +56,7 @@ class RgbReader(FrameSource):
         self._first: Frame | None = self._read()
         if self._first is None:
             raise SourceError("the iterator of frames is empty: it must give at least one rgb array [H, W, 3] of uint8")
-        count = len(items) if hasattr(items, "__len__") else None
+        count = len(items) if isinstance(items, Sized) else None
         self.info = VideoInfo(
             source="frames", width=self._first.width, height=self._first.height, rate_hz=rate_hz, frame_count=count
         )

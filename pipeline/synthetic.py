@@ -8,8 +8,10 @@ from __future__ import annotations
 import math
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from functools import partial
+from typing import Any
 from urllib.parse import parse_qsl
 
 import numpy as np
@@ -48,7 +50,8 @@ class SyntheticScene:
     @classmethod
     def parse(cls, source: str) -> SyntheticScene:
         """A scene from its text; SourceError names the option that does not fit."""
-        readers = {"people": int, "seconds": float, "rate": float, "size": _size, "live": _flag}
+        readers: dict[str, Callable[[str], Any]] = {"people": int, "seconds": float, "rate": float}
+        readers |= {"size": _size, "live": _flag}
         options = {}
         for name, value in parse_qsl(source.removeprefix("synthetic:").lstrip("?"), keep_blank_values=True):
             if name not in readers:
@@ -122,6 +125,10 @@ class SyntheticReader(FrameSource):
         time_s = index / self.scene.rate
         return Frame(index, time_s, *self.scene.size, partial(self.scene.draw, time_s))
 
+    def now_s(self) -> float | None:
+        """The present, on the clock that `time_s` runs on."""
+        return None if self._start_s is None else time.perf_counter() - self._start_s
+
     def close(self) -> None:
         self._closed.set()
 
@@ -167,7 +174,7 @@ def synthetic_truth(time_s: float, scene: SyntheticScene | None = None) -> list[
 
 def body(phase: float, facing: int) -> np.ndarray:  # -> [33, 3] metres about the hips, x right, y down, z away
     """A walker seen from the side and a little from the front, in the BlazePose-33 skeleton; one stride is 2 pi."""
-    forward = np.array([0.85 * facing, 0.0, -0.53])  # where they walk to
+    forward = np.array([0.8 * facing, 0.0, -0.6])  # where they walk to
     left = np.array([-forward[2], 0.0, forward[0]])
     up = np.array([0.0, -1.0, 0.0])
     joints = np.zeros((33, 3))

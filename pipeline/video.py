@@ -13,7 +13,7 @@ from pathlib import Path
 import av
 
 from mixsynth_stream.errors import SourceError
-from mixsynth_stream.pipeline.frame import Frame, FrameSource, TimeStamps, VideoInfo, frame_of
+from mixsynth_stream.pipeline.frame import Frame, FrameSource, TimeStamps, VideoInfo, frame_of, reason
 
 __all__ = ["Frame", "FrameSource", "VideoInfo", "VideoReader"]
 
@@ -43,7 +43,7 @@ class VideoReader(FrameSource):
             _set_threads(self._stream, self._threads)
             rate = self._stream.average_rate or self._stream.guessed_rate
             self._times = TimeStamps(1 / float(rate or 30))
-            self._frames = self._read()
+            self._frames: Iterator[Frame] = self._read()
             self._first: Frame | None = next(self._frames, None)
             if self._first is None:
                 raise SourceError(f"{self._name} has a video stream but not one frame in it: record or copy it again")
@@ -59,7 +59,7 @@ class VideoReader(FrameSource):
         return next(self._frames)
 
     def close(self) -> None:
-        self._frames: Iterator[Frame] = iter(())
+        self._frames = iter(())
         self._first = None
         self._container.close()
 
@@ -137,7 +137,7 @@ class VideoReader(FrameSource):
                 if not damaged:
                     yield packet
         except av.error.FFmpegError as error:
-            self._cut_off = error.strerror or "it cannot be read any further"
+            self._cut_off = reason(error)
         if damaged:
             self._cut_off = "its last packet is incomplete"
 
@@ -211,7 +211,7 @@ def _open(name: str) -> av.container.InputContainer:
     else:
         where = "file:" + name  # else FFmpeg takes what stands before a colon for a protocol
     try:
-        return av.open(where, timeout=None if where is not name else (_OPEN_S, _READ_S))
+        return av.open(where, "r", timeout=None if where is not name else (_OPEN_S, _READ_S))
     except av.error.FFmpegError as error:
         raise SourceError(_why_not(name, error)) from error
 
@@ -229,4 +229,4 @@ def _why_not(name: str, error: av.error.FFmpegError) -> str:
         if head[4:8] == b"ftyp":
             return f"{name} is an MP4 without its index, so it was cut off while recorded or copied: copy it again"
         return f"{name} is not a video: no format that FFmpeg knows was found in it; check the file"
-    return f"{name} cannot be opened ({error.strerror}): check that it is a video that can be reached from here"
+    return f"{name} cannot be opened ({reason(error)}): check that it is a video that can be reached from here"
