@@ -48,8 +48,9 @@ class Axes:
         return np.stack([self.left + across * (self.right - self.left), self.top + down * (self.bottom - self.top)], -1)
 
     def line(self, x: np.ndarray, y: np.ndarray, color: Color, width_px: float, opacity: float = 1.0) -> None:
-        """A line through points; a NaN breaks it."""
-        points = self.points(x, y)
+        """A line through points; a NaN breaks it, and so does a point outside the axes."""
+        inside = (y >= self.y_range[0]) & (y <= self.y_range[1])
+        points = np.where(inside[:, None], self.points(x, y), np.nan)
         self.canvas.strokes(points[:-1], points[1:], color, width_px, opacity=opacity)
 
     def frame(self, x_label: str | None, y_label: str) -> None:

@@ -22,6 +22,7 @@ SIDE_COLORS: dict[str, Color] = {"left": (0, 255, 0), "right": (255, 128, 0), "m
 MIN_SCORE = 0.3
 WHITE: Color = (255, 255, 255)
 _INK: Color = (0, 0, 0)
+_DIM: Color = (130, 130, 130)
 _BONES = np.array(BLAZEPOSE_33.bones)  # [E, 2]
 _TRAILS = np.array([BLAZEPOSE_33.index(name) for name in ("left_wrist", "right_wrist", "left_ankle", "right_ankle")])
 _GHOST_WIDTH, _GHOST_OPACITY = 0.8, 0.5  # width in lines
@@ -189,15 +190,18 @@ def draw_status(canvas: Canvas, look: Look, motion: Motion, frames: int, calls: 
     if len(motion.ids) > 1:
         parts.append("people " + ", ".join(map(str, motion.ids)))
     text = "  ·  ".join(parts)
+    mark = "keyframe"
     pad, dot = look.text * 0.7, look.text * 0.55
-    height = line_height(look.text) * 1.3
-    if text_width(text, look.text) + dot + 4 * pad > canvas.width:
-        text = parts[0]
-    width = text_width(text, look.text) + dot + 2.4 * pad
-    if width + pad > canvas.width or 4 * height > canvas.height:
+    height, mark_width = line_height(look.text) * 1.3, text_width(mark, look.text)
+    width = 3.2 * pad + dot + mark_width + text_width(text, look.text)
+    if width + 2 * pad > canvas.width:
+        mark, mark_width, text = "", 0, parts[0]
+        width = 3.2 * pad + dot + text_width(text, look.text)
+    if width + 2 * pad > canvas.width or 4 * height > canvas.height:
         return
     middle = canvas.height - pad - height / 2
     canvas.box(pad, middle - height / 2, pad + width, middle + height / 2, _INK, 0.5)
-    color = WHITE if motion.keyframe else (110, 110, 110)
+    color = WHITE if motion.keyframe else _DIM
     canvas.discs(np.array([[1.7 * pad + dot / 2, middle]]), color, dot)
-    canvas.text(1.7 * pad + 1.6 * dot, middle, text, look.text, WHITE)
+    canvas.text(1.7 * pad + 1.6 * dot, middle, mark, look.text, color)
+    canvas.text(2.6 * pad + 1.6 * dot + mark_width, middle, text, look.text, WHITE)

@@ -40,11 +40,12 @@ def text_mask(text: str, size_px: float) -> np.ndarray:  # -> [h, w] float32 0..
     numbers, faces = _faces()
     face = faces[nearest_size(size_px)]
     glyphs = [numbers.get(character, numbers["�"]) for character in text]
-    pens = np.concatenate([[0.0], np.cumsum(face.advance[glyphs])])
-    mask = np.zeros((face.strip.shape[0], int(np.ceil(pens[-1])) + 2), np.float32)
+    # Whole pixels: letters of one kind keep the same distance, which small text needs more than true widths.
+    pens = np.concatenate([[0], np.cumsum(np.round(face.advance[glyphs]))]).astype(int).tolist()
+    mask = np.zeros((face.strip.shape[0], pens[-1] + 2), np.float32)
     for glyph, pen in zip(glyphs, pens, strict=False):
         ink = face.strip[:, face.edges[glyph] : face.edges[glyph + 1]]
-        column = max(round(float(pen)) + int(face.left[glyph]), 0)
+        column = max(pen + int(face.left[glyph]), 0)
         part = mask[:, column : column + ink.shape[1]]
         np.maximum(part, ink[:, : part.shape[1]] * np.float32(1 / 255), out=part)
     mask.flags.writeable = False
