@@ -29,6 +29,8 @@ from mixsynth_stream.weights import SHIPPED_NORMALISATION, WeightsInfo, save_wei
 
 _GRADIENT_LIMIT = 1.0
 _LAST_LR_SHARE = 0.01
+# In body scales (or metres): slow motion is off by less than this, and would otherwise pull as hard as lively motion.
+_SMALL_ERROR, _SMALL_STEP_ERROR = 0.03, 0.01
 
 
 def run(config: TrainConfig) -> Path:
@@ -107,15 +109,15 @@ def motion_loss(
     """Mean distance of the joints, which is the error that is reported, plus that of their steps from pose to pose."""
     error = said.view_as(wanted) - wanted
     share = weights * valid
-    position = _distance(error).mean(dim=-1) * share
+    position = _distance(error, _SMALL_ERROR).mean(dim=-1) * share
     step_share = share[:, 1:] * valid[:, :-1]
-    velocity = _distance(error[:, 1:] - error[:, :-1]).mean(dim=-1) * step_share
+    velocity = _distance(error[:, 1:] - error[:, :-1], _SMALL_STEP_ERROR).mean(dim=-1) * step_share
     return position.sum() / share.sum() + velocity_weight * velocity.sum() / step_share.sum()
 
 
-def _distance(error: Tensor) -> Tensor:  # [..., axes] -> [...]
-    # The small constant keeps the gradient finite where the error is zero.
-    return (error.square().sum(dim=-1) + 1e-8).sqrt()
+def _distance(error: Tensor, small: float) -> Tensor:  # [..., axes] -> [...]
+    """Pseudo-Huber: the length of the error where it is large, its square where it is small."""
+    return (error.square().sum(dim=-1) + small**2).sqrt() - small
 
 
 def _batch(windows: Windows, space: str, normalisation: str) -> tuple[Tensor, Tensor, Tensor]:

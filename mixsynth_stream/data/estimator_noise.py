@@ -82,6 +82,13 @@ _SHARED_WITH_PARENT = {
     "foot_index": 0.8,
 }  # fmt: skip
 
+# How far the joints of a hidden limb move with its end.
+_LIMBS = tuple(
+    {f"{side}_{part}": share for part, share in reach.items()}
+    for reach in ({"elbow": 0.4, "wrist": 1.0, "index": 1.2}, {"knee": 0.4, "ankle": 1.0, "foot_index": 1.1})
+    for side in ("left", "right")
+)
+
 
 @dataclass(frozen=True, kw_only=True)
 class EstimatorNoise:
@@ -97,6 +104,10 @@ class EstimatorNoise:
     speed_growth: float = 0.18
     speed_limit: float = 5.0
     speed_mean_factor: float = 1.15
+    # Chance a window that an arm (a leg: a third of it) is guessed wrongly for a while, and its size in body scales.
+    occlusion: float = 0.2
+    occlusion_size: float = 0.3
+    occlusion_mean_s: float = 0.5
     # Chances in one keyframe: a joint far off (by about outlier_size body scales or half metres), arms or legs swapped,
     # the whole keyframe lost.
     outlier: float = 0.006
@@ -105,7 +116,7 @@ class EstimatorNoise:
     lost: float = 0.03
 
     def without_accidents(self) -> EstimatorNoise:
-        """The same without jumps, swaps and lost keyframes."""
+        """The same without jumps, swaps and lost keyframes; limbs are still guessed wrongly for a while."""
         return replace(self, outlier=0.0, swap=0.0, lost=0.0)
 
 
@@ -141,12 +152,29 @@ def errors(
     slow *= slow_std * noise.slow_scale
     slow *= level
     slow += bias * bias_std * level.mean(axis=1, keepdims=True) * noise.slow_scale
+    slow += _occlusions(rng, noise, truth) * unit * noise.slow_scale
     fast *= fast_std * noise.fast_scale
     fast *= level
     if dims == 3:
         slow -= root_of(slow)[..., None, :]
         fast -= root_of(fast)[..., None, :]
     return slow, fast
+
+
+def _occlusions(rng: np.random.Generator, noise: EstimatorNoise, truth: np.ndarray) -> np.ndarray:  # [B, T, 17, D]
+    """A hidden limb jumps to a wrong place, stays wrong for a while and jumps back: offsets in body scales."""
+    batch, steps, _, dims = truth.shape
+    chance = noise.occlusion * np.array([1, 1, 1 / 3, 1 / 3])
+    start = rng.uniform(-noise.occlusion_mean_s * GRID_HZ, steps, (batch, 1, len(_LIMBS)))
+    length = rng.exponential(noise.occlusion_mean_s * GRID_HZ, (batch, 1, len(_LIMBS)))
+    chosen = rng.random((batch, 1, len(_LIMBS))) < chance
+    time = np.arange(steps)[:, None]
+    hidden = (chosen & (time >= start) & (time < start + length)).astype(np.float32)  # [B, T, 4]
+    size = rng.normal(0, noise.occlusion_size, (batch, len(_LIMBS), dims)).astype(np.float32)
+    share = np.array([[reach.get(name, 0.0) for reach in _LIMBS] for name in CORE_17.joints], np.float32)
+    # [B, T, 4] x [17, 4] x [B, 4, D], as one product of matrices a window.
+    moves = (share[None, :, :, None] * size[:, None]).transpose(0, 2, 1, 3).reshape(batch, len(_LIMBS), -1)
+    return np.asarray((hidden @ moves).reshape(truth.shape))
 
 
 def add_accidents(

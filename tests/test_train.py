@@ -1,0 +1,179 @@
+"""`train`: what it writes, exact resuming, and that training learns."""
+
+from __future__ import annotations
+
+import csv
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mixsynth_stream.data.mocap import MOCAP_22
+from mixsynth_stream.errors import OutputError, SourceError
+from mixsynth_stream.train import TrainConfig, train
+from mixsynth_stream.weights import load_weights
+
+torch = pytest.importorskip("torch")
+from mixsynth_stream import train_loop  # noqa: E402
+from mixsynth_stream.network import MixSynthFormer  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three people who swing their arms and legs at their own pace, 5 s each."""
+    rng = np.random.default_rng(0)
+    heights = {
+        "pelvis": 0.95, "spine": 1.1, "chest": 1.25, "neck": 1.45, "head": 1.58, "headtip": 1.72, "shoulder": 1.42,
+        "elbow": 1.12, "wrist": 0.87, "hand": 0.79, "hip": 0.93, "knee": 0.5, "ankle": 0.08, "toe": 0.02,
+    }  # fmt: skip
+    pose = np.zeros((22, 3))
+    for j, name in enumerate(MOCAP_22):
+        side = {"l": 1, "r": -1}.get(name[0], 0) if name[1:] in heights else 0
+        pose[j] = (0.15 * side, heights[name[1:] if side else name], 0.12 if name.endswith("toe") else 0.0)
+    time = np.arange(150)[:, None] / 30
+    motions = []
+    for _ in range(3):
+        pace, phase = rng.uniform(3, 6), rng.uniform(0, 6, 22)
+        motion = np.repeat(pose[None], 150, axis=0)
+        limbs = np.isin(
+            np.arange(22), [MOCAP_22.index(n) for n in ("lwrist", "lhand", "rwrist", "rhand", "lknee", "rankle")]
+        )
+        motion[..., 2] += limbs * 0.25 * np.sin(pace * time + phase)
+        motions.append(motion)
+    path = tmp_path_factory.mktemp("clips") / "swing.npz"
+    np.savez(path, joints=np.array(MOCAP_22), fps=30.0, positions=np.concatenate(motions).astype(np.float32),
+             starts=[0, 150, 300], lengths=[150] * 3, subject=["a", "b", "c"])  # fmt: skip
+    return path
+
+
+def small(clips: Path, out: Path, **changes: object) -> TrainConfig:
+    config = TrainConfig(data=(clips,), out=out, steps=6, batch=4, warmup=2, validate_every=2)
+    return replace(config, **changes)  # type: ignore[arg-type]
+
+
+def test_the_options_cost_no_import() -> None:
+    """`train --help` has to be quick and must work without torch."""
+    code = (
+        "import argparse, sys; from mixsynth_stream import train; train.add_arguments(argparse.ArgumentParser());"
+        "print([name for name in ('torch', 'numpy', 'matplotlib', 'tqdm') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(("space", "joint_dim"), [("image", 34), ("world", 51)])
+def test_it_writes_weights_curves_and_where_they_come_from(
+    clips: Path, tmp_path: Path, space: str, joint_dim: int
+) -> None:
+    path = train(small(clips, tmp_path, space=space, data_name="swings", licence="CC0"))
+    assert path == tmp_path / f"{space}-n10.safetensors"
+    _, config, info = load_weights(path)
+    assert (config.joint_dim, config.sample_interval, config.horizon) == (joint_dim, 10, 28)
+    assert (info.space, info.data, info.licence) == (space, "swings", "CC0")
+    assert info.normalisation == {"image": "root_scale", "world": "root"}[space]
+    assert len(info.data_hash) == 64
+    assert 0 < info.metrics["validation/gap"] < 10
+    rows = list(csv.DictReader((tmp_path / f"{space}-n10.csv").open()))
+    assert [row["step"] for row in rows] == ["2", "4", "6"]
+    assert (tmp_path / f"{space}-n10.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_going_on_after_a_break_gives_the_same_weights(
+    clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = train(small(clips, tmp_path / "whole"))
+    draw, drawn = train_loop.WindowSampler.draw, []
+
+    def break_off(self: train_loop.WindowSampler, batch: int) -> train_loop.Windows:
+        drawn.append(batch)
+        if len(drawn) == 4:
+            raise KeyboardInterrupt
+        return draw(self, batch)
+
+    monkeypatch.setattr(train_loop.WindowSampler, "draw", break_off)
+    with pytest.raises(KeyboardInterrupt):
+        train(small(clips, tmp_path / "broken"))
+    monkeypatch.undo()
+    torch.rand(7)
+    resumed = train(small(clips, tmp_path / "broken", resume=True))
+    assert resumed.read_bytes() == whole.read_bytes()
+    assert (tmp_path / "broken/image-n10.csv").read_text() == (tmp_path / "whole/image-n10.csv").read_text()
+
+
+def test_another_seed_gives_other_weights(clips: Path, tmp_path: Path) -> None:
+    first, second = (load_weights(train(small(clips, tmp_path / str(s), seed=s)))[0] for s in (0, 1))
+    assert any(np.abs(first[name] - second[name]).max() > 1e-3 for name in first)
+
+
+def test_resuming_needs_its_own_checkpoint(clips: Path, tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match="no checkpoint"):
+        train(small(clips, tmp_path, resume=True))
+    train(small(clips, tmp_path))
+    with pytest.raises(SourceError, match="other settings"):
+        train(small(clips, tmp_path, resume=True, batch=5))
+
+
+def test_training_helps_on_people_it_has_not_seen(clips: Path, tmp_path: Path) -> None:
+    """Swings come back, so going on at a fading velocity is the wrong forecast, and 40 steps are enough to see it."""
+    config = small(clips, tmp_path / "start", steps=1, space="world")
+    start = load_weights(train(config))[2].metrics
+    config = small(clips, tmp_path / "end", steps=40, batch=8, warmup=5, validate_every=40, ema=0.8, space="world")
+    end = load_weights(train(config))[2].metrics
+    assert end["validation/ahead_300"] < 0.95 * start["validation/ahead_300"]
+    assert end["validation/ahead_600"] < 0.9 * start["validation/ahead_600"]
+
+
+def test_bad_settings_and_places_are_refused_in_a_sentence(clips: Path, tmp_path: Path) -> None:
+    for change, says in (({"space": "polar"}, "image or world"), ({"steps": 0}, "steps"), ({"lr": -1.0}, "lr")):
+        with pytest.raises(ValueError, match=says):
+            small(clips, tmp_path, **change)
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(OutputError, match="cannot write"):
+        train(small(clips, tmp_path / "file" / "out"))
+    with np.load(clips) as data:
+        np.savez(tmp_path / "alone.npz", **{**data, "subject": ["a", "a", "a"]})
+    with pytest.raises(SourceError, match="one subject"):
+        train(small(tmp_path / "alone.npz", tmp_path / "out"))
+
+
+def test_the_loss_leaves_out_what_has_no_truth() -> None:
+    config = TrainConfig(data=(Path("x"),), out=Path("y"))
+    weights = train_loop.step_weights(config, config.model)
+    steps = config.model.seq_len
+    said, wanted = torch.zeros(2, steps, 34), torch.zeros(2, steps, 17, 2)
+    valid = torch.ones(2, steps)
+    valid[:, 50:] = 0
+    wanted[:, 50:] = 1e3
+    assert train_loop.motion_loss(said, wanted, valid, weights, 1.0).item() == pytest.approx(0, abs=1e-6)
+    wanted[:, 35] = 1.0
+    assert train_loop.motion_loss(said, wanted, valid, weights, 1.0).item() > 0.01
+
+
+def test_the_gap_that_a_stream_reads_counts_most() -> None:
+    config = TrainConfig(data=(Path("x"),), out=Path("y"))
+    weights = train_loop.step_weights(config, config.model)
+    assert weights.mean().item() == pytest.approx(1.0, abs=1e-5)
+    assert weights[35] == weights.max()
+    assert weights[5] < weights[60] < weights[35]
+
+
+def test_warm_up_then_a_cosine_down_to_one_percent() -> None:
+    config = TrainConfig(data=(Path("x"),), out=Path("y"), steps=1000, warmup=100, lr=1.0)
+    rates = [train_loop.learning_rate(config, step) for step in range(1000)]
+    assert rates[0] == pytest.approx(0.01)
+    assert max(rates) == pytest.approx(1.0)
+    assert np.argmax(rates) in (99, 100)
+    assert rates[-1] == pytest.approx(0.01, abs=1e-3)
+
+
+def test_the_average_follows_the_network() -> None:
+    config = TrainConfig(data=(Path("x"),), out=Path("y")).model
+    slow, fast = MixSynthFormer(config), MixSynthFormer(config)
+    target = {name: p.clone() for name, p in fast.named_parameters()}
+    for _ in range(200):
+        train_loop._follow(slow, fast, keep=0.9)
+    for name, parameter in slow.named_parameters():
+        assert torch.allclose(parameter, target[name], atol=1e-5), name
