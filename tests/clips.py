@@ -20,9 +20,10 @@ MATRICES = {0: (1, 0, 0, 1), 90: (0, 1, -1, 0), 180: (-1, 0, 0, -1), 270: (0, -1
 
 def picture(index: int, width: int = 64, height: int = 48) -> np.ndarray:  # -> [H, W, 3] uint8
     """Four coloured corners, and in the middle a grey block that says which frame this is."""
-    rgb = np.zeros((height, width, 3), np.uint8)
-    rgb[: (height + 1) // 2, : (width + 1) // 2], rgb[: (height + 1) // 2, (width + 1) // 2 :] = RED, GREEN
-    rgb[(height + 1) // 2 :, (width + 1) // 2 :], rgb[(height + 1) // 2 :, : (width + 1) // 2] = BLUE, WHITE
+    rgb = np.empty((height, width, 3), np.uint8)
+    right = np.arange(width)[:, None] >= (width + 1) // 2
+    rgb[: (height + 1) // 2] = np.where(right, GREEN, RED)
+    rgb[(height + 1) // 2 :] = np.where(right, BLUE, WHITE)
     rgb[height // 3 : 2 * height // 3, width // 3 : 2 * width // 3] = 16 + index * 7 % 220
     return rgb
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 
 import numpy as np
 import pytest
@@ -92,7 +93,7 @@ def test_live_frames_are_paced_and_late_ones_counted() -> None:
     with SyntheticReader("synthetic:live=1&rate=100&seconds=0") as reader:
         assert reader.info.live
         assert reader.info.frame_count is None
-        reader._start_s = __import__("time").perf_counter() - 0.5  # a consumer that was away for half a second
+        reader._start_s = time.perf_counter() - 0.5  # a consumer that was away for half a second
         frames = list(itertools.islice(reader, 10))
     assert frames[0].index >= 50
     assert reader.counters["dropped_consumer_behind"] >= 50

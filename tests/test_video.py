@@ -124,8 +124,8 @@ def test_grey_video_has_three_equal_channels(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("size", [(1, 1), (7680, 4320)])
 def test_smallest_and_largest(tmp_path: Path, size: tuple[int, int]) -> None:
-    found, _ = read(clips.make(tmp_path / "a.avi", size=size, frames=2, codec="mjpeg", pix_fmt="yuvj420p"))
-    assert len(found) == 2
+    found, _ = read(clips.make(tmp_path / "a.avi", size=size, frames=1, codec="mjpeg", pix_fmt="yuvj420p"))
+    assert len(found) == 1
     assert found[-1].rgb.shape == (size[1], size[0], 3)
 
 
@@ -186,10 +186,8 @@ def test_a_cut_off_file_gives_what_is_there_then_says_so(tmp_path: Path, name: s
 
 def test_two_runs_are_identical(tmp_path: Path) -> None:
     path = clips.make(tmp_path / "a.mp4", frames=40)
-    (first, _), (second, _) = read(path), read(path)
-    assert [(f.index, f.time_s, f.rgb.tobytes()) for f in first] == [
-        (f.index, f.time_s, f.rgb.tobytes()) for f in second
-    ]
+    first, second = ([(f.index, f.time_s, f.rgb.tobytes()) for f in read(path)[0]] for _ in range(2))
+    assert first == second
 
 
 @pytest.mark.parametrize(
