@@ -44,7 +44,7 @@ def main(args: argparse.Namespace) -> int:
     clip = ASSETS / ("demo_hard.mp4" if args.hard else "demo.mp4")
     if not clip.is_file():
         raise SourceError(f"the bundled clip {clip} is missing: install the package again")
-    args.max_people = args.max_people or (3 if args.hard else 1)
+    args.max_people = args.max_people or (2 if args.hard else 1)
     print(summary(process(str(clip), args.out, args)))
     return 0
 

@@ -151,7 +151,8 @@ def process(source: str, folder: Path | None, args: argparse.Namespace) -> Done:
         stream = stack.enter_context(open_stream(source, args))
         done = Done(source, stream.info, stream.stats, stream.models, folder)
         sinks = [stack.enter_context(sink) for sink in open_outputs(stream, folder, args)]
-        progress = stack.enter_context(Progress(source, stream.info, shown=not args.quiet))
+        name = source if "://" in source else Path(source).name or source
+        progress = stack.enter_context(Progress(name, stream.info, shown=not args.quiet))
         start = time.perf_counter()
         for motion in limited(stream, args.limit_frames):
             with interrupt.held():
