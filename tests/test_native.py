@@ -1,0 +1,191 @@
+"""The C++ forward gives the readable network's numbers for every shape, and refuses at the door what does not fit."""
+
+from __future__ import annotations
+
+import dataclasses
+import subprocess
+import sys
+import threading
+
+import networks
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from networks import ODD, SHAPES, assert_close, random_keyframes, random_state
+
+from mixsynth_stream import _C
+from mixsynth_stream.config import ModelConfig
+from mixsynth_stream.parameters import untrained_state
+
+TOLERANCE = 1e-5
+
+
+def encoder(config: ModelConfig, state: dict[str, np.ndarray]) -> _C.Encoder:
+    return _C.Encoder(state=state, **dataclasses.asdict(config))
+
+
+def torch_motion(config: ModelConfig, state: dict[str, np.ndarray], keyframes: np.ndarray) -> np.ndarray:
+    """The readable network in float64."""
+    import torch
+
+    from mixsynth_stream.network import MixSynthFormer
+
+    network = MixSynthFormer(config).eval().double()
+    network.load_state_dict({name: torch.from_numpy(value) for name, value in state.items()})
+    with torch.no_grad():
+        return network(torch.from_numpy(keyframes.astype(np.float64))).numpy()
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize("name", SHAPES)
+def test_equals_the_readable_network(name, batch):
+    config = SHAPES[name]
+    state, keyframes = random_state(config, seed=batch), random_keyframes(config, batch)
+    motion = encoder(config, state).forward(keyframes)
+    assert motion.dtype == np.float32
+    assert_close(motion, torch_motion(config, state, keyframes), TOLERANCE, "motion")
+
+
+@given(config=networks.odd_configs(), batch=st.sampled_from([1, 3]), seed=st.integers(0, 99))
+def test_equals_the_formulas_for_any_shape(config, batch, seed):
+    state, keyframes = random_state(config, seed), random_keyframes(config, batch, seed)
+    expected = networks.reference(config, state, keyframes)
+    assert_close(encoder(config, state).forward(keyframes), expected, TOLERANCE, "motion")
+
+
+@settings(max_examples=20)
+@given(size=st.floats(-20, 20), seed=st.integers(0, 9))
+def test_large_and_small_activations_stay_exact(size, seed):
+    """Saturated softmax, gates and GELU: the ends of our exponential."""
+    state = {name: value * np.float32(1.35) ** np.float32(size) if value.ndim == 2 else value
+             for name, value in random_state(ODD, seed).items()}  # fmt: skip
+    keyframes = random_keyframes(ODD, 1, seed)
+    expected = networks.reference(ODD, state, keyframes)
+    assert_close(encoder(ODD, state).forward(keyframes), expected, 1e-4 * max(1.0, np.abs(expected).max()), "motion")
+
+
+def test_a_batch_is_its_windows_and_a_call_leaves_nothing_behind():
+    state, keyframes = random_state(ODD), random_keyframes(ODD, 3)
+    native = encoder(ODD, state)
+    whole = native.forward(keyframes)
+    for b in (2, 0, 1, 0):
+        np.testing.assert_array_equal(native.forward(keyframes[b : b + 1]), whole[b : b + 1])
+    assert native.forward(keyframes[:0]).shape == (0, ODD.seq_len, ODD.joint_dim)
+
+
+def test_weights_are_copied_once():
+    state, keyframes = random_state(ODD), random_keyframes(ODD, 1)
+    native = encoder(ODD, state)
+    before = native.forward(keyframes)
+    for value in state.values():
+        value.fill(np.nan)
+    np.testing.assert_array_equal(native.forward(keyframes), before)
+
+
+def test_threads_share_an_encoder():
+    config = SHAPES["image-n10"]
+    native, keyframes = encoder(config, random_state(config)), random_keyframes(config, 8)
+    expected = native.forward(keyframes)
+    found: list[np.ndarray] = []
+    threads = [threading.Thread(target=lambda: found.append(native.forward(keyframes))) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 4
+    for motion in found:
+        np.testing.assert_array_equal(motion, expected)
+
+
+def _strided(k: np.ndarray) -> np.ndarray:
+    return np.repeat(k, 2, axis=-1)[..., ::2]
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "sentence"),
+    [
+        (lambda k: k.tolist(), TypeError, "keyframes must be a numpy array, found .*list"),
+        (lambda k: k.astype(np.float64), TypeError, "keyframes must be float32, found float64"),
+        (lambda k: k.astype(">f4"), TypeError, "keyframes must be float32, found >f4"),
+        (lambda k: k[0], ValueError, r"keyframes must have shape \[-1, 3, 5\], found \[3, 5\]"),
+        (lambda k: k[:, :2], ValueError, r"\[-1, 3, 5\], found \[2, 2, 5\]"),
+        (lambda k: k[..., :4], ValueError, r"\[-1, 3, 5\], found \[2, 3, 4\]"),
+        (lambda k: k.reshape(-1), ValueError, r"found \[30\]"),
+        (_strided, ValueError, r"keyframes must be C-contiguous; pass numpy.ascontiguousarray\(keyframes\)"),
+        (np.asfortranarray, ValueError, "C-contiguous"),
+        (lambda k: np.where(np.arange(5) == 3, np.nan, k).astype(np.float32), ValueError,
+         "keyframes must be finite, found nan at number 3"),
+        (lambda k: np.where(np.arange(5) == 0, np.inf, k).astype(np.float32), ValueError, "found inf at number 0"),
+    ],
+)  # fmt: skip
+def test_keyframes_that_do_not_fit_are_refused_in_words(change, error, sentence):
+    native, keyframes = encoder(ODD, random_state(ODD)), random_keyframes(ODD, 2)
+    with pytest.raises(error, match=sentence):
+        native.forward(change(keyframes))
+    assert np.isfinite(native.forward(keyframes)).all()
+
+
+def test_a_contiguous_slice_of_a_larger_buffer_is_read_in_place():
+    keyframes = random_keyframes(ODD, 3)
+    buffer = np.full((5, *keyframes.shape[1:]), np.nan, np.float32)
+    buffer[1:4] = keyframes
+    native = encoder(ODD, random_state(ODD))
+    np.testing.assert_array_equal(native.forward(buffer[1:4]), native.forward(keyframes))
+
+
+@pytest.mark.parametrize(
+    ("dimension", "value"),
+    [("emb_dim", 0), ("step", -1), ("horizon", -1), ("joint_dim", 2**40), ("num_encoder_layers", 10**9),
+     ("sample_interval", 2**62), ("reduce_token", 10), ("reduce_channel", 8), ("expansion_factor", 2**16),
+     ("horizon", 60_000)],
+)  # fmt: skip
+def test_absurd_dimensions_are_refused_before_anything_is_allocated(dimension, value):
+    dims = dataclasses.asdict(ODD) | {dimension: value}
+    with pytest.raises(ValueError, match=r"must|would need"):
+        _C.Encoder(state={}, **dims)
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "sentence"),
+    [
+        (lambda s: s.pop("fc.bias"), ValueError, "state lacks fc.bias"),
+        (lambda s: s.update({"fc.bias": np.ones(6, np.float32)}), ValueError,
+         r"state\['fc.bias'\] must have shape \[5\], found \[6\]"),
+        (lambda s: s.update({"norm.weight": np.ones(7)}), TypeError, r"state\['norm.weight'\] must be float32"),
+        (lambda s: s.update({"norm.weight": np.full(7, np.nan, np.float32)}), ValueError, "must be finite, found nan"),
+        (lambda s: s.update({"fc.weight": s["fc.weight"].T.copy().T}), ValueError, "C-contiguous"),
+    ],
+)  # fmt: skip
+def test_weights_that_do_not_fit_are_refused_in_words(change, error, sentence):
+    state = random_state(ODD)
+    change(state)
+    with pytest.raises(error, match=sentence):
+        encoder(ODD, state)
+
+
+def test_untrained_it_interpolates_exactly_at_the_keyframes():
+    config = SHAPES["world-n10"]
+    keyframes = random_keyframes(config, 2)
+    motion = encoder(config, untrained_state(config)).forward(keyframes)
+    np.testing.assert_array_equal(motion[:, : config.newest + 1 : config.sample_interval], keyframes)
+
+
+def test_a_model_on_the_native_backend_never_imports_torch(tmp_path):
+    from mixsynth_stream.weights import save_weights, shipped_config
+
+    path = tmp_path / "some.safetensors"
+    config = shipped_config("image")
+    save_weights(path, random_state(config), config, networks.core_info())
+    program = f"""
+import sys
+import numpy as np
+from mixsynth_stream.weights import load_model, untrained_model
+for model in (load_model({str(path)!r}, backend="native"), load_model({str(path)!r}), untrained_model("world")):
+    assert model.backend == "native"
+    motion = model(np.zeros((1, model.config.num_keyframes, model.config.joint_dim)))
+    assert np.isfinite(motion).all()
+print("torch" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.stdout.split() == ["False"], done.stderr
