@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -46,6 +46,14 @@ class _Slots:
 
 
 @dataclass(frozen=True)
+class _Bridge:
+    """From the curve before to this one: what to add at `start_s`, fading to nothing at the newest keyframe."""
+
+    start_s: float
+    offset: np.ndarray  # [33, D]
+
+
+@dataclass(frozen=True)
 class Curve:
     """What a window knows after a keyframe: immutable, so that a reader may keep it while the window moves on."""
 
@@ -55,6 +63,7 @@ class Curve:
     core: np.ndarray | None  # [T, 17, D] the network's output; None while there is one keyframe only
     config: ModelConfig
     rate_hz: float
+    bridge: _Bridge | None = None  # where the slots were resampled, so that the keyframe before is no slot
 
     def at(self, times_s: Sequence[float] | np.ndarray) -> WindowPoses:
         """Poses at M seconds: filled between keyframes, forecast past the newest one, held after the horizon."""
@@ -68,6 +77,9 @@ class Curve:
         else:
             offsets = slots.poses - slots.poses[:, _CORE][:, _CARRIER]
             poses = _lerp(self.core, self._grid_steps(times, phase))[:, _CARRIER] + _lerp(offsets, phase)
+        if self.bridge is not None:
+            fade = np.interp(times, [self.bridge.start_s, slots.time_s[-1]], [1.0, 0.0])
+            poses = poses + fade[:, None, None] * self.bridge.offset
         origin = self._origin(times)
         missing = origin == Origin.MISSING
         poses = np.where(missing[..., None], np.nan, poses)
@@ -137,17 +149,21 @@ class MotionWindow:
             self._push_prediction(time_s)
             return
         pose = self._complete(pose, measured, time_s)
-        slots = self._appended(self._spaced(time_s, pose), pose, scores, time_s)
+        spaced = self._spaced(time_s, pose)
+        slots = self._appended(spaced, pose, scores, time_s)
         known, sightings = measured, [(time_s, measured)]
         if self.curve is not None:
             first_seen = measured & ~self.curve.known
             slots.poses[:, first_seen] = pose[first_seen]
             known = measured | self.curve.known
             sightings = [s for s in self.curve.sightings if s[0] >= slots.time_s[0] - _SAME_TIME_S] + sightings
-        self._slots = slots
-        self.curve = Curve(
-            slots, tuple(sightings), known, self._run_network(slots), self._model.config, self._model.info.rate_hz
-        )
+        core = self._run_network(slots)
+        curve = Curve(slots, tuple(sightings), known, core, self._model.config, self._model.info.rate_hz)
+        if self.curve is not None and spaced is not self._slots:
+            start_s = self.curve.slots.time_s[-1]
+            offset = self.curve.at([start_s]).poses[0] - curve.at([start_s]).poses[0]
+            curve = replace(curve, bridge=_Bridge(float(start_s), np.nan_to_num(offset)))
+        self._slots, self.curve = slots, curve
 
     def at(self, times_s: Sequence[float] | np.ndarray) -> WindowPoses:
         """Poses at M seconds; see `Curve.at`. An empty window gives MISSING everywhere."""
@@ -176,7 +192,7 @@ class MotionWindow:
         self._slots = self._appended(self._slots, pose, predicted.scores[0], time_s)
 
     def _complete(self, pose: np.ndarray, measured: np.ndarray, time_s: float) -> np.ndarray:
-        """Fill joints that were not seen with the prediction, or, before they were ever seen, with the body's middle."""
+        """Unseen joints take the prediction or, before they were ever seen, the middle of the body."""
         if measured.all():
             return pose
         fallback = np.broadcast_to(pose[measured].mean(axis=0), pose.shape)

@@ -136,6 +136,19 @@ def test_an_off_grid_last_keyframe_does_not_bend_the_motion():
     assert result.origin[:, 0].tolist() == [Origin.MEASURED, Origin.FILLED, Origin.MEASURED, Origin.FORECAST]
 
 
+def test_an_off_grid_keyframe_leaves_no_kink():
+    rng = np.random.default_rng(3)
+    window = MotionWindow(CatmullRom())
+    for k in range(6):
+        window.push(standing_pose() + rng.normal(0, 30, (33, 2)), SCORES, k * PERIOD_S)
+    newest = 5 * PERIOD_S
+    before = window.at([newest - 1e-4, newest]).poses
+    window.push(standing_pose() + rng.normal(0, 30, (33, 2)), SCORES, newest + 0.2)
+    after = window.at([newest, newest + 1e-4, newest + 0.2]).poses
+    np.testing.assert_allclose(after[0], before[1], atol=1e-9)
+    np.testing.assert_allclose(after[1], before[0], atol=0.2)
+
+
 def test_slow_source_forecasts_at_true_speed():
     window = MotionWindow(CatmullRom())
     for k in range(6):
