@@ -53,15 +53,16 @@ class PlotSink(SinkBase):
             self._person = int(motion.ids[int(np.argmax(size))])
         p = motion.ids.tolist().index(self._person)
         pose = motion.poses[p][self._joints]  # [J, 2]
-        self._line.add(np.concatenate([[motion.time_s], pose.ravel()]))
+        ahead = np.isin(motion.origin[p][self._joints], (Origin.FORECAST, Origin.HELD))  # [J]
+        self._line.add(np.concatenate([[motion.time_s], pose.ravel(), ahead, [self._person]]))
         if not motion.keyframe:
             return
         measured = motion.origin[p][self._joints] == Origin.MEASURED
         self._dots.add(np.concatenate([[motion.time_s], np.where(measured[:, None], pose, np.nan).ravel()]))
         forecast = forecast_of(motion)
         if forecast is not None:
-            ahead = forecast.poses[p][:, self._joints].reshape(len(forecast.time_s), -1)  # [F, 2 J]
-            rows = np.concatenate([forecast.time_s[:, None], ahead], axis=1)
+            fan = forecast.poses[p][:, self._joints].reshape(len(forecast.time_s), -1)  # [F, 2 J]
+            rows = np.concatenate([forecast.time_s[:, None], fan], axis=1)
             self._fans.add(np.concatenate([[[motion.time_s, *pose.ravel()]], rows]))
 
     def _close(self) -> None:
@@ -74,19 +75,21 @@ class PlotSink(SinkBase):
         if not self._line.items:
             canvas.text(_WIDTH / 2, _HEIGHT / 2, "no person was seen", 28, INK, anchor="middle")
             return canvas.rgb
-        line = _with_gaps(np.array(self._line.items))  # [N, 1 + 2 J]
-        dots = np.array(self._dots.items).reshape(-1, line.shape[1])
+        joints = len(self._joints)
+        line = _with_gaps(np.array(self._line.items))  # [N, 1 + 2 J + J + 1]
+        dots = np.array(self._dots.items).reshape(-1, 1 + 2 * joints)
         fans = self._fans.items
         ahead = np.concatenate([line[:, :1], *(fan[:, :1] for fan in fans)])
         times = float(np.nanmin(ahead)), float(np.nanmax(ahead))
         times = times if times[1] > times[0] else (times[0] - 0.5, times[0] + 0.5)
         for axis, (top, bottom) in enumerate(((104, 434), (484, 814))):
-            columns = slice(1 + axis, None, 2)
+            columns = slice(1 + axis, 1 + 2 * joints, 2)
             values = _range(line[:, columns], [fan[:, columns] for fan in fans])
             axes = Axes(canvas, _LEFT, top, _RIGHT, bottom, times, values, up_is_less=axis == 1)
             axes.frame("time (s)" if axis else None, ("x (pixels, to the right)", "y (pixels, downwards)")[axis])
-            for j in range(len(self._joints)):
-                self._draw_joint(axes, 1 + axis + 2 * j, _COLORS[j % len(_COLORS)], line, dots)
+            for j in range(joints):
+                ahead_too = line[:, 1 + 2 * joints + j] > 0
+                self._draw_joint(axes, 1 + axis + 2 * j, _COLORS[j % len(_COLORS)], line, ahead_too, dots)
         draw_key(canvas, _RIGHT, 74, list(zip(self._names, _COLORS, strict=False)), bool(fans))
         return canvas.rgb
 
@@ -95,12 +98,18 @@ class PlotSink(SinkBase):
         axes: Axes,
         column: int,
         color: Color,
-        line: np.ndarray,  # [N, 1 + 2 J]
+        line: np.ndarray,  # [N, 1 + 2 J + J + 1]
+        ahead: np.ndarray,  # [N] bool, forecast or held
         dots: np.ndarray,  # [K, 1 + 2 J]
     ) -> None:
         for fan in self._fans.items:
             axes.line(fan[:, 0], fan[:, column], color, 1.5, opacity=0.4)
-        axes.line(line[:, 0], line[:, column], color, 2.2)
+        values = line[:, column]
+        # The step from the last filled pose to the first forecast one belongs to the forecast.
+        known = ~ahead | np.isnan(values)
+        near = ahead | np.append(ahead[1:], False)
+        axes.line(line[:, 0], np.where(near, values, np.nan), color, 1.5, opacity=0.4)
+        axes.line(line[:, 0], np.where(known, values, np.nan), color, 2.2)
         points = axes.points(dots[:, 0], dots[:, column])
         axes.canvas.discs(points, color, 7, casing=Casing(1.2, (255, 255, 255)))
 
@@ -123,12 +132,13 @@ class _Thinned:
             self._every *= 2
 
 
-def _with_gaps(line: np.ndarray) -> np.ndarray:  # [N, 1 + 2 J] -> [N + gaps, 1 + 2 J]
-    """A row of NaN wherever nobody was there for a while."""
+def _with_gaps(line: np.ndarray) -> np.ndarray:  # [N, C] -> [N + gaps, C]
+    """A row of NaN wherever nobody was there for a while, or somebody else is there now (last column)."""
     steps = np.diff(line[:, 0])
     if not len(steps):
         return line
-    gaps = np.flatnonzero(steps > max(_BREAK_S, _BREAK_STEPS * float(np.median(steps)))) + 1
+    away = steps > max(_BREAK_S, _BREAK_STEPS * float(np.median(steps)))
+    gaps = np.flatnonzero(away | (np.diff(line[:, -1]) != 0)) + 1
     filler = np.full((len(gaps), line.shape[1]), np.nan)
     filler[:, 0] = line[gaps, 0]
     return np.insert(line, gaps, filler, axis=0)
