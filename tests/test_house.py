@@ -96,7 +96,7 @@ def test_everything_from_others_is_credited():
         and path.name not in table
     ]
     assert not missing, f"{missing} have no row in mixsynth_stream/assets/README.md"
-    notice = (ROOT / "NOTICE").read_text()
+    notice = " ".join((ROOT / "NOTICE").read_text().split())
     for credit in ("MediaPipe", "Pose2Sim", "mocap.cs.cmu.edu", "NSF EIA-0196217", "Vakanski"):
         assert credit in notice, f"NOTICE does not credit {credit}"
 
