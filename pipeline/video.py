@@ -11,6 +11,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
+from av.stream import Disposition
 
 from mixsynth_stream.errors import SourceError
 from mixsynth_stream.pipeline.frame import Frame, FrameSource, TimeStamps, VideoInfo, frame_of, reason
@@ -34,9 +35,7 @@ class VideoReader(FrameSource):
         self._name = os.fspath(source)
         self._container = _open(self._name)
         try:
-            if not self._container.streams.video:
-                raise SourceError(f"{self._name} has no video in it, {_contents(self._container)}: give a video file")
-            self._stream = self._container.streams.video[0]
+            self._stream = _video_stream(self._container, self._name)
             # AVI knows no presentation times; a pipe cannot be read again. Both are decoded without threads.
             self._avi = self._container.format.name == "avi"
             self._threads = 1 if self._avi or self._name == "-" else _DECODER_THREADS
@@ -157,16 +156,30 @@ class VideoReader(FrameSource):
         if after is None:
             return
         with _open(self._name) as again:
-            stream = again.streams.video[0]
+            stream = again.streams.video[self._container.streams.video.index(self._stream)]
             _set_threads(stream, 1)
             again.seek(after, stream=stream)
-            pictures: list[av.VideoFrame] = []
             with suppress(av.error.FFmpegError):
                 for packet in again.demux(stream):
                     if packet.size and not packet.is_corrupt:
-                        pictures += self._try_decode(packet, after) or ()
-                pictures += stream.decode(None)
-            yield from (p for p in pictures if p.pts is not None and p.pts > after)
+                        yield from _later(self._try_decode(packet, after), after)
+                yield from _later(stream.decode(None), after)
+
+
+def _later(pictures: list[av.VideoFrame] | None, after: int) -> list[av.VideoFrame]:
+    return [picture for picture in pictures or () if picture.pts is not None and picture.pts > after]
+
+
+def _video_stream(container: av.container.InputContainer, name: str) -> av.VideoStream:
+    """The first video stream that is no picture of an album's cover."""
+    for stream in container.streams.video:
+        if not stream.disposition & Disposition.attached_pic:
+            if stream.codec_context is None:
+                raise SourceError(f"{name} is coded in a way that FFmpeg does not know: convert it to H.264")
+            return stream
+    kinds = sorted({stream.type for stream in container.streams if stream.type != "video"})
+    found = f", only {' and '.join(kinds)}" if kinds else ""
+    raise SourceError(f"{name} has no video in it{found}: give a video file")
 
 
 def _set_threads(stream: av.VideoStream, count: int) -> None:
@@ -191,11 +204,6 @@ def _shortfall(container: av.container.InputContainer, stream: av.VideoStream, e
     read_s = end * unit
     slack_s = max(0.1, 3 / float(stream.average_rate or 30))
     return f"{read_s:.1f} s of {promised_s:.1f} s" if promised_s - read_s > slack_s else ""
-
-
-def _contents(container: av.container.InputContainer) -> str:
-    kinds = sorted({stream.type for stream in container.streams})
-    return f"only {' and '.join(kinds)}" if kinds else "nor anything else"
 
 
 def _open(name: str) -> av.container.InputContainer:

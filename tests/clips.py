@@ -77,6 +77,13 @@ def audio_only(path: Path) -> Path:
     return path
 
 
+def unknown_codec(path: Path) -> Path:
+    """A clip whose codec nobody has heard of."""
+    data = make(path, frames=3).read_bytes()
+    path.write_bytes(data.replace(b"avc1", b"zzz9"))
+    return path
+
+
 def empty(path: Path) -> Path:
     path.write_bytes(b"")
     return path

@@ -8,9 +8,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import av
 import clips
 import numpy as np
 import pytest
+from av.stream import Disposition
 
 from mixsynth_stream.errors import SourceError
 from mixsynth_stream.pipeline import frame as frame_module
@@ -200,8 +202,9 @@ def test_two_runs_are_identical(tmp_path: Path) -> None:
         (clips.audio_only, "has no video in it, only audio"),
         (clips.zero_length, "not one frame"),
         (clips.without_index, "MP4 without its index"),
+        (clips.unknown_codec, "FFmpeg does not know"),
     ],
-    ids=["missing", "folder", "empty", "text", "audio only", "zero length", "no index"],
+    ids=["missing", "folder", "empty", "text", "audio only", "zero length", "no index", "unknown codec"],
 )
 def test_what_is_not_a_video_is_refused_in_one_sentence(tmp_path: Path, make: object, sentence: str) -> None:
     path = tmp_path / "a.mp4"
@@ -210,6 +213,23 @@ def test_what_is_not_a_video_is_refused_in_one_sentence(tmp_path: Path, make: ob
         VideoReader(path)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_music_with_a_cover_is_not_a_video(tmp_path: Path) -> None:
+    path = tmp_path / "song.m4a"
+    with av.open(str(path), "w", format="mp4") as container:
+        sound = container.add_stream("aac", rate=16_000, layout="mono")
+        cover = container.add_stream("mjpeg", rate=1, options={"q": "2"})
+        cover.width, cover.height, cover.pix_fmt = 64, 48, "yuvj420p"
+        cover.disposition = Disposition.attached_pic
+        container.mux(cover.encode(av.VideoFrame.from_ndarray(clips.picture(0), format="rgb24")))
+        container.mux(cover.encode(None))
+        silence = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
+        silence.sample_rate = 16_000
+        container.mux(sound.encode(silence))
+        container.mux(sound.encode(None))
+    with pytest.raises(SourceError, match="has no video in it, only audio"):
+        VideoReader(path)
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read everything")
