@@ -142,7 +142,11 @@ class People:
     def _is_gone(self, track: _Track, time_s: float) -> bool:
         # Seen at the previous keyframe means no silence, however slow the source is.
         silent = track.last_seen_s < self._last_keyframe_s
-        return silent and time_s - track.last_seen_s > self._max_silence_s
+        return silent and time_s > self._believed_until_s(track)
+
+    def _believed_until_s(self, track: _Track) -> float:
+        # Somebody seen once only may never have been there: estimators invent people for a frame.
+        return track.last_seen_s + (self._max_silence_s if track.sightings > 1 else 0.0)
 
     def _match(self, detections: Sequence[Person], time_s: float) -> dict[int, Person]:
         """Closest pairs first: track id -> detection."""
@@ -175,6 +179,6 @@ class People:
         views = []
         for track in self._tracks:
             if track.image.curve is not None and track.world.curve is not None:
-                until_s = np.inf if track.last_seen_s == time_s else track.last_seen_s + self._max_silence_s
+                until_s = np.inf if track.last_seen_s == time_s else self._believed_until_s(track)
                 views.append(TrackView(track.id, track.image.curve, track.world.curve, until_s))
         return Scene(tuple(views))

@@ -75,6 +75,14 @@ def test_a_wrong_detection_does_not_poison_the_track():
     assert (scene.origin[0] == Origin.FORECAST).all()
 
 
+def test_somebody_seen_once_only_is_not_believed_for_long():
+    people = People(models(), max_people=2)
+    people.observe([rightwards(0), leftwards(0)], 0.0, 480.0)
+    scene = people.observe([rightwards(PERIOD_S)], PERIOD_S, 480.0)
+    assert scene.at([0.0]).ids.tolist() == [0, 1]
+    assert scene.at([0.5 * PERIOD_S]).ids.tolist() == [0]
+
+
 def test_after_a_cut_the_new_person_takes_the_silent_ones_place():
     people = People(models(), max_people=1)
     walk(people, 5, rightwards)
