@@ -35,7 +35,7 @@ def catmull_rom_matrix(
     matrix = np.zeros((newest + 1 + horizon, count))
     for t in range(newest + 1):
         q = min(t // sample_interval, step - 1)
-        h00, h10, h01, h11 = hermite_basis(np.float64(t / sample_interval - q))
+        h00, h10, h01, h11 = hermite_basis(np.asarray(t / sample_interval - q))
         matrix[t, q] += h00
         matrix[t, q + 1] += h01
         matrix[t] += h10 * tangents[q] + h11 * tangents[q + 1]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Skeleton:
-    """A named, ordered set of joints. `bones` are index pairs; `mirror[j]` is the joint on the other side of joint j."""
+    """A named, ordered set of joints. `bones` are index pairs; `mirror[j]` is the other side's joint of joint j."""
 
     name: str
     joints: tuple[str, ...]
