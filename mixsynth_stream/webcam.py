@@ -17,10 +17,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Run until q, Esc or Ctrl-C."""
-    from mixsynth_stream.viewer.window import display_exists
+    from mixsynth_stream.viewer.window import window_possible
 
     if args.view is None:
         # A window is never forced: without a display, poses still go to files or standard output.
-        args.view = "window" if display_exists() else "none"
+        args.view = "window" if window_possible() else "none"
     args.sources = [f"webcam:{args.camera}"]
     return run.main(args)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import sys
 from typing import TYPE_CHECKING, Any
@@ -19,11 +20,10 @@ if TYPE_CHECKING:
 MAX_WIDTH, MAX_HEIGHT = 1280, 720
 
 
-def display_exists() -> bool:
-    """Whether a window could be opened, without trying."""
-    if sys.platform in ("darwin", "win32"):
-        return True
-    return bool(os.environ.get("DISPLAY"))
+def window_possible() -> bool:
+    """Whether there is a display and a tkinter to open a window with, found out without opening one."""
+    display = sys.platform in ("darwin", "win32") or bool(os.environ.get("DISPLAY"))
+    return display and importlib.util.find_spec("_tkinter") is not None
 
 
 class Window:
