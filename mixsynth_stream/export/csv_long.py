@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -72,17 +73,17 @@ def _joints(
 ) -> Iterator[tuple[str, ...]]:
     """The columns from `joint` on; a joint that is not known has empty cells and the origin `missing`."""
     there = known(pose, world, origin)
-    for joint, name in enumerate(BLAZEPOSE_33.joints):
-        if there[joint]:
-            pixels = [_cell(v, 2) for v in pose[joint]]
-            metres = [_cell(v, 4) for v in world[joint]]
-            yield (name, *pixels, *metres, _cell(scores[joint], 3), ORIGIN_WORDS[origin[joint]])
+    columns = (BLAZEPOSE_33.joints, there, pose.tolist(), world.tolist(), scores.tolist(), origin.tolist())
+    for name, is_known, pixels, metres, score, source in zip(*columns, strict=True):
+        if is_known:
+            numbers = [_cell(v, 2) for v in pixels] + [_cell(v, 4) for v in metres]
+            yield (name, *numbers, _cell(score, 3), ORIGIN_WORDS[source])
         else:
             yield (name, "", "", "", "", "", "", ORIGIN_WORDS[0])
 
 
 def _cell(value: float, digits: int) -> str:
-    return f"{value:.{digits}f}" if np.isfinite(value) else ""
+    return f"{value:.{digits}f}" if math.isfinite(value) else ""
 
 
 def _row(cells: tuple[str, ...]) -> bytes:
