@@ -31,10 +31,12 @@ def main(args: argparse.Namespace) -> int:
 
 def _print(title: str, rows: Iterable[tuple[str, ...]]) -> None:
     rows = list(rows)
-    widths = [max(len(row[c]) for row in rows) for c in range(len(rows[0]))]
+    # A row of one cell is a remark on the whole table.
+    columns = zip(*(row for row in rows if len(row) > 1), strict=True)
+    widths = [max(map(len, column)) for column in columns] or [0]
     print(f"\n{title}")
     for row in rows:
-        print("  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+        print("  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=False)).rstrip())
 
 
 def _version(package: str) -> str:
@@ -55,6 +57,7 @@ def _weights() -> list[tuple[str, ...]]:
     from mixsynth_stream.weights import ASSETS, load_weights, shipped_models
 
     rows: list[tuple[str, ...]] = []
+    data: dict[str, None] = {}  # each once, in order
     for name in shipped_models():
         state, config, info = load_weights(ASSETS / f"{name}.safetensors")
         numbers = sum(value.size for value in state.values())
@@ -63,8 +66,9 @@ def _weights() -> list[tuple[str, ...]]:
             f"L {config.num_encoder_layers}"
         )
         about = f"{info.space} space, {info.skeleton}, {info.normalisation} normalisation"
-        rows.append((name, about, shape, f"{numbers / 1000:.0f} k parameters", f"{info.date}, trained on {info.data}"))
-    return rows or [("none",)]
+        rows.append((name, about, shape, f"{numbers / 1000:.0f} k parameters", info.date))
+        data[info.data] = None
+    return [*rows, *((f"trained on {text}",) for text in data)] if rows else [("none",)]
 
 
 def _pose_models() -> list[tuple[str, ...]]:

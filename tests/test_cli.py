@@ -386,3 +386,10 @@ def test_standard_output_is_data_only(command):
     lines = [json.loads(line) for line in result.out.splitlines()]
     assert [line["index"] for line in lines if "index" in line] == list(range(30))
     assert "30 frames" in result.err
+
+
+def test_info_names_backends_weights_and_pose_models(command):
+    result = command("info")
+    assert result.code == 0
+    for part in ("native", "image-n10", "world-n10", "mediapipe 0.10.31", "cameras"):
+        assert part in result.out
