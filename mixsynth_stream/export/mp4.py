@@ -192,12 +192,13 @@ class _Sound:
 
     def packets(self, until_s: Fraction, shift_s: Fraction) -> list[av.Packet]:
         """The packets that come next and start before `until_s`, moved back by `shift_s`."""
-        due = []
+        due: list[av.Packet] = []
         while True:
             packet = self._next or self._read()
             self._next = packet
             if packet is None:
                 return due
+            assert packet.pts is not None and packet.time_base is not None  # as _read promises
             start_s = packet.pts * packet.time_base - shift_s
             if start_s >= until_s:
                 return due
