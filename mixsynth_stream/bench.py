@@ -1,0 +1,51 @@
+"""`bench`: how fast, and how true. Correctness first, contenders interleaved in one process, ratios over rounds."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+from pathlib import Path
+
+_WHAT = {
+    "pipeline": "frames a second of a stream against the estimator on every frame and against decoding alone",
+    "truth": "2D error in the gaps against measured motion: the network, PCHIP, the estimator on every frame",
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The benchmarks and their options."""
+    benches = parser.add_subparsers(dest="bench", required=True, metavar="{" + ",".join(_WHAT) + "}")
+    pipeline = benches.add_parser("pipeline", help=_WHAT["pipeline"], description=_WHAT["pipeline"])
+    pipeline.add_argument("clip", nargs="?", metavar="CLIP", help="a video of one person (default: the bundled clip)")
+    pipeline.add_argument(
+        "--rounds", type=int, default=5, metavar="R", help="interleaved rounds (default: %(default)s)"
+    )
+    pipeline.add_argument(
+        "--frames",
+        type=int,
+        metavar="F",
+        help="frames a round; a clip that is shorter is read again (default: 300, 10 000 with --memory)",
+    )
+    pipeline.add_argument(
+        "--memory", action="store_true", help="instead of speed: memory after a tenth of the frames and after all"
+    )
+    truth = benches.add_parser("truth", help=_WHAT["truth"], description=_WHAT["truth"])
+    truth.add_argument("--video", required=True, type=Path, metavar="CLIP")
+    truth.add_argument("--trc", required=True, type=Path, metavar="FILE", help="markers, one row a video frame (TRC)")
+    truth.add_argument("--calibration", required=True, type=Path, metavar="FILE", help="Pose2Sim calibration (TOML)")
+    truth.add_argument("--camera", metavar="NAME", help="the calibration's camera (default: from the clip's name)")
+    for command in (pipeline, truth):
+        command.add_argument(
+            "--every", type=int, default=10, metavar="N", help="keyframe spacing in steps of 1/30 s (default: 10)"
+        )
+        command.add_argument("--model", default="full", help="lite, full, heavy or a .task file (default: full)")
+        command.add_argument(
+            "--weights", nargs=2, metavar=("IMAGE", "WORLD"), help="networks to run (default: the shipped ones)"
+        )
+        command.add_argument("--json", type=Path, metavar="FILE", help="write the rows, with machine and versions")
+
+
+def main(args: argparse.Namespace) -> int:
+    """Run one benchmark; 1 where its correctness gate is red."""
+    code: int = importlib.import_module(f"mixsynth_stream.bench_{args.bench}").main(args)
+    return code
