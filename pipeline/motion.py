@@ -49,6 +49,7 @@ class Motion:
     """Everybody in one frame. P people, in the order of `ids`; a person not known at this time is absent.
 
     `final` is False for a pose that a later keyframe will still improve (lag 0); such a frame comes again.
+    `frame.rgb` is the picture; a Stream that reads its own source lets go of it when the next Motion is asked for.
     """
 
     index: int

@@ -96,17 +96,16 @@ class Stream:
         self._timeline = Timeline(people, lag=self.lag, horizon_s=horizon_s)
 
     def __iter__(self) -> Iterator[Motion]:
-        """Every Motion of the source. A source that breaks gives all Motions up to the break, then SourceError."""
+        """Every Motion of the source. A source that breaks gives all Motions up to the break, then SourceError.
+
+        The picture `motion.frame.rgb` of a final Motion can be had until the next one is asked for.
+        """
         if self._reader is None:
             raise ValueError("this Stream has no source to iterate: give it one, or push(rgb, time_s) frames into it")
-        broken = None
-        try:
-            yield from self._live_loop() if self.live else self._file_loop()
-        except SourceError as error:
-            broken = error
-        yield from self._finish()
-        if broken is not None:
-            raise broken
+        for motion in self._motions():
+            yield motion
+            if motion.final and motion.frame is not None:
+                motion.frame.release()
 
     def push(self, rgb: np.ndarray, time_s: float) -> list[Motion]:  # rgb: [H, W, 3] uint8
         """Take the next frame of a loop that you own; returns the Motions now due."""
@@ -146,6 +145,16 @@ class Stream:
             return MediaPipeEstimator(str(estimator or "full"), max_people=max_people)
         self._estimator_is_ours = False
         return as_estimator(estimator)
+
+    def _motions(self) -> Iterator[Motion]:
+        broken = None
+        try:
+            yield from self._live_loop() if self.live else self._file_loop()
+        except SourceError as error:
+            broken = error
+        yield from self._finish()
+        if broken is not None:
+            raise broken
 
     def _file_loop(self) -> Iterator[Motion]:
         """One thread, lossless and deterministic."""

@@ -75,6 +75,17 @@ def test_lag_0_finals_equal_lag_1():
     assert {m.index for m in motions if not m.final} == set(range(105))
 
 
+def test_pictures_are_there_in_the_loop_and_gone_after_it():
+    with Stream("synthetic:seconds=1&size=64x48", models=models(), lag=0) as stream:
+        kept = []
+        for motion in stream:
+            assert motion.frame is not None
+            assert motion.frame.rgb.shape == (48, 64, 3)
+            kept.append(motion)
+    with pytest.raises(ValueError, match="released"):
+        _ = kept[0].frame.rgb
+
+
 def test_two_runs_are_identical():
     runs = []
     for _ in range(2):
