@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from mixsynth_stream.weights import Model
 
 
+DEFAULT_EVERY = 10
+
+
 @dataclass
 class Done:
     """What became of one source."""
@@ -62,7 +65,7 @@ def add_stream_arguments(parser: argparse.ArgumentParser) -> None:
     """Options that say how motion is made; shared by `run`, `demo` and `webcam`."""
     group = parser.add_argument_group("motion")
     group.add_argument(
-        "--every", type=_at_least(1), default=10, metavar="N", help="a keyframe every N/30 s (default: %(default)s)"
+        "--every", type=_at_least(1), metavar="N", help="a keyframe every N/30 s (default: 10, or as --weights says)"
     )
     group.add_argument(
         "--lag",
@@ -75,7 +78,7 @@ def add_stream_arguments(parser: argparse.ArgumentParser) -> None:
         "--horizon", type=_seconds, default=0.4, metavar="S", help="seconds to forecast (default: %(default)s)"
     )
     group.add_argument(
-        "--max-people", type=_at_least(1), default=1, metavar="P", help="people to follow (default: %(default)s)"
+        "--max-people", type=_at_least(1), default=4, metavar="P", help="people to follow (default: %(default)s)"
     )
     group.add_argument(
         "--model",
@@ -177,7 +180,7 @@ def open_stream(source: str, args: argparse.Namespace) -> Stream:
     bundle = str(bundle_path(args.model)) if args.model else None
     return Stream(
         source,
-        every=args.every,
+        every=args.every or DEFAULT_EVERY,
         lag=args.lag,
         horizon_s=args.horizon,
         max_people=args.max_people,
@@ -198,6 +201,10 @@ def load_models(args: argparse.Namespace) -> tuple[Model, Model]:
             f"--weights names two networks for {models[0].info.space} space; give one for image, one for world"
         )
     spacing = models[0].config.sample_interval
+    if args.every not in (None, spacing):
+        raise ValueError(
+            f"--every {args.every} does not fit {args.weights[0]}, which has a keyframe every {spacing} steps"
+        )
     for space in ("image", "world"):
         if space not in by_space:
             by_space[space] = load_model(f"{space}-n{spacing}", args.backend)
@@ -208,12 +215,13 @@ def open_outputs(stream: Stream, folder: Path | None, args: argparse.Namespace) 
     """The sinks that the options ask for."""
     from mixsynth_stream.export import MadeBy, open_sinks
 
+    every = stream.models[0].config.sample_interval
     made_by = MadeBy(
-        every=stream.models[0].config.sample_interval,
+        every=every,
         lag=stream.lag,
         horizon_s=args.horizon,
         estimator=estimator_name(stream, args),
-        weights=tuple(args.weights) or tuple(f"{space}-n{args.every}" for space in ("image", "world")),
+        weights=tuple(args.weights) or tuple(f"{space}-n{every}" for space in ("image", "world")),
         backend=stream.models[0].backend,
     )
     sinks: list[Any] = []

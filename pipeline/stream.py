@@ -65,7 +65,7 @@ class Stream:
         every: int = 10,
         lag: int | None = None,
         horizon_s: float = 0.4,
-        max_people: int = 1,
+        max_people: int = 4,
         max_silence_s: float = 1.0,
         estimator: Any = None,
         models: tuple[Model, Model] | None = None,
