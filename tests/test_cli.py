@@ -288,6 +288,10 @@ def test_weights_that_do_not_fit(command, tmp_path, change, part):
     result.fails(4, part)
 
 
+def test_weights_for_another_spacing_than_the_one_asked_for(command):
+    command("run", "synthetic:seconds=1", "--weights", "image-n10", "--every", "5").fails(2, "--every 5", "10 steps")
+
+
 def test_weights_that_are_not_there(command):
     command("run", "synthetic:seconds=1", "--weights", "nowhere.safetensors").fails(4, "nowhere.safetensors")
 
