@@ -283,7 +283,7 @@ def test_a_full_disk_is_reported_and_keeps_what_was_written(tmp_path, name):
 def test_a_folder_that_cannot_be_made_is_refused_at_once(tmp_path, name):
     (tmp_path / "results").write_text("a file in the way")
     options = {"formats": ()} if name in ("overlay", "plot") else {"formats": (name,)}
-    with pytest.raises(OutputError, match="results.* cannot be written: .*choose another folder"):
+    with pytest.raises(OutputError, match=r"results.* cannot be written: .*choose another folder"):
         for sink in open_sinks(tmp_path / "results", INFO, overlay=name == "overlay", plot=name == "plot", **options):
             sink.write(motion(0))
 

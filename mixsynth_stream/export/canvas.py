@@ -53,12 +53,13 @@ class Canvas:
         count = len(start)
         if not count:
             return
-        start, end = np.asarray(start, np.float32), np.asarray(end, np.float32)
+        start, end = np.array(start, np.float32), np.array(end, np.float32)
         radius = np.broadcast_to(np.asarray(width_px, np.float32) / 2, (count,))
         color = np.broadcast_to(np.asarray(color, np.float32), (count, 3))
         opacity = np.broadcast_to(np.asarray(opacity, np.float32), (count,))
         reach = radius + (casing.width_px if casing else 0.0) + _SOFT_PX
         good = np.isfinite(start).all(1) & np.isfinite(end).all(1)
+        start[~good] = end[~good] = 0
         # Either lines that run mostly along x or those along y: each is covered by short runs across its direction.
         along = np.abs(end - start)
         layer = []
@@ -73,8 +74,9 @@ class Canvas:
                 layer.append((pixel, inner, outer, stroke))
         for pixel, inner, outer, stroke in layer:
             best = np.flatnonzero((self._cover.take(pixel) == inner << 8 | outer) & (outer > 0))
-            self._blend(pixel.take(best), inner.take(best), outer.take(best), stroke.take(best), color, opacity, casing)
-        for pixel, *_ in layer:
+            pixel = pixel.take(best)
+            self._blend(pixel, inner.take(best), outer.take(best), stroke.take(best), color, opacity, casing)
+            # Done with: a stroke in a later chunk that covers the pixel just as well must not blend it again.
             self._cover[pixel] = 0
 
     def discs(

@@ -54,10 +54,13 @@ class Mp4File:
         self._start_at_zero = start_at_zero
         self._shift: int | None = None  # ticks taken off every time
         self._last = -1
+        self._reported = False
         make_folder(path)
         with output_errors(path):
             self._file = _Unbreakable(part_path(path))
-        self._container = av.open(self._file, "w", format="mp4", options=_MUXER_OPTIONS)
+        # The time of the first frame is stored in ticks of the movie, by default milliseconds.
+        options = _MUXER_OPTIONS | {"movie_timescale": str(time_base.denominator)}
+        self._container = av.open(self._file, "w", format="mp4", options=options)
         rate = Fraction(rate_hz or 30).limit_denominator(1001)
         self._video = self._container.add_stream("libx264", rate=rate, options=_ENCODER_OPTIONS)
         self._video.width, self._video.height = width + width % 2, height + height % 2
@@ -93,23 +96,20 @@ class Mp4File:
         if self._file.closed:
             return
         try:
-            if not self._file.error and self._last >= 0:
+            if self._last >= 0 and self._file.error is None:
                 self._mux_sound(self._last * self._time_base + 1 / Fraction(self._video.average_rate or 30))
                 self._mux(self._video.encode())
-            if self._file.error:
-                raise output_error(self.path, self._file.error, "everything before that is kept")
+            # Writes the index. After a failed write that goes nowhere, and the fragments stay as they are.
+            self._container.close()
+            self._check()
+        except av.error.FFmpegError as error:
+            raise self._failure(error) from error
         finally:
             if self._sound is not None:
                 self._sound.close()
-            # Closing would write the index; after a failed write that goes nowhere, and the fragments stay as they are.
-            with suppress(av.error.FFmpegError, OSError):
-                self._container.close()
-            failed, self._file.error = self._file.error, None
             with output_errors(self.path):
                 self._file.close()
                 os.replace(part_path(self.path), self.path)
-        if failed:
-            raise output_error(self.path, failed, "the pictures before that are kept")
 
     def _mux_sound(self, until_s: Fraction) -> None:
         if self._sound is not None:
@@ -118,13 +118,21 @@ class Mp4File:
 
     def _mux(self, packets: list[av.Packet]) -> None:
         try:
-            for packet in packets:
-                self._container.mux(packet)
-        except (OSError, av.error.FFmpegError) as error:
-            if self._file.error is None:
-                raise OutputError(f"{self.path} cannot be written: {error}") from error
-        if self._file.error:
-            raise output_error(self.path, self._file.error, "the pictures before that are kept")
+            self._container.mux(packets)
+        except av.error.FFmpegError as error:
+            raise self._failure(error) from error
+        self._check()
+
+    def _check(self) -> None:
+        """Raise what went wrong with the file, once."""
+        if self._file.error is not None and not self._reported:
+            raise self._failure(self._file.error)
+
+    def _failure(self, error: Exception) -> OutputError:
+        self._reported = True
+        if self._file.error is not None:
+            return output_error(self.path, self._file.error, "the pictures before that are kept")
+        return OutputError(f"{self.path} cannot be written: {error}")
 
 
 class _Unbreakable(io.RawIOBase):
@@ -161,8 +169,23 @@ class _Unbreakable(io.RawIOBase):
         return self._file.tell()
 
     def close(self) -> None:
+        if self.error is not None and not self._file.closed:
+            self._cut_after_last_fragment()
         self._file.close()
         super().close()
+
+    def _cut_after_last_fragment(self) -> None:
+        """Players stumble over half a fragment. A file is a row of boxes: 4 bytes of size, 4 of name, contents."""
+        size = self._file.seek(0, os.SEEK_END)
+        start = end = 0
+        while start + 8 <= size:
+            self._file.seek(start)
+            box = self._file.read(8)
+            start += max(int.from_bytes(box[:4], "big"), 8)
+            if box[4:] in (b"mdat", b"moov") and start <= size:
+                end = start
+        with suppress(OSError):
+            self._file.truncate(end)
 
 
 class _Sound:

@@ -49,10 +49,11 @@ class PlotSink(SinkBase):
         if not motion.final or not len(motion.ids):
             return
         if self._person not in motion.ids.tolist():
-            size = np.nan_to_num(np.nanmax(motion.poses[..., 1], 1) - np.nanmin(motion.poses[..., 1], 1))
-            self._person = int(motion.ids[int(np.argmax(size))])
+            self._person = int(motion.ids[int(np.argmax([_tallness(pose) for pose in motion.poses]))])
         p = motion.ids.tolist().index(self._person)
         pose = motion.poses[p][self._joints]  # [J, 2]
+        if not np.isfinite(pose).any():
+            return
         ahead = np.isin(motion.origin[p][self._joints], (Origin.FORECAST, Origin.HELD))  # [J]
         self._line.add(np.concatenate([[motion.time_s], pose.ravel(), ahead, [self._person]]))
         if not motion.keyframe:
@@ -112,6 +113,11 @@ class PlotSink(SinkBase):
         axes.line(line[:, 0], np.where(known, values, np.nan), color, 2.2)
         points = axes.points(dots[:, 0], dots[:, column])
         axes.canvas.discs(points, color, 7, casing=Casing(1.2, (255, 255, 255)))
+
+
+def _tallness(pose: np.ndarray) -> float:  # [33, 2]
+    y = pose[np.isfinite(pose).all(1), 1]
+    return float(np.ptp(y)) if len(y) else 0.0
 
 
 class _Thinned:
