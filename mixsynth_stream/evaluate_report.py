@@ -65,11 +65,13 @@ def write_json(path: Path, rows: Sequence[Row]) -> None:
         "versions": {"python": platform.python_version(), **{p: version(p) for p in ("mixsynth-stream", "numpy")}},
         "commit": _commit(),
         "questions": QUESTIONS,
-        "rows": [asdict(row) for row in rows],
     }
+    # A row a line: hundreds of them, to be searched and compared by line.
+    lines = ",\n".join(json.dumps(asdict(row)) for row in rows)
+    text = json.dumps(document, indent=1)[:-2] + f',\n "rows": [\n{lines}\n]\n}}\n'
     try:
         part = path.with_name(path.name + ".part")
-        part.write_text(json.dumps(document, indent=1) + "\n")
+        part.write_text(text)
         part.replace(path)
     except OSError as error:
         raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
