@@ -95,8 +95,10 @@ class EstimatorNoise:
     """Parameters of the simulated estimator."""
 
     joints: dict[str, JointNoise] = field(default_factory=lambda: JOINT_NOISE)
-    # Errors are small in some videos and large in others: standard deviation of the logarithm of a window's factor.
-    quality_spread: float = 0.7
+    # Errors are small in most videos and limbs and large in a few: standard deviation of the logarithm of the factor of
+    # a window, and of that of its torso and limbs. The mean square stays as measured.
+    quality_spread: float = 0.5
+    limb_spread: float = 0.9
     # Factor on the whole, 1 as measured.
     slow_scale: float = 1.0
     fast_scale: float = 1.0
@@ -104,6 +106,10 @@ class EstimatorNoise:
     speed_growth: float = 0.18
     speed_limit: float = 5.0
     speed_mean_factor: float = 1.15
+    # The quick part of the error (fast, and slow with the shortest time constant) is this share of the table's where
+    # the joint is still, and all of it from this speed on, in body scales a second.
+    still_share: float = 0.25
+    quick_speed: float = 1.0
     # Chance a window that an arm (a leg: a third of it) is guessed wrongly for a while, and its size in body scales.
     occlusion: float = 0.2
     occlusion_size: float = 0.3
@@ -137,28 +143,48 @@ def errors(
     """
     batch, steps, count, dims = truth.shape
     bias_std, slow_std, fast_std = _tables(noise, dims)
-    level = np.exp(rng.normal(-(noise.quality_spread**2), noise.quality_spread, (batch, 1, 1, 1))).astype(np.float32)
+    level = _levels(rng, noise, batch)
     speed = _speed(truth) / unit
     growth = 1 + noise.speed_growth * np.minimum(speed, noise.speed_limit)
     level = level * growth / noise.speed_mean_factor * (unit if dims == 2 else np.float32(1))
-    mixing = _mixing()
-    white = rng.standard_normal((mixing.shape[1], steps * batch * dims), np.float32)
-    shared = (mixing @ white).reshape(count, steps, batch * dims)
-    in_time = np.stack([_cholesky(joint_noise(noise, name), steps) for name in CORE_17.joints])
-    slow = np.ascontiguousarray((in_time @ shared).reshape(count, steps, batch, dims).transpose(2, 1, 0, 3))
-    bias = mixing @ rng.standard_normal((batch, 1, mixing.shape[1], dims), np.float32)
+    quick = level * (noise.still_share + (1 - noise.still_share) * np.minimum(speed / noise.quick_speed, 1))
+    slow = _process(rng, noise, truth.shape, slice(1, None))
+    slow *= level
+    slow += _process(rng, noise, truth.shape, slice(0, 1)) * quick
+    bias = _mixing() @ rng.standard_normal((batch, 1, len(CORE_17) + 1, dims), np.float32)
     fast = rng.standard_normal((batch, steps, count, dims), np.float32)
     # The constant part of the bias does not follow the speed from frame to frame.
     slow *= slow_std * noise.slow_scale
-    slow *= level
     slow += bias * bias_std * level.mean(axis=1, keepdims=True) * noise.slow_scale
     slow += _occlusions(rng, noise, truth) * unit * noise.slow_scale
     fast *= fast_std * noise.fast_scale
-    fast *= level
+    fast *= quick
     if dims == 3:
         slow -= root_of(slow)[..., None, :]
         fast -= root_of(fast)[..., None, :]
     return slow, fast
+
+
+def _process(
+    rng: np.random.Generator, noise: EstimatorNoise, shape: tuple[int, ...], constants: slice
+) -> np.ndarray:  # [B, T, 17, D]
+    """Some of the smooth processes that slow error is mixed from, shared along the bones; all together variance 1."""
+    batch, steps, count, dims = shape
+    white = rng.standard_normal((len(CORE_17) + 1, steps * batch * dims), np.float32)
+    shared = (_mixing() @ white).reshape(count, steps, batch * dims)
+    in_time = np.stack(
+        [_cholesky(joint_noise(noise, n), steps, constants.start, constants.stop) for n in CORE_17.joints]
+    )
+    return np.ascontiguousarray((in_time @ shared).reshape(count, steps, batch, dims).transpose(2, 1, 0, 3))
+
+
+def _levels(rng: np.random.Generator, noise: EstimatorNoise, batch: int) -> np.ndarray:  # [B, 1, 17, 1]
+    """How large the errors of a window's joints are, against the table; mean square 1."""
+    window = rng.normal(-(noise.quality_spread**2), noise.quality_spread, (batch, 1))
+    limbs = rng.normal(-(noise.limb_spread**2), noise.limb_spread, (batch, 1 + len(_LIMBS)))
+    # Number 0 is the torso with the head.
+    member = [next((1 + i for i, reach in enumerate(_LIMBS) if name in reach), 0) for name in CORE_17.joints]
+    return np.exp(window + limbs[:, member]).astype(np.float32)[:, None, :, None]
 
 
 def _occlusions(rng: np.random.Generator, noise: EstimatorNoise, truth: np.ndarray) -> np.ndarray:  # [B, T, 17, D]
@@ -218,9 +244,10 @@ def _mixture(row: JointNoise) -> np.ndarray:  # [len(TIME_CONSTANTS_S)], sums to
 
 
 @lru_cache(maxsize=64)
-def _cholesky(row: JointNoise, steps: int) -> np.ndarray:  # [T, T]
+def _cholesky(row: JointNoise, steps: int, first: int, last: int | None) -> np.ndarray:  # [T, T]
     lags = np.subtract.outer(np.arange(steps), np.arange(steps)) / GRID_HZ
-    covariance = autocorrelation_of_slow(row, lags) + 1e-6 * np.eye(steps)
+    chosen = slice(first, last)
+    covariance = _smooth_kernel(lags)[..., chosen] @ _mixture(row)[chosen] + 1e-6 * np.eye(steps)
     return np.asarray(np.linalg.cholesky(covariance), np.float32)
 
 

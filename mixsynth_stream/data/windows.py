@@ -10,6 +10,7 @@ import numpy as np
 from mixsynth_stream.config import ModelConfig
 from mixsynth_stream.data import cameras as cam
 from mixsynth_stream.data.estimator_noise import GRID_HZ, EstimatorNoise, add_accidents, errors
+from mixsynth_stream.data.gestures import with_gestures
 from mixsynth_stream.data.mocap import Clip, core_from_mocap
 from mixsynth_stream.interpolation import catmull_rom_matrix
 from mixsynth_stream.normalise import scale_of
@@ -19,11 +20,15 @@ _OFF_GRID_SHARE = 0.5
 _SLOWEST_SOURCE_HZ, _FASTEST_SOURCE_HZ = 24.0, 60.0
 # One window in six starts in the middle of nothing: fewer real keyframes than the window holds.
 _COLD_SHARE = 1 / 6
-_TIME_WARP = 0.2
-# A clip with a median joint speed under this many metres a second counts less, and is also played faster.
+# Clips are played at this tempo. Dance and climbing, most of what there is, are faster than most motion.
+_SLOWEST_TEMPO, _FASTEST_TEMPO = 0.5, 1.2
+# One window in four stops or starts moving within it, over about this many grid steps; recordings seldom do.
+_STOP_SHARE = 1 / 4
+_STOP_STEPS = (0.5, 3.0)
+# A clip with a median joint speed under this many metres a second counts less, and is played up to so much faster.
 _LIVELY_M_S = 0.4
 _LEAST_WEIGHT = 0.12
-_FASTEST_TEMPO = 2.5
+_FASTEST_TEMPO_OF_SLOW = 3.0
 # A clip may end this many grid steps after the newest keyframe; the steps past its end are not valid.
 _LEAST_AHEAD = 6
 
@@ -57,7 +62,7 @@ class WindowSampler:
         self._config, self._space = config, space
         self._track = _Track.of(clips)
         speed = np.array([_median_speed(clip) for clip in clips])
-        self._fastest = np.clip(_LIVELY_M_S / np.maximum(speed, 1e-3), 1 + _TIME_WARP, _FASTEST_TEMPO)
+        self._fastest = np.clip(_LIVELY_M_S / np.maximum(speed, 1e-3), _FASTEST_TEMPO, _FASTEST_TEMPO_OF_SLOW)
         # The last and the first frame that the newest keyframe may fall on, at the slowest tempo that is drawn.
         steps = self._track.rate / GRID_HZ
         room = self._track.length - 1 - (config.sample_interval + _LEAST_AHEAD) * steps * self._fastest
@@ -72,18 +77,27 @@ class WindowSampler:
         """`batch` windows with every kind of variation."""
         rng, config = self.rng, self._config
         clip = rng.choice(len(self._chance), batch, p=self._chance)
-        tempo = np.exp(rng.uniform(np.log(1 - _TIME_WARP), np.log(self._fastest[clip])))
+        tempo = np.exp(rng.uniform(np.log(_SLOWEST_TEMPO), np.log(self._fastest[clip])))
         per_step = tempo * self._track.rate[clip] / GRID_HZ
         first, last = config.sample_interval * per_step, self._track.length[clip] - 1 - _LEAST_AHEAD * per_step
         newest = first + rng.random(batch) * np.maximum(last - first, 0)
         offset = self._off_grid(batch)
-        frame = newest[:, None] + (np.arange(config.seq_len) - config.newest + offset) * per_step[:, None]
-        motion = self._track.at(clip, frame)
+        speed = self._stop_and_go(batch) * per_step[:, None]
+        passed = np.cumsum(speed, axis=1)
+        frame = newest[:, None] + passed - passed[:, config.newest, None] + offset * speed
+        motion = with_gestures(rng, self._track.at(clip, frame))
         turned = rng.random(batch) < 0.5
         motion[turned] = cam.mirrored(motion[turned])
         motion = cam.resized(motion, cam.random_body_factors(rng, batch).astype(np.float32))
         inside = (frame >= 0) & (frame <= self._track.length[clip, None] - 1)
         return _estimated(rng, self.noise, config, self._space, motion, clip, self._oldest(inside), inside)
+
+    def _stop_and_go(self, batch: int) -> np.ndarray:  # [B, T] factor on the tempo, at most 1
+        rng, steps = self.rng, np.arange(self._config.seq_len)
+        when, width = rng.uniform(0, len(steps), (batch, 1)), rng.uniform(*_STOP_STEPS, (batch, 1))
+        direction = rng.choice([-1.0, 1.0], (batch, 1))
+        moving = 1 / (1 + np.exp(np.clip(direction * (steps - when) / width, -50, 50)))
+        return np.where(rng.random((batch, 1)) < _STOP_SHARE, moving, 1.0)
 
     def _off_grid(self, batch: int) -> np.ndarray:  # [B, T] grid steps by which the true time is later
         """A keyframe is the first frame at or after its grid time; time runs linearly between keyframes."""
