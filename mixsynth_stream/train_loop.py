@@ -30,7 +30,7 @@ from mixsynth_stream.weights import SHIPPED_NORMALISATION, WeightsInfo, save_wei
 _GRADIENT_LIMIT = 1.0
 _LAST_LR_SHARE = 0.01
 # In body scales (or metres): slow motion is off by less than this, and would otherwise pull as hard as lively motion.
-_SMALL_ERROR, _SMALL_STEP_ERROR = 0.03, 0.01
+_SMALL_ERROR, _SMALL_STEP_ERROR = 0.01, 0.005
 
 
 def run(config: TrainConfig) -> Path:
@@ -59,7 +59,7 @@ def run(config: TrainConfig) -> Path:
             keyframes, wanted, valid = _batch(sampler.draw(config.batch), config.space, normalisation)
             loss = motion_loss(network(keyframes), wanted, valid, weights, config.velocity_weight)
             optimiser.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             torch.nn.utils.clip_grad_norm_(network.parameters(), _GRADIENT_LIMIT)
             optimiser.step()
             _follow(average, network, min(config.ema, (1 + step) / (10 + step)))

@@ -24,7 +24,9 @@ MEASURED = {
 WORLD_STD_CM = {"shoulder": (4.6, 3.2, 6.4), "elbow": (6, 5, 9.6), "wrist": (7.3, 5.4, 14.7), "knee": (4.2, 2.8, 7.6)}
 TORSO_PX = 200.0
 # One size of error, not growing with speed, is what a table of standard deviations describes.
-STEADY = EstimatorNoise(quality_spread=0.0, limb_spread=0.0, occlusion=0.0, still_share=1.0, speed_growth=0.0, speed_mean_factor=1.0)
+STEADY = EstimatorNoise(
+    quality_spread=0.0, limb_spread=0.0, occlusion=0.0, still_share=1.0, speed_growth=0.0, speed_mean_factor=1.0
+)
 STEPS = 100
 
 
