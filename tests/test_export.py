@@ -288,6 +288,19 @@ def test_a_folder_that_cannot_be_made_is_refused_at_once(tmp_path, name):
             sink.write(motion(0))
 
 
+@pytest.mark.parametrize("name", ["poses.csv", "overlay.mp4", "plot.png"])
+def test_a_name_that_a_folder_has_taken_is_refused_at_once(tmp_path, name):
+    (tmp_path / name).mkdir()
+    with pytest.raises(OutputError, match=f"{name} cannot be written: a folder of that name is in the way"):
+        open_sinks(tmp_path, INFO, formats=("jsonl", "csv"), overlay=True, plot=True)
+
+
+def test_a_folder_without_permission_is_refused_before_the_first_frame(tmp_path, monkeypatch):
+    monkeypatch.setattr("os.access", lambda path, mode: False)  # these tests may run as root, who may do anything
+    with pytest.raises(OutputError, match=r"overlay.mp4 cannot be written: there is no permission"):
+        open_sinks(tmp_path, INFO, formats=(), overlay=True)
+
+
 def test_the_folder_is_made(tmp_path):
     write(tmp_path / "new" / "folder", motions(1))
     assert (tmp_path / "new" / "folder" / "poses.jsonl").is_file()

@@ -45,9 +45,11 @@ def part_path(path: Path) -> Path:
 
 
 def make_folder(path: Path) -> None:
-    """Make the folder that `path` will lie in; refuse at once a name that a folder has already taken."""
+    """Make the folder that `path` will lie in, and refuse at once what could only fail hours later."""
     with output_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
+        if not os.access(path.parent, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         if path.is_dir():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
 

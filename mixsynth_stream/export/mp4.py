@@ -11,6 +11,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+from av.bitstream import BitStreamFilterContext
 from av.video.reformatter import ColorRange, Colorspace
 
 from mixsynth_stream.errors import OutputError
@@ -192,9 +193,13 @@ class _Sound:
     """The sound of a source, packet by packet, not decoded."""
 
     def __init__(self, source: av.container.InputContainer, target: av.container.OutputContainer) -> None:
+        stream = source.streams.audio[0]
         self._source = source
-        self._target = target.add_stream_from_template(source.streams.audio[0])
-        self._packets = source.demux(source.streams.audio[0])
+        self._target = target.add_stream_from_template(stream)
+        self._packets = source.demux(stream)
+        # Broadcasts put AAC's parameters before every packet, an MP4 file has them once.
+        adts = stream.codec_context.name == "aac" and not stream.codec_context.extradata
+        self._filter = BitStreamFilterContext("aac_adtstoasc", stream) if adts else None
         self._next: av.Packet | None = None
 
     @classmethod
@@ -231,8 +236,9 @@ class _Sound:
                 ticks = round(shift_s / packet.time_base)
                 packet.pts -= ticks
                 packet.dts = packet.pts
-                packet.stream = self._target
-                due.append(packet)
+                for whole in self._filter.filter(packet) if self._filter else [packet]:
+                    whole.stream = self._target
+                    due.append(whole)
 
     def _read(self) -> av.Packet | None:
         """The next whole packet; None at the end, and where the file is damaged."""
