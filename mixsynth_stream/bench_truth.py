@@ -125,8 +125,8 @@ def _judge(
     keyframes = [motion for motion in motions if motion.keyframe]
     for newest in range(1, len(keyframes)):
         left, right = keyframes[newest - 1], keyframes[newest]
-        # The end of a clip is a keyframe off the grid, and no stretch of a stream looks like it.
-        if abs(right.time_s - left.time_s - spacing_s) > 0.1 * spacing_s:
+        # The end of a clip is a keyframe off the grid, and no other stretch of a stream looks like it.
+        if right is motions[-1] and abs(right.time_s - left.time_s - spacing_s) > 0.01 * spacing_s:
             continue
         window = keyframes[max(newest - config.step, 0) : newest + 1]
         if not all(keyframe.measured and len(keyframe.ids) == 1 for keyframe in window):
