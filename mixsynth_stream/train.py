@@ -35,8 +35,8 @@ class TrainConfig:
     data_name: str = ""
     licence: str = "not stated"
     # Shares of the loss: between the two newest keyframes, between the two before them, earlier, and ahead.
-    newest_gap_weight: float = 3.0
-    second_gap_weight: float = 3.0
+    newest_gap_weight: float = 6.0
+    second_gap_weight: float = 4.0
     older_weight: float = 0.5
     ahead_weight: float = 1.0
     velocity_weight: float = 1.0

@@ -108,7 +108,7 @@ class EstimatorNoise:
     speed_mean_factor: float = 1.15
     # The quick part of the error (fast, and slow with the shortest time constant) is this share of the table's where
     # the joint is still, and all of it from this speed on, in body scales a second.
-    still_share: float = 0.25
+    still_share: float = 0.15
     quick_speed: float = 1.0
     # Chance a window that an arm (a leg: a third of it) is guessed wrongly for a while, and its size in body scales.
     occlusion: float = 0.2
@@ -116,10 +116,10 @@ class EstimatorNoise:
     occlusion_mean_s: float = 0.5
     # Chances in one keyframe: a joint far off (by about outlier_size body scales or half metres), arms or legs swapped,
     # the whole keyframe lost.
-    outlier: float = 0.006
+    outlier: float = 0.004
     outlier_size: float = 0.4
-    swap: float = 0.004
-    lost: float = 0.03
+    swap: float = 0.002
+    lost: float = 0.02
 
     def without_accidents(self) -> EstimatorNoise:
         """The same without jumps, swaps and lost keyframes; limbs are still guessed wrongly for a while."""

@@ -11,7 +11,7 @@ import numpy as np
 from mixsynth_stream.skeleton import CORE_17
 
 # Share of the windows in which a limb makes gestures of its own.
-_ARM_SHARE, _LEG_SHARE = 0.35, 0.12
+_ARM_SHARE, _LEG_SHARE = 0.6, 0.25
 _DURATION_STEPS = (9.0, 36.0)
 _LONGEST_REST_STEPS = 20.0
 # How much of the limb's recorded movement stays on top.

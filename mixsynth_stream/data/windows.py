@@ -21,7 +21,7 @@ _SLOWEST_SOURCE_HZ, _FASTEST_SOURCE_HZ = 24.0, 60.0
 # One window in six starts in the middle of nothing: fewer real keyframes than the window holds.
 _COLD_SHARE = 1 / 6
 # Clips are played at this tempo. Dance and climbing, most of what there is, are faster than most motion.
-_SLOWEST_TEMPO, _FASTEST_TEMPO = 0.5, 1.2
+_SLOWEST_TEMPO, _FASTEST_TEMPO = 0.4, 1.2
 # One window in four stops or starts moving within it, over about this many grid steps; recordings seldom do.
 _STOP_SHARE = 1 / 4
 _STOP_STEPS = (0.5, 3.0)
