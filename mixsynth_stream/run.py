@@ -5,19 +5,20 @@ from __future__ import annotations
 import argparse
 import contextlib
 import glob
+import itertools
 import sys
 import time
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mixsynth_stream.errors import SourceError
+from mixsynth_stream.errors import ModelError, OutputError, SourceError
 from mixsynth_stream.interrupt import Interrupt
 from mixsynth_stream.progress import Progress
 
 if TYPE_CHECKING:
+    from mixsynth_stream.export import Sink
     from mixsynth_stream.pipeline.motion import Motion
     from mixsynth_stream.pipeline.stream import Stream, StreamStats
     from mixsynth_stream.pipeline.video import VideoInfo
@@ -130,6 +131,11 @@ def main(args: argparse.Namespace) -> int:
             failed += 1
             print(f"mixsynth-stream: {error}", file=sys.stderr)
             continue
+        except (ModelError, OutputError) as error:
+            left = len(sources) - 1 - sources.index(source)
+            if not left:
+                raise
+            raise type(error)(f"{error} ({left} sources after {source} were not started)") from error
         if not args.quiet:
             print(summary(done), file=sys.stderr)
     if failed:
@@ -143,33 +149,56 @@ def check(args: argparse.Namespace) -> None:
         raise ValueError(
             "only JSON lines go to standard output: give --out DIR for other formats, --overlay and --plot"
         )
+    if args.estimates and args.model:
+        raise ValueError("--estimates replays recorded poses and --model makes new ones: give one of the two")
     if len(args.weights) > 2:
         raise ValueError(f"--weights is for one image and one world network, found {len(args.weights)}")
 
 
 def process(source: str, folder: Path | None, args: argparse.Namespace) -> Done:
     """One source from its first frame to its last, or to the break: what was written until then stays readable."""
+    overlay = (folder or Path()) / "overlay.mp4"
+    if args.overlay and overlay.exists() and Path(source).exists() and overlay.samefile(source):
+        raise ValueError(f"{overlay} is the source itself and would be overwritten: give another --out")
     with contextlib.ExitStack() as stack:
         interrupt = stack.enter_context(Interrupt())
         stream = stack.enter_context(open_stream(source, args))
         done = Done(source, stream.info, stream.stats, stream.models, folder)
-        sinks = [stack.enter_context(sink) for sink in open_outputs(stream, folder, args)]
+        sinks = [stack.enter_context(_closed_whole(sink, interrupt)) for sink in open_outputs(stream, folder, args)]
         name = source if "://" in source else Path(source).name or source
         progress = stack.enter_context(Progress(name, stream.info, shown=not args.quiet))
         start = time.perf_counter()
-        for motion in limited(stream, args.limit_frames):
+        try:
+            for motion in limited(stream, args.limit_frames):
+                with interrupt.held():
+                    began = time.perf_counter()
+                    for sink in sinks:
+                        sink.write(motion)
+                    done.output_seconds += time.perf_counter() - began
+                done.note(motion)
+                now_s = stream.now_s
+                progress.update(motion, stream.stats, None if now_s is None else now_s - motion.time_s)
+                if any(getattr(sink, "closed", False) for sink in sinks):
+                    break
+        except KeyboardInterrupt:
+            # Frames that were only provisional so far have been seen and belong into the files.
             with interrupt.held():
-                began = time.perf_counter()
-                for sink in sinks:
-                    sink.write(motion)
-                done.output_seconds += time.perf_counter() - began
-            done.note(motion)
-            now_s = stream.now_s
-            progress.update(motion, stream.stats, None if now_s is None else now_s - motion.time_s)
-            if any(getattr(sink, "closed", False) for sink in sinks):
-                break
+                for motion in stream.close():
+                    for sink in sinks:
+                        sink.write(motion)
+            raise
         done.seconds = time.perf_counter() - start
     return done
+
+
+@contextlib.contextmanager
+def _closed_whole(sink: Sink, interrupt: Interrupt) -> Iterator[Sink]:
+    """A sink whose closing, which may take long, is not cut short by the first signal."""
+    try:
+        yield sink
+    finally:
+        with interrupt.held():
+            sink.close()
 
 
 def open_stream(source: str, args: argparse.Namespace) -> Stream:
@@ -276,13 +305,12 @@ def folders(sources: list[str], out: Path | None) -> list[Path | None]:
     """One source writes into `out` itself, several write into a subfolder each, named after the file."""
     if out is None or len(sources) == 1:
         return [out] * len(sources)
-    seen: Counter[str] = Counter()
-    result: list[Path | None] = []
+    taken: dict[Path, None] = {}
     for source in sources:
-        name = Path(source).stem or "source"
-        seen[name] += 1
-        result.append(out / (name if seen[name] == 1 else f"{name}-{seen[name]}"))
-    return result
+        stem = Path(source).stem or "source"
+        names = itertools.chain([stem], (f"{stem}-{number}" for number in itertools.count(2)))
+        taken[next(out / name for name in names if out / name not in taken)] = None
+    return list(taken)
 
 
 def summary(done: Done) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ import numpy as np
 class Frame:
     """One picture of a source. Looking at `rgb` converts it; a frame that nobody looks at costs its decoding only."""
 
-    __slots__ = ("_picture", "height", "index", "time_s", "width")
+    __slots__ = ("_lock", "_picture", "height", "index", "time_s", "width")
 
     def __init__(self, index: int, time_s: float, width: int, height: int, picture: Callable[[], np.ndarray]) -> None:
         self.index = index
@@ -24,16 +25,20 @@ class Frame:
         self.width = width  # of the upright picture
         self.height = height
         self._picture = picture
+        # FFmpeg must not convert one picture twice at once: the estimator's thread and the loop may both look at it.
+        self._lock = threading.Lock()
 
     @property
     def rgb(self) -> np.ndarray:  # [H, W, 3] uint8, contiguous, upright
-        rgb = self._picture()
-        self._picture = lambda: rgb
-        return rgb
+        with self._lock:
+            rgb = self._picture()
+            self._picture = lambda: rgb
+            return rgb
 
     def release(self) -> None:
         """Let go of the picture (megabytes) while the frame's number and time live on."""
-        self._picture = partial(_released, self.index)
+        with self._lock:
+            self._picture = partial(_released, self.index)
 
     def __repr__(self) -> str:
         return f"Frame(index={self.index}, time_s={self.time_s:.3f}, {self.width}x{self.height})"

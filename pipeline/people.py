@@ -128,6 +128,7 @@ class People:
 
     def observe(self, detections: Sequence[Person], time_s: float, frame_height: float) -> Scene:
         """Match detections to tracks, push everybody's keyframe, start and end tracks."""
+        known = list(self._tracks)
         self._tracks = [track for track in self._tracks if not self._is_gone(track, time_s)]
         matches = self._match(detections, time_s)
         for track in self._tracks:
@@ -137,7 +138,8 @@ class People:
             if id(person) not in matched and np.isfinite(person.pose).all(axis=1).any():
                 self._start(person, time_s, frame_height)
         self._last_keyframe_s = time_s
-        return self._scene(time_s)
+        ended = [track for track in known if track not in self._tracks]
+        return self._scene(time_s, ended)
 
     def _is_gone(self, track: _Track, time_s: float) -> bool:
         # Seen at the previous keyframe means no silence, however slow the source is.
@@ -175,10 +177,13 @@ class People:
         self._tracks.append(track)
         self._next_id += 1
 
-    def _scene(self, time_s: float) -> Scene:
+    def _scene(self, time_s: float, ended: Sequence[_Track]) -> Scene:
+        """The tracks as known at a keyframe. Those that ended since the one before still count in the gap between."""
         views = []
-        for track in self._tracks:
+        for track in sorted([*self._tracks, *ended], key=lambda track: track.id):
+            until_s = np.inf if track.last_seen_s == time_s else self._believed_until_s(track)
+            if track in ended:
+                until_s = min(until_s, np.nextafter(time_s, -np.inf))
             if track.image.curve is not None and track.world.curve is not None:
-                until_s = np.inf if track.last_seen_s == time_s else self._believed_until_s(track)
-                views.append(TrackView(track.id, track.image.curve, track.world.curve, until_s))
+                views.append(TrackView(track.id, track.image.curve, track.world.curve, float(until_s)))
         return Scene(tuple(views))

@@ -37,7 +37,7 @@ def open_source(source: object, *, rate_hz: float = 30.0, retries: int | None = 
     if source.startswith("synthetic:"):
         return SyntheticReader(source)
     reader = VideoReader(source)
-    if scheme in ("http", "https") and reader.info.duration_s is None:
+    if scheme in ("http", "https") and reader.is_endless:
         reader.close()
         return LiveReader(source, retries=retries)
     return reader

@@ -124,8 +124,12 @@ class Stream:
         return self._reader.now_s() if self._reader is not None else None
 
     def close(self) -> list[Motion]:
-        """Release the source and the estimator; safe to call twice. Returns the Motions that `push` still owed."""
-        rest = self._finish() if self._reader is None else []
+        """Release the source and the estimator; safe to call twice.
+
+        Returns the Motions still owed: those that `push` was waiting to make final, or those of a loop that was left
+        early, as they stand.
+        """
+        rest = self._finish() if self._reader is None else self._timeline.flush()
         if self._reader is not None:
             self._reader.close()
         if self._estimator_is_ours:

@@ -51,6 +51,13 @@ class VideoReader(FrameSource):
             self.close()
             raise
 
+    @property
+    def is_endless(self) -> bool:
+        """Whether a server sends this for as long as one listens: no duration, and no size or a list of segments."""
+        container = self._container
+        segments = container.format.name in ("hls", "dash")
+        return self.info.duration_s is None and (segments or container.size <= 0)
+
     def __next__(self) -> Frame:
         if self._first is not None:
             frame, self._first = self._first, None

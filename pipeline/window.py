@@ -188,7 +188,7 @@ class MotionWindow:
         if self.curve is None or self._slots is None:
             return
         predicted = self.curve.at([time_s])
-        pose = np.where(self.curve.known[:, None], predicted.poses[0], self._slots.poses[-1])
+        pose = np.where(np.isfinite(predicted.poses[0]), predicted.poses[0], self._slots.poses[-1])
         self._slots = self._appended(self._slots, pose, predicted.scores[0], time_s)
 
     def _complete(self, pose: np.ndarray, measured: np.ndarray, time_s: float) -> np.ndarray:

@@ -88,6 +88,19 @@ def test_after_a_cut_the_new_person_takes_the_silent_ones_place():
     assert scene.at([5 * PERIOD_S]).ids.tolist() == [1]
 
 
+def test_a_track_that_ends_keeps_its_last_frames():
+    people = People(models(), max_people=1)
+    walk(people, 5, rightwards)
+    scene = people.observe([person(x_px=600, y_px=40, size_px=30)], 5 * PERIOD_S, 480.0)
+    assert scene.at([4 * PERIOD_S]).ids.tolist() == [0]  # the keyframe before: measured, and not to be lost
+    assert scene.at([4.5 * PERIOD_S]).ids.tolist() == [0]
+    silent = People(models(), max_people=1)
+    walk(silent, 5, rightwards)
+    scenes = [silent.observe([], time_s, 480.0) for time_s in (1.7, 2.1, 2.5)]
+    assert scenes[-1].at([4 * PERIOD_S + 0.99]).ids.tolist() == [0]
+    assert scenes[-1].at([4 * PERIOD_S + 1.01]).ids.tolist() == []
+
+
 def test_never_more_than_max_people():
     people = People(models(), max_people=2)
     found = [person(x_px=x) for x in (100.0, 400.0, 700.0)]

@@ -2,11 +2,14 @@ from __future__ import annotations
 
 import threading
 
+import av
+import clips
 import numpy as np
 import pytest
 from fakes import models, person
 
 from mixsynth_stream.errors import ModelError, SourceError
+from mixsynth_stream.pipeline.capture import LiveReader
 from mixsynth_stream.pipeline.estimator import as_estimator
 from mixsynth_stream.pipeline.motion import Origin, Person
 from mixsynth_stream.pipeline.stream import Stream
@@ -103,6 +106,16 @@ def test_live_source_gives_provisional_motions_then_finals():
     assert finals == sorted(set(finals))
     assert {m.index for m in motions} == set(finals)
     assert stream.stats.frames == len(finals)
+
+
+def test_live_pictures_may_be_looked_at_while_the_estimator_looks(tmp_path):
+    clip = clips.make(tmp_path / "a.mp4", frames=60, size=(640, 480))
+    looked = as_estimator(lambda rgb, time_s: [person()] if rgb.any() else [], "BlazePose-33")
+    reader = LiveReader(str(clip), opener=lambda: av.open(str(clip)), retries=0)
+    shapes = set()
+    with Stream(reader, models=models(), estimator=looked) as stream, pytest.raises(SourceError, match="lost"):
+        shapes.update(motion.frame.rgb.shape for motion in stream)
+    assert shapes == {(480, 640, 3)}
 
 
 def test_live_frames_do_not_wait_for_the_estimator():

@@ -273,12 +273,17 @@ def test_standard_input(tmp_path: Path) -> None:
 
 def test_a_file_over_http(tmp_path: Path) -> None:
     clips.make(tmp_path / "a.mp4", frames=25)
+    clips.make(tmp_path / "b.ts", frames=25)
     command = [sys.executable, "-u", "-m", "http.server", "0", "--bind", "127.0.0.1", "--directory", str(tmp_path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as server:
         try:
             assert server.stdout is not None
             port = re.search(r"port (\d+)", server.stdout.readline())[1]  # type: ignore[index]
             with open_source(f"http://127.0.0.1:{port}/a.mp4") as reader:
+                assert not reader.info.live
+                assert len(list(reader)) == 25
+            # Without an index its duration is not known, but the server says how long the file is.
+            with open_source(f"http://127.0.0.1:{port}/b.ts") as reader:
                 assert not reader.info.live
                 assert len(list(reader)) == 25
             with pytest.raises(SourceError, match="404"):

@@ -179,15 +179,17 @@ def test_a_curve_taken_earlier_is_not_changed_by_later_keyframes():
 @given(
     gaps=st.lists(st.floats(0.02, 2.0), min_size=1, max_size=12),
     missed=st.lists(st.booleans(), min_size=12, max_size=12),
+    unseen=st.lists(st.sets(st.sampled_from([0, 15, 23, 27, 30]), max_size=4), min_size=13, max_size=13),
     seed=st.integers(0, 1000),
 )
-def test_any_history_gives_finite_poses_near_the_person(gaps, missed, seed):
+def test_any_history_gives_finite_poses_near_the_person(gaps, missed, unseen, seed):
     rng = np.random.default_rng(seed)
     window = MotionWindow(CatmullRom())
     times = np.concatenate([[0.0], np.cumsum(gaps)])
     for k, time_s in enumerate(times):
-        pose = None if k and missed[k - 1] else standing_pose() + rng.normal(0, 5, (33, 2))
-        window.push(pose, SCORES, time_s)
+        pose = standing_pose() + rng.normal(0, 5, (33, 2))
+        pose[list(unseen[k])] = np.nan
+        window.push(None if k and missed[k - 1] else pose, SCORES, time_s)
     result = window.at(np.linspace(0, times[-1] + 1, 50))
     known = result.origin != Origin.MISSING
     assert (np.isfinite(result.poses).all(axis=-1) == known).all()
