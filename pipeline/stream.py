@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -94,6 +95,7 @@ class Stream:
         self._clock = KeyframeClock(self.models[0].config.sample_interval)
         people = People(self.models, max_people=max_people, max_silence_s=max_silence_s)
         self._timeline = Timeline(people, lag=self.lag, horizon_s=horizon_s)
+        self._due: deque[Motion] = deque()  # made, not yet handed out
 
     def __iter__(self) -> Iterator[Motion]:
         """Every Motion of the source. A source that breaks gives all Motions up to the break, then SourceError.
@@ -129,7 +131,8 @@ class Stream:
         Returns the Motions still owed: those that `push` was waiting to make final, or those of a loop that was left
         early, as they stand.
         """
-        rest = self._finish() if self._reader is None else self._timeline.flush()
+        rest = self._finish() if self._reader is None else [*self._due, *self._timeline.flush()]
+        self._due.clear()
         if self._reader is not None:
             self._reader.close()
         if self._estimator_is_ours:
@@ -156,14 +159,20 @@ class Stream:
             yield from self._live_loop() if self.live else self._file_loop()
         except SourceError as error:
             broken = error
-        yield from self._finish()
+        yield from self._hand_out(self._finish())
         if broken is not None:
             raise broken
+
+    def _hand_out(self, motions: list[Motion]) -> Iterator[Motion]:
+        """One by one; what a loop that is left early has not taken stays due."""
+        self._due.extend(motions)
+        while self._due:
+            yield self._due.popleft()
 
     def _file_loop(self) -> Iterator[Motion]:
         """One thread, lossless and deterministic."""
         for frame in self._frames():
-            yield from self._take(frame)
+            yield from self._hand_out(self._take(frame))
 
     def _live_loop(self) -> Iterator[Motion]:
         """The estimator thinks in a thread of its own; frames go on meanwhile, forecast from the keyframe before."""
@@ -171,7 +180,7 @@ class Stream:
         with ThreadPoolExecutor(1, "estimator") as thread:
             for frame in self._frames():
                 if asked and asked[1].done():
-                    yield from self._arrived(asked[0], asked[1].result())
+                    yield from self._hand_out(self._arrived(asked[0], asked[1].result()))
                     asked = None
                 if self._clock.is_due(frame.time_s):
                     self._clock.tick(frame.time_s)
@@ -179,9 +188,9 @@ class Stream:
                         asked = frame, thread.submit(self._estimate, frame)
                     else:
                         self._count("keyframes_skipped_estimator_busy")
-                yield from self._between(frame)
+                yield from self._hand_out(self._between(frame))
             if asked:
-                yield from self._arrived(asked[0], asked[1].result())
+                yield from self._hand_out(self._arrived(asked[0], asked[1].result()))
 
     def _take(self, frame: Frame) -> list[Motion]:
         if not self._clock.is_due(frame.time_s):
