@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mixsynth_stream.config import ModelConfig
+from mixsynth_stream.errors import ModelError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +30,8 @@ class TrainConfig:
     weight_decay: float = 0.01
     ema: float = 0.998
     seed: int = 0
+    # Weights to start from instead of the untrained network: to adapt shipped ones to other data, or for a second round.
+    start: Path | None = None
     resume: bool = False
     validate_every: int = 1000
     # What a user may say about data of their own; both are written into the weight file.
@@ -70,8 +73,10 @@ def train(config: TrainConfig) -> Path:
 
     Raises `SourceError` for data that cannot be read and `OutputError` for a folder that cannot be written.
     """
-    from mixsynth_stream.train_loop import run
-
+    try:
+        from mixsynth_stream.train_loop import run
+    except ImportError as error:
+        raise ModelError(f"training needs {error.name}: pip install 'mixsynth-stream[train]'") from error
     return run(config)
 
 
@@ -89,6 +94,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--lr", type=float, default=defaults.lr)
     parser.add_argument("--seed", type=int, default=defaults.seed)
     parser.add_argument("--validate-every", type=int, default=defaults.validate_every, metavar="STEPS")
+    parser.add_argument(
+        "--start", type=Path, metavar="FILE", help="weights to start from (default: an untrained network)"
+    )
+    parser.add_argument("--gap-weights", nargs=2, type=float, metavar=("NEWEST", "SECOND"), help="shares of the loss for the "
+                        f"two newest gaps, where ahead is 1 (default: {defaults.newest_gap_weight:g} "
+                        f"{defaults.second_gap_weight:g})")  # fmt: skip
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out")
     parser.add_argument("--data-name", default="", help="what the data are, for the weight file")
     parser.add_argument("--licence", default=defaults.licence, help="licence of the data, for the weight file")
@@ -99,5 +110,7 @@ def main(args: argparse.Namespace) -> int:
     options = dict(vars(args))
     known = {name: options[name] for name in TrainConfig.__dataclass_fields__ if name in options}
     known["data"], known["validation"] = tuple(known["data"]), tuple(known["validation"])
+    if options.get("gap_weights"):
+        known["newest_gap_weight"], known["second_gap_weight"] = options["gap_weights"]
     print(train(TrainConfig(**known)))
     return 0

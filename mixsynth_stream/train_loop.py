@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import pickle
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -18,14 +19,14 @@ from mixsynth_stream.config import ModelConfig
 from mixsynth_stream.data.cameras import FRAME_HEIGHT_PX
 from mixsynth_stream.data.mocap import Clip, data_hash, load_clips
 from mixsynth_stream.data.windows import Windows, WindowSampler
-from mixsynth_stream.errors import OutputError, SourceError
+from mixsynth_stream.errors import ModelError, OutputError, SourceError
 from mixsynth_stream.network import MixSynthFormer
 from mixsynth_stream.normalise import root_and_scale
 from mixsynth_stream.skeleton import CORE_17
 from mixsynth_stream.train import TrainConfig
 from mixsynth_stream.train_curves import Curves
 from mixsynth_stream.train_score import Validation
-from mixsynth_stream.weights import SHIPPED_NORMALISATION, WeightsInfo, save_weights
+from mixsynth_stream.weights import SHIPPED_NORMALISATION, WeightsInfo, load_weights, save_weights
 
 _GRADIENT_LIMIT = 1.0
 _LAST_LR_SHARE = 0.01
@@ -42,6 +43,8 @@ def run(config: TrainConfig) -> Path:
     torch.manual_seed(config.seed)
     shape, normalisation = config.model, SHIPPED_NORMALISATION[config.space]
     network = MixSynthFormer(shape, dropout=0.0)
+    if config.start:
+        network.load_state_dict(_start_state(config, shape))
     average = MixSynthFormer(shape, dropout=0.0)
     average.load_state_dict(network.state_dict())
     optimiser = torch.optim.AdamW(_groups(network, config.weight_decay), lr=config.lr)
@@ -170,6 +173,17 @@ def _clips(config: TrainConfig) -> tuple[list[Clip], dict[str, list[Clip]]]:
     )
 
 
+def _start_state(config: TrainConfig, shape: ModelConfig) -> dict[str, Tensor]:
+    """Parameters of the weights to start from. Raises `ModelError` where they are for another network."""
+    assert config.start is not None
+    state, found, info = load_weights(config.start)
+    if found != shape or info.space != config.space:
+        raise ModelError(
+            f"{config.start} is for {info.space} space, {found}; this training is for {config.space} space, {shape}"
+        )
+    return {name: torch.from_numpy(value) for name, value in state.items()}
+
+
 def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -241,7 +255,10 @@ def _restore(
     """Everything as it was after the checkpoint's step; returns that step and the best score until then."""
     if not path.exists():
         raise SourceError(f"there is no checkpoint {path} to resume from; start without --resume")
-    saved = torch.load(path, weights_only=True)
+    try:
+        saved = torch.load(path, weights_only=True)
+    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        raise SourceError(f"{path} is damaged or no checkpoint of ours; start without --resume") from error
     if saved["settings"] != _settings(config):
         raise SourceError(f"{path} was made with other settings ({saved['settings']}); resume with the same ones")
     network.load_state_dict(saved["network"])
@@ -257,4 +274,5 @@ def _settings(config: TrainConfig) -> str:
     """What must not change between a run and its continuation."""
     names = ("space", "every", "steps", "batch", "lr", "warmup", "weight_decay", "ema", "seed", "newest_gap_weight",
              "second_gap_weight", "older_weight", "ahead_weight", "velocity_weight")  # fmt: skip
-    return json.dumps({name: getattr(config, name) for name in names})
+    files = {"data": data_hash(config.data), "validation": data_hash(config.validation)}
+    return json.dumps({name: getattr(config, name) for name in names} | files)

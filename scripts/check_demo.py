@@ -14,16 +14,22 @@ from pathlib import Path
 import av
 import numpy as np
 
+from mixsynth_stream.normalise import scale_of
+from mixsynth_stream.pipeline import MediaPipeEstimator
+from mixsynth_stream.skeleton import CORE_FROM_BLAZEPOSE
+
 CLIP = files("mixsynth_stream") / "assets" / "demo.mp4"
 # The man is in every frame of the clip; MediaPipe may need a moment.
 MIN_SHARE_WITH_PERSON = 0.95
 MIN_CHANGED_NEAR = 3.0
+MAX_OFF = 0.25  # torso lengths, median over frames; about 0.1 is usual in the gaps
 
 
 def main(folder: Path) -> None:
     times_s, clip = read_video(Path(str(CLIP)))
     frames = check_poses(folder / "poses.jsonl", times_s)
     check_overlay(folder / "overlay.mp4", times_s, clip, frames)
+    check_on_person(folder / "poses.jsonl", clip, frames)
     check_arrays(folder / "poses.npz", frames)
     check_csv(folder / "poses.csv", frames)
     check_plot(folder / "plot.png")
@@ -64,6 +70,21 @@ def check_overlay(path: Path, times_s: list[float], clip: list[np.ndarray], fram
             x, y = np.clip(np.round(knees).astype(int), 2, np.array(before.shape[1::-1]) - 3).T
             changed = np.abs(after[y, x].astype(int) - before[y, x]).mean()
             require(changed > MIN_CHANGED_NEAR, f"{path}: nothing is drawn on the thighs in frame {number}")
+
+
+def check_on_person(path: Path, clip: list[np.ndarray], frames: list[dict]) -> None:
+    """Frames between keyframes, shown to a fresh estimator: both have to see the person in the same place."""
+    core = list(CORE_FROM_BLAZEPOSE)
+    errors = []
+    with MediaPipeEstimator("full", mode="image") as estimator:
+        for frame in [f for f in frames if not f["keyframe"]][7::17]:
+            seen = estimator(clip[frame["index"]], frame["time_s"])
+            if seen and frame["people"]:
+                pose = np.array(frame["people"][0]["pose_px"], float)[core]
+                distance = np.linalg.norm(pose - seen[0].pose[core], axis=1).mean()
+                errors.append(distance / scale_of(seen[0].pose[core]))
+    require(len(errors) >= 5, f"{path}: a fresh estimator found somebody in {len(errors)} frames only")
+    require(np.median(errors) < MAX_OFF, f"{path}: poses lie {np.median(errors):.2f} torso lengths off the person")
 
 
 def check_arrays(path: Path, frames: list[dict]) -> None:

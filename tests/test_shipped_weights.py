@@ -1,0 +1,35 @@
+"""The weights that ship have to earn their place, on each validation file by itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from mixsynth_stream.evaluate_mocap import evaluate_mocap
+from mixsynth_stream.evaluate_score import HORIZONS_MS
+from mixsynth_stream.weights import ASSETS, load_model
+
+MOCAP = Path(__file__).parent.parent / "benchmarks" / "mocap"
+
+
+@pytest.mark.parametrize("name", ["image-n10", "world-n10"])
+@pytest.mark.parametrize("data", ["cmu_val.npz", "extra_val.npz"])
+def test_network_beats_every_simple_method(name: str, data: str) -> None:
+    ratios = {
+        (row.question, row.horizon_ms): row.value  # the network's error over that of the best simple method
+        for row in evaluate_mocap(MOCAP / data, name, load_model(name)).rows
+        if row.metric == "mpjpe_ratio" and row.target == "carried"
+    }
+    asked = [("filled", None), ("now", None), *(("ahead", horizon_ms) for horizon_ms in HORIZONS_MS)]
+    assert {question: ratios[question] for question in asked if ratios[question] >= 1} == {}
+
+
+@pytest.mark.parametrize("name", ["image-n10", "world-n10"])
+def test_files_are_small_and_say_what_they_are(name: str) -> None:
+    assert (ASSETS / f"{name}.safetensors").stat().st_size < 1_000_000
+    model = load_model(name)
+    assert (model.config.sample_interval, model.config.horizon, model.info.rate_hz) == (10, 28, 30.0)
+    assert "CMU" in model.info.data
+    assert model.info.licence
+    assert len(model.info.data_hash) == 64
