@@ -179,16 +179,21 @@ def process(source: str, folder: Path | None, args: argparse.Namespace) -> Done:
                 now_s = stream.now_s
                 progress.update(motion, stream.stats, None if now_s is None else now_s - motion.time_s)
                 if any(getattr(sink, "closed", False) for sink in sinks):
+                    write_owed(stream, sinks, interrupt)
                     break
         except KeyboardInterrupt:
-            # Frames that were only provisional so far have been seen and belong into the files.
-            with interrupt.held():
-                for motion in stream.close():
-                    for sink in sinks:
-                        sink.write(motion)
+            write_owed(stream, sinks, interrupt)
             raise
         done.seconds = time.perf_counter() - start
     return done
+
+
+def write_owed(stream: Stream, sinks: list[Sink], interrupt: Interrupt) -> None:
+    """Frames that were only provisional when the loop was left have been seen, and belong into the files."""
+    with interrupt.held():
+        for motion in stream.close():
+            for sink in sinks:
+                sink.write(motion)
 
 
 @contextlib.contextmanager
