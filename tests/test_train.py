@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from mixsynth_stream.data.mocap import MOCAP_22
-from mixsynth_stream.errors import OutputError, SourceError
+from mixsynth_stream.errors import ModelError, OutputError, SourceError
 from mixsynth_stream.train import TrainConfig, train
 from mixsynth_stream.weights import load_weights
 
@@ -177,3 +177,13 @@ def test_the_average_follows_the_network() -> None:
         train_loop._follow(slow, fast, keep=0.9)
     for name, parameter in slow.named_parameters():
         assert torch.allclose(parameter, target[name], atol=1e-5), name
+
+
+def test_a_second_round_starts_from_given_weights(clips: Path, tmp_path: Path) -> None:
+    first = train(small(clips, tmp_path / "first", steps=20, batch=8, ema=0.5, space="world"))
+    config = small(clips, tmp_path / "second", steps=1, lr=1e-9, space="world", start=first)
+    before, after = load_weights(first)[0], load_weights(train(config))[0]
+    for name, values in before.items():
+        np.testing.assert_allclose(after[name], values, atol=1e-6, err_msg=name)
+    with pytest.raises(ModelError, match="world space"):
+        train(small(clips, tmp_path / "third", start=first))
