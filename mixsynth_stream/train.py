@@ -30,7 +30,7 @@ class TrainConfig:
     weight_decay: float = 0.01
     ema: float = 0.998
     seed: int = 0
-    # Weights to start from instead of the untrained network: to adapt shipped ones to other data, or for a second round.
+    # Weights to start from instead of the untrained network: to adapt shipped ones, or for a second round.
     start: Path | None = None
     resume: bool = False
     validate_every: int = 1000
@@ -94,12 +94,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--lr", type=float, default=defaults.lr)
     parser.add_argument("--seed", type=int, default=defaults.seed)
     parser.add_argument("--validate-every", type=int, default=defaults.validate_every, metavar="STEPS")
-    parser.add_argument(
-        "--start", type=Path, metavar="FILE", help="weights to start from (default: an untrained network)"
-    )
-    parser.add_argument("--gap-weights", nargs=2, type=float, metavar=("NEWEST", "SECOND"), help="shares of the loss for the "
-                        f"two newest gaps, where ahead is 1 (default: {defaults.newest_gap_weight:g} "
-                        f"{defaults.second_gap_weight:g})")  # fmt: skip
+    parser.add_argument("--start", type=Path, metavar="FILE", help="weights to start from (default: untrained)")
+    parser.add_argument("--gap-weights", nargs=2, type=float, metavar=("NEWEST", "SECOND"),
+                        help="shares of the loss for the two newest gaps, where ahead is 1 (default: "
+                        f"{defaults.newest_gap_weight:g} {defaults.second_gap_weight:g})")  # fmt: skip
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out")
     parser.add_argument("--data-name", default="", help="what the data are, for the weight file")
     parser.add_argument("--licence", default=defaults.licence, help="licence of the data, for the weight file")
