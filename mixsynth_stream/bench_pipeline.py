@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import argparse
 import math
+import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import av
 import numpy as np
 
 from mixsynth_stream.bench_report import table, write_json
@@ -61,35 +63,51 @@ class Run:
         return self.stages[stage] / self.seconds
 
 
-class LoopedClip(FrameSource):
-    """The first `frames` frames of a clip that is read again and again, with times that go on."""
+class FirstFrames(FrameSource):
+    """The first `frames` frames of a video file."""
 
     def __init__(self, path: str | Path, frames: int) -> None:
         super().__init__()
-        self._path, self._left, self._index = path, frames, 0
+        self._left = frames
         self._reader = VideoReader(path)
         self.info = self._reader.info
-        self._shift_s, self._last_s = 0.0, 0.0
 
     def __next__(self) -> Frame:
         if self._left == 0:
             raise StopIteration
-        frame = next(self._reader, None)
-        if frame is None:
-            self._reader.close()
-            self._reader = VideoReader(self._path)
-            frame = next(self._reader)
-            self._shift_s = self._last_s + 1 / self.info.rate_hz - frame.time_s
-        self._last_s = frame.time_s + self._shift_s
-        # Through the frame itself, so that a picture nobody looks at is never converted.
-        looped = Frame(self._index, self._last_s, frame.width, frame.height, lambda: frame.rgb)
         self._left -= 1
-        self._index += 1
-        return looped
+        return next(self._reader)
 
     def close(self) -> None:
         self._reader.close()
-        self._left = 0
+
+
+def long_enough(clip: Path, frames: int, folder: Path) -> Path:
+    """The clip, or where it has fewer frames, a file in `folder` that holds it again and again, not compressed anew.
+
+    One long file, because opening a short one hundreds of times would measure the opening.
+    """
+    with VideoReader(clip) as reader:
+        count = sum(1 for _ in reader)
+    if count >= frames:
+        return clip
+    path = folder / f"long{clip.suffix}"
+    with av.open(str(path), "w") as target:
+        stream: av.VideoStream | None = None
+        shift = 0
+        for _ in range(-(-frames // count)):
+            with av.open(str(clip)) as source:
+                if stream is None:
+                    stream = target.add_stream_from_template(source.streams.video[0])
+                packets = [packet for packet in source.demux(video=0) if packet.size and packet.pts is not None]
+                first, last = min(p.pts or 0 for p in packets), max((p.pts or 0) + (p.duration or 1) for p in packets)
+                for packet in packets:
+                    packet.pts = (packet.pts or 0) + shift
+                    packet.dts = None if packet.dts is None else packet.dts + shift
+                    packet.stream = stream
+                    target.mux(packet)
+                shift += last - first
+    return path
 
 
 @dataclass(frozen=True)
@@ -104,7 +122,7 @@ class Setting:
 
     def decode(self) -> Run:
         run = Run()
-        with LoopedClip(self.clip, self.frames) as frames:
+        with FirstFrames(self.clip, self.frames) as frames:
             start = time.perf_counter()
             run.frames = sum(1 for _ in frames)
             run.seconds = run.stages["decode"] = time.perf_counter() - start
@@ -112,7 +130,7 @@ class Setting:
 
     def dense(self, *, keep: bool = False) -> Run:
         run = Run()
-        with LoopedClip(self.clip, self.frames) as frames, MediaPipeEstimator(self.model, mode="video") as estimator:
+        with FirstFrames(self.clip, self.frames) as frames, MediaPipeEstimator(self.model, mode="video") as estimator:
             clock = start = time.perf_counter()
             for frame in frames:
                 rgb = frame.rgb
@@ -133,7 +151,7 @@ class Setting:
         with (
             MediaPipeEstimator(self.model) as estimator,
             Stream(
-                LoopedClip(self.clip, self.frames), every=self.every, estimator=estimator, models=self.models, lag=1
+                FirstFrames(self.clip, self.frames), every=self.every, estimator=estimator, models=self.models, lag=1
             ) as stream,
         ):
             start = time.perf_counter()
@@ -150,7 +168,12 @@ class Setting:
 def main(args: argparse.Namespace) -> int:
     """Run and print; 1 where the correctness gate is red or memory grows."""
     setting = setting_from(args)
-    return _memory(setting, args.json) if args.memory else _speed(setting, args.rounds, args.json)
+    with tempfile.TemporaryDirectory() as folder:
+        name = setting.clip.name
+        setting = replace(setting, clip=long_enough(setting.clip, setting.frames, Path(folder)))
+        if args.memory:
+            return _memory(setting, name, args.json)
+        return _speed(setting, name, args.rounds, args.json)
 
 
 def setting_from(args: argparse.Namespace) -> Setting:
@@ -214,12 +237,13 @@ def gap_errors(motions: Sequence[Motion], people: Sequence[list[Person]]) -> lis
     return errors
 
 
-def _speed(setting: Setting, rounds: int, json_path: Path | None) -> int:
+def _speed(setting: Setting, clip_name: str, rounds: int, json_path: Path | None) -> int:
     """The gate, then interleaved rounds."""
     wrong, gap_error = wrong_with(setting, setting.dense(keep=True), stream := setting.stream(keep=True))
-    info = VideoReader(setting.clip).info
+    with VideoReader(setting.clip) as reader:
+        info = reader.info
     print(
-        f"{setting.clip.name}: {info.width} x {info.height}, {info.rate_hz:.4g} Hz, {setting.frames} frames a round, "
+        f"{clip_name}: {info.width} x {info.height}, {info.rate_hz:.4g} Hz, {setting.frames} frames a round, "
         f"keyframes every {setting.every}/30 s, model {setting.model}, network on {setting.models[0].backend}"
     )
     if wrong:
@@ -238,7 +262,7 @@ def _speed(setting: Setting, rounds: int, json_path: Path | None) -> int:
     for _ in range(rounds):
         for name, run in contenders.items():
             runs[name].append(run())
-    rows = [_row(setting, info.rate_hz, name, runs[name], runs[DENSE]) for name in contenders]
+    rows = [_row(setting, clip_name, info.rate_hz, name, runs) for name in contenders]
     print(table([_HEADS, *(_cells(row) for row in rows)]))
     if json_path is not None:
         write_json(json_path, rows)
@@ -248,10 +272,11 @@ def _speed(setting: Setting, rounds: int, json_path: Path | None) -> int:
 _HEADS = ["", "frames/s p20", "p50", "p80", "over dense", "calls", "decode", "estimator", "rest"]
 
 
-def _row(setting: Setting, rate_hz: float, name: str, runs: list[Run], dense: list[Run]) -> dict[str, Any]:
+def _row(setting: Setting, clip_name: str, rate_hz: float, name: str, all_runs: dict[str, list[Run]]) -> dict[str, Any]:
+    runs, dense = all_runs[name], all_runs[DENSE]
     fps = np.percentile([run.fps for run in runs], [20, 50, 80])
     return {
-        "case": setting.clip.name,
+        "case": clip_name,
         "rate_hz": rate_hz,
         "every": setting.every,
         "frames": setting.frames,
@@ -271,14 +296,14 @@ def _cells(row: dict[str, Any]) -> list[str]:
     return [row["contender"], *speeds, f"{row['over_dense']:.2f}x", str(row["estimator_calls"]), *shares]
 
 
-def _memory(setting: Setting, json_path: Path | None) -> int:
+def _memory(setting: Setting, clip_name: str, json_path: Path | None) -> int:
     """Peak memory of one long stream after a tenth of its frames and after all."""
     early_frames = max(setting.frames // 10, 1)
     early = late = frames = 0
     with (
         MediaPipeEstimator(setting.model) as estimator,
         Stream(
-            LoopedClip(setting.clip, setting.frames), every=setting.every, estimator=estimator, models=setting.models
+            FirstFrames(setting.clip, setting.frames), every=setting.every, estimator=estimator, models=setting.models
         ) as stream,
     ):
         for frames, _ in enumerate(stream, start=1):
@@ -289,12 +314,12 @@ def _memory(setting: Setting, json_path: Path | None) -> int:
         raise SourceError(f"{setting.clip} gave {frames} frames, {early_frames} are needed: take a longer clip")
     ratio = late / early
     print(
-        f"{setting.clip.name}, keyframes every {setting.every}/30 s: peak memory {early / 2**20:.1f} MiB after "
+        f"{clip_name}, keyframes every {setting.every}/30 s: peak memory {early / 2**20:.1f} MiB after "
         f"{early_frames} frames, {late / 2**20:.1f} MiB after {frames}: {ratio:.3f}x"
         f"{'' if ratio <= _FLAT else f', which is over {_FLAT}: it grows'}"
     )
     if json_path is not None:
-        row = {"case": setting.clip.name, "contender": STREAM, "every": setting.every}
+        row = {"case": clip_name, "contender": STREAM, "every": setting.every}
         memory = {"early_frames": early_frames, "early_bytes": early, "frames": frames, "bytes": late, "ratio": ratio}
         write_json(json_path, [row | memory])
     return 0 if ratio <= _FLAT else 1

@@ -12,7 +12,7 @@ import pytest
 from fakes import person
 
 from mixsynth_stream import bench_pipeline, bench_truth
-from mixsynth_stream.bench_pipeline import LoopedClip, Run, Setting, expected_keyframes, wrong_with
+from mixsynth_stream.bench_pipeline import FirstFrames, Run, Setting, expected_keyframes, long_enough, wrong_with
 from mixsynth_stream.cli import main
 from mixsynth_stream.data.camera_truth import LIMB_JOINTS, LIMB_MARKERS, Camera, read_camera, read_trc
 from mixsynth_stream.pipeline.motion import Origin, Person
@@ -57,8 +57,9 @@ def test_keyframes_that_the_gate_expects(rate_hz: int, every: int, frames: int, 
     assert expected_keyframes([5.0 + i / rate_hz for i in range(frames)], every) == expected
 
 
-def test_a_looped_clip_goes_on_in_time() -> None:
-    with LoopedClip(CLIP, 120) as clip:
+def test_a_short_clip_is_played_again(tmp_path: Path) -> None:
+    assert long_enough(CLIP, 50, tmp_path) == CLIP
+    with FirstFrames(long_enough(CLIP, 120, tmp_path), 120) as clip:
         seen = [(frame.index, frame.time_s, frame.rgb[300, 180].tolist()) for frame in clip]
     assert [index for index, _, _ in seen] == list(range(120))
     np.testing.assert_allclose(np.diff([time_s for _, time_s, _ in seen]), 1 / 30, atol=1e-3)
