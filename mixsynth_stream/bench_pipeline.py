@@ -1,7 +1,7 @@
 """`bench pipeline`: a stream against the estimator on every frame, and against decoding alone.
 
-Dense is MediaPipe's VIDEO mode on every frame, through the same decoder. All contenders read the same frames, take
-turns round by round in one process, and are compared by the median of the rounds' ratios.
+Dense is MediaPipe's VIDEO mode on every frame, through the same decoder and as far ahead. All contenders read the same
+frames, take turns round by round in one process, and are compared by the median of the rounds' ratios.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from mixsynth_stream.normalise import scale_of
 from mixsynth_stream.pipeline.frame import Frame, FrameSource
 from mixsynth_stream.pipeline.mediapipe_estimator import MediaPipeEstimator
 from mixsynth_stream.pipeline.motion import Motion, Origin, Person
+from mixsynth_stream.pipeline.read_ahead import ReadAhead
 from mixsynth_stream.pipeline.stream import Stream
 from mixsynth_stream.pipeline.video import VideoReader
 from mixsynth_stream.skeleton import CORE_FROM_BLAZEPOSE
@@ -122,7 +123,7 @@ class Setting:
 
     def decode(self) -> Run:
         run = Run()
-        with FirstFrames(self.clip, self.frames) as frames:
+        with ReadAhead(FirstFrames(self.clip, self.frames)) as frames:
             start = time.perf_counter()
             run.frames = sum(1 for _ in frames)
             run.seconds = run.stages["decode"] = time.perf_counter() - start
@@ -130,7 +131,10 @@ class Setting:
 
     def dense(self, *, keep: bool = False) -> Run:
         run = Run()
-        with FirstFrames(self.clip, self.frames) as frames, MediaPipeEstimator(self.model, mode="video") as estimator:
+        with (
+            ReadAhead(FirstFrames(self.clip, self.frames)) as frames,
+            MediaPipeEstimator(self.model, mode="video") as estimator,
+        ):
             clock = start = time.perf_counter()
             for frame in frames:
                 rgb = frame.rgb
@@ -151,7 +155,11 @@ class Setting:
         with (
             MediaPipeEstimator(self.model) as estimator,
             Stream(
-                FirstFrames(self.clip, self.frames), every=self.every, estimator=estimator, models=self.models, lag=1
+                ReadAhead(FirstFrames(self.clip, self.frames)),
+                every=self.every,
+                estimator=estimator,
+                models=self.models,
+                lag=1,
             ) as stream,
         ):
             start = time.perf_counter()
@@ -303,7 +311,10 @@ def _memory(setting: Setting, clip_name: str, json_path: Path | None) -> int:
     with (
         MediaPipeEstimator(setting.model) as estimator,
         Stream(
-            FirstFrames(setting.clip, setting.frames), every=setting.every, estimator=estimator, models=setting.models
+            ReadAhead(FirstFrames(setting.clip, setting.frames)),
+            every=setting.every,
+            estimator=estimator,
+            models=setting.models,
         ) as stream,
     ):
         for frames, _ in enumerate(stream, start=1):

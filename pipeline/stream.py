@@ -15,13 +15,15 @@ import numpy as np
 
 from mixsynth_stream.errors import ModelError, SourceError
 from mixsynth_stream.pipeline.estimator import Estimator, as_estimator
-from mixsynth_stream.pipeline.frame import Frame, VideoInfo, frame_from_array
+from mixsynth_stream.pipeline.frame import Frame, FrameSource, VideoInfo, frame_from_array
 from mixsynth_stream.pipeline.mediapipe_estimator import MODELS, MediaPipeEstimator
 from mixsynth_stream.pipeline.motion import Motion, Person
 from mixsynth_stream.pipeline.people import People
+from mixsynth_stream.pipeline.read_ahead import ReadAhead
 from mixsynth_stream.pipeline.source import open_source
 from mixsynth_stream.pipeline.synthetic import SyntheticEstimator, SyntheticReader
 from mixsynth_stream.pipeline.timeline import KeyframeClock, Timeline
+from mixsynth_stream.pipeline.video import VideoReader
 from mixsynth_stream.skeleton import CORE_17
 from mixsynth_stream.weights import Model, load_model
 
@@ -81,7 +83,7 @@ class Stream:
         self.models = _checked(models) if models else _shipped(every, backend)
         self.stats = StreamStats()
         self._last_pushed_s = -math.inf
-        self._reader = None if source is None else open_source(source)
+        self._reader = None if source is None else _opened(source)
         self.info: VideoInfo | None = self._reader.info if self._reader else None
         self.live = self.info is None or self.info.live
         self.lag = lag if lag is not None else int(not self.live)
@@ -170,7 +172,7 @@ class Stream:
             yield self._due.popleft()
 
     def _file_loop(self) -> Iterator[Motion]:
-        """One thread, lossless and deterministic."""
+        """Lossless and deterministic; a file on disk is decoded a few frames ahead."""
         for frame in self._frames():
             yield from self._hand_out(self._take(frame))
 
@@ -234,6 +236,11 @@ class Stream:
 
     def _count(self, reason: str) -> None:
         self.stats.counters[reason] = self.stats.counters.get(reason, 0) + 1
+
+
+def _opened(source: Any) -> FrameSource:
+    reader = open_source(source)
+    return ReadAhead(reader) if isinstance(reader, VideoReader) and reader.is_local else reader
 
 
 def _shipped(every: int, backend: str) -> tuple[Model, Model]:

@@ -52,6 +52,11 @@ class VideoReader(FrameSource):
             raise
 
     @property
+    def is_local(self) -> bool:
+        """Whether this is a file on a disk, not a server's or another program's."""
+        return "://" not in self._name and self._name != "-"
+
+    @property
     def is_endless(self) -> bool:
         """Whether a server sends this for as long as one listens: no duration, and no size or a list of segments."""
         container = self._container
