@@ -13,7 +13,7 @@ from dataclasses import replace
 import av
 
 from mixsynth_stream.errors import SourceError
-from mixsynth_stream.pipeline.frame import Frame, FrameSource, VideoInfo, frame_of, reason
+from mixsynth_stream.pipeline.frame import Frame, FrameMaker, FrameSource, VideoInfo, reason
 
 logger = logging.getLogger(__name__)
 
@@ -51,6 +51,7 @@ class LiveReader(FrameSource):
         self._closing = threading.Event()
         self._error: SourceError | None = None
         self._index = 0
+        self._frame_of = FrameMaker()
         self._start_s: float | None = None
         self._alive_s = time.perf_counter()
         try:
@@ -152,7 +153,7 @@ class LiveReader(FrameSource):
         if self._start_s is None:
             self._start_s = self._last_s = now_s - 1e-6
         self._last_s = max(now_s, self._last_s + 1e-6)  # two pictures of one packet
-        frame = frame_of(picture, self._index, self._last_s - self._start_s)
+        frame = self._frame_of(picture, self._index, self._last_s - self._start_s)
         self._index += 1
         return frame
 

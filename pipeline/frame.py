@@ -132,15 +132,29 @@ def reason(error: av.error.FFmpegError) -> str:
     return error.strerror or type(error).__name__
 
 
-def frame_of(picture: av.VideoFrame, index: int, time_s: float) -> Frame:
-    """A Frame of a decoded picture, which stays as it is until somebody looks."""
-    matrix: Any = picture.side_data.get("DISPLAYMATRIX")
-    if matrix is None:
-        return Frame(index, time_s, picture.width, picture.height, partial(_rgb, picture))
-    a, b, _, c, d = np.frombuffer(bytes(matrix), np.int32)[:5].tolist()
-    sideways = abs(b) > abs(a)
-    width, height = (picture.height, picture.width) if sideways else (picture.width, picture.height)
-    return Frame(index, time_s, width, height, partial(_upright, picture, sideways, (a, b, c, d)))
+class FrameMaker:
+    """Makes Frames of decoded pictures, which stay as they are until somebody looks, and knows which way up they are.
+
+    The display matrix is read from the first picture, and again where size or rotation change. Reading it makes PyAV
+    tie a picture to itself: megabytes a frame would then wait for the garbage collector.
+    """
+
+    def __init__(self) -> None:
+        self._like: tuple[float, ...] | None = None
+        self._matrix: list[int] | None = None  # a, b, _, c, d
+
+    def __call__(self, picture: av.VideoFrame, index: int, time_s: float) -> Frame:
+        like = (picture.width, picture.height, picture.rotation)
+        if like != self._like:
+            self._like = like
+            found: Any = picture.side_data.get("DISPLAYMATRIX")
+            self._matrix = None if found is None else np.frombuffer(bytes(found), np.int32)[:5].tolist()
+        if self._matrix is None:
+            return Frame(index, time_s, picture.width, picture.height, partial(_rgb, picture))
+        a, b, _, c, d = self._matrix
+        sideways = abs(b) > abs(a)
+        width, height = (picture.height, picture.width) if sideways else (picture.width, picture.height)
+        return Frame(index, time_s, width, height, partial(_upright, picture, sideways, (a, b, c, d)))
 
 
 def frame_from_array(rgb: np.ndarray, time_s: float, index: int) -> Frame:  # rgb: [H, W, 3] uint8

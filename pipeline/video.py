@@ -14,7 +14,7 @@ import av
 from av.stream import Disposition
 
 from mixsynth_stream.errors import SourceError
-from mixsynth_stream.pipeline.frame import Frame, FrameSource, TimeStamps, VideoInfo, frame_of, reason
+from mixsynth_stream.pipeline.frame import Frame, FrameMaker, FrameSource, TimeStamps, VideoInfo, reason
 
 __all__ = ["Frame", "FrameSource", "VideoInfo", "VideoReader"]
 
@@ -96,7 +96,7 @@ class VideoReader(FrameSource):
 
     def _read(self) -> Iterator[Frame]:
         unit_s = float(self._stream.time_base or 0)
-        index, stamp = -1, None
+        index, stamp, frame_of = -1, None, FrameMaker()
         for index, picture in enumerate(self._decoded()):
             stamp = self._avi_stamp(stamp, picture) if self._avi else picture.pts
             time_s = self._times.next(None if stamp is None else stamp * unit_s)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 import subprocess
@@ -328,3 +329,16 @@ def test_frames_back_in_time_are_refused() -> None:
 def test_no_frames_at_all_is_a_source_error() -> None:
     with pytest.raises(SourceError, match="empty"):
         open_source([])
+
+
+def test_pictures_are_freed_at_once(tmp_path):
+    """Not when the garbage collector comes round: at 8K that would be gigabytes."""
+    gc.collect()
+    gc.disable()
+    try:
+        with VideoReader(clips.make(tmp_path / "clip.mp4", frames=60)) as reader:
+            for _ in reader:
+                pass
+        assert sum(isinstance(thing, av.VideoFrame) for thing in gc.get_objects()) < 5
+    finally:
+        gc.enable()
