@@ -85,6 +85,7 @@ def test_the_gate_turns_red(setting: Setting, dense: Run, stream: Run) -> None:
     forecast = np.full_like(motions[4].origin, Origin.FORECAST)
     changed = [*motions[:4], replace(motions[4], origin=forecast), *motions[5:]]
     assert "frame 4 says FORECAST" in complaint(motions=changed)
+    assert complaint(motions=[replace(m, measured=()) if m.index == 10 else m for m in changed]) == ""
     elsewhere = [replace(m, poses=m.poses + 100.0) for m in motions]
     assert "torso lengths from the estimator's on every frame" in complaint(motions=elsewhere)
 
