@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -113,7 +114,7 @@ def test_every_package_is_installed():
 
 def test_short_imports_of_mapped_packages_are_refused_by_the_linter():
     done = subprocess.run(
-        ["ruff", "check", "--stdin-filename", "tests/short.py", "-"],
+        [sys.executable, "-m", "ruff", "check", "--stdin-filename", "tests/short.py", "-"],
         cwd=ROOT, input="from __future__ import annotations\n\nimport kernels\nfrom pipeline import Stream\n",
         capture_output=True, text=True, check=False,
     )  # fmt: skip
