@@ -42,6 +42,7 @@ class Windows:
     carried: np.ndarray  # [B, T, 17, D] the truth with the estimator's slow error: the target of training
     valid: np.ndarray  # [B, T] bool: False before the first real keyframe and past the end of the clip
     clip: np.ndarray  # [B] number of the clip
+    estimates: np.ndarray | None = None  # [B, T, 17, D] what the estimator would say if it looked at every step
 
 
 class WindowSampler:
@@ -206,13 +207,14 @@ def _estimated(
     unit = np.median(scale_of(clean[:, grid]), axis=1)[:, None, None, None].astype(np.float32)
     slow, fast = errors(rng, noise, clean, unit)
     carried = clean + slow
-    keyframes = add_accidents(rng, noise, (carried + fast)[:, grid], unit)
+    estimates = carried + fast
+    keyframes = add_accidents(rng, noise, estimates[:, grid], unit)
     slots = np.maximum(np.arange(config.num_keyframes), oldest[:, None])
     keyframes = np.take_along_axis(keyframes, slots[:, :, None, None], axis=1)
     lost = rng.random(slots.shape) < noise.lost
     keyframes = _predict_lost(keyframes, lost & (slots >= oldest[:, None] + 2), config.sample_interval)
     valid = inside & (np.arange(config.seq_len) >= config.sample_interval * oldest[:, None])
-    return Windows(keyframes=keyframes, clean=clean, carried=carried, valid=valid, clip=clip)
+    return Windows(keyframes=keyframes, clean=clean, carried=carried, valid=valid, clip=clip, estimates=estimates)
 
 
 def _predict_lost(
