@@ -8,20 +8,47 @@ past the newest keyframe, a forecaster before it) it gives NaN.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 
-from mixsynth_stream.interpolation import DAMPING_STEPS, catmull_rom_matrix, hermite_basis
+from mixsynth_stream.baselines_filters import kalman_matrix
+from mixsynth_stream.interpolation import DAMPING_STEPS, catmull_rom_matrix, hermite_basis, natural_spline_matrix
 
 Baseline = Callable[[np.ndarray, int, np.ndarray], np.ndarray]
-FILLERS = ("linear", "pchip", "catmull_rom")
-FORECASTERS = ("hold", "constant_velocity", "damped_velocity", "damped_tuned")
+# The simple methods: the network's error is divided by that of the best of these, in the gaps and after them.
+FILLERS = ("linear", "pchip", "catmull_rom", "cubic")
+FORECASTERS = ("hold", "constant_velocity", "damped_velocity", "damped_tuned", "kalman")
 
-# Grid steps in which a damped velocity does best on the training clips as the simulated estimator sees them: mean error
-# of 100-600 ms ahead, the same against both targets (scripts/tune_damping.py repeats the search). In the world the
-# estimator's depth is so noisy that the best velocity is almost none: 0.5 steps is all but hold.
-TUNED_DAMPING_STEPS = {"image": 3.0, "world": 0.5}
+
+@dataclass(frozen=True, kw_only=True)
+class Tuned:
+    """Parameters with which methods do best on training clips as the simulated estimator sees them."""
+
+    damping_steps: float  # grid steps in which damped_tuned fades to 1/e
+    kalman_noise: float  # see kalman_matrix
+    one_euro_cutoff_hz: float
+    one_euro_beta: float  # Hz per torso length, or metre, a second
+    ridge_strength: float  # see evaluate_ridge.py
+
+
+# Found by grid search (scripts/tune_baselines.py), by space and sample interval. In the world the estimator's depth is
+# so noisy that the best velocity is almost none: a damping of 0.5 steps is all but hold.
+TUNED: dict[str, dict[int, Tuned]] = {
+    "image": {
+        10: Tuned(damping_steps=3.0, kalman_noise=0.1, one_euro_cutoff_hz=1.0, one_euro_beta=1.0, ridge_strength=1.0),
+    },
+    "world": {
+        10: Tuned(damping_steps=0.5, kalman_noise=0.1, one_euro_cutoff_hz=1.0, one_euro_beta=1.0, ridge_strength=1.0),
+    },
+}
+TUNED_DAMPING_STEPS = {space: found[10].damping_steps for space, found in TUNED.items()}
+
+
+def tuned(space: str, sample_interval: int) -> Tuned:
+    """The parameters found for this spacing of keyframes, or for the nearest that was searched."""
+    return TUNED[space][min(TUNED[space], key=lambda searched: abs(searched - sample_interval))]
 
 
 def linear(
@@ -59,13 +86,32 @@ def catmull_rom(
 ) -> np.ndarray:  # [B, M, J, D]
     """Cubic Hermite with Catmull-Rom tangents on whole steps, linear between steps: the network before training."""
     count = _checked_count(keyframes)
-    steps = np.asarray(steps, np.float64)
-    matrix = catmull_rom_matrix(sample_interval, count - 1)
-    below = np.clip(np.floor(steps).astype(int), 0, len(matrix) - 2)
-    phase = (steps - below)[:, None]
-    weights = matrix[below] * (1 - phase) + matrix[below + 1] * phase
-    poses = np.einsum("mq,bqjd->bmjd", weights, keyframes)
+    poses = _read(catmull_rom_matrix(sample_interval, count - 1), keyframes, steps)
     return np.where(_inside(steps, count, sample_interval), poses, np.nan)
+
+
+def cubic(
+    keyframes: np.ndarray,  # [B, Q+1, J, D]
+    sample_interval: int,
+    steps: np.ndarray,  # [M]
+) -> np.ndarray:  # [B, M, J, D]
+    """Natural cubic spline on whole steps, linear between steps: `scipy.interpolate.CubicSpline(bc_type="natural")`."""
+    count = _checked_count(keyframes)
+    poses = _read(natural_spline_matrix(sample_interval, count - 1), keyframes, steps)
+    return np.where(_inside(steps, count, sample_interval), poses, np.nan)
+
+
+def kalman(
+    keyframes: np.ndarray,  # [B, Q+1, J, D]
+    sample_interval: int,
+    steps: np.ndarray,  # [M]
+    noise: float,
+) -> np.ndarray:  # [B, M, J, D]
+    """Constant-velocity Kalman smoother up to the newest keyframe, the filter's prediction beyond it."""
+    count = _checked_count(keyframes)
+    last = max(int(np.ceil(np.max(steps))), (count - 1) * sample_interval)
+    matrix = kalman_matrix(sample_interval, count - 1, last - (count - 1) * sample_interval, noise)
+    return np.where((np.asarray(steps) >= 0)[:, None, None], _read(matrix, keyframes, steps), np.nan)
 
 
 def hold(
@@ -97,7 +143,7 @@ def damped_velocity(
 
 
 def baselines(tuned_damping_steps: float = DAMPING_STEPS) -> dict[str, Baseline]:
-    """All methods by name. `damped_velocity` is what the untrained network does, `damped_tuned` the caller's choice."""
+    """Methods by name. `damped_velocity` is what the untrained network does, `damped_tuned` the caller's choice."""
     return {
         "linear": linear,
         "pchip": pchip,
@@ -109,13 +155,34 @@ def baselines(tuned_damping_steps: float = DAMPING_STEPS) -> dict[str, Baseline]
     }
 
 
+def tuned_baselines(space: str, sample_interval: int) -> dict[str, Baseline]:
+    """All simple methods by name, with the parameters of `TUNED`."""
+    found = tuned(space, sample_interval)
+    return {
+        **baselines(found.damping_steps),
+        "cubic": cubic,
+        "kalman": partial(kalman, noise=found.kalman_noise),
+    }
+
+
 def _checked_count(keyframes: np.ndarray) -> int:
     if keyframes.ndim != 4 or keyframes.shape[1] < 2:
         raise ValueError(f"keyframes must be [B, Q+1, J, D] with at least two keyframes, found {list(keyframes.shape)}")
     return int(keyframes.shape[1])
 
 
+def _read(matrix: np.ndarray, keyframes: np.ndarray, steps: np.ndarray) -> np.ndarray:
+    """Poses [B, M, J, D] at steps [M] of a linear method: matrix [T, Q+1], a row a whole step, read linearly."""
+    steps = np.asarray(steps, np.float64)
+    below = np.clip(np.floor(steps).astype(int), 0, len(matrix) - 2)
+    phase = (steps - below)[:, None]
+    weights = matrix[below] * (1 - phase) + matrix[below + 1] * phase
+    batch, count = keyframes.shape[:2]
+    return (weights @ keyframes.reshape(batch, count, -1)).reshape(batch, len(steps), *keyframes.shape[2:])
+
+
 def _inside(steps: np.ndarray, count: int, sample_interval: int) -> np.ndarray:  # [M] -> [M, 1, 1]
+    steps = np.asarray(steps)
     return ((steps >= 0) & (steps <= (count - 1) * sample_interval))[:, None, None]
 
 

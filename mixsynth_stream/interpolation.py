@@ -1,6 +1,7 @@
 """Linear maps from keyframes to motion: what the untrained network computes, and the numpy-only start of its weights.
 
-Source: cubic Hermite interpolation with Catmull-Rom tangents (Catmull and Rom 1974); damped trend (Gardner 1985).
+Source: cubic Hermite interpolation with Catmull-Rom tangents (Catmull and Rom 1974); damped trend (Gardner 1985);
+natural cubic spline (de Boor, A Practical Guide to Splines, chapter 4).
 """
 
 from __future__ import annotations
@@ -44,3 +45,20 @@ def catmull_rom_matrix(
         matrix[newest + ahead] = travelled * tangents[step]
         matrix[newest + ahead, step] += 1.0
     return matrix
+
+
+def natural_spline_matrix(sample_interval: int, step: int) -> np.ndarray:
+    """Weights [T, Q+1] of the natural cubic spline: two continuous derivatives, no curvature at both ends."""
+    count, newest = step + 1, sample_interval * step
+    values = np.eye(count)
+    curvature = np.zeros((count, count))
+    if count > 2:
+        # Continuity of the slope at each inner keyframe, with intervals of length 1.
+        equations = np.diag(np.full(count - 2, 4.0)) + np.diag(np.ones(count - 3), 1) + np.diag(np.ones(count - 3), -1)
+        curvature[1:-1] = np.linalg.solve(equations, 6 * np.diff(values, 2, axis=0))
+    steps = np.arange(newest + 1)
+    left = np.minimum(steps // sample_interval, step - 1)
+    b = (steps / sample_interval - left)[:, None]
+    a = 1 - b
+    straight = a * values[left] + b * values[left + 1]
+    return np.asarray(straight + ((a**3 - a) * curvature[left] + (b**3 - b) * curvature[left + 1]) / 6)

@@ -24,6 +24,15 @@ def _mean_over_joints(values: np.ndarray, known: np.ndarray) -> np.ndarray:  # b
     return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 
+def joint_errors(
+    predicted: np.ndarray,  # [..., J, D]
+    truth: np.ndarray,  # [..., J, D]
+) -> np.ndarray:  # [..., J]
+    """Distance of each joint from its truth, in the unit of the input; NaN where the truth is not known."""
+    predicted, truth = _checked(predicted, truth)
+    return np.asarray(np.linalg.norm(predicted - truth, axis=-1))
+
+
 def mpjpe(
     predicted: np.ndarray,  # [..., J, D]
     truth: np.ndarray,  # [..., J, D]
@@ -32,8 +41,7 @@ def mpjpe(
 
     Source: Ionescu et al., Human3.6M (PAMI 2014), section 5, without its alignment of the root.
     """
-    predicted, truth = _checked(predicted, truth)
-    return _mean_over_joints(np.linalg.norm(predicted - truth, axis=-1), ~np.isnan(truth).any(-1))
+    return _mean_over_joints(joint_errors(predicted, truth), ~np.isnan(truth).any(-1))
 
 
 def p_mpjpe(
@@ -90,8 +98,7 @@ def pck(
 
     Source: Yang and Ramanan (PAMI 2013). `scale` is the caller's: torso length for PCK@.2, box size on Sub-JHMDB.
     """
-    predicted, truth = _checked(predicted, truth)
-    error = np.linalg.norm(predicted - truth, axis=-1)
+    error = joint_errors(predicted, truth)
     limit = threshold * np.broadcast_to(np.asarray(scale, np.float64), error.shape[:-1])[..., None]
     correct = np.where(np.isnan(error) | np.isnan(limit), np.nan, (error <= limit).astype(np.float64))
     return _mean_over_joints(correct, ~np.isnan(truth).any(-1))
