@@ -322,27 +322,6 @@ def test_standard_output_without_room():
     Result(done.returncode, "", done.stderr).fails(1, "No space left")
 
 
-@pytest.fixture
-def small_disk(tmp_path):
-    """A file system with room for 200 kB; needs the right to mount."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", str(folder)], capture_output=True, check=False
-    )
-    if mounted.returncode:
-        pytest.skip("mounting a small file system is not allowed here")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
-
-
-def test_a_full_disk_keeps_what_was_written(command, small_disk):
-    result = command("run", "synthetic:seconds=20", "--out", small_disk / "out", "--quiet")
-    result.fails(1, "poses.jsonl", "the disk is full")
-    written = [json.loads(line) for line in next((small_disk / "out").glob("poses.jsonl*")).read_text().splitlines()]
-    assert len(written) > 10
-
-
 def run_apart(*arguments: str, stdout: object = subprocess.PIPE) -> subprocess.CompletedProcess:
     """The command in a process of its own."""
     command = [sys.executable, "-m", "mixsynth_stream", *arguments]
