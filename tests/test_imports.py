@@ -16,7 +16,7 @@ ROOT = Path(__file__).parent.parent
 # Every module belongs to one level (the longest prefix that matches; train_epochs goes with train) and may import its
 # own level and those below it. A new module at the top of the package has to be given its place here.
 LEVELS: tuple[tuple[str, ...], ...] = (
-    ("config", "errors", "interpolation", "metrics", "normalise", "parameters", "skeleton", "baselines"),
+    ("config", "errors", "interpolation", "metrics", "normalise", "parameters", "skeleton", "baselines", "rotations"),
     ("network", "kernels", "_C", "pipeline.motion"),
     ("backend",),
     ("weights",),

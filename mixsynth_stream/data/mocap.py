@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mixsynth_stream.data.sequences import check_height, check_up
 from mixsynth_stream.errors import SourceError
 from mixsynth_stream.skeleton import CORE_17
 
@@ -28,10 +29,7 @@ _CORE_SOURCE = {"nose": "head", "index": "hand", "foot_index": "toe"}
 # person of 1.7 m: this far ahead in the direction of the face, this far below along the head's own axis.
 NOSE_AHEAD_M, NOSE_BELOW_M = 0.07, 0.03
 
-# A person stands between these heights; outside them the unit is not the metre.
-STATURE_RANGE_M = (1.2, 2.3)
 _ANKLE_HEIGHT_M = 0.08
-_METRES_PER_UNIT = {"millimetres": 0.001, "centimetres": 0.01, "inches": 0.0254, "feet": 0.3048}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +78,7 @@ def load_clips(path: str | Path) -> list[Clip]:
         _check_clip(path, clips[-1])
     if not clips:
         raise SourceError(f"{path} holds no clips")
+    check_up(f"{path}: people", np.concatenate([_feet_to_head(clip.positions) for clip in clips]))
     return clips
 
 
@@ -97,15 +96,12 @@ def stature(positions: np.ndarray) -> float:  # [T, 22, 3] -> metres when the un
 def _check_clip(path: str | Path, clip: Clip) -> None:
     if not np.isfinite(clip.positions).all():
         raise SourceError(f"{path}: clip {clip.name} holds NaN or infinite positions; cut the gaps out of it")
-    height, (low, high) = stature(clip.positions), STATURE_RANGE_M
-    if low <= height <= high:
-        return
-    guesses = [unit for unit, metres in _METRES_PER_UNIT.items() if low <= height * metres <= high]
-    hint = f"; it looks like {guesses[0]}, divide" if guesses else "; scale"
-    raise SourceError(
-        f"{path}: the person of clip {clip.name} would be {height:.3g} m tall, expected {low}-{high} m"
-        f"{hint} the positions so that they are in metres"
-    )
+    check_height(f"{path}: the person of clip {clip.name}", stature(clip.positions))
+
+
+def _feet_to_head(positions: np.ndarray) -> np.ndarray:  # [T, 22, 3] -> [T, 3]
+    ankles = positions[:, [MOCAP_22.index("lankle"), MOCAP_22.index("rankle")]]
+    return np.asarray(positions[:, MOCAP_22.index("head")] - ankles.mean(axis=1))
 
 
 def core_from_mocap(positions: np.ndarray) -> np.ndarray:  # [T, 22, 3] -> [T, 17, 3]

@@ -1,0 +1,141 @@
+"""ASF/AMC files (Acclaim): a skeleton and its motion in, positions of the bones' ends in metres out.
+
+Convention (the Acclaim format definition 1.10; CMU's files): a bone has a direction and a length in the rest pose, and
+axes C of its own (`axis`, Euler angles about fixed axes, the first named turns first). Its rotation against its parent
+is C M C^-1, with M made of the AMC's angles for its `dof`, again about fixed axes. A length unit of CMU's files is
+1 / 0.45 of an inch: numbers are divided by the `length` of `:units` and are inches then.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from mixsynth_stream.data.sequences import METRES_PER_UNIT, PoseSequence, checked, read_text
+from mixsynth_stream.errors import SourceError
+from mixsynth_stream.rotations import euler_to_matrix
+
+
+@dataclass
+class _Bone:
+    parent: str
+    offset: np.ndarray  # [3] from the bone's start to its end, rest pose, global axes
+    axes: np.ndarray  # [3, 3] C
+    dof: tuple[str, ...]
+
+
+def read_asf_amc(
+    skeleton: str | Path, motion: str | Path, rate_hz: float = 120.0, unit: str = "inches", subject: str = ""
+) -> PoseSequence:
+    """The root and the end of every bone, by the bone's name. Files do not say their rate: CMU's is 120 Hz, some 60."""
+    if unit not in METRES_PER_UNIT:
+        raise ValueError(f"unit must be one of {', '.join(METRES_PER_UNIT)}, found {unit!r}")
+    bones, length = _read_asf(skeleton)
+    frames = _read_amc(motion, bones)
+    poses = _positions(motion, bones, frames) * METRES_PER_UNIT[unit] / length
+    return checked(
+        motion, name=Path(motion).stem, poses=poses.astype(np.float32), joints=list(bones), rate_hz=rate_hz,
+        subject=subject or Path(skeleton).stem,
+    )  # fmt: skip
+
+
+def _read_asf(path: str | Path) -> tuple[dict[str, _Bone], float]:
+    """Bones in an order in which parents come first, `root` the first of all, and the length unit."""
+    sections: dict[str, list[list[str]]] = {}
+    section: list[list[str]] = []
+    for line in read_text(path).splitlines():
+        words = line.split("#")[0].split()
+        if words and words[0].startswith(":"):
+            section = sections.setdefault(words[0].lower(), [])
+        elif words:
+            section.append(words)
+    missing = [name for name in (":root", ":bonedata", ":hierarchy") if name not in sections]
+    if missing:
+        raise SourceError(f"{path} has no {', '.join(missing)}; it is no ASF file, or truncated")
+    try:
+        units = {words[0].lower(): words[1] for words in sections.get(":units", []) if len(words) > 1}
+        degrees = units.get("angle", "deg").lower() != "rad"
+        root = {words[0].lower(): words[1:] for words in sections[":root"]}
+        order = tuple(word.lower() for word in root["order"])
+        bones = {"root": _Bone("", np.zeros(3), np.eye(3), order)}
+        found = _bone_data(sections[":bonedata"], degrees)
+        for words in sections[":hierarchy"]:
+            if words[0] not in ("begin", "end"):
+                for child in words[1:]:
+                    bones[child] = found[child]
+                    bones[child].parent = words[0]
+                    if words[0] not in bones:
+                        raise SourceError(f"{path}: bone {child} hangs on {words[0]}, which comes later or nowhere")
+        return bones, float(units.get("length", "1.0"))
+    except (KeyError, ValueError, IndexError) as error:
+        raise SourceError(f"{path} is damaged: {error} is missing or no number") from error
+
+
+def _bone_data(lines: list[list[str]], degrees: bool) -> dict[str, _Bone]:
+    bones: dict[str, _Bone] = {}
+    fields: dict[str, list[str]] = {}
+    for words in lines:
+        if words[0] == "begin":
+            fields = {}
+        elif words[0] == "end":
+            direction = np.array(fields["direction"], np.float64)
+            angles = np.array(fields["axis"][:3], np.float64)
+            angles = np.radians(angles) if degrees else angles
+            # About fixed axes, the first named turns first: the product runs the other way round.
+            axes = euler_to_matrix(angles[::-1], fields["axis"][3][::-1])
+            offset = direction / np.linalg.norm(direction) * float(fields["length"][0])
+            dof = tuple(word.lower() for word in fields.get("dof", []))
+            bones[fields["name"][0]] = _Bone("", offset, axes, dof)
+        else:
+            fields[words[0].lower()] = words[1:]
+    return bones
+
+
+def _read_amc(path: str | Path, bones: dict[str, _Bone]) -> list[dict[str, list[float]]]:
+    frames: list[dict[str, list[float]]] = []
+    for number, line in enumerate(read_text(path).splitlines(), 1):
+        words = line.split()
+        if not words or line.startswith(("#", ":")):
+            continue
+        if len(words) == 1 and words[0].isdigit():
+            frames.append({})
+            continue
+        bone = bones.get(words[0])
+        if bone is None or not frames or len(words) - 1 != len(bone.dof):
+            expected = f"{len(bone.dof)} numbers" if bone else "a bone of the skeleton"
+            raise SourceError(f"{path}, line {number}: {line.strip()[:60]!r} does not fit, expected {expected}; is it "
+                              "the motion of another skeleton?")  # fmt: skip
+        try:
+            frames[-1][words[0]] = [float(word) for word in words[1:]]
+        except ValueError as error:
+            raise SourceError(f"{path}, line {number}: {error}") from error
+    if not frames:
+        raise SourceError(f"{path} holds no frames; it is no AMC file, or truncated")
+    return frames
+
+
+def _positions(path: str | Path, bones: dict[str, _Bone], frames: list[dict[str, list[float]]]) -> np.ndarray:
+    """[T, bones, 3] ends of the bones, in the file's unit."""
+    names = list(bones)
+    positions = np.zeros((len(frames), len(bones), 3))
+    rotations: dict[str, np.ndarray] = {}
+    for index, (name, bone) in enumerate(bones.items()):
+        ragged = [n for n, frame in enumerate(frames) if bone.dof and name not in frame]
+        if ragged:
+            raise SourceError(f"{path}: frame {ragged[0] + 1} has no line for {name}; the file is ragged")
+        values = np.array([frame[name] for frame in frames]) if bone.dof else np.zeros((len(frames), 0))
+        turns = [n for n, dof in enumerate(bone.dof) if dof.startswith("r")]
+        local = euler_to_matrix(np.radians(values[:, turns[::-1]]), "".join(bone.dof[n][1] for n in turns[::-1]))
+        local = bone.axes @ local @ bone.axes.T
+        if name == "root":
+            for n, dof in enumerate(bone.dof):
+                if dof.startswith("t"):
+                    positions[:, 0, "xyz".index(dof[1])] = values[:, n]
+            rotations[name] = local
+        else:
+            rotations[name] = rotations[bone.parent] @ local
+            start = positions[:, names.index(bone.parent)]
+            positions[:, index] = start + (rotations[name] @ bone.offset[:, None])[..., 0]
+    return positions

@@ -1,0 +1,160 @@
+"""Folders of DeciWatch and SmoothNet: an estimator's poses beside the ground truth, sequence by sequence.
+
+    FOLDER/groundtruth_poses/SET/SET_gt_SPLIT.npz
+    FOLDER/detected_poses/SET/ESTIMATOR/SET_ESTIMATOR_SPLIT.npz        SPLIT: train or test
+
+Keys: imgname (names of the frames, sequence by sequence), joints_2d (pixels), joints_3d (metres), pose (SMPL, 72
+axis-angle numbers), shape; Sub-JHMDB also imgshape (height, width) and bbox (left, top, right, bottom) in the truth.
+Each is an array of sequences, of [frames, numbers]. 3DPW has 17 joints, the left side first, of which 14 are used.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from mixsynth_stream.data.object_arrays import load_arrays, pieces
+from mixsynth_stream.data.sequences import guessed_units
+from mixsynth_stream.errors import SourceError
+from mixsynth_stream.rotations import axis_angle_to_6d
+
+SPLITS = ("train", "test")
+# The 14 joints of J14 among the 17 of the 3DPW files (pelvis, left leg, right leg, spine, neck, head, top of the head,
+# left arm, right arm).
+J14_FROM_PW3D = (6, 5, 4, 1, 2, 3, 16, 15, 14, 11, 12, 13, 8, 10)
+_J14_ROOT, _J14_LEG, _H36M_LEG = (2, 3), (2, 1, 0), (4, 5, 6)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """One data set: its folder, its estimator, what a pose is, and how many joints the files hold."""
+
+    folder: str
+    estimator: str
+    kind: str  # "2d", "3d" or "smpl"
+    joints: int
+    # Joints that are kept, in this order; empty: all of them.
+    kept: tuple[int, ...] = ()
+    # Joints whose middle is the origin of every frame, and those of a leg, among the kept ones.
+    root: tuple[int, ...] = ()
+    leg: tuple[int, int, int] = (0, 0, 0)
+
+    @property
+    def key(self) -> str:
+        return {"2d": "joints_2d", "3d": "joints_3d", "smpl": "pose"}[self.kind]
+
+
+def _pw3d(estimator: str) -> Layout:
+    return Layout(folder="pw3d", estimator=estimator, kind="3d", joints=17, kept=J14_FROM_PW3D, root=_J14_ROOT,
+                  leg=_J14_LEG)  # fmt: skip
+
+
+LAYOUTS = {
+    "jhmdb": Layout(folder="jhmdb", estimator="simplepose", kind="2d", joints=15),
+    "h36m": Layout(folder="h36m", estimator="fcn", kind="3d", joints=17, root=(0,), leg=_H36M_LEG),
+    "3dpw-spin": _pw3d("spin"),
+    "3dpw-eft": _pw3d("eft"),
+    "3dpw-pare": _pw3d("pare"),
+    "3dpw-smpl-pare": Layout(folder="pw3d", estimator="pare", kind="smpl", joints=24),
+    "aist": Layout(folder="aist", estimator="spin", kind="3d", joints=14, root=_J14_ROOT, leg=_J14_LEG),
+    "aist-smpl": Layout(folder="aist", estimator="spin", kind="smpl", joints=24),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pair:
+    """One sequence as the network sees it: fractions of the frame (2d), metres from the root (3d), or 6D rotations."""
+
+    name: str
+    detected: np.ndarray  # [T, J, axes]
+    truth: np.ndarray  # [T, J, axes]
+    # 2d: the larger side of the person's box, and the frame's width and height, in pixels.
+    size_px: np.ndarray | None = None  # [T]
+    frame_px: np.ndarray | None = None  # [2]
+
+
+def load_pairs(folder: str | Path, preset: str, split: str) -> list[Pair]:
+    """All sequences of one split. `SourceError` says which file, key and sequence do not fit."""
+    if split not in SPLITS:
+        raise ValueError(f"split must be one of {', '.join(SPLITS)}, found {split!r}")
+    layout = LAYOUTS[preset]
+    truth_path = Path(folder) / "groundtruth_poses" / layout.folder / f"{layout.folder}_gt_{split}.npz"
+    detected_path = (Path(folder) / "detected_poses" / layout.folder / layout.estimator
+                     / f"{layout.folder}_{layout.estimator}_{split}.npz")  # fmt: skip
+    extra = ("imgshape", "bbox") if layout.kind == "2d" else ()
+    truth = _columns(truth_path, ("imgname", layout.key, *extra))
+    detected = _columns(detected_path, ("imgname", layout.key))
+    if len(truth["imgname"]) != len(detected["imgname"]):
+        raise SourceError(f"{detected_path} has {len(detected['imgname'])} sequences, {truth_path} has "
+                          f"{len(truth['imgname'])}; they must be of the same download")  # fmt: skip
+    pairs = []
+    for number, names in enumerate(truth["imgname"]):
+        here = f"sequence {number}"
+        count = len(names)
+        if count < 2:
+            raise SourceError(f"{truth_path}: {here} has {count} frames; motion takes two at least, leave it out")
+        frame_px = truth["imgshape"][number].reshape(-1)[1::-1].astype(float) if layout.kind == "2d" else None
+        size_px = _box_size(truth_path, here, truth["bbox"][number], count) if layout.kind == "2d" else None
+        pairs.append(Pair(
+            name=str(names.reshape(-1)[0]).rpartition("/")[0] or here,
+            truth=_poses(truth_path, here, truth[layout.key][number], count, layout, frame_px),
+            detected=_poses(detected_path, here, detected[layout.key][number], count, layout, frame_px),
+            size_px=size_px, frame_px=frame_px,
+        ))  # fmt: skip
+    if not pairs:
+        raise SourceError(f"{truth_path} holds no sequences")
+    if layout.kind == "3d":
+        _check_metres(truth_path, pairs, layout)
+    return pairs
+
+
+def _columns(path: Path, keys: tuple[str, ...]) -> dict[str, list[np.ndarray]]:
+    arrays = load_arrays(path, keys)
+    columns = {key: list(pieces(path, key, np.atleast_1d(arrays[key]))) for key in keys}
+    for key, column in columns.items():
+        if len(column) != len(columns["imgname"]):
+            raise SourceError(f"{path} names {len(columns['imgname'])} sequences and has {key} of {len(column)}")
+    return columns
+
+
+def _poses(
+    path: Path, here: str, values: np.ndarray, count: int, layout: Layout, frame_px: np.ndarray | None
+) -> np.ndarray:  # [T, J, axes] float32
+    axes = 2 if layout.kind == "2d" else 3
+    if len(values) != count or values.size != count * layout.joints * axes:
+        raise SourceError(f"{path}: {layout.key} of {here} is {list(values.shape)}, expected {count} frames of "
+                          f"{layout.joints} joints x {axes}")  # fmt: skip
+    poses = values.astype(np.float64).reshape(count, layout.joints, axes)
+    bad = ~np.isfinite(poses).all(axis=(1, 2))
+    if bad.any():
+        raise SourceError(f"{path}: {layout.key} of {here} holds NaN or infinite numbers in {bad.sum()} of {count} "
+                          "frames; leave the sequence out or cut it")  # fmt: skip
+    if layout.kind == "smpl":
+        return axis_angle_to_6d(poses).astype(np.float32)
+    if frame_px is not None:
+        return (poses / frame_px).astype(np.float32)
+    poses = poses[:, list(layout.kept)] if layout.kept else poses
+    return (poses - poses[:, list(layout.root)].mean(axis=1, keepdims=True)).astype(np.float32)
+
+
+def _box_size(path: Path, here: str, box: np.ndarray, count: int) -> np.ndarray:  # [T, 4] -> [T]
+    if box.shape != (count, 4):
+        raise SourceError(f"{path}: bbox of {here} is {list(box.shape)}, expected {count} frames of 4 numbers")
+    return np.asarray(np.maximum(box[:, 2] - box[:, 0], box[:, 3] - box[:, 1]).astype(float))
+
+
+def _check_metres(path: Path, pairs: list[Pair], layout: Layout) -> None:
+    hip, knee, ankle = layout.leg
+    legs = [
+        np.median(np.linalg.norm(pair.truth[:, hip] - pair.truth[:, knee], axis=-1))
+        + np.median(np.linalg.norm(pair.truth[:, knee] - pair.truth[:, ankle], axis=-1))
+        for pair in pairs
+    ]
+    # A leg from hip to ankle is 0.46 of a person's height.
+    height = float(np.median(legs)) / 0.46
+    if not 1.0 <= height <= 2.6:
+        guesses = guessed_units(height)
+        hint = f"; it looks like {guesses[0]}" if guesses else "; joints in another order?"
+        raise SourceError(f"{path}: people would be {height:.3g} m tall{hint}; these files hold metres")

@@ -1,0 +1,161 @@
+"""From recordings of others to our 22 motion-capture joints: BVH and ASF/AMC by the bones' names, and marker sets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from mixsynth_stream.data.mocap import MOCAP_22, Clip, stature
+from mixsynth_stream.data.sequences import PoseSequence, check_height, check_up, checked, read_text
+from mixsynth_stream.errors import SourceError
+
+# Names that stand for each of our joints, the first that a file has; S is l or r in ASF files, Left or Right in BVH.
+# An ASF name is the END of that bone, a BVH name the START of that joint, so the two differ by one bone.
+_ASF_NAMES = {
+    "pelvis": ("root",), "spine": ("lowerback",), "chest": ("upperback",), "neck": ("thorax",), "head": ("upperneck",),
+    "headtip": ("head",), "Sshoulder": ("Sclavicle",), "Selbow": ("Shumerus",), "Swrist": ("Sradius",),
+    "Shand": ("Shand",), "Ship": ("Ship", "Shipjoint"), "Sknee": ("Sfemur",), "Sankle": ("Stibia",),
+    "Stoe": ("Stoes", "Sfoot"),
+}  # fmt: skip
+_BVH_NAMES = {
+    "pelvis": ("Hips", "Pelvis"), "spine": ("Spine",), "chest": ("Spine1", "Chest"), "neck": ("Neck",),
+    "head": ("Head",), "headtip": ("Head_end", "HeadTop_End"), "Sshoulder": ("SArm", "SUpArm", "SShoulder"),
+    "Selbow": ("SForeArm", "SLowArm", "SElbow"), "Swrist": ("SHand", "SWrist"),
+    "Shand": ("SFingerBase", "SHandIndex1", "SHand_end", "SWrist_end"), "Ship": ("SUpLeg", "SHip"),
+    "Sknee": ("SLeg", "SLowLeg", "SKnee"), "Sankle": ("SFoot", "SAnkle"),
+    "Stoe": ("SToeBase_end", "SToe_end", "SToeBase", "SToe", "SFoot_end"),
+}  # fmt: skip
+
+# The 39 markers of Vicon's Plug-in Gait full body set, in its order.
+PLUG_IN_GAIT_39 = (
+    "LFHD", "RFHD", "LBHD", "RBHD", "C7", "T10", "CLAV", "STRN", "RBAK", "LSHO", "LUPA", "LELB", "LFRM", "LWRA",
+    "LWRB", "LFIN", "RSHO", "RUPA", "RELB", "RFRM", "RWRA", "RWRB", "RFIN", "LASI", "RASI", "LPSI", "RPSI", "LTHI",
+    "LKNE", "LTIB", "LANK", "LHEE", "LTOE", "RTHI", "RKNE", "RTIB", "RANK", "RHEE", "RTOE",
+)  # fmt: skip
+# Markers whose middle stands for the joint. Surface markers: 1 to 4 cm from the joint's centre.
+_MARKERS = {
+    "pelvis": ("LASI", "RASI", "LPSI", "RPSI"), "chest": ("STRN", "T10"), "neck": ("C7", "CLAV"),
+    "Sshoulder": ("SSHO",), "Selbow": ("SELB",), "Swrist": ("SWRA", "SWRB"), "Shand": ("SFIN",), "Sknee": ("SKNE",),
+    "Sankle": ("SANK",), "Stoe": ("STOE",), "head": ("LFHD", "RFHD", "LBHD", "RBHD"),
+}  # fmt: skip
+# The hip's centre in the pelvis, as shares of the distance between the front markers: Bell et al. (1990).
+_HIP_OUT, _HIP_BACK, _HIP_DOWN = 0.36, 0.19, 0.30
+# The top of the head above the headband, along the line from the neck.
+_HEADTIP_M = 0.11
+
+
+def mocap_from_bvh(sequence: PoseSequence) -> PoseSequence:
+    """The 22 joints of a BVH recording by the names of its joints; an exporter's prefix (`mixamorig:`) is ignored."""
+    return _by_name(sequence, _BVH_NAMES, ("Left", "Right"))
+
+
+def mocap_from_asf(sequence: PoseSequence) -> PoseSequence:
+    """The 22 joints of an ASF/AMC recording with the bones of CMU's skeletons."""
+    return _by_name(sequence, _ASF_NAMES, ("l", "r"))
+
+
+def _by_name(sequence: PoseSequence, table: dict[str, tuple[str, ...]], sides: tuple[str, str]) -> PoseSequence:
+    names = [name.rpartition(":")[2] for name in sequence.joints]
+    columns = []
+    for joint in MOCAP_22:
+        key, side = _sided(joint, sides)
+        wanted = [name.replace("S", side, 1) if key != joint else name for name in table[key]]
+        found = next((name for name in wanted if name in names), None)
+        if found is None:
+            raise SourceError(f"{sequence.name} has no {' or '.join(wanted)} for the joint {joint}; it has "
+                              f"{', '.join(names)}")  # fmt: skip
+        columns.append(names.index(found))
+    return checked(
+        sequence.name, name=sequence.name, poses=sequence.poses[:, columns], joints=MOCAP_22, rate_hz=sequence.rate_hz,
+        subject=sequence.subject,
+    )  # fmt: skip
+
+
+def _sided(joint: str, sides: tuple[str, str]) -> tuple[str, str]:
+    """`lknee` -> (`Sknee`, the left side's word); joints of the middle stay as they are."""
+    if f"S{joint[1:]}" in _ASF_NAMES and joint[0] in "lr":
+        return f"S{joint[1:]}", sides["lr".index(joint[0])]
+    return joint, ""
+
+
+def mocap_from_markers(sequence: PoseSequence) -> PoseSequence:
+    """The 22 joints from Plug-in Gait markers, metres, y up. Hips by Bell's regression, the spine half way up."""
+
+    def middle(*names: str) -> np.ndarray:  # [T, 3]
+        return np.mean([sequence.at(name) for name in names], axis=0)
+
+    missing = [name for name in PLUG_IN_GAIT_39 if name not in sequence.joints]
+    if missing:
+        raise SourceError(f"{sequence.name} has no marker {', '.join(missing[:5])}; Plug-in Gait's full body is needed")
+    joints = {}
+    for joint in MOCAP_22:
+        key, side = _sided(joint, ("L", "R"))
+        if key in _MARKERS:
+            joints[joint] = middle(*(m.replace("S", side, 1) if key != joint else m for m in _MARKERS[key]))
+    front, back = middle("LASI", "RASI"), middle("LPSI", "RPSI")
+    across = sequence.at("LASI") - sequence.at("RASI")
+    width = np.linalg.norm(across, axis=-1, keepdims=True)
+    left = across / np.maximum(width, 1e-9)
+    ahead = front - back
+    ahead = ahead - (ahead * left).sum(-1, keepdims=True) * left
+    ahead = ahead / np.maximum(np.linalg.norm(ahead, axis=-1, keepdims=True), 1e-9)
+    down = np.cross(left, ahead)
+    down = down * np.sign((down * (joints["lankle"] - front)).sum(-1).mean())
+    for joint, sign in (("lhip", 1.0), ("rhip", -1.0)):
+        joints[joint] = front + width * (sign * _HIP_OUT * left - _HIP_BACK * ahead + _HIP_DOWN * down)
+    joints["spine"] = (joints["pelvis"] + joints["chest"]) / 2
+    along = joints["head"] - joints["neck"]
+    along = along / np.maximum(np.linalg.norm(along, axis=-1, keepdims=True), 1e-9)
+    joints["headtip"] = joints["head"] + _HEADTIP_M * along
+    poses = np.stack([joints[joint] for joint in MOCAP_22], axis=1).astype(np.float32)
+    return checked(sequence.name, name=sequence.name, poses=poses, joints=MOCAP_22, rate_hz=sequence.rate_hz,
+                   subject=sequence.subject)  # fmt: skip
+
+
+def read_ui_prmd(path: str | Path, unit_m: float = 0.001, rate_hz: float = 100.0) -> PoseSequence:
+    """A `mXX_sYY_eZZ_positions.txt` of UI-PRMD's Vicon folder: 39 markers x 3 a line, turned from z up to y up."""
+    rows = [line.replace(",", " ").split() for line in read_text(path).splitlines() if line.strip()]
+    wrong = next((n for n, row in enumerate(rows) if len(row) != 3 * len(PLUG_IN_GAIT_39)), None)
+    if wrong is not None:
+        raise SourceError(f"{path}, line {wrong + 1} has {len(rows[wrong])} numbers, expected 117: 39 markers x 3; the "
+                          "Kinect folder has 66, and no positions of its own")  # fmt: skip
+    try:
+        values = np.array(rows, np.float64).reshape(-1, len(PLUG_IN_GAIT_39), 3)
+    except ValueError as error:
+        raise SourceError(f"{path} holds something that is no number ({error})") from error
+    words = Path(path).stem.split("_")
+    subject = next((f"ui{word[1:]}" for word in words if word[:1] == "s" and word[1:].isdigit()), "ui")
+    poses = (values[..., [1, 2, 0]] * unit_m).astype(np.float32)
+    return checked(path, name=Path(path).stem, poses=poses, joints=PLUG_IN_GAIT_39, rate_hz=rate_hz, subject=subject)
+
+
+def clip_of(sequence: PoseSequence, source: str, rate_hz: float = 30.0) -> Clip:
+    """A clip at our rate, linearly between frames, after a look at its height and at which way is up."""
+    where = f"{sequence.name}: the person"
+    check_height(where, stature(sequence.poses))
+    middle = (sequence.at("lankle") + sequence.at("rankle")) / 2
+    check_up(f"{sequence.name}: people", sequence.at("head") - middle)
+    count = int((len(sequence.poses) - 1) * rate_hz / sequence.rate_hz) + 1
+    if count < 2:
+        raise SourceError(f"{sequence.name} lasts {len(sequence.poses) / sequence.rate_hz:.3f} s, less than two frames "
+                          f"at {rate_hz:g} Hz; leave it out")  # fmt: skip
+    frame = np.minimum(np.arange(count) * sequence.rate_hz / rate_hz, len(sequence.poses) - 1)
+    left = np.minimum(frame.astype(int), len(sequence.poses) - 2)
+    part = (frame - left)[:, None, None]
+    positions = (sequence.poses[left] * (1 - part) + sequence.poses[left + 1] * part).astype(np.float32)
+    return Clip(name=sequence.name, positions=positions, rate_hz=rate_hz, source=source, subject=sequence.subject)
+
+
+def save_clips(path: str | Path, clips: Sequence[Clip], licence: str) -> None:
+    """Write clips as the npz that `load_clips` reads and `train` takes. All must have one rate."""
+    rates = {clip.rate_hz for clip in clips}
+    if len(rates) != 1:
+        raise SourceError(f"{path} would mix {len(rates)} frame rates ({sorted(rates)}); resample the clips to one")
+    lengths = np.array([len(clip.positions) for clip in clips])
+    np.savez_compressed(
+        path, joints=np.array(MOCAP_22), fps=rates.pop(), positions=np.concatenate([c.positions for c in clips]),
+        starts=np.cumsum(lengths) - lengths, lengths=lengths, subject=np.array([c.subject for c in clips]),
+        trial=np.array([c.name for c in clips]), src=np.array([c.source for c in clips]), licence=licence,
+    )  # fmt: skip

@@ -1,0 +1,115 @@
+"""`PoseSequence`: what every reader of recordings gives, and the checks that all of them share.
+
+Readers raise `SourceError`, one sentence, for what cannot be right: ragged or missing numbers, NaN, clips without
+motion, wrong joint counts, a person of 67 metres, a person who stands along z.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from mixsynth_stream.errors import SourceError
+
+# A person stands between these heights; outside them the unit is not the metre.
+STATURE_RANGE_M = (1.2, 2.3)
+METRES_PER_UNIT = {"millimetres": 0.001, "centimetres": 0.01, "inches": 0.0254, "feet": 0.3048, "metres": 1.0,
+                   "cmu": 0.0254 / 0.45}  # fmt: skip
+# A unit is guessed for the usual height of a recorded person, so that centimetres are not taken for inches.
+_USUAL_RANGE_M = (1.45, 2.05)
+_AXES = "xyz"
+# The body's own up, against an axis of the file: closer than this in most frames, and the person stands along it.
+_ALONG_AXIS = 0.8
+_STANDING_SHARE = 0.75
+
+
+@dataclass(frozen=True, kw_only=True)
+class PoseSequence:
+    """One unbroken recording of one person: metres (or pixels), radians never."""
+
+    name: str
+    poses: np.ndarray  # [T, J, D]
+    joints: tuple[str, ...]
+    rate_hz: float
+    subject: str = ""
+
+    def at(self, joint: str) -> np.ndarray:  # -> [T, D]
+        """One joint by name."""
+        return np.asarray(self.poses[:, self.joints.index(joint)])
+
+
+def checked(
+    path: str | Path,
+    *,
+    name: str,
+    poses: np.ndarray,  # [T, J, D]
+    joints: Sequence[str],
+    rate_hz: float,
+    subject: str = "",
+) -> PoseSequence:
+    """A sequence that holds together, or `SourceError`."""
+    if poses.ndim != 3 or poses.shape[1] != len(joints):
+        raise SourceError(f"{path}: {name} has poses {list(poses.shape)}, expected {len(joints)} joints a frame")
+    if len(poses) < 2:
+        raise SourceError(f"{path}: {name} has {len(poses)} frames; motion takes two at least, leave it out")
+    if not 0 < rate_hz < 10000:
+        raise SourceError(f"{path}: {name} has {rate_hz:g} frames a second; expected a positive rate")
+    bad = ~np.isfinite(poses).all(axis=(1, 2))
+    if bad.any():
+        raise SourceError(f"{path}: {name} holds NaN or infinite positions in {bad.sum()} of {len(bad)} frames, first "
+                          f"in frame {int(np.argmax(bad))}; cut the gaps out of it")  # fmt: skip
+    return PoseSequence(name=name, poses=poses, joints=tuple(joints), rate_hz=float(rate_hz), subject=subject)
+
+
+def check_height(where: str, height: float) -> None:
+    """Raise `SourceError` unless a person of `height` stands before us in metres; say which unit it looks like."""
+    low, high = STATURE_RANGE_M
+    if low <= height <= high:
+        return
+    guesses = guessed_units(height)
+    hint = f"it looks like {guesses[0]}: multiply by {METRES_PER_UNIT[guesses[0]]:.4g}" if guesses else "scale them"
+    raise SourceError(
+        f"{where} would be {height:.3g} m tall, expected {low}-{high} m; positions must be in metres, {hint}"
+    )
+
+
+def guessed_units(height: float) -> list[str]:
+    """Units in which this is the height of a person, the likeliest first."""
+    usual = [unit for unit, m in METRES_PER_UNIT.items() if _USUAL_RANGE_M[0] <= height * m <= _USUAL_RANGE_M[1]]
+    possible = [unit for unit, m in METRES_PER_UNIT.items() if STATURE_RANGE_M[0] <= height * m <= STATURE_RANGE_M[1]]
+    return usual + [unit for unit in possible if unit not in usual]
+
+
+def check_up(where: str, up: np.ndarray, expected: str = "y") -> None:  # [T, 3] from the feet to the head
+    """Raise `SourceError` where people stand along another axis than `expected`, or upside down along it.
+
+    People who bend, lie or do a handstand now and then pass: most frames must agree before it is called a mistake.
+    """
+    direction = up / np.maximum(np.linalg.norm(up, axis=-1, keepdims=True), 1e-9)
+    for axis in range(3):
+        for sign in (1, -1):
+            found = ("" if sign > 0 else "-") + _AXES[axis]
+            if found != expected and (sign * direction[:, axis] > _ALONG_AXIS).mean() > _STANDING_SHARE:
+                raise SourceError(f"{where} stand along {found}, expected up to be {expected}; swap or turn the axes")
+
+
+def one_rate(sequences: Iterable[PoseSequence], where: str) -> float:
+    """The rate of all of them. `SourceError` where rates are mixed."""
+    rates = {round(sequence.rate_hz, 3): sequence.name for sequence in sequences}
+    if len(rates) > 1:
+        found = ", ".join(f"{rate:g} Hz ({name})" for rate, name in sorted(rates.items())[:3])
+        raise SourceError(f"{where} mixes frame rates: {found}; resample them to one, or use one folder a rate")
+    if not rates:
+        raise SourceError(f"{where} holds no sequences")
+    return next(iter(rates))
+
+
+def read_text(path: str | Path) -> str:
+    """The file as text. `SourceError` where it is missing or is no text."""
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SourceError(f"{path} cannot be read ({error}); give a text file of a recording") from error

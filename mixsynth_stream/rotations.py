@@ -1,0 +1,85 @@
+"""Rotations as axis-angle vectors, matrices, 6 numbers and Euler angles, and the angle between two. numpy only, a leaf.
+
+The 6 numbers are the first two columns of the matrix (Zhou et al., CVPR 2019), row by row: r00 r01 r10 r11 r20 r21.
+Differences are taken between matrices, so an angle of pi and one of -pi are the same rotation.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def axis_angle_to_matrix(vectors: np.ndarray) -> np.ndarray:  # [..., 3] radians -> [..., 3, 3]
+    """Rodrigues' formula; exact at zero too."""
+    vectors = np.asarray(vectors, np.float64)
+    if vectors.shape[-1:] != (3,):
+        raise ValueError(f"axis-angle vectors must be [..., 3], found {list(vectors.shape)}")
+    angle = np.linalg.norm(vectors, axis=-1)[..., None, None]
+    cross = np.zeros((*vectors.shape[:-1], 3, 3))
+    x, y, z = np.moveaxis(vectors, -1, 0)
+    cross[..., 0, 1], cross[..., 0, 2], cross[..., 1, 2] = -z, y, -x
+    cross[..., 1, 0], cross[..., 2, 0], cross[..., 2, 1] = z, -y, x
+    # sin(a)/a and (1 - cos a)/a^2, by functions that have no hole at zero.
+    first, second = np.sinc(angle / np.pi), np.sinc(angle / (2 * np.pi)) ** 2 / 2
+    return np.asarray(np.eye(3) + first * cross + second * (cross @ cross))
+
+
+def matrix_to_axis_angle(matrices: np.ndarray) -> np.ndarray:  # [..., 3, 3] -> [..., 3] radians
+    """The vector with an angle of 0 to pi. Through a quaternion, whose largest part is found first: exact near pi."""
+    m = np.asarray(matrices, np.float64)
+    trace = np.trace(m, axis1=-2, axis2=-1)
+    # Four times the outer product of the quaternion (w, x, y, z) with itself: any row is the quaternion, scaled.
+    outer = np.empty((*m.shape[:-2], 4, 4))
+    outer[..., 0, 0] = 1 + trace
+    for i in range(3):
+        j, k = (i + 1) % 3, (i + 2) % 3
+        outer[..., i + 1, i + 1] = 1 + 2 * m[..., i, i] - trace
+        outer[..., 0, i + 1] = outer[..., i + 1, 0] = m[..., k, j] - m[..., j, k]
+        outer[..., i + 1, j + 1] = outer[..., j + 1, i + 1] = m[..., i, j] + m[..., j, i]
+    largest = np.argmax(np.diagonal(outer, axis1=-2, axis2=-1), axis=-1)
+    quaternion = np.take_along_axis(outer, largest[..., None, None], axis=-2)[..., 0, :]
+    quaternion = quaternion / np.linalg.norm(quaternion, axis=-1, keepdims=True)
+    quaternion = np.where(quaternion[..., :1] < 0, -quaternion, quaternion)
+    sine = np.linalg.norm(quaternion[..., 1:], axis=-1, keepdims=True)
+    angle = 2 * np.arctan2(sine, quaternion[..., :1])
+    return np.asarray(quaternion[..., 1:] * np.where(sine > 1e-12, angle / np.maximum(sine, 1e-12), 2.0))
+
+
+def matrix_to_6d(matrices: np.ndarray) -> np.ndarray:  # [..., 3, 3] -> [..., 6]
+    """The first two columns, row by row."""
+    return np.asarray(matrices[..., :2].reshape(*matrices.shape[:-2], 6))
+
+
+def matrix_from_6d(numbers: np.ndarray) -> np.ndarray:  # [..., 6] -> [..., 3, 3]
+    """The rotation whose first two columns are nearest: Gram-Schmidt, so any 6 numbers will do."""
+    if numbers.shape[-1:] != (6,):
+        raise ValueError(f"rotations of 6 numbers must be [..., 6], found {list(numbers.shape)}")
+    columns = np.asarray(numbers, np.float64).reshape(*numbers.shape[:-1], 3, 2)
+    first = _unit(columns[..., 0])
+    second = _unit(columns[..., 1] - (first * columns[..., 1]).sum(-1, keepdims=True) * first)
+    return np.stack([first, second, np.cross(first, second)], axis=-1)
+
+
+def axis_angle_to_6d(vectors: np.ndarray) -> np.ndarray:  # [..., 3] -> [..., 6]
+    """Axis-angle, as SMPL files hold it, to 6 numbers, as the network takes it."""
+    return matrix_to_6d(axis_angle_to_matrix(vectors))
+
+
+def euler_to_matrix(angles: np.ndarray, axes: str) -> np.ndarray:  # [..., n] radians -> [..., 3, 3]
+    """R[axes[0]] R[axes[1]] ...: each rotation turns about the axes that those before it left."""
+    if angles.shape[-1] != len(axes) or not set(axes.lower()) <= set("xyz"):
+        raise ValueError(f"{len(axes)} axes out of x, y, z are needed for angles {list(angles.shape)}, found {axes!r}")
+    result = np.broadcast_to(np.eye(3), (*angles.shape[:-1], 3, 3))
+    for number, axis in enumerate(axes.lower()):
+        result = result @ axis_angle_to_matrix(angles[..., number, None] * np.eye(3)["xyz".index(axis)])
+    return np.asarray(result)
+
+
+def geodesic_error(a: np.ndarray, b: np.ndarray) -> np.ndarray:  # both [..., 3, 3] -> [...] radians, 0..pi
+    """The angle of the rotation from `a` to `b`; exact for small angles too, where an arc cosine is not."""
+    chord = np.linalg.norm(np.asarray(a, np.float64) - b, axis=(-2, -1)) / np.sqrt(8)
+    return np.asarray(2 * np.arcsin(np.minimum(chord, 1.0)))
+
+
+def _unit(vectors: np.ndarray) -> np.ndarray:  # [..., 3]
+    return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-9))
