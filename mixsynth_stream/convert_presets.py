@@ -8,29 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mixsynth_stream.skeleton import BLAZEPOSE_33, CORE_17, Skeleton
+from mixsynth_stream.skeleton import BLAZEPOSE_33, CORE_17, H36M_17, J14, JHMDB_15, SMPL_24, Skeleton
 
-# Order: the annotation of the JHMDB data set.
-JHMDB_15 = Skeleton("JHMDB-15", (
-    "neck", "belly", "face", "right_shoulder", "left_shoulder", "right_hip", "left_hip", "right_elbow", "left_elbow",
-    "right_knee", "left_knee", "right_wrist", "left_wrist", "right_ankle", "left_ankle",
-), ())  # fmt: skip
-# Order: the 17 of Human3.6M's 32 joints that move, as VideoPose3D lists them.
-H36M_17 = Skeleton("H36M-17", (
-    "pelvis", "right_hip", "right_knee", "right_ankle", "left_hip", "left_knee", "left_ankle", "spine", "thorax",
-    "neck", "head", "left_shoulder", "left_elbow", "left_wrist", "right_shoulder", "right_elbow", "right_wrist",
-), ())  # fmt: skip
-# Order: the 14 joints of LSP, on which SPIN, EFT and PARE are compared.
-J14 = Skeleton("J14", (
-    "right_ankle", "right_knee", "right_hip", "left_hip", "left_knee", "left_ankle", "right_wrist", "right_elbow",
-    "right_shoulder", "left_shoulder", "left_elbow", "left_wrist", "neck", "head_top",
-), ())  # fmt: skip
-# Order: the SMPL body model.
-SMPL_24 = Skeleton("SMPL-24", (
-    "pelvis", "left_hip", "right_hip", "spine1", "left_knee", "right_knee", "spine2", "left_ankle", "right_ankle",
-    "spine3", "left_foot", "right_foot", "neck", "left_collar", "right_collar", "head", "left_shoulder",
-    "right_shoulder", "left_elbow", "right_elbow", "left_wrist", "right_wrist", "left_hand", "right_hand",
-), ())  # fmt: skip
 SKELETONS = {s.name: s for s in (CORE_17, BLAZEPOSE_33, JHMDB_15, H36M_17, J14, SMPL_24)}
 
 

@@ -73,3 +73,44 @@ _CARRIED = {17: 19, 18: 20, 21: 15, 22: 16, 29: 27, 30: 28}
 CARRIER: tuple[int, ...] = tuple(
     CORE_FROM_BLAZEPOSE.index(j if j in CORE_FROM_BLAZEPOSE else _CARRIED.get(j, 0)) for j in range(33)
 )
+
+# Order: the COCO keypoint annotation.
+COCO_17 = Skeleton(
+    "COCO-17",
+    (
+        "nose", "left_eye", "right_eye", "left_ear", "right_ear", "left_shoulder", "right_shoulder", "left_elbow",
+        "right_elbow", "left_wrist", "right_wrist", "left_hip", "right_hip", "left_knee", "right_knee", "left_ankle",
+        "right_ankle",
+    ),
+    (
+        (0, 1), (0, 2), (1, 3), (2, 4), (5, 6), (5, 7), (7, 9), (6, 8), (8, 10), (5, 11), (6, 12), (11, 12), (11, 13),
+        (13, 15), (12, 14), (14, 16),
+    ),
+)  # fmt: skip
+# Order: the annotation of the JHMDB data set.
+JHMDB_15 = Skeleton("JHMDB-15", (
+    "neck", "belly", "face", "right_shoulder", "left_shoulder", "right_hip", "left_hip", "right_elbow", "left_elbow",
+    "right_knee", "left_knee", "right_wrist", "left_wrist", "right_ankle", "left_ankle",
+), ())  # fmt: skip
+# Order: the 17 of Human3.6M's 32 joints that move, as VideoPose3D lists them.
+H36M_17 = Skeleton("H36M-17", (
+    "pelvis", "right_hip", "right_knee", "right_ankle", "left_hip", "left_knee", "left_ankle", "spine", "thorax",
+    "neck", "head", "left_shoulder", "left_elbow", "left_wrist", "right_shoulder", "right_elbow", "right_wrist",
+), ())  # fmt: skip
+# Order: the 14 joints of LSP, on which SPIN, EFT and PARE are compared.
+J14 = Skeleton("J14", (
+    "right_ankle", "right_knee", "right_hip", "left_hip", "left_knee", "left_ankle", "right_wrist", "right_elbow",
+    "right_shoulder", "left_shoulder", "left_elbow", "left_wrist", "neck", "head_top",
+), ())  # fmt: skip
+# Order: the SMPL body model.
+SMPL_24 = Skeleton("SMPL-24", (
+    "pelvis", "left_hip", "right_hip", "spine1", "left_knee", "right_knee", "spine2", "left_ankle", "right_ankle",
+    "spine3", "left_foot", "right_foot", "neck", "left_collar", "right_collar", "head", "left_shoulder",
+    "right_shoulder", "left_elbow", "right_elbow", "left_wrist", "right_wrist", "left_hand", "right_hand",
+), ())  # fmt: skip
+# Order: the files of motion capture that we train on. `head` is the skull's centre or between the eyes, by file.
+MOCAP_22 = Skeleton("Mocap-22", (
+    "pelvis", "spine", "chest", "neck", "head", "headtip", "left_shoulder", "left_elbow", "left_wrist", "left_hand",
+    "right_shoulder", "right_elbow", "right_wrist", "right_hand", "left_hip", "left_knee", "left_ankle", "left_toe",
+    "right_hip", "right_knee", "right_ankle", "right_toe",
+), ())  # fmt: skip

@@ -20,7 +20,7 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     ("network", "kernels", "_C", "pipeline.motion"),
     ("backend",),
     ("weights",),
-    ("pipeline", "data"),
+    ("pipeline", "data", "skeleton_adapters"),
     ("train", "evaluate", "bench", "viewer", "export", "progress", "interrupt", "info", "convert"),
     ("run",),
     ("demo", "webcam"),
