@@ -25,7 +25,8 @@ class TrainConfig:
     validation: tuple[Path, ...] = ()
     steps: int = 12000
     batch: int = 64
-    lr: float = 2e-3
+    # Of Muon, for the matrices of the layers; AdamW has half of it for the rest.
+    lr: float = 8e-3
     warmup: int = 200
     weight_decay: float = 0.01
     ema: float = 0.998
