@@ -35,6 +35,8 @@ class TrainConfig:
     start: Path | None = None
     resume: bool = False
     validate_every: int = 1000
+    # End after so many validations without a better one; 0: never.
+    patience: int = 0
     # What a user may say about data of their own; both are written into the weight file.
     data_name: str = ""
     licence: str = "not stated"
@@ -53,6 +55,8 @@ class TrainConfig:
         for name in ("every", "steps", "batch", "validate_every"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, found {getattr(self, name)}")
+        if self.patience < 0:
+            raise ValueError(f"patience must be 0 (off) or more, found {self.patience}")
         if not self.lr > 0 or not 0 <= self.ema < 1:
             raise ValueError(f"lr must be positive and ema in 0..1, found lr {self.lr} and ema {self.ema}")
 

@@ -11,7 +11,8 @@ import numpy as np
 class Curves:
     """Rows of numbers by step, written after every row."""
 
-    def __init__(self, stem: Path) -> None:
+    def __init__(self, stem: Path, label: str = "error / best simple method") -> None:
+        self._label = label
         self._csv, self._png = stem.with_name(stem.name + ".csv"), stem.with_name(stem.name + ".png")
         self.rows: list[dict[str, float]] = []
         self._losses: list[float] = []
@@ -29,8 +30,16 @@ class Curves:
             writer.writeheader()
             writer.writerows({name: f"{value:.6g}" for name, value in row.items()} for row in self.rows)
 
+    def state(self) -> dict[str, list]:
+        """All rows, and the losses since the last of them."""
+        return {"rows": self.rows, "losses": list(self._losses)}
+
+    def restore(self, state: dict[str, list]) -> None:
+        """Go on from what `state` gave."""
+        self.rows, self._losses = state["rows"], state["losses"]
+
     def draw(self) -> None:
-        """Loss on the left; on the right the error as a share of the best simple method's."""
+        """Loss on the left, errors on the right."""
         from matplotlib.figure import Figure
 
         if not self.rows:
@@ -43,7 +52,8 @@ class Curves:
         for name in self.rows[0]:
             if "/" in name:
                 right.plot(steps, [row[name] for row in self.rows], label=name)
-        right.axhline(1.0, color="black", linewidth=0.8)
-        right.set(xlabel="step", ylabel="error / best simple method")
+        if "/" in self._label:
+            right.axhline(1.0, color="black", linewidth=0.8)
+        right.set(xlabel="step", ylabel=self._label)
         right.legend(fontsize=6, ncols=2)
         figure.savefig(self._png, dpi=120)

@@ -1,32 +1,33 @@
-"""The training loop: Muon and AdamW, warm-up and cosine, a moving average of the weights, exact resuming."""
+"""Training on motion capture: Muon and AdamW, warm-up and cosine, a moving average of the weights.
+
+Windows are seen by simulated cameras and a simulated estimator (data/windows.py). The loop itself is train_fit.py.
+"""
 
 from __future__ import annotations
 
 import json
 import math
-import pickle
-import random
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from mixsynth_stream.config import ModelConfig
 from mixsynth_stream.data.cameras import FRAME_HEIGHT_PX
 from mixsynth_stream.data.mocap import Clip, data_hash, load_clips
 from mixsynth_stream.data.windows import Windows, WindowSampler
-from mixsynth_stream.errors import ModelError, OutputError, SourceError
+from mixsynth_stream.errors import ModelError, SourceError
 from mixsynth_stream.network import MixSynthFormer
 from mixsynth_stream.normalise import root_and_scale
 from mixsynth_stream.skeleton import CORE_17
 from mixsynth_stream.train import TrainConfig
-from mixsynth_stream.train_curves import Curves
+from mixsynth_stream.train_fit import Caller, fit, network_state
+from mixsynth_stream.train_fit import _caller as _caller  # part of what scripts take from here
+from mixsynth_stream.train_fit import _follow as _follow
+from mixsynth_stream.train_place import Place
 from mixsynth_stream.train_score import Validation
-from mixsynth_stream.weights import SHIPPED_NORMALISATION, WeightsInfo, load_weights, save_weights
+from mixsynth_stream.weights import SHIPPED_NORMALISATION, WeightsInfo, load_weights
 
 _GRADIENT_LIMIT = 1.0
 # Learning rate of AdamW, where Muon's is 1.
@@ -39,53 +40,80 @@ _SMALL_ERROR = 0.001
 
 def run(config: TrainConfig) -> Path:
     """See `train.train`."""
-    _make_folder(config.out)
-    training, validation_sets = _clips(config)
-    random.seed(config.seed)
-    torch.manual_seed(config.seed)
-    shape, normalisation = config.model, SHIPPED_NORMALISATION[config.space]
-    network = MixSynthFormer(shape, dropout=0.0)
-    if config.start:
-        network.load_state_dict(_start_state(config, shape))
-    average = MixSynthFormer(shape, dropout=0.0)
-    average.load_state_dict(network.state_dict())
-    optimisers = _optimisers(network, config)
-    sampler = WindowSampler(training, shape, config.space, config.seed)
-    validation = Validation(validation_sets, shape, config.space, normalisation)
-    weights = step_weights(config, shape)
-    curves, best, first = Curves(config.out / config.name), math.inf, 0
-    checkpoint = config.out / f"{config.name}.checkpoint.pt"
-    if config.resume:
-        first, best = _restore(checkpoint, config, network, average, optimisers, sampler, curves)
-    target = config.out / f"{config.name}.safetensors"
-    with tqdm(total=config.steps, initial=first, unit="step", desc=config.name) as bar:
-        for step in range(first, config.steps):
-            for optimiser in optimisers:
-                for group in optimiser.param_groups:
-                    group["lr"] = learning_rate(config, step) * group["lr_share"]
-            keyframes, wanted, valid = _batch(sampler.draw(config.batch), config.space, normalisation)
-            loss = motion_loss(network(keyframes), wanted, valid, weights, config.velocity_weight)
-            network.zero_grad()
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(network.parameters(), _GRADIENT_LIMIT)
-            for optimiser in optimisers:
-                optimiser.step()
-            _follow(average, network, min(config.ema, (1 + step) / (10 + step)))
-            curves.add_loss(loss.item())
-            bar.update()
-            done = step + 1
-            if done % config.validate_every and done != config.steps:
-                continue
-            rows = validation.measure(_caller(average))
-            score = validation.score(rows)
-            curves.add_row(done, learning_rate(config, step), score, rows)
-            bar.set_postfix(score=f"{score:.4f}")
-            if score < best:
-                best = score
-                _write_weights(target, average, config, shape, normalisation, done, rows)
-            _save(checkpoint, config, done, best, network, average, optimisers, sampler, curves)
-    curves.draw()
-    return target
+    return fit(MocapRecipe(config), config.out, resume=config.resume, patience=config.patience)
+
+
+class MocapRecipe:
+    """A `train_fit.Recipe` that follows a `TrainConfig`."""
+
+    curves_label = "error / best simple method"
+    gradient_limit = _GRADIENT_LIMIT
+
+    def __init__(self, config: TrainConfig) -> None:
+        self.config, self.name, self.shape = config, config.name, config.model
+        self.seed, self.steps, self.validate_every = config.seed, config.steps, config.validate_every
+        self._normalisation = SHIPPED_NORMALISATION[config.space]
+        self._weights = step_weights(config, self.shape)
+
+    def start(self, here: Place) -> None:
+        config = self.config
+        training, validation_sets = _clips(config)
+        # Far apart, so that the processes of one run never share the windows of another seed's.
+        self._sampler = WindowSampler(training, self.shape, config.space, config.seed + 1_000_003 * here.rank)
+        self._share = here.share(config.batch)
+        self._validation = Validation(validation_sets, self.shape, config.space, self._normalisation)
+        self._weights = self._weights.to(here.device)
+
+    def settings(self) -> str:
+        return _settings(self.config)
+
+    def network(self) -> MixSynthFormer:
+        network = MixSynthFormer(self.shape, dropout=0.0)
+        if self.config.start:
+            network.load_state_dict(_start_state(self.config, self.shape))
+        return network
+
+    def optimisers(self, network: MixSynthFormer) -> list[torch.optim.Optimizer]:
+        return _optimisers(network, self.config)
+
+    def learning_rate(self, step: int) -> float:
+        return learning_rate(self.config, step)
+
+    def average_keep(self, step: int) -> float:
+        return min(self.config.ema, (1 + step) / (10 + step))
+
+    def draw(self, step: int) -> tuple[Tensor, ...]:
+        return _batch(self._sampler.draw(self._share), self.config.space, self._normalisation)
+
+    def loss(self, said: Tensor, *wanted: Tensor) -> Tensor:
+        truth, valid = wanted
+        return motion_loss(said, truth, valid, self._weights, self.config.velocity_weight)
+
+    def measure(self, call: Caller) -> dict[str, float]:
+        return self._validation.measure(call)
+
+    def score(self, rows: dict[str, float]) -> float:
+        return self._validation.score(rows)
+
+    def random_state(self) -> str:
+        return json.dumps(self._sampler.rng.bit_generator.state)
+
+    def set_random_state(self, state: str) -> None:
+        self._sampler.rng.bit_generator.state = json.loads(state)
+
+    def info(self, step: int, rows: dict[str, float]) -> WeightsInfo:
+        config = self.config
+        return WeightsInfo(
+            skeleton=CORE_17.name,
+            skeleton_joints=CORE_17.joints,
+            space=config.space,
+            rate_hz=30.0,
+            normalisation=self._normalisation,
+            data=config.data_name or ", ".join(data.name for data in config.data),
+            licence=config.licence,
+            data_hash=data_hash(config.data),
+            metrics={"step": step, **{name: round(value, 5) for name, value in rows.items()}},
+        )
 
 
 def learning_rate(config: TrainConfig, step: int) -> float:
@@ -140,15 +168,6 @@ def _batch(windows: Windows, space: str, normalisation: str) -> tuple[Tensor, Te
     )
 
 
-def _caller(network: MixSynthFormer) -> Callable[[np.ndarray], np.ndarray]:
-    def call(keyframes: np.ndarray) -> np.ndarray:  # [B, Q+1, D] -> [B, T, D]
-        with torch.no_grad():
-            parts = [network(part) for part in torch.from_numpy(keyframes).split(256)]
-            return np.asarray(torch.cat(parts).numpy())
-
-    return call
-
-
 def _optimisers(network: MixSynthFormer, config: TrainConfig) -> list[torch.optim.Optimizer]:
     """Muon for the matrices of the encoder's layers, AdamW for everything else.
 
@@ -165,12 +184,6 @@ def _optimisers(network: MixSynthFormer, config: TrainConfig) -> list[torch.opti
     )  # fmt: skip
     adamw = torch.optim.AdamW([{"params": rest, "lr_share": _ADAMW_LR_SHARE}], lr=config.lr, weight_decay=0.0)
     return [muon, adamw]
-
-
-@torch.no_grad()
-def _follow(average: MixSynthFormer, network: MixSynthFormer, keep: float) -> None:
-    for slow, fast in zip(average.parameters(), network.parameters(), strict=True):
-        slow.lerp_(fast, 1 - keep)
 
 
 def _clips(config: TrainConfig) -> tuple[list[Clip], dict[str, list[Clip]]]:
@@ -196,94 +209,7 @@ def _start_state(config: TrainConfig, shape: ModelConfig) -> dict[str, Tensor]:
         raise ModelError(
             f"{config.start} is for {info.space} space, {found}; this training is for {config.space} space, {shape}"
         )
-    return {name: torch.from_numpy(value) for name, value in state.items()}
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"cannot write to {folder}: {error.strerror or error}") from error
-
-
-def _write_weights(
-    path: Path,
-    network: MixSynthFormer,
-    config: TrainConfig,
-    shape: ModelConfig,
-    normalisation: str,
-    step: int,
-    rows: dict[str, float],
-) -> None:
-    info = WeightsInfo(
-        skeleton=CORE_17.name,
-        skeleton_joints=CORE_17.joints,
-        space=config.space,
-        rate_hz=30.0,
-        normalisation=normalisation,
-        data=config.data_name or ", ".join(data.name for data in config.data),
-        licence=config.licence,
-        data_hash=data_hash(config.data),
-        metrics={"step": step, **{name: round(value, 5) for name, value in rows.items()}},
-    )
-    state = {name: value.detach().numpy() for name, value in network.state_dict().items()}
-    save_weights(path, state, shape, info)
-
-
-def _save(
-    path: Path,
-    config: TrainConfig,
-    step: int,
-    best: float,
-    network: MixSynthFormer,
-    average: MixSynthFormer,
-    optimisers: list[torch.optim.Optimizer],
-    sampler: WindowSampler,
-    curves: Curves,
-) -> None:
-    part = path.with_suffix(".part")
-    try:
-        torch.save(
-            {
-                "settings": _settings(config), "step": step, "best": best, "network": network.state_dict(),
-                "average": average.state_dict(), "optimisers": [optimiser.state_dict() for optimiser in optimisers],
-                "torch_rng": torch.get_rng_state(), "sampler_rng": json.dumps(sampler.rng.bit_generator.state),
-                "curves": curves.rows,
-            },
-            part,
-        )  # fmt: skip
-        part.replace(path)
-    except (OSError, RuntimeError) as error:
-        part.unlink(missing_ok=True)
-        raise OutputError(f"cannot write the checkpoint {path}: {error}") from error
-
-
-def _restore(
-    path: Path,
-    config: TrainConfig,
-    network: MixSynthFormer,
-    average: MixSynthFormer,
-    optimisers: list[torch.optim.Optimizer],
-    sampler: WindowSampler,
-    curves: Curves,
-) -> tuple[int, float]:
-    """Everything as it was after the checkpoint's step; returns that step and the best score until then."""
-    if not path.exists():
-        raise SourceError(f"there is no checkpoint {path} to resume from; start without --resume")
-    try:
-        saved = torch.load(path, weights_only=True)
-    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        raise SourceError(f"{path} is damaged or no checkpoint of ours; start without --resume") from error
-    if saved["settings"] != _settings(config):
-        raise SourceError(f"{path} was made with other settings ({saved['settings']}); resume with the same ones")
-    network.load_state_dict(saved["network"])
-    average.load_state_dict(saved["average"])
-    for optimiser, state in zip(optimisers, saved["optimisers"], strict=True):
-        optimiser.load_state_dict(state)
-    torch.set_rng_state(saved["torch_rng"])
-    sampler.rng.bit_generator.state = json.loads(saved["sampler_rng"])
-    curves.rows = saved["curves"]
-    return saved["step"], saved["best"]
+    return network_state(state)
 
 
 def _settings(config: TrainConfig) -> str:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import csv
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from swings import small, write_swings
 
-from mixsynth_stream.data.mocap import MOCAP_22
 from mixsynth_stream.errors import ModelError, OutputError, SourceError
 from mixsynth_stream.train import TrainConfig, train
 from mixsynth_stream.weights import load_weights
@@ -23,35 +22,7 @@ from mixsynth_stream.network import MixSynthFormer  # noqa: E402
 
 @pytest.fixture(scope="module")
 def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three people who swing their arms and legs at their own pace, 5 s each."""
-    rng = np.random.default_rng(0)
-    heights = {
-        "pelvis": 0.95, "spine": 1.1, "chest": 1.25, "neck": 1.45, "head": 1.58, "headtip": 1.72, "shoulder": 1.42,
-        "elbow": 1.12, "wrist": 0.87, "hand": 0.79, "hip": 0.93, "knee": 0.5, "ankle": 0.08, "toe": 0.02,
-    }  # fmt: skip
-    pose = np.zeros((22, 3))
-    for j, name in enumerate(MOCAP_22):
-        side = {"l": 1, "r": -1}.get(name[0], 0) if name[1:] in heights else 0
-        pose[j] = (0.15 * side, heights[name[1:] if side else name], 0.12 if name.endswith("toe") else 0.0)
-    time = np.arange(150)[:, None] / 30
-    motions = []
-    for _ in range(3):
-        pace, phase = rng.uniform(3, 6), rng.uniform(0, 6, 22)
-        motion = np.repeat(pose[None], 150, axis=0)
-        limbs = np.isin(
-            np.arange(22), [MOCAP_22.index(n) for n in ("lwrist", "lhand", "rwrist", "rhand", "lknee", "rankle")]
-        )
-        motion[..., 2] += limbs * 0.25 * np.sin(pace * time + phase)
-        motions.append(motion)
-    path = tmp_path_factory.mktemp("clips") / "swing.npz"
-    np.savez(path, joints=np.array(MOCAP_22), fps=30.0, positions=np.concatenate(motions).astype(np.float32),
-             starts=[0, 150, 300], lengths=[150] * 3, subject=["a", "b", "c"])  # fmt: skip
-    return path
-
-
-def small(clips: Path, out: Path, **changes: object) -> TrainConfig:
-    config = TrainConfig(data=(clips,), out=out, steps=6, batch=4, warmup=2, validate_every=2)
-    return replace(config, **changes)  # type: ignore[arg-type]
+    return write_swings(tmp_path_factory.mktemp("clips") / "swing.npz")
 
 
 def test_the_options_cost_no_import() -> None:
@@ -79,28 +50,6 @@ def test_it_writes_weights_curves_and_where_they_come_from(
     rows = list(csv.DictReader((tmp_path / f"{space}-n10.csv").open()))
     assert [row["step"] for row in rows] == ["2", "4", "6"]
     assert (tmp_path / f"{space}-n10.png").read_bytes().startswith(b"\x89PNG")
-
-
-def test_going_on_after_a_break_gives_the_same_weights(
-    clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    whole = train(small(clips, tmp_path / "whole"))
-    draw, drawn = train_loop.WindowSampler.draw, []
-
-    def break_off(self: train_loop.WindowSampler, batch: int) -> train_loop.Windows:
-        drawn.append(batch)
-        if len(drawn) == 4:
-            raise KeyboardInterrupt
-        return draw(self, batch)
-
-    monkeypatch.setattr(train_loop.WindowSampler, "draw", break_off)
-    with pytest.raises(KeyboardInterrupt):
-        train(small(clips, tmp_path / "broken"))
-    monkeypatch.undo()
-    torch.rand(7)
-    resumed = train(small(clips, tmp_path / "broken", resume=True))
-    assert resumed.read_bytes() == whole.read_bytes()
-    assert (tmp_path / "broken/image-n10.csv").read_text() == (tmp_path / "whole/image-n10.csv").read_text()
 
 
 def test_another_seed_gives_other_weights(clips: Path, tmp_path: Path) -> None:

@@ -1,0 +1,77 @@
+"""Where training runs: which device, in which precision, and as which of several processes (`torchrun`)."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import distributed
+
+
+@dataclass(frozen=True)
+class Place:
+    """One process of `world` on its device. The first one validates and writes files; all draw their own windows."""
+
+    device: torch.device
+    rank: int = 0
+    world: int = 1
+
+    @property
+    def first(self) -> bool:
+        return self.rank == 0
+
+    def share(self, batch: int) -> int:
+        """This process's part of a batch, so that several processes follow the recipe of one."""
+        if batch % self.world:
+            raise ValueError(f"a batch of {batch} cannot be shared by {self.world} processes; use a multiple")
+        return batch // self.world
+
+    def precision(self) -> contextlib.AbstractContextManager[object]:
+        """bfloat16 where a GPU computes the network; a CPU keeps float32."""
+        if self.device.type == "cuda":
+            return torch.autocast("cuda", torch.bfloat16)
+        return contextlib.nullcontext()
+
+    def gathered(self, value: object) -> list[object]:
+        """Everybody's value, by rank; every process has to ask."""
+        values: list[object] = [value] * self.world
+        if self.world > 1:
+            distributed.all_gather_object(values, value)
+        return values
+
+    def agreed(self, value: bool) -> bool:
+        """The first process's answer."""
+        return bool(self.gathered(value)[0])
+
+    def random_state(self) -> dict[str, torch.Tensor]:
+        """torch's random numbers here, for dropout."""
+        state = {"cpu": torch.get_rng_state()}
+        if self.device.type == "cuda":
+            state["cuda"] = torch.cuda.get_rng_state(self.device)
+        return state
+
+    def set_random_state(self, state: dict[str, torch.Tensor]) -> None:
+        torch.set_rng_state(state["cpu"])
+        if self.device.type == "cuda" and "cuda" in state:
+            torch.cuda.set_rng_state(state["cuda"], self.device)
+
+
+@contextlib.contextmanager
+def place() -> Iterator[Place]:
+    """This process's place; under torchrun it joins the others, and leaves them at the end."""
+    world, rank = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
+    cuda = torch.cuda.is_available()
+    device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0"))) if cuda else torch.device("cpu")
+    if cuda:
+        torch.cuda.set_device(device)
+    if world == 1:
+        yield Place(device)
+        return
+    distributed.init_process_group("nccl" if cuda else "gloo")
+    try:
+        yield Place(device, rank, world)
+    finally:
+        distributed.destroy_process_group()

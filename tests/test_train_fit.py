@@ -1,0 +1,144 @@
+"""The training loop: breaks, full disks, early stop, several processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from swings import small, write_swings
+
+from mixsynth_stream.errors import ModelError, OutputError, SourceError
+from mixsynth_stream.train import train
+from mixsynth_stream.weights import load_weights
+
+torch = pytest.importorskip("torch")
+from mixsynth_stream import train_fit, train_loop  # noqa: E402
+from mixsynth_stream.train_checkpoint import read_checkpoint, write_checkpoint  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_swings(tmp_path_factory.mktemp("clips") / "swing.npz")
+
+
+def once(number: int, act: Callable[[], None], original: Callable[..., object]) -> Callable[..., object]:
+    """`original`, but its call of this number (from 1) acts first."""
+    calls = []
+
+    def called(*args: object, **kwargs: object) -> object:
+        calls.append(args)
+        if len(calls) == number:
+            act()
+        return original(*args, **kwargs)
+
+    return called
+
+
+def stop() -> None:
+    raise KeyboardInterrupt
+
+
+def ctrl_c() -> None:
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+@pytest.mark.parametrize(
+    ("where", "name", "number", "act", "step"),
+    [
+        # Validations are after steps 2, 4 and 6: these breaks lie between two of them.
+        (train_loop.WindowSampler, "draw", 4, stop, 3),
+        (train_loop, "motion_loss", 4, stop, 3),
+        # A signal in the middle of an update waits for its end.
+        (train_fit, "_follow", 3, ctrl_c, 3),
+        (train_loop.WindowSampler, "draw", 1, stop, 0),
+    ],
+    ids=["while drawing", "while learning", "while updating", "before anything"],
+)
+def test_a_break_between_validations_loses_nothing(
+    clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: object, name: str, number: int,
+    act: Callable[[], None], step: int,
+) -> None:  # fmt: skip
+    whole = train(small(clips, tmp_path / "whole"))
+    monkeypatch.setattr(where, name, once(number, act, getattr(where, name)))
+    with pytest.raises(KeyboardInterrupt):
+        train(small(clips, tmp_path / "broken"))
+    monkeypatch.undo()
+    saved = torch.load(tmp_path / "broken/image-n10.checkpoint.pt", weights_only=True)
+    assert saved["step"] == step
+    torch.rand(7)
+    resumed = train(small(clips, tmp_path / "broken", resume=True))
+    assert resumed.read_bytes() == whole.read_bytes()
+    assert (tmp_path / "broken/image-n10.csv").read_text() == (tmp_path / "whole/image-n10.csv").read_text()
+
+
+def test_a_full_disk_leaves_the_checkpoint_before(clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = train(small(clips, tmp_path / "whole"))
+    save, calls = torch.save, []
+
+    def full(content: object, path: Path) -> None:
+        calls.append(path)
+        save(content, path)
+        if len(calls) == 2:
+            path.write_bytes(path.read_bytes()[:1000])
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(OutputError, match="No space left on device"):
+        train(small(clips, tmp_path / "full"))
+    monkeypatch.undo()
+    assert torch.load(tmp_path / "full/image-n10.checkpoint.pt", weights_only=True)["step"] == 2
+    assert not list((tmp_path / "full").glob("*.part"))
+    assert train(small(clips, tmp_path / "full", resume=True)).read_bytes() == whole.read_bytes()
+
+
+def test_training_ends_when_it_no_longer_gets_better(
+    clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scores = iter([3.0, 2.0, 2.5, 2.1, 1.0, 0.9])
+    monkeypatch.setattr(train_loop.MocapRecipe, "score", lambda self, rows: next(scores))
+    path = train(small(clips, tmp_path, validate_every=1, patience=2))
+    assert load_weights(path)[2].metrics["step"] == 2
+    assert (tmp_path / "image-n10.csv").read_text().count("\n") == 1 + 4
+
+
+def test_a_loss_that_is_no_number_ends_training_in_a_sentence(
+    clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loss = train_loop.motion_loss
+    monkeypatch.setattr(train_loop, "motion_loss", lambda *args: loss(*args) * float("nan"))
+    with pytest.raises(ModelError, match="nan in step 1; use a lower --lr"):
+        train(small(clips, tmp_path))
+
+
+def test_damaged_checkpoints_and_those_of_others_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.checkpoint.pt"
+    write_checkpoint(path, {"settings": "preset jhmdb"})
+    with pytest.raises(SourceError, match=r"other settings \(preset jhmdb\).*preset aist"):
+        read_checkpoint(path, "preset aist")
+    path.write_bytes(path.read_bytes()[:50])
+    with pytest.raises(SourceError, match="damaged"):
+        read_checkpoint(path, "preset jhmdb")
+
+
+def test_two_processes_train_one_network(clips: Path, tmp_path: Path) -> None:
+    command = ["-m", "mixsynth_stream", "train", "--data", str(clips), "--out", str(tmp_path), "--steps", "2",
+               "--batch", "4", "--validate-every", "1"]  # fmt: skip
+    subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", *command],
+        check=True, capture_output=True, text=True, timeout=120, env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    state, _, info = load_weights(tmp_path / "image-n10.safetensors")
+    assert info.metrics["step"] in (1, 2)
+    assert all(np.isfinite(value).all() for value in state.values())
+    assert (tmp_path / "image-n10.csv").read_text().count("\n") == 3
+    saved = torch.load(tmp_path / "image-n10.checkpoint.pt", weights_only=True)
+    first, second = (state for _, state in saved["random"])
+    assert saved["step"] == 2 and first != second
+    with pytest.raises(SourceError, match="processes 2"):
+        train(small(clips, tmp_path, steps=2, validate_every=1, resume=True))
