@@ -11,6 +11,7 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from mixsynth_stream.errors import ModelError, OutputError
 from mixsynth_stream.normalise import NORMALISATIONS
 from mixsynth_stream.parameters import check_shapes, untrained_state
 from mixsynth_stream.skeleton import CORE_17, Skeleton
+from mixsynth_stream.uncertainty import SigmaTable
 
 __all__ = ["Model", "WeightsInfo", "load_model", "load_weights", "save_weights", "shipped_config", "shipped_models",
            "untrained_model", "untrained_state"]  # fmt: skip
@@ -40,7 +42,8 @@ class WeightsInfo:
     """What a weight file says about itself, apart from the dimensions of the network.
 
     Joints lie joint-major in D: number j * axes + axis, in the order of `skeleton_joints`. `metrics` maps a name to a
-    number, measured when the weights were made. `data_hash` is the SHA-256 of the training data.
+    number, measured when the weights were made. `data_hash` is the SHA-256 of the training data. `uncertainty` is a
+    `SigmaTable` as JSON; without it poses have no sigma.
     """
 
     skeleton: str
@@ -54,6 +57,7 @@ class WeightsInfo:
     metrics: Mapping[str, float] = field(default_factory=dict)
     date: str = field(default_factory=lambda: dt.date.today().isoformat())
     format_version: int = FORMAT_VERSION
+    uncertainty: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         if self.format_version != FORMAT_VERSION:
@@ -80,6 +84,13 @@ class WeightsInfo:
                 f"{joints} joints with {axes} numbers each in {self.space} space make {joints * axes}, "
                 f"but the network takes {config.joint_dim} numbers a pose"
             )
+        if self.uncertainty is not None:
+            if self.skeleton_joints != CORE_17.joints:
+                raise ValueError(f"an uncertainty table is for the joints of {CORE_17.name}, not {self.skeleton}")
+            try:
+                SigmaTable.from_json(self.uncertainty).check_fits(config)
+            except ValueError as error:
+                raise ValueError(f"the uncertainty table is wrong: {error}") from None
 
 
 @dataclass(frozen=True)
@@ -94,6 +105,11 @@ class Model:
     def __call__(self, keyframes: np.ndarray) -> np.ndarray:  # [B, Q+1, D] -> [B, T, D]
         """Normalised keyframes, oldest first, to the motion on the grid. `ValueError` on a wrong shape or NaN."""
         return self._forward(np.ascontiguousarray(keyframes, dtype=np.float32))
+
+    @cached_property
+    def sigma_table(self) -> SigmaTable | None:
+        """How far off its poses may be; None where the weights do not say."""
+        return None if self.info.uncertainty is None else SigmaTable.from_json(self.info.uncertainty)
 
     def expect(self, skeleton: Skeleton, space: str) -> None:
         """Raise `ModelError` unless these weights are for `skeleton` in `space`."""
@@ -171,7 +187,10 @@ def save_weights(
     check_shapes(state, config)
     _check_numbers(state)
     # One entry, because safetensors writes several in an order that changes from run to run.
-    metadata = {METADATA_KEY: json.dumps(dataclasses.asdict(info) | dataclasses.asdict(config), indent=1)}
+    fields = dataclasses.asdict(info) | dataclasses.asdict(config)
+    if info.uncertainty is None:
+        del fields["uncertainty"]
+    metadata = {METADATA_KEY: json.dumps(fields, indent=1)}
     tensors = {name: np.ascontiguousarray(value, dtype=np.float32) for name, value in state.items()}
     part = Path(f"{os.fspath(path)}.part")
     try:
@@ -250,7 +269,10 @@ def _info_from(metadata: Mapping[str, Any]) -> WeightsInfo:
     if not all(isinstance(joint, str) for joint in fields["skeleton_joints"]):
         raise ModelError(f"metadata skeleton_joints must be names, found {fields['skeleton_joints']!r}")
     fields["skeleton_joints"] = tuple(fields["skeleton_joints"])
-    return WeightsInfo(**fields)
+    uncertainty = metadata.get("uncertainty")
+    if not isinstance(uncertainty, dict | None):
+        raise ModelError(f"metadata uncertainty has the wrong type, found {uncertainty!r}")
+    return WeightsInfo(**fields, uncertainty=uncertainty)
 
 
 def _field(metadata: Mapping[str, Any], name: str) -> Any:

@@ -42,6 +42,8 @@ class Forecast:
     world: np.ndarray  # [P, F, 33, 3] metres
     scores: np.ndarray  # [P, F, 33]
     origin: np.ndarray  # [P, F, 33] Origin values, uint8
+    sigma: np.ndarray | None = None  # [P, F, 33] pixels, as in Motion
+    world_sigma: np.ndarray | None = None  # [P, F, 33] metres
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,9 @@ class Motion:
     """Everybody in one frame. P people, in the order of `ids`; a person not known at this time is absent.
 
     `final` is False for a pose that a later keyframe will still improve (lag 0); such a frame comes again.
+    `sigma` and `world_sigma` say how far off `poses` and `world` may be from what the estimator itself would have said:
+    `SigmaTable.multiplier` makes bounds of them. They are NaN where a joint is MEASURED or MISSING, and None where the
+    weights carry no uncertainty table.
     `frame.rgb` is the picture; a Stream that reads its own source lets go of it when the next Motion is asked for.
     """
 
@@ -62,6 +67,8 @@ class Motion:
     scores: np.ndarray  # [P, 33] 0..1
     origin: np.ndarray  # [P, 33] Origin values, uint8
     measured: tuple[Person, ...] | None  # what the estimator itself said, on keyframes only
+    sigma: np.ndarray | None = None  # [P, 33] pixels
+    world_sigma: np.ndarray | None = None  # [P, 33] metres
     frame: Frame | None = field(default=None, repr=False, compare=False)
     _forecaster: Callable[[], Forecast] | None = field(default=None, repr=False, compare=False)
 

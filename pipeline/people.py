@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -46,6 +46,8 @@ class ScenePoses:
     world: np.ndarray  # [P, M, 33, 3] metres
     scores: np.ndarray  # [P, M, 33]
     origin: np.ndarray  # [P, M, 33] Origin values, uint8
+    sigma: np.ndarray | None = None  # [P, M, 33] pixels; None: the weights carry no uncertainty table
+    world_sigma: np.ndarray | None = None  # [P, M, 33] metres
 
 
 @dataclass(frozen=True)
@@ -53,11 +55,13 @@ class Scene:
     """Everybody as known after one keyframe: immutable, and a function of time like each person's curve."""
 
     tracks: tuple[TrackView, ...] = ()
+    has_sigma: tuple[bool, bool] = (False, False)  # whether image and world weights carry an uncertainty table
 
     def at(self, times_s: Sequence[float] | np.ndarray) -> ScenePoses:
         """Poses at M seconds of all people who are known at one of them at least."""
         times = np.asarray(times_s, dtype=np.float64)
         ids, poses, world, scores, origins = [], [], [], [], []
+        sigmas: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
         for track in self.tracks:
             image, metres = track.image.at(times), track.world.at(times)
             origin = np.where((times > track.until_s)[:, None], np.uint8(Origin.MISSING), image.origin)
@@ -69,6 +73,9 @@ class Scene:
             world.append(np.where(missing[..., None], np.nan, metres.poses))
             scores.append(np.where(missing, 0.0, image.scores))
             origins.append(origin)
+            for found, part in zip(sigmas, (image, metres), strict=True):
+                if part.sigma is not None:
+                    found.append(np.where(missing, np.nan, part.sigma))
         rows = (len(ids), len(times), 33)
         return ScenePoses(
             np.array(ids, np.int64),
@@ -76,6 +83,7 @@ class Scene:
             np.array(world).reshape(*rows, 3),
             np.array(scores).reshape(rows),
             np.array(origins, np.uint8).reshape(rows),
+            *(np.array(s).reshape(rows) if has else None for s, has in zip(sigmas, self.has_sigma, strict=True)),
         )
 
 
@@ -125,6 +133,11 @@ class People:
         self._tracks: list[_Track] = []
         self._next_id = getattr(self, "_next_id", 0)
         self._last_keyframe_s = -np.inf
+
+    def nobody(self) -> Scene:
+        """What is known before the first keyframe."""
+        image, world = (model.sigma_table is not None for model in self._models)
+        return Scene((), (image, world))
 
     def observe(self, detections: Sequence[Person], time_s: float, frame_height: float) -> Scene:
         """Match detections to tracks, push everybody's keyframe, start and end tracks."""
@@ -186,4 +199,4 @@ class People:
                 until_s = min(until_s, np.nextafter(time_s, -np.inf))
             if track.image.curve is not None and track.world.curve is not None:
                 views.append(TrackView(track.id, track.image.curve, track.world.curve, float(until_s)))
-        return Scene(tuple(views))
+        return replace(self.nobody(), tracks=tuple(views))

@@ -51,7 +51,7 @@ class Timeline:
         self._people = people
         self._lag = lag
         self._ahead_s = np.arange(1, round(horizon_s * _RATE_HZ) + 1) / _RATE_HZ
-        self._scene = Scene()  # as known after the newest keyframe
+        self._scene = people.nobody()  # as known after the newest keyframe
         self._keyframe: tuple[Frame, tuple[Person, ...]] | None = None  # the newest one
         self._waiting: list[tuple[Frame, bool]] = []  # (frame, is the newest keyframe), not yet final
 
@@ -104,6 +104,8 @@ class Timeline:
                 scores=read.scores[here, m],
                 origin=read.origin[here, m],
                 measured=self._keyframe[1] if is_keyframe and self._keyframe else None,
+                sigma=None if read.sigma is None else read.sigma[here, m],
+                world_sigma=None if read.world_sigma is None else read.world_sigma[here, m],
                 frame=frame,
                 _forecaster=partial(_forecast, known_then, ids, frame.time_s + self._ahead_s),
             )
@@ -127,4 +129,6 @@ def _forecast(scene: Scene, ids: np.ndarray, times_s: np.ndarray) -> Forecast:
         world=pick(ahead.world, np.nan),
         scores=pick(ahead.scores, 0),
         origin=pick(ahead.origin, 0),
+        sigma=None if ahead.sigma is None else pick(ahead.sigma, np.nan),
+        world_sigma=None if ahead.world_sigma is None else pick(ahead.world_sigma, np.nan),
     )

@@ -24,6 +24,8 @@ _DIMENSIONS = {"image": 2, "world": 3}
 # training has seen 20 % (time warp) with half a frame of jitter on top.
 _SPACING_TOLERANCE = 0.3
 _SAME_TIME_S = 1e-6
+# A gap wider than this many grid spacings has lost a keyframe: what is known of its middle is forecast from both ends.
+_WIDE_GAP = 1.5
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,8 @@ class WindowPoses:
     poses: np.ndarray  # [M, 33, D] pixels or metres, NaN where MISSING
     scores: np.ndarray  # [M, 33] 0..1, 0 where MISSING
     origin: np.ndarray  # [M, 33] Origin values, uint8
-    sigma: np.ndarray | None = None  # [M, 33] expected error; None: the weights carry no uncertainty table
+    # [M, 33] how far off, pixels or metres, NaN where MEASURED or MISSING; None: the weights carry no uncertainty table
+    sigma: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,7 @@ class Curve:
     config: ModelConfig
     rate_hz: float
     bridge: _Bridge | None = None  # where the slots were resampled, so that the keyframe before is no slot
+    sigma: np.ndarray | None = None  # [T, 17] how far off the network's output may be, in the unit of the poses
 
     def at(self, times_s: Sequence[float] | np.ndarray) -> WindowPoses:
         """Poses at M seconds: filled between keyframes, forecast past the newest one, held after the horizon."""
@@ -72,18 +76,20 @@ class Curve:
             raise ValueError(f"times_s must be a list of finite seconds, found {times_s!r}")
         slots = self.slots
         phase = np.interp(times, slots.time_s, np.arange(len(slots.time_s)))
+        steps = self._grid_steps(times, phase)
         if self.core is None:
             poses = np.repeat(slots.poses[-1:], len(times), axis=0)
         else:
             offsets = slots.poses - slots.poses[:, _CORE][:, _CARRIER]
-            poses = _lerp(self.core, self._grid_steps(times, phase))[:, _CARRIER] + _lerp(offsets, phase)
+            poses = _lerp(self.core, steps)[:, _CARRIER] + _lerp(offsets, phase)
         if self.bridge is not None:
             fade = np.interp(times, [self.bridge.start_s, slots.time_s[-1]], [1.0, 0.0])
             poses = poses + fade[:, None, None] * self.bridge.offset
-        origin = self._origin(times)
+        origin, since_s, until_s = self._origin(times)
         missing = origin == Origin.MISSING
         poses = np.where(missing[..., None], np.nan, poses)
-        return WindowPoses(poses, np.where(missing, 0.0, _lerp(slots.scores, phase)), origin)
+        scores = np.where(missing, 0.0, _lerp(slots.scores, phase))
+        return WindowPoses(poses, scores, origin, self._sigma(steps, origin, since_s, until_s))
 
     def _grid_steps(self, times: np.ndarray, phase: np.ndarray) -> np.ndarray:  # [M], [M] -> [M]
         """Grid steps: slots sit on multiples of N and time runs linearly between them, at the grid's rate beyond."""
@@ -91,12 +97,14 @@ class Curve:
         ahead = np.maximum(times - self.slots.time_s[-1], 0.0) * self.rate_hz
         return np.minimum((padding + phase) * self.config.sample_interval + ahead, self.config.seq_len - 1)
 
-    def _origin(self, times: np.ndarray) -> np.ndarray:  # [M] -> [M, 33]
+    def _origin(self, times: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # [M] -> [M, 33] each
+        """Origins, the seconds since each joint was last measured and those until it is, infinite if it is not."""
         measured = np.array([joints for _, joints in self.sightings])  # [S, 33]
         delta = times[:, None] - np.array([time_s for time_s, _ in self.sightings])  # [M, S]
         here = (np.abs(delta) <= _SAME_TIME_S) @ measured
-        before, after = (delta >= 0) @ measured, (delta <= 0) @ measured
         since = np.where((delta >= 0)[..., None] & measured, delta[..., None], np.inf).min(axis=1)  # [M, 33]
+        until = np.where((delta <= 0)[..., None] & measured, -delta[..., None], np.inf).min(axis=1)
+        before, after = since < np.inf, until < np.inf
         horizon_s = 0.0 if self.core is None else self.config.horizon / self.rate_hz
         origin = np.full(before.shape, Origin.MISSING, np.uint8)
         origin[before] = Origin.FORECAST
@@ -104,7 +112,31 @@ class Curve:
         origin[before & after] = Origin.FILLED
         origin[here] = Origin.MEASURED
         origin[:, ~self.known] = Origin.MISSING
-        return origin
+        return origin, since, until
+
+    def _sigma(
+        self,
+        steps: np.ndarray,  # [M] grid steps
+        origin: np.ndarray,  # [M, 33]
+        since_s: np.ndarray,  # [M, 33]
+        until_s: np.ndarray,  # [M, 33]
+    ) -> np.ndarray | None:  # [M, 33]
+        """Sigma by the time to the nearest sighting of each joint; a landmark off the network has its carrier's.
+
+        A held pose knows less with every second: past the horizon sigma grows in proportion to the time.
+        """
+        if self.sigma is None:
+            return None
+        config = self.config
+        gap_s = _WIDE_GAP * config.sample_interval / self.rate_hz
+        ahead = np.where(np.isfinite(since_s), np.minimum(since_s, until_s), 0.0) * self.rate_hz
+        in_gap = (origin == Origin.FILLED) & (since_s + until_s <= gap_s)
+        where = np.where(in_gap, steps[:, None], np.minimum(config.newest + ahead, config.seq_len - 1))
+        left = np.minimum(where.astype(int), config.seq_len - 2)
+        below = self.sigma[left, _CARRIER]
+        sigma = below + (self.sigma[left + 1, _CARRIER] - below) * (where - left)
+        sigma *= np.maximum(ahead / max(config.horizon, 1), 1.0)
+        return np.asarray(np.where((origin == Origin.MEASURED) | (origin == Origin.MISSING), np.nan, sigma))
 
 
 class MotionWindow:
@@ -157,8 +189,9 @@ class MotionWindow:
             slots.poses[:, first_seen] = pose[first_seen]
             known = measured | self.curve.known
             sightings = [s for s in self.curve.sightings if s[0] >= slots.time_s[0] - _SAME_TIME_S] + sightings
-        core = self._run_network(slots)
-        curve = Curve(slots, tuple(sightings), known, core, self._model.config, self._model.info.rate_hz)
+        core, sigma = self._run_network(slots)
+        config, rate_hz = self._model.config, self._model.info.rate_hz
+        curve = Curve(slots, tuple(sightings), known, core, config, rate_hz, sigma=sigma)
         if self.curve is not None and spaced is not self._slots:
             start_s = self.curve.slots.time_s[-1]
             offset = self.curve.at([start_s]).poses[0] - curve.at([start_s]).poses[0]
@@ -170,7 +203,8 @@ class MotionWindow:
         if self.curve is None:
             shape = (len(times_s), len(BLAZEPOSE_33))
             nothing = np.full((*shape, self._dims), np.nan)
-            return WindowPoses(nothing, np.zeros(shape), np.full(shape, Origin.MISSING, np.uint8))
+            sigma = None if self._model.sigma_table is None else np.full(shape, np.nan)
+            return WindowPoses(nothing, np.zeros(shape), np.full(shape, Origin.MISSING, np.uint8), sigma)
         return self.curve.at(times_s)
 
     def _checked(self, pose: np.ndarray, scores: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
@@ -233,17 +267,22 @@ class MotionWindow:
         poses = np.where(known, past.poses, slots.poses[-1]) * (1.0 - gap) + pose * gap
         return _Slots(times, poses, past.scores)
 
-    def _run_network(self, slots: _Slots) -> np.ndarray | None:  # -> [T, 17, D]
-        if len(slots.time_s) < 2:
-            return None
-        config = self._model.config
+    def _run_network(self, slots: _Slots) -> tuple[np.ndarray | None, np.ndarray | None]:
+        """The network's output [T, 17, D], None from a single keyframe, and its sigma [T, 17]."""
+        config, table = self._model.config, self._model.sigma_table
         core = slots.poses[:, _CORE]
         padding = np.repeat(core[:1], config.num_keyframes - len(core), axis=0)
         keyframes = np.concatenate([padding, core])  # [Q+1, 17, D]
         root, scale = root_and_scale(keyframes, self._model.info.normalisation, self.min_scale)
-        inputs = ((keyframes - root) / scale).reshape(1, config.num_keyframes, config.joint_dim)
+        if len(slots.time_s) < 2:
+            return None, None if table is None else table.typical(config) * scale[0]
+        normalised = (keyframes - root) / scale
+        inputs = normalised.reshape(1, config.num_keyframes, config.joint_dim)
         output = self._model(np.ascontiguousarray(inputs, dtype=np.float32))
-        return np.asarray(output[0].reshape(config.seq_len, len(CORE_17), self._dims) * scale + root)
+        poses = np.asarray(output[0].reshape(config.seq_len, len(CORE_17), self._dims) * scale + root)
+        if table is None:
+            return poses, None
+        return poses, table.on_grid(normalised, config, self._model.info.rate_hz) * scale[0]
 
 
 def _lerp(rows: np.ndarray, positions: np.ndarray) -> np.ndarray:  # [K, ...], [M] in 0..K-1 -> [M, ...]

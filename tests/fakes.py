@@ -12,6 +12,7 @@ from mixsynth_stream.config import ModelConfig
 from mixsynth_stream.interpolation import catmull_rom_matrix
 from mixsynth_stream.pipeline.motion import Person
 from mixsynth_stream.skeleton import CORE_17
+from mixsynth_stream.uncertainty import SigmaTable
 from mixsynth_stream.weights import Model
 
 _DIMS = {"image": 2, "world": 3}
@@ -38,6 +39,7 @@ class CatmullRom:
             rate_hz=30.0,
             normalisation=normalisation,
         )
+        self.sigma_table: SigmaTable | None = None
         self.backend = "fake"
         self.calls = 0
         self._matrix = catmull_rom_matrix(sample_interval, step, horizon)

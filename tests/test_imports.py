@@ -17,11 +17,11 @@ ROOT = Path(__file__).parent.parent
 # own level and those below it. A new module at the top of the package has to be given its place here.
 LEVELS: tuple[tuple[str, ...], ...] = (
     ("config", "errors", "interpolation", "metrics", "normalise", "parameters", "skeleton", "baselines", "rotations"),
-    ("network", "kernels", "_C", "pipeline.motion"),
+    ("network", "kernels", "_C", "pipeline.motion", "uncertainty"),
     ("backend",),
     ("weights",),
     ("pipeline", "data", "skeleton_adapters"),
-    ("train", "evaluate", "bench", "viewer", "export", "progress", "interrupt", "info", "convert"),
+    ("train", "evaluate", "bench", "viewer", "export", "progress", "interrupt", "info", "convert", "fit_uncertainty"),
     ("run",),
     ("demo", "webcam"),
     ("cli",),
