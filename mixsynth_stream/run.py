@@ -257,6 +257,7 @@ def open_outputs(stream: Stream, folder: Path | None, args: argparse.Namespace) 
         estimator=estimator_name(stream, args),
         weights=tuple(args.weights) or tuple(f"{space}-n{every}" for space in ("image", "world")),
         backend=stream.models[0].backend,
+        sigma_tables=(stream.models[0].sigma_table, stream.models[1].sigma_table),
     )
     sinks: list[Any] = []
     if args.view == "window":

@@ -25,6 +25,11 @@ def world_at(time_s: float, person: int = 0) -> np.ndarray:  # -> [33, 3]
     return joints + [0.1, 0.2, 0.3] + 0.01 * time_s + person
 
 
+def sigma_at(times_s: np.ndarray) -> np.ndarray:  # [M] -> [M, 33]
+    """Different numbers for every joint and time."""
+    return 1 + np.arange(33) / 10 + times_s[:, None]
+
+
 def motion(
     index: int,
     *,
@@ -34,8 +39,12 @@ def motion(
     final: bool = True,
     rgb: np.ndarray | None = None,
     ahead: int = AHEAD,
+    sigma: bool = False,
 ) -> Motion:
-    """One frame at 30 Hz, every tenth a keyframe. `people`: their ids, which also say where they stand."""
+    """One frame at 30 Hz, every tenth a keyframe. `people`: their ids, which also say where they stand.
+
+    `sigma`: whether the weights carry an uncertainty table.
+    """
     time_s = index / RATE_HZ if time_s is None else time_s
     keyframe = index % KEYFRAME_EVERY == 0
     origin = origin if origin is not None else Origin.MEASURED if keyframe else Origin.FILLED
@@ -52,7 +61,11 @@ def motion(
             world=np.array([[world_at(t, p) for t in times_s] for p in people]).reshape(count, ahead, 33, 3),
             scores=np.full((count, ahead, 33), 0.8),
             origin=np.full((count, ahead, 33), Origin.FORECAST, np.uint8),
+            sigma=2 * sigma_at(times_s)[None].repeat(count, axis=0) if sigma else None,
+            world_sigma=sigma_at(times_s)[None].repeat(count, axis=0) / 100 if sigma else None,
         )
+
+    off = np.where(origin == Origin.MEASURED, np.nan, sigma_at(np.full(count, time_s)))
 
     return Motion(
         index=index,
@@ -65,6 +78,8 @@ def motion(
         scores=np.full((count, 33), 0.9),
         origin=np.full((count, 33), origin, np.uint8),
         measured=None,
+        sigma=2 * off if sigma else None,
+        world_sigma=off / 100 if sigma else None,
         frame=frame,
         _forecaster=forecast,
     )

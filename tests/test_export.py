@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from motions import AHEAD, motion, motions, pose_at, without_joint, world_at
+from motions import AHEAD, motion, motions, pose_at, sigma_at, without_joint, world_at
 
 from mixsynth_stream.errors import OutputError
 from mixsynth_stream.export import FORMATS, MadeBy, open_sinks
@@ -115,6 +115,37 @@ def test_a_joint_that_is_not_known_has_no_numbers(tmp_path):
         assert arrays["origin"][0, 4] == Origin.MISSING and np.isfinite(arrays["pose_px"][0, 5]).all()
     trc = read_trc(tmp_path / "poses_person0.trc")[2][0, 2:].reshape(33, 3)
     assert np.isnan(trc[4]).all() and np.isfinite(np.delete(trc, 4, axis=0)).all()
+
+
+def test_every_format_says_how_far_off_a_pose_may_be(tmp_path):
+    write(tmp_path, [motion(i, sigma=True) for i in range(2)])
+    _, lines = read_jsonl(tmp_path / "poses.jsonl")
+    measured, filled = (line["people"][0] for line in lines)
+    assert measured["sigma_px"] == measured["sigma_m"] == [None] * 33
+    np.testing.assert_allclose(filled["sigma_px"], 2 * sigma_at(np.array([1 / 30]))[0], atol=0.0051)
+    np.testing.assert_allclose(filled["sigma_m"], sigma_at(np.array([1 / 30]))[0] / 100, atol=0.000051)
+    ahead = lines[0]["forecast"]["people"][0]
+    times_s = np.arange(1, AHEAD + 1) / 30
+    np.testing.assert_allclose(ahead["sigma_px"], 2 * sigma_at(times_s), atol=0.0051)
+    rows = read_csv(tmp_path / "poses.csv")
+    assert {(row["sigma_px"], row["sigma_m"]) for row in rows[:33]} == {("", "")}
+    np.testing.assert_allclose([float(row["sigma_px"]) for row in rows[33:]], filled["sigma_px"], atol=1e-9)
+    np.testing.assert_allclose([float(row["sigma_m"]) for row in rows[33:]], filled["sigma_m"], atol=1e-9)
+    assert float(read_csv(tmp_path / "poses_forecast.csv")[-1]["sigma_m"]) == ahead["sigma_m"][-1][-1]
+    with np.load(tmp_path / "poses.npz") as arrays:
+        assert np.isnan(arrays["sigma_px"][0]).all() and np.isnan(arrays["sigma_m"][0]).all()
+        np.testing.assert_allclose(arrays["sigma_px"][1], filled["sigma_px"], atol=0.0051)
+        np.testing.assert_allclose(arrays["forecast_sigma_m"], ahead["sigma_m"], atol=0.000051)
+
+
+def test_weights_without_an_uncertainty_table_say_nothing_of_it(tmp_path):
+    write(tmp_path, motions(2))
+    header, lines = read_jsonl(tmp_path / "poses.jsonl")
+    assert header["uncertainty"] == {"sigma_px": None, "sigma_m": None}
+    assert "sigma_px" not in lines[1]["people"][0] and "sigma_m" not in lines[0]["forecast"]["people"][0]
+    assert read_csv(tmp_path / "poses.csv")[40]["sigma_px"] == ""
+    with np.load(tmp_path / "poses.npz") as arrays:
+        assert np.isnan(arrays["sigma_px"]).all() and arrays["sigma_px"].shape == (2, 33)
 
 
 def test_frames_without_people_are_frames_all_the_same(tmp_path):
@@ -269,7 +300,7 @@ def test_a_full_disk_is_reported_and_keeps_what_was_written(tmp_path, name):
         # The two tables are separate files: the poses of a frame may be there and its forecast not.
         rows = read_csv(tmp_path / "poses.csv")
         assert len(rows) in (33 * written, 33 * (written + 1)) and None not in rows[-1].values()
-        assert all(len(row) == 12 for row in read_csv(tmp_path / "poses_forecast.csv"))
+        assert all(len(row) == 14 for row in read_csv(tmp_path / "poses_forecast.csv"))
     elif name == "npz":
         poses = np.load(tmp_path / "poses.npz.part" / "pose_px.npy")
         assert len(poses) == len(np.load(tmp_path / "poses.npz.part" / "origin.npy")) >= written - 1

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mixsynth_stream.pipeline.video import VideoInfo
+    from mixsynth_stream.uncertainty import SigmaTable
 
 FORMAT_VERSION = 1
 # Number n in a file is word n here; the same numbers as pipeline.motion.Origin.
@@ -24,6 +25,7 @@ class MadeBy:
     estimator: str | None = None
     weights: tuple[str, ...] = ()
     backend: str | None = None
+    sigma_tables: tuple[SigmaTable | None, SigmaTable | None] = (None, None)  # of the image and the world weights
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +76,8 @@ class Header:
                 "pose_px": "pixels of the upright picture, x right, y down, from its top left corner",
                 "world_m": "metres from the middle of the hips, x right, y down, z away from the camera",
                 "scores": "0 to 1, that the joint is in the picture and visible",
+                "sigma_px": "pixels that pose_px may be off; bounds in uncertainty",
+                "sigma_m": "metres that world_m may be off; bounds in uncertainty",
             },
             "source": self.source,
             "width": self.width,
@@ -85,4 +89,22 @@ class Header:
             "estimator": made_by.estimator,
             "weights": list(made_by.weights),
             "backend": made_by.backend,
+            "uncertainty": {
+                name: None if table is None else _bounds(table)
+                for name, table in zip(("sigma_px", "sigma_m"), made_by.sigma_tables, strict=True)
+            },
         }
+
+
+def _bounds(table: SigmaTable) -> dict[str, Any]:
+    """By origin and per cent, joint by joint: that share of the errors is at most so many sigma."""
+    from mixsynth_stream.skeleton import CARRIER
+    from mixsynth_stream.uncertainty import PARTS, SHARES
+
+    return {
+        part: {
+            f"{share * 100:.0f}": [round(float(factor), 3) for factor in table.multiplier(part, share)[list(CARRIER)]]
+            for share in SHARES
+        }
+        for part in PARTS
+    }

@@ -39,10 +39,7 @@ class JsonlSink(SinkBase):
             "time_s": round(motion.time_s, 6),
             "final": motion.final,
             "keyframe": motion.keyframe,
-            "people": [
-                {"id": int(person), **_pose(motion.poses[p], motion.world[p], motion.scores[p], motion.origin[p])}
-                for p, person in enumerate(motion.ids)
-            ],
+            "people": [{"id": int(person), **_person(motion, p)} for p, person in enumerate(motion.ids)],
         }
         forecast = wanted_forecast(motion, self._write_forecast)
         if forecast is not None:
@@ -68,31 +65,26 @@ class JsonlSink(SinkBase):
 def _forecast(forecast: Forecast, ids: np.ndarray) -> dict[str, Any]:
     return {
         "time_s": _numbers(forecast.time_s, 6),
-        "people": [
-            {
-                "id": int(person),
-                **_pose(forecast.poses[p], forecast.world[p], forecast.scores[p], forecast.origin[p]),
-            }
-            for p, person in enumerate(ids)
-        ],
+        "people": [{"id": int(person), **_person(forecast, p)} for p, person in enumerate(ids)],
     }
 
 
-def _pose(
-    pose: np.ndarray,  # [..., 33, 2]
-    world: np.ndarray,  # [..., 33, 3]
-    scores: np.ndarray,  # [..., 33]
-    origin: np.ndarray,  # [..., 33]
-) -> dict[str, Any]:
+def _person(source: Motion | Forecast, p: int) -> dict[str, Any]:
+    """The poses of person number p: one of a Motion, F of a Forecast."""
+    pose, world, scores, origin = source.poses[p], source.world[p], source.scores[p], source.origin[p]
     there = known(pose, world, origin)
     digits = (np.where(there, origin, 0) + ord("0")).astype(np.uint8)  # [..., 33]
     words = [row.tobytes().decode() for row in digits.reshape(-1, digits.shape[-1])]
-    return {
+    fields = {
         "pose_px": _numbers(pose, 2, there),
         "world_m": _numbers(world, 4, there),
         "scores": _numbers(scores, 3, there),
         "origin": words[0] if digits.ndim == 1 else words,
     }
+    for name, sigma, decimals in (("sigma_px", source.sigma, 2), ("sigma_m", source.world_sigma, 4)):
+        if sigma is not None:
+            fields[name] = _numbers(sigma[p], decimals, there)
+    return fields
 
 
 def _numbers(values: np.ndarray, digits: int, there: np.ndarray | None = None) -> Any:

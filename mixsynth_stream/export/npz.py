@@ -39,6 +39,8 @@ _TABLES: dict[str, dict[str, tuple[tuple[int, ...], str]]] = {
         "world_m": ((33, 3), "<f4"),
         "score": ((33,), "<f4"),
         "origin": ((33,), "|u1"),
+        "sigma_px": ((33,), "<f4"),
+        "sigma_m": ((33,), "<f4"),
     },
     "forecast": {
         "forecast_index": ((), "<i8"),
@@ -49,6 +51,8 @@ _TABLES: dict[str, dict[str, tuple[tuple[int, ...], str]]] = {
         "forecast_world_m": ((33, 3), "<f4"),
         "forecast_score": ((33,), "<f4"),
         "forecast_origin": ((33,), "|u1"),
+        "forecast_sigma_px": ((33,), "<f4"),
+        "forecast_sigma_m": ((33,), "<f4"),
     },
 }
 
@@ -83,7 +87,7 @@ class NpzSink(SinkBase):
             "index": [motion.index] * count,
             "time_s": [motion.time_s] * count,
             "id": motion.ids,
-            **_poses("", motion.poses, motion.world, motion.scores, motion.origin),
+            **_poses("", motion),
         }
         forecast = wanted_forecast(motion, self._write_forecast)
         kept = f"everything before that is kept in {self._folder}"
@@ -179,21 +183,18 @@ def _forecast_rows(motion: Motion, forecast: Forecast) -> dict[str, object]:
         "forecast_made_s": [motion.time_s] * (people * steps),
         "forecast_time_s": np.tile(forecast.time_s, people),
         "forecast_id": np.repeat(motion.ids, steps),
-        **_poses("forecast_", forecast.poses, forecast.world, forecast.scores, forecast.origin),
+        **_poses("forecast_", forecast),
     }
 
 
-def _poses(
-    prefix: str,
-    poses: np.ndarray,  # [..., 33, 2]
-    world: np.ndarray,  # [..., 33, 3]
-    scores: np.ndarray,  # [..., 33]
-    origin: np.ndarray,  # [..., 33]
-) -> dict[str, object]:
-    there = known(poses, world, origin)
+def _poses(prefix: str, source: Motion | Forecast) -> dict[str, object]:
+    there = known(source.poses, source.world, source.origin)
+    unknown = np.full(there.shape, np.nan)
     return {
-        f"{prefix}pose_px": np.where(there[..., None], poses, np.nan),
-        f"{prefix}world_m": np.where(there[..., None], world, np.nan),
-        f"{prefix}score": np.where(there, scores, np.nan),
-        f"{prefix}origin": np.where(there, origin, 0),
+        f"{prefix}pose_px": np.where(there[..., None], source.poses, np.nan),
+        f"{prefix}world_m": np.where(there[..., None], source.world, np.nan),
+        f"{prefix}score": np.where(there, source.scores, np.nan),
+        f"{prefix}origin": np.where(there, source.origin, 0),
+        f"{prefix}sigma_px": unknown if source.sigma is None else np.where(there, source.sigma, np.nan),
+        f"{prefix}sigma_m": unknown if source.world_sigma is None else np.where(there, source.world_sigma, np.nan),
     }
