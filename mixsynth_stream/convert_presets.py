@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mixsynth_stream.skeleton import BLAZEPOSE_33, CORE_17, H36M_17, J14, JHMDB_15, SMPL_24, Skeleton
+from mixsynth_stream.skeleton import BLAZEPOSE_33, CORE_17, H36M_17, H36M_22, J14, JHMDB_15, SMPL_24, Skeleton
 
 SKELETONS = {s.name: s for s in (CORE_17, BLAZEPOSE_33, JHMDB_15, H36M_17, J14, SMPL_24)}
 
@@ -47,3 +47,7 @@ PRESETS = {
     "aist": _preset(J14, "world", 60, (10, 10, 128, 5), f"AIST++, SPIN estimates; {_OWN_ROOT}"),
     "aist-smpl": _preset(SMPL_24, "rotation", 60, (10, 10, 128, 5), "AIST++, SPIN estimates; SMPL pose, 6D rotations"),
 }  # fmt: skip
+# Short-term prediction: 10 frames seen, 10 predicted (N = 1, Q = 9, H = 10). No checkpoint was published, and the paper
+# does not state its encoder.
+PREDICTION = _preset(H36M_22, "world", 25, (1, 9, 64, 4),
+                     "Human3.6M exponential maps, root zeroed, 25 Hz; metres")  # fmt: skip

@@ -114,3 +114,9 @@ MOCAP_22 = Skeleton("Mocap-22", (
     "right_shoulder", "right_elbow", "right_wrist", "right_hand", "left_hip", "left_knee", "left_ankle", "left_toe",
     "right_hip", "right_knee", "right_ankle", "right_toe",
 ), ())  # fmt: skip
+# Order: Human3.6M's 32 joints without the ten that never move or lie on another one (data/h36m.py).
+H36M_22 = Skeleton("H36M-22", (
+    "right_knee", "right_ankle", "right_foot", "right_toe", "left_knee", "left_ankle", "left_foot", "left_toe", "spine",
+    "neck", "head", "head_top", "left_shoulder", "left_elbow", "left_wrist", "left_thumb", "left_palm",
+    "right_shoulder", "right_elbow", "right_wrist", "right_thumb", "right_palm",
+), ())  # fmt: skip

@@ -19,7 +19,7 @@ from mixsynth_stream.interrupt import Interrupt
 from mixsynth_stream.network import MixSynthFormer
 from mixsynth_stream.train_checkpoint import make_folder, read_checkpoint, write_checkpoint
 from mixsynth_stream.train_curves import Curves
-from mixsynth_stream.train_place import Place, place
+from mixsynth_stream.train_place import Place, mixed_precision, place
 from mixsynth_stream.weights import WeightsInfo, save_weights
 
 Caller = Callable[[np.ndarray], np.ndarray]
@@ -101,6 +101,8 @@ class _Run:
         self.network = recipe.network().to(here.device).train()
         self.average = MixSynthFormer(recipe.shape, dropout=0.0).to(here.device).eval()
         self.trained: nn.Module = self.network
+        if here.device.type == "cuda":
+            mixed_precision(self.network, "cuda")
         if here.world > 1:
             # Some parameters of the published network are never used (value_reduce where its factor is 1).
             self.trained = nn.parallel.DistributedDataParallel(self.network, find_unused_parameters=True)
@@ -118,9 +120,7 @@ class _Run:
             for group in optimiser.param_groups:
                 group["lr"] = recipe.learning_rate(self.step) * group.get("lr_share", 1.0)
         keyframes, *wanted = (tensor.to(here.device) for tensor in recipe.draw(self.step))
-        with here.precision():
-            said = self.trained(keyframes)
-        loss = recipe.loss(said.float(), *wanted)
+        loss = recipe.loss(self.trained(keyframes), *wanted)
         self.network.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), recipe.gradient_limit)

@@ -175,7 +175,8 @@ def _optimisers(network: MixSynthFormer, config: TrainConfig) -> list[torch.opti
     about as far as AdamW alone in twice as many (docs/experiments.md). No decay outside the layers: the start of
     l_interp is the best simple interpolation, not zero.
     """
-    matrices, rest = [], []
+    matrices: list[Tensor] = []
+    rest: list[Tensor] = []
     for name, parameter in network.named_parameters():
         (matrices if name.startswith("encoder.layers") and parameter.dim() == 2 else rest).append(parameter)
     muon = torch.optim.Muon(

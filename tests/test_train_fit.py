@@ -15,11 +15,13 @@ from swings import small, write_swings
 
 from mixsynth_stream.errors import ModelError, OutputError, SourceError
 from mixsynth_stream.train import train
-from mixsynth_stream.weights import load_weights
+from mixsynth_stream.weights import load_weights, shipped_config
 
 torch = pytest.importorskip("torch")
 from mixsynth_stream import train_fit, train_loop  # noqa: E402
+from mixsynth_stream.network import MixSynthFormer  # noqa: E402
 from mixsynth_stream.train_checkpoint import read_checkpoint, write_checkpoint  # noqa: E402
+from mixsynth_stream.train_place import mixed_precision  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -124,6 +126,23 @@ def test_damaged_checkpoints_and_those_of_others_are_refused(tmp_path: Path) -> 
     path.write_bytes(path.read_bytes()[:50])
     with pytest.raises(SourceError, match="damaged"):
         read_checkpoint(path, "preset jhmdb")
+
+
+def test_mixed_precision_keeps_the_way_beside_the_encoder_exact() -> None:
+    """An untrained network is plain interpolation, to the last bit; a trained one is near what float32 gives."""
+    config = shipped_config("image")
+    keyframes = torch.randn(4, 5, config.joint_dim)
+    network, exact = MixSynthFormer(config, dropout=0.0), MixSynthFormer(config, dropout=0.0)
+    exact.load_state_dict(network.state_dict())
+    mixed_precision(network, "cpu")
+    assert torch.equal(network(keyframes), exact(keyframes))
+    for one in (network, exact):
+        torch.manual_seed(0)
+        torch.nn.init.xavier_uniform_(one.fc.weight)
+    difference = (network(keyframes) - exact(keyframes)).abs().max().item()
+    assert 0 < difference < 0.1
+    network(keyframes).square().mean().backward()
+    assert all(p.grad is None or p.grad.dtype == torch.float32 for p in network.parameters())
 
 
 def test_two_processes_train_one_network(clips: Path, tmp_path: Path) -> None:
