@@ -27,22 +27,33 @@ class Tuned:
     """Parameters with which methods do best on training clips as the simulated estimator sees them."""
 
     damping_steps: float  # grid steps in which damped_tuned fades to 1/e
-    kalman_noise: float  # see kalman_matrix
+    kalman_gap_noise: float  # see kalman_matrix
+    kalman_noise: float
     one_euro_cutoff_hz: float
     one_euro_beta: float  # Hz per torso length, or metre, a second
     ridge_strength: float  # see evaluate_ridge.py
 
 
 # Found by grid search (scripts/tune_baselines.py), by space and sample interval. In the world the estimator's depth is
-# so noisy that the best velocity is almost none: a damping of 0.5 steps is all but hold.
+# so noisy that the best velocity is almost none: a damping of 0.25 steps is all but hold.
 TUNED: dict[str, dict[int, Tuned]] = {
     "image": {
-        10: Tuned(damping_steps=3.0, kalman_noise=0.1, one_euro_cutoff_hz=1.0, one_euro_beta=1.0, ridge_strength=1.0),
+        5: Tuned(damping_steps=5.0, kalman_gap_noise=0.003, kalman_noise=0.1,
+                 one_euro_cutoff_hz=8.0, one_euro_beta=4.0, ridge_strength=1e-6),
+        10: Tuned(damping_steps=3.0, kalman_gap_noise=0.003, kalman_noise=0.3,
+                  one_euro_cutoff_hz=8.0, one_euro_beta=4.0, ridge_strength=1e-4),
+        15: Tuned(damping_steps=2.0, kalman_gap_noise=0.003, kalman_noise=0.3,
+                  one_euro_cutoff_hz=8.0, one_euro_beta=4.0, ridge_strength=1e-4),
     },
     "world": {
-        10: Tuned(damping_steps=0.5, kalman_noise=0.1, one_euro_cutoff_hz=1.0, one_euro_beta=1.0, ridge_strength=1.0),
+        5: Tuned(damping_steps=1.0, kalman_gap_noise=0.01, kalman_noise=1.0,
+                 one_euro_cutoff_hz=4.0, one_euro_beta=0.5, ridge_strength=1e-5),
+        10: Tuned(damping_steps=0.25, kalman_gap_noise=0.01, kalman_noise=1.0,
+                  one_euro_cutoff_hz=4.0, one_euro_beta=0.5, ridge_strength=1e-4),
+        15: Tuned(damping_steps=0.25, kalman_gap_noise=0.01, kalman_noise=1.0,
+                  one_euro_cutoff_hz=4.0, one_euro_beta=0.5, ridge_strength=1e-4),
     },
-}
+}  # fmt: skip
 TUNED_DAMPING_STEPS = {space: found[10].damping_steps for space, found in TUNED.items()}
 
 
@@ -105,13 +116,20 @@ def kalman(
     keyframes: np.ndarray,  # [B, Q+1, J, D]
     sample_interval: int,
     steps: np.ndarray,  # [M]
+    gap_noise: float,
     noise: float,
 ) -> np.ndarray:  # [B, M, J, D]
-    """Constant-velocity Kalman smoother up to the newest keyframe, the filter's prediction beyond it."""
-    count = _checked_count(keyframes)
-    last = max(int(np.ceil(np.max(steps))), (count - 1) * sample_interval)
-    matrix = kalman_matrix(sample_interval, count - 1, last - (count - 1) * sample_interval, noise)
-    return np.where((np.asarray(steps) >= 0)[:, None, None], _read(matrix, keyframes, steps), np.nan)
+    """Constant-velocity Kalman smoother up to the newest keyframe, the filter's prediction beyond it.
+
+    Two filters, as either question has its own best noise (see `kalman_matrix`): `gap_noise`, and ahead `noise`.
+    """
+    count, steps = _checked_count(keyframes), np.asarray(steps, np.float64)
+    newest = (count - 1) * sample_interval
+    horizon = max(int(np.ceil(steps.max(initial=0))) - newest, 0)
+    gap = _read(kalman_matrix(sample_interval, count - 1, horizon, gap_noise), keyframes, steps)
+    ahead = _read(kalman_matrix(sample_interval, count - 1, horizon, noise), keyframes, steps)
+    poses = np.where((steps < newest)[:, None, None], gap, ahead)
+    return np.where((steps >= 0)[:, None, None], poses, np.nan)
 
 
 def hold(
@@ -161,7 +179,7 @@ def tuned_baselines(space: str, sample_interval: int) -> dict[str, Baseline]:
     return {
         **baselines(found.damping_steps),
         "cubic": cubic,
-        "kalman": partial(kalman, noise=found.kalman_noise),
+        "kalman": partial(kalman, gap_noise=found.kalman_gap_noise, noise=found.kalman_noise),
     }
 
 

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from mixsynth_stream.evaluate_ridge import Ridge
     from mixsynth_stream.evaluate_score import Evaluation
+    from mixsynth_stream.weights import Model
 
 DEFAULT_MODELS = ("image-n10", "world-n10")
 # Where the validation clips lie in a checkout; they are not part of the wheel.
@@ -23,9 +25,9 @@ DEFAULT_DATA = ("benchmarks/mocap/cmu_val.npz", "benchmarks/mocap/extra_val.npz"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
     parser.description = (
-        "Errors of a network beside linear, PCHIP and Catmull-Rom interpolation, and beside holding the pose, constant "
-        "and damped velocity: in the gaps, now, and 100-600 ms ahead. Image errors are in torso lengths, world errors "
-        "in mm."
+        "Errors of a network beside linear, PCHIP, Catmull-Rom and cubic interpolation, and beside holding the pose, "
+        "constant and damped velocity and a Kalman filter: in the gaps, now, and 80-600 ms ahead. Image errors are in "
+        "torso lengths, world errors in mm."
     )
     parser.add_argument("--model", nargs="+", default=list(DEFAULT_MODELS), metavar="NAME",
                         help="shipped weights by name, or weight files")  # fmt: skip
@@ -33,8 +35,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         "validation files, unless --video is given)")  # fmt: skip
     parser.add_argument("--video", nargs="+", default=[], metavar="CLIP",
                         help="videos: the truth is then the estimator run on every frame")  # fmt: skip
+    parser.add_argument("--train-data", nargs="+", default=[], metavar="FILE", help="motion capture that the networks "
+                        "were trained on: fit ridge regression to it and compare")  # fmt: skip
+    parser.add_argument("--detail", action="store_true", help="print errors by joint group and by speed, too")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all rows, more metrics included")
-    parser.add_argument("--plot", type=Path, metavar="PNG", help="draw error against horizon")
+    parser.add_argument("--plot", type=Path, metavar="PNG",
+                        help="draw error against horizon; with --video, against lag and compute, too")  # fmt: skip
     parser.add_argument("--backend", default="auto", help="what runs the network (default: auto)")
     parser.add_argument("--seed", type=int, default=0, help="of the simulated estimator and the bootstrap (default: 0)")
 
@@ -43,32 +49,43 @@ def main(args: argparse.Namespace) -> int:
     """Evaluate, print the tables as they are ready, write the files asked for."""
     from mixsynth_stream import evaluate_report as report
     from mixsynth_stream.evaluate_mocap import evaluate_mocap
+    from mixsynth_stream.evaluate_plot import write_plot
     from mixsynth_stream.evaluate_video import dense_poses, evaluate_videos
     from mixsynth_stream.weights import load_model
 
     models = [(str(name), load_model(name, args.backend)) for name in args.model]
     files = data_files(args.data, has_video=bool(args.video))
+    ridges = {name: _fitted(args.train_data, name, model) for name, model in models if args.train_data}
     results: list[Evaluation] = []
     by_clip: list[Evaluation] = []
     for path in files:
         for name, model in models:
             print(f"evaluating {name} on {path.name}", file=sys.stderr)
-            results.append(evaluate_mocap(path, name, model, seed=args.seed))
-            report.write_text(report.table(results[-1]))
+            results.append(evaluate_mocap(path, name, model, seed=args.seed, ridge=ridges.get(name)))
+            report.write_text(report.table(results[-1]) + (report.detail_table(results[-1]) if args.detail else ""))
     clips = []
     for path in args.video:
         print(f"running the estimator on every frame of {path}", file=sys.stderr)
         clips.append(dense_poses(path))
     for name, model in models if clips else []:
-        together, each = evaluate_videos(clips, name, model, seed=args.seed)
+        together, each = evaluate_videos(clips, name, model, seed=args.seed, ridge=ridges.get(name))
         report.write_text(report.table(together) + report.ratio_table(each))
         results.append(together)
         by_clip += each
+    report.write_text(report.summary(results))
     if args.json:
-        report.write_json(args.json, [row for result in [*results, *by_clip] for row in result.rows])
+        report.write_json(args.json, [row for result in [*results, *by_clip] for row in (*result.rows, *result.detail)])
     if args.plot:
-        report.write_plot(args.plot, [row for result in results for row in result.rows])
+        write_plot(args.plot, results)
     return 0
+
+
+def _fitted(files: Sequence[str], name: str, model: Model) -> Ridge:
+    from mixsynth_stream.baselines import tuned
+    from mixsynth_stream.evaluate_ridge import fit_ridge
+
+    print(f"fitting ridge regression beside {name} on {', '.join(Path(path).name for path in files)}", file=sys.stderr)
+    return fit_ridge(files, model, tuned(model.info.space, model.config.sample_interval).ridge_strength)
 
 
 def data_files(given: Sequence[str] | None, has_video: bool) -> list[Path]:

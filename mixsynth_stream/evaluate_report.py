@@ -1,4 +1,4 @@
-"""What `evaluate` writes: tables for people, JSON rows for programs, a plot of error against horizon."""
+"""What `evaluate` writes: tables for people, JSON rows for programs. The plots: evaluate_plot.py."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
-from mixsynth_stream.baselines import FILLERS, FORECASTERS
-from mixsynth_stream.errors import ModelError, OutputError
-from mixsynth_stream.evaluate_score import NETWORK, QUESTIONS, Evaluation, Row
+from mixsynth_stream.errors import OutputError
+from mixsynth_stream.evaluate_detail import JOINT_GROUPS, SPEED_BANDS
+from mixsynth_stream.evaluate_question import MAIN
+from mixsynth_stream.evaluate_score import NETWORK, QUESTIONS, Evaluation, Row, methods_of
 
-_COLUMNS = (*FILLERS, *FORECASTERS, NETWORK)
-_HEADS = {"constant_velocity": "const_vel", "damped_velocity": "damped", "damped_tuned": "damped_tuned"}
-_RATIO = "mpjpe_ratio"
+_HEADS = {"constant_velocity": "const_vel", "damped_velocity": "damped", "dense_one_euro": "one_euro"}
+_RATIO, _OVER_RIDGE = "mpjpe_ratio", "mpjpe_ratio_ridge"
+# Questions that the same methods answer stand in one block.
+_BLOCKS = (("filled", "filled_later", "filled_cold"), ("now", "now_cold", "ahead", "ahead_mean"))
 # A ratio table has no room for every horizon.
 _RATIO_HORIZONS_MS = (200, 400, 600)
 
@@ -31,18 +32,63 @@ def write_text(text: str) -> None:
 
 
 def table(result: Evaluation) -> str:
-    """One line a question and target: every method's mean error, and the network's ratio to the best of the others."""
-    lines = [["question", "target", *(_HEADS.get(name, name) for name in _COLUMNS), "ratio", "95 %", "best other"]]
-    for key, rows in _by_line(result.rows).items():
+    """One line a question and target: every method's mean error, and the network's ratios to the best simple method
+    and to ridge regression. Gaps first, then what nobody has seen yet.
+    """
+    return "\n".join([result.title, *(block for asked in _BLOCKS if (block := _block(result, asked)))])
+
+
+def _block(result: Evaluation, asked: Sequence[str]) -> str:
+    found = {row.method for row in result.rows if row.question in asked}
+    columns = [method for method in methods_of(asked[0]) if method in found]
+    heads = [_HEADS.get(name, name) for name in columns]
+    lines = [["question", "target", *heads, "ratio", "95 %", "over", "over ridge"]]
+    for key, rows in _by_line([row for row in result.rows if row.question in asked]).items():
         values = {row.method: row.value for row in rows if row.metric == "mpjpe"}
+        cells = [_number(values[m]) if m in values else "-" for m in columns]
         ratio = next((row for row in rows if row.metric == _RATIO), None)
-        cells = [f"{values[m]:.{3 if values[m] < 10 else 1}f}" if m in values else "-" for m in _COLUMNS]
-        ends = ["-"] * 3
-        if ratio is not None:
-            interval = "-" if ratio.interval is None else f"{ratio.interval[0]:.3f}-{ratio.interval[1]:.3f}"
-            ends = [f"{ratio.value:.3f}", interval, ratio.over or ""]
-        lines.append([_question(*key[:2]), key[2], *cells, *ends])
-    return f"{result.title}\n{_aligned(lines)}"
+        ridge = next((f"{row.value:.3f}" for row in rows if row.metric == _OVER_RIDGE), "-")
+        ends = ["-"] * 3 if ratio is None else [f"{ratio.value:.3f}", _interval(ratio), ratio.over or ""]
+        lines.append([_question(*key[:2]), key[2], *cells, *ends, ridge])
+    return _aligned(lines) if len(lines) > 1 else ""
+
+
+def detail_table(result: Evaluation) -> str:
+    """By joint group and by true speed: the network's mean error, and its ratio to the best simple method's."""
+    parts = [*JOINT_GROUPS, *SPEED_BANDS]
+    values = {(r.question, r.target, r.metric, r.group or r.band): r.value for r in result.detail
+              if r.method == NETWORK}  # fmt: skip
+    if not values:
+        return ""
+    lines = [["by joints and speed", "target", "", *JOINT_GROUPS, *(f"{band}/s" for band in SPEED_BANDS)]]
+    for question, horizon_ms in MAIN:
+        for target in dict.fromkeys(row.target for row in result.detail):
+            for metric, word in (("mpjpe", "error"), (_RATIO, "ratio"), (_OVER_RIDGE, "over ridge")):
+                found = [values.get((question, target, metric, part)) for part in parts]
+                if any(found):
+                    cells = ["-" if v is None else _number(v) if metric == "mpjpe" else f"{v:.3f}" for v in found]
+                    lines.append([_question(question, horizon_ms), target, word, *cells])
+    return f"speed in torso lengths a second\n{_aligned(lines)}"
+
+
+def summary(results: Sequence[Evaluation]) -> str:
+    """The network's ratios, a line each; a column for every file and model."""
+    cases = [(row.data, row.model) for result in results for row in result.rows[:1]]
+    found = {
+        (row.data, row.model, row.question, row.horizon_ms, row.target, row.metric): row
+        for result in results
+        for row in result.rows
+    }
+    targets = list(dict.fromkeys(row.target for result in results for row in result.rows))
+    lines = [["network's error, divided by", *(f"{model}, {data}" for data, model in cases)]]
+    for metric, over in ((_RATIO, "best simple"), (_OVER_RIDGE, "ridge"), ("accel_error_ratio_linear", "linear")):
+        for question, horizon_ms in MAIN:
+            for target in targets:
+                rows = [found.get((*case, question, horizon_ms, target, metric)) for case in cases]
+                if any(rows):
+                    what = f"{_question(question, horizon_ms)}, {target}" + (", accel" if "accel" in metric else "")
+                    lines.append([f"{what}: {over}", *("-" if r is None else _with_interval(r) for r in rows)])
+    return _aligned(lines)
 
 
 def ratio_table(results: Sequence[Evaluation]) -> str:
@@ -59,7 +105,7 @@ def ratio_table(results: Sequence[Evaluation]) -> str:
 
 
 def write_json(path: Path, rows: Sequence[Row]) -> None:
-    """Rows with what made them. Raises `OutputError`."""
+    """Rows with what made them, to six digits. Raises `OutputError`."""
     document = {
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
         "versions": {"python": platform.python_version(), **{p: version(p) for p in ("mixsynth-stream", "numpy")}},
@@ -67,7 +113,7 @@ def write_json(path: Path, rows: Sequence[Row]) -> None:
         "questions": QUESTIONS,
     }
     # A row a line: hundreds of them, to be searched and compared by line.
-    lines = ",\n".join(json.dumps(asdict(row)) for row in rows)
+    lines = ",\n".join(json.dumps(_short(asdict(row))) for row in rows)
     text = json.dumps(document, indent=1)[:-2] + f',\n "rows": [\n{lines}\n]\n}}\n'
     try:
         part = path.with_name(path.name + ".part")
@@ -77,50 +123,35 @@ def write_json(path: Path, rows: Sequence[Row]) -> None:
         raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
 
 
-def write_plot(path: Path, rows: Sequence[Row]) -> None:
-    """Error against horizon for every file, model and target. Raises `OutputError`; needs matplotlib."""
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ModelError("--plot needs matplotlib: pip install matplotlib") from error
-    ahead = [row for row in rows if row.question == "ahead" and row.metric == "mpjpe"]
-    panels = list(dict.fromkeys((row.model, row.data, row.target) for row in ahead))
-    columns = min(4, max(1, len(panels)))
-    lines = -(-max(1, len(panels)) // columns)
-    figure = Figure(figsize=(4 * columns, 3 * lines), layout="constrained")
-    FigureCanvasAgg(figure)
-    for number, panel in enumerate(panels):
-        axes = figure.add_subplot(lines, columns, number + 1)
-        for method in (*FORECASTERS, NETWORK):
-            curve = [row for row in ahead if (row.model, row.data, row.target) == panel and row.method == method]
-            style: dict[str, Any] = {"linewidth": 2.5, "color": "black"} if method == NETWORK else {"linewidth": 1}
-            axes.plot([r.horizon_ms or 0 for r in curve], [r.value for r in curve], marker=".", label=method, **style)
-        axes.set_title(f"{panel[1]}, {panel[0]}, {panel[2]}", fontsize=8)
-        axes.set_xlabel("ms past the newest keyframe")
-        unit = next(row.unit for row in ahead if (row.model, row.data, row.target) == panel)
-        axes.set_ylabel(f"mean error, {'torso lengths' if unit == 'torso' else unit}")
-        axes.set_ylim(bottom=0)
-        axes.grid(alpha=0.3)
-        if number == 0:
-            axes.legend(fontsize=7)
-    try:
-        figure.savefig(path, dpi=120, format="png")
-    except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
+def _short(row: dict[str, object]) -> dict[str, object]:
+    value, interval = row["value"], row["interval"]
+    ends = [float(f"{end:.6g}") for end in interval] if isinstance(interval, tuple) else None
+    return row | {"value": float(f"{value:.6g}"), "interval": ends}
 
 
 def _by_line(rows: Sequence[Row]) -> dict[tuple[str, int | None, str], list[Row]]:
     order = list(QUESTIONS)
     lines: dict[tuple[str, int | None, str], list[Row]] = {}
     for row in sorted(rows, key=lambda row: (order.index(row.question), row.horizon_ms or 0)):
-        if row.metric in ("mpjpe", _RATIO):
+        if row.metric in ("mpjpe", _RATIO, _OVER_RIDGE):
             lines.setdefault((row.question, row.horizon_ms, row.target), []).append(row)
     return lines
 
 
 def _question(question: str, horizon_ms: int | None) -> str:
     return question if horizon_ms is None else f"{question} {horizon_ms} ms"
+
+
+def _number(value: float) -> str:
+    return f"{value:.{3 if value < 10 else 1}f}"
+
+
+def _interval(row: Row) -> str:
+    return "-" if row.interval is None else f"{row.interval[0]:.3f}-{row.interval[1]:.3f}"
+
+
+def _with_interval(row: Row) -> str:
+    return f"{row.value:.3f}" + ("" if row.interval is None else f" ({_interval(row)})")
 
 
 def _aligned(lines: list[list[str]]) -> str:

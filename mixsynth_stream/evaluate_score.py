@@ -1,27 +1,34 @@
-"""Scores of `evaluate`: errors of every method on the same poses, their means, intervals, and the ratio that counts."""
+"""Scores of `evaluate`: errors of every method on the same poses, their means, intervals, and the ratios that count."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-NETWORK = "network"
-HORIZONS_MS = (100, 200, 300, 400, 500, 600)
+from mixsynth_stream.baselines import FILLERS, FORECASTERS
+
+NETWORK, RIDGE = "network", "ridge"
+# Looks at every frame, raw and through the One-Euro filter: what the others are spared, and no simple method.
+DENSE = ("dense", "dense_one_euro")
+HORIZONS_MS = (80, 100, 160, 200, 300, 320, 400, 500, 600)
 QUESTIONS = {
     "filled": "the frames between the two newest keyframes, as soon as the newest is there",
     "filled_later": "the frames one interval before those",
     "now": "the frames since the newest keyframe and before the next one",
     "ahead": "the pose at the horizon, counted from the newest keyframe",
-    "filled_cold": "filled, while the window is not full yet (videos only)",
-    "now_cold": "now, while the window is not full yet (videos only)",
+    "ahead_mean": "the mean over all steps past the newest keyframe up to the horizon",
+    "filled_cold": "filled, while the window is not full yet; no other question counts such windows",
+    "now_cold": "now, while the window is not full yet",
 }
 UNITS = {"image": "torso", "world": "mm"}
-PCK_THRESHOLD = 0.1
+PCK_THRESHOLDS = (0.2, 0.1, 0.05)
 # Fewer clips than this say nothing about other clips: no interval.
 _LEAST_GROUPS = 5
 _DRAWS = 1000
 _COVERAGE = (2.5, 97.5)
+# A method without any error is divided by as if it had this.
+_NOTHING = 1e-12
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,11 +42,16 @@ class Case:
     horizon_ms: int | None
     metric: str
     unit: str
+    group: str | None = None  # of joints; None: all
+    band: str | None = None  # of the joints' true speed in torso lengths a second; None: all
 
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One result. `interval` is the 95 % bootstrap interval over clips, None where there are too few of them."""
+    """One result. `interval` is the 95 % bootstrap interval over clips, None where there are too few of them.
+
+    `poses` counts joints where a group or a band is asked.
+    """
 
     data: str
     model: str
@@ -54,6 +66,17 @@ class Row:
     poses: int
     clips: int
     over: str | None = None  # of a ratio: the method divided by
+    group: str | None = None
+    band: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """What poses cost: calls of the estimator a second, with a network and without; and how late a gap is filled."""
+
+    calls_hz: float
+    dense_calls_hz: float
+    filled_lag_s: float
 
 
 @dataclass(frozen=True)
@@ -62,20 +85,33 @@ class Evaluation:
 
     title: str
     rows: list[Row]
+    detail: list[Row] = field(default_factory=list)  # by joint group and by speed band
+    cost: Cost | None = None  # of videos
+
+
+def simple_methods(question: str) -> tuple[str, ...]:
+    """Those that the network's error is divided by the best of."""
+    return FILLERS if question.startswith("filled") else FORECASTERS
+
+
+def methods_of(question: str) -> tuple[str, ...]:
+    """All methods that answer a question, the network last."""
+    simple = (*FILLERS, "kalman") if question.startswith("filled") else FORECASTERS
+    return (*simple, RIDGE, *(() if question.startswith("ahead") else DENSE), NETWORK)
 
 
 @dataclass
 class Scores:
-    """Collects errors a pose; `rows` averages them. Every method of a case must be judged on the same poses."""
+    """Sums up errors by clip; `rows` averages them. Every method of a case must be judged on the same poses."""
 
-    _errors: dict[Case, dict[str, list[np.ndarray]]] = field(default_factory=dict)
-    _groups: dict[Case, list[np.ndarray]] = field(default_factory=dict)
+    _sums: dict[Case, dict[str, np.ndarray]] = field(default_factory=dict)  # by method, [clips]
+    _counts: dict[Case, np.ndarray] = field(default_factory=dict)  # [clips]
 
     def add(
         self,
         case: Case,
         errors: dict[str, np.ndarray],  # by method, [...]; NaN where the truth is not known
-        groups: np.ndarray,  # [...] number of the clip
+        groups: np.ndarray,  # [...] number of the clip, from 0
     ) -> None:
         """Add poses to a case. `ValueError` where a method has no answer for a pose that another one has."""
         known = ~np.isnan(errors[NETWORK])
@@ -84,25 +120,32 @@ class Scores:
                 raise ValueError(f"{method} and {NETWORK} were not judged on the same poses of {case.question!r}")
         if not known.any():
             return
-        parts = self._errors.setdefault(case, {method: [] for method in errors})
+        clip = np.broadcast_to(groups, known.shape)[known]
+        sums = self._sums.setdefault(case, {method: np.zeros(0) for method in errors})
         for method, values in errors.items():
-            parts[method].append(values[known])
-        self._groups.setdefault(case, []).append(np.broadcast_to(groups, known.shape)[known])
+            sums[method] = _added(sums[method], np.bincount(clip, values[known]))
+        self._counts[case] = _added(self._counts.get(case, np.zeros(0)), np.bincount(clip))
+
+    def include(self, other: Scores, data: str) -> None:
+        """Add what other scores collected, as cases of `data`."""
+        for case, more in other._sums.items():
+            case_here = replace(case, data=data)
+            sums = self._sums.setdefault(case_here, {method: np.zeros(0) for method in more})
+            for method, total in more.items():
+                sums[method] = _added(sums[method], total)
+            self._counts[case_here] = _added(self._counts.get(case_here, np.zeros(0)), other._counts[case])
 
     def rows(self, seed: int = 0, equal_groups: bool = False) -> list[Row]:
-        """A row for each case and method, and one for the ratio of the network to the best other method.
+        """A row for each case and method, and the ratios: the network over the best simple method, and over others.
 
         Values are means over poses, or, with `equal_groups`, means over the means of the groups.
         """
-        return [row for case in self._errors for row in self._case_rows(case, seed, equal_groups)]
+        return [row for case in self._sums for row in self._case_rows(case, seed, equal_groups)]
 
     def _case_rows(self, case: Case, seed: int, equal_groups: bool) -> list[Row]:
-        groups = np.unique(np.concatenate(self._groups[case]), return_inverse=True)[1]
-        counts = np.bincount(groups).astype(np.float64)
-        sums: dict[str, np.ndarray] = {
-            method: np.bincount(groups, np.concatenate(parts), minlength=len(counts))
-            for method, parts in self._errors[case].items()
-        }
+        seen = self._counts[case] > 0
+        counts = self._counts[case][seen]
+        sums = {method: total[seen] for method, total in self._sums[case].items()}
         poses = int(counts.sum())
         if equal_groups:
             sums = {method: total / counts for method, total in sums.items()}
@@ -115,19 +158,39 @@ class Scores:
         def row(method: str, metric: str, unit: str, above: np.ndarray, below: np.ndarray, over: str | None) -> Row:
             interval = None
             if draws is not None:
-                low, high = np.percentile((draws @ above) / np.maximum(draws @ below, 1e-12), _COVERAGE)
+                low, high = np.percentile((draws @ above) / np.maximum(draws @ below, _NOTHING), _COVERAGE)
                 interval = (float(low), float(high))
             return Row(
                 data=case.data, model=case.model, question=case.question, target=case.target,
                 horizon_ms=case.horizon_ms, method=method, metric=metric, unit=unit,
-                value=float(above.sum() / below.sum()), interval=interval,
-                poses=poses, clips=len(counts), over=over,
+                value=float(above.sum() / max(below.sum(), _NOTHING)), interval=interval,
+                poses=poses, clips=len(counts), over=over, group=case.group, band=case.band,
             )  # fmt: skip
 
         rows = [row(method, case.metric, case.unit, total, counts, None) for method, total in sums.items()]
-        others = [method for method in sums if method != NETWORK]
-        # More is better for pck only, and its ratio is nothing that anybody reads.
-        if others and not case.metric.startswith("pck"):
-            best = min(others, key=lambda method: sums[method].sum())
-            rows.append(row(NETWORK, f"{case.metric}_ratio", "1", sums[NETWORK], sums[best], best))
+        for name, other in _divided_by(case, sums):
+            rows.append(row(NETWORK, f"{case.metric}_{name}", "1", sums[NETWORK], sums[other], other))
         return rows
+
+
+def _added(total: np.ndarray, more: np.ndarray) -> np.ndarray:  # [A], [B] -> [max(A, B)]
+    result = np.zeros(max(len(total), len(more)))
+    result[: len(total)] += total
+    result[: len(more)] += more
+    return result
+
+
+def _divided_by(case: Case, sums: dict[str, np.ndarray]) -> list[tuple[str, str]]:
+    """(name of the ratio, method that the network's error is divided by)."""
+    # More is better for pck only, and its ratio is nothing that anybody reads.
+    if case.metric.startswith("pck"):
+        return []
+    found = []
+    simple = [method for method in simple_methods(case.question) if method in sums]
+    if simple:
+        found.append(("ratio", min(simple, key=lambda method: sums[method].sum())))
+    if RIDGE in sums:
+        found.append(("ratio_ridge", RIDGE))
+    if case.metric == "accel_error" and "linear" in sums:
+        found.append(("ratio_linear", "linear"))
+    return found

@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mixsynth_stream.baselines import FILLERS, FORECASTERS, TUNED_DAMPING_STEPS, Baseline, baselines
-from mixsynth_stream.evaluate_score import HORIZONS_MS, NETWORK, UNITS, Case, Evaluation, Scores
-from mixsynth_stream.metrics import mpjpe
+from mixsynth_stream.baselines import Baseline, tuned, tuned_baselines
+from mixsynth_stream.evaluate_mocap import parameters
+from mixsynth_stream.evaluate_question import Judged, score_question
+from mixsynth_stream.evaluate_ridge import MIN_SCALE, Ridge
+from mixsynth_stream.evaluate_score import HORIZONS_MS, NETWORK, RIDGE, Case, Cost, Evaluation, Scores
 from mixsynth_stream.normalise import scale_of
 from mixsynth_stream.pipeline.timeline import KeyframeClock
 from mixsynth_stream.pipeline.window import MotionWindow
@@ -28,8 +30,6 @@ if TYPE_CHECKING:
     from mixsynth_stream.pipeline.estimator import Estimator
 
 _CORE = list(CORE_FROM_BLAZEPOSE)
-_MIN_SCALE = 0.02
-_MM_PER_M = 1000.0
 # The reference has changed to another person, or lost this one, when half of the joints move faster than this.
 _JUMP_TORSO_PER_S = 15.0
 # A joint that the reference scores lower is not judged; a person is followed well when half of the scores are higher.
@@ -93,7 +93,7 @@ def tracks(dense: DensePoses, least_s: float) -> list[DensePoses]:
     if not seen.any():
         return []
     core = dense.poses[:, _CORE]
-    scale = np.maximum(scale_of(core), _MIN_SCALE * dense.height_px)
+    scale = np.maximum(scale_of(core), MIN_SCALE * dense.height_px)
     moved = np.median(np.linalg.norm(np.diff(core, axis=0), axis=-1), axis=-1) / scale[:-1]
     with np.errstate(invalid="ignore"):
         together = seen[:-1] & seen[1:] & (moved / np.diff(dense.time_s) <= _JUMP_TORSO_PER_S)
@@ -109,7 +109,7 @@ def tracks(dense: DensePoses, least_s: float) -> list[DensePoses]:
 
 
 def evaluate_videos(
-    clips: Sequence[DensePoses], name: str, model: Model, *, seed: int = 0
+    clips: Sequence[DensePoses], name: str, model: Model, *, seed: int = 0, ridge: Ridge | None = None
 ) -> tuple[Evaluation, list[Evaluation]]:
     """All clips together, each counting the same, and each by itself. Raises `ModelError` for other skeletons."""
     model.expect(CORE_17, model.info.space)
@@ -121,28 +121,35 @@ def evaluate_videos(
         alone = Scores()
         people = tracks(clip, least_s)
         for person in people:
-            case = Case(data=clip.name, model=name, question="", target="dense", horizon_ms=None, metric="mpjpe",
-                        unit=UNITS[model.info.space])  # fmt: skip
+            case = Case(data=clip.name, model=name, question="", target="dense", horizon_ms=None, metric="", unit="")
             for first in range(_frames_of_first_interval(person, config.sample_interval / rate_hz)):
                 start = person.part(first, len(person.time_s))
-                _score_stream([(together, replace(case, data="videos")), (alone, case)], model, start, number)
+                _score_stream(alone, case, model, start, number, ridge)
         if people:
             each.append(Evaluation(clip.name, alone.rows(seed)))
+            together.include(alone, "videos")
         else:
             left_out.append(clip.name)
     missing = f"; left out, as nobody was followed well for {least_s:.1f} s: {', '.join(left_out)}" if left_out else ""
     title = (
-        f"{len(each)} of {len(clips)} videos, {name}: mean error against the estimator on every frame, in "
-        f"{'torso lengths' if model.info.space == 'image' else 'mm'}, clips counting the same{missing}"
+        f"{len(each)} of {len(clips)} videos, {name}: mean error against the estimator on every frame (its own is 0), "
+        f"in {'torso lengths' if model.info.space == 'image' else 'mm'}, clips counting the same{missing}\n"
+        f"{parameters(tuned(model.info.space, config.sample_interval), ridge)}"
     )
-    return Evaluation(title, together.rows(seed, equal_groups=True)), each
+    steps_s = [float(np.median(np.diff(clip.time_s))) for clip in clips if len(clip.time_s) > 1]
+    interval_s = config.sample_interval / rate_hz
+    cost = Cost(calls_hz=1 / interval_s, filled_lag_s=interval_s,
+                dense_calls_hz=round(1 / float(np.median(steps_s)), 2) if steps_s else rate_hz)  # fmt: skip
+    return Evaluation(title, together.rows(seed, equal_groups=True), cost=cost), each
 
 
 def _frames_of_first_interval(person: DensePoses, interval_s: float) -> int:
     return int(np.searchsorted(person.time_s, person.time_s[0] + interval_s - 1e-3))
 
 
-def _score_stream(scores: list[tuple[Scores, Case]], model: Model, person: DensePoses, group: int) -> None:
+def _score_stream(
+    scores: Scores, case: Case, model: Model, person: DensePoses, group: int, ridge: Ridge | None
+) -> None:
     """Stream one person from the first frame on, and score what is known after every keyframe but the first."""
     config, space = model.config, model.info.space
     clock, keyframes = KeyframeClock(config.sample_interval), []
@@ -151,26 +158,34 @@ def _score_stream(scores: list[tuple[Scores, Case]], model: Model, person: Dense
             clock.tick(time_s)
             keyframes.append(frame)
     poses = person.poses if space == "image" else person.world
-    window = MotionWindow(model, min_scale=_MIN_SCALE * person.height_px if space == "image" else 0.0)
+    min_scale = MIN_SCALE * person.height_px if space == "image" else 0.0
+    window = MotionWindow(model, min_scale=min_scale)
     truth = np.where((person.scores[:, _CORE] >= _LEAST_SCORE)[..., None], poses[:, _CORE], np.nan)
-    torso = max(float(np.median(scale_of(person.poses[:, _CORE]))), _MIN_SCALE * person.height_px)
-    per_unit = 1 / torso if space == "image" else _MM_PER_M
-    methods = baselines(TUNED_DAMPING_STEPS[space])
+    torso = max(float(np.median(scale_of(poses[:, _CORE]))), min_scale)
+    methods: dict[str, Baseline] = tuned_baselines(space, config.sample_interval)
+    if ridge is not None:
+        methods[RIDGE] = replace(ridge, min_scale=min_scale)
     for k, newest in enumerate(keyframes):
         window.push(poses[newest], person.scores[newest], float(person.time_s[newest]))
         if k == 0:
             continue
         frames = asked_frames(person.time_s, [*keyframes[: k + 1]], keyframes[k + 1 : k + 2], warm=k >= config.step)
+        if not frames:
+            continue
         seen = keyframes[max(0, k - config.step) : k + 1]
+        # From the frame before the newest interval (for its corner) or earlier, to the last one asked or the keyframe.
+        first = min([max(keyframes[k - 1] - 1, 0), *(asked[0] for asked in frames.values())])
+        last = max([newest, *(asked[-1] for asked in frames.values())])
+        last = min(last + 1, len(person.time_s) - 1)
+        times = person.time_s[first : last + 1]
+        said = {NETWORK: window.at(times).poses[:, _CORE]}
+        for name, method in methods.items():
+            said[name] = _simple(method, poses[seen][:, _CORE], person.time_s[seen], times, model)
+        judged = Judged(poses={m: p[None] for m, p in said.items()}, truth=truth[None, first : last + 1],
+                        torso=np.array([torso]), clip=np.array([group]), space=space)  # fmt: skip
         for (question, horizon_ms), asked in frames.items():
-            times = person.time_s[asked]
-            predicted = {NETWORK: window.at(times).poses[:, _CORE]}
-            simple = FILLERS if question.startswith("filled") else FORECASTERS
-            for method in simple:
-                predicted[method] = _simple(methods[method], poses[seen][:, _CORE], person.time_s[seen], times, model)
-            errors = {m: mpjpe(p, truth[asked]) * per_unit for m, p in predicted.items()}
-            for target, case in scores:
-                target.add(replace(case, question=question, horizon_ms=horizon_ms), errors, np.array(group))
+            about = replace(case, question=question, horizon_ms=horizon_ms)
+            score_question(scores, about, judged, asked - first)
 
 
 def asked_frames(
@@ -196,6 +211,7 @@ def asked_frames(
             nearest = int(np.argmin(np.abs(time_s - at_s)))
             if nearest > newest and abs(time_s[nearest] - at_s) <= half_s:
                 frames["ahead", horizon_ms] = np.array([nearest])
+                frames["ahead_mean", horizon_ms] = np.arange(newest + 1, nearest + 1)
     return {key: asked for key, asked in frames.items() if len(asked)}
 
 

@@ -1,0 +1,105 @@
+"""Ridge regression from keyframes to motion: what a linear map learns from the windows that the network learns from.
+
+The same inputs and outputs as the network: normalised keyframes, oldest repeated while there are too few, to all steps.
+The target is `carried`, as in training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from mixsynth_stream.config import ModelConfig
+from mixsynth_stream.data.cameras import FRAME_HEIGHT_PX
+from mixsynth_stream.data.mocap import Clip, load_clips
+from mixsynth_stream.data.windows import WindowSampler
+from mixsynth_stream.normalise import root_and_scale
+from mixsynth_stream.weights import Model
+
+# A torso is never taken for shorter than this share of the frame height.
+MIN_SCALE = 0.02
+# Twice as many change its errors by less than 1 %.
+RIDGE_WINDOWS = 8192
+_BATCH = 512
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ridge:
+    """A fitted regression; call it like any method of baselines.py."""
+
+    weights: np.ndarray  # [(Q+1) * D + 1, T * D], the last row is the constant
+    config: ModelConfig
+    normalisation: str
+    min_scale: float
+
+    def __call__(
+        self,
+        keyframes: np.ndarray,  # [B, K, J, D], at most Q+1
+        sample_interval: int,
+        steps: np.ndarray,  # [M], from the oldest keyframe given
+    ) -> np.ndarray:  # [B, M, J, D], NaN outside the window
+        """Poses at grid steps, linearly between whole ones."""
+        config = self.config
+        if sample_interval != config.sample_interval:
+            raise ValueError(f"fitted for keyframes {config.sample_interval} steps apart, found {sample_interval}")
+        missing = config.num_keyframes - keyframes.shape[1]
+        padded = keyframes[:, np.maximum(np.arange(config.num_keyframes) - missing, 0)]
+        root, scale = root_and_scale(padded, self.normalisation, self.min_scale)
+        motion = _inputs((padded - root) / scale) @ self.weights
+        poses = motion.reshape(len(keyframes), config.seq_len, *keyframes.shape[2:]) * scale + root
+        at = np.asarray(steps, np.float64) + missing * sample_interval
+        below = np.clip(np.floor(at).astype(int), 0, config.seq_len - 2)
+        phase = (at - below)[:, None, None]
+        inside = ((at >= 0) & (at <= config.seq_len - 1))[:, None, None]
+        return np.where(inside, poses[:, below] * (1 - phase) + poses[:, below + 1] * phase, np.nan)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RidgeSums:
+    """What a fit needs of its windows, so that many strengths are tried on one pass over the data."""
+
+    inputs: np.ndarray  # [F, F] mean of x x^T
+    outputs: np.ndarray  # [F, T * D] mean of x y^T
+    config: ModelConfig
+    normalisation: str
+    min_scale: float
+
+    def fit(self, strength: float) -> Ridge:
+        """Minimise the mean squared error plus `strength` times the squared weights; the constant is free."""
+        penalty = np.diag(np.append(np.full(len(self.inputs) - 1, strength), 0.0))
+        weights = np.linalg.solve(self.inputs + penalty, self.outputs)
+        return Ridge(weights=weights, config=self.config, normalisation=self.normalisation, min_scale=self.min_scale)
+
+
+def ridge_sums(
+    clips: Sequence[Clip], config: ModelConfig, space: str, normalisation: str, *, count: int = RIDGE_WINDOWS
+) -> RidgeSums:
+    """Draw windows as training does. Those that reach past the end of their clip have no truth there: left out."""
+    sampler = WindowSampler(clips, config, space, seed=0)
+    min_scale = MIN_SCALE * FRAME_HEIGHT_PX if space == "image" else 0.0
+    size = config.num_keyframes * config.joint_dim + 1
+    xx, xy, used = np.zeros((size, size)), np.zeros((size, config.seq_len * config.joint_dim)), 0
+    for _ in range(0, count, _BATCH):
+        windows = sampler.draw(_BATCH)
+        whole = windows.valid[:, -1]
+        keyframes, carried = windows.keyframes[whole], windows.carried[whole]
+        root, scale = root_and_scale(keyframes, normalisation, min_scale)
+        x, y = _inputs((keyframes - root) / scale), ((carried - root) / scale).reshape(len(carried), -1)
+        xx, xy, used = xx + x.T @ x, xy + x.T @ y, used + len(x)
+    return RidgeSums(
+        inputs=xx / used, outputs=xy / used, config=config, normalisation=normalisation, min_scale=min_scale
+    )
+
+
+def fit_ridge(files: Sequence[str | Path], model: Model, strength: float) -> Ridge:
+    """The regression that stands beside `model`, from the files it was trained on. Raises `SourceError`."""
+    clips = [clip for path in files for clip in load_clips(path)]
+    return ridge_sums(clips, model.config, model.info.space, model.info.normalisation).fit(strength)
+
+
+def _inputs(keyframes: np.ndarray) -> np.ndarray:  # [B, Q+1, J, D] -> [B, (Q+1) * J * D + 1]
+    flat = keyframes.reshape(len(keyframes), -1)
+    return np.concatenate([flat, np.ones((len(flat), 1), flat.dtype)], axis=1)
