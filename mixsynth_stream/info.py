@@ -66,7 +66,8 @@ def _weights() -> list[tuple[str, ...]]:
             f"L {config.num_encoder_layers}"
         )
         about = f"{info.space} space, {info.skeleton}, {info.normalisation} normalisation"
-        rows.append((name, about, shape, f"{numbers / 1000:.0f} k parameters", info.date))
+        sigma = "with sigma" if info.uncertainty is not None else "without sigma"
+        rows.append((name, about, shape, f"{numbers / 1000:.0f} k parameters", sigma, info.date))
         data[info.data] = None
     return [*rows, *((f"trained on {text}",) for text in data)] if rows else [("none",)]
 
