@@ -99,6 +99,7 @@ def test_both_formats_give_the_same_22_joints(tmp_path: Path) -> None:
         (lambda asf, amc: (asf.replace("length 0.45", "length long"), amc), "damaged"),
         (lambda asf, amc: (asf, "tail 1 2 3\n"), "does not fit"),
         (lambda asf, amc: (asf, ":DEGREES\n"), "no frames"),
+        (lambda asf, amc: (asf, amc.replace(":DEGREES", ":RADIANS")), "holds radians"),
     ],
 )
 def test_damaged_asf_and_amc_are_refused_in_a_sentence(tmp_path: Path, change: object, says: str) -> None:

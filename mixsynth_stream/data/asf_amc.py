@@ -97,6 +97,8 @@ def _read_amc(path: str | Path, bones: dict[str, _Bone]) -> list[dict[str, list[
     frames: list[dict[str, list[float]]] = []
     for number, line in enumerate(read_text(path).splitlines(), 1):
         words = line.split()
+        if line.strip().upper() == ":RADIANS":
+            raise SourceError(f"{path} holds radians; write it with :DEGREES, as CMU's files are")
         if not words or line.startswith(("#", ":")):
             continue
         if len(words) == 1 and words[0].isdigit():
