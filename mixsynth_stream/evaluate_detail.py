@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -36,7 +37,7 @@ def joint_speed(truth: np.ndarray, rate_hz: float) -> np.ndarray:  # [B, T, 17, 
 def breakdown(
     errors: dict[str, np.ndarray],  # by method, [B, M, 17]; NaN where the truth is not known
     speed: np.ndarray,  # [B, M, 17] torso lengths a second
-) -> Iterator[tuple[dict[str, str], dict[str, np.ndarray]]]:
+) -> Iterator[tuple[dict[str, Any], dict[str, np.ndarray]]]:
     """(`group` or `band` of the case, errors by method [B, M, 17 or fewer]) for every group and band."""
     for group, joints in JOINT_GROUPS.items():
         yield {"group": group}, {method: values[..., joints] for method, values in errors.items()}

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -80,8 +81,9 @@ def asked_steps(config: ModelConfig, rate_hz: float) -> dict[tuple[str, int | No
     }
     for horizon_ms in HORIZONS_MS:
         ahead = round(horizon_ms / 1000 * rate_hz, 6)
-        steps["ahead", horizon_ms] = np.array([newest + ahead])
-        steps["ahead_mean", horizon_ms] = newest + 1 + np.arange(int(ahead))
+        if ahead <= config.horizon:
+            steps["ahead", horizon_ms] = np.array([newest + ahead])
+            steps["ahead_mean", horizon_ms] = newest + 1 + np.arange(int(ahead))
     return {key: s for key, s in steps.items() if len(s) and s[0] >= 0 and s[-1] <= config.seq_len - 1}
 
 
@@ -171,5 +173,6 @@ def _batches(*several: Windows) -> Iterator[Windows]:
 
 def rows_of(windows: Windows, chosen: np.ndarray) -> Windows:
     """Some of the windows, by number."""
-    given = {field.name: getattr(windows, field.name) for field in fields(windows)}
-    return Windows(**{name: None if values is None else values[chosen] for name, values in given.items()})
+    part: dict[str, Any] = {field.name: getattr(windows, field.name) for field in fields(windows)}
+    part |= {name: values[chosen] for name, values in part.items() if values is not None}
+    return Windows(**part)

@@ -16,6 +16,7 @@ from mixsynth_stream.config import ModelConfig
 from mixsynth_stream.data.cameras import FRAME_HEIGHT_PX
 from mixsynth_stream.data.mocap import Clip, load_clips
 from mixsynth_stream.data.windows import WindowSampler
+from mixsynth_stream.errors import SourceError
 from mixsynth_stream.normalise import root_and_scale
 from mixsynth_stream.weights import Model
 
@@ -77,7 +78,10 @@ class RidgeSums:
 def ridge_sums(
     clips: Sequence[Clip], config: ModelConfig, space: str, normalisation: str, *, count: int = RIDGE_WINDOWS
 ) -> RidgeSums:
-    """Draw windows as training does. Those that reach past the end of their clip have no truth there: left out."""
+    """Draw windows as training does. Those that reach past the end of their clip have no truth there: left out.
+
+    Raises `SourceError` where nothing is left.
+    """
     sampler = WindowSampler(clips, config, space, seed=0)
     min_scale = MIN_SCALE * FRAME_HEIGHT_PX if space == "image" else 0.0
     size = config.num_keyframes * config.joint_dim + 1
@@ -89,6 +93,11 @@ def ridge_sums(
         root, scale = root_and_scale(keyframes, normalisation, min_scale)
         x, y = _inputs((keyframes - root) / scale), ((carried - root) / scale).reshape(len(carried), -1)
         xx, xy, used = xx + x.T @ x, xy + x.T @ y, used + len(x)
+    if used == 0:
+        raise SourceError(
+            f"of {len(clips)} clips none reaches {config.horizon} steps of 1/30 s past its second keyframe: nothing to "
+            "fit ridge regression to; give longer training clips"
+        )
     return RidgeSums(
         inputs=xx / used, outputs=xy / used, config=config, normalisation=normalisation, min_scale=min_scale
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 from fakes import CatmullRom, standing_pose
 
-from mixsynth_stream import evaluate, evaluate_report
+from mixsynth_stream import evaluate, evaluate_report, evaluate_ridge
 from mixsynth_stream.baselines import baselines
 from mixsynth_stream.data.mocap import load_clips
 from mixsynth_stream.data.windows import Windows, validation_windows
@@ -313,9 +314,11 @@ def _few_clips(path: Path) -> str:
     return str(path)
 
 
-def test_the_command_prints_a_table_and_writes_rows_and_a_plot(tmp_path, capsys):
+def test_the_command_prints_a_table_and_writes_rows_and_a_plot(tmp_path, capsys, monkeypatch):
     weights, data = _weights(tmp_path / "untrained.safetensors"), _few_clips(tmp_path / "few.npz")
-    words = ["--model", weights, "--data", data]
+    draw_few = partial(evaluate_ridge.ridge_sums, count=512)
+    monkeypatch.setattr(evaluate_ridge, "ridge_sums", draw_few)
+    words = ["--model", weights, "--data", data, "--train-data", data, "--detail"]
     words += ["--json", str(tmp_path / "rows.json"), "--plot", str(tmp_path / "plot.png")]
     assert evaluate.main(_arguments(*words)) == 0
     printed = capsys.readouterr().out
@@ -326,10 +329,19 @@ def test_the_command_prints_a_table_and_writes_rows_and_a_plot(tmp_path, capsys)
     assert {"machine", "versions", "commit", "rows"} <= document.keys()
     for row in document["rows"]:
         assert {"question", "method", "horizon_ms", "metric", "value", "interval"} <= row.keys()
-        # Three of the seven clips are long enough for full windows: too few for an interval.
+        # One of the seven clips is long enough for full windows: too few for an interval.
         assert row["interval"] is None or row["interval"][0] <= row["interval"][1]
     assert any(row["interval"] for row in document["rows"])
-    assert {row["metric"] for row in document["rows"]} >= {"mpjpe", "mpjpe_ratio", "p_mpjpe", "accel_error"}
+    metrics = {"mpjpe", "mpjpe_ratio", "mpjpe_ratio_ridge", "p_mpjpe", "accel_error", "accel_error_ratio_linear"}
+    assert {row["metric"] for row in document["rows"]} >= metrics | {"pck@0.2", "pck@0.1", "pck@0.05"}
+    assert {"wrists", "knees"} <= {row["group"] for row in document["rows"]}
+    ahead = {(row["metric"], row["method"]): row["value"] for row in document["rows"]
+             if (row["question"], row["horizon_ms"], row["target"], row["group"], row["band"])
+             == ("ahead", 400, "carried", None, None)}  # fmt: skip
+    over_ridge = ahead["mpjpe", NETWORK] / ahead["mpjpe", "ridge"]
+    assert ahead["mpjpe_ratio_ridge", NETWORK] == pytest.approx(over_ridge, rel=1e-4)
+    assert "ahead 400 ms, carried: ridge" in printed
+    assert "by joints and speed" in printed
     first = (tmp_path / "rows.json").read_bytes()
     evaluate.main(_arguments(*words))
     assert (tmp_path / "rows.json").read_bytes() == first
