@@ -70,28 +70,35 @@ def with_uncertainty(
     files: Sequence[Sequence[Clip]],
     out: str | os.PathLike[str] | None = None,
     *,
+    unseen: Sequence[Sequence[Clip]] = (),
     seed: int = 0,
 ) -> Path:
     """Fit a table on clips, files counting the same, and write the weights with it (to `out`, or over themselves).
 
-    Raises `ModelError` where the weights are for another skeleton or have no gap or horizon to fit.
+    `unseen`: see `fit_table`. Raises `ModelError` where the weights are for another skeleton or have no gap or horizon
+    to fit.
     """
     target = Path(out if out is not None else weights)
-    table = fit_table(load_model(weights), files, seed=seed)
+    table = fit_table(load_model(weights), files, unseen=unseen, seed=seed)
     state, config, info = load_weights(weights)
     save_weights(target, state, config, dataclasses.replace(info, uncertainty=table.as_json()))
     return target
 
 
-def fit_table(model: Model, files: Sequence[Sequence[Clip]], *, seed: int = 0) -> SigmaTable:
-    """The table of a network, from clips that it may have been trained on, under errors that it has not seen."""
+def fit_table(
+    model: Model, files: Sequence[Sequence[Clip]], *, unseen: Sequence[Sequence[Clip]] = (), seed: int = 0
+) -> SigmaTable:
+    """The table of a network, from clips that it may have been trained on, under errors that it has not seen.
+
+    A network knows its training motion a little better than any other. Where there are clips that it was not trained
+    on, `unseen`, they set the level of the table, with one factor in the gaps and one ahead.
+    """
     _check(model)
     config = model.config
     samples = [_sample(model, clips, seed) for clips in files]
     gap = _rows(_GAP_ROWS, config.sample_interval)
     ahead = _rows(_AHEAD_ROWS, config.horizon)[1:]
-    levels = np.concatenate([sample.level[:, -1].ravel() for sample in samples])
-    nodes = np.quantile(levels, _COLUMNS)
+    nodes = np.quantile(np.concatenate([sample.level[:, -1].ravel() for sample in samples]), _COLUMNS)
     start = config.newest - config.sample_interval
     # (step, interval whose liveliness counts) of each row.
     rows = [(start - config.sample_interval + s, -2) for s in gap] + [(start + s, -1) for s in gap]
@@ -108,7 +115,28 @@ def fit_table(model: Model, files: Sequence[Sequence[Clip]], *, seed: int = 0) -
             # Knowledge only fades: sigma grows with the horizon.
             sigma[group, mine] = np.exp(np.maximum.accumulate(log_sigma, axis=0) if number else log_sigma)
             multipliers[number, group, 0] = inner
-    return SigmaTable(gap, gap, ahead, tuple(np.exp(nodes)), sigma, multipliers)
+    table = SigmaTable(gap, gap, ahead, tuple(np.exp(nodes)), sigma, multipliers)
+    if not unseen:
+        return table
+    levels = _levels(table, model, [_sample(model, clips, seed) for clips in unseen])
+    return dataclasses.replace(table, sigma=sigma * levels[part][:, None])
+
+
+def _levels(table: SigmaTable, model: Model, samples: Sequence[_Sample]) -> np.ndarray:  # [2]
+    """By how much the errors of these samples exceed the table, in the gaps that `at` reads at lag 1 and ahead."""
+    n, newest = model.config.sample_interval, model.config.newest
+    # Errors as multiples of sigma.
+    times = [sample.errors / table.on_grid(sample.keyframes, model.config, model.info.rate_hz) for sample in samples]
+    levels = []
+    for part, steps in zip(PARTS, (slice(newest - n + 1, newest), slice(newest + 1, None)), strict=True):
+        off = []
+        for share in SHARES:
+            bounds = [each[:, steps] / table.multiplier(part, share) for each in times]
+            known = [np.log(np.maximum(bound[np.isfinite(bound)], _SMALLEST)) for bound in bounds]
+            weight = np.concatenate([np.full(len(k), 1.0 / max(len(k), 1)) for k in known])
+            off.append(_weighted_quantile(np.concatenate(known), weight, share))
+        levels.append(np.exp(_LEAN * off[0] + (1 - _LEAN) * off[1]))
+    return np.array(levels)
 
 
 def coverage(

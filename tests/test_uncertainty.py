@@ -279,6 +279,18 @@ def test_bounds_hold_for_the_slow_and_the_lively_alike(halves):
         assert half == pytest.approx(0.5, abs=0.12) and most == pytest.approx(0.9, abs=0.06)
 
 
+def test_clips_that_the_network_has_not_seen_set_the_level(halves):
+    model = load_model("world-n10")
+    known = [dataclasses.replace(clip, rate_hz=clip.rate_hz / 3) for clip in halves[0]]  # slow motion
+    fitted = fit_table(model, [known], unseen=[halves[1]])
+    model = dataclasses.replace(model, info=dataclasses.replace(model.info, uncertainty=fitted.as_json()))
+    rows = [
+        row for row in coverage(model, halves[1], data="unseen", name="world-n10") if row.question != "filled_later"
+    ]
+    half, most = np.mean([row.within for row in rows], axis=0)
+    assert half == pytest.approx(0.5, abs=0.06) and most == pytest.approx(0.9, abs=0.04)
+
+
 def test_sigma_grows_with_horizon_and_liveliness_in_a_fitted_table(fitted):
     table = load_model(fitted).sigma_table
     assert table is not None
