@@ -38,6 +38,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--train-data", nargs="+", default=[], metavar="FILE", help="motion capture that the networks "
                         "were trained on: fit ridge regression to it and compare")  # fmt: skip
     parser.add_argument("--detail", action="store_true", help="print errors by joint group and by speed, too")
+    parser.add_argument("--coverage", action="store_true", help="print how often the uncertainty's bounds hold, on every "
+                        "second clip: training sets their level by the others")  # fmt: skip
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all rows, more metrics included")
     parser.add_argument("--plot", type=Path, metavar="PNG",
                         help="draw error against horizon; with --video, against lag and compute, too")  # fmt: skip
@@ -63,6 +65,8 @@ def main(args: argparse.Namespace) -> int:
             print(f"evaluating {name} on {path.name}", file=sys.stderr)
             results.append(evaluate_mocap(path, name, model, seed=args.seed, ridge=ridges.get(name)))
             report.write_text(report.table(results[-1]) + (report.detail_table(results[-1]) if args.detail else ""))
+            if args.coverage:
+                report.write_text(_coverage(path, name, model, args.seed))
     clips = []
     for path in args.video:
         print(f"running the estimator on every frame of {path}", file=sys.stderr)
@@ -78,6 +82,13 @@ def main(args: argparse.Namespace) -> int:
     if args.plot:
         write_plot(args.plot, results)
     return 0
+
+
+def _coverage(path: Path, name: str, model: Model, seed: int) -> str:
+    from mixsynth_stream.data.mocap import load_clips
+    from mixsynth_stream.fit_uncertainty import coverage, coverage_table
+
+    return coverage_table(coverage(model, load_clips(path)[1::2], data=path.stem, name=name, seed=seed)) + "\n\n"
 
 
 def _fitted(files: Sequence[str], name: str, model: Model) -> Ridge:

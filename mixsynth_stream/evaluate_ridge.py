@@ -22,7 +22,6 @@ from mixsynth_stream.weights import Model
 
 # A torso is never taken for shorter than this share of the frame height.
 MIN_SCALE = 0.02
-# Twice as many change its errors by less than 1 %.
 RIDGE_WINDOWS = 8192
 _BATCH = 512
 

@@ -119,7 +119,7 @@ def train(config: TrainConfig | PresetConfig) -> Path:
     """
     try:
         from mixsynth_stream import train_loop, train_presets
-    except ImportError as error:
+    except ModuleNotFoundError as error:
         raise ModelError(f"training needs {error.name}: pip install 'mixsynth-stream[train]'") from error
     return train_presets.run(config) if isinstance(config, PresetConfig) else train_loop.run(config)
 

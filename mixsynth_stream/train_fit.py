@@ -61,6 +61,9 @@ class Recipe(Protocol):
     def random_state(self) -> str: ...
     def set_random_state(self, state: str) -> None: ...
     def info(self, step: int, rows: dict[str, float]) -> WeightsInfo: ...
+    def finish(self, weights: Path) -> None:
+        """What is left to do with the best weights after the last step."""
+
 
 
 def fit(recipe: Recipe, out: Path, *, resume: bool = False, patience: int = 0) -> Path:
@@ -86,6 +89,7 @@ def fit(recipe: Recipe, out: Path, *, resume: bool = False, patience: int = 0) -
                 run.save_interrupted()
                 raise
         if here.first:
+            recipe.finish(run.target)
             run.curves.draw()
         return run.target
 

@@ -149,6 +149,9 @@ class PresetRecipe:
     def set_random_state(self, state: str) -> None:
         """Nothing to do: see `draw`."""
 
+    def finish(self, weights: Path) -> None:
+        """Nothing to do: an uncertainty table is for streaming, on our own joints."""
+
     def info(self, step: int, rows: dict[str, float]) -> WeightsInfo:
         preset = _preset(self.config.preset)
         return WeightsInfo(

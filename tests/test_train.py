@@ -16,7 +16,7 @@ from mixsynth_stream.train import TrainConfig, train
 from mixsynth_stream.weights import load_weights
 
 torch = pytest.importorskip("torch")
-from mixsynth_stream import train_loop  # noqa: E402
+from mixsynth_stream import train_fit, train_loop  # noqa: E402
 from mixsynth_stream.network import MixSynthFormer  # noqa: E402
 
 
@@ -123,7 +123,7 @@ def test_the_average_follows_the_network() -> None:
     slow, fast = MixSynthFormer(config), MixSynthFormer(config)
     target = {name: p.clone() for name, p in fast.named_parameters()}
     for _ in range(200):
-        train_loop._follow(slow, fast, keep=0.9)
+        train_fit._follow(slow, fast, keep=0.9)
     for name, parameter in slow.named_parameters():
         assert torch.allclose(parameter, target[name], atol=1e-5), name
 
