@@ -38,8 +38,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--train-data", nargs="+", default=[], metavar="FILE", help="motion capture that the networks "
                         "were trained on: fit ridge regression to it and compare")  # fmt: skip
     parser.add_argument("--detail", action="store_true", help="print errors by joint group and by speed, too")
-    parser.add_argument("--coverage", action="store_true", help="print how often the uncertainty's bounds hold, on every "
-                        "second clip: training sets their level by the others")  # fmt: skip
+    parser.add_argument("--coverage", action="store_true", help="print how often the uncertainty's bounds "
+                        "hold, on every second clip: training sets their level by the others")  # fmt: skip
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all rows, more metrics included")
     parser.add_argument("--plot", type=Path, metavar="PNG",
                         help="draw error against horizon; with --video, against lag and compute, too")  # fmt: skip

@@ -65,7 +65,6 @@ class Recipe(Protocol):
         """What is left to do with the best weights after the last step."""
 
 
-
 def fit(recipe: Recipe, out: Path, *, resume: bool = False, patience: int = 0) -> Path:
     """Train and return the path of the best weights. With `patience`, stop after so many validations without a gain.
 

@@ -178,7 +178,7 @@ def save_weights(
     path: str | os.PathLike[str], state: Mapping[str, np.ndarray], config: ModelConfig, info: WeightsInfo
 ) -> None:
     """Write a weight file. `ModelError` where the parts do not fit together, `OutputError` where writing fails."""
-    from safetensors.numpy import save_file
+    from safetensors.numpy import save
 
     try:
         info.check_fits(config)
@@ -194,9 +194,10 @@ def save_weights(
     tensors = {name: np.ascontiguousarray(value, dtype=np.float32) for name, value in state.items()}
     part = Path(f"{os.fspath(path)}.part")
     try:
-        save_file(tensors, part, metadata=metadata)
+        # Not save_file: it makes files that only their owner may read.
+        part.write_bytes(save(tensors, metadata=metadata))
         part.replace(path)
-    except Exception as error:  # safetensors wraps the operating system's errors in its own
+    except OSError as error:
         part.unlink(missing_ok=True)
         raise OutputError(f"cannot write weights to {os.fspath(path)}: {error}") from error
 
