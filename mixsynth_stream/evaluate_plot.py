@@ -62,7 +62,7 @@ def _against_horizon(axes: Any, rows: Sequence[Row], legend: bool) -> None:
 
 
 def _against_lag(axes: Any, results: Sequence[Evaluation], unit: str) -> None:
-    """Gaps are filled one interval late, `now` has no lag, and what lies ahead is known before it happens."""
+    """Gaps are filled one interval late, `now` has no lag; horizons count from the newest keyframe: not here."""
     for number, result in enumerate(results):
         if result.cost is None:
             continue
@@ -70,14 +70,12 @@ def _against_lag(axes: Any, results: Sequence[Evaluation], unit: str) -> None:
         for best, style in ((False, {"marker": "o"}), (True, {"marker": ".", "linestyle": "--", "alpha": 0.6})):
             points = [(1000 * result.cost.filled_lag_s, _error(result, "filled", None, best)),
                       (0.0, _error(result, "now", None, best))]  # fmt: skip
-            asked = sorted({row.horizon_ms for row in result.rows if row.question == "ahead" and row.horizon_ms})
-            points += [(-float(ms), _error(result, "ahead", ms, best)) for ms in asked]
             drawn = [(x, y) for x, y in points if y is not None]
             label = f"best simple, {name}" if best else name
             axes.plot(*zip(*drawn, strict=True), color=colour, label=label, **style)
     dense = max(result.cost.dense_calls_hz for result in results if result.cost)
     axes.plot([0], [0], "k*", markersize=10, label=f"estimator on every frame, {dense:g} calls/s: the reference")
-    axes.set_xlabel("lag in ms (below 0: ahead of time)")
+    axes.set_xlabel("lag in ms")
     axes.set_title("accuracy against lag, videos", fontsize=8)
     _finish(axes, unit)
     axes.legend(fontsize=6)
@@ -98,6 +96,9 @@ def _against_compute(axes: Any, results: Sequence[Evaluation], unit: str) -> Non
     dense = max(result.cost.dense_calls_hz for result in results if result.cost)
     axes.plot([dense], [0], "k*", markersize=10, label="estimator on every frame: the reference")
     axes.set_xscale("log")
+    calls = sorted({dense, *(result.cost.calls_hz for result in results if result.cost)})
+    axes.set_xticks(calls, [f"{hz:g}" for hz in calls])
+    axes.set_xticks([], minor=True)
     axes.set_xlabel("estimator calls a second")
     axes.set_title("accuracy against compute, videos", fontsize=8)
     _finish(axes, unit)
