@@ -1,5 +1,6 @@
 // The forward of one window after the other. Shapes in the comments; README.md says why it is laid out like this.
 #include <algorithm>
+#include <cstdlib>
 
 #include "layout.h"
 
@@ -7,8 +8,9 @@ namespace mixsynth {
 namespace {
 
 // x [rows, inputs] -> out [rows, outputs]
+template <typename Simd>
 void linear(const Packed& layer, const float* x, float* out, int64_t rows, int64_t inputs, int64_t outputs) {
-    multiply(x, padded(inputs), layer.weight, out, rows, inputs, outputs, nullptr, layer.bias);
+    multiply<Simd>(x, padded(inputs), layer.weight, out, rows, inputs, outputs, nullptr, layer.bias);
 }
 
 // out [outputs] = W x + b, with W as published; no bias where it is null.
@@ -30,9 +32,10 @@ void squeeze_excite(const PackedAttention& attention, const Workspace& w, int64_
 }
 
 // w.x [T, C] -> w.token_out [T, C]
+template <typename Simd>
 void token_attention(const Dimensions& d, const PackedAttention& attention, const Workspace& w) {
     const int64_t T = d.tokens(), C = d.emb_dim, keys = d.token_keys(), stride = padded(keys);
-    linear(attention.dense, w.x, w.token_energies, T, C, keys);
+    linear<Simd>(attention.dense, w.x, w.token_energies, T, C, keys);
     for (int64_t i = 0; i < T; ++i) {
         const float* energies = w.token_energies + i * stride;
         w.pooled[i] = sum_of(keys, [=](int64_t k) { return energies[k]; }) / static_cast<float>(keys);
@@ -48,11 +51,11 @@ void token_attention(const Dimensions& d, const PackedAttention& attention, cons
     }
     const float* values = w.x;
     if (d.reduce_token > 1) {
-        multiply(attention.value_reduce.weight, T, w.x, w.token_values, keys, T, C, attention.value_reduce.bias,
+        multiply<Simd>(attention.value_reduce.weight, T, w.x, w.token_values, keys, T, C, attention.value_reduce.bias,
                  nullptr);
         values = w.token_values;
     }
-    multiply(w.token_energies, stride, values, w.token_out, T, keys, C, nullptr, nullptr);
+    multiply<Simd>(w.token_energies, stride, values, w.token_out, T, keys, C, nullptr, nullptr);
 }
 
 // w.channel_energies [keys, C], one column a channel: gated, then softmax down the columns.
@@ -77,9 +80,10 @@ void gate_and_softmax_columns(const Workspace& w, int64_t keys, int64_t stride) 
 }
 
 // w.x [T, C] -> w.channel_out [T, C], without transposing x: the energies are kept transposed instead.
+template <typename Simd>
 void channel_attention(const Dimensions& d, const PackedAttention& attention, const Workspace& w) {
     const int64_t T = d.tokens(), C = d.emb_dim, keys = d.channel_keys(), stride = padded(C);
-    multiply(attention.dense.weight, T, w.x, w.channel_energies, keys, T, C, attention.dense.bias, nullptr);
+    multiply<Simd>(attention.dense.weight, T, w.x, w.channel_energies, keys, T, C, attention.dense.bias, nullptr);
     std::fill(w.pooled, w.pooled + stride, 0.0f);
     for (int64_t k = 0; k < keys; ++k)
         for (int64_t j = 0; j < stride; ++j) w.pooled[j] += w.channel_energies[k * stride + j];
@@ -89,10 +93,10 @@ void channel_attention(const Dimensions& d, const PackedAttention& attention, co
     gate_and_softmax_columns(w, keys, stride);
     const float* values = w.x;
     if (d.reduce_channel > 1) {
-        linear(attention.value_reduce, w.x, w.channel_values, T, C, keys);
+        linear<Simd>(attention.value_reduce, w.x, w.channel_values, T, C, keys);
         values = w.channel_values;
     }
-    multiply(values, padded(keys), w.channel_energies, w.channel_out, T, keys, C, nullptr, nullptr);
+    multiply<Simd>(values, padded(keys), w.channel_energies, w.channel_out, T, keys, C, nullptr, nullptr);
 }
 
 // w.token_out, w.channel_out [T, C] -> w.token_out [T, C], mixed token by token
@@ -129,20 +133,22 @@ void add_and_norm(const Packed& norm, float* x, const float* update, int64_t row
     }
 }
 
+template <typename Simd>
 void encoder_layer(const Dimensions& d, const PackedLayer& layer, const Workspace& w) {
     const int64_t T = d.tokens(), C = d.emb_dim, hidden = d.hidden();
-    token_attention(d, layer.token, w);
-    channel_attention(d, layer.channel, w);
+    token_attention<Simd>(d, layer.token, w);
+    channel_attention<Simd>(d, layer.channel, w);
     mix_branches(d, layer, w);
-    linear(layer.proj, w.token_out, w.update, T, C, C);
+    linear<Simd>(layer.proj, w.token_out, w.update, T, C, C);
     add_and_norm(layer.norm1, w.x, w.update, T, C);
-    linear(layer.ff1, w.x, w.hidden, T, C, hidden);
+    linear<Simd>(layer.ff1, w.x, w.hidden, T, C, hidden);
     for (int64_t i = 0; i < T * padded(hidden); ++i) w.hidden[i] = gelu(w.hidden[i]);
-    linear(layer.ff2, w.hidden, w.update, T, hidden, C);
+    linear<Simd>(layer.ff2, w.hidden, w.update, T, hidden, C);
     add_and_norm(layer.norm2, w.x, w.update, T, C);
 }
 
 // keyframes [Q+1, D] -> motion [T, D]
+template <typename Simd>
 void forward_window(const Dimensions& d, const float* packed, const float* keyframes, float* motion,
                     const Workspace& w) {
     const int64_t T = d.tokens(), C = d.emb_dim, D = d.joint_dim, Q1 = d.keyframes(), stride = padded(D);
@@ -151,13 +157,55 @@ void forward_window(const Dimensions& d, const float* packed, const float* keyfr
     const PackedEnds ends = take_ends(at, d);
     std::fill(w.keyframes, w.keyframes + Q1 * stride, 0.0f);
     for (int64_t q = 0; q < Q1; ++q) std::copy(keyframes + q * D, keyframes + (q + 1) * D, w.keyframes + q * stride);
-    multiply(ends.l_interp.weight, Q1, w.keyframes, w.interpolated, T, Q1, D, ends.l_interp.bias, nullptr);
-    linear(ends.encoder_emb, w.interpolated, w.x, T, D, C);
-    for (int64_t i = 0; i < d.num_encoder_layers; ++i) encoder_layer(d, take_layer(at, d), w);
+    multiply<Simd>(ends.l_interp.weight, Q1, w.keyframes, w.interpolated, T, Q1, D, ends.l_interp.bias, nullptr);
+    linear<Simd>(ends.encoder_emb, w.interpolated, w.x, T, D, C);
+    for (int64_t i = 0; i < d.num_encoder_layers; ++i) encoder_layer<Simd>(d, take_layer(at, d), w);
     add_and_norm(ends.norm, w.x, nullptr, T, C);
-    linear(ends.fc, w.x, w.out, T, C, D);
+    linear<Simd>(ends.fc, w.x, w.out, T, C, D);
     for (int64_t t = 0; t < T; ++t)
         for (int64_t j = 0; j < D; ++j) motion[t * D + j] = w.out[t * stride + j] + w.interpolated[t * stride + j];
+}
+
+template <typename Simd>
+void forward_windows(const Dimensions& d, const float* packed, const float* keyframes, int64_t batch, float* motion,
+                     float* workspace) {
+    Cursor at(workspace);
+    const Workspace w = take_workspace(at, d);
+    for (int64_t b = 0; b < batch; ++b)
+        forward_window<Simd>(d, packed, keyframes + b * d.keyframes() * d.joint_dim,
+                             motion + b * d.tokens() * d.joint_dim, w);
+}
+
+// The whole forward compiled once for each kind of processor: `flatten` draws everything into one function, so that
+// all of it gets the instructions of the function's target.
+using Forward = void(const Dimensions&, const float*, const float*, int64_t, float*, float*);
+void forward_128(const Dimensions& d, const float* packed, const float* keyframes, int64_t batch, float* motion,
+                 float* workspace) {
+    forward_windows<Simd128>(d, packed, keyframes, batch, motion, workspace);
+}
+#if defined(__x86_64__)
+__attribute__((flatten, target("avx2,fma"))) void forward_256(const Dimensions& d, const float* packed,
+                                                              const float* keyframes, int64_t batch, float* motion,
+                                                              float* workspace) {
+    forward_windows<Simd256>(d, packed, keyframes, batch, motion, workspace);
+}
+__attribute__((flatten, target("avx512f,avx512vl,avx512dq,avx512bw,fma"))) void forward_512(
+    const Dimensions& d, const float* packed, const float* keyframes, int64_t batch, float* motion, float* workspace) {
+    forward_windows<Simd512>(d, packed, keyframes, batch, motion, workspace);
+}
+#endif
+
+// What this processor has; MIXSYNTH_SIMD=128 or 256 asks for less.
+Forward* best_forward() {
+#if defined(__x86_64__)
+    const char* asked = std::getenv("MIXSYNTH_SIMD");
+    const int widest = asked ? std::atoi(asked) : 512;
+    if (widest >= 512 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
+        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw"))
+        return forward_512;
+    if (widest >= 256 && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return forward_256;
+#endif
+    return forward_128;
 }
 
 }  // namespace
@@ -170,11 +218,8 @@ size_t workspace_size(const Dimensions& dims) {
 
 void forward(const Dimensions& dims, const float* packed, const float* keyframes, int64_t batch, float* motion,
              float* workspace) {
-    Cursor at(workspace);
-    const Workspace w = take_workspace(at, dims);
-    for (int64_t b = 0; b < batch; ++b)
-        forward_window(dims, packed, keyframes + b * dims.keyframes() * dims.joint_dim,
-                       motion + b * dims.tokens() * dims.joint_dim, w);
+    static Forward* const chosen = best_forward();
+    chosen(dims, packed, keyframes, batch, motion, workspace);
 }
 
 }  // namespace mixsynth

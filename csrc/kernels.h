@@ -15,47 +15,63 @@ constexpr int64_t kLanes = 16;
 
 inline int64_t padded(int64_t n) { return (n + kLanes - 1) / kLanes * kLanes; }
 
-// Four floats, the register that every 64-bit processor has. A vector type of the compiler (GCC and Clang), not an
-// intrinsic: written as plain loops, this one block is not kept in registers.
-using Vector = float __attribute__((vector_size(16)));
-constexpr int kVectors = kLanes / 4;
+// Register widths, and how many rows of a product stay in registers with each. Vector types of the compiler (GCC and
+// Clang), not intrinsics: written as plain loops, the block below is not kept in registers.
+struct Simd128 {  // every 64-bit processor
+    typedef float Vector __attribute__((vector_size(16)));
+    static constexpr int kRows = 3;
+};
+struct Simd256 {  // AVX2 with FMA
+    typedef float Vector __attribute__((vector_size(32)));
+    static constexpr int kRows = 6;
+};
+struct Simd512 {  // AVX-512
+    typedef float Vector __attribute__((vector_size(64)));
+    static constexpr int kRows = 12;
+};
 
 // One block of kRows x kLanes outputs, accumulated in registers. A bias may be null.
-template <int kRows>
+template <typename Simd, int kRows>
 inline void multiply_block(const float* a, int64_t a_stride, const float* b, int64_t b_stride, int64_t depth,
                            const float* row_bias, const float* column_bias, float* out, int64_t out_stride) {
+    using Vector = typename Simd::Vector;
+    constexpr int kWidth = sizeof(Vector) / sizeof(float), kVectors = kLanes / kWidth;
     Vector sum[kRows][kVectors] = {};
     for (int r = 0; r < kRows; ++r)
         for (int v = 0; v < kVectors; ++v) {
-            if (column_bias) std::memcpy(&sum[r][v], column_bias + 4 * v, sizeof(Vector));
+            if (column_bias) std::memcpy(&sum[r][v], column_bias + kWidth * v, sizeof(Vector));
             if (row_bias) sum[r][v] += row_bias[r];
         }
     for (int64_t k = 0; k < depth; ++k) {
         Vector row[kVectors];
-        for (int v = 0; v < kVectors; ++v) std::memcpy(&row[v], b + k * b_stride + 4 * v, sizeof(Vector));
+        for (int v = 0; v < kVectors; ++v) std::memcpy(&row[v], b + k * b_stride + kWidth * v, sizeof(Vector));
         for (int r = 0; r < kRows; ++r)
             for (int v = 0; v < kVectors; ++v) sum[r][v] += a[r * a_stride + k] * row[v];
     }
     for (int r = 0; r < kRows; ++r)
-        for (int v = 0; v < kVectors; ++v) std::memcpy(out + r * out_stride + 4 * v, &sum[r][v], sizeof(Vector));
+        for (int v = 0; v < kVectors; ++v)
+            std::memcpy(out + r * out_stride + kWidth * v, &sum[r][v], sizeof(Vector));
+}
+
+// Rows from `first` on, in blocks of kRows, what is left in blocks of half as many.
+template <typename Simd, int kRows>
+inline void multiply_rows(const float* a, int64_t a_stride, const float* b, float* out, int64_t stride, int64_t first,
+                          int64_t rows, int64_t depth, const float* row_bias, const float* column_bias) {
+    for (; first + kRows <= rows; first += kRows)
+        multiply_block<Simd, kRows>(a + first * a_stride, a_stride, b, stride, depth,
+                                    row_bias ? row_bias + first : nullptr, column_bias, out + first * stride, stride);
+    if constexpr (kRows > 1)
+        multiply_rows<Simd, kRows / 2>(a, a_stride, b, out, stride, first, rows, depth, row_bias, column_bias);
 }
 
 // out [rows, columns] = a [rows, depth] b [depth, columns] + bias, which belongs to the rows, to the columns, or is
 // absent. The strides of b and out are padded.
+template <typename Simd>
 inline void multiply(const float* a, int64_t a_stride, const float* b, float* out, int64_t rows, int64_t depth,
                      int64_t columns, const float* row_bias, const float* column_bias) {
-    constexpr int kRows = 3;
-    const int64_t stride = padded(columns);
-    for (int64_t j = 0; j < columns; j += kLanes) {
-        const float* bias = column_bias ? column_bias + j : nullptr;
-        int64_t i = 0;
-        for (; i + kRows <= rows; i += kRows)
-            multiply_block<kRows>(a + i * a_stride, a_stride, b + j, stride, depth, row_bias ? row_bias + i : nullptr,
-                                  bias, out + i * stride + j, stride);
-        for (; i < rows; ++i)
-            multiply_block<1>(a + i * a_stride, a_stride, b + j, stride, depth, row_bias ? row_bias + i : nullptr,
-                              bias, out + i * stride + j, stride);
-    }
+    for (int64_t j = 0; j < columns; j += kLanes)
+        multiply_rows<Simd, Simd::kRows>(a, a_stride, b + j, out + j, padded(columns), 0, rows, depth, row_bias,
+                                         column_bias ? column_bias + j : nullptr);
 }
 
 // Sums in eight strands, because the order of a single one may not be changed by the compiler.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import subprocess
 import sys
 import threading
@@ -52,6 +53,13 @@ def test_equals_the_formulas_for_any_shape(config, batch, seed):
     state, keyframes = random_state(config, seed), random_keyframes(config, batch, seed)
     expected = networks.reference(config, state, keyframes)
     assert_close(encoder(config, state).forward(keyframes), expected, TOLERANCE, "motion")
+
+
+@pytest.mark.parametrize("bits", ["128", "256"])
+def test_processors_with_narrower_registers_get_the_same_numbers(bits):
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__, "-k", "equals_the"]
+    done = subprocess.run(command, env=os.environ | {"MIXSYNTH_SIMD": bits}, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
 
 
 @settings(max_examples=20)
