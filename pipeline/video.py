@@ -19,8 +19,9 @@ from mixsynth_stream.pipeline.frame import Frame, FrameMaker, FrameSource, TimeS
 __all__ = ["Frame", "FrameSource", "VideoInfo", "VideoReader"]
 
 _OPEN_S, _READ_S = 10.0, 30.0  # patience with a server that sends a file
-# A fixed number, so that a damaged file gives the same frames on every machine.
-_DECODER_THREADS = 4
+# A fixed number, so that a damaged file gives the same frames on every machine. More take time from the estimator where
+# there are two cores; fewer do not keep up.
+_DECODER_THREADS = 3
 
 
 class VideoReader(FrameSource):

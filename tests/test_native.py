@@ -58,7 +58,8 @@ def test_equals_the_formulas_for_any_shape(config, batch, seed):
 @pytest.mark.parametrize("bits", ["128", "256"])
 def test_processors_with_narrower_registers_get_the_same_numbers(bits):
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__, "-k", "equals_the"]
-    done = subprocess.run(command, env=os.environ | {"MIXSYNTH_SIMD": bits}, capture_output=True, text=True, check=False)
+    narrower = os.environ | {"MIXSYNTH_SIMD": bits}
+    done = subprocess.run(command, env=narrower, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
 
 
