@@ -226,13 +226,15 @@ class MotionWindow:
         self._slots = self._appended(self._slots, pose, predicted.scores[0], time_s)
 
     def _complete(self, pose: np.ndarray, measured: np.ndarray, time_s: float) -> np.ndarray:
-        """Unseen joints take the prediction or, before they were ever seen, the middle of the body."""
+        """Unseen joints take the prediction; those without one move with the body, at first from its middle."""
         if measured.all():
             return pose
         fallback = np.broadcast_to(pose[measured].mean(axis=0), pose.shape)
-        if self.curve is not None:
+        if self.curve is not None and self._slots is not None:
             predicted = self.curve.at([time_s]).poses[0]
-            fallback = np.where(np.isfinite(predicted), predicted, fallback)
+            before = self._slots.poses[-1]
+            moved = before + (pose[measured] - before[measured]).mean(axis=0)
+            fallback = np.where(np.isfinite(predicted), predicted, moved)
         return np.where(measured[:, None], pose, fallback)
 
     def _appended(self, slots: _Slots | None, pose: np.ndarray, scores: np.ndarray, time_s: float) -> _Slots:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from fakes import CatmullRom, standing_pose
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mixsynth_stream.errors import ModelError
@@ -181,6 +181,12 @@ def test_a_curve_taken_earlier_is_not_changed_by_later_keyframes():
     missed=st.lists(st.booleans(), min_size=12, max_size=12),
     unseen=st.lists(st.sets(st.sampled_from([0, 15, 23, 27, 30]), max_size=4), min_size=13, max_size=13),
     seed=st.integers(0, 1000),
+)
+@example(  # an ankle that nobody has seen for longer than the window lasts, while its heel is seen
+    gaps=[1.0, 1.0, 1.0, 0.5, 1.0, 1.0, 1.0, 0.25],
+    missed=[False] * 4 + [True] * 2 + [False] * 6,
+    unseen=[set()] * 7 + [{0, 15, 23, 27}, {15, 27, 30}] + [set()] * 4,
+    seed=0,
 )
 def test_any_history_gives_finite_poses_near_the_person(gaps, missed, unseen, seed):
     rng = np.random.default_rng(seed)
