@@ -18,7 +18,7 @@ from mixsynth_stream.data.cameras import FRAME_HEIGHT_PX
 from mixsynth_stream.data.estimator_noise import GRID_HZ
 from mixsynth_stream.data.mocap import Clip
 from mixsynth_stream.data.windows import validation_windows
-from mixsynth_stream.errors import ModelError
+from mixsynth_stream.errors import ModelError, SourceError
 from mixsynth_stream.normalise import root_and_scale
 from mixsynth_stream.skeleton import CORE_17
 from mixsynth_stream.uncertainty import GROUP_OF_JOINT, GROUPS, PARTS, SHARES, SigmaTable, log_liveliness
@@ -76,7 +76,7 @@ def with_uncertainty(
     """Fit a table on clips, files counting the same, and write the weights with it (to `out`, or over themselves).
 
     `unseen`: see `fit_table`. Raises `ModelError` where the weights are for another skeleton or have no gap or horizon
-    to fit.
+    to fit, `SourceError` where the clips are too short.
     """
     target = Path(out if out is not None else weights)
     table = fit_table(load_model(weights), files, unseen=unseen, seed=seed)
@@ -109,6 +109,12 @@ def fit_table(
     multipliers = np.full((len(PARTS), len(GROUPS), len(SHARES)), OUTER_MULTIPLIER)
     for group in range(len(GROUPS)):
         cases = [_cases(samples, group, *row) for row in rows]
+        blind = next((step for (step, _), case in zip(rows, cases, strict=True) if not len(case[0])), None)
+        if blind is not None:
+            raise SourceError(
+                f"no clip reaches step {blind} of its window of {config.seq_len} steps of 1/30 s, so the error there is "
+                "not known; give longer clips"
+            )
         for number in range(len(PARTS)):
             mine = np.flatnonzero(part == number)
             log_sigma, inner = _joined([cases[row] for row in mine], between[mine], nodes)
@@ -133,6 +139,9 @@ def _levels(table: SigmaTable, model: Model, samples: Sequence[_Sample]) -> np.n
         for share in SHARES:
             bounds = [each[:, steps] / table.multiplier(part, share) for each in times]
             known = [np.log(np.maximum(bound[np.isfinite(bound)], _SMALLEST)) for bound in bounds]
+            if not any(map(len, known)):
+                off.append(0.0)  # too short to say anything: the level stays
+                continue
             weight = np.concatenate([np.full(len(k), 1.0 / max(len(k), 1)) for k in known])
             off.append(_weighted_quantile(np.concatenate(known), weight, share))
         levels.append(np.exp(_LEAN * off[0] + (1 - _LEAN) * off[1]))

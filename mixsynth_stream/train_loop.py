@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
 from mixsynth_stream.config import ModelConfig
 from mixsynth_stream.data.cameras import FRAME_HEIGHT_PX
@@ -105,7 +107,10 @@ class MocapRecipe:
         """Fit the uncertainty table of the best weights; clips that were not trained on set its level."""
         if self.config.every > 1:
             unseen = [clips[::2] for clips in self._validation_sets.values()]
-            with_uncertainty(weights, self._training, unseen=unseen, seed=self.seed)
+            try:
+                with_uncertainty(weights, self._training, unseen=unseen, seed=self.seed)
+            except SourceError as error:
+                tqdm.write(f"{weights} carries no uncertainty table: {error}", file=sys.stderr)
 
     def info(self, step: int, rows: dict[str, float]) -> WeightsInfo:
         config = self.config

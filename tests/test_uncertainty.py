@@ -15,7 +15,7 @@ from fakes import CatmullRom, FakeFrame, models, person, standing_pose
 from networks import SHAPES, core_info, random_state
 
 from mixsynth_stream.data.mocap import Clip, load_clips
-from mixsynth_stream.errors import ModelError
+from mixsynth_stream.errors import ModelError, SourceError
 from mixsynth_stream.fit_uncertainty import CoverageRow, coverage, coverage_table, fit_table, with_uncertainty
 from mixsynth_stream.pipeline.motion import Origin
 from mixsynth_stream.pipeline.people import People
@@ -344,3 +344,9 @@ def test_the_table_of_results_counts_the_cells_that_hold():
 
 def test_every_landmark_has_a_group():
     assert len(made_up().multiplier("filled", 0.9)[list(CARRIER)]) == 33
+
+
+def test_clips_too_short_for_the_horizon_are_named():
+    clips = [dataclasses.replace(clip, positions=clip.positions[:14]) for clip in load_clips(MOCAP / "cmu_val.npz")[:2]]
+    with pytest.raises(SourceError, match="no clip reaches step .* give longer clips"):
+        fit_table(load_model("image-n10"), [clips])
