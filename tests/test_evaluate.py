@@ -358,3 +358,11 @@ def test_bad_requests_say_what_to_do(tmp_path, monkeypatch):
     monkeypatch.setattr(evaluate, "__file__", str(tmp_path / "site-packages" / "mixsynth_stream" / "evaluate.py"))
     with pytest.raises(SourceError, match="run evaluate from a checkout, or give"):
         evaluate.main(_arguments("--model", weights))
+
+
+def test_the_command_prints_how_often_the_bounds_of_shipped_weights_hold(capsys):
+    assert evaluate.main(_arguments("--model", "image-n10", "--data", str(FILES[0]), "--coverage")) == 0
+    line = next(line for line in capsys.readouterr().out.splitlines() if "cells: the 50 % bound holds" in line)
+    half, most = (float(part.split(" %")[0]) for part in line.split("(mean ")[1:])
+    assert 40 < half < 60
+    assert 85 < most < 95

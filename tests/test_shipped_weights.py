@@ -31,5 +31,6 @@ def test_files_are_small_and_say_what_they_are(name: str) -> None:
     model = load_model(name)
     assert (model.config.sample_interval, model.config.horizon, model.info.rate_hz) == (10, 28, 30.0)
     assert "CMU" in model.info.data
+    assert model.sigma_table is not None
     assert model.info.licence
     assert len(model.info.data_hash) == 64
