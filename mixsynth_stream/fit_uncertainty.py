@@ -112,8 +112,8 @@ def fit_table(
         blind = next((step for (step, _), case in zip(rows, cases, strict=True) if not len(case[0])), None)
         if blind is not None:
             raise SourceError(
-                f"no clip reaches step {blind} of its window of {config.seq_len} steps of 1/30 s, so the error there is "
-                "not known; give longer clips"
+                f"no clip reaches step {blind} of its window of {config.seq_len} steps of 1/30 s, so the error there "
+                "is not known; give longer clips"
             )
         for number in range(len(PARTS)):
             mine = np.flatnonzero(part == number)
