@@ -1,0 +1,175 @@
+"""Put the tables of README.md and docs/model-card.md together from the results of `evaluate` in benchmarks/results.
+
+python scripts/write_tables.py            rewrites the tables in place
+python scripts/write_tables.py --check    says which table is not what the results give (exit code 1)
+
+A table stands between `<!-- table NAME -->` and `<!-- end -->`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCUMENTS = ("README.md", "docs/model-card.md")
+RESULTS = ("evaluate-mocap.json", "evaluate-videos.json")
+SPACES = ("image", "world")
+FILES = ("cmu_val.npz", "extra_val.npz")
+CLIPS = "videos"
+HORIZONS_MS = (100, 200, 300, 400, 500, 600)
+_TABLE = re.compile(r"(<!-- table (?P<name>[\w -]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+Case = tuple[str, int | None]  # question and horizon
+_WHOLE: tuple[tuple[str, Case], ...] = (
+    ("gap: between the two newest keyframes", ("filled", None)),
+    ("the gap before", ("filled_later", None)),
+    ("gap, with two to four keyframes known", ("filled_cold", None)),
+    ("now: up to the next keyframe", ("now", None)),
+    *((f"{ms} ms ahead", ("ahead", ms)) for ms in HORIZONS_MS),
+)
+# Name, case, metric, target.
+_RATIOS: tuple[tuple[str, Case, str, str], ...] = (
+    ("filled against carried truth", ("filled", None), "mpjpe_ratio", "carried"),
+    ("filled against clean truth", ("filled", None), "mpjpe_ratio", "clean"),
+    ("now", ("now", None), "mpjpe_ratio", "carried"),
+    ("400 ms ahead", ("ahead", 400), "mpjpe_ratio", "carried"),
+    ("filled, over ridge", ("filled", None), "mpjpe_ratio_ridge", "carried"),
+    ("now, over ridge", ("now", None), "mpjpe_ratio_ridge", "carried"),
+    ("400 ms ahead, over ridge", ("ahead", 400), "mpjpe_ratio_ridge", "carried"),
+    ("Accel against clean truth, over linear", ("filled", None), "accel_error_ratio_linear", "clean"),
+)
+
+
+class Results:
+    """Rows of `evaluate --json`, over all joints and speeds, by what they say."""
+
+    def __init__(self, folder: Path) -> None:
+        self._rows: dict[tuple[Any, ...], dict[str, Any]] = {}
+        for name in RESULTS:
+            for row in json.loads((folder / name).read_text())["rows"]:
+                if row.get("group") is None and row.get("band") is None:
+                    key = (row["model"], row["data"], (row["question"], row.get("horizon_ms")), row["metric"])
+                    self._rows[(*key, row["target"], row["method"])] = row
+
+    def get(
+        self, model: str, data: str, case: Case, metric: str, target: str, method: str = "network"
+    ) -> dict[str, Any] | None:
+        """The row, or None where nobody measured that: clips too short for a full window, for one."""
+        return self._rows.get((model, data, case, metric, "dense" if data == CLIPS else target, method))
+
+
+def overview(results: Results, every: int) -> Iterator[list[str]]:
+    """Ratios to the best simple method, file by file, for the README."""
+    cases: list[Case] = [("filled", None), ("now", None), *(("ahead", ms) for ms in HORIZONS_MS)]
+    yield ["", "filled", "now", "100 ms ahead", *map(str, HORIZONS_MS[1:])]
+    named = {"cmu_val.npz": "dance (cmu_val)", "extra_val.npz": "exercises and styles (extra_val)"}
+    for space in SPACES:
+        for file, label in named.items():
+            rows = (results.get(f"{space}-n{every}", file, case, "mpjpe_ratio", "carried") for case in cases)
+            yield [f"{space}, {label}", *map(_ratio, rows)]
+
+
+def clips(results: Results, every: int) -> Iterator[list[str]]:
+    """Ratios on the real clips, for the README."""
+    cases: list[Case] = [("filled", None), ("now", None), *(("ahead", ms) for ms in HORIZONS_MS)]
+    yield ["", "filled", "now", "100 ms ahead", *map(str, HORIZONS_MS[1:])]
+    for space in SPACES:
+        rows = (results.get(f"{space}-n{every}", CLIPS, case, "mpjpe_ratio", "dense") for case in cases)
+        yield [space, *map(_ratio, rows)]
+
+
+def spacings(results: Results) -> Iterator[list[str]]:
+    """The three keyframe spacings side by side, for the README."""
+    cases: list[Case] = [("filled", None), ("now", None), ("ahead", 400)]
+    yield ["", *(f"{what}, N = {n}" for what in ("filled", "now", "400 ms ahead") for n in (5, 10, 15))]
+    for space in SPACES:
+        for file in FILES:
+            rows = (results.get(f"{space}-n{n}", file, c, "mpjpe_ratio", "carried") for c in cases for n in (5, 10, 15))
+            yield [f"{space}, {file.removesuffix('.npz')}", *map(_ratio, rows)]
+
+
+def whole(results: Results, every: int) -> Iterator[list[str]]:
+    """Errors beside the best simple method's, for the model card."""
+    yield ["", *(f"{space}, {file.removesuffix('.npz')}" for space in SPACES for file in FILES)]
+    for label, case in _WHOLE:
+        yield [label, *(_error(results, f"{space}-n{every}", file, case) for space in SPACES for file in FILES)]
+
+
+def ratios(results: Results, every: int) -> Iterator[list[str]]:
+    """All ratios of one keyframe spacing, real clips included, for the model card."""
+    columns = [*((space, file) for space in SPACES for file in FILES), *((space, CLIPS) for space in SPACES)]
+    yield ["", *(f"{space}, {'clips' if data == CLIPS else data.removesuffix('.npz')}" for space, data in columns)]
+    for label, case, metric, target in _RATIOS:
+        # What the estimator says on every frame of a clip is no clean truth.
+        known = (
+            None
+            if data == CLIPS and target == "clean"
+            else results.get(f"{space}-n{every}", data, case, metric, target)
+            for space, data in columns
+        )
+        yield [label, *map(_ratio, known)]
+
+
+TABLES: dict[str, Callable[[Results], Iterator[list[str]]]] = {
+    "overview": partial(overview, every=10),
+    "clips": partial(clips, every=10),
+    "spacings": spacings,
+    **{f"whole n{n}": partial(whole, every=n) for n in (5, 10, 15)},
+    **{f"ratios n{n}": partial(ratios, every=n) for n in (5, 10, 15)},
+}
+
+
+def _ratio(row: dict[str, Any] | None) -> str:
+    return "-" if row is None else f"{row['value']:.3f}"
+
+
+def _error(results: Results, model: str, file: str, case: Case) -> str:
+    error = results.get(model, file, case, "mpjpe", "carried")
+    ratio = results.get(model, file, case, "mpjpe_ratio", "carried")
+    if error is None or ratio is None:
+        return "-"
+    best = results.get(model, file, case, "mpjpe", "carried", ratio["over"])
+    assert best is not None, f"no error of {ratio['over']} beside {model} on {file}"
+    shown = (f"{x['value']:.3f}" if x["unit"] == "torso" else f"{x['value']:.3g} mm" for x in (error, best))
+    return "{} (best simple {}, {:.3f})".format(*shown, ratio["value"])
+
+
+def markdown(rows: Iterator[list[str]]) -> str:
+    head, *body = ("| " + " | ".join(cells) + " |" for cells in rows)
+    return "\n".join([head.replace("|  |", "| |"), "|" + " --- |" * (head.count("|") - 1), *body]) + "\n"
+
+
+def rewritten(text: str, results: Results) -> str:
+    """The document with its tables as the results give them."""
+    return _TABLE.sub(lambda match: match[1] + markdown(TABLES[match["name"]](results)) + match[3], text)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="change nothing; exit code 1 where a table is out of date")
+    args = parser.parse_args()
+    results = Results(ROOT / "benchmarks" / "results")
+    stale = 0
+    for name in DOCUMENTS:
+        path = ROOT / name
+        text = path.read_text()
+        new = rewritten(text, results)
+        if new == text:
+            continue
+        stale += 1
+        if args.check:
+            print(f"{name} does not say what benchmarks/results says: run python {sys.argv[0]}", file=sys.stderr)
+        else:
+            path.write_text(new)
+    return int(args.check and stale > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
