@@ -10,7 +10,6 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def test_tables_are_what_the_results_give():
-    done = subprocess.run(
-        [sys.executable, ROOT / "scripts/write_tables.py", "--check"], capture_output=True, text=True, cwd=ROOT
-    )
+    command = [sys.executable, ROOT / "scripts/write_tables.py", "--check"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
