@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import random
 from collections.abc import Callable
@@ -13,14 +14,12 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from mixsynth_stream.config import ModelConfig
 from mixsynth_stream.errors import ModelError
 from mixsynth_stream.interrupt import Interrupt
 from mixsynth_stream.network import MixSynthFormer
 from mixsynth_stream.train_checkpoint import make_folder, read_checkpoint, write_checkpoint
 from mixsynth_stream.train_curves import Curves
 from mixsynth_stream.train_place import Place, mixed_precision, place
-from mixsynth_stream.weights import WeightsInfo, save_weights
 
 Caller = Callable[[np.ndarray], np.ndarray]
 
@@ -29,7 +28,6 @@ class Recipe(Protocol):
     """One way to train: data, loss, optimisers and schedule. `draw` has the only random numbers besides torch's."""
 
     name: str  # stem of every file that training writes
-    shape: ModelConfig
     seed: int
     steps: int
     validate_every: int
@@ -42,8 +40,8 @@ class Recipe(Protocol):
     def start(self, here: Place) -> None:
         """Open the data, for one of several processes."""
 
-    def network(self) -> MixSynthFormer: ...
-    def optimisers(self, network: MixSynthFormer) -> list[torch.optim.Optimizer]:
+    def network(self) -> nn.Module: ...
+    def optimisers(self, network: nn.Module) -> list[torch.optim.Optimizer]:
         """Groups of parameters may have an `lr_share`, a factor on the learning rate."""
 
     def learning_rate(self, step: int) -> float: ...
@@ -60,7 +58,9 @@ class Recipe(Protocol):
 
     def random_state(self) -> str: ...
     def set_random_state(self, state: str) -> None: ...
-    def info(self, step: int, rows: dict[str, float]) -> WeightsInfo: ...
+    def save(self, weights: Path, state: dict[str, np.ndarray], step: int, rows: dict[str, float]) -> None:
+        """Write the best weights so far (`rows` measure them), all or nothing."""
+
     def finish(self, weights: Path) -> None:
         """What is left to do with the best weights after the last step."""
 
@@ -102,14 +102,13 @@ class _Run:
         random.seed(recipe.seed)
         torch.manual_seed(recipe.seed + here.rank)
         self.network = recipe.network().to(here.device).train()
-        self.average = MixSynthFormer(recipe.shape, dropout=0.0).to(here.device).eval()
+        self.average = copy.deepcopy(self.network).eval()
         self.trained: nn.Module = self.network
-        if here.device.type == "cuda":
+        if here.device.type == "cuda" and isinstance(self.network, MixSynthFormer):
             mixed_precision(self.network, "cuda")
         if here.world > 1:
             # Some parameters of the published network are never used (value_reduce where its factor is 1).
             self.trained = nn.parallel.DistributedDataParallel(self.network, find_unused_parameters=True)
-        self.average.load_state_dict(self.network.state_dict())
         self.optimisers = recipe.optimisers(self.network)
         self.curves = Curves(out / recipe.name, recipe.curves_label)
         self.checkpoint, self.target = out / f"{recipe.name}.checkpoint.pt", out / f"{recipe.name}.safetensors"
@@ -151,7 +150,7 @@ class _Run:
             if better:
                 self.best = score
                 state = {name: value.detach().cpu().numpy() for name, value in self.average.state_dict().items()}
-                save_weights(self.target, state, recipe.shape, recipe.info(self.step, rows))
+                recipe.save(self.target, state, self.step, rows)
         better = self.here.agreed(better)
         self.since_best = 0 if better else self.since_best + 1
         self._save()
@@ -192,7 +191,7 @@ class _Run:
         return self.here.random_state(), self.recipe.random_state()
 
 
-def _caller(network: MixSynthFormer) -> Caller:
+def _caller(network: nn.Module) -> Caller:
     """The network as a function of arrays."""
 
     def call(keyframes: np.ndarray) -> np.ndarray:  # [B, Q+1, D] -> [B, T, D]
@@ -205,7 +204,7 @@ def _caller(network: MixSynthFormer) -> Caller:
 
 
 @torch.no_grad()
-def _follow(average: MixSynthFormer, network: MixSynthFormer, keep: float) -> None:
+def _follow(average: nn.Module, network: nn.Module, keep: float) -> None:
     for slow, fast in zip(average.parameters(), network.parameters(), strict=True):
         slow.lerp_(fast, 1 - keep)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from mixsynth_stream.config import ModelConfig
@@ -28,7 +28,7 @@ from mixsynth_stream.train import TrainConfig
 from mixsynth_stream.train_fit import Caller, fit, network_state
 from mixsynth_stream.train_place import Place
 from mixsynth_stream.train_score import Validation
-from mixsynth_stream.weights import SHIPPED_NORMALISATION, WeightsInfo, load_weights
+from mixsynth_stream.weights import SHIPPED_NORMALISATION, WeightsInfo, load_weights, save_weights
 
 _GRADIENT_LIMIT = 1.0
 # Learning rate of AdamW, where Muon's is 1.
@@ -75,7 +75,7 @@ class MocapRecipe:
             network.load_state_dict(_start_state(self.config, self.shape))
         return network
 
-    def optimisers(self, network: MixSynthFormer) -> list[torch.optim.Optimizer]:
+    def optimisers(self, network: nn.Module) -> list[torch.optim.Optimizer]:
         return _optimisers(network, self.config)
 
     def learning_rate(self, step: int) -> float:
@@ -111,6 +111,9 @@ class MocapRecipe:
                 with_uncertainty(weights, self._training, unseen=unseen, seed=self.seed)
             except SourceError as error:
                 tqdm.write(f"{weights} carries no uncertainty table: {error}", file=sys.stderr)
+
+    def save(self, weights: Path, state: dict[str, np.ndarray], step: int, rows: dict[str, float]) -> None:
+        save_weights(weights, state, self.shape, self.info(step, rows))
 
     def info(self, step: int, rows: dict[str, float]) -> WeightsInfo:
         config = self.config
@@ -179,7 +182,7 @@ def _batch(windows: Windows, space: str, normalisation: str) -> tuple[Tensor, Te
     )
 
 
-def _optimisers(network: MixSynthFormer, config: TrainConfig) -> list[torch.optim.Optimizer]:
+def _optimisers(network: nn.Module, config: TrainConfig) -> list[torch.optim.Optimizer]:
     """Muon for the matrices of the encoder's layers, AdamW for everything else.
 
     Muon (Jordan et al. 2024) steps by the nearest orthogonal matrix to the gradient: after the same number of steps it

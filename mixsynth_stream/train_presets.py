@@ -31,7 +31,7 @@ from mixsynth_stream.train import PresetConfig
 from mixsynth_stream.train_fit import Caller, fit
 from mixsynth_stream.train_place import Place
 from mixsynth_stream.train_preset_score import FolderScore, PredictionScore
-from mixsynth_stream.weights import SPACES, WeightsInfo
+from mixsynth_stream.weights import SPACES, WeightsInfo, save_weights
 
 _DECAY_AN_EPOCH = 0.97
 _DROPOUT = 0.1
@@ -111,7 +111,7 @@ class PresetRecipe:
                     nn.init.xavier_uniform_(parameter)
         return network
 
-    def optimisers(self, network: MixSynthFormer) -> list[torch.optim.Optimizer]:
+    def optimisers(self, network: nn.Module) -> list[torch.optim.Optimizer]:
         return [torch.optim.Adam(network.parameters(), lr=self.config.lr, amsgrad=True)]
 
     def learning_rate(self, step: int) -> float:
@@ -151,6 +151,9 @@ class PresetRecipe:
 
     def finish(self, weights: Path) -> None:
         """Nothing to do: an uncertainty table is for streaming, on our own joints."""
+
+    def save(self, weights: Path, state: dict[str, np.ndarray], step: int, rows: dict[str, float]) -> None:
+        save_weights(weights, state, self.shape, self.info(step, rows))
 
     def info(self, step: int, rows: dict[str, float]) -> WeightsInfo:
         preset = _preset(self.config.preset)
