@@ -6,6 +6,7 @@ import copy
 import math
 import random
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -49,7 +50,7 @@ class Recipe(Protocol):
         """Share that the moving average of the weights keeps in this step; 0: it is the network itself."""
 
     def draw(self, step: int) -> tuple[Tensor, ...]:
-        """Keyframes [B, Q+1, D], then whatever `loss` takes."""
+        """Keyframes [B, Q+1, D], then whatever `loss` takes. Called in a thread of its own, one step ahead."""
 
     def loss(self, said: Tensor, *wanted: Tensor) -> Tensor: ...
     def measure(self, call: Caller) -> dict[str, float]: ...
@@ -72,8 +73,8 @@ def fit(recipe: Recipe, out: Path, *, resume: bool = False, patience: int = 0) -
     gives the weights of a run that was never interrupted.
     """
     make_folder(out)
-    with place() as here, Interrupt() as interrupt:
-        run = _Run(recipe, out, here)
+    with place() as here, Interrupt() as interrupt, _DrawnAhead(recipe) as drawn:
+        run = _Run(recipe, out, here, drawn)
         if resume:
             run.restore()
         with tqdm(total=recipe.steps, initial=run.step, unit="step", desc=recipe.name, disable=not here.first) as bar:
@@ -93,11 +94,35 @@ def fit(recipe: Recipe, out: Path, *, resume: bool = False, patience: int = 0) -
         return run.target
 
 
+class _DrawnAhead:
+    """Batches, each drawn while the network learns from the one before: work for a second core."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        self._recipe = recipe
+        self._next: Future[tuple[tuple[Tensor, ...], str]] | None = None
+
+    def take(self, step: int) -> tuple[tuple[Tensor, ...], str]:
+        """The batch of a step, and the recipe's random state when it was drawn. Steps follow one another."""
+        batch = (self._next or self._thread.submit(self._draw, step)).result()
+        self._next = self._thread.submit(self._draw, step + 1) if step + 1 < self._recipe.steps else None
+        return batch
+
+    def _draw(self, step: int) -> tuple[tuple[Tensor, ...], str]:
+        return self._recipe.draw(step), self._recipe.random_state()
+
+    def __enter__(self) -> _DrawnAhead:
+        self._thread = ThreadPoolExecutor(1, "draw")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._thread.shutdown(cancel_futures=True)
+
+
 class _Run:
     """Everything that changes while training, and where it is kept."""
 
-    def __init__(self, recipe: Recipe, out: Path, here: Place) -> None:
-        self.recipe, self.here = recipe, here
+    def __init__(self, recipe: Recipe, out: Path, here: Place, drawn: _DrawnAhead) -> None:
+        self.recipe, self.here, self._drawn = recipe, here, drawn
         recipe.start(here)
         random.seed(recipe.seed)
         torch.manual_seed(recipe.seed + here.rank)
@@ -113,7 +138,7 @@ class _Run:
         self.curves = Curves(out / recipe.name, recipe.curves_label)
         self.checkpoint, self.target = out / f"{recipe.name}.checkpoint.pt", out / f"{recipe.name}.safetensors"
         self.step, self.best, self.since_best = 0, math.inf, 0
-        self._random, self._whole = self._random_state(), True
+        self._random, self._whole = (here.random_state(), recipe.random_state()), True
 
     def advance(self) -> None:
         """One step of the optimisers."""
@@ -121,7 +146,8 @@ class _Run:
         for optimiser in self.optimisers:
             for group in optimiser.param_groups:
                 group["lr"] = recipe.learning_rate(self.step) * group.get("lr_share", 1.0)
-        keyframes, *wanted = (tensor.to(here.device) for tensor in recipe.draw(self.step))
+        batch, recipe_state = self._drawn.take(self.step)
+        keyframes, *wanted = (tensor.to(here.device) for tensor in batch)
         loss = recipe.loss(self.trained(keyframes), *wanted)
         self.network.zero_grad()
         loss.backward()
@@ -136,7 +162,7 @@ class _Run:
         _follow(self.average, self.network, recipe.average_keep(self.step))
         self.curves.add_loss(value)
         self.step += 1
-        self._random, self._whole = self._random_state(), True
+        self._random, self._whole = (here.random_state(), recipe_state), True
 
     def validate(self, bar: tqdm[None]) -> None:
         """Measure, keep the weights if they are the best so far, and write a checkpoint."""
@@ -172,7 +198,7 @@ class _Run:
         self.recipe.set_random_state(recipe_state)
         self.curves.restore(saved["curves"])
         self.step, self.best, self.since_best = saved["step"], saved["best"], saved["since_best"]
-        self._random = self._random_state()
+        self._random = torch_state, recipe_state
 
     def _save(self) -> None:
         everybody = self.here.gathered(self._random)
@@ -186,9 +212,6 @@ class _Run:
 
     def _settings(self) -> str:
         return f"{self.recipe.settings()}, processes {self.here.world}"
-
-    def _random_state(self) -> tuple[dict[str, Tensor], str]:
-        return self.here.random_state(), self.recipe.random_state()
 
 
 def _caller(network: nn.Module) -> Caller:
