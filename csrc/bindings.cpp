@@ -3,6 +3,7 @@
 #include <pybind11/pybind11.h>
 
 #include <cmath>
+#include <cstdlib>
 #include <mutex>
 #include <string>
 #include <vector>
@@ -88,6 +89,10 @@ class Encoder {
   public:
     Encoder(const mixsynth::Dimensions& dims, const py::dict& arrays) : dims_(dims) {
         if (const char* problem = mixsynth::check(dims)) throw py::value_error(problem);
+        if (!mixsynth::environment_fits())
+            throw py::value_error("the environment variable MIXSYNTH_SIMD must be 128, 256 or 512, found '" +
+                                  std::string(std::getenv("MIXSYNTH_SIMD")) +
+                                  "'; unset it to use the widest registers of this processor");
         const State state(arrays, dims);
         std::vector<mixsynth::Layer> layers;
         for (int64_t i = 0; i < dims.num_encoder_layers; ++i)

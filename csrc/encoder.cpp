@@ -1,6 +1,7 @@
 // The forward of one window after the other. Shapes in the comments; README.md says why it is laid out like this.
 #include <algorithm>
 #include <cstdlib>
+#include <string>
 
 #include "layout.h"
 
@@ -195,11 +196,19 @@ __attribute__((flatten, target("avx512f,avx512vl,avx512dq,avx512bw,fma"))) void 
 }
 #endif
 
+// Bits of the widest registers to use, by MIXSYNTH_SIMD; 0 where it says something else.
+int asked_bits() {
+    const char* asked = std::getenv("MIXSYNTH_SIMD");
+    if (!asked) return 512;
+    for (const int bits : {128, 256, 512})
+        if (std::to_string(bits) == asked) return bits;
+    return 0;
+}
+
 // What this processor has; MIXSYNTH_SIMD=128 or 256 asks for less.
 Forward* best_forward() {
 #if defined(__x86_64__)
-    const char* asked = std::getenv("MIXSYNTH_SIMD");
-    const int widest = asked ? std::atoi(asked) : 512;
+    const int widest = asked_bits();
     if (widest >= 512 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw"))
         return forward_512;
@@ -209,6 +218,8 @@ Forward* best_forward() {
 }
 
 }  // namespace
+
+bool environment_fits() { return asked_bits() != 0; }
 
 size_t workspace_size(const Dimensions& dims) {
     Cursor at(nullptr);

@@ -50,6 +50,9 @@ struct Weights {
 // nullptr, or why a network of these dimensions is not built (one out of range, or more than 1 GiB of memory).
 const char* check(const Dimensions& dims);
 
+// Whether MIXSYNTH_SIMD is not set, or 128, 256 or 512. forward() takes anything else for 128.
+bool environment_fits();
+
 // Floats that pack() writes, and floats of scratch memory that one forward() needs.
 size_t packed_size(const Dimensions& dims);
 size_t workspace_size(const Dimensions& dims);

@@ -63,6 +63,13 @@ def test_processors_with_narrower_registers_get_the_same_numbers(bits):
     assert done.returncode == 0, done.stdout
 
 
+@pytest.mark.parametrize("bits", ["avx2", "", "256bit", "64"])
+def test_a_width_that_does_not_exist_is_refused(monkeypatch, bits):
+    monkeypatch.setenv("MIXSYNTH_SIMD", bits)
+    with pytest.raises(ValueError, match=f"MIXSYNTH_SIMD must be 128, 256 or 512, found '{bits}'; unset it"):
+        encoder(ODD, random_state(ODD))
+
+
 @settings(max_examples=20)
 @given(size=st.floats(-20, 20), seed=st.integers(0, 9))
 def test_large_and_small_activations_stay_exact(size, seed):
