@@ -183,7 +183,7 @@ def _batch(windows: Windows, space: str, normalisation: str) -> tuple[Tensor, Te
 
 
 def _optimisers(network: nn.Module, config: TrainConfig) -> list[torch.optim.Optimizer]:
-    """Muon for the matrices of the encoder's layers, AdamW for everything else.
+    """Muon for the matrices of the network's layers, AdamW for everything else.
 
     Muon (Jordan et al. 2024) steps by the nearest orthogonal matrix to the gradient: after the same number of steps it
     was ahead of AdamW alone on every question (docs/experiments.md). No decay outside the layers: the start
@@ -192,7 +192,7 @@ def _optimisers(network: nn.Module, config: TrainConfig) -> list[torch.optim.Opt
     matrices: list[Tensor] = []
     rest: list[Tensor] = []
     for name, parameter in network.named_parameters():
-        (matrices if name.startswith("encoder.layers") and parameter.dim() == 2 else rest).append(parameter)
+        (matrices if ".layers." in name and parameter.dim() == 2 else rest).append(parameter)
     muon = torch.optim.Muon(
         [{"params": matrices, "lr_share": 1.0}],
         lr=config.lr, weight_decay=config.weight_decay, adjust_lr_fn="match_rms_adamw",

@@ -60,6 +60,15 @@ def model_config(name: str) -> ModelConfig:
     )
 
 
+def published_network(shape: ModelConfig, dropout: float) -> MixSynthFormer:
+    """Made as the authors make it: every matrix Xavier-uniform, those that start as interpolation in ours too."""
+    network = MixSynthFormer(shape, dropout)
+    for parameter in network.parameters():
+        if parameter.dim() > 1 and parameter.numel():
+            nn.init.xavier_uniform_(parameter)
+    return network
+
+
 def _preset(name: str) -> Preset:
     return PREDICTION if name == "h36m-prediction" else PRESETS[name]
 
@@ -104,12 +113,8 @@ class PresetRecipe:
         return json.dumps({name: getattr(self.config, name) for name in names} | {"data": self._windows.fingerprint})
 
     def network(self) -> MixSynthFormer:
-        network = MixSynthFormer(self.shape, dropout=_DROPOUT)
-        if self._kind != "prediction":
-            for parameter in network.parameters():
-                if parameter.dim() > 1 and parameter.numel():
-                    nn.init.xavier_uniform_(parameter)
-        return network
+        make = MixSynthFormer if self._kind == "prediction" else published_network
+        return make(self.shape, dropout=_DROPOUT)
 
     def optimisers(self, network: nn.Module) -> list[torch.optim.Optimizer]:
         return [torch.optim.Adam(network.parameters(), lr=self.config.lr, amsgrad=True)]

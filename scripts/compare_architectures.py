@@ -1,0 +1,228 @@
+#!/usr/bin/env python3
+"""Train other architectures as the shipped weights are trained, and compare what they reach.
+
+    python scripts/compare_architectures.py --data TRAIN.npz ... --validation VALIDATION.npz ... --steps S --out DIR
+
+Same windows in the same order, same loss, schedule and number of steps; validation is that of `train`. A network that
+ends at the newest keyframe leaves the steps past it out of the loss, and has no answer ahead.
+
+{what}
+
+The numbers are the error over that of the best simple method for the same question: below 1 the network wins. With
+--resume what is trained already is not trained again: train with --only in several processes, then print one table.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import torch
+from deciwatch_transformer import DeciWatchTransformer
+from torch import Tensor, nn
+
+from mixsynth_stream.bench_report import table, write_json
+from mixsynth_stream.config import ModelConfig
+from mixsynth_stream.errors import ModelError, OutputError, SourceError
+from mixsynth_stream.network import MixSynthFormer
+from mixsynth_stream.train import TrainConfig
+from mixsynth_stream.train_checkpoint import write_checkpoint
+from mixsynth_stream.train_fit import Caller, fit
+from mixsynth_stream.train_loop import MocapRecipe, motion_loss
+from mixsynth_stream.train_presets import published_network
+from mixsynth_stream.train_score import HORIZONS_MS
+from mixsynth_stream.weights import save_weights
+
+COLUMNS = {"gap": "gap", "earlier_gap": "gap before", **{f"ahead_{ms}": f"{ms} ms" for ms in HORIZONS_MS}}
+ROUNDS, CALLS = 15, 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Architecture:
+    what: str
+    make: Callable[[ModelConfig], nn.Module]
+    # The best of a short search: docs/experiments.md.
+    lr: float
+    # Whether it goes on past the newest keyframe as the shipped network does.
+    horizon: bool = False
+
+    def shape(self, shipped: ModelConfig) -> ModelConfig:
+        return shipped if self.horizon else replace(shipped, horizon=0)
+
+
+ARCHITECTURES = {
+    "ours": Architecture(
+        what="MixSynthFormer with our horizon and our start: the network that ships",
+        make=partial(MixSynthFormer, dropout=0.0), horizon=True, lr=8e-3,
+    ),
+    "published": Architecture(
+        what="MixSynthFormer as published, no horizon, a random start; as wide and deep as its Human3.6M weights",
+        make=partial(published_network, dropout=0.0), lr=8e-3,
+    ),
+    "transformer": Architecture(
+        what="a transformer in the manner of DeciWatch, no horizon; of the size published for 3DPW (width 32)",
+        make=partial(DeciWatchTransformer, width=32), lr=8e-3,
+    ),
+    "transformer-128": Architecture(
+        what="the same, of the size published for Sub-JHMDB and Human3.6M (width 128)",
+        make=partial(DeciWatchTransformer, width=128), lr=8e-3,
+    ),
+    "transformer-ahead": Architecture(
+        what="the transformer of width 32, continued past the newest keyframe by our horizon",
+        make=partial(DeciWatchTransformer, width=32), horizon=True, lr=8e-3,
+    ),
+}  # fmt: skip
+USUAL = ("ours", "published", "transformer")
+
+
+class ArchitectureRecipe(MocapRecipe):
+    """The recipe of the shipped weights, for another network."""
+
+    def __init__(self, config: TrainConfig, name: str) -> None:
+        super().__init__(config)
+        self.name, self._architecture = name, ARCHITECTURES[name]
+        # Windows and validation keep the shipped shape, so that they are the same for every network.
+        self.own_shape = self._architecture.shape(self.shape)
+
+    def settings(self) -> str:
+        return f"{self.name}: {super().settings()}"
+
+    def network(self) -> nn.Module:
+        return self._architecture.make(self.own_shape)
+
+    def loss(self, said: Tensor, *wanted: Tensor) -> Tensor:
+        truth, valid = wanted
+        steps = slice(self.own_shape.seq_len)
+        return motion_loss(said, truth[:, steps], valid[:, steps], self._weights[steps], self.config.velocity_weight)
+
+    def measure(self, call: Caller) -> dict[str, float]:
+        missing = self.shape.seq_len - self.own_shape.seq_len
+
+        def padded(keyframes: np.ndarray) -> np.ndarray:  # [B, Q+1, D] -> [B, T, D]
+            return np.pad(call(keyframes), ((0, 0), (0, missing), (0, 0)), constant_values=np.nan)
+
+        rows = super().measure(padded)
+        return {name: share for name, share in rows.items() if not (missing and "/ahead_" in name)}
+
+    def save(self, weights: Path, state: dict[str, np.ndarray], step: int, rows: dict[str, float]) -> None:
+        """A weight file where the package has the network, a checkpoint where it has not."""
+        if "l_interp.weight" in state:
+            save_weights(weights, state, self.own_shape, self.info(step, rows))
+        else:
+            tensors = {name: torch.from_numpy(value) for name, value in state.items()}
+            write_checkpoint(weights.with_suffix(".pt"), {"settings": self.settings(), "step": step, "state": tensors})
+
+    def finish(self, weights: Path) -> None:
+        """Nothing to do: an uncertainty table is for streaming."""
+
+
+def config_for(name: str, args: argparse.Namespace) -> TrainConfig:
+    """The settings of the shipped weights with the learning rate of this architecture; short runs warm up shorter."""
+    usual = TrainConfig(data=tuple(args.data), out=args.out)
+    return replace(
+        usual, validation=tuple(args.validation), space=args.space, every=args.every, steps=args.steps,
+        batch=args.batch, seed=args.seed, lr=args.lr or ARCHITECTURES[name].lr,
+        warmup=min(usual.warmup, args.steps // 10), validate_every=min(args.validate_every, args.steps),
+    )  # fmt: skip
+
+
+def best_row(curves: Path) -> dict[str, float]:
+    """The validation by which the saved weights were chosen."""
+    with curves.open(newline="", encoding="utf-8") as file:
+        rows = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+    return min(rows, key=lambda row: row["score"])
+
+
+def milliseconds(networks: Mapping[str, nn.Module], keyframes: Tensor) -> dict[str, list[float]]:
+    """Time of a call in eager torch, mean over the calls of a round; every network has its turn in every round."""
+    times: dict[str, list[float]] = {name: [] for name in networks}
+    with torch.inference_mode():
+        for round_number in range(1 + ROUNDS):
+            for name, network in networks.items():
+                started = time.perf_counter()
+                for _ in range(CALLS):
+                    network(keyframes)
+                # The first round warms up.
+                if round_number:
+                    times[name].append((time.perf_counter() - started) / CALLS * 1e3)
+    return times
+
+
+def compare(args: argparse.Namespace) -> list[dict[str, Any]]:
+    """Train what is not trained yet; one row an architecture."""
+    rows, networks = [], {}
+    for name in args.only or USUAL:
+        recipe = ArchitectureRecipe(config_for(name, args), name)
+        fit(recipe, args.out, resume=args.resume and (args.out / f"{name}.checkpoint.pt").exists())
+        best = best_row(args.out / f"{name}.csv")
+        networks[name] = recipe.network().eval()
+        rows.append({
+            "network": name, "space": args.space, "every": args.every, "horizon": recipe.own_shape.horizon,
+            "parameters": sum(parameter.numel() for parameter in networks[name].parameters()),
+            "steps": args.steps, "best_step": int(best["step"]), "lr": recipe.config.lr, "batch": args.batch,
+            "seed": args.seed, "over_best_simple": {key: best[key] for key in best if "/" in key},
+        })  # fmt: skip
+    shape = recipe.own_shape
+    times = milliseconds(networks, torch.randn(1, shape.num_keyframes, shape.joint_dim))
+    for row in rows:
+        row["ms_a_call"] = median(times[row["network"]])
+        row["over_first"] = median(
+            mine / first for mine, first in zip(times[row["network"]], times[rows[0]["network"]], strict=True)
+        )
+        row["torch"], row["threads"] = torch.__version__, torch.get_num_threads()
+    return rows
+
+
+def lines(rows: list[dict[str, Any]]) -> list[list[str]]:
+    """One line a network and validation file, under the names of the columns."""
+    out = [["network", "data", *COLUMNS.values(), "parameters", "ms a call"]]
+    for row in rows:
+        shares = row["over_best_simple"]
+        for data in dict.fromkeys(key.split("/")[0] for key in shares):
+            cells = [f"{shares[key]:.3f}" if (key := f"{data}/{question}") in shares else "-" for question in COLUMNS]
+            out.append([row["network"], data, *cells, f"{row['parameters']:,}", f"{row['ms_a_call']:.2f}"])
+    return out
+
+
+def main() -> None:
+    what = "\n".join(f"{name:18}{architecture.what}" for name, architecture in ARCHITECTURES.items())
+    parser = argparse.ArgumentParser(
+        description=(__doc__ or "").format(what=what), formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    usual = TrainConfig(data=(Path("-"),), out=Path("-"))
+    parser.add_argument("--data", nargs="+", type=Path, required=True, metavar="NPZ", help="clips to train on")
+    parser.add_argument("--validation", nargs="+", type=Path, required=True, metavar="NPZ", help="clips to measure on")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for weights and curves")
+    parser.add_argument("--only", nargs="+", choices=ARCHITECTURES, metavar="NAME",
+                        help=f"which ones (default: {' '.join(USUAL)})")  # fmt: skip
+    parser.add_argument("--resume", action="store_true", help="go on from the checkpoints in --out")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows, with machine and versions")
+    parser.add_argument("--space", choices=("image", "world"), default=usual.space, help="default: %(default)s")
+    parser.add_argument("--every", type=int, default=usual.every, metavar="N", help="default: %(default)s")
+    parser.add_argument("--steps", type=int, default=usual.steps, help="default: %(default)s")
+    parser.add_argument("--batch", type=int, default=usual.batch, help="windows a step (default: %(default)s)")
+    parser.add_argument("--lr", type=float, help="learning rate of all (default: the best that was found for each)")
+    parser.add_argument("--seed", type=int, default=usual.seed)
+    parser.add_argument("--validate-every", type=int, default=usual.validate_every, metavar="STEPS")
+    args = parser.parse_args()
+    try:
+        rows = compare(args)
+        print(table(lines(rows)))
+        print(f"one window a call, eager torch {rows[0]['torch']}, threads: {rows[0]['threads']}")
+        if args.json:
+            write_json(args.json, rows)
+    except (ModelError, OutputError, SourceError, ValueError) as error:
+        sys.exit(f"compare_architectures: {error}")
+
+
+if __name__ == "__main__":
+    main()
