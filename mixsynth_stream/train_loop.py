@@ -69,7 +69,7 @@ class MocapRecipe:
     def settings(self) -> str:
         return _settings(self.config)
 
-    def network(self) -> MixSynthFormer:
+    def network(self) -> nn.Module:
         network = MixSynthFormer(self.shape, dropout=0.0)
         if self.config.start:
             network.load_state_dict(_start_state(self.config, self.shape))

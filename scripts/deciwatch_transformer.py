@@ -28,17 +28,14 @@ class DeciWatchTransformer(nn.Module):
 
     def __init__(self, config: ModelConfig, width: int) -> None:
         super().__init__()
-        kind = {"dim_feedforward": FEED_FORWARD, "dropout": 0.0, "activation": functional.leaky_relu,
-                "batch_first": True, "norm_first": True}  # fmt: skip
+        block = (width, HEADS, FEED_FORWARD, 0.0, functional.leaky_relu)
+        encoder = nn.TransformerEncoderLayer(*block, batch_first=True, norm_first=True)
+        decoder = nn.TransformerDecoderLayer(*block, batch_first=True, norm_first=True)
         self.keyframe_emb = nn.Linear(config.joint_dim, width)
-        self.denoise = nn.TransformerEncoder(
-            nn.TransformerEncoderLayer(width, HEADS, **kind), BLOCKS, nn.LayerNorm(width), enable_nested_tensor=False
-        )
+        self.denoise = nn.TransformerEncoder(encoder, BLOCKS, nn.LayerNorm(width), enable_nested_tensor=False)
         self.denoise_fc = nn.Linear(width, config.joint_dim)
         self.step_emb = nn.Conv1d(config.joint_dim, width, NEIGHBOURHOOD, padding="same")
-        self.recover = nn.TransformerDecoder(
-            nn.TransformerDecoderLayer(width, HEADS, **kind), BLOCKS, nn.LayerNorm(width)
-        )
+        self.recover = nn.TransformerDecoder(decoder, BLOCKS, nn.LayerNorm(width))
         self.recover_fc = nn.Linear(width, config.joint_dim)
         places = sinusoids(config.seq_len, width)
         self.register_buffer("places", places, persistent=False)
