@@ -84,6 +84,8 @@ def test_other_units_are_refused_by_name(tmp_path: Path, factor: float, unit: st
         ({"starts": None}, "no starts"),
         ({"joints": np.array(MOCAP_22[::-1])}, "expected pelvis"),
         ({"lengths": [500]}, "0 to 500 of 30"),
+        ({"lengths": [1]}, "clip 0 has 1 frames; motion takes two"),
+        ({"lengths": [0]}, "clip 0 has 0 frames; motion takes two"),
         ({"fps": 0.0}, "positive rate"),
         ({"starts": [], "lengths": []}, "no clips"),
     ],
@@ -96,7 +98,7 @@ def test_files_that_do_not_fit_say_why(tmp_path: Path, changes: dict[str, object
 def test_nan_and_things_that_are_not_npz_are_refused(tmp_path: Path) -> None:
     broken = person(30)
     broken[3, 4] = np.nan
-    with pytest.raises(SourceError, match="NaN"):
+    with pytest.raises(SourceError, match="clip 0 holds NaN .* in 1 of 30 frames, first in frame 3; cut"):
         load_clips(write_clips(tmp_path / "a.npz", broken))
     (tmp_path / "b.npz").write_text("hello")
     with pytest.raises(SourceError, match="cannot be read"):

@@ -106,6 +106,37 @@ def test_folders_that_do_not_fit_are_refused_in_a_sentence(
         load_pairs(folder, "3dpw-spin", "train")
 
 
+def turned(axes: int, order: list[int]) -> Callable[[list[np.ndarray]], object]:
+    """All poses with their axes in another order."""
+    return lambda arrays: [a.__setitem__(slice(None), a.reshape(len(a), -1, axes)[..., order].reshape(a.shape))
+                           for a in arrays]  # fmt: skip
+
+
+def times(factor: float) -> Callable[[list[np.ndarray]], object]:
+    return lambda arrays: [a.__imul__(factor) for a in arrays]
+
+
+@pytest.mark.parametrize(
+    ("preset", "name", "key", "edit", "says"),
+    [
+        ("3dpw-spin", "*spin_train.npz", "joints_3d", times(1000), "spin_train.* tall; it looks like millimetres"),
+        ("h36m", "*fcn_train.npz", "joints_3d", times(1 / 0.0254), "fcn_train.* tall; it looks like inches"),
+        ("aist", "*spin_train.npz", "joints_3d", turned(3, [0, 2, 1]), "its axes look like x, z, y"),
+        ("jhmdb", "*simplepose_train.npz", "joints_2d", turned(2, [1, 0]), "its axes look like y, x"),
+        ("jhmdb", "*gt_train.npz", "joints_2d", times(1 / 320), "gt_train.*looks like fractions of the frame"),
+        ("jhmdb", "*simplepose_train.npz", "joints_2d", times(1 / 320), "simplepose.*looks like fractions"),
+        ("aist-smpl", "*gt_train.npz", "pose", times(180 / np.pi), "expected radians; are these degrees"),
+    ],
+)
+def test_units_and_axes_of_truth_and_estimates_are_looked_at(
+    tmp_path: Path, preset: str, name: str, key: str, edit: Callable[[list[np.ndarray]], object], says: str
+) -> None:
+    folder = write_folder(tmp_path, preset, lengths=(40, 30))
+    change(folder, name, key, edit)
+    with pytest.raises(SourceError, match=says):
+        load_pairs(folder, preset, "train")
+
+
 def test_missing_files_and_keys_are_named(tmp_path: Path) -> None:
     folder = write_folder(tmp_path, "h36m")
     with pytest.raises(SourceError, match="no file .*pw3d_gt_train.npz"):

@@ -199,6 +199,20 @@ def test_swapped_axes_are_named(tmp_path: Path, axes: tuple[int, ...], found: st
         check_up("people", -np.tile([0.0, 1.5, 0.2], (5, 1)))
 
 
+@pytest.mark.parametrize("axes", [(2, 1, 0), (0, 1, -2)], ids=["x and z swapped", "z mirrored"])
+def test_people_whose_left_is_on_their_right_are_refused(tmp_path: Path, axes: tuple[int, ...]) -> None:
+    standing = mocap_from_bvh(read_bvh(write_bvh(tmp_path / "a.bvh")))
+    mistaken = replace(standing, poses=standing.poses[..., np.abs(axes)] * np.where(np.array(axes) < 0, -1, 1))
+    with pytest.raises(SourceError, match="left and right exchanged in 100 % of the frames; x and z are swapped, an"):
+        clip_of(mistaken, "test")
+    clip = clip_of(standing, "test")
+    save_clips(tmp_path / "a.npz", [replace(clip, positions=clip.positions * [-1, 1, 1])], "CC0")
+    with pytest.raises(SourceError, match="left and right exchanged"):
+        load_clips(tmp_path / "a.npz")
+    # Turned around they are as they were.
+    clip_of(replace(standing, poses=standing.poses * np.array([-1, 1, -1], np.float32)), "test")
+
+
 def test_a_file_of_clips_with_swapped_axes_is_refused(tmp_path: Path) -> None:
     clip = clip_of(mocap_from_bvh(read_bvh(write_bvh(tmp_path / "a.bvh"))), "test")
     save_clips(tmp_path / "a.npz", [replace(clip, positions=clip.positions[..., [0, 2, 1]])], "CC0")

@@ -11,6 +11,7 @@ Each is an array of sequences, of [frames, numbers]. 3DPW has 17 joints, the lef
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import permutations, product
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,11 @@ SPLITS = ("train", "test")
 # The 14 joints of J14 among the 17 of the 3DPW files (pelvis, left leg, right leg, spine, neck, head, top of the head,
 # left arm, right arm).
 J14_FROM_PW3D = (6, 5, 4, 1, 2, 3, 16, 15, 14, 11, 12, 13, 8, 10)
+# A pose whose joint is further from its truth, against the size of a person, is no estimate of it (half of the joints).
+_FAR_OFF = 0.8
+# Shares of the frame that people fill, and turns of an axis-angle vector beyond which it is not in radians.
+_SMALLEST_PERSON, _LARGEST_PERSON = 0.02, 5.0
+_LARGEST_ANGLE = 4 * np.pi
 _J14_ROOT, _J14_LEG, _H36M_LEG = (2, 3), (2, 1, 0), (4, 5, 6)
 
 
@@ -106,7 +112,13 @@ def load_pairs(folder: str | Path, preset: str, split: str) -> list[Pair]:
     if not pairs:
         raise SourceError(f"{truth_path} holds no sequences")
     if layout.kind == "3d":
-        _check_metres(truth_path, pairs, layout)
+        _check_metres(truth_path, [pair.truth for pair in pairs], layout)
+        _check_metres(detected_path, [pair.detected for pair in pairs], layout)
+    if layout.kind == "2d":
+        _check_pixels(truth_path, [pair.truth for pair in pairs])
+        _check_pixels(detected_path, [pair.detected for pair in pairs])
+    if layout.kind != "smpl":
+        _check_axes(detected_path, pairs)
     return pairs
 
 
@@ -132,6 +144,10 @@ def _poses(
         raise SourceError(f"{path}: {layout.key} of {here} holds NaN or infinite numbers in {bad.sum()} of {count} "
                           "frames; leave the sequence out or cut it")  # fmt: skip
     if layout.kind == "smpl":
+        largest = float(np.abs(poses).max())
+        if largest > _LARGEST_ANGLE:
+            raise SourceError(f"{path}: {layout.key} of {here} holds rotations of up to {largest:.3g}, expected "
+                              "radians; are these degrees?")  # fmt: skip
         return axis_angle_to_6d(poses).astype(np.float32)
     if frame_px is not None:
         return (poses / frame_px).astype(np.float32)
@@ -145,12 +161,12 @@ def _box_size(path: Path, here: str, box: np.ndarray, count: int) -> np.ndarray:
     return np.asarray(np.maximum(box[:, 2] - box[:, 0], box[:, 3] - box[:, 1]).astype(float))
 
 
-def _check_metres(path: Path, pairs: list[Pair], layout: Layout) -> None:
+def _check_metres(path: Path, sequences: list[np.ndarray], layout: Layout) -> None:  # [T, J, 3] each
     hip, knee, ankle = layout.leg
     legs = [
-        np.median(np.linalg.norm(pair.truth[:, hip] - pair.truth[:, knee], axis=-1))
-        + np.median(np.linalg.norm(pair.truth[:, knee] - pair.truth[:, ankle], axis=-1))
-        for pair in pairs
+        np.median(np.linalg.norm(poses[:, hip] - poses[:, knee], axis=-1))
+        + np.median(np.linalg.norm(poses[:, knee] - poses[:, ankle], axis=-1))
+        for poses in sequences
     ]
     # A leg from hip to ankle is 0.46 of a person's height.
     height = float(np.median(legs)) / 0.46
@@ -158,3 +174,34 @@ def _check_metres(path: Path, pairs: list[Pair], layout: Layout) -> None:
         guesses = guessed_units(height)
         hint = f"; it looks like {guesses[0]}" if guesses else "; joints in another order?"
         raise SourceError(f"{path}: people would be {height:.3g} m tall{hint}; these files hold metres")
+
+
+def _check_pixels(path: Path, sequences: list[np.ndarray]) -> None:  # [T, J, 2] each, as fractions of the frame
+    spread = float(np.median([np.median(np.ptp(poses, axis=1).max(axis=-1)) for poses in sequences]))
+    if not _SMALLEST_PERSON <= spread <= _LARGEST_PERSON:
+        hint = "; it looks like fractions of the frame" if spread < _SMALLEST_PERSON else ""
+        raise SourceError(f"{path}: people would fill {spread:.2g} of the frame{hint}; these files hold pixels")
+
+
+def _check_axes(path: Path, pairs: list[Pair]) -> None:
+    """Estimates must be near the truth. Where they are not, another order of the axes is looked for, to be named."""
+    detected, truth = (
+        np.concatenate([getattr(pair, which) * (1 if pair.frame_px is None else pair.frame_px) for pair in pairs])
+        for which in ("detected", "truth")
+    )
+    middle = truth.mean(axis=1, keepdims=True)
+    size = float(np.median(np.linalg.norm(truth - middle, axis=-1)))
+
+    def error(order: tuple[int, ...], signs: tuple[int, ...]) -> float:
+        return float(np.median(np.linalg.norm(detected[..., order] * signs - truth, axis=-1))) / size
+
+    axes = truth.shape[-1]
+    as_it_is = error(tuple(range(axes)), (1,) * axes)
+    if as_it_is <= _FAR_OFF:
+        return
+    orders = [(order, signs) for order in permutations(range(axes)) for signs in product((1, -1), repeat=axes)]
+    errors = [error(*turn) for turn in orders]
+    best = int(np.argmin(errors))
+    named = ", ".join(("" if sign > 0 else "-") + "xyz"[axis] for axis, sign in zip(*orders[best], strict=True))
+    hint = f"its axes look like {named}" if errors[best] <= _FAR_OFF else "are the sequences in another order?"
+    raise SourceError(f"{path}: estimates are off by {as_it_is:.2g} times the size of a person; {hint}")

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mixsynth_stream.data.sequences import check_height, check_up
+from mixsynth_stream.data.sequences import check_height, check_sides, check_up
 from mixsynth_stream.errors import SourceError
 from mixsynth_stream.skeleton import CORE_17
 
@@ -69,7 +69,9 @@ def load_clips(path: str | Path) -> list[Clip]:
         )
     clips = []
     for number, (start, length) in enumerate(zip(starts, lengths, strict=True)):
-        if start < 0 or length < 2 or start + length > len(positions):
+        if length < 2:
+            raise SourceError(f"{path}: clip {number} has {length} frames; motion takes two at least, leave it out")
+        if start < 0 or start + length > len(positions):
             raise SourceError(f"{path}: clip {number} is frames {start} to {start + length} of {len(positions)}")
         name = str(labels["trial"][number]) or f"clip {number}"
         subject, source = str(labels["subject"][number]), str(labels["src"][number])
@@ -78,7 +80,9 @@ def load_clips(path: str | Path) -> list[Clip]:
         _check_clip(path, clips[-1])
     if not clips:
         raise SourceError(f"{path} holds no clips")
-    check_up(f"{path}: people", np.concatenate([_feet_to_head(clip.positions) for clip in clips]))
+    whole = np.concatenate([clip.positions for clip in clips])
+    check_up(f"{path}: people", _feet_to_head(whole))
+    check_sides(f"{path}: people", *left_and_ahead(whole))
     return clips
 
 
@@ -94,14 +98,22 @@ def stature(positions: np.ndarray) -> float:  # [T, 22, 3] -> metres when the un
 
 
 def _check_clip(path: str | Path, clip: Clip) -> None:
-    if not np.isfinite(clip.positions).all():
-        raise SourceError(f"{path}: clip {clip.name} holds NaN or infinite positions; cut the gaps out of it")
-    check_height(f"{path}: the person of clip {clip.name}", stature(clip.positions))
+    bad = ~np.isfinite(clip.positions).all(axis=(1, 2))
+    if bad.any():
+        raise SourceError(f"{path}: {clip.name} holds NaN or infinite positions in {bad.sum()} of {len(bad)} frames, "
+                          f"first in frame {int(np.argmax(bad))}; cut the gaps out of it")  # fmt: skip
+    check_height(f"{path}: the person of {clip.name}", stature(clip.positions))
 
 
 def _feet_to_head(positions: np.ndarray) -> np.ndarray:  # [T, 22, 3] -> [T, 3]
     ankles = positions[:, [MOCAP_22.index("lankle"), MOCAP_22.index("rankle")]]
     return np.asarray(positions[:, MOCAP_22.index("head")] - ankles.mean(axis=1))
+
+
+def left_and_ahead(positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:  # [T, 22, 3] -> [T, 3] each
+    """From the right hip to the left one, and the way that the feet point."""
+    at = {name: positions[:, MOCAP_22.index(name)] for name in ("lhip", "rhip", "ltoe", "rtoe", "lankle", "rankle")}
+    return at["lhip"] - at["rhip"], at["ltoe"] - at["lankle"] + at["rtoe"] - at["rankle"]
 
 
 def core_from_mocap(positions: np.ndarray) -> np.ndarray:  # [T, 22, 3] -> [T, 17, 3]

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from mixsynth_stream.data.mocap import MOCAP_22, Clip, stature
-from mixsynth_stream.data.sequences import PoseSequence, check_height, check_up, checked, read_text
+from mixsynth_stream.data.mocap import MOCAP_22, Clip, left_and_ahead, stature
+from mixsynth_stream.data.sequences import PoseSequence, check_height, check_sides, check_up, checked, read_text
 from mixsynth_stream.errors import SourceError
 
 # Names that stand for each of our joints, the first that a file has; S is l or r in ASF files, Left or Right in BVH.
@@ -137,6 +137,7 @@ def clip_of(sequence: PoseSequence, source: str, rate_hz: float = 30.0) -> Clip:
     check_height(where, stature(sequence.poses))
     middle = (sequence.at("lankle") + sequence.at("rankle")) / 2
     check_up(f"{sequence.name}: people", sequence.at("head") - middle)
+    check_sides(f"{sequence.name}: people", *left_and_ahead(sequence.poses))
     count = int((len(sequence.poses) - 1) * rate_hz / sequence.rate_hz) + 1
     if count < 2:
         raise SourceError(f"{sequence.name} lasts {len(sequence.poses) / sequence.rate_hz:.3f} s, less than two frames "

@@ -96,6 +96,14 @@ def check_up(where: str, up: np.ndarray, expected: str = "y") -> None:  # [T, 3]
                 raise SourceError(f"{where} stand along {found}, expected up to be {expected}; swap or turn the axes")
 
 
+def check_sides(where: str, left: np.ndarray, ahead: np.ndarray) -> None:  # [T, 3] each
+    """Raise `SourceError` where left is on the right of people who stand along y and whose feet point ahead."""
+    wrong = (np.cross(left, [0.0, 1.0, 0.0]) * ahead).sum(axis=-1) < 0
+    if wrong.mean() > _STANDING_SHARE:
+        raise SourceError(f"{where} have left and right exchanged in {100 * wrong.mean():.0f} % of the frames; x and z "
+                          "are swapped, an axis is mirrored (negate z), or the sides' joints are swapped")  # fmt: skip
+
+
 def one_rate(sequences: Iterable[PoseSequence], where: str) -> float:
     """The rate of all of them. `SourceError` where rates are mixed."""
     rates = {round(sequence.rate_hz, 3): sequence.name for sequence in sequences}
