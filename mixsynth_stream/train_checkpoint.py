@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import pickle
+import json
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +37,31 @@ def read_checkpoint(path: Path, settings: str) -> dict[str, Any]:
     try:
         saved: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
         made_with = saved["settings"]
-    except (RuntimeError, EOFError, KeyError, TypeError, pickle.UnpicklingError) as error:
+    except Exception as error:  # a damaged file can raise anything
         raise SourceError(f"{path} is damaged or no checkpoint of ours; start without --resume") from error
     if made_with != settings:
-        raise SourceError(f"{path} was made with other settings ({made_with}); resume with the same ones ({settings})")
+        found = _differences(made_with, settings)
+        raise SourceError(
+            f"{path} was made with other settings ({found}); resume with those, or start without --resume"
+        )
     return saved
+
+
+def _differences(there: str, here: str) -> str:
+    """`batch 64, here 32`: the settings that are not the same. Settings are JSON and then the number of processes."""
+    parts = []
+    for text in (there, here):
+        known, _, processes = text.rpartition(", processes ")
+        try:
+            parts.append(json.loads(known) | {"processes": processes})
+        except (ValueError, TypeError):
+            return f"{there}, here {here}"
+    old, new = parts
+    names = [name for name in (*old, *new) if old.get(name) != new.get(name)]
+    return "; ".join(f"{name} {_short(old.get(name))}, here {_short(new.get(name))}" for name in dict.fromkeys(names))
+
+
+def _short(value: object) -> str:
+    """Hashes of data are too long to be read."""
+    text = "none" if value is None else str(value)
+    return text if len(text) <= 16 else f"{text[:8]}..."

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from layouts import objects
 
 from mixsynth_stream.config import ModelConfig
 from mixsynth_stream.data import cameras as cam
@@ -63,7 +64,7 @@ def write_clips(path: Path, positions: np.ndarray, **changes: object) -> Path:
 
 def test_clips_are_read_with_their_borders(tmp_path: Path) -> None:
     positions = person(100)
-    path = write_clips(tmp_path / "a.npz", positions, starts=[0, 60], lengths=[60, 40], trial=["x", "y"])
+    path = write_clips(tmp_path / "a.npz", positions, starts=[0, 60], lengths=[60, 40], trial=objects(["x", "y"]))
     clips = load_clips(path)
     assert [(c.name, len(c.positions), c.rate_hz) for c in clips] == [("x", 60, 30.0), ("y", 40, 30.0)]
     np.testing.assert_array_equal(clips[1].positions, positions[60:])
@@ -88,6 +89,9 @@ def test_other_units_are_refused_by_name(tmp_path: Path, factor: float, unit: st
         ({"lengths": [0]}, "clip 0 has 0 frames; motion takes two"),
         ({"fps": 0.0}, "positive rate"),
         ({"starts": [], "lengths": []}, "no clips"),
+        ({"starts": ["a"]}, "must be numbers"),
+        ({"lengths": objects([np.zeros(2), np.zeros(3)])}, "must be numbers"),
+        ({"trial": ["a", "b"]}, r"1 clips and trial \[2\]"),
     ],
 )
 def test_files_that_do_not_fit_say_why(tmp_path: Path, changes: dict[str, object], says: str) -> None:
@@ -103,7 +107,7 @@ def test_nan_and_things_that_are_not_npz_are_refused(tmp_path: Path) -> None:
     (tmp_path / "b.npz").write_text("hello")
     with pytest.raises(SourceError, match="cannot be read"):
         load_clips(tmp_path / "b.npz")
-    with pytest.raises(SourceError, match="cannot be read"):
+    with pytest.raises(SourceError, match="no file"):
         load_clips(tmp_path / "missing.npz")
 
 

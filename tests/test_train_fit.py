@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -127,8 +129,15 @@ def test_a_loss_that_is_no_number_ends_training_in_a_sentence(
 def test_damaged_checkpoints_and_those_of_others_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.checkpoint.pt"
     write_checkpoint(path, {"settings": "preset jhmdb"})
-    with pytest.raises(SourceError, match=r"other settings \(preset jhmdb\).*preset aist"):
+    with pytest.raises(SourceError, match=r"other settings \(preset jhmdb, here preset aist\)"):
         read_checkpoint(path, "preset aist")
+    made_with = json.dumps({"preset": "jhmdb", "lr": 0.1, "batch": 64, "data": "ab" * 32}) + ", processes 2"
+    write_checkpoint(path, {"settings": made_with})
+    here = json.dumps({"preset": "jhmdb", "lr": 0.1, "batch": 32, "data": "cd" * 32}) + ", processes 1"
+    with pytest.raises(
+        SourceError, match=r"\(batch 64, here 32; data abababab..., here cdcdcdcd...; processes 2, here 1\)"
+    ):
+        read_checkpoint(path, here)
     path.write_bytes(path.read_bytes()[:50])
     with pytest.raises(SourceError, match="damaged"):
         read_checkpoint(path, "preset jhmdb")

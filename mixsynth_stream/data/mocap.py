@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mixsynth_stream.data.object_arrays import load_arrays
 from mixsynth_stream.data.sequences import check_height, check_sides, check_up
 from mixsynth_stream.errors import SourceError
 from mixsynth_stream.skeleton import CORE_17
@@ -30,6 +31,8 @@ _CORE_SOURCE = {"nose": "head", "index": "hand", "foot_index": "toe"}
 NOSE_AHEAD_M, NOSE_BELOW_M = 0.07, 0.03
 
 _ANKLE_HEIGHT_M = 0.08
+# What may be said of each clip.
+_LABELS = ("subject", "trial", "src")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,22 +48,19 @@ class Clip:
 
 def load_clips(path: str | Path) -> list[Clip]:
     """The clips of one file. `SourceError` says in one sentence what is wrong with a file that does not fit."""
+    data = load_arrays(path, ("joints", "fps", "positions", "starts", "lengths"), optional=_LABELS)
+    joints = tuple(str(name) for name in data["joints"].reshape(-1))
+    if joints != MOCAP_22:
+        raise SourceError(f"{path} has joints {', '.join(joints)}; expected {', '.join(MOCAP_22)} in this order")
     try:
-        data = np.load(path, allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise SourceError(f"{path} cannot be read as motion capture ({error}); give an .npz of clips") from error
-    if not isinstance(data, np.lib.npyio.NpzFile):
-        raise SourceError(f"{path} holds a single array; motion capture is an .npz with positions, starts, lengths")
-    with data:
-        missing = [key for key in ("joints", "fps", "positions", "starts", "lengths") if key not in data]
-        if missing:
-            raise SourceError(f"{path} has no {', '.join(missing)}; found {', '.join(data.files)}")
-        joints = tuple(str(name) for name in data["joints"])
-        if joints != MOCAP_22:
-            raise SourceError(f"{path} has joints {', '.join(joints)}; expected {', '.join(MOCAP_22)} in this order")
-        positions, rate_hz = np.asarray(data["positions"], np.float32), float(data["fps"])
-        starts, lengths = data["starts"].astype(int), data["lengths"].astype(int)
-        labels = {key: data[key] if key in data else [""] * len(starts) for key in ("subject", "trial", "src")}
+        positions, rate_hz = np.array(data["positions"], np.float32), float(data["fps"])
+        starts, lengths = (data[key].astype(int).reshape(-1) for key in ("starts", "lengths"))
+    except (TypeError, ValueError) as error:
+        raise SourceError(f"{path}: positions, fps, starts and lengths must be numbers ({error})") from error
+    labels = {key: data[key] if key in data else np.full(len(starts), "") for key in _LABELS}
+    short = [key for key, values in labels.items() if values.shape != starts.shape]
+    if short:
+        raise SourceError(f"{path} has {len(starts)} clips and {short[0]} {list(labels[short[0]].shape)}; one each")
     if not rate_hz > 0:
         raise SourceError(f"{path} says {rate_hz} frames a second; expected a positive rate")
     if positions.ndim != 3 or positions.shape[1:] != (len(MOCAP_22), 3) or len(starts) != len(lengths):

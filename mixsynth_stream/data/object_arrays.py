@@ -36,8 +36,11 @@ class _ArrayUnpickler(pickle.Unpickler):
         return _ALLOWED[module, name]
 
 
-def load_arrays(path: str | Path, names: Sequence[str]) -> dict[str, np.ndarray]:
-    """The named arrays of an npz file; `SourceError` where one is missing, damaged, or wants more than arrays."""
+def load_arrays(path: str | Path, names: Sequence[str], optional: Sequence[str] = ()) -> dict[str, np.ndarray]:
+    """The named arrays of an npz file, and those of `optional` that it has.
+
+    `SourceError` where one is missing, damaged, or wants more than arrays.
+    """
     try:
         with zipfile.ZipFile(path) as archive:
             found = [name.removesuffix(".npy") for name in archive.namelist()]
@@ -45,7 +48,7 @@ def load_arrays(path: str | Path, names: Sequence[str]) -> dict[str, np.ndarray]
             if missing:
                 raise SourceError(f"{path} has no {', '.join(missing)}; found {', '.join(found) or 'nothing'}")
             arrays = {}
-            for name in names:
+            for name in (*names, *(name for name in optional if name in found)):
                 with archive.open(f"{name}.npy") as file:
                     arrays[name] = _read_array(file)
             return arrays
