@@ -51,18 +51,32 @@ def matrix_to_6d(matrices: np.ndarray) -> np.ndarray:  # [..., 3, 3] -> [..., 6]
 
 
 def matrix_from_6d(numbers: np.ndarray) -> np.ndarray:  # [..., 6] -> [..., 3, 3]
-    """The rotation whose first two columns are nearest: Gram-Schmidt, so any 6 numbers will do."""
+    """The rotation whose first two columns are nearest, by Gram-Schmidt.
+
+    Any 6 finite numbers will do: halfway between a rotation and the one half a turn away, where a column vanishes, some
+    rotation on the way is taken. NaN stays NaN.
+    """
     if numbers.shape[-1:] != (6,):
         raise ValueError(f"rotations of 6 numbers must be [..., 6], found {list(numbers.shape)}")
     columns = np.asarray(numbers, np.float64).reshape(*numbers.shape[:-1], 3, 2)
-    first = _unit(columns[..., 0])
-    second = _unit(columns[..., 1] - (first * columns[..., 1]).sum(-1, keepdims=True) * first)
+    first = _unit(columns[..., 0], columns[..., 1])
+    second = _unit(columns[..., 1] - (first * columns[..., 1]).sum(-1, keepdims=True) * first, first)
     return np.stack([first, second, np.cross(first, second)], axis=-1)
+
+
+def nearest_6d(numbers: np.ndarray) -> np.ndarray:  # [..., 6] -> [..., 6]
+    """Numbers that a network or a mean gave, made those of a rotation."""
+    return matrix_to_6d(matrix_from_6d(numbers))
 
 
 def axis_angle_to_6d(vectors: np.ndarray) -> np.ndarray:  # [..., 3] -> [..., 6]
     """Axis-angle, as SMPL files hold it, to 6 numbers, as the network takes it."""
     return matrix_to_6d(axis_angle_to_matrix(vectors))
+
+
+def axis_angle_from_6d(numbers: np.ndarray) -> np.ndarray:  # [..., 6] -> [..., 3] radians
+    """What the network gave, as SMPL files and body models take it: angles of 0 to pi."""
+    return matrix_to_axis_angle(matrix_from_6d(numbers))
 
 
 def euler_to_matrix(angles: np.ndarray, axes: str) -> np.ndarray:  # [..., n] radians -> [..., 3, 3]
@@ -81,5 +95,13 @@ def geodesic_error(a: np.ndarray, b: np.ndarray) -> np.ndarray:  # both [..., 3,
     return np.asarray(2 * np.arcsin(np.minimum(chord, 1.0)))
 
 
-def _unit(vectors: np.ndarray) -> np.ndarray:  # [..., 3]
-    return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-9))
+def _unit(vectors: np.ndarray, otherwise: np.ndarray) -> np.ndarray:  # both [..., 3]
+    """Unit vectors; where there is no length to divide by, one at right angles to `otherwise`."""
+    length = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    gone = length < 1e-9
+    if gone.any():
+        axis = np.eye(3)[np.argmin(np.abs(otherwise), axis=-1)]
+        across = np.cross(otherwise, axis)
+        vectors = np.where(gone, np.where((across**2).sum(-1, keepdims=True) > 1e-18, across, axis), vectors)
+        length = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    return np.asarray(vectors / length)

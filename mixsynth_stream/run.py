@@ -35,7 +35,7 @@ class Done:
     source: str
     info: VideoInfo | None
     stats: StreamStats
-    models: tuple[Model, Model]
+    models: tuple[Model, ...]
     folder: Path | None
     seconds: float = 0.0
     output_seconds: float = 0.0
@@ -224,8 +224,11 @@ def open_stream(source: str, args: argparse.Namespace) -> Stream:
     )
 
 
-def load_models(args: argparse.Namespace) -> tuple[Model, Model]:
-    """The (image, world) pair that --weights names; the space that it leaves out is the shipped one of the same N."""
+def load_models(args: argparse.Namespace) -> tuple[Model, ...]:
+    """The (image, world) pair that --weights names; the space that it leaves out is the shipped one of the same N.
+
+    Weights for the rotations of SMPL are a stream's only ones.
+    """
     from mixsynth_stream.weights import load_model
 
     models = [load_model(name, args.backend) for name in args.weights]
@@ -239,6 +242,10 @@ def load_models(args: argparse.Namespace) -> tuple[Model, Model]:
         raise ValueError(
             f"--every {args.every} does not fit {args.weights[0]}, which has a keyframe every {spacing} steps"
         )
+    if "rotation" in by_space:
+        if len(models) > 1:
+            raise ValueError("weights for rotations of SMPL stand alone: give --weights once")
+        return (by_space["rotation"],)
     for space in ("image", "world"):
         if space not in by_space:
             by_space[space] = load_model(f"{space}-n{spacing}", args.backend)
@@ -257,10 +264,13 @@ def open_outputs(stream: Stream, folder: Path | None, args: argparse.Namespace) 
         estimator=estimator_name(stream, args),
         weights=tuple(args.weights) or tuple(f"{space}-n{every}" for space in ("image", "world")),
         backend=stream.models[0].backend,
-        sigma_tables=(stream.models[0].sigma_table, stream.models[1].sigma_table),
+        skeleton=stream.skeleton,
+        sigma_tables=(stream.models[0].sigma_table, stream.models[-1].sigma_table),
     )
     sinks: list[Any] = []
     if args.view == "window":
+        if made_by.skeleton != MadeBy.skeleton:
+            raise ValueError(f"{made_by.skeleton} has no places in the picture to show: leave --view window out")
         from mixsynth_stream.viewer.window import Window
 
         sinks.append(Window())
@@ -277,8 +287,11 @@ def open_outputs(stream: Stream, folder: Path | None, args: argparse.Namespace) 
 
 def estimator_name(stream: Stream, args: argparse.Namespace) -> str:
     """What found the people, for the header of result files."""
-    if args.estimates:
-        return f"recorded in {Path(args.estimates).name}"
+    recorded = args.estimates or (
+        stream.info is not None and stream.info.source.endswith(".npz") and stream.info.source
+    )
+    if recorded:
+        return f"recorded in {Path(recorded).name}"
     if args.model is None and stream.info is not None and stream.info.source.startswith("synthetic:"):
         return "synthetic"
     return f"MediaPipe {Path(args.model or 'full').name}"

@@ -22,7 +22,7 @@ from mixsynth_stream.config import ModelConfig
 from mixsynth_stream.errors import ModelError, OutputError
 from mixsynth_stream.normalise import NORMALISATIONS
 from mixsynth_stream.parameters import check_shapes, untrained_state
-from mixsynth_stream.skeleton import CORE_17, Skeleton
+from mixsynth_stream.skeleton import CORE_17, SMPL_24, Skeleton
 from mixsynth_stream.uncertainty import SigmaTable
 
 __all__ = ["Model", "WeightsInfo", "load_model", "load_weights", "save_weights", "shipped_config", "shipped_models",
@@ -144,29 +144,36 @@ def load_model(name_or_path: str | os.PathLike[str], backend: str = "auto") -> M
 
 
 def shipped_config(space: str, sample_interval: int = 10) -> ModelConfig:
-    """Dimensions of the weights that ship: 17 joints, five keyframes, and 18 steps (0.6 s) past the next keyframe."""
-    if space not in SHIPPED_NORMALISATION:
-        raise ValueError(f"space must be one of {', '.join(SHIPPED_NORMALISATION)}, found {space!r}")
+    """Dimensions of the weights that ship: 17 joints, five keyframes, and 18 steps (0.6 s) past the next keyframe.
+
+    Rotation space: the same for the 24 joints of SMPL, for which no weights ship.
+    """
+    if space not in SPACES:
+        raise ValueError(f"space must be one of {', '.join(SPACES)}, found {space!r}")
     return ModelConfig(
         sample_interval=sample_interval,
         step=4,
         horizon=sample_interval + 18,
-        joint_dim=len(CORE_17) * SPACES[space],
+        joint_dim=len(_skeleton(space)) * SPACES[space],
         emb_dim=64,
         num_encoder_layers=4,
         reduce_token=4,
     )
 
 
+def _skeleton(space: str) -> Skeleton:
+    return SMPL_24 if space == "rotation" else CORE_17
+
+
 def untrained_model(space: str, sample_interval: int = 10, backend: str = "auto") -> Model:
     """A model that is exactly Catmull-Rom interpolation and damped velocity, for use without trained weights."""
-    config = shipped_config(space, sample_interval)
+    config, skeleton = shipped_config(space, sample_interval), _skeleton(space)
     info = WeightsInfo(
-        skeleton=CORE_17.name,
-        skeleton_joints=CORE_17.joints,
+        skeleton=skeleton.name,
+        skeleton_joints=skeleton.joints,
         space=space,
         rate_hz=30.0,
-        normalisation=SHIPPED_NORMALISATION[space],
+        normalisation=SHIPPED_NORMALISATION.get(space, "none"),
         data="none",
         licence="Apache-2.0",
     )

@@ -13,37 +13,48 @@ import numpy as np
 from mixsynth_stream.errors import ModelError
 from mixsynth_stream.pipeline.mediapipe_estimator import MediaPipeEstimator
 from mixsynth_stream.pipeline.motion import Person
-from mixsynth_stream.skeleton import BLAZEPOSE_33, Skeleton
+from mixsynth_stream.pipeline.person_checks import (
+    SKELETONS,
+    check_body,
+    check_person,
+    check_rotations,
+    check_skeleton,
+    with_people,
+)
+from mixsynth_stream.skeleton import BLAZEPOSE_33, SMPL_24, Skeleton
 
-__all__ = ["ArrayEstimator", "CallableEstimator", "Estimator", "MediaPipeEstimator", "as_estimator", "check_person"]
+__all__ = ["ArrayEstimator", "CallableEstimator", "Estimator", "MediaPipeEstimator", "as_estimator"]
 
 _JOINTS = len(BLAZEPOSE_33)
 # A recorded estimate answers for a frame at most this far away, however slow the recording is.
 _MAX_HALF_FRAME_S = 0.05
-# Pixels of a person reach further than this, metres about the hips do not.
-_NORMALISED_LIMIT = 2.0
-_WORLD_LIMIT_M = 20.0
 
 
 @runtime_checkable
 class Estimator(Protocol):
     """Anything that finds people in a picture."""
 
-    skeleton: str  # "BlazePose-33"
+    skeleton: str  # "BlazePose-33", or "SMPL-24" for rotations
 
     def __call__(self, rgb: np.ndarray, time_s: float) -> list[Person]:  # rgb: [H, W, 3] uint8
-        """The people in one frame: poses in pixels of this frame, worlds in metres about the hips, scores 0..1."""
+        """The people in one frame: poses in pixels of this frame, worlds in metres about the hips, scores 0..1.
+
+        Of SMPL: rotations, scores, and an id that says who it is from frame to frame.
+        """
 
     def close(self) -> None:
         """Free what it holds."""
 
 
 class CallableEstimator:
-    """A user's callable `(rgb, time_s) -> people`, each a `Person` or a (pose, world, scores) tuple, checked."""
+    """A user's callable `(rgb, time_s) -> people`, each a `Person` or a tuple, checked.
+
+    The tuple is (pose, world, scores), or (rotations, scores, id) where the skeleton is SMPL-24.
+    """
 
     def __init__(self, function: Callable[[np.ndarray, float], Sequence[Any]], skeleton: str) -> None:
-        _check_skeleton(skeleton)
-        self.skeleton = skeleton
+        self.skeleton = check_skeleton(skeleton).name
+        self._check = check_body if skeleton == SMPL_24.name else check_person
         self._function = function
 
     def __call__(self, rgb: np.ndarray, time_s: float) -> list[Person]:  # rgb: [H, W, 3] uint8
@@ -53,7 +64,9 @@ class CallableEstimator:
             raise ModelError(
                 f"an estimator must return a list of people (empty: nobody), found {type(people).__name__}"
             )
-        return [check_person(person, f"person {p} at {time_s:.3f} s") for p, person in enumerate(people)]
+        checked = [self._check(person, f"person {p} at {time_s:.3f} s") for p, person in enumerate(people)]
+        _check_ids(checked, f"the people at {time_s:.3f} s")
+        return checked
 
     def close(self) -> None:
         """Close the callable, where it can be closed."""
@@ -65,38 +78,30 @@ class CallableEstimator:
 class ArrayEstimator:
     """Replays recorded estimates: an npz file, or a mapping of arrays with the same names.
 
-    time_s [F]; poses [F, P, 33, 2] pixels; world [F, P, 33, 3] metres; scores [F, P, 33] 0..1 (optional, else 1); the
-    P axis may be left out for one person. A person whose pose is all NaN was not there. `skeleton` (optional) must say
-    BlazePose-33. A frame takes the recorded one nearest in time, at most half a frame away.
+    Landmarks: time_s [F]; poses [F, P, 33, 2] pixels; world [F, P, 33, 3] metres; scores [F, P, 33] 0..1 (optional,
+    else 1). SMPL: time_s [F]; rotations [F, P, 24, 3] axis-angle in radians, or [F, P, 24, 6], [F, P, 24, 3, 3],
+    [F, P, 72]; scores [F, P, 24] (optional); ids [P] or [F, P], who is who (optional, else the place along P).
+
+    The P axis may be left out for one person. Somebody whose pose is all NaN was not there. `skeleton` (optional) must
+    say BlazePose-33 or SMPL-24. A frame takes the recorded one nearest in time, at most half a frame away.
     """
 
     def __init__(self, source: str | os.PathLike[str] | Mapping[str, Any]) -> None:
         name = "the recorded estimates" if isinstance(source, Mapping) else str(source)
         arrays = dict(source) if isinstance(source, Mapping) else _read_npz(Path(source))
-        missing = [key for key in ("time_s", "poses", "world") if key not in arrays]
+        is_smpl = "rotations" in arrays and "poses" not in arrays
+        needed = ("time_s", "rotations") if is_smpl else ("time_s", "poses", "world")
+        missing = [key for key in needed if key not in arrays]
         if missing:
             raise ModelError(f"{name}: no array {missing[0]!r}; found {', '.join(sorted(arrays)) or 'none'}")
-        self.skeleton = str(np.asarray(arrays.get("skeleton", BLAZEPOSE_33.name)))
-        _check_skeleton(self.skeleton)
+        kind = SMPL_24 if is_smpl else BLAZEPOSE_33
+        self.skeleton = check_skeleton(str(np.asarray(arrays.get("skeleton", kind.name)))).name
+        if self.skeleton != kind.name:
+            raise ModelError(f"{name}: {needed[1]} are of {kind.name}, but its skeleton says {self.skeleton}")
         self.time_s = np.asarray(arrays["time_s"], np.float64)  # [F]
         if self.time_s.ndim != 1 or not len(self.time_s) or not (np.diff(self.time_s) > 0).all():
             raise ModelError(f"{name}: time_s must be [F] and increase, found shape {list(self.time_s.shape)}")
-        poses = _with_people(arrays["poses"], 2, len(self.time_s), f"{name}: poses")
-        world = _with_people(arrays["world"], 3, len(self.time_s), f"{name}: world")
-        found = arrays.get("scores")
-        scores = np.ones(poses.shape[:3]) if found is None else np.asarray(found, np.float64)
-        scores = scores[:, None] if scores.ndim == 2 else scores
-        if world.shape[:3] != poses.shape[:3] or scores.shape != poses.shape[:3]:
-            shapes = ", ".join(str(list(array.shape)) for array in (poses, world, scores))
-            raise ModelError(f"{name}: poses, world and scores must agree in frames and people, found {shapes}")
-        self._frames = [
-            [
-                check_person((poses[f, p], world[f, p], scores[f, p]), f"{name}: frame {f}, person {p}")
-                for p in range(poses.shape[1])
-                if np.isfinite(poses[f, p]).any()
-            ]
-            for f in range(len(self.time_s))
-        ]
+        self._frames = (_bodies if is_smpl else _landmarks)(arrays, len(self.time_s), name)
         spacing = float(np.median(np.diff(self.time_s))) if len(self.time_s) > 1 else np.inf
         # A hair more than half, because time stamps are often rounded to milliseconds.
         self._reach_s = min(0.5 * spacing, _MAX_HALF_FRAME_S) + 1e-3
@@ -111,6 +116,11 @@ class ArrayEstimator:
             )
         return list(self._frames[nearest])
 
+    def frames(self) -> list[tuple[np.ndarray, float]]:
+        """A blank picture for every recorded time: rotations need no video, and this is a source for a Stream."""
+        blank = np.zeros((2, 2, 3), np.uint8)
+        return [(blank, float(time_s)) for time_s in self.time_s]
+
     def close(self) -> None:
         """Nothing to free."""
 
@@ -118,7 +128,7 @@ class ArrayEstimator:
 def as_estimator(estimator: Any, skeleton: str | Skeleton | None = None) -> Estimator:
     """An Estimator from an Estimator of ours, the path of an npz recording, or any callable `(rgb, time_s) -> people`.
 
-    A callable says its skeleton by the argument or by an attribute of that name; only BlazePose-33 is accepted.
+    A callable says its skeleton by the argument or by an attribute of that name: BlazePose-33 or SMPL-24.
     """
     if isinstance(estimator, (MediaPipeEstimator, ArrayEstimator, CallableEstimator)):
         return estimator
@@ -129,67 +139,60 @@ def as_estimator(estimator: Any, skeleton: str | Skeleton | None = None) -> Esti
     said = getattr(estimator, "skeleton", None) if skeleton is None else skeleton
     if said is None:
         raise ModelError(
-            f"the estimator does not say its skeleton: pass as_estimator(..., skeleton={BLAZEPOSE_33.name!r}) or set "
-            "its attribute `skeleton`"
+            f"the estimator does not say its skeleton ({' or '.join(SKELETONS)}): pass as_estimator(..., "
+            f"skeleton={BLAZEPOSE_33.name!r}) or set its attribute `skeleton`"
         )
     return CallableEstimator(estimator, said.name if isinstance(said, Skeleton) else str(said))
 
 
-def check_person(person: Any, name: str) -> Person:
-    """A Person of float64 arrays from a Person or a (pose, world, scores) tuple; `ModelError` says what is wrong."""
-    if isinstance(person, Person):
-        person = (person.pose, person.world, person.scores)
-    if not isinstance(person, (tuple, list)) or len(person) != 3:
-        found = f"{len(person)} values" if isinstance(person, (tuple, list)) else type(person).__name__
-        raise ModelError(f"{name} must be a Person or a (pose, world, scores) tuple, found {found}")
-    pose = _joints(person[0], (_JOINTS, 2), f"{name}: pose")
-    world = _joints(person[1], (_JOINTS, 3), f"{name}: world")
-    scores = _numbers(person[2], (_JOINTS,), f"{name}: scores")
-    seen = np.isfinite(pose).all(axis=1)
-    scores = np.where(seen, scores, 0.0)
-    wrong = ~((scores >= 0) & (scores <= 1))
-    if wrong.any():
-        joint = int(wrong.argmax())
-        raise ModelError(f"{name}: scores must lie in 0..1, found {scores[joint]} at {BLAZEPOSE_33.joints[joint]}")
-    if seen.any() and np.abs(pose[seen]).max() <= _NORMALISED_LIMIT:
-        raise ModelError(
-            f"{name}: pose must be in pixels, found values within {np.abs(pose[seen]).max():.3g}: they look "
-            "normalised; multiply by the frame's width and height"
-        )
-    if np.nanmax(np.abs(world), initial=0.0) > _WORLD_LIMIT_M:
-        raise ModelError(
-            f"{name}: world must be in metres about the hips, found values up to {np.nanmax(np.abs(world)):.4g}"
-        )
-    return Person(pose, world, scores)
+def _landmarks(arrays: Mapping[str, Any], frames: int, name: str) -> list[list[Person]]:
+    poses = _of_people(arrays["poses"], 2, frames, f"{name}: poses")
+    world = _of_people(arrays["world"], 3, frames, f"{name}: world")
+    found = arrays.get("scores")
+    scores = np.ones(poses.shape[:3]) if found is None else with_people(np.asarray(found, np.float64), 3)
+    if world.shape[:3] != poses.shape[:3] or scores.shape != poses.shape[:3]:
+        shapes = ", ".join(str(list(array.shape)) for array in (poses, world, scores))
+        raise ModelError(f"{name}: poses, world and scores must agree in frames and people, found {shapes}")
+    return [
+        [
+            check_person((poses[f, p], world[f, p], scores[f, p]), f"{name}: frame {f}, person {p}")
+            for p in range(poses.shape[1])
+            if np.isfinite(poses[f, p]).any()
+        ]
+        for f in range(frames)
+    ]
 
 
-def _numbers(value: Any, shape: tuple[int, ...], name: str) -> np.ndarray:
+def _bodies(arrays: Mapping[str, Any], frames: int, name: str) -> list[list[Person]]:
+    rotations = with_people(check_rotations(arrays["rotations"], f"{name}: rotations"), 4)
+    scores = with_people(np.asarray(arrays.get("scores", np.ones(rotations.shape[:3])), np.float64), 3)
+    ids = np.asarray(arrays.get("ids", np.arange(rotations.shape[1] if rotations.ndim == 4 else 0)))
+    if rotations.ndim != 4 or len(rotations) != frames or scores.shape != rotations.shape[:3]:
+        shapes = f"{list(np.shape(arrays['rotations']))} and {list(scores.shape)}"
+        raise ModelError(f"{name}: rotations and scores must be of {frames} frames and the same people, found {shapes}")
+    if ids.dtype.kind not in "iu" or ids.shape not in (rotations.shape[1:2], rotations.shape[:2]):
+        raise ModelError(f"{name}: ids must be whole numbers, [P] or [F, P], found {ids.dtype} {list(ids.shape)}")
+    ids = np.broadcast_to(ids, rotations.shape[:2])
+    people = []
+    for f in range(frames):
+        there = np.flatnonzero(np.isfinite(rotations[f]).any(axis=(1, 2)))
+        here = [check_body((rotations[f, p], scores[f, p], ids[f, p]), f"{name}: frame {f}, person {p}") for p in there]
+        _check_ids(here, f"{name}: frame {f}")
+        people.append(here)
+    return people
+
+
+def _check_ids(people: Sequence[Person], name: str) -> None:
+    ids = [person.id for person in people if person.id is not None]
+    if len(set(ids)) < len(ids):
+        raise ModelError(f"{name}: two people have the same id (found {ids}); an id says who is who")
+
+
+def _of_people(value: Any, dims: int, frames: int, name: str) -> np.ndarray:  # -> [F, P, 33, dims]
     array = np.asarray(value)
     if array.dtype.kind not in "fiu":
         raise ModelError(f"{name} must hold numbers, found dtype {array.dtype}")
-    if array.shape != shape:
-        raise ModelError(f"{name} must be {list(shape)}, found {list(array.shape)}")
-    return array.astype(np.float64)
-
-
-def _joints(value: Any, shape: tuple[int, ...], name: str) -> np.ndarray:
-    """Joints that are finite, or NaN in every coordinate (not seen)."""
-    array = _numbers(value, shape, name)
-    finite, missing = np.isfinite(array).all(axis=1), np.isnan(array).all(axis=1)
-    if not (finite | missing).all():
-        joint = int((finite | missing).argmin())
-        raise ModelError(
-            f"{name}: a joint must be finite or all NaN (not seen), found {array[joint].tolist()} at "
-            f"{BLAZEPOSE_33.joints[joint]}"
-        )
-    return array
-
-
-def _with_people(value: Any, dims: int, frames: int, name: str) -> np.ndarray:  # -> [F, P, 33, dims]
-    array = np.asarray(value)
-    if array.dtype.kind not in "fiu":
-        raise ModelError(f"{name} must hold numbers, found dtype {array.dtype}")
-    array = array[:, None] if array.ndim == 3 else array
+    array = with_people(array, 4)
     expected = f"[{frames}, P, {_JOINTS}, {dims}] or [{frames}, {_JOINTS}, {dims}]"
     if array.ndim != 4 or array.shape[0] != frames or array.shape[2:] != (_JOINTS, dims):
         raise ModelError(f"{name} must be {expected} ({BLAZEPOSE_33.name}), found {list(np.shape(value))}")
@@ -204,10 +207,6 @@ def _read_npz(path: Path) -> dict[str, np.ndarray]:
         raise ModelError(f"there is no file of recorded estimates {str(path)!r}") from None
     except (OSError, ValueError, AttributeError, EOFError, BadZipFile) as error:
         raise ModelError(
-            f"{path} is not a file of recorded estimates ({error}): it should be an npz with time_s, poses and world"
+            f"{path} is not a file of recorded estimates ({error}): it should be an npz with time_s, poses and world, "
+            "or time_s and rotations"
         ) from error
-
-
-def _check_skeleton(skeleton: str) -> None:
-    if skeleton != BLAZEPOSE_33.name:
-        raise ModelError(f"the skeleton {skeleton!r} is not supported: estimators must give {BLAZEPOSE_33.name}")

@@ -26,16 +26,33 @@ class Origin(IntEnum):
 
 @dataclass(frozen=True)
 class Person:
-    """One person as an estimator sees them in one frame."""
+    """One person as an estimator sees them in one frame: landmarks, or the joint rotations of SMPL and who it is."""
 
     pose: np.ndarray  # [33, 2] pixels of the upright frame, x right, y down
     world: np.ndarray  # [33, 3] metres, hip-centred, x right, y down, z away from the camera
     scores: np.ndarray  # [33] 0..1
+    rotations: np.ndarray | None = None  # [24, 6] first two columns of the matrices, row by row
+    id: int | None = None  # rotations alone do not tell who is who
+
+    @classmethod
+    def of_rotations(
+        cls,
+        rotations: np.ndarray,  # [24, 6]
+        scores: np.ndarray,  # [24]
+        person_id: int,
+    ) -> Person:
+        """Somebody of whom nothing but rotations is known: 24 joints without a place."""
+        nowhere = np.full((len(scores), 5), np.nan)
+        return cls(nowhere[:, :2], nowhere[:, 2:], scores, rotations, person_id)
+
+    def in_space(self, space: str) -> np.ndarray | None:  # -> [33, 2], [33, 3] or [24, 6]
+        """What is known of them in image, world or rotation space."""
+        return {"image": self.pose, "world": self.world, "rotation": self.rotations}[space]
 
 
 @dataclass(frozen=True)
 class Forecast:
-    """The F poses ahead of a Motion's own time, made only from keyframes up to that time."""
+    """The F poses ahead of a Motion's own time, made only from keyframes up to that time. Joints as in Motion."""
 
     time_s: np.ndarray  # [F]
     poses: np.ndarray  # [P, F, 33, 2] pixels
@@ -44,6 +61,7 @@ class Forecast:
     origin: np.ndarray  # [P, F, 33] Origin values, uint8
     sigma: np.ndarray | None = None  # [P, F, 33] pixels, as in Motion
     world_sigma: np.ndarray | None = None  # [P, F, 33] metres
+    rotations: np.ndarray | None = None  # [P, F, 24, 6]
 
 
 @dataclass(frozen=True)
@@ -54,6 +72,7 @@ class Motion:
     `sigma` and `world_sigma` say how far off `poses` and `world` may be from what the estimator itself would have said:
     `SigmaTable.multiplier` makes bounds of them. They are NaN where a joint is MEASURED or MISSING, and None where the
     weights carry no uncertainty table.
+    A stream of SMPL has 24 joints instead of 33: `rotations`, with scores and origin; its poses and worlds are NaN.
     `frame.rgb` is the picture; a Stream that reads its own source lets go of it when the next Motion is asked for.
     """
 
@@ -69,6 +88,7 @@ class Motion:
     measured: tuple[Person, ...] | None  # what the estimator itself said, on keyframes only
     sigma: np.ndarray | None = None  # [P, 33] pixels
     world_sigma: np.ndarray | None = None  # [P, 33] metres
+    rotations: np.ndarray | None = None  # [P, 24, 6] first two columns of the matrices, row by row
     frame: Frame | None = field(default=None, repr=False, compare=False)
     _forecaster: Callable[[], Forecast] | None = field(default=None, repr=False, compare=False)
 

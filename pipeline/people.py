@@ -1,4 +1,7 @@
-"""Who is who: people matched between keyframes by predicted pose, one pair of windows each."""
+"""Who is who: people matched between keyframes by predicted pose, a window for each of their spaces.
+
+Rotations (SMPL) do not say where somebody is: there the estimator has to know who it is.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ import numpy as np
 
 from mixsynth_stream.normalise import scale_of
 from mixsynth_stream.pipeline.motion import Origin, Person
-from mixsynth_stream.pipeline.window import Curve, MotionWindow
+from mixsynth_stream.pipeline.window import POSE_SPACES, Curve, MotionWindow
 from mixsynth_stream.skeleton import CORE_FROM_BLAZEPOSE
 
 if TYPE_CHECKING:
@@ -32,22 +35,25 @@ class TrackView:
     """One person as known after a keyframe."""
 
     id: int
-    image: Curve
-    world: Curve
+    curves: tuple[Curve, ...]  # one for each space of the scene
     until_s: float  # after this time without a sighting the person counts as gone
 
 
 @dataclass(frozen=True)
 class ScenePoses:
-    """Everybody at M times. A person of whom nothing is known at any of them is absent."""
+    """Everybody at M times. A person of whom nothing is known at any of them is absent.
+
+    J is 33, and 24 where the space is rotation; then poses and world are NaN.
+    """
 
     ids: np.ndarray  # [P] int64
-    poses: np.ndarray  # [P, M, 33, 2] pixels
-    world: np.ndarray  # [P, M, 33, 3] metres
-    scores: np.ndarray  # [P, M, 33]
-    origin: np.ndarray  # [P, M, 33] Origin values, uint8
-    sigma: np.ndarray | None = None  # [P, M, 33] pixels; None: the weights carry no uncertainty table
-    world_sigma: np.ndarray | None = None  # [P, M, 33] metres
+    poses: np.ndarray  # [P, M, J, 2] pixels
+    world: np.ndarray  # [P, M, J, 3] metres
+    scores: np.ndarray  # [P, M, J]
+    origin: np.ndarray  # [P, M, J] Origin values, uint8
+    sigma: np.ndarray | None = None  # [P, M, J] pixels; None: the weights carry no uncertainty table
+    world_sigma: np.ndarray | None = None  # [P, M, J] metres
+    rotations: np.ndarray | None = None  # [P, M, J, 6]
 
 
 @dataclass(frozen=True)
@@ -55,65 +61,77 @@ class Scene:
     """Everybody as known after one keyframe: immutable, and a function of time like each person's curve."""
 
     tracks: tuple[TrackView, ...] = ()
-    has_sigma: tuple[bool, bool] = (False, False)  # whether image and world weights carry an uncertainty table
+    spaces: tuple[str, ...] = ("image", "world")
+    has_sigma: tuple[bool, ...] = (False, False)  # whether the weights of each space carry an uncertainty table
 
     def at(self, times_s: Sequence[float] | np.ndarray) -> ScenePoses:
         """Poses at M seconds of all people who are known at one of them at least."""
         times = np.asarray(times_s, dtype=np.float64)
-        ids, poses, world, scores, origins = [], [], [], [], []
-        sigmas: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
+        ids, scores, origins = [], [], []
+        poses: tuple[list[np.ndarray], ...] = tuple([] for _ in self.spaces)
+        sigmas: tuple[list[np.ndarray], ...] = tuple([] for _ in self.spaces)
         for track in self.tracks:
-            image, metres = track.image.at(times), track.world.at(times)
-            origin = np.where((times > track.until_s)[:, None], np.uint8(Origin.MISSING), image.origin)
+            parts = [curve.at(times) for curve in track.curves]
+            origin = np.where((times > track.until_s)[:, None], np.uint8(Origin.MISSING), parts[0].origin)
             missing = origin == Origin.MISSING
             if missing.all():
                 continue
             ids.append(track.id)
-            poses.append(np.where(missing[..., None], np.nan, image.poses))
-            world.append(np.where(missing[..., None], np.nan, metres.poses))
-            scores.append(np.where(missing, 0.0, image.scores))
+            scores.append(np.where(missing, 0.0, parts[0].scores))
             origins.append(origin)
-            for found, part in zip(sigmas, (image, metres), strict=True):
+            for part, pose, sigma in zip(parts, poses, sigmas, strict=True):
+                pose.append(np.where(missing[..., None], np.nan, part.poses))
                 if part.sigma is not None:
-                    found.append(np.where(missing, np.nan, part.sigma))
-        rows = (len(ids), len(times), 33)
+                    sigma.append(np.where(missing, np.nan, part.sigma))
+        rows = (len(ids), len(times), len(POSE_SPACES[self.spaces[0]].skeleton))
+        known = {space: np.array(pose).reshape(*rows, POSE_SPACES[space].dims)
+                 for space, pose in zip(self.spaces, poses, strict=True)}  # fmt: skip
+        sigma_of = {space: np.array(sigma).reshape(rows)
+                    for space, sigma, has in zip(self.spaces, sigmas, self.has_sigma, strict=True) if has}  # fmt: skip
         return ScenePoses(
             np.array(ids, np.int64),
-            np.array(poses).reshape(*rows, 2),
-            np.array(world).reshape(*rows, 3),
+            known["image"] if "image" in known else np.full((*rows, 2), np.nan),
+            known["world"] if "world" in known else np.full((*rows, 3), np.nan),
             np.array(scores).reshape(rows),
             np.array(origins, np.uint8).reshape(rows),
-            *(np.array(s).reshape(rows) if has else None for s, has in zip(sigmas, self.has_sigma, strict=True)),
+            sigma_of.get("image"),
+            sigma_of.get("world"),
+            known.get("rotation"),
         )
 
 
 class _Track:
-    def __init__(self, track_id: int, models: tuple[Model, Model], min_scale_px: float) -> None:
+    def __init__(self, track_id: int, models: tuple[Model, ...], min_scale_px: float) -> None:
         self.id = track_id
-        self.image = MotionWindow(models[0], min_scale=min_scale_px)
-        self.world = MotionWindow(models[1])
+        self.windows = [
+            MotionWindow(model, min_scale=min_scale_px if model.info.space == "image" else 0.0) for model in models
+        ]
         self.sightings = 0
         self.last_seen_s = -np.inf
 
     def push(self, person: Person | None, time_s: float) -> None:
-        if person is None:
-            self.image.push(None, None, time_s)
-            self.world.push(None, None, time_s)
-            return
-        self.image.push(person.pose, person.scores, time_s)
-        self.world.push(person.world, person.scores, time_s)
-        self.sightings += 1
-        self.last_seen_s = time_s
+        for window in self.windows:
+            pose = None if person is None else person.in_space(window.space.name)
+            window.push(pose, None if person is None else person.scores, time_s)
+        if person is not None:
+            self.sightings += 1
+            self.last_seen_s = time_s
 
     def distance(self, person: Person, time_s: float) -> float:
-        """Mean joint distance between the prediction and a detection in body scales; infinite outside the gate."""
-        predicted = self.image.at([time_s]).poses[0][_CORE]
+        """Mean joint distance between the prediction and a detection in body scales; infinite outside the gate.
+
+        Where the estimator knows who it is, that decides.
+        """
+        if person.id is not None:
+            return 0.0 if person.id == self.id else np.inf
+        image = self.windows[0]
+        predicted = image.at([time_s]).poses[0][_CORE]
         found = person.pose[_CORE]
         both = np.isfinite(predicted).all(axis=1) & np.isfinite(found).all(axis=1)
         if not both.any():
             return np.inf
         scales = [float(scale_of(pose)) for pose in (predicted, found) if np.isfinite(pose).all()]
-        scale = max([self.image.min_scale, *scales, 1e-6])
+        scale = max([image.min_scale, *scales, 1e-6])
         distance = float(np.linalg.norm(predicted - found, axis=1)[both].mean()) / scale
         gate = _GATE + _GATE_PER_S * (time_s - self.last_seen_s) + (_GATE_UNKNOWN_SPEED if self.sightings < 2 else 0)
         return distance if distance <= gate else np.inf
@@ -122,7 +140,7 @@ class _Track:
 class People:
     """The tracks of a stream. `observe` takes the detections of a keyframe and returns the Scene they lead to."""
 
-    def __init__(self, models: tuple[Model, Model], *, max_people: int, max_silence_s: float = 1.0) -> None:
+    def __init__(self, models: tuple[Model, ...], *, max_people: int, max_silence_s: float = 1.0) -> None:
         self._models = models
         self._max_people = max_people
         self._max_silence_s = max_silence_s
@@ -136,8 +154,11 @@ class People:
 
     def nobody(self) -> Scene:
         """What is known before the first keyframe."""
-        image, world = (model.sigma_table is not None for model in self._models)
-        return Scene((), (image, world))
+        return Scene(
+            (),
+            tuple(model.info.space for model in self._models),
+            tuple(model.sigma_table is not None for model in self._models),
+        )
 
     def observe(self, detections: Sequence[Person], time_s: float, frame_height: float) -> Scene:
         """Match detections to tracks, push everybody's keyframe, start and end tracks."""
@@ -148,7 +169,8 @@ class People:
             track.push(matches.get(track.id), time_s)
         matched = {id(person) for person in matches.values()}
         for person in detections:
-            if id(person) not in matched and np.isfinite(person.pose).all(axis=1).any():
+            pose = person.in_space(self._models[0].info.space)
+            if id(person) not in matched and pose is not None and np.isfinite(pose).all(axis=1).any():
                 self._start(person, time_s, frame_height)
         self._last_keyframe_s = time_s
         ended = [track for track in known if track not in self._tracks]
@@ -185,7 +207,7 @@ class People:
             if not silent:
                 return
             self._tracks.remove(min(silent, key=lambda track: track.last_seen_s))
-        track = _Track(self._next_id, self._models, _MIN_SCALE * frame_height)
+        track = _Track(self._next_id if person.id is None else person.id, self._models, _MIN_SCALE * frame_height)
         track.push(person, time_s)
         self._tracks.append(track)
         self._next_id += 1
@@ -197,6 +219,7 @@ class People:
             until_s = np.inf if track.last_seen_s == time_s else self._believed_until_s(track)
             if track in ended:
                 until_s = min(until_s, np.nextafter(time_s, -np.inf))
-            if track.image.curve is not None and track.world.curve is not None:
-                views.append(TrackView(track.id, track.image.curve, track.world.curve, float(until_s)))
+            curves = tuple(window.curve for window in track.windows if window.curve is not None)
+            if len(curves) == len(track.windows):
+                views.append(TrackView(track.id, curves, float(until_s)))
         return replace(self.nobody(), tracks=tuple(views))

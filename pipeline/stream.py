@@ -8,13 +8,13 @@ from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from mixsynth_stream.errors import ModelError, SourceError
-from mixsynth_stream.pipeline.estimator import Estimator, as_estimator
+from mixsynth_stream.pipeline.estimator import ArrayEstimator, Estimator, as_estimator
 from mixsynth_stream.pipeline.frame import Frame, FrameSource, VideoInfo, frame_from_array
 from mixsynth_stream.pipeline.mediapipe_estimator import MODELS, MediaPipeEstimator
 from mixsynth_stream.pipeline.motion import Motion, Person
@@ -24,7 +24,7 @@ from mixsynth_stream.pipeline.source import open_source
 from mixsynth_stream.pipeline.synthetic import SyntheticEstimator, SyntheticReader
 from mixsynth_stream.pipeline.timeline import KeyframeClock, Timeline
 from mixsynth_stream.pipeline.video import VideoReader
-from mixsynth_stream.skeleton import CORE_17
+from mixsynth_stream.skeleton import BLAZEPOSE_33, CORE_17, SMPL_24
 from mixsynth_stream.weights import Model, load_model
 
 _SPACES = ("image", "world")
@@ -58,7 +58,8 @@ class Stream:
     final, when the keyframe after it is known (the default for files); 0 gives each frame at once, and again when it is
     final (the default for cameras and for `push`). `estimator`: "lite", "full", "heavy", a MediaPipe bundle (.task),
     recorded estimates (.npz), an Estimator, or a callable (see `as_estimator`). `models`: an (image, world) pair of
-    networks, the shipped ones by default.
+    networks, the shipped ones by default; or one network for the rotations of SMPL, with an estimator of these. An .npz
+    of rotations is a source by itself: it has the times, and no picture is needed.
     """
 
     def __init__(
@@ -71,7 +72,7 @@ class Stream:
         max_people: int = 4,
         max_silence_s: float = 1.0,
         estimator: Any = None,
-        models: tuple[Model, Model] | None = None,
+        models: tuple[Model, ...] | Model | None = None,
         backend: str = "auto",
     ) -> None:
         if lag not in (None, 0, 1):
@@ -80,9 +81,11 @@ class Stream:
             raise ValueError(f"max_people must be at least 1, found {max_people!r}")
         if not 0 <= horizon_s <= 10:
             raise ValueError(f"horizon_s must lie in 0..10 seconds, found {horizon_s!r}")
-        self.models = _checked(models) if models else _shipped(every, backend)
+        self.models: tuple[Model, ...] = _checked(models) if models else _shipped(every, backend)
         self.stats = StreamStats()
         self._last_pushed_s = -math.inf
+        if estimator is None and str(source).endswith(".npz"):
+            source, estimator = _recorded(source)
         self._reader = None if source is None else _opened(source)
         self.info: VideoInfo | None = self._reader.info if self._reader else None
         self.live = self.info is None or self.info.live
@@ -94,7 +97,7 @@ class Stream:
             if self._reader is not None:
                 self._reader.close()
             raise
-        self._clock = KeyframeClock(self.models[0].config.sample_interval)
+        self._clock = KeyframeClock(self.models[0].config.sample_interval, self.models[0].info.rate_hz)
         people = People(self.models, max_people=max_people, max_silence_s=max_silence_s)
         self._timeline = Timeline(people, lag=self.lag, horizon_s=horizon_s)
         self._due: deque[Motion] = deque()  # made, not yet handed out
@@ -123,6 +126,11 @@ class Stream:
         return self._take(frame)
 
     @property
+    def skeleton(self) -> str:
+        """Whose joints the Motions have: "BlazePose-33" landmarks or "SMPL-24" rotations."""
+        return self._estimator.skeleton
+
+    @property
     def now_s(self) -> float | None:
         """The present on the clock of a live source, to tell how old a Motion is; None for files and `push`."""
         return self._reader.now_s() if self._reader is not None else None
@@ -148,12 +156,20 @@ class Stream:
         self.close()
 
     def _make_estimator(self, estimator: Any, max_people: int) -> Estimator:
-        if estimator is None and isinstance(self._reader, SyntheticReader):
-            return SyntheticEstimator(self._reader.scene)
+        is_smpl = self.models[0].info.space == "rotation"
         if estimator is None or estimator in MODELS or str(estimator).endswith(".task"):
+            if is_smpl:
+                raise ModelError(f"no pose model here gives the rotations of {SMPL_24.name} that the network takes: "
+                                 "give an estimator of them (recorded .npz, or a callable)")  # fmt: skip
+            if estimator is None and isinstance(self._reader, SyntheticReader):
+                return SyntheticEstimator(self._reader.scene)
             return MediaPipeEstimator(str(estimator or "full"), max_people=max_people)
         self._estimator_is_ours = False
-        return as_estimator(estimator)
+        made, needed = as_estimator(estimator), (SMPL_24 if is_smpl else BLAZEPOSE_33).name
+        if made.skeleton != needed:
+            raise ModelError(f"the estimator gives {made.skeleton}, but the networks need {needed}: give weights for "
+                             f"{made.skeleton}, or another estimator")  # fmt: skip
+        return made
 
     def _motions(self) -> Iterator[Motion]:
         broken = None
@@ -247,8 +263,27 @@ def _shipped(every: int, backend: str) -> tuple[Model, Model]:
     return load_model(f"image-n{every}", backend), load_model(f"world-n{every}", backend)
 
 
-def _checked(models: tuple[Model, Model]) -> tuple[Model, Model]:
-    """An image and a world network that can run side by side."""
+def _recorded(path: Any) -> tuple[FrameSource, ArrayEstimator]:
+    """Recorded rotations as a source and as its estimator; landmarks are pixels of a video, and no source."""
+    try:
+        estimator = ArrayEstimator(path)
+    except ModelError as error:
+        raise SourceError(str(error)) from error
+    if estimator.skeleton != SMPL_24.name:
+        raise SourceError(f"{path} holds {estimator.skeleton} in pixels of a video: give the video as the source and "
+                          "the recording as its estimator (--estimates)")  # fmt: skip
+    spacing_s = np.diff(estimator.time_s)
+    source = open_source(estimator.frames(), rate_hz=1 / float(np.median(spacing_s)) if len(spacing_s) else 30.0)
+    source.info = replace(source.info, source=str(path))
+    return source, estimator
+
+
+def _checked(models: tuple[Model, ...] | Model) -> tuple[Model, ...]:
+    """An image and a world network that can run side by side, or one for rotations."""
+    models = models if isinstance(models, tuple) else (models,)
+    if len(models) == 1:
+        models[0].expect(SMPL_24, "rotation")
+        return models
     for model, space in zip(models, _SPACES, strict=True):
         model.expect(CORE_17, space)
     image, world = (model.config.sample_interval for model in models)

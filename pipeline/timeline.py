@@ -16,16 +16,16 @@ if TYPE_CHECKING:
     from mixsynth_stream.pipeline.frame import Frame
     from mixsynth_stream.pipeline.people import People
 
-_RATE_HZ = 30.0  # of the time grid, whatever the source's rate
+_RATE_HZ = 30.0  # of the time grid, whatever the source's rate; weights may have been trained on another one
 # Time stamps are rounded to their container's ticks (1/90 000 s to 1 ms): a frame this close to its due time counts.
 _TICK_S = 2e-3
 
 
 class KeyframeClock:
-    """Keyframe k is the first frame with time_s >= t0 + k * N / 30."""
+    """Keyframe k is the first frame with time_s >= t0 + k * N / 30, or / the rate of the weights' grid."""
 
-    def __init__(self, sample_interval: int) -> None:
-        self._period_s = sample_interval / _RATE_HZ
+    def __init__(self, sample_interval: int, rate_hz: float = _RATE_HZ) -> None:
+        self._period_s = sample_interval / rate_hz
         self._start_s: float | None = None
         self._next = 0
 
@@ -106,6 +106,7 @@ class Timeline:
                 measured=self._keyframe[1] if is_keyframe and self._keyframe else None,
                 sigma=None if read.sigma is None else read.sigma[here, m],
                 world_sigma=None if read.world_sigma is None else read.world_sigma[here, m],
+                rotations=None if read.rotations is None else read.rotations[here, m],
                 frame=frame,
                 _forecaster=partial(_forecast, known_then, ids, frame.time_s + self._ahead_s),
             )
@@ -131,4 +132,5 @@ def _forecast(scene: Scene, ids: np.ndarray, times_s: np.ndarray) -> Forecast:
         origin=pick(ahead.origin, 0),
         sigma=None if ahead.sigma is None else pick(ahead.sigma, np.nan),
         world_sigma=None if ahead.world_sigma is None else pick(ahead.world_sigma, np.nan),
+        rotations=None if ahead.rotations is None else pick(ahead.rotations, np.nan),
     )

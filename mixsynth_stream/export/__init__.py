@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 __all__ = ["FORMATS", "Header", "MadeBy", "Sink", "open_sinks"]
 
 FORMATS = ("jsonl", "csv", "npz", "trc")
+# What rotations can be written as: the others are of places in the picture or the room.
+SMPL_FORMATS = ("jsonl", "npz")
 
 
 class Sink(Protocol):
@@ -61,6 +63,11 @@ def open_sinks(
     if folder is None and (overlay or plot or tuple(formats) != ("jsonl",)):
         raise ValueError("only JSON lines go to standard output; give a folder for everything else")
     header = Header.of(info, made_by or MadeBy())
+    foreign = [name for name in formats if name not in SMPL_FORMATS]
+    if header.is_smpl and (foreign or overlay or plot):
+        found = [*foreign, *(["overlay"] if overlay else []), *(["plot"] if plot else [])]
+        raise ValueError(f"rotations of SMPL are written as {' or '.join(SMPL_FORMATS)}; {', '.join(found)} would need "
+                         "places of the joints, which rotations alone do not give")  # fmt: skip
     sinks: list[Sink] = []
     try:
         # Not `extend`: a format that cannot be opened must leave those before it in the list, to be closed.

@@ -8,11 +8,21 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mixsynth_stream.pipeline.video import VideoInfo
+    from mixsynth_stream.skeleton import Skeleton
     from mixsynth_stream.uncertainty import SigmaTable
 
 FORMAT_VERSION = 1
 # Number n in a file is word n here; the same numbers as pipeline.motion.Origin.
 ORIGIN_WORDS = ("missing", "measured", "filled", "forecast", "held")
+_SCORES = "0 to 1, that the joint is in the picture and visible"
+_UNITS = {
+    "pose_px": "pixels of the upright picture, x right, y down, from its top left corner",
+    "world_m": "metres from the middle of the hips, x right, y down, z away from the camera",
+    "scores": _SCORES,
+    "sigma_px": "pixels that pose_px may be off; bounds in uncertainty",
+    "sigma_m": "metres that world_m may be off; bounds in uncertainty",
+}
+_SMPL_UNITS = {"rotation_rad": "axis-angle vectors in radians, relative to the joint before", "scores": _SCORES}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +34,7 @@ class MadeBy:
     horizon_s: float | None = None
     estimator: str | None = None
     weights: tuple[str, ...] = ()
+    skeleton: str = "BlazePose-33"  # or SMPL-24: rotations instead of poses
     backend: str | None = None
     sigma_tables: tuple[SigmaTable | None, SigmaTable | None] = (None, None)  # of the image and the world weights
 
@@ -57,28 +68,34 @@ class Header:
             made_by=made_by,
         )
 
+    @property
+    def is_smpl(self) -> bool:
+        """Whether the poses are joint rotations of SMPL instead of landmarks."""
+        from mixsynth_stream.skeleton import SMPL_24
+
+        return self.made_by.skeleton == SMPL_24.name
+
+    @property
+    def skeleton(self) -> Skeleton:
+        """Whose joints the file lists."""
+        from mixsynth_stream.skeleton import BLAZEPOSE_33, SMPL_24
+
+        return SMPL_24 if self.is_smpl else BLAZEPOSE_33
+
     def as_json(self) -> dict[str, Any]:
         """The header of a pose file, ready for json.dumps: the same every time, so without the date."""
         from mixsynth_stream import __version__
-        from mixsynth_stream.skeleton import BLAZEPOSE_33
 
         made_by = self.made_by
         return {
             "format": "mixsynth-stream poses",
             "version": FORMAT_VERSION,
             "made_by": f"mixsynth-stream {__version__}",
-            "skeleton": BLAZEPOSE_33.name,
-            "joints": list(BLAZEPOSE_33.joints),
-            "bones": [list(bone) for bone in BLAZEPOSE_33.bones],
+            "skeleton": self.skeleton.name,
+            "joints": list(self.skeleton.joints),
+            "bones": [list(bone) for bone in self.skeleton.bones],
             "origins": list(ORIGIN_WORDS),
-            "units": {
-                "time_s": "seconds, the video's own time stamps",
-                "pose_px": "pixels of the upright picture, x right, y down, from its top left corner",
-                "world_m": "metres from the middle of the hips, x right, y down, z away from the camera",
-                "scores": "0 to 1, that the joint is in the picture and visible",
-                "sigma_px": "pixels that pose_px may be off; bounds in uncertainty",
-                "sigma_m": "metres that world_m may be off; bounds in uncertainty",
-            },
+            "units": {"time_s": "seconds, the video's own time stamps", **(_SMPL_UNITS if self.is_smpl else _UNITS)},
             "source": self.source,
             "width": self.width,
             "height": self.height,
@@ -89,7 +106,9 @@ class Header:
             "estimator": made_by.estimator,
             "weights": list(made_by.weights),
             "backend": made_by.backend,
-            "uncertainty": {
+            "uncertainty": {}
+            if self.is_smpl
+            else {
                 name: None if table is None else _bounds(table)
                 for name, table in zip(("sigma_px", "sigma_m"), made_by.sigma_tables, strict=True)
             },

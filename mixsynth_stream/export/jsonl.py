@@ -11,8 +11,9 @@ import numpy as np
 
 from mixsynth_stream.export.atomic import PartFile
 from mixsynth_stream.export.header import Header
-from mixsynth_stream.export.sink import SinkBase, known, wanted_forecast
+from mixsynth_stream.export.sink import SinkBase, known, known_rotations, wanted_forecast
 from mixsynth_stream.pipeline.motion import Forecast, Motion
+from mixsynth_stream.rotations import axis_angle_from_6d
 
 
 class JsonlSink(SinkBase):
@@ -72,15 +73,15 @@ def _forecast(forecast: Forecast, ids: np.ndarray) -> dict[str, Any]:
 def _person(source: Motion | Forecast, p: int) -> dict[str, Any]:
     """The poses of person number p: one of a Motion, F of a Forecast."""
     pose, world, scores, origin = source.poses[p], source.world[p], source.scores[p], source.origin[p]
-    there = known(pose, world, origin)
-    digits = (np.where(there, origin, 0) + ord("0")).astype(np.uint8)  # [..., 33]
+    if source.rotations is None:
+        there = known(pose, world, origin)
+        fields = {"pose_px": _numbers(pose, 2, there), "world_m": _numbers(world, 4, there)}
+    else:
+        there = known_rotations(source.rotations[p], origin)
+        fields = {"rotation_rad": _numbers(axis_angle_from_6d(source.rotations[p]), 4, there)}
+    digits = (np.where(there, origin, 0) + ord("0")).astype(np.uint8)  # [..., J]
     words = [row.tobytes().decode() for row in digits.reshape(-1, digits.shape[-1])]
-    fields = {
-        "pose_px": _numbers(pose, 2, there),
-        "world_m": _numbers(world, 4, there),
-        "scores": _numbers(scores, 3, there),
-        "origin": words[0] if digits.ndim == 1 else words,
-    }
+    fields |= {"scores": _numbers(scores, 3, there), "origin": words[0] if digits.ndim == 1 else words}
     for name, sigma, decimals in (("sigma_px", source.sigma, 2), ("sigma_m", source.world_sigma, 4)):
         if sigma is not None:
             fields[name] = _numbers(sigma[p], decimals, there)

@@ -17,44 +17,48 @@ import numpy as np
 
 from mixsynth_stream.export.atomic import make_folder, output_error, output_errors, part_path
 from mixsynth_stream.export.header import Header
-from mixsynth_stream.export.sink import SinkBase, known, wanted_forecast
+from mixsynth_stream.export.sink import SinkBase, known, known_rotations, wanted_forecast
 from mixsynth_stream.pipeline.motion import Forecast, Motion
-from mixsynth_stream.skeleton import BLAZEPOSE_33
+from mixsynth_stream.rotations import axis_angle_from_6d
 
 _HEADER_BYTES = 128
 # A fixed time, so that the same poses make the same bytes.
 _ZIP_TIME = (1980, 1, 1, 0, 0, 0)
-# A row of each array: shape and type. Those of one table have the same number of rows.
-_TABLES: dict[str, dict[str, tuple[tuple[int, ...], str]]] = {
-    "frame": {
-        "frame_index": ((), "<i8"),
-        "frame_time_s": ((), "<f8"),
-        "frame_keyframe": ((), "|b1"),
-    },
-    "person": {
-        "index": ((), "<i8"),
-        "time_s": ((), "<f8"),
-        "id": ((), "<i8"),
-        "pose_px": ((33, 2), "<f4"),
-        "world_m": ((33, 3), "<f4"),
-        "score": ((33,), "<f4"),
-        "origin": ((33,), "|u1"),
-        "sigma_px": ((33,), "<f4"),
-        "sigma_m": ((33,), "<f4"),
-    },
-    "forecast": {
-        "forecast_index": ((), "<i8"),
-        "forecast_made_s": ((), "<f8"),
-        "forecast_time_s": ((), "<f8"),
-        "forecast_id": ((), "<i8"),
-        "forecast_pose_px": ((33, 2), "<f4"),
-        "forecast_world_m": ((33, 3), "<f4"),
-        "forecast_score": ((33,), "<f4"),
-        "forecast_origin": ((33,), "|u1"),
-        "forecast_sigma_px": ((33,), "<f4"),
-        "forecast_sigma_m": ((33,), "<f4"),
-    },
+# A row of an array: shape and type.
+_Columns = dict[str, tuple[tuple[int, ...], str]]
+_LANDMARKS: _Columns = {
+    "pose_px": ((33, 2), "<f4"),
+    "world_m": ((33, 3), "<f4"),
+    "score": ((33,), "<f4"),
+    "origin": ((33,), "|u1"),
+    "sigma_px": ((33,), "<f4"),
+    "sigma_m": ((33,), "<f4"),
 }
+_SMPL: _Columns = {"rotation_rad": ((24, 3), "<f4"), "score": ((24,), "<f4"), "origin": ((24,), "|u1")}
+
+
+def _tables(poses: _Columns) -> dict[str, _Columns]:
+    """The arrays of each table, in their order; those of one table have the same number of rows."""
+    return {
+        "frame": {
+            "frame_index": ((), "<i8"),
+            "frame_time_s": ((), "<f8"),
+            "frame_keyframe": ((), "|b1"),
+        },
+        "person": {
+            "index": ((), "<i8"),
+            "time_s": ((), "<f8"),
+            "id": ((), "<i8"),
+            **poses,
+        },
+        "forecast": {
+            "forecast_index": ((), "<i8"),
+            "forecast_made_s": ((), "<f8"),
+            "forecast_time_s": ((), "<f8"),
+            "forecast_id": ((), "<i8"),
+            **{f"forecast_{name}": column for name, column in poses.items()},
+        },
+    }
 
 
 class NpzSink(SinkBase):
@@ -71,7 +75,8 @@ class NpzSink(SinkBase):
             self._folder.mkdir(exist_ok=True)
             for old in self._folder.glob("*.npy"):
                 old.unlink()
-            self._tables = {name: _Table(self._folder, columns) for name, columns in _TABLES.items()}
+            columns = _tables(_SMPL if header.is_smpl else _LANDMARKS)
+            self._tables = {name: _Table(self._folder, own) for name, own in columns.items()}
 
     def write(self, motion: Motion) -> None:
         """One row a frame and one a person, if this Motion is final."""
@@ -107,7 +112,7 @@ class NpzSink(SinkBase):
                 for name, text in self._facts().items():
                     with archive.open(zipfile.ZipInfo(f"{name}.npy", _ZIP_TIME), "w") as member:
                         np.lib.format.write_array(member, np.array(text), allow_pickle=False)
-                for name in (name for columns in _TABLES.values() for name in columns):
+                for name in (name for table in self._tables.values() for name in table.columns):
                     self._pack(archive, name)
             os.replace(archive_part, self._path)
             for array in self._folder.glob("*.npy"):
@@ -119,7 +124,7 @@ class NpzSink(SinkBase):
             raise output_error(self._path, error, f"its arrays are kept in {self._folder}") from error
 
     def _facts(self) -> dict[str, object]:
-        return {"header": json.dumps(self._header.as_json()), "joints": list(BLAZEPOSE_33.joints)}
+        return {"header": json.dumps(self._header.as_json()), "joints": list(self._header.skeleton.joints)}
 
     def _pack(self, archive: zipfile.ZipFile, name: str) -> None:
         info = zipfile.ZipInfo(f"{name}.npy", _ZIP_TIME)
@@ -132,7 +137,7 @@ class _Table:
     """.npy files that grow together, a row at a time."""
 
     def __init__(self, folder: Path, columns: dict[str, tuple[tuple[int, ...], str]]) -> None:
-        self._columns = columns
+        self.columns = columns
         self._rows = 0
         self._files = {name: open(folder / f"{name}.npy", "wb", buffering=0) for name in columns}  # noqa: SIM115
         self._write_headers()
@@ -140,7 +145,7 @@ class _Table:
     def append(self, rows: dict[str, object]) -> None:
         """Add rows to every column, or to none of them."""
         arrays = {
-            name: np.asarray(rows[name], dtype).reshape(-1, *shape) for name, (shape, dtype) in self._columns.items()
+            name: np.asarray(rows[name], dtype).reshape(-1, *shape) for name, (shape, dtype) in self.columns.items()
         }
         try:
             for name, array in arrays.items():
@@ -149,7 +154,7 @@ class _Table:
                     rest = rest[self._files[name].write(rest) :]
         except OSError:
             with suppress(OSError):
-                for name in self._columns:
+                for name in self.columns:
                     self._files[name].truncate(self._end(name))
                     self._files[name].seek(self._end(name))
             raise
@@ -162,11 +167,11 @@ class _Table:
             file.close()
 
     def _end(self, name: str) -> int:
-        shape, dtype = self._columns[name]
+        shape, dtype = self.columns[name]
         return _HEADER_BYTES + self._rows * int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
 
     def _write_headers(self) -> None:
-        for name, (shape, dtype) in self._columns.items():
+        for name, (shape, dtype) in self.columns.items():
             text = repr({"descr": dtype, "fortran_order": False, "shape": (self._rows, *shape)})
             # Always padded to the same length, as the format allows, so that it can be written again.
             text = text.ljust(_HEADER_BYTES - 11) + "\n"
@@ -177,7 +182,7 @@ class _Table:
 
 
 def _forecast_rows(motion: Motion, forecast: Forecast) -> dict[str, object]:
-    people, steps = forecast.poses.shape[:2]
+    people, steps = forecast.origin.shape[:2]
     return {
         "forecast_index": [motion.index] * (people * steps),
         "forecast_made_s": [motion.time_s] * (people * steps),
@@ -188,6 +193,13 @@ def _forecast_rows(motion: Motion, forecast: Forecast) -> dict[str, object]:
 
 
 def _poses(prefix: str, source: Motion | Forecast) -> dict[str, object]:
+    if source.rotations is not None:
+        there = known_rotations(source.rotations, source.origin)
+        return {
+            f"{prefix}rotation_rad": np.where(there[..., None], axis_angle_from_6d(source.rotations), np.nan),
+            f"{prefix}score": np.where(there, source.scores, np.nan),
+            f"{prefix}origin": np.where(there, source.origin, 0),
+        }
     there = known(source.poses, source.world, source.origin)
     unknown = np.full(there.shape, np.nan)
     return {

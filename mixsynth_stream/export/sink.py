@@ -56,6 +56,11 @@ def wanted_forecast(motion: Motion, every_frame: bool) -> Forecast | None:
     return forecast_of(motion) if motion.keyframe or every_frame else None
 
 
+def known_rotations(rotations: np.ndarray, origin: np.ndarray) -> np.ndarray:  # [..., 24, 6], [..., 24] -> [..., 24]
+    """Joints of SMPL that have an origin and numbers."""
+    return np.asarray((np.asarray(origin) != Origin.MISSING) & np.isfinite(rotations).all(-1))
+
+
 def known(
     poses: np.ndarray,  # [..., 33, 2]
     world: np.ndarray,  # [..., 33, 3]
