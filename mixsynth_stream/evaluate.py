@@ -1,6 +1,7 @@
 """`evaluate`: the network against the simple methods, on motion capture clips and on videos.
 
-Motion capture (evaluate_mocap.py): every file by itself, never pooled. Videos: evaluate_video.py.
+Motion capture (evaluate_mocap.py): every file by itself, never pooled. Videos: evaluate_video.py. Test splits of
+published recipes: evaluate_preset.py.
 """
 
 from __future__ import annotations
@@ -9,6 +10,9 @@ import argparse
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from mixsynth_stream import evaluate_preset
+from mixsynth_stream.train import PRESET_NAMES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,10 +33,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "constant and damped velocity and a Kalman filter: in the gaps, now, and 80-600 ms ahead. Image errors are in "
         "torso lengths, world errors in mm."
     )
-    parser.add_argument("--model", nargs="+", default=list(DEFAULT_MODELS), metavar="NAME",
-                        help="shipped weights by name, or weight files")  # fmt: skip
+    parser.add_argument("--model", nargs="+", metavar="NAME", help="shipped weights by name, or weight files "
+                        f"(default: {' '.join(DEFAULT_MODELS)})")  # fmt: skip
     parser.add_argument("--data", nargs="*", metavar="FILE", help="motion capture .npz (default: the checkout's two "
-                        "validation files, unless --video is given)")  # fmt: skip
+                        "validation files, unless --video is given); with --preset a folder")  # fmt: skip
     parser.add_argument("--video", nargs="+", default=[], metavar="CLIP",
                         help="videos: the truth is then the estimator run on every frame")  # fmt: skip
     parser.add_argument("--train-data", nargs="+", default=[], metavar="FILE", help="motion capture that the networks "
@@ -43,19 +47,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all rows, more metrics included")
     parser.add_argument("--plot", type=Path, metavar="PNG",
                         help="draw error against horizon; with --video, against lag and compute, too")  # fmt: skip
+    published = parser.add_argument_group("published recipes")
+    published.add_argument("--preset", choices=PRESET_NAMES, help="score --weights on this recipe's test split")
+    published.add_argument("--weights", metavar="FILE", help="what `train --preset` or `convert` wrote")
+    published.add_argument("--smpl-model", type=Path, metavar="NPZ",
+                           help="a SMPL body: MPJPE and MPVPE of rotations, too (docs/data.md)")  # fmt: skip
     parser.add_argument("--backend", default="auto", help="what runs the network (default: auto)")
     parser.add_argument("--seed", type=int, default=0, help="of the simulated estimator and the bootstrap (default: 0)")
 
 
 def main(args: argparse.Namespace) -> int:
     """Evaluate, print the tables as they are ready, write the files asked for."""
+    evaluate_preset.check(args)
+    if args.preset:
+        return evaluate_preset.main(args)
     from mixsynth_stream import evaluate_report as report
     from mixsynth_stream.evaluate_mocap import evaluate_mocap
     from mixsynth_stream.evaluate_plot import write_plot
     from mixsynth_stream.evaluate_video import dense_poses, evaluate_videos
     from mixsynth_stream.weights import load_model
 
-    models = [(str(name), load_model(name, args.backend)) for name in args.model]
+    models = [(str(name), load_model(name, args.backend)) for name in args.model or DEFAULT_MODELS]
     files = data_files(args.data, has_video=bool(args.video))
     ridges = {name: _fitted(args.train_data, name, model) for name, model in models if args.train_data}
     results: list[Evaluation] = []

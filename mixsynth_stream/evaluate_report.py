@@ -7,7 +7,7 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -50,7 +50,7 @@ def _block(result: Evaluation, asked: Sequence[str]) -> str:
         ridge = next((f"{row.value:.3f}" for row in rows if row.metric == _OVER_RIDGE), "-")
         ends = ["-"] * 3 if ratio is None else [f"{ratio.value:.3f}", _interval(ratio), ratio.over or ""]
         lines.append([_question(*key[:2]), key[2], *cells, *ends, ridge])
-    return _aligned(lines) if len(lines) > 1 else ""
+    return aligned(lines) if len(lines) > 1 else ""
 
 
 def detail_table(result: Evaluation) -> str:
@@ -68,7 +68,7 @@ def detail_table(result: Evaluation) -> str:
                 if any(found):
                     cells = ["-" if v is None else _number(v) if metric == "mpjpe" else f"{v:.3f}" for v in found]
                     lines.append([_question(question, horizon_ms), target, word, *cells])
-    return f"speed in torso lengths a second\n{_aligned(lines)}"
+    return f"speed in torso lengths a second\n{aligned(lines)}"
 
 
 def summary(results: Sequence[Evaluation]) -> str:
@@ -88,7 +88,7 @@ def summary(results: Sequence[Evaluation]) -> str:
                 if any(rows):
                     what = f"{_question(question, horizon_ms)}, {target}" + (", accel" if "accel" in metric else "")
                     lines.append([f"{what}: {over}", *("-" if r is None else _with_interval(r) for r in rows)])
-    return _aligned(lines)
+    return aligned(lines)
 
 
 def ratio_table(results: Sequence[Evaluation]) -> str:
@@ -101,16 +101,27 @@ def ratio_table(results: Sequence[Evaluation]) -> str:
     for result in results:
         found = {(row.question, row.horizon_ms): f"{row.value:.3f}" for row in result.rows if row.metric == _RATIO}
         lines.append([result.title, *(found.get(key, "-") for key in asked)])
-    return "\n" + _aligned(lines)
+    return "\n" + aligned(lines)
 
 
-def write_json(path: Path, rows: Sequence[Row]) -> None:
+def aligned(lines: list[list[str]]) -> str:
+    """Lines of cells as text: columns of one width, numbers to the right."""
+    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
+    text = []
+    for line in lines:
+        cells = [cell.rjust(width) for cell, width in zip(line, widths, strict=True)]
+        cells[0] = line[0].ljust(widths[0])
+        text.append("  ".join(cells).rstrip())
+    return "\n".join(text) + "\n"
+
+
+def write_json(path: Path, rows: Sequence[Row], questions: Mapping[str, str] = QUESTIONS) -> None:
     """Rows with what made them, to six digits. Raises `OutputError`."""
     document = {
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
         "versions": {"python": platform.python_version(), **{p: version(p) for p in ("mixsynth-stream", "numpy")}},
         "commit": _commit(),
-        "questions": QUESTIONS,
+        "questions": questions,
     }
     # A row a line: hundreds of them, to be searched and compared by line.
     lines = ",\n".join(json.dumps(_short(asdict(row))) for row in rows)
@@ -152,16 +163,6 @@ def _interval(row: Row) -> str:
 
 def _with_interval(row: Row) -> str:
     return f"{row.value:.3f}" + ("" if row.interval is None else f" ({_interval(row)})")
-
-
-def _aligned(lines: list[list[str]]) -> str:
-    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
-    text = []
-    for line in lines:
-        cells = [cell.rjust(width) for cell, width in zip(line, widths, strict=True)]
-        cells[0] = line[0].ljust(widths[0])
-        text.append("  ".join(cells).rstrip())
-    return "\n".join(text) + "\n"
 
 
 def _commit() -> str | None:

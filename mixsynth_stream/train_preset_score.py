@@ -8,21 +8,38 @@ lines. Prediction: errors at a horizon (the field's convention) and averaged up 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 
 from mixsynth_stream.baselines import constant_velocity, hold, linear
 from mixsynth_stream.config import ModelConfig
 from mixsynth_stream.data import h36m
-from mixsynth_stream.data.deciwatch import Pair
+from mixsynth_stream.data.deciwatch import LAYOUTS, Pair, load_pairs
 from mixsynth_stream.data.sequences import PoseSequence
+from mixsynth_stream.errors import SourceError
 from mixsynth_stream.metrics import accel_error, mpjpe, pck
 from mixsynth_stream.rotations import geodesic_error, matrix_from_6d
 
 Caller = Callable[[np.ndarray], np.ndarray]
+# More errors of a sequence: its number and the poses said of it, to metric -> [frames].
+MoreErrors = Callable[[int, np.ndarray], dict[str, np.ndarray]]
 HORIZONS_MS = (80, 160, 320, 400)
 # A window of the prediction test starts at every fifth frame of a file.
 _PREDICTION_STRIDE = 5
+
+
+def open_score(
+    preset: str, folder: Path, config: ModelConfig, more: MoreErrors | None = None
+) -> PredictionScore | FolderScore:
+    """The score of a preset on its test data; `SourceError` where these cannot be used."""
+    if preset != "h36m-prediction":
+        return FolderScore(load_pairs(folder, preset, "test"), config, LAYOUTS[preset].kind, more)
+    sets = {split: h36m.load_split(folder, split) for split in ("validation", "test")}
+    try:
+        return PredictionScore(sets, config)
+    except ValueError as error:
+        raise SourceError(f"{folder}: {error}") from error
 
 
 def put_together(call: Caller, poses: np.ndarray, config: ModelConfig) -> np.ndarray:  # [F, D] -> [F, D]
@@ -40,10 +57,11 @@ def put_together(call: Caller, poses: np.ndarray, config: ModelConfig) -> np.nda
 
 
 class FolderScore:
-    """Errors on the sequences of a test split."""
+    """Errors on the sequences of a test split. `counts`: how many poses and sequences each set has."""
 
-    def __init__(self, pairs: Sequence[Pair], config: ModelConfig, kind: str) -> None:
-        self._pairs, self._config, self._kind = pairs, config, kind
+    def __init__(self, pairs: Sequence[Pair], config: ModelConfig, kind: str, more: MoreErrors | None = None) -> None:
+        self._pairs, self._config, self._kind, self._more = pairs, config, kind, more
+        self.counts = {"test": (sum(len(pair.truth) for pair in pairs), len(pairs))}
 
         def joined(keyframes: np.ndarray) -> np.ndarray:  # [B, Q+1, D] -> [B, T, D]
             return linear(keyframes[:, :, None], config.sample_interval, np.arange(config.seq_len))[:, :, 0]
@@ -62,10 +80,12 @@ class FolderScore:
 
     def _errors(self, call: Caller | None) -> dict[str, float]:
         values: dict[str, list[np.ndarray]] = {}
-        for pair in self._pairs:
+        for number, pair in enumerate(self._pairs):
             detected = pair.detected.reshape(len(pair.detected), -1)
             said = detected if call is None else put_together(call, detected, self._config)
-            for name, value in _metrics(pair, said.reshape(pair.truth.shape), self._kind).items():
+            said = said.reshape(pair.truth.shape)
+            more = self._more(number, said) if self._more else {}
+            for name, value in (_metrics(pair, said, self._kind) | more).items():
                 values.setdefault(name, []).append(value)
         return {name: float(np.concatenate(parts).mean()) for name, parts in values.items()}
 
@@ -91,6 +111,7 @@ class PredictionScore:
     def __init__(self, sets: Mapping[str, Sequence[PoseSequence]], config: ModelConfig) -> None:
         self._config = config
         self._sets = {name: _prediction_windows(sequences, config) for name, sequences in sets.items()}
+        self.counts = {name: (len(self._sets[name][0]), len(sequences)) for name, sequences in sets.items()}
         self._fixed: dict[str, float] = {}
         for name, (keyframes, truth) in self._sets.items():
             for method, predict in (("last_pose", hold), ("constant_velocity", constant_velocity)):

@@ -30,7 +30,7 @@ from mixsynth_stream.network import MixSynthFormer
 from mixsynth_stream.train import PresetConfig
 from mixsynth_stream.train_fit import Caller, fit
 from mixsynth_stream.train_place import Place
-from mixsynth_stream.train_preset_score import FolderScore, PredictionScore
+from mixsynth_stream.train_preset_score import open_score
 from mixsynth_stream.weights import SPACES, WeightsInfo, save_weights
 
 _DECAY_AN_EPOCH = 0.97
@@ -90,19 +90,14 @@ class PresetRecipe:
     def _load(self) -> list[tuple[np.ndarray, np.ndarray]]:
         """Training sequences, what is seen and what is wanted, [T, J, axes] each; opens the test split too."""
         config = self.config
-        self._score: PredictionScore | FolderScore
         if config.preset == "h36m-prediction":
             self._kind = "prediction"
-            train, *others = (h36m.load_split(config.data, split) for split in ("train", "validation", "test"))
-            try:
-                self._score = PredictionScore(dict(zip(("validation", "test"), others, strict=True)), self.shape)
-            except ValueError as error:
-                raise SourceError(f"{config.data}: {error}") from error
-            return [(sequence.poses, sequence.poses) for sequence in train]
-        self._kind = LAYOUTS[config.preset].kind
-        pairs = load_pairs(config.data, config.preset, "train")
-        self._score = FolderScore(load_pairs(config.data, config.preset, "test"), self.shape, self._kind)
-        return [(pair.detected, pair.truth) for pair in pairs]
+            sequences = [(one.poses, one.poses) for one in h36m.load_split(config.data, "train")]
+        else:
+            self._kind = LAYOUTS[config.preset].kind
+            sequences = [(pair.detected, pair.truth) for pair in load_pairs(config.data, config.preset, "train")]
+        self._score = open_score(config.preset, config.data, self.shape)
+        return sequences
 
     def start(self, here: Place) -> None:
         here.share(self.config.batch)

@@ -86,9 +86,7 @@ def load_pairs(folder: str | Path, preset: str, split: str) -> list[Pair]:
     if split not in SPLITS:
         raise ValueError(f"split must be one of {', '.join(SPLITS)}, found {split!r}")
     layout = LAYOUTS[preset]
-    truth_path = Path(folder) / "groundtruth_poses" / layout.folder / f"{layout.folder}_gt_{split}.npz"
-    detected_path = (Path(folder) / "detected_poses" / layout.folder / layout.estimator
-                     / f"{layout.folder}_{layout.estimator}_{split}.npz")  # fmt: skip
+    truth_path, detected_path = _paths(folder, layout, split)
     extra = ("imgshape", "bbox") if layout.kind == "2d" else ()
     truth = _columns(truth_path, ("imgname", layout.key, *extra))
     detected = _columns(detected_path, ("imgname", layout.key))
@@ -120,6 +118,35 @@ def load_pairs(folder: str | Path, preset: str, split: str) -> list[Pair]:
     if layout.kind != "smpl":
         _check_axes(detected_path, pairs)
     return pairs
+
+
+def load_shapes(folder: str | Path, preset: str, split: str) -> list[tuple[np.ndarray, np.ndarray]]:
+    """SMPL shapes (betas) [T, S] of truth and estimate, of every sequence; zeros where a file has none (AIST++)."""
+    found = []
+    for path in _paths(folder, LAYOUTS[preset], split):
+        lengths = [len(names) for names in _columns(path, ("imgname",))["imgname"]]
+        arrays = load_arrays(path, (), ("shape",))
+        if not arrays:
+            found.append([np.zeros((length, 1)) for length in lengths])
+            continue
+        shapes = [np.atleast_2d(shape).astype(np.float64) for shape in pieces(path, "shape", arrays["shape"])]
+        for number, (shape, length) in enumerate(zip(shapes, lengths, strict=False)):
+            if shape.ndim != 2 or len(shape) not in (1, length) or not np.isfinite(shape).all():
+                raise SourceError(f"{path}: shape of sequence {number} is {list(shape.shape)}, expected finite numbers "
+                                  f"for {length} frames, or for all of them")  # fmt: skip
+        if len(shapes) != len(lengths):
+            raise SourceError(f"{path} names {len(lengths)} sequences and has shape of {len(shapes)}")
+        found.append([np.broadcast_to(s, (n, s.shape[1])) for s, n in zip(shapes, lengths, strict=True)])
+    return list(zip(*found, strict=True))
+
+
+def _paths(folder: str | Path, layout: Layout, split: str) -> tuple[Path, Path]:
+    """The files of truth and of estimates."""
+    return (
+        Path(folder) / "groundtruth_poses" / layout.folder / f"{layout.folder}_gt_{split}.npz",
+        Path(folder) / "detected_poses" / layout.folder / layout.estimator
+        / f"{layout.folder}_{layout.estimator}_{split}.npz",
+    )  # fmt: skip
 
 
 def _columns(path: Path, keys: tuple[str, ...]) -> dict[str, list[np.ndarray]]:
