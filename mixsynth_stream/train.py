@@ -48,6 +48,8 @@ class TrainConfig:
     older_weight: float = 0.5
     ahead_weight: float = 1.0
     velocity_weight: float = 1.0
+    # Chance a window that the simulated estimator is with somebody else for a while.
+    wrong_person: float = 0.0
 
     def __post_init__(self) -> None:
         if not self.data:
@@ -61,6 +63,8 @@ class TrainConfig:
             raise ValueError(f"patience must be 0 (off) or more, found {self.patience}")
         if not self.lr > 0 or not 0 <= self.ema < 1:
             raise ValueError(f"lr must be positive and ema in 0..1, found lr {self.lr} and ema {self.ema}")
+        if not 0 <= self.wrong_person <= 1:
+            raise ValueError(f"wrong_person must be a chance in 0..1, found {self.wrong_person}")
 
     @property
     def model(self) -> ModelConfig:
@@ -156,6 +160,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     ours.add_argument("--gap-weights", nargs=2, type=float, metavar=("NEWEST", "SECOND"),
                       help="shares of the loss for the two newest gaps, where ahead is 1 (default: "
                       f"{defaults.newest_gap_weight:g} {defaults.second_gap_weight:g})")  # fmt: skip
+    ours.add_argument("--wrong-person", type=float, metavar="CHANCE",
+                      help="chance a window that the estimator is with somebody else for a while, for estimators whose "
+                      "people are not told apart (default: 0)")  # fmt: skip
 
 
 def main(args: argparse.Namespace) -> int:
@@ -173,7 +180,7 @@ def config_from(args: argparse.Namespace) -> TrainConfig | PresetConfig:
             n for n in TrainConfig.__dataclass_fields__ if n in given and n not in PresetConfig.__dataclass_fields__
         ]
         if foreign or gap_weights or len(given["data"]) != 1:
-            wrong = ", ".join(f"--{name}" for name in foreign) or ("--gap-weights" if gap_weights else "several --data")
+            wrong = ", ".join("--" + name.replace("_", "-") for name in foreign) or ("--gap-weights" if gap_weights else "several --data")
             raise ValueError(f"{wrong} does not go with --preset; a preset takes one folder and the published settings")
         given["data"] = given["data"][0]
         return PresetConfig(**{name: given[name] for name in PresetConfig.__dataclass_fields__ if name in given})

@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from mixsynth_stream.config import ModelConfig
 from mixsynth_stream.data.cameras import FRAME_HEIGHT_PX
+from mixsynth_stream.data.estimator_noise import EstimatorNoise
 from mixsynth_stream.data.mocap import Clip, data_hash, load_clips
 from mixsynth_stream.data.windows import Windows, WindowSampler
 from mixsynth_stream.errors import ModelError, SourceError
@@ -61,7 +62,8 @@ class MocapRecipe:
         self._training, self._validation_sets = _clips(config)
         clips = [clip for file in self._training for clip in file]
         # Far apart, so that the processes of one run never share the windows of another seed's.
-        self._sampler = WindowSampler(clips, self.shape, config.space, config.seed + 1_000_003 * here.rank)
+        noise = EstimatorNoise(wrong_person=config.wrong_person)
+        self._sampler = WindowSampler(clips, self.shape, config.space, config.seed + 1_000_003 * here.rank, noise)
         self._share = here.share(config.batch)
         self._validation = Validation(self._validation_sets, self.shape, config.space, self._normalisation)
         self._weights = self._weights.to(here.device)
@@ -231,4 +233,6 @@ def _settings(config: TrainConfig) -> str:
     names = ("space", "every", "steps", "batch", "lr", "warmup", "weight_decay", "ema", "seed", "newest_gap_weight",
              "second_gap_weight", "older_weight", "ahead_weight", "velocity_weight")  # fmt: skip
     files = {"data": data_hash(config.data), "validation": data_hash(config.validation)}
-    return json.dumps({name: getattr(config, name) for name in names} | files)
+    # Only where it is asked for, so that checkpoints from before it could be asked for go on.
+    asked = {"wrong_person": config.wrong_person} if config.wrong_person else {}
+    return json.dumps({name: getattr(config, name) for name in names} | asked | files)

@@ -18,6 +18,7 @@ from mixsynth_stream.weights import load_weights
 torch = pytest.importorskip("torch")
 from mixsynth_stream import train_fit, train_loop  # noqa: E402
 from mixsynth_stream.network import MixSynthFormer  # noqa: E402
+from mixsynth_stream.train_place import Place  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +56,16 @@ def test_it_writes_weights_curves_and_where_they_come_from(
 def test_another_seed_gives_other_weights(clips: Path, tmp_path: Path) -> None:
     first, second = (load_weights(train(small(clips, tmp_path / str(s), seed=s)))[0] for s in (0, 1))
     assert any(np.abs(first[name] - second[name]).max() > 1e-3 for name in first)
+
+
+def test_other_people_are_seen_where_that_is_asked_for(clips: Path, tmp_path: Path) -> None:
+    always, never = (train_loop.MocapRecipe(small(clips, tmp_path, wrong_person=chance)) for chance in (1.0, 0.0))
+    drawn = []
+    for recipe in (always, never):
+        recipe.start(Place(torch.device("cpu")))
+        drawn.append(recipe.draw(0))
+    assert (drawn[0][0] != drawn[1][0]).flatten(1).any(dim=1).all()
+    assert always.settings() != never.settings()
 
 
 def test_resuming_needs_its_own_checkpoint(clips: Path, tmp_path: Path) -> None:

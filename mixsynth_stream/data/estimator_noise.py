@@ -2,8 +2,8 @@
 
 The error of a joint is slow + fast. Slow error (a constant bias and a smooth random process with the measured
 autocorrelation) is what the estimator would say on every frame; nobody can take it out, so training carries it in the
-target. Fast error is new in every estimate and is what training removes. Beside both, a joint sometimes jumps, and left
-and right sometimes swap.
+target. Fast error is new in every estimate and is what training removes. Beside both, a joint sometimes jumps, left and
+right sometimes swap, and it may be with somebody else for a while.
 
 Numbers: MediaPipe on every frame, 13 single-person streams at 30 Hz against motion capture. Image errors are in body
 scales (normalise.scale_of), world errors in metres. Sizes and the autocorrelation over 333 ms and more are as measured.
@@ -120,10 +120,16 @@ class EstimatorNoise:
     outlier_size: float = 0.4
     swap: float = 0.002
     lost: float = 0.02
+    # Chance a window that the estimator is with somebody else for a while, for so many keyframes on average, at a
+    # distance of about so many body scales. 0 where weights ship: the stream sees by its place and pose that a keyframe
+    # is of somebody else (pipeline/people.py) and predicts instead, as it does where one is lost.
+    wrong_person: float = 0.0
+    wrong_person_keyframes: float = 1.5
+    wrong_person_distance: float = 2.0
 
     def without_accidents(self) -> EstimatorNoise:
-        """The same without jumps, swaps and lost keyframes; limbs are still guessed wrongly for a while."""
-        return replace(self, outlier=0.0, swap=0.0, lost=0.0)
+        """The same without jumps, swaps, other people and lost keyframes; limbs are still guessed wrongly at times."""
+        return replace(self, outlier=0.0, swap=0.0, lost=0.0, wrong_person=0.0)
 
 
 def joint_noise(noise: EstimatorNoise, name: str) -> JointNoise:
@@ -209,7 +215,10 @@ def add_accidents(
     keyframes: np.ndarray,  # [B, Q+1, 17, D]
     unit: np.ndarray,  # [B, 1, 1, 1]
 ) -> np.ndarray:
-    """Keyframes in which some joints jump and some limbs are swapped, left for right. Lost ones: see windows.py."""
+    """Keyframes in which some joints jump, some limbs are swapped, left for right, and some are of somebody else.
+
+    Lost ones: see windows.py.
+    """
     batch, count = keyframes.shape[:2]
     jumps = rng.random((batch, count, len(CORE_17), 1)) < noise.outlier
     size = np.float32(noise.outlier_size) * unit * rng.standard_normal(keyframes.shape, np.float32)
@@ -219,7 +228,29 @@ def add_accidents(
         order = np.where(swapped, CORE_17.mirror, np.arange(len(CORE_17)))
         chosen = rng.random((batch, count, 1, 1)) < noise.swap
         result = np.where(chosen, result[:, :, order], result)
-    return np.asarray(result, np.float32)
+    return _with_other_people(rng, noise, np.asarray(result, np.float32), unit)
+
+
+def _with_other_people(
+    rng: np.random.Generator,
+    noise: EstimatorNoise,
+    keyframes: np.ndarray,  # [B, Q+1, 17, D]
+    unit: np.ndarray,  # [B, 1, 1, 1]
+) -> np.ndarray:
+    """Some windows are, for a while, of the person of the window before them, at this one's size and beside it."""
+    # Without a draw where there is nothing to draw for, so that windows of the shipped recipe stay as they were.
+    if noise.wrong_person == 0:
+        return keyframes
+    batch, count, _, dims = keyframes.shape
+    chosen = rng.random((batch, 1)) < noise.wrong_person
+    first, length = rng.integers(0, count, (batch, 1)), rng.geometric(1 / noise.wrong_person_keyframes, (batch, 1))
+    slot = np.arange(count)
+    during = (chosen & (slot >= first) & (slot < first + length))[..., None, None]
+    root = root_of(keyframes)[..., None, :]
+    theirs = np.roll((keyframes - root) / unit, 1, axis=0) * unit
+    # Hip-centred metres do not say where somebody stands.
+    aside = noise.wrong_person_distance * unit * rng.standard_normal((batch, 1, 1, dims), np.float32) * (dims == 2)
+    return np.asarray(np.where(during, root + aside + theirs, keyframes), np.float32)
 
 
 def autocorrelation_of_slow(row: JointNoise, lags_s: np.ndarray) -> np.ndarray:  # [...] -> [...]
