@@ -274,7 +274,7 @@ def _recorded(path: Any) -> tuple[FrameSource, ArrayEstimator]:
                           "the recording as its estimator (--estimates)")  # fmt: skip
     spacing_s = np.diff(estimator.time_s)
     source = open_source(estimator.frames(), rate_hz=1 / float(np.median(spacing_s)) if len(spacing_s) else 30.0)
-    source.info = replace(source.info, source=str(path))
+    source.info = replace(source.info, source=str(path), width=0, height=0)
     return source, estimator
 
 

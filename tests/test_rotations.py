@@ -8,12 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mixsynth_stream.rotations import (
+    axis_angle_from_6d,
     axis_angle_to_6d,
     axis_angle_to_matrix,
     euler_to_matrix,
     geodesic_error,
     matrix_from_6d,
     matrix_to_axis_angle,
+    nearest_6d,
 )
 
 numbers = st.floats(-1, 1, allow_nan=False)
@@ -49,6 +51,25 @@ def test_the_error_does_not_see_where_an_angle_wraps() -> None:
 def test_six_numbers_that_are_no_rotation_give_the_nearest_frame() -> None:
     matrix = matrix_from_6d(np.array([2.0, 1.0, 0.0, 3.0, 0.0, 0.0]))
     np.testing.assert_allclose(matrix, np.eye(3), atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "numbers",
+    [np.zeros(6), [0, 1, 0, 0, 0, 0], [1, 0, 0, 0, 0, 0], [1, 2, 1, 2, 1, 2], [1e-300, 0, 0, 0, 0, 1]],
+    ids=["nothing", "no first column", "no second column", "parallel columns", "almost no first column"],
+)
+def test_six_numbers_without_a_frame_still_give_a_rotation(numbers: list[float]) -> None:
+    """As they are halfway between two rotations that are half a turn apart."""
+    matrix = matrix_from_6d(np.array(numbers, float))
+    np.testing.assert_allclose(matrix @ matrix.T, np.eye(3), atol=1e-9)
+    assert np.linalg.det(matrix) == pytest.approx(1)
+
+
+def test_an_unknown_rotation_stays_unknown() -> None:
+    some = np.stack([axis_angle_to_6d(np.array([0.3, 0.2, -3.0])), np.full(6, np.nan)])
+    np.testing.assert_allclose(nearest_6d(some), some, atol=1e-12)
+    np.testing.assert_allclose(axis_angle_from_6d(some)[0], [0.3, 0.2, -3.0], atol=1e-9)
+    assert np.isnan(axis_angle_from_6d(some)[1]).all()
 
 
 def test_euler_angles_turn_about_the_axes_that_the_others_left() -> None:
