@@ -180,7 +180,8 @@ def config_from(args: argparse.Namespace) -> TrainConfig | PresetConfig:
             n for n in TrainConfig.__dataclass_fields__ if n in given and n not in PresetConfig.__dataclass_fields__
         ]
         if foreign or gap_weights or len(given["data"]) != 1:
-            wrong = ", ".join("--" + name.replace("_", "-") for name in foreign) or ("--gap-weights" if gap_weights else "several --data")
+            named = ", ".join("--" + name.replace("_", "-") for name in foreign)
+            wrong = named or ("--gap-weights" if gap_weights else "several --data")
             raise ValueError(f"{wrong} does not go with --preset; a preset takes one folder and the published settings")
         given["data"] = given["data"][0]
         return PresetConfig(**{name: given[name] for name in PresetConfig.__dataclass_fields__ if name in given})
