@@ -31,7 +31,6 @@ class SmplBody:
     """A SMPL body: rotations and shape to joints and vertices. Raises `ModelError` where file or package do not fit."""
 
     def __init__(self, path: Path) -> None:
-        self._lbs, self._torch = _packages()
         if path.suffix == ".pkl":
             raise ModelError(f"{path} is a pickle, which is never opened here: turn it into an .npz where you trust it "
                              "(docs/data.md has the lines)")  # fmt: skip
@@ -48,6 +47,7 @@ class SmplBody:
                                  f"{joints} joints (SMPL-H and SMPL-X have more)")  # fmt: skip
         if arrays["shapedirs"].shape[:2] != (count, 3):
             raise ModelError(f"{path}: shapedirs is {list(arrays['shapedirs'].shape)}, expected [{count}, 3, shapes]")
+        self._lbs, self._torch = _packages()
         names = ("v_template", "shapedirs", "posedirs", "J_regressor", "weights")
         tensors = {name: self._torch.tensor(np.asarray(arrays[name], np.float32)) for name in names}
         self._shapes = tensors["shapedirs"].shape[2]

@@ -57,7 +57,7 @@ def test_turning_past_half_a_turn_is_filled_and_forecast_smoothly(model: Model) 
     inside = np.linspace(PERIOD_S, 5 * PERIOD_S, 61)
     result = window.at(inside)
     assert degrees_off(result.poses, inside) < 2.0
-    assert_rotations(window.at(np.linspace(0, 3, 40)).poses)
+    assert_rotations(window.at(np.linspace(PERIOD_S, 3, 40)).poses)
     ahead = window.at([5 * PERIOD_S + 0.1])
     assert (ahead.origin == Origin.FORECAST).all()
     assert degrees_off(ahead.poses, [5 * PERIOD_S + 0.1]) < 2.0 < degrees_off(result.poses[-1:], [5 * PERIOD_S + 0.1])
