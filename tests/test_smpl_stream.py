@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 from typing import Any
@@ -281,7 +282,9 @@ def recorded(tmp_path: Path) -> Path:
 def test_run_writes_a_recording_without_a_video(recorded: Path, tmp_path: Path) -> None:
     weights, out = preset_weights(tmp_path, "3dpw-smpl-pare"), tmp_path / "out"
     assert (
-        main(["run", str(recorded), "--weights", str(weights), "--out", str(out), "--format", "jsonl,npz", "--quiet"])
+        main(
+            ["run", str(recorded), "--weights", str(weights), "--out", str(out), "--format", "jsonl,csv,npz", "--quiet"]
+        )
         == 0
     )
     header, *frames = [json.loads(line) for line in (out / "poses.jsonl").read_text().splitlines()]
@@ -299,6 +302,12 @@ def test_run_writes_a_recording_without_a_video(recorded: Path, tmp_path: Path) 
         np.testing.assert_allclose(arrays["rotation_rad"][mine][33], first["rotation_rad"], atol=1e-4)
         assert arrays["forecast_rotation_rad"].shape == (len(arrays["forecast_id"]), 24, 3)
         assert "pose_px" not in arrays and arrays["joints"].tolist() == header["joints"]
+    with open(out / "poses.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 60 * 2 * 24
+    row = next(row for row in rows if (row["index"], row["id"], row["joint"]) == ("33", "4", "left_knee"))
+    assert [float(row[axis]) for axis in ("x_rad", "y_rad", "z_rad")] == first["rotation_rad"][4]
+    assert row["origin"] == "filled" and "x_px" not in row
 
 
 def test_run_replays_rotations_beside_a_video(
@@ -315,8 +324,8 @@ def test_run_replays_rotations_beside_a_video(
 @pytest.mark.parametrize(
     ("options", "code", "sentence"),
     [
-        (["--out", "o", "--format", "npz,csv", "--overlay"], 2, "written as jsonl or npz; csv, overlay would need"),
-        (["--out", "o", "--format", "trc"], 2, "written as jsonl or npz; trc"),
+        (["--out", "o", "--format", "npz,trc", "--overlay"], 2, "as jsonl, csv, npz; trc, overlay would need places"),
+        (["--out", "o", "--plot"], 2, "as jsonl, csv, npz; plot would need"),
         (["--view", "window"], 2, "no places in the picture to show"),
         (["--weights", "image-n10"], 2, "stand alone"),
         (["--every", "5"], 2, "--every 5 does not fit"),

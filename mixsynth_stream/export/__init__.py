@@ -20,7 +20,7 @@ __all__ = ["FORMATS", "Header", "MadeBy", "Sink", "open_sinks"]
 
 FORMATS = ("jsonl", "csv", "npz", "trc")
 # What rotations can be written as: the others are of places in the picture or the room.
-SMPL_FORMATS = ("jsonl", "npz")
+SMPL_FORMATS = ("jsonl", "csv", "npz")
 
 
 class Sink(Protocol):
@@ -66,7 +66,7 @@ def open_sinks(
     foreign = [name for name in formats if name not in SMPL_FORMATS]
     if header.is_smpl and (foreign or overlay or plot):
         found = [*foreign, *(["overlay"] if overlay else []), *(["plot"] if plot else [])]
-        raise ValueError(f"rotations of SMPL are written as {' or '.join(SMPL_FORMATS)}; {', '.join(found)} would need "
+        raise ValueError(f"rotations of SMPL are written as {', '.join(SMPL_FORMATS)}; {', '.join(found)} would need "
                          "places of the joints, which rotations alone do not give")  # fmt: skip
     sinks: list[Sink] = []
     try:
@@ -99,7 +99,7 @@ def _pose_sink(name: str, folder: Path | None, header: Header, write_forecast: b
         # Whoever reads lines as they come wants the poses of now; a file keeps the best of each frame only.
         return JsonlSink(path, header, write_forecast=write_forecast, final_only=path is not None)
     if name == "csv":
-        return CsvSink(path, write_forecast=write_forecast)
+        return CsvSink(path, write_forecast=write_forecast, smpl=header.is_smpl)
     if name == "npz":
         return NpzSink(path, header, write_forecast=write_forecast)
     return TrcSink(path, header)

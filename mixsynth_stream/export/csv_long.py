@@ -6,38 +6,37 @@ import math
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
-
 from mixsynth_stream.export.atomic import PartFile
 from mixsynth_stream.export.header import ORIGIN_WORDS
-from mixsynth_stream.export.sink import SinkBase, known, wanted_forecast
+from mixsynth_stream.export.sink import SinkBase, known, known_rotations, wanted_forecast
 from mixsynth_stream.pipeline.motion import Forecast, Motion
-from mixsynth_stream.skeleton import BLAZEPOSE_33
+from mixsynth_stream.rotations import axis_angle_from_6d
+from mixsynth_stream.skeleton import BLAZEPOSE_33, SMPL_24
 
 COLUMNS = ("index", "time_s", "id", "joint", "x_px", "y_px", "x_m", "y_m", "z_m", "score", "origin", "sigma_px",
            "sigma_m")  # fmt: skip
-# `index` and `made_s` are the frame that the forecast was made at, `time_s` is the moment that it is about.
-FORECAST_COLUMNS = ("index", "made_s", *COLUMNS[1:])
+SMPL_COLUMNS = ("index", "time_s", "id", "joint", "x_rad", "y_rad", "z_rad", "score", "origin")
+_UNKNOWN_ROTATION = ("", "", "", "", ORIGIN_WORDS[0])
 
 
 class CsvSink(SinkBase):
-    """Writes NAME.csv, and NAME_forecast.csv once there is a forecast."""
+    """Writes NAME.csv, and NAME_forecast.csv once there is a forecast. `smpl`: joints turn instead of having places."""
 
-    def __init__(self, path: Path, *, write_forecast: bool = False) -> None:
+    def __init__(self, path: Path, *, write_forecast: bool = False, smpl: bool = False) -> None:
         super().__init__(path)
         self._write_forecast = write_forecast
+        self._columns = SMPL_COLUMNS if smpl else COLUMNS
         self._poses = PartFile(path)
         self._forecasts: PartFile | None = None
-        self._poses.append(_row(COLUMNS))
+        self._poses.append(_row(self._columns))
 
     def write(self, motion: Motion) -> None:
-        """33 rows a person, if this Motion is final."""
+        """A row a joint, if this Motion is final."""
         if not motion.final:
             return
         time = f"{motion.time_s:.6f}"
         for p, person in enumerate(motion.ids):
-            sigmas = (None if s is None else s[p] for s in (motion.sigma, motion.world_sigma))
-            joints = _joints(motion.poses[p], motion.world[p], motion.scores[p], motion.origin[p], *sigmas)
+            joints = _joints(motion, (p,))
             self._poses.append(b"".join(_row((str(motion.index), time, str(person), *joint)) for joint in joints))
         forecast = wanted_forecast(motion, self._write_forecast)
         if forecast is not None:
@@ -47,16 +46,14 @@ class CsvSink(SinkBase):
         if self._forecasts is None:
             path = self.paths[0].with_name(f"{self.paths[0].stem}_forecast.csv")
             self._forecasts = PartFile(path)
-            self._forecasts.append(_row(FORECAST_COLUMNS))
+            # `index` and `made_s` are the frame that it was made at, `time_s` is the moment that it is about.
+            self._forecasts.append(_row(("index", "made_s", *self._columns[1:])))
             self.paths.append(path)
         made = (str(motion.index), f"{motion.time_s:.6f}")
         for p, person in enumerate(motion.ids):
             rows = []
             for f, time_s in enumerate(forecast.time_s):
-                sigmas = (None if s is None else s[p, f] for s in (forecast.sigma, forecast.world_sigma))
-                joints = _joints(
-                    forecast.poses[p, f], forecast.world[p, f], forecast.scores[p, f], forecast.origin[p, f], *sigmas
-                )
+                joints = _joints(forecast, (p, f))
                 rows += [_row((*made, f"{time_s:.6f}", str(person), *joint)) for joint in joints]
             self._forecasts.append(b"".join(rows))
 
@@ -68,22 +65,26 @@ class CsvSink(SinkBase):
                 self._forecasts.close()
 
 
-def _joints(
-    pose: np.ndarray,  # [33, 2]
-    world: np.ndarray,  # [33, 3]
-    scores: np.ndarray,  # [33]
-    origin: np.ndarray,  # [33]
-    sigma: np.ndarray | None,  # [33] pixels
-    world_sigma: np.ndarray | None,  # [33] metres
-) -> Iterator[tuple[str, ...]]:
+def _joints(source: Motion | Forecast, at: tuple[int, ...]) -> Iterator[tuple[str, ...]]:
     """The columns from `joint` on; a joint that is not known has empty cells and the origin `missing`."""
-    there = known(pose, world, origin)
-    off_px, off_m = ([math.nan] * len(there) if s is None else s.tolist() for s in (sigma, world_sigma))
-    columns = (BLAZEPOSE_33.joints, there, pose.tolist(), world.tolist(), scores.tolist(), origin.tolist())
-    for name, is_known, pixels, metres, score, source, px, m in zip(*columns, off_px, off_m, strict=True):
+    scores, origin = source.scores[at].tolist(), source.origin[at].tolist()
+    if source.rotations is not None:
+        there = known_rotations(source.rotations[at], source.origin[at])
+        vectors = axis_angle_from_6d(source.rotations[at]).tolist()
+        for name, is_known, vector, score, word in zip(SMPL_24.joints, there, vectors, scores, origin, strict=True):
+            numbers = [*(_cell(v, 4) for v in vector), _cell(score, 3), ORIGIN_WORDS[word]]
+            yield (name, *(numbers if is_known else _UNKNOWN_ROTATION))
+        return
+    pose, world = source.poses[at], source.world[at]
+    there = known(pose, world, source.origin[at])
+    off_px, off_m = (
+        [math.nan] * len(there) if sigma is None else sigma[at].tolist() for sigma in (source.sigma, source.world_sigma)
+    )
+    columns = (BLAZEPOSE_33.joints, there, pose.tolist(), world.tolist(), scores, origin)
+    for name, is_known, pixels, metres, score, word, px, m in zip(*columns, off_px, off_m, strict=True):
         if is_known:
             numbers = [_cell(v, 2) for v in pixels] + [_cell(v, 4) for v in metres]
-            yield (name, *numbers, _cell(score, 3), ORIGIN_WORDS[source], _cell(px, 2), _cell(m, 4))
+            yield (name, *numbers, _cell(score, 3), ORIGIN_WORDS[word], _cell(px, 2), _cell(m, 4))
         else:
             yield (name, "", "", "", "", "", "", ORIGIN_WORDS[0], "", "")
 
