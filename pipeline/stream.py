@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -72,7 +73,7 @@ class Stream:
         max_people: int = 4,
         max_silence_s: float = 1.0,
         estimator: Any = None,
-        models: tuple[Model, ...] | Model | None = None,
+        models: Sequence[Model] | Model | None = None,
         backend: str = "auto",
     ) -> None:
         if lag not in (None, 0, 1):
@@ -84,7 +85,7 @@ class Stream:
         self.models: tuple[Model, ...] = _checked(models) if models else _shipped(every, backend)
         self.stats = StreamStats()
         self._last_pushed_s = -math.inf
-        if estimator is None and str(source).endswith(".npz"):
+        if estimator is None and isinstance(source, (str, os.PathLike)) and str(source).endswith(".npz"):
             source, estimator = _recorded(source)
         self._reader = None if source is None else _opened(source)
         self.info: VideoInfo | None = self._reader.info if self._reader else None
@@ -278,10 +279,13 @@ def _recorded(path: Any) -> tuple[FrameSource, ArrayEstimator]:
     return source, estimator
 
 
-def _checked(models: tuple[Model, ...] | Model) -> tuple[Model, ...]:
+def _checked(given: Sequence[Model] | Model) -> tuple[Model, ...]:
     """An image and a world network that can run side by side, or one for rotations."""
-    models = models if isinstance(models, tuple) else (models,)
+    models = tuple(given) if isinstance(given, Sequence) else (given,)
     if len(models) == 1:
+        if models[0].info.space != "rotation":
+            raise ModelError(f"one network for {models[0].info.space} space is not enough: give an (image, world) pair, "
+                             "or one for rotations")  # fmt: skip
         models[0].expect(SMPL_24, "rotation")
         return models
     for model, space in zip(models, _SPACES, strict=True):

@@ -136,6 +136,35 @@ def test_every_frame_becomes_final_with_either_lag(model: Model, lag: int) -> No
         assert early.rotations is not None and degrees_off(early.rotations[0], early.time_s) < 5.0
 
 
+def test_both_lags_end_with_the_numbers_of_the_window(model: Model) -> None:
+    arrays, window = recording(), MotionWindow(model)
+    early, late = ([m for m in streamed(model, arrays, lag) if m.final] for lag in (0, 1))
+    for one, other in zip(early, late, strict=True):
+        np.testing.assert_array_equal(one.rotations, other.rotations)
+    for index in range(0, 60, 10):
+        window.push(axis_angle_to_6d(arrays["rotations"][index, 0]), SEEN, index / 30)
+    between = window.at([motion.time_s for motion in late[40:50]])
+    np.testing.assert_allclose(
+        [m.rotations[0] for m in late[40:50] if m.rotations is not None], between.poses, atol=1e-12
+    )
+
+
+def test_any_history_gives_rotations(model: Model) -> None:
+    """Wild keyframes, at any times, with people and joints that are not seen."""
+    rng = np.random.default_rng(1)
+    for _ in range(20):
+        window = MotionWindow(model)
+        times = np.cumsum(rng.uniform(0.02, 1.0, 9))
+        for time_s in times:
+            rotations = axis_angle_to_6d(rng.uniform(-4, 4, (JOINTS, 3)))
+            rotations[rng.random(JOINTS) < 0.3] = np.nan
+            window.push(None if rng.random() < 0.2 else rotations, SEEN, time_s)
+        result = window.at(np.linspace(0, times[-1] + 1, 40))
+        known = result.origin != Origin.MISSING
+        assert known.any() and (np.isfinite(result.poses).all(axis=-1) == known).all()
+        assert_rotations(result.poses[known])
+
+
 def test_a_motion_carries_its_forecast_and_what_the_estimator_said(model: Model) -> None:
     motion = next(motion for motion in streamed(model, recording(), lag=0, horizon_s=0.2) if motion.index == 40)
     assert motion.keyframe and motion.measured is not None
@@ -263,7 +292,7 @@ def test_networks_and_estimators_of_other_joints_are_refused(model: Model, tmp_p
         Stream(models=model, estimator=as_estimator(lambda rgb, time_s: [], "BlazePose-33"))
     with pytest.raises(ModelError, match="no pose model here gives the rotations"):
         Stream("synthetic:", models=model)
-    with pytest.raises(ModelError, match="but SMPL-24 .* is needed"):
+    with pytest.raises(ModelError, match="one network for world space is not enough"):
         Stream(models=untrained_model("world"), estimator=ArrayEstimator(recording()))
     landmarks = tmp_path / "landmarks.npz"
     one = person()
