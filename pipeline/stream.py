@@ -284,8 +284,8 @@ def _checked(given: Sequence[Model] | Model) -> tuple[Model, ...]:
     models = tuple(given) if isinstance(given, Sequence) else (given,)
     if len(models) == 1:
         if models[0].info.space != "rotation":
-            raise ModelError(f"one network for {models[0].info.space} space is not enough: give an (image, world) pair, "
-                             "or one for rotations")  # fmt: skip
+            raise ModelError(f"one network for {models[0].info.space} space is not enough: give an (image, world) "
+                             "pair, or one for rotations")  # fmt: skip
         models[0].expect(SMPL_24, "rotation")
         return models
     for model, space in zip(models, _SPACES, strict=True):
