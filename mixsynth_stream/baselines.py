@@ -39,7 +39,7 @@ class Tuned:
 TUNED: dict[str, dict[int, Tuned]] = {
     "image": {
         5: Tuned(damping_steps=5.0, kalman_gap_noise=0.003, kalman_noise=0.1,
-                 one_euro_cutoff_hz=8.0, one_euro_beta=4.0, ridge_strength=1e-6),
+                 one_euro_cutoff_hz=8.0, one_euro_beta=4.0, ridge_strength=1e-5),
         10: Tuned(damping_steps=3.0, kalman_gap_noise=0.003, kalman_noise=0.3,
                   one_euro_cutoff_hz=8.0, one_euro_beta=4.0, ridge_strength=1e-4),
         15: Tuned(damping_steps=2.0, kalman_gap_noise=0.003, kalman_noise=0.3,

@@ -38,9 +38,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", nargs="*", metavar="FILE", help="motion capture .npz (default: the checkout's two "
                         "validation files, unless --video is given); with --preset a folder")  # fmt: skip
     parser.add_argument("--video", nargs="+", default=[], metavar="CLIP",
-                        help="videos: the truth is then the estimator run on every frame")  # fmt: skip
-    parser.add_argument("--train-data", nargs="+", default=[], metavar="FILE", help="motion capture that the networks "
-                        "were trained on: fit ridge regression to it and compare")  # fmt: skip
+                        help="videos: the truth is then the estimator run on every frame; or what --keep-dense kept of "
+                        "them")  # fmt: skip
+    parser.add_argument("--keep-dense", type=Path, metavar="DIR",
+                        help="keep what the estimator said of the videos, for other runs")  # fmt: skip
+    parser.add_argument("--train-data", nargs="+", default=[], metavar="FILE",
+                        help="motion capture to fit ridge regression to (default: the checkout's fits to what the "
+                        "shipped weights learned from)")  # fmt: skip
     parser.add_argument("--detail", action="store_true", help="print errors by joint group and by speed, too")
     parser.add_argument("--coverage", action="store_true", help="print how often the uncertainty's bounds "
                         "hold, on every second clip: training sets their level by the others")  # fmt: skip
@@ -64,27 +68,29 @@ def main(args: argparse.Namespace) -> int:
     from mixsynth_stream import evaluate_report as report
     from mixsynth_stream.evaluate_mocap import evaluate_mocap
     from mixsynth_stream.evaluate_plot import write_plot
-    from mixsynth_stream.evaluate_video import dense_poses, evaluate_videos
+    from mixsynth_stream.evaluate_video import dense_poses, evaluate_videos, save_dense
     from mixsynth_stream.weights import load_model
 
     models = [(str(name), load_model(name, args.backend)) for name in args.model or DEFAULT_MODELS]
     files = data_files(args.data, has_video=bool(args.video))
-    ridges = {name: _fitted(args.train_data, name, model) for name, model in models if args.train_data}
+    ridges = {name: _ridge(args.train_data, name, model) for name, model in models}
     results: list[Evaluation] = []
     by_clip: list[Evaluation] = []
     for path in files:
         for name, model in models:
             print(f"evaluating {name} on {path.name}", file=sys.stderr)
-            results.append(evaluate_mocap(path, name, model, seed=args.seed, ridge=ridges.get(name)))
+            results.append(evaluate_mocap(path, name, model, seed=args.seed, ridge=ridges[name]))
             report.write_text(report.table(results[-1]) + (report.detail_table(results[-1]) if args.detail else ""))
             if args.coverage:
                 report.write_text(_coverage(path, name, model, args.seed))
     clips = []
     for path in args.video:
-        print(f"running the estimator on every frame of {path}", file=sys.stderr)
+        print(f"looking at every frame of {path}", file=sys.stderr)
         clips.append(dense_poses(path))
+        if args.keep_dense:
+            save_dense(args.keep_dense, clips[-1])
     for name, model in models if clips else []:
-        together, each = evaluate_videos(clips, name, model, seed=args.seed, ridge=ridges.get(name))
+        together, each = evaluate_videos(clips, name, model, seed=args.seed, ridge=ridges[name])
         report.write_text(report.table(together) + report.ratio_table(each))
         results.append(together)
         by_clip += each
@@ -103,10 +109,13 @@ def _coverage(path: Path, name: str, model: Model, seed: int) -> str:
     return coverage_table(coverage(model, load_clips(path)[1::2], data=path.stem, name=name, seed=seed)) + "\n\n"
 
 
-def _fitted(files: Sequence[str], name: str, model: Model) -> Ridge:
+def _ridge(files: Sequence[str], name: str, model: Model) -> Ridge | None:
+    """Fitted to `files`; without them the checkout's own fit, if there is one for such a network."""
     from mixsynth_stream.baselines import tuned
-    from mixsynth_stream.evaluate_ridge import fit_ridge
+    from mixsynth_stream.evaluate_ridge import fit_ridge, kept_ridge
 
+    if not files:
+        return kept_ridge(model)
     print(f"fitting ridge regression beside {name} on {', '.join(Path(path).name for path in files)}", file=sys.stderr)
     return fit_ridge(files, model, tuned(model.info.space, model.config.sample_interval).ridge_strength)
 

@@ -116,7 +116,7 @@ def aligned(lines: list[list[str]]) -> str:
 
 
 def write_json(path: Path, rows: Sequence[Row], questions: Mapping[str, str] = QUESTIONS) -> None:
-    """Rows with what made them, to six digits. Raises `OutputError`."""
+    """Rows with what made them, to six digits, `over`, `group` and `band` where there are any. Raises `OutputError`."""
     document = {
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
         "versions": {"python": platform.python_version(), **{p: version(p) for p in ("mixsynth-stream", "numpy")}},
@@ -124,7 +124,7 @@ def write_json(path: Path, rows: Sequence[Row], questions: Mapping[str, str] = Q
         "questions": questions,
     }
     # A row a line: hundreds of them, to be searched and compared by line.
-    lines = ",\n".join(json.dumps(_short(asdict(row))) for row in rows)
+    lines = ",\n".join(json.dumps(_short(asdict(row)), separators=(",", ":")) for row in rows)
     text = json.dumps(document, indent=1)[:-2] + f',\n "rows": [\n{lines}\n]\n}}\n'
     try:
         part = path.with_name(path.name + ".part")
@@ -137,7 +137,8 @@ def write_json(path: Path, rows: Sequence[Row], questions: Mapping[str, str] = Q
 def _short(row: dict[str, object]) -> dict[str, object]:
     value, interval = row["value"], row["interval"]
     ends = [float(f"{end:.6g}") for end in interval] if isinstance(interval, tuple) else None
-    return row | {"value": float(f"{value:.6g}"), "interval": ends}
+    said = {key: found for key, found in row.items() if found is not None or key in ("horizon_ms", "interval")}
+    return said | {"value": float(f"{value:.6g}"), "interval": ends}
 
 
 def _by_line(rows: Sequence[Row]) -> dict[tuple[str, int | None, str], list[Row]]:

@@ -6,8 +6,9 @@ The target is `carried`, as in training.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ import numpy as np
 from mixsynth_stream.config import ModelConfig
 from mixsynth_stream.data.cameras import FRAME_HEIGHT_PX
 from mixsynth_stream.data.mocap import Clip, load_clips
+from mixsynth_stream.data.object_arrays import load_arrays
 from mixsynth_stream.data.windows import WindowSampler
 from mixsynth_stream.errors import SourceError
 from mixsynth_stream.normalise import root_and_scale
@@ -23,6 +25,8 @@ from mixsynth_stream.weights import Model
 # A torso is never taken for shorter than this share of the frame height.
 MIN_SCALE = 0.02
 RIDGE_WINDOWS = 8192
+# In a checkout: fits to the training clips of the shipped weights (scripts/fit_ridge.py).
+KEPT_RIDGES = "benchmarks/ridge"
 _BATCH = 512
 
 
@@ -106,6 +110,36 @@ def fit_ridge(files: Sequence[str | Path], model: Model, strength: float) -> Rid
     """The regression that stands beside `model`, from the files it was trained on. Raises `SourceError`."""
     clips = [clip for path in files for clip in load_clips(path)]
     return ridge_sums(clips, model.config, model.info.space, model.info.normalisation).fit(strength)
+
+
+def save_ridge(path: Path, ridge: Ridge) -> None:
+    """Keep a fit, so that those who do not have the training clips can compare, too."""
+    # Seven bits of the fraction change an error by less than one in a thousand, and pack well.
+    fraction, exponent = np.frexp(ridge.weights)
+    weights = np.ldexp(np.round(fraction * 2**8) / 2**8, exponent).astype(np.float16)
+    np.savez_compressed(path, weights=weights, config=json.dumps(asdict(ridge.config)),
+                        normalisation=ridge.normalisation, min_scale=ridge.min_scale)  # fmt: skip
+
+
+def load_ridge(path: Path) -> Ridge:
+    """What `save_ridge` kept. Raises `SourceError`."""
+    found = load_arrays(path, ("weights", "config", "normalisation", "min_scale"))
+    return Ridge(
+        weights=found["weights"].astype(np.float32), config=ModelConfig(**json.loads(str(found["config"]))),
+        normalisation=str(found["normalisation"]), min_scale=float(found["min_scale"]),
+    )  # fmt: skip
+
+
+def kept_ridge(model: Model) -> Ridge | None:
+    """The fit in the checkout to the windows that the shipped weights learned from; None where none is of this kind."""
+    folder = Path(__file__).resolve().parents[1] / KEPT_RIDGES
+    path = folder / f"{model.info.space}-n{model.config.sample_interval}.npz"
+    if not path.is_file():
+        return None
+    ridge = load_ridge(path)
+    dimensions = ("num_keyframes", "sample_interval", "seq_len", "joint_dim")
+    same = all(getattr(ridge.config, name) == getattr(model.config, name) for name in dimensions)
+    return ridge if same and ridge.normalisation == model.info.normalisation else None
 
 
 def _inputs(keyframes: np.ndarray) -> np.ndarray:  # [B, Q+1, J, D] -> [B, (Q+1) * J * D + 1]

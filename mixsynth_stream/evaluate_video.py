@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mixsynth_stream.baselines import Baseline, tuned, tuned_baselines
+from mixsynth_stream.data.object_arrays import load_arrays
+from mixsynth_stream.errors import OutputError, SourceError
 from mixsynth_stream.evaluate_mocap import parameters
 from mixsynth_stream.evaluate_question import Judged, score_question
 from mixsynth_stream.evaluate_ridge import MIN_SCALE, Ridge
@@ -34,6 +36,8 @@ _CORE = list(CORE_FROM_BLAZEPOSE)
 _JUMP_TORSO_PER_S = 15.0
 # A joint that the reference scores lower is not judged; a person is followed well when half of the scores are higher.
 _LEAST_SCORE = 0.5
+# What is kept of every frame.
+_ARRAYS: dict[str, tuple[int, ...]] = {"time_s": (), "poses": (33, 2), "world": (33, 3), "scores": (33,)}
 # Of a smaller person the reference's own error is a large share of any error.
 _LEAST_TORSO_PX = 40.0
 
@@ -58,7 +62,12 @@ class DensePoses:
 
 
 def dense_poses(path: str | Path, estimator: Estimator | None = None) -> DensePoses:
-    """Run the estimator (MediaPipe in the pipeline's default mode) on every frame. Raises `SourceError`."""
+    """Run the estimator (MediaPipe in the pipeline's default mode) on every frame, or read what it said before.
+
+    Raises `SourceError`.
+    """
+    if Path(path).suffix == ".npz":
+        return load_dense(path)
     from mixsynth_stream.pipeline.estimator import MediaPipeEstimator
     from mixsynth_stream.pipeline.motion import Person
     from mixsynth_stream.pipeline.video import VideoReader
@@ -85,6 +94,36 @@ def dense_poses(path: str | Path, estimator: Estimator | None = None) -> DensePo
         scores=np.array([person.scores for person in people]).reshape(-1, 33),
         height_px=height_px,
     )
+
+
+def save_dense(folder: Path, dense: DensePoses) -> Path:
+    """Keep the poses as FOLDER/NAME.npz, which stands for the video from then on. Raises `OutputError`."""
+    path = folder / (dense.name.replace("/", "_") + ".npz")
+    arrays = {key: getattr(dense, key) for key in _ARRAYS}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        part = path.with_suffix(".part")
+        with part.open("wb") as file:
+            np.savez_compressed(
+                file, name=dense.name, height_px=dense.height_px, time_s=arrays.pop("time_s"),
+                **{key: values.astype(np.float32) for key, values in arrays.items()},
+            )  # fmt: skip
+        part.replace(path)
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
+    return path
+
+
+def load_dense(path: str | Path) -> DensePoses:
+    """What `save_dense` kept. Raises `SourceError`."""
+    found = load_arrays(path, ("name", "height_px", *_ARRAYS))
+    frames = len(found["time_s"].reshape(-1))
+    for key, shape in _ARRAYS.items():
+        if found[key].shape != (frames, *shape) or found[key].dtype.kind != "f":
+            raise SourceError(f"{path}: {key} is {list(found[key].shape)}, expected {[frames, *shape]}; give poses "
+                              "that evaluate --keep-dense wrote")  # fmt: skip
+    return DensePoses(name=str(found["name"]), height_px=int(found["height_px"]), time_s=found["time_s"],
+                      poses=found["poses"], world=found["world"], scores=found["scores"])  # fmt: skip
 
 
 def tracks(dense: DensePoses, least_s: float) -> list[DensePoses]:

@@ -27,7 +27,8 @@ def write_checkpoint(path: Path, content: dict[str, Any]) -> None:
         part.replace(path)
     except (OSError, RuntimeError) as error:
         part.unlink(missing_ok=True)
-        raise OutputError(f"cannot write the checkpoint {path}: {error}; the one before is kept") from error
+        reason = error.strerror if isinstance(error, OSError) else f"the disk did not take all of it ({error})"
+        raise OutputError(f"cannot write the checkpoint {path}: {reason}; the one before is kept") from error
 
 
 def read_checkpoint(path: Path, settings: str) -> dict[str, Any]:

@@ -37,10 +37,10 @@ from mixsynth_stream.weights import SHIPPED_NORMALISATION, shipped_config
 
 RATE_HZ = 30.0
 STRIDE = 30
-DAMPING_STEPS = (0.25, 0.5, 1, 1.5, 2, 3, 4, 5, 6, 8, 12, 24)
+DAMPING_STEPS = (0.03, 0.06, 0.12, 0.25, 0.5, 1, 1.5, 2, 3, 4, 5, 6, 8, 12, 24)
 KALMAN_NOISE = (1e-5, 1e-4, 3e-4, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10)
-ONE_EURO = tuple(itertools.product((0.25, 0.5, 1, 2, 4, 8), (0.5, 1, 2, 4, 8, 16)))
-RIDGE_STRENGTH = (1e-6, 1e-5, 1e-4, 1e-3, 3e-3, 1e-2, 3e-2, 0.1)
+ONE_EURO = tuple(itertools.product((0.5, 1, 2, 4, 8, 16, 32), (0, 0.12, 0.25, 0.5, 1, 2, 4, 8, 16)))
+RIDGE_STRENGTH = (1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 3e-3, 1e-2, 3e-2, 0.1)
 
 
 class Sets:
@@ -77,9 +77,9 @@ class Sets:
 
 
 def best(name: str, candidates: Sequence[object], error: Callable[[object], float]) -> object:
-    """Print every candidate and give the best."""
-    errors = [error(candidate) for candidate in candidates]
-    winner = candidates[int(np.argmin(errors))]
+    """Print every candidate and give the best; of those that are as good to five digits, the last."""
+    errors = [round(error(candidate), 5) for candidate in candidates]
+    winner = candidates[len(errors) - 1 - int(np.argmin(errors[::-1]))]
     for candidate, value in zip(candidates, errors, strict=True):
         print(f"{name} {candidate}: {value:.5f}{'  best' if candidate is winner else ''}")
     return winner

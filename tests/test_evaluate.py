@@ -22,7 +22,7 @@ from mixsynth_stream.errors import ModelError, OutputError, SourceError
 from mixsynth_stream.evaluate_mocap import evaluate_mocap, score_windows
 from mixsynth_stream.evaluate_plot import write_plot
 from mixsynth_stream.evaluate_score import HORIZONS_MS, NETWORK, Case, Row, Scores
-from mixsynth_stream.evaluate_video import DensePoses, asked_frames, dense_poses, evaluate_videos, tracks
+from mixsynth_stream.evaluate_video import DensePoses, asked_frames, dense_poses, evaluate_videos, save_dense, tracks
 from mixsynth_stream.pipeline.motion import Person
 from mixsynth_stream.weights import save_weights, untrained_model, untrained_state
 
@@ -334,9 +334,9 @@ def test_the_command_prints_a_table_and_writes_rows_and_a_plot(tmp_path, capsys,
     assert any(row["interval"] for row in document["rows"])
     metrics = {"mpjpe", "mpjpe_ratio", "mpjpe_ratio_ridge", "p_mpjpe", "accel_error", "accel_error_ratio_linear"}
     assert {row["metric"] for row in document["rows"]} >= metrics | {"pck@0.2", "pck@0.1", "pck@0.05"}
-    assert {"wrists", "knees"} <= {row["group"] for row in document["rows"]}
+    assert {"wrists", "knees"} <= {row.get("group") for row in document["rows"]}
     ahead = {(row["metric"], row["method"]): row["value"] for row in document["rows"]
-             if (row["question"], row["horizon_ms"], row["target"], row["group"], row["band"])
+             if (row["question"], row["horizon_ms"], row["target"], row.get("group"), row.get("band"))
              == ("ahead", 400, "carried", None, None)}  # fmt: skip
     over_ridge = ahead["mpjpe", NETWORK] / ahead["mpjpe", "ridge"]
     assert ahead["mpjpe_ratio_ridge", NETWORK] == pytest.approx(over_ridge, rel=1e-4)
@@ -345,6 +345,27 @@ def test_the_command_prints_a_table_and_writes_rows_and_a_plot(tmp_path, capsys,
     first = (tmp_path / "rows.json").read_bytes()
     evaluate.main(_arguments(*words))
     assert (tmp_path / "rows.json").read_bytes() == first
+
+
+def test_what_the_estimator_said_of_a_video_stands_for_it(tmp_path, capsys):
+    dense = replace(_dense(90, 30.0, speed_px=50.0), name="folder/clip.mp4")
+    dense.poses[:3] = np.nan
+    path = save_dense(tmp_path / "kept", dense)
+    assert path == tmp_path / "kept" / "folder_clip.mp4.npz"
+    again = dense_poses(path)
+    assert (again.name, again.height_px) == (dense.name, dense.height_px)
+    np.testing.assert_allclose(again.time_s, dense.time_s)
+    np.testing.assert_allclose(again.poses, dense.poses, rtol=1e-6)
+    weights = _weights(tmp_path / "untrained.safetensors", "image")
+    words = ["--model", weights, "--video", str(path), "--keep-dense", str(tmp_path / "twice")]
+    assert evaluate.main(_arguments(*words)) == 0
+    assert "folder/clip.mp4" in capsys.readouterr().out
+    assert (tmp_path / "twice" / path.name).read_bytes() == path.read_bytes()
+    np.savez(tmp_path / "short.npz", **{**np.load(path), "scores": np.zeros((89, 33))})
+    with pytest.raises(SourceError, match=r"short.npz: scores is \[89, 33\], expected \[90, 33\]"):
+        dense_poses(tmp_path / "short.npz")
+    with pytest.raises(OutputError, match="cannot write"):
+        save_dense(path, dense)
 
 
 def test_bad_requests_say_what_to_do(tmp_path, monkeypatch):

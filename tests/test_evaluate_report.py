@@ -9,15 +9,17 @@ import pytest
 from fakes import CatmullRom, standing_pose
 
 from mixsynth_stream import evaluate_report as report
+from mixsynth_stream import evaluate_ridge
 from mixsynth_stream.baselines import hold
 from mixsynth_stream.data.windows import Windows
 from mixsynth_stream.evaluate_detail import JOINT_GROUPS, SPEED_BANDS, breakdown, joint_speed
 from mixsynth_stream.evaluate_mocap import asked_steps, cold_starts, score_windows
 from mixsynth_stream.evaluate_plot import write_plot
 from mixsynth_stream.evaluate_question import at_steps
-from mixsynth_stream.evaluate_ridge import Ridge, RidgeSums
+from mixsynth_stream.evaluate_ridge import Ridge, RidgeSums, kept_ridge, save_ridge
 from mixsynth_stream.evaluate_score import NETWORK, Case, Cost, Evaluation, Row, Scores, methods_of
 from mixsynth_stream.skeleton import CORE_17, CORE_FROM_BLAZEPOSE
+from mixsynth_stream.weights import untrained_model
 
 CASE = Case(data="d", model="m", question="filled", target="clean", horizon_ms=None, metric="mpjpe", unit="mm")
 MODEL = CatmullRom("world")
@@ -184,6 +186,38 @@ def test_ridge_answers_like_any_method():
     np.testing.assert_allclose(ridge(keyframes[:, 2:], 10, np.array([20.0])), ridge(padded, 10, np.array([40.0])))
     with pytest.raises(ValueError, match="fitted for keyframes 10 steps apart, found 5"):
         ridge(keyframes, 5, steps)
+
+
+def test_a_kept_ridge_is_the_fit_and_goes_with_its_kind_of_network_only(tmp_path, monkeypatch):
+    _, sums = _linear_map(3)
+    fitted = replace(sums, normalisation="root").fit(0.01)
+    folder = tmp_path / evaluate_ridge.KEPT_RIDGES
+    folder.mkdir(parents=True)
+    save_ridge(folder / "world-n10.npz", fitted)
+    monkeypatch.setattr(evaluate_ridge, "__file__", str(tmp_path / "mixsynth_stream" / "evaluate_ridge.py"))
+    kept = kept_ridge(untrained_model("world"))
+    assert kept is not None
+    keyframes, steps = np.random.default_rng(2).normal(size=(3, 5, 17, 3)), np.arange(69)
+    said, wanted = kept(keyframes, 10, steps), fitted(keyframes, 10, steps)
+    assert np.abs(said - wanted).max() < 0.01 * np.abs(wanted).max()
+    assert kept_ridge(untrained_model("image")) is None
+    assert kept_ridge(untrained_model("world", 5)) is None
+    save_ridge(folder / "world-n10.npz", replace(fitted, normalisation="none"))
+    assert kept_ridge(untrained_model("world")) is None
+
+
+def test_the_checkout_keeps_a_ridge_for_every_spacing_of_the_shipped_weights():
+    for space in ("image", "world"):
+        for every in (5, 10, 15):
+            ridge = kept_ridge(untrained_model(space, every))
+            assert ridge is not None
+            # Somebody who stands still is expected to go on standing still.
+            pose = standing_pose(size_px=100.0)[list(CORE_FROM_BLAZEPOSE)]
+            if space == "world":
+                pose = np.concatenate([pose, np.zeros((17, 1))], axis=1) / 200
+            torso = np.linalg.norm(pose[1] - pose[9])
+            moved = ridge(np.tile(pose, (1, 5, 1, 1)), every, np.arange(ridge.config.seq_len)) - pose
+            assert np.linalg.norm(moved, axis=-1).mean() < 0.25 * torso
 
 
 def _row(question: str, method: str, value: float, metric: str = "mpjpe", **more: object) -> Row:

@@ -1,0 +1,37 @@
+#!/usr/bin/env python3
+"""Fit the ridge regressions that `evaluate` compares with, and keep them in benchmarks/ridge.
+
+    python scripts/fit_ridge.py TRAIN.npz [TRAIN.npz ...]
+
+They see the windows that the shipped weights are trained on. With them `evaluate` needs no training clips.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from mixsynth_stream.baselines import tuned
+from mixsynth_stream.data.mocap import load_clips
+from mixsynth_stream.evaluate_ridge import KEPT_RIDGES, ridge_sums, save_ridge
+from mixsynth_stream.weights import SHIPPED_NORMALISATION, shipped_config
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("files", nargs="+", metavar="TRAIN.npz")
+    parser.add_argument("--every", type=int, nargs="+", default=[5, 10, 15], metavar="N")
+    parser.add_argument("--out", type=Path, default=Path(__file__).resolve().parents[1] / KEPT_RIDGES, metavar="DIR")
+    args = parser.parse_args()
+    clips = [clip for path in args.files for clip in load_clips(path)]
+    args.out.mkdir(parents=True, exist_ok=True)
+    for every in args.every:
+        for space, normalisation in SHIPPED_NORMALISATION.items():
+            sums = ridge_sums(clips, shipped_config(space, every), space, normalisation)
+            path = args.out / f"{space}-n{every}.npz"
+            save_ridge(path, sums.fit(tuned(space, every).ridge_strength))
+            print(path)
+
+
+if __name__ == "__main__":
+    main()
