@@ -35,7 +35,7 @@ class Tuned:
 
 
 # Found by grid search (scripts/tune_baselines.py), by space and sample interval. In the world the estimator's depth is
-# so noisy that the best velocity is almost none: a damping of 0.25 steps is all but hold, one of 0.03 the least searched.
+# so noisy that the best velocity is almost none: a damping of 0.25 steps is all but hold, and 0.03 the least searched.
 TUNED: dict[str, dict[int, Tuned]] = {
     "image": {
         5: Tuned(damping_steps=5.0, kalman_gap_noise=0.003, kalman_noise=0.1,
