@@ -171,6 +171,22 @@ def test_cameras_keep_lengths_and_their_distance() -> None:
     assert distance.min() > 0.5
 
 
+def test_cameras_differ_in_distance_height_focal_length_and_roll() -> None:
+    motion = np.repeat(core_from_mocap(person(40))[None], 2000, axis=0)
+    cameras = cam.random_cameras(np.random.default_rng(1), motion)
+    away = cameras.position - root_of(motion).mean(axis=1)
+    distance, height = np.linalg.norm(away, axis=-1), cameras.position[:, 1] - motion[..., 1].min()
+    field = 2 * np.degrees(np.arctan(cam.FRAME_HEIGHT_PX / 2 / cameras.focal_px))
+    # Without roll the picture's x axis is level.
+    roll = np.degrees(np.arcsin(cameras.rotation[:, 0, 1]))
+    for values, low, high in ((distance, 2, 9), (height, 0.3, 2.8), (field, 30, 75)):
+        assert low - 0.1 < values.min() < low + 0.3 * (high - low)
+        assert high - 0.3 * (high - low) < values.max() < high + 0.1
+    assert 2.5 < roll.std() < 3.5
+    side = np.degrees(np.arctan2(away[:, 0], away[:, 2]))
+    assert np.histogram(side, 8, (-180, 180))[0].min() > 150
+
+
 def test_a_mirrored_person_is_mirrored_back() -> None:
     core = core_from_mocap(person(20))
     flipped = cam.mirrored(core)
@@ -257,6 +273,21 @@ def distance_of_a_hand_that_leaves_at_1_m_s() -> np.ndarray:
     clean = windows.clean[windows.valid.all(axis=1)]
     hands = clean[:, :, [CORE_17.index("left_index"), CORE_17.index("right_index")]]
     return np.asarray(np.linalg.norm(hands[:, 68] - hands[:, 8], axis=-1).max(axis=-1))
+
+
+@pytest.mark.usefixtures("as_recorded")
+def test_half_of_the_sources_have_keyframes_up_to_a_frame_late() -> None:
+    """A hand that leaves at a steady speed gets as far in every interval between keyframes that are on time."""
+    positions = np.repeat(person(1), 400, axis=0)
+    positions[:, MOCAP_22.index("lhand"), 0] += 1.0 * np.arange(400) / 30
+    windows = WindowSampler([clip(positions)], CONFIG, "world", seed=1, noise=NO_NOISE).draw(600)
+    full = windows.keyframes[windows.valid.all(axis=1)]
+    hands = full[:, :, [CORE_17.index("left_index"), CORE_17.index("right_index")]]
+    step = np.linalg.norm(np.diff(hands, axis=1), axis=-1).max(axis=-1)
+    off = np.abs(step / step.mean(axis=1, keepdims=True) - 1).max(axis=1)
+    assert 0.4 < (off < 1e-3).mean() < 0.6
+    # 1/24 s of 1/3 s, a whole frame of the slowest source, is the most that an interval can be off.
+    assert 0.08 < off.max() < 0.15
 
 
 @pytest.mark.usefixtures("as_recorded")
