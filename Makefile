@@ -10,12 +10,13 @@ PIP := $(BIN)/python -m pip
 INPUTS := setup.py pyproject.toml constraints.txt $(wildcard csrc/*)
 
 .DEFAULT_GOAL := help
-.PHONY: help tools install dev demo test lint format wheel clean
+.PHONY: help tools install dev demo test lint sanitize format wheel clean
 
 help:
 	@echo "make demo    build, install, run the main job on the bundled clip; results in $(OUT)"
 	@echo "make test    check the code and run the tests"
 	@echo "make lint    ruff, mypy and the import direction only"
+	@echo "make sanitize  the C++ core under the sanitizers of the compiler"
 	@echo "make format  let ruff lay out the code"
 	@echo "make wheel   build the wheel into dist/"
 	@echo "make clean   remove what was built (the environment too)"
@@ -54,6 +55,16 @@ lint: $(VENV)/.dev
 	@ln -s $(CURDIR)/mixsynth_stream/* $(CURDIR)/kernels $(CURDIR)/pipeline $(TREE)/mixsynth_stream/
 	cd $(TREE) && $(abspath $(BIN))/mypy --config-file $(CURDIR)/pyproject.toml --cache-dir $(CURDIR)/.mypy_cache -p mixsynth_stream
 	$(BIN)/python -m pytest -q tests/test_imports.py tests/test_house.py
+
+# The C++ core alone, without Python: wrong addresses, undefined behaviour and races, with each kind of register.
+CORE := $(filter-out csrc/bindings.cpp,$(wildcard csrc/*.cpp)) tests/native/forward_check.cpp
+sanitize:
+	@mkdir -p build
+	@set -e; for kind in address,undefined thread; do \
+	    echo "-fsanitize=$$kind"; \
+	    $(CXX) -std=c++17 -O1 -g -fsanitize=$$kind -fno-sanitize-recover=all -Icsrc $(CORE) -pthread -o build/forward_check; \
+	    for bits in 128 256 512; do MIXSYNTH_SIMD=$$bits build/forward_check; done; \
+	done
 
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .

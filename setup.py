@@ -1,5 +1,7 @@
 """Packages and the native extension; everything else is in pyproject.toml."""
 
+from glob import glob
+
 from pybind11.setup_helpers import Pybind11Extension
 from setuptools import setup
 
@@ -7,8 +9,8 @@ from setuptools import setup
 # The two flags give up floating-point exception flags and errno only; without them no exponential is vectorised.
 native = Pybind11Extension(
     "mixsynth_stream._C",
-    ["csrc/bindings.cpp", "csrc/encoder.cpp", "csrc/pack.cpp"],
-    depends=["csrc/kernels.h", "csrc/layout.h", "csrc/mixsynth.h"],
+    sorted(glob("csrc/*.cpp")),
+    depends=sorted(glob("csrc/*.h")),
     include_dirs=["csrc"],
     cxx_std=17,
     extra_compile_args=["-O3", "-fno-trapping-math", "-fno-math-errno"],

@@ -130,6 +130,8 @@ class Encoder {
 
 PYBIND11_MODULE(_C, module) {
     module.doc() = "MixSynthFormer in C++ (see mixsynth_stream.backend, which is how it is meant to be used).";
+    module.def("simd_bits", &mixsynth::simd_bits, "Bits of the registers that the encoder uses here: 128, 256 or 512.");
+    module.def("fma_peak", &mixsynth::fma_peak, "Multiplications and additions a second of this core, measured.");
     py::class_<Encoder>(module, "Encoder", "One network with its weights and its scratch memory.")
         .def(py::init([](int64_t sample_interval, int64_t step, int64_t joint_dim, int64_t emb_dim,
                          int64_t num_encoder_layers, int64_t horizon, int64_t expansion_factor, int64_t reduce_token,

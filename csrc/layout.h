@@ -2,10 +2,29 @@
 // pack() where to write, and tell forward() where to read.
 #pragma once
 
-#include "kernels.h"
 #include "mixsynth.h"
 
 namespace mixsynth {
+
+// Rows of every matrix are padded to a multiple of kLanes floats, so that no loop has a tail.
+constexpr int64_t kLanes = 16;
+
+inline int64_t padded(int64_t n) { return (n + kLanes - 1) / kLanes * kLanes; }
+
+// The right matrix of a product is read in panels of kPanel columns.
+constexpr int64_t kPanel = 64;
+
+// Padded columns of the panel that starts at column `first`.
+inline int64_t panel_width(int64_t columns, int64_t first) {
+    const int64_t left = padded(columns) - first;
+    return left < kPanel ? left : kPanel;
+}
+
+struct Right {
+    const float* data;
+    int64_t stride;  // from one row to the next; 0 where each panel is stored by itself, row after row
+    int64_t panel;   // from one panel to the next
+};
 
 // Hands out consecutive pieces of a buffer, each on a 64-byte boundary of it.
 class Cursor {
@@ -28,10 +47,15 @@ struct Packed {
     float* bias;
 };
 
-// For x W^T: the weight transposed to [inputs, padded outputs], so that outputs are unit-stride.
+// For x W^T: the weight transposed to [inputs, padded outputs], in panels, so that outputs are unit-stride.
 inline Packed take_columns(Cursor& at, int64_t inputs, int64_t outputs) {
     return {at.take(inputs * padded(outputs)), at.take(outputs)};
 }
+
+inline Right as_panels(const float* weight, int64_t inputs) { return {weight, 0, kPanel * inputs}; }
+
+// A matrix that forward() made itself: [depth, padded columns], row after row.
+inline Right as_rows(const float* data, int64_t stride) { return {data, stride, kPanel}; }
 
 // For W x: the weight as published, [outputs, inputs].
 inline Packed take_rows(Cursor& at, int64_t inputs, int64_t outputs) {
@@ -40,21 +64,32 @@ inline Packed take_rows(Cursor& at, int64_t inputs, int64_t outputs) {
 
 struct PackedAttention {
     Packed dense, value_reduce;
+    Packed mean;  // the mean of dense over its outputs, which gives the mean energies without the energies
     float *squeeze, *excite;
+};
+
+// `real` is 1 in the real columns and 0 in the padding.
+struct PackedNorm {
+    float *weight, *bias, *real;
 };
 
 struct PackedLayer {
     PackedAttention token, channel;
-    Packed reweight1, reweight2, proj, ff1, ff2, norm1, norm2;
+    Packed reweight1, reweight2, proj, ff1, ff2;
+    PackedNorm norm1, norm2;
 };
 
 struct PackedEnds {
-    Packed l_interp, encoder_emb, norm, fc;
+    float* l_interp;  // [T, Q + 2]: the bias is the weight of one more keyframe, which is all ones
+    Packed encoder_emb, fc;
+    PackedNorm norm;
 };
 
+inline PackedNorm take_norm(Cursor& at, int64_t width) { return {at.take(width), at.take(width), at.take(width)}; }
+
 inline PackedEnds take_ends(Cursor& at, const Dimensions& d) {
-    return {take_rows(at, d.keyframes(), d.tokens()), take_columns(at, d.joint_dim, d.emb_dim),
-            {at.take(d.emb_dim), at.take(d.emb_dim)}, take_columns(at, d.emb_dim, d.joint_dim)};
+    const int64_t C = d.emb_dim, D = d.joint_dim;
+    return {at.take(d.tokens() * (d.keyframes() + 1)), take_columns(at, D, C), take_columns(at, C, D), take_norm(at, C)};
 }
 
 inline PackedLayer take_layer(Cursor& at, const Dimensions& d) {
@@ -62,56 +97,73 @@ inline PackedLayer take_layer(Cursor& at, const Dimensions& d) {
     PackedLayer layer{};
     layer.token.dense = take_columns(at, C, d.token_keys());
     layer.token.value_reduce = d.reduce_token > 1 ? take_rows(at, T, d.token_keys()) : Packed{};
-    layer.token.squeeze = at.take(T / 4 * T);
-    layer.token.excite = at.take(T * (T / 4));
+    layer.token.mean = take_rows(at, C, 1);
+    layer.token.squeeze = at.take(T * padded(T / 4));
+    layer.token.excite = at.take(T / 4 * padded(T));
     layer.channel.dense = take_rows(at, T, d.channel_keys());
     layer.channel.value_reduce = d.reduce_channel > 1 ? take_columns(at, C, d.channel_keys()) : Packed{};
-    layer.channel.squeeze = at.take(C / 4 * C);
-    layer.channel.excite = at.take(C * (C / 4));
-    layer.reweight1 = take_rows(at, T, T / 4);
-    layer.reweight2 = take_rows(at, T / 4, 2 * T);
+    layer.channel.mean = take_rows(at, T, 1);
+    layer.channel.squeeze = at.take(C * padded(C / 4));
+    layer.channel.excite = at.take(C / 4 * padded(C));
+    layer.reweight1 = take_columns(at, T, T / 4);
+    layer.reweight2 = take_columns(at, T / 4, T);
     layer.proj = take_columns(at, C, C);
     layer.ff1 = take_columns(at, C, d.hidden());
     layer.ff2 = take_columns(at, d.hidden(), C);
-    layer.norm1 = {at.take(C), at.take(C)};
-    layer.norm2 = {at.take(C), at.take(C)};
+    layer.norm1 = take_norm(at, C);
+    layer.norm2 = take_norm(at, C);
     return layer;
 }
 
+// Windows that are computed together, so that a panel of weights serves at least 64 rows.
+inline int64_t group_size(const Dimensions& d) { return d.tokens() < 64 ? (64 + d.tokens() - 1) / d.tokens() : 1; }
+
+// Columns of channel energies that are made, exponentiated and used while they lie in the first cache (16 KB).
+inline int64_t channel_block(const Dimensions& d) {
+    const int64_t fitting = 4096 / d.channel_keys() / kLanes * kLanes;
+    return fitting < kLanes ? kLanes : fitting > kPanel ? kPanel : fitting;
+}
+
+// G windows. What belongs to one window only has one window's size.
 struct Workspace {
-    float* keyframes;        // [Q+1, D]
-    float* interpolated;     // [T, D]
-    float* x;                // [T, C]
-    float* token_energies;   // [T, T / reduce_token]
+    float* keyframes;        // [Q+2, D]: the last row is ones
+    float* embedded;         // [Q+2, C]
+    float* interpolated;     // [G, T, D]
+    float* x;                // [G, T, C]
+    float* token_energies;   // [G, T, T / reduce_token]
     float* token_values;     // [T / reduce_token, C]
-    float* token_out;        // [T, C]
-    float* channel_energies;  // [C / reduce_channel, C]: transposed, one column a channel
-    float* channel_values;   // [T, C / reduce_channel]
-    float* channel_out;      // [T, C]
-    float* update;           // [T, C]
-    float* hidden;           // [T, 2C]
-    float* out;              // [T, D]
-    float *pooled, *squeezed, *gate;
+    float* token_out;        // [G, T, C]
+    float* channel_energies;  // [C / reduce_channel, block]: transposed, one column a channel
+    float* channel_values;   // [G, T, C / reduce_channel]
+    float* channel_out;      // [G, T, C]
+    float* channel_scale;    // [G, C]
+    float* update;           // [G, T, C]
+    float* hidden;           // [G, T, 2C]
+    float* out;              // [G, T, D]
+    float *pooled, *squeezed, *gate;  // [G, T or C]
 };
 
 inline Workspace take_workspace(Cursor& at, const Dimensions& d) {
-    const int64_t T = d.tokens(), C = padded(d.emb_dim), D = padded(d.joint_dim), widest = T > C ? T : C;
+    const int64_t T = d.tokens(), C = padded(d.emb_dim), D = padded(d.joint_dim), widest = padded(T > C ? T : C);
+    const int64_t G = group_size(d), GT = G * T;
     Workspace w{};
-    w.keyframes = at.take(d.keyframes() * D);
-    w.interpolated = at.take(T * D);
-    w.x = at.take(T * C);
-    w.token_energies = at.take(T * padded(d.token_keys()));
+    w.keyframes = at.take((d.keyframes() + 1) * D);
+    w.embedded = at.take((d.keyframes() + 1) * C);
+    w.interpolated = at.take(GT * D);
+    w.x = at.take(GT * C);
+    w.token_energies = at.take(GT * padded(d.token_keys()));
     w.token_values = at.take(d.token_keys() * C);
-    w.token_out = at.take(T * C);
-    w.channel_energies = at.take(d.channel_keys() * C);
-    w.channel_values = at.take(T * padded(d.channel_keys()));
-    w.channel_out = at.take(T * C);
-    w.update = at.take(T * C);
-    w.hidden = at.take(T * padded(d.hidden()));
-    w.out = at.take(T * D);
-    w.pooled = at.take(widest);
-    w.squeezed = at.take(widest);
-    w.gate = at.take(2 * widest);
+    w.token_out = at.take(GT * C);
+    w.channel_energies = at.take(d.channel_keys() * channel_block(d));
+    w.channel_values = d.reduce_channel > 1 ? at.take(GT * padded(d.channel_keys())) : nullptr;
+    w.channel_out = at.take(GT * C);
+    w.channel_scale = at.take(G * C);
+    w.update = at.take(GT * C);
+    w.hidden = at.take(GT * padded(d.hidden()));
+    w.out = at.take(GT * D);
+    w.pooled = at.take(G * widest);
+    w.squeezed = at.take(G * widest);
+    w.gate = at.take(G * widest);
     return w;
 }
 

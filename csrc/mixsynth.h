@@ -53,6 +53,12 @@ const char* check(const Dimensions& dims);
 // Whether MIXSYNTH_SIMD is not set, or 128, 256 or 512. forward() takes anything else for 128.
 bool environment_fits();
 
+// Bits of the registers that forward() uses: the widest that this processor has, or fewer where MIXSYNTH_SIMD says so.
+int simd_bits();
+
+// Multiplications and additions a second that this core does in such registers, measured (about 0.1 s).
+double fma_peak();
+
 // Floats that pack() writes, and floats of scratch memory that one forward() needs.
 size_t packed_size(const Dimensions& dims);
 size_t workspace_size(const Dimensions& dims);

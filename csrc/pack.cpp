@@ -1,20 +1,35 @@
 // Checks dimensions, and copies published weights into the layout of layout.h.
 #include <algorithm>
-#include <utility>
+#include <limits>
+#include <numeric>
 
 #include "layout.h"
 
 namespace mixsynth {
 namespace {
 
-// [outputs, inputs] -> [inputs, padded outputs], zero in the padding
-void pack_columns(const Linear& from, const Packed& to, int64_t inputs, int64_t outputs) {
-    const int64_t stride = padded(outputs);
-    std::fill(to.weight, to.weight + inputs * stride, 0.0f);
-    for (int64_t i = 0; i < outputs; ++i)
-        for (int64_t k = 0; k < inputs; ++k) to.weight[k * stride + i] = from.weight[i * inputs + k];
-    std::fill(to.bias, to.bias + stride, 0.0f);
-    std::copy(from.bias, from.bias + outputs, to.bias);
+// A matrix that is read as weight(output, input) -> panels of [inputs, up to kPanel padded outputs], zero in the padding
+template <typename Read>
+void pack_panels(Read weight, float* to, int64_t inputs, int64_t outputs) {
+    for (int64_t first = 0; first < outputs; first += kPanel) {
+        const int64_t width = panel_width(outputs, first);
+        for (int64_t k = 0; k < inputs; ++k)
+            for (int64_t j = 0; j < width; ++j) *to++ = first + j < outputs ? weight(first + j, k) : 0.0f;
+    }
+}
+
+// [outputs, inputs] -> panels
+void pack_panels(const float* from, float* to, int64_t inputs, int64_t outputs) {
+    pack_panels([=](int64_t i, int64_t k) { return from[i * inputs + k]; }, to, inputs, outputs);
+}
+
+void pack_row(const float* from, float* to, int64_t width, float padding = 0.0f) {
+    std::fill(std::copy(from, from + width, to), to + padded(width), padding);
+}
+
+void pack_columns(const Linear& from, const Packed& to, int64_t inputs, int64_t outputs, float padding = 0.0f) {
+    pack_panels(from.weight, to.weight, inputs, outputs);
+    pack_row(from.bias, to.bias, outputs, padding);
 }
 
 void pack_rows(const Linear& from, const Packed& to, int64_t inputs, int64_t outputs) {
@@ -22,34 +37,65 @@ void pack_rows(const Linear& from, const Packed& to, int64_t inputs, int64_t out
     std::copy(from.bias, from.bias + outputs, to.bias);
 }
 
-void pack_norm(const Linear& from, const Packed& to, int64_t width) {
-    for (auto [source, target] : {std::pair{from.weight, to.weight}, std::pair{from.bias, to.bias}}) {
-        std::fill(target, target + padded(width), 0.0f);
-        std::copy(source, source + width, target);
+// The mean over the outputs, as a Linear with one output.
+void pack_mean(const Linear& from, const Packed& to, int64_t inputs, int64_t outputs) {
+    for (int64_t k = 0; k < padded(inputs); ++k) {
+        double sum = 0.0;
+        for (int64_t i = 0; k < inputs && i < outputs; ++i) sum += from.weight[i * inputs + k];
+        to.weight[k] = static_cast<float>(sum / static_cast<double>(outputs));
     }
+    to.bias[0] = static_cast<float>(std::accumulate(from.bias, from.bias + outputs, 0.0) / static_cast<double>(outputs));
 }
 
-void pack_gate(const SyntheticAttention& from, const PackedAttention& to, int64_t length) {
-    std::copy(from.squeeze, from.squeeze + length / 4 * length, to.squeeze);
-    std::copy(from.excite, from.excite + length * (length / 4), to.excite);
+void pack_norm(const Linear& from, const PackedNorm& to, int64_t width) {
+    pack_row(from.weight, to.weight, width);
+    pack_row(from.bias, to.bias, width);
+    std::fill(std::fill_n(to.real, width, 1.0f), to.real + padded(width), 0.0f);
+}
+
+void pack_attention(const SyntheticAttention& from, const PackedAttention& to, int64_t inputs, int64_t length,
+                    int64_t keys) {
+    pack_mean(from.dense, to.mean, inputs, keys);
+    pack_panels(from.squeeze, to.squeeze, length, length / 4);
+    pack_panels(from.excite, to.excite, length / 4, length);
+}
+
+// Two scores a token, the token branch's first: only their difference is needed.
+void pack_difference(const Linear& from, const Packed& to, int64_t inputs, int64_t tokens) {
+    const auto weight = [&](int64_t i, int64_t k) {
+        return from.weight[2 * i * inputs + k] - from.weight[(2 * i + 1) * inputs + k];
+    };
+    pack_panels(weight, to.weight, inputs, tokens);
+    std::fill(to.bias, to.bias + padded(tokens), 0.0f);
+    for (int64_t i = 0; i < tokens; ++i) to.bias[i] = from.bias[2 * i] - from.bias[2 * i + 1];
 }
 
 void pack_layer(const Dimensions& d, const Layer& from, const PackedLayer& to) {
     const int64_t T = d.tokens(), C = d.emb_dim;
-    pack_columns(from.synth_token.dense, to.token.dense, C, d.token_keys());
+    // Minus infinity: a key that is not there gets no attention.
+    constexpr float kNoKey = -std::numeric_limits<float>::infinity();
+    pack_columns(from.synth_token.dense, to.token.dense, C, d.token_keys(), kNoKey);
     if (d.reduce_token > 1) pack_rows(from.synth_token.value_reduce, to.token.value_reduce, T, d.token_keys());
-    pack_gate(from.synth_token, to.token, T);
+    pack_attention(from.synth_token, to.token, C, T, d.token_keys());
     pack_rows(from.synth_channel.dense, to.channel.dense, T, d.channel_keys());
     if (d.reduce_channel > 1)
         pack_columns(from.synth_channel.value_reduce, to.channel.value_reduce, C, d.channel_keys());
-    pack_gate(from.synth_channel, to.channel, C);
-    pack_rows(from.reweight1, to.reweight1, T, T / 4);
-    pack_rows(from.reweight2, to.reweight2, T / 4, 2 * T);
+    pack_attention(from.synth_channel, to.channel, T, C, d.channel_keys());
+    pack_columns(from.reweight1, to.reweight1, T, T / 4);
+    pack_difference(from.reweight2, to.reweight2, T / 4, T);
     pack_columns(from.proj, to.proj, C, C);
     pack_columns(from.ff1, to.ff1, C, d.hidden());
     pack_columns(from.ff2, to.ff2, d.hidden(), C);
     pack_norm(from.norm1, to.norm1, C);
     pack_norm(from.norm2, to.norm2, C);
+}
+
+// [T, Q + 1] and [T] -> [T, Q + 2]
+void pack_interpolation(const Linear& from, float* to, int64_t keyframes, int64_t tokens) {
+    for (int64_t t = 0; t < tokens; ++t) {
+        to = std::copy(from.weight + t * keyframes, from.weight + (t + 1) * keyframes, to);
+        *to++ = from.bias[t];
+    }
 }
 
 }  // namespace
@@ -83,7 +129,7 @@ size_t packed_size(const Dimensions& d) {
 void pack(const Dimensions& d, const Weights& weights, float* packed) {
     Cursor at(packed);
     const PackedEnds ends = take_ends(at, d);
-    pack_rows(weights.l_interp, ends.l_interp, d.keyframes(), d.tokens());
+    pack_interpolation(weights.l_interp, ends.l_interp, d.keyframes(), d.tokens());
     pack_columns(weights.encoder_emb, ends.encoder_emb, d.joint_dim, d.emb_dim);
     pack_norm(weights.norm, ends.norm, d.emb_dim);
     pack_columns(weights.fc, ends.fc, d.emb_dim, d.joint_dim);

@@ -1,0 +1,162 @@
+// Mixed synthetic attention: the two branches and their mixture. Shapes are those of one window; where `windows` is a
+// parameter, that many lie one after the other.
+#pragma once
+
+#include "product.h"
+
+namespace mixsynth {
+namespace {
+
+// x [rows, inputs] -> out [rows, outputs]
+template <typename Simd>
+inline void linear(const Packed& layer, const float* x, float* out, int64_t rows, int64_t inputs, int64_t outputs) {
+    multiply<Simd>({x, padded(inputs), as_panels(layer.weight, inputs), out, padded(outputs), rows, inputs, outputs, nullptr,
+                    layer.bias});
+}
+
+// numbers = function(numbers); `floats` is a multiple of kLanes.
+template <typename Simd, typename Vector = typename Simd::Vector>
+inline void for_each(float* numbers, int64_t floats, Vector function(Vector)) {
+    for (int64_t i = 0; i < floats; i += kWidth<Vector>) store(numbers + i, function(load<Vector>(numbers + i)));
+}
+
+// w.pooled [windows, length] -> w.gate [windows, length], squeeze-excite
+template <typename Simd>
+void squeeze_excite(const PackedAttention& attention, const Workspace& w, int64_t windows, int64_t length) {
+    using Vector = typename Simd::Vector;
+    const int64_t squeezed = length / 4;
+    linear<Simd>({attention.squeeze, nullptr}, w.pooled, w.squeezed, windows, length, squeezed);
+    for_each<Simd>(w.squeezed, windows * padded(squeezed), positive<Vector>);
+    linear<Simd>({attention.excite, nullptr}, w.squeezed, w.gate, windows, squeezed, length);
+    for_each<Simd>(w.gate, windows * padded(length), sigmoid<Vector>);
+}
+
+// energies [padded keys] -> softmax of gate * energies, in place. The gate is positive: the largest stays the largest.
+template <typename Simd>
+inline void softmax_row(float* energies, int64_t floats, float gate) {
+    using Vector = typename Simd::Vector;
+    Vector most = load<Vector>(energies);
+    for (int64_t k = kWidth<Vector>; k < floats; k += kWidth<Vector>) most = larger(most, load<Vector>(energies + k));
+    const float largest = largest_of_lanes(most);
+    Vector total{};
+    for (int64_t k = 0; k < floats; k += kWidth<Vector>) {
+        const Vector weight = exponential_to_87(gate * (load<Vector>(energies + k) - largest));
+        store(energies + k, weight);
+        total += weight;
+    }
+    const float scale = 1.0f / sum_of_lanes(total);
+    for (int64_t k = 0; k < floats; k += kWidth<Vector>) store(energies + k, load<Vector>(energies + k) * scale);
+}
+
+// w.x [windows, T, C] -> w.token_out [windows, T, C]
+template <typename Simd>
+void token_attention(const Dimensions& d, const PackedAttention& attention, const Workspace& w, int64_t windows) {
+    using Vector = typename Simd::Vector;
+    const int64_t T = d.tokens(), C = d.emb_dim, keys = d.token_keys(), stride = padded(keys), x_stride = padded(C);
+    linear<Simd>(attention.dense, w.x, w.token_energies, windows * T, C, keys);
+    for (int64_t b = 0; b < windows; ++b)
+        for (int64_t i = 0; i < T; ++i) {
+            const float* x = w.x + (b * T + i) * x_stride;
+            Vector sum{};
+            for (int64_t j = 0; j < x_stride; j += kWidth<Vector>)
+                sum += load<Vector>(x + j) * load<Vector>(attention.mean.weight + j);
+            w.pooled[b * padded(T) + i] = attention.mean.bias[0] + sum_of_lanes(sum);
+        }
+    squeeze_excite<Simd>(attention, w, windows, T);
+    for (int64_t b = 0; b < windows; ++b) {
+        float* energies = w.token_energies + b * T * stride;
+        for (int64_t i = 0; i < T; ++i) softmax_row<Simd>(energies + i * stride, stride, w.gate[b * padded(T) + i]);
+        const float *x = w.x + b * T * x_stride, *values = x;
+        if (d.reduce_token > 1) {
+            multiply<Simd>({attention.value_reduce.weight, T, as_rows(x, x_stride), w.token_values, x_stride, keys, T, C,
+                            attention.value_reduce.bias});
+            values = w.token_values;
+        }
+        multiply<Simd>({energies, stride, as_rows(values, x_stride), w.token_out + b * T * x_stride, x_stride, T, keys, C});
+    }
+}
+
+// energies [keys, width], one column a channel -> exp(gate * (energies - the column's largest)), in place, and what each
+// column has to be scaled with to sum to 1. Column by column of registers; rows two at a time, which halves the wait.
+template <typename Simd>
+inline void softmax_columns(float* energies, int64_t keys, int64_t width, const float* gate, float* scale) {
+    using Vector = typename Simd::Vector;
+    for (int64_t j = 0; j < width; j += kWidth<Vector>) {
+        float* column = energies + j;
+        Vector largest = load<Vector>(column + (keys - 1) * width);
+        for (int64_t k = 0; k + 1 < keys; k += 2) {
+            const float* two = column + k * width;
+            largest = larger(largest, larger(load<Vector>(two), load<Vector>(two + width)));
+        }
+        const Vector gates = load<Vector>(gate + j);
+        Vector total{};
+        for (int64_t k = 0; k < keys; ++k) {
+            const Vector weight = exponential_to_87(gates * (load<Vector>(column + k * width) - largest));
+            store(column + k * width, weight);
+            total += weight;
+        }
+        store(scale + j, 1.0f / total);
+    }
+}
+
+// w.x [windows, T, C] -> w.channel_out [windows, T, C], without transposing x: the energies are made transposed, a block
+// of channels at a time, and are used up before the next block is made. w.channel_scale [windows, C] is still to be
+// multiplied with.
+template <typename Simd>
+void channel_attention(const Dimensions& d, const PackedAttention& attention, const Workspace& w, int64_t windows) {
+    const int64_t T = d.tokens(), C = d.emb_dim, keys = d.channel_keys(), stride = padded(C);
+    for (int64_t b = 0; b < windows; ++b)
+        multiply<Simd>({attention.mean.weight, T, as_rows(w.x + b * T * stride, stride), w.pooled + b * stride, stride, 1, T,
+                        C, attention.mean.bias});
+    squeeze_excite<Simd>(attention, w, windows, C);
+    const float* values = w.x;
+    if (d.reduce_channel > 1) {
+        linear<Simd>(attention.value_reduce, w.x, w.channel_values, windows * T, C, keys);
+        values = w.channel_values;
+    }
+    const int64_t value_stride = padded(keys), block = channel_block(d);
+    for (int64_t b = 0; b < windows; ++b)
+        for (int64_t j = 0; j < stride; j += block) {
+            const int64_t width = stride - j < block ? stride - j : block, at = b * T * stride + j;
+            multiply<Simd>({attention.dense.weight, T, as_rows(w.x + at, stride), w.channel_energies, width, keys, T, width,
+                            attention.dense.bias});
+            softmax_columns<Simd>(w.channel_energies, keys, width, w.gate + b * stride + j,
+                                  w.channel_scale + b * stride + j);
+            multiply<Simd>({values + b * T * value_stride, value_stride, as_rows(w.channel_energies, width),
+                            w.channel_out + at, stride, T, keys, width});
+        }
+}
+
+// w.token_out, w.channel_out [windows, T, C] -> w.token_out, mixed token by token
+template <typename Simd>
+void mix_branches(const Dimensions& d, const PackedLayer& layer, const Workspace& w, int64_t windows) {
+    using Vector = typename Simd::Vector;
+    const int64_t T = d.tokens(), C = d.emb_dim, stride = padded(C);
+    for (int64_t b = 0; b < windows; ++b)
+        for (int64_t i = 0; i < T; ++i) {
+            const int64_t row = (b * T + i) * stride;
+            Vector sum{};
+            for (int64_t j = 0; j < stride; j += kWidth<Vector>) {
+                const Vector c = load<Vector>(w.channel_out + row + j) * load<Vector>(w.channel_scale + b * stride + j);
+                sum += (load<Vector>(w.token_out + row + j) + c) * load<Vector>(layer.norm1.real + j);
+            }
+            w.pooled[b * padded(T) + i] = sum_of_lanes(sum) / static_cast<float>(C);
+        }
+    linear<Simd>(layer.reweight1, w.pooled, w.squeezed, windows, T, T / 4);
+    for_each<Simd>(w.squeezed, windows * padded(T / 4), gelu<Vector>);
+    linear<Simd>(layer.reweight2, w.squeezed, w.gate, windows, T / 4, T);
+    // The softmax over two is the sigmoid of their difference.
+    for_each<Simd>(w.gate, windows * padded(T), sigmoid<Vector>);
+    for (int64_t b = 0; b < windows; ++b)
+        for (int64_t i = 0; i < T; ++i) {
+            const int64_t row = (b * T + i) * stride;
+            const float a_t = w.gate[b * padded(T) + i], a_c = 1.0f - a_t;
+            for (int64_t j = 0; j < stride; j += kWidth<Vector>) {
+                const Vector c = load<Vector>(w.channel_out + row + j) * load<Vector>(w.channel_scale + b * stride + j);
+                store(w.token_out + row + j, a_t * load<Vector>(w.token_out + row + j) + a_c * c);
+            }
+        }
+}
+
+}  // namespace
+}  // namespace mixsynth
