@@ -9,6 +9,7 @@ from pathlib import Path
 _WHAT = {
     "pipeline": "frames a second of a stream against the estimator on every frame and against decoding alone",
     "truth": "2D error in the gaps against measured motion: the network, PCHIP, the estimator on every frame",
+    "encoder": "the native encoder against torch, its compilers, ONNX Runtime and OpenVINO on one core",
 }
 
 
@@ -42,6 +43,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         command.add_argument(
             "--weights", nargs=2, metavar=("IMAGE", "WORLD"), help="networks to run (default: the shipped ones)"
         )
+    encoder = benches.add_parser("encoder", help=_WHAT["encoder"], description=_WHAT["encoder"])
+    encoder.add_argument("--case", nargs="+", metavar="NAME", help="networks (default: all published and shipped ones)")
+    encoder.add_argument("--batch", nargs="+", type=int, default=[1, 64], metavar="B", help="windows a call (1 64)")
+    encoder.add_argument("--rounds", type=int, default=25, metavar="R", help="interleaved rounds (default: 25)")
+    encoder.add_argument(
+        "--contender", nargs="+", metavar="NAME", help="peers to compare with (default: all that are installed)"
+    )
+    encoder.add_argument("--core", type=int, metavar="N", help="the core to run on (default: the last)")
+    encoder.add_argument("--plot", type=Path, metavar="FILE", help="write a plot (PNG)")
+    for command in (pipeline, truth, encoder):
         command.add_argument("--json", type=Path, metavar="FILE", help="write the rows, with machine and versions")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import platform
@@ -23,11 +24,13 @@ def table(rows: Sequence[Sequence[str]]) -> str:
     return "\n".join("  ".join([row[0].ljust(widths[0]), *cells[1:]]) for row, cells in zip(rows, lines, strict=True))
 
 
-def write_json(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Rows with what made them. Raises `OutputError`."""
+def write_json(path: Path, rows: Sequence[Mapping[str, Any]], packages: Sequence[str] = ()) -> None:
+    """Rows with what made them, and the versions of `packages` too where they are installed. Raises `OutputError`."""
+    installed = [name for name in packages if importlib.util.find_spec(name) is not None]
+    versions = {name: metadata.version(name) for name in (*_PACKAGES, *installed)}
     document = {
-        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
-        "versions": {"python": platform.python_version(), **{name: metadata.version(name) for name in _PACKAGES}},
+        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, {processor()}",
+        "versions": {"python": platform.python_version(), **versions},
         "commit": _commit(),
         "rows": list(rows),
     }
@@ -37,6 +40,16 @@ def write_json(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
         part.replace(path)
     except OSError as error:
         raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def processor() -> str:
+    """The processor's name, as far as the system tells."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(named, platform.processor() or "unknown processor")
 
 
 def _commit() -> str | None:

@@ -1,0 +1,151 @@
+"""Who takes part in `bench encoder`: the native encoder, and other ways to run the same network on one CPU core.
+
+Every contender is a function keyframes [B, Q+1, D] -> motion [B, T, D] on numpy arrays, held to one thread. Peers get
+fixed shapes, and what speeds them up switched on; none is rewritten.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import io
+import logging
+import warnings
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mixsynth_stream.backend import Forward, make_forward
+
+if TYPE_CHECKING:
+    from mixsynth_stream.config import ModelConfig
+    from mixsynth_stream.network import MixSynthFormer
+
+NATIVE, EAGER = "native", "eager"
+
+
+class Case:
+    """One network and one batch, and what the contenders make of it."""
+
+    def __init__(self, name: str, config: ModelConfig, state: Mapping[str, np.ndarray], batch: int) -> None:
+        self.name, self.config, self.state, self.batch = name, config, state, batch
+        shape = (batch, config.num_keyframes, config.joint_dim)
+        self.keyframes = np.random.default_rng(batch).standard_normal(shape).astype(np.float32)
+
+    @cached_property
+    def network(self) -> MixSynthFormer:
+        """The readable network in float32; each contender gets one of its own."""
+        import torch
+
+        from mixsynth_stream.network import MixSynthFormer
+
+        network = MixSynthFormer(self.config).eval().requires_grad_(False)
+        network.load_state_dict({name: torch.from_numpy(value.copy()) for name, value in self.state.items()})
+        return network
+
+    @cached_property
+    def truth(self) -> np.ndarray:  # [B, T, D] float64
+        """The readable network in float64."""
+        import copy
+
+        import torch
+
+        with torch.inference_mode():
+            motion: np.ndarray = copy.deepcopy(self.network).double()(torch.from_numpy(self.keyframes).double()).numpy()
+        return motion
+
+
+def _native(case: Case) -> Forward:
+    return make_forward("native", case.config, case.state)
+
+
+def _from_torch(network: Callable[[Any], Any]) -> Forward:
+    import torch
+
+    def forward(keyframes: np.ndarray) -> np.ndarray:  # [B, Q+1, D] -> [B, T, D]
+        with torch.inference_mode():
+            motion: np.ndarray = network(torch.from_numpy(keyframes)).numpy()
+        return motion
+
+    return forward
+
+
+def _eager(case: Case) -> Forward:
+    return _from_torch(case.network)
+
+
+def _compiled(case: Case) -> Forward:
+    import torch
+
+    torch.compiler.reset()
+    return _from_torch(torch.compile(case.network, dynamic=False))
+
+
+def _torchscript(case: Case) -> Forward:
+    import torch
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch calls TorchScript deprecated
+        traced = torch.jit.trace(case.network, torch.from_numpy(case.keyframes))
+        return _from_torch(torch.jit.optimize_for_inference(torch.jit.freeze(traced)))
+
+
+def _onnx_bytes(case: Case) -> bytes:
+    import torch
+
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    buffer = io.BytesIO()
+    with (
+        warnings.catch_warnings(),
+        contextlib.redirect_stdout(io.StringIO()),
+        contextlib.redirect_stderr(io.StringIO()),
+    ):
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(case.network, (torch.from_numpy(case.keyframes),), dynamo=True)
+        program.save(buffer)
+    return buffer.getvalue()
+
+
+def _onnx_runtime(case: Case) -> Forward:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+    session = onnxruntime.InferenceSession(_onnx_bytes(case), options, providers=["CPUExecutionProvider"])
+    name = session.get_inputs()[0].name
+    return lambda keyframes: session.run(None, {name: keyframes})[0]
+
+
+def _openvino(case: Case) -> Forward:
+    import openvino
+
+    # Without the hint a processor that has bfloat16 would be allowed to use it.
+    settings = {"INFERENCE_NUM_THREADS": 1, "NUM_STREAMS": 1, "PERFORMANCE_HINT": "LATENCY",
+                "INFERENCE_PRECISION_HINT": "f32", "ENABLE_CPU_PINNING": False}  # fmt: skip
+    core = openvino.Core()
+    request = core.compile_model(core.read_model(_onnx_bytes(case)), "CPU", settings).create_infer_request()
+    return lambda keyframes: request.infer([keyframes], share_inputs=True, share_outputs=True)[0]
+
+
+# Name -> (how it is made, the packages that it needs).
+CONTENDERS: dict[str, tuple[Callable[[Case], Forward], tuple[str, ...]]] = {
+    NATIVE: (_native, ()),
+    EAGER: (_eager, ("torch",)),
+    "torch.compile": (_compiled, ("torch",)),
+    "TorchScript": (_torchscript, ("torch",)),
+    "ONNX Runtime": (_onnx_runtime, ("torch", "onnxscript", "onnxruntime")),
+    "OpenVINO": (_openvino, ("torch", "onnxscript", "openvino")),
+}
+
+
+def missing_packages(name: str) -> list[str]:
+    """What has to be installed before this contender can take part."""
+    return [package for package in CONTENDERS[name][1] if importlib.util.find_spec(package) is None]
+
+
+def make(name: str, case: Case) -> Forward:
+    return CONTENDERS[name][0](case)
