@@ -74,7 +74,8 @@ def main() -> int:
             one = clip(path, args)
         except SourceError as error:
             if args.strict:
-                raise
+                print(error, file=sys.stderr)
+                return 3
             left_out += 1
             print(f"left out: {error}", file=sys.stderr)
             continue

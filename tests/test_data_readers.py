@@ -24,7 +24,7 @@ from mixsynth_stream.data.mocap_sources import (
     read_ui_prmd,
     save_clips,
 )
-from mixsynth_stream.data.sequences import PoseSequence, check_height, check_up, one_rate
+from mixsynth_stream.data.sequences import PoseSequence, check_height, check_up
 from mixsynth_stream.errors import SourceError
 
 ROOT = Path(__file__).parent.parent
@@ -227,11 +227,12 @@ def test_a_skeleton_without_a_joint_is_refused(tmp_path: Path) -> None:
         mocap_from_bvh(replace(sequence, joints=renamed))
 
 
-def test_mixed_frame_rates_are_refused(tmp_path: Path) -> None:
-    slow, fast = (read_bvh(write_bvh(tmp_path / f"{rate}.bvh", rate_hz=rate)) for rate in (60, 120))
-    assert one_rate([slow, slow], "here") == pytest.approx(60, abs=0.1)
-    with pytest.raises(SourceError, match="mixes frame rates: 60"):
-        one_rate([slow, fast], "here")
+def test_recordings_at_other_rates_become_the_same_clip_and_a_file_has_one_rate(tmp_path: Path) -> None:
+    recordings = [mocap_from_bvh(read_bvh(write_bvh(tmp_path / f"{rate}.bvh", rate_hz=rate))) for rate in (60, 120)]
+    slow, fast = (clip_of(recording, "test") for recording in recordings)
+    assert (slow.rate_hz, fast.rate_hz) == (30.0, 30.0)
+    with pytest.raises(SourceError, match=r"mix 2 frame rates \(\[30.0, 60.0\]\)"):
+        save_clips(tmp_path / "a.npz", [slow, clip_of(recordings[1], "test", rate_hz=60.0)], "CC0")
 
 
 def test_the_converter_makes_a_file_that_training_reads(tmp_path: Path) -> None:
@@ -246,6 +247,9 @@ def test_the_converter_makes_a_file_that_training_reads(tmp_path: Path) -> None:
     )  # fmt: skip
     assert "1 clips of 1 people" in done.stdout
     assert "07_02.amc" in done.stderr
+    strict = subprocess.run([*done.args, "--strict"], capture_output=True, text=True, check=False)
+    assert (strict.returncode, strict.stderr.count("\n")) == (3, 1)
+    assert "07_02.amc" in strict.stderr
     (clip,) = load_clips(tmp_path / "out.npz")
     assert (clip.rate_hz, clip.subject, clip.source, len(clip.positions)) == (30.0, "07", "asf", 8)
     np.testing.assert_allclose(clip.positions[:, MOCAP_22.index("lwrist")], bent_hand()[::4], atol=1e-4)

@@ -6,7 +6,7 @@ motion, wrong joint counts, a person of 67 metres, a person who stands along z.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -102,17 +102,6 @@ def check_sides(where: str, left: np.ndarray, ahead: np.ndarray) -> None:  # [T,
     if wrong.mean() > _STANDING_SHARE:
         raise SourceError(f"{where} have left and right exchanged in {100 * wrong.mean():.0f} % of the frames; x and z "
                           "are swapped, an axis is mirrored (negate z), or the sides' joints are swapped")  # fmt: skip
-
-
-def one_rate(sequences: Iterable[PoseSequence], where: str) -> float:
-    """The rate of all of them. `SourceError` where rates are mixed."""
-    rates = {round(sequence.rate_hz, 3): sequence.name for sequence in sequences}
-    if len(rates) > 1:
-        found = ", ".join(f"{rate:g} Hz ({name})" for rate, name in sorted(rates.items())[:3])
-        raise SourceError(f"{where} mixes frame rates: {found}; resample them to one, or use one folder a rate")
-    if not rates:
-        raise SourceError(f"{where} holds no sequences")
-    return next(iter(rates))
 
 
 def read_text(path: str | Path) -> str:
