@@ -114,9 +114,8 @@ def fit_ridge(files: Sequence[str | Path], model: Model, strength: float) -> Rid
 
 def save_ridge(path: Path, ridge: Ridge) -> None:
     """Keep a fit, so that those who do not have the training clips can compare, too."""
-    # Seven bits of the fraction change an error by less than one in a thousand, and pack well.
-    fraction, exponent = np.frexp(ridge.weights)
-    weights = np.ldexp(np.round(fraction * 2**8) / 2**8, exponent).astype(np.float16)
+    # Half precision changes an error of position by less than one in a thousand, of acceleration by one percent.
+    weights = ridge.weights.astype(np.float16)
     np.savez_compressed(path, weights=weights, config=json.dumps(asdict(ridge.config)),
                         normalisation=ridge.normalisation, min_scale=ridge.min_scale)  # fmt: skip
 
