@@ -6,6 +6,14 @@
 namespace mixsynth {
 namespace {
 
+// numbers += more; `floats` is a multiple of kLanes.
+template <typename Simd>
+inline void add(float* numbers, const float* more, int64_t floats) {
+    using Vector = typename Simd::Vector;
+    for (int64_t i = 0; i < floats; i += kWidth<Vector>)
+        store(numbers + i, load<Vector>(numbers + i) + load<Vector>(more + i));
+}
+
 // x = LayerNorm(x + update) [rows, columns]; update may be null.
 template <typename Simd>
 void add_and_norm(const PackedNorm& norm, float* x, const float* update, int64_t rows, int64_t columns) {
@@ -55,9 +63,11 @@ template <typename Simd>
 void interpolate_and_embed(const Dimensions& d, const PackedEnds& ends, const float* keyframes, float* interpolated,
                            float* x, const Workspace& w) {
     const int64_t T = d.tokens(), C = d.emb_dim, D = d.joint_dim, Q1 = d.keyframes(), stride = padded(D);
-    for (int64_t q = 0; q <= Q1; ++q)
-        for (int64_t j = 0; j < stride; ++j)
-            w.keyframes[q * stride + j] = j >= D ? 0.0f : q == Q1 ? 1.0f : keyframes[q * D + j];
+    for (int64_t q = 0; q <= Q1; ++q) {
+        float* row = w.keyframes + q * stride;
+        for (int64_t j = 0; j < D; ++j) row[j] = q < Q1 ? keyframes[q * D + j] : 1.0f;
+        for (int64_t j = D; j < stride; ++j) row[j] = 0.0f;
+    }
     linear<Simd>({ends.encoder_emb.weight, nullptr}, w.keyframes, w.embedded, Q1 + 1, D, C);
     multiply<Simd>({ends.l_interp, Q1 + 1, as_rows(w.keyframes, stride), interpolated, stride, T, Q1 + 1, D});
     multiply<Simd>({ends.l_interp, Q1 + 1, as_rows(w.embedded, padded(C)), x, padded(C), T, Q1 + 1, C, nullptr,
@@ -78,8 +88,11 @@ void forward_group(const Dimensions& d, const float* packed, const float* keyfra
     for (int64_t i = 0; i < d.num_encoder_layers; ++i) encoder_layer<Simd>(d, take_layer(at, d), w, windows);
     add_and_norm<Simd>(ends.norm, w.x, nullptr, windows * T, C);
     linear<Simd>(ends.fc, w.x, w.out, windows * T, C, D);
-    for (int64_t t = 0; t < windows * T; ++t)
-        for (int64_t j = 0; j < D; ++j) motion[t * D + j] = w.out[t * stride + j] + w.interpolated[t * stride + j];
+    for (int64_t t = 0; t < windows * T; ++t) {
+        float* pose = w.out + t * stride;
+        add<Simd>(pose, w.interpolated + t * stride, stride);
+        std::memcpy(motion + t * D, pose, static_cast<size_t>(D) * sizeof(float));
+    }
 }
 
 template <typename Simd>

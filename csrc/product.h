@@ -42,11 +42,11 @@ inline void multiply_block(const float* a, int64_t a_stride, const float* b, int
         for (int v = 0; v < kVectors; ++v) store(out + r * out_stride + kWidth<Vector> * v, sum[r][v]);
 }
 
-// The last rows, fewer than a full block: a block of exactly as many.
+// One block from row `first` on: of kRows rows, or of as many as are left.
 template <typename Simd, int kRows, int kVectors>
-inline void multiply_last_rows(const Product& p, int64_t first, int64_t column, const float* b, int64_t b_stride) {
+inline void multiply_rows(const Product& p, int64_t first, int64_t column, const float* b, int64_t b_stride) {
     if constexpr (kRows > 0) {
-        if (p.rows - first < kRows) return multiply_last_rows<Simd, kRows - 1, kVectors>(p, first, column, b, b_stride);
+        if (p.rows - first < kRows) return multiply_rows<Simd, kRows - 1, kVectors>(p, first, column, b, b_stride);
         multiply_block<Simd, kRows, kVectors>(p.a + first * p.a_stride, p.a_stride, b, b_stride, p.depth,
                                               p.row_bias ? p.row_bias + first : nullptr,
                                               p.column_bias ? p.column_bias + column : nullptr,
@@ -59,7 +59,7 @@ template <typename Simd, int kVectors>
 inline void multiply_strip(const Product& p, int64_t column, const float* b, int64_t b_stride) {
     constexpr int kRows = Simd::rows(kVectors);
     for (int64_t first = 0; first < p.rows; first += kRows)
-        multiply_last_rows<Simd, kRows, kVectors>(p, first, column, b, b_stride);
+        multiply_rows<Simd, kRows, kVectors>(p, first, column, b, b_stride);
 }
 
 // Panel after panel of b, each in the widest strips that fit: what is read of b stays in the first cache for all rows.

@@ -126,15 +126,20 @@ inline Vector sigmoid(Vector x) {
     return 1.0f / (1.0f + exponential(-x));
 }
 
-// x * (1 + erf(x / sqrt 2)) / 2, with erf from Abramowitz and Stegun 7.1.26 (absolute error 1.5e-7).
+// The share of a normal distribution beyond |x|, as a polynomial of u = |x| / 2.625 - 1, from the constant on. |x| times
+// its error is minimised up to 5.25, beyond which |x| counts as 5.25.
+constexpr float kNormalTail[] = {0.0043325643f, -0.033401627f,  0.11506155f,   -0.22591886f,  0.25740016f,
+                                 -0.12138689f,  -0.099812366f,  0.1993811f,    -0.088301115f, -0.07195378f,
+                                 0.08576796f,   -0.0020675822f, -0.026708538f, 0.0053575025f, 0.0022500532f};
+
+// x * (1 + erf(x / sqrt 2)) / 2 within 5e-7, as max(x, 0) - |x| tail(|x|): no division and no exponential, which
+// Abramowitz and Stegun 7.1.26 needs and takes twice as long with.
 template <typename Vector>
 inline Vector gelu(Vector x) {
-    const Vector size = x < 0.0f ? -x : x;
-    const Vector t = 1.0f / (1.0f + 0.231641888f * size);
-    const Vector poly =
-        t * (0.254829592f + t * (-0.284496736f + t * (1.421413741f + t * (-1.453152027f + t * 1.061405429f))));
-    // For x < 0 the bracket is poly * e, else 2 - poly * e: x * that / 2 = (x + |x|) / 2 - |x| * poly * e / 2.
-    return 0.5f * ((x + size) - size * poly * exponential_to_87(-0.5f * x * x));
+    const Vector size = smaller(x < 0.0f ? -x : x, all<Vector>(5.25f)), u = size * 0.380952381f - 1.0f;
+    Vector tail = all<Vector>(kNormalTail[14]);
+    for (int i = 13; i >= 0; --i) tail = tail * u + kNormalTail[i];
+    return positive(x) - size * tail;
 }
 
 }  // namespace
