@@ -96,16 +96,12 @@ def _onnx_bytes(case: Case) -> bytes:
     import torch
 
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-    buffer = io.BytesIO()
-    with (
-        warnings.catch_warnings(),
-        contextlib.redirect_stdout(io.StringIO()),
-        contextlib.redirect_stderr(io.StringIO()),
-    ):
+    progress = io.StringIO()
+    with warnings.catch_warnings(), contextlib.redirect_stdout(progress), contextlib.redirect_stderr(progress):
         warnings.simplefilter("ignore")
-        program = torch.onnx.export(case.network, (torch.from_numpy(case.keyframes),), dynamo=True)
-        program.save(buffer)
-    return buffer.getvalue()
+        program: Any = torch.onnx.export(case.network, (torch.from_numpy(case.keyframes),), dynamo=True)
+    exported: bytes = program.model_proto.SerializeToString()
+    return exported
 
 
 def _onnx_runtime(case: Case) -> Forward:
