@@ -10,8 +10,8 @@ namespace {
 // x [rows, inputs] -> out [rows, outputs]
 template <typename Simd>
 inline void linear(const Packed& layer, const float* x, float* out, int64_t rows, int64_t inputs, int64_t outputs) {
-    multiply<Simd>({x, padded(inputs), as_panels(layer.weight, inputs), out, padded(outputs), rows, inputs, outputs, nullptr,
-                    layer.bias});
+    multiply<Simd>({x, padded(inputs), as_panels(layer.weight, inputs), out, padded(outputs), rows, inputs, outputs,
+                    nullptr, layer.bias});
 }
 
 // numbers = function(numbers); `floats` is a multiple of kLanes.
@@ -68,16 +68,17 @@ void token_attention(const Dimensions& d, const PackedAttention& attention, cons
         for (int64_t i = 0; i < T; ++i) softmax_row<Simd>(energies + i * stride, stride, w.gate[b * padded(T) + i]);
         const float *x = w.x + b * T * x_stride, *values = x;
         if (d.reduce_token > 1) {
-            multiply<Simd>({attention.value_reduce.weight, T, as_rows(x, x_stride), w.token_values, x_stride, keys, T, C,
-                            attention.value_reduce.bias});
+            multiply<Simd>({attention.value_reduce.weight, T, as_rows(x, x_stride), w.token_values, x_stride, keys, T,
+                            C, attention.value_reduce.bias});
             values = w.token_values;
         }
-        multiply<Simd>({energies, stride, as_rows(values, x_stride), w.token_out + b * T * x_stride, x_stride, T, keys, C});
+        multiply<Simd>(
+            {energies, stride, as_rows(values, x_stride), w.token_out + b * T * x_stride, x_stride, T, keys, C});
     }
 }
 
-// energies [keys, width], one column a channel -> exp(gate * (energies - the column's largest)), in place, and what each
-// column has to be scaled with to sum to 1. Column by column of registers; rows two at a time, which halves the wait.
+// energies [keys, width], one column a channel -> exp(gate * (energies - the column's largest)), in place, and what
+// each column has to be scaled with to sum to 1. Registers down the columns; rows two at a time, which halves the wait.
 template <typename Simd>
 inline void softmax_columns(float* energies, int64_t keys, int64_t width, const float* gate, float* scale) {
     using Vector = typename Simd::Vector;
@@ -99,15 +100,15 @@ inline void softmax_columns(float* energies, int64_t keys, int64_t width, const 
     }
 }
 
-// w.x [windows, T, C] -> w.channel_out [windows, T, C], without transposing x: the energies are made transposed, a block
-// of channels at a time, and are used up before the next block is made. w.channel_scale [windows, C] is still to be
-// multiplied with.
+// w.x [windows, T, C] -> w.channel_out [windows, T, C], without transposing x: the energies are made transposed, a
+// block of channels at a time, and are used up before the next block is made. w.channel_scale [windows, C] is still to
+// be multiplied with.
 template <typename Simd>
 void channel_attention(const Dimensions& d, const PackedAttention& attention, const Workspace& w, int64_t windows) {
     const int64_t T = d.tokens(), C = d.emb_dim, keys = d.channel_keys(), stride = padded(C);
     for (int64_t b = 0; b < windows; ++b)
-        multiply<Simd>({attention.mean.weight, T, as_rows(w.x + b * T * stride, stride), w.pooled + b * stride, stride, 1, T,
-                        C, attention.mean.bias});
+        multiply<Simd>({attention.mean.weight, T, as_rows(w.x + b * T * stride, stride), w.pooled + b * stride, stride,
+                        1, T, C, attention.mean.bias});
     squeeze_excite<Simd>(attention, w, windows, C);
     const float* values = w.x;
     if (d.reduce_channel > 1) {
@@ -118,8 +119,8 @@ void channel_attention(const Dimensions& d, const PackedAttention& attention, co
     for (int64_t b = 0; b < windows; ++b)
         for (int64_t j = 0; j < stride; j += block) {
             const int64_t width = stride - j < block ? stride - j : block, at = b * T * stride + j;
-            multiply<Simd>({attention.dense.weight, T, as_rows(w.x + at, stride), w.channel_energies, width, keys, T, width,
-                            attention.dense.bias});
+            multiply<Simd>({attention.dense.weight, T, as_rows(w.x + at, stride), w.channel_energies, width, keys, T,
+                            width, attention.dense.bias});
             softmax_columns<Simd>(w.channel_energies, keys, width, w.gate + b * stride + j,
                                   w.channel_scale + b * stride + j);
             multiply<Simd>({values + b * T * value_stride, value_stride, as_rows(w.channel_energies, width),

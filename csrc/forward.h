@@ -102,8 +102,8 @@ void forward_windows(const Dimensions& d, const float* packed, const float* keyf
     const Workspace w = take_workspace(at, d);
     const int64_t group = group_size(d);
     for (int64_t b = 0; b < batch; b += group)
-        forward_group<Simd>(d, packed, keyframes + b * d.keyframes() * d.joint_dim, motion + b * d.tokens() * d.joint_dim,
-                            w, batch - b < group ? batch - b : group);
+        forward_group<Simd>(d, packed, keyframes + b * d.keyframes() * d.joint_dim,
+                            motion + b * d.tokens() * d.joint_dim, w, batch - b < group ? batch - b : group);
 }
 
 }  // namespace

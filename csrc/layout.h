@@ -89,7 +89,8 @@ inline PackedNorm take_norm(Cursor& at, int64_t width) { return {at.take(width),
 
 inline PackedEnds take_ends(Cursor& at, const Dimensions& d) {
     const int64_t C = d.emb_dim, D = d.joint_dim;
-    return {at.take(d.tokens() * (d.keyframes() + 1)), take_columns(at, D, C), take_columns(at, C, D), take_norm(at, C)};
+    return {at.take(d.tokens() * (d.keyframes() + 1)), take_columns(at, D, C), take_columns(at, C, D),
+            take_norm(at, C)};
 }
 
 inline PackedLayer take_layer(Cursor& at, const Dimensions& d) {

@@ -8,7 +8,8 @@
 namespace mixsynth {
 namespace {
 
-// A matrix that is read as weight(output, input) -> panels of [inputs, up to kPanel padded outputs], zero in the padding
+// A matrix that is read as weight(output, input) -> panels of [inputs, up to kPanel padded outputs], zero in the
+// padding
 template <typename Read>
 void pack_panels(Read weight, float* to, int64_t inputs, int64_t outputs) {
     for (int64_t first = 0; first < outputs; first += kPanel) {
@@ -44,7 +45,8 @@ void pack_mean(const Linear& from, const Packed& to, int64_t inputs, int64_t out
         for (int64_t i = 0; k < inputs && i < outputs; ++i) sum += from.weight[i * inputs + k];
         to.weight[k] = static_cast<float>(sum / static_cast<double>(outputs));
     }
-    to.bias[0] = static_cast<float>(std::accumulate(from.bias, from.bias + outputs, 0.0) / static_cast<double>(outputs));
+    const double sum = std::accumulate(from.bias, from.bias + outputs, 0.0);
+    to.bias[0] = static_cast<float>(sum / static_cast<double>(outputs));
 }
 
 void pack_norm(const Linear& from, const PackedNorm& to, int64_t width) {

@@ -1,4 +1,4 @@
-// The matrix product: blocks of the result that stay in registers while a row of the right matrix after the other passes.
+// The matrix product: blocks of the result stay in registers while a row of the right matrix after the other passes.
 #pragma once
 
 #include "layout.h"
@@ -71,7 +71,8 @@ __attribute__((noinline)) void multiply(const Product& p) {
         const float* panel = p.b.data + first / kPanel * p.b.panel;
         const int64_t stride = p.b.stride ? p.b.stride : width;
         int64_t j = 0;
-        for (; j + kMost * kWide <= width; j += kMost * kWide) multiply_strip<Simd, kMost>(p, first + j, panel + j, stride);
+        for (; j + kMost * kWide <= width; j += kMost * kWide)
+            multiply_strip<Simd, kMost>(p, first + j, panel + j, stride);
         if constexpr (kMost * kWide > kLanes) {
             for (; j + 2 * kWide <= width; j += 2 * kWide) multiply_strip<Simd, 2>(p, first + j, panel + j, stride);
             for (; j < width; j += kWide) multiply_strip<Simd, 1>(p, first + j, panel + j, stride);

@@ -1,5 +1,5 @@
 // The C++ core alone, for the sanitizers: random shapes against the paper's formulas in double precision, in buffers of
-// exactly the size asked for, and several threads that share the weights. Prints one line; exits with 1 where it is wrong.
+// exactly the size asked for, and two threads that share the weights. Prints one line; exits with 1 where it is wrong.
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
@@ -27,8 +27,8 @@ class RandomWeights {
         const int64_t T = d.tokens(), C = d.emb_dim;
         for (int64_t i = 0; i < d.num_encoder_layers; ++i)
             layers_.push_back({attention(C, T, d.reduce_token), attention(T, C, d.reduce_channel), linear(T, T / 4),
-                               linear(T / 4, 2 * T), linear(C, C), linear(C, d.hidden()), linear(d.hidden(), C), norm(C),
-                               norm(C)});
+                               linear(T / 4, 2 * T), linear(C, C), linear(C, d.hidden()), linear(d.hidden(), C),
+                               norm(C), norm(C)});
         weights = {linear(d.keyframes(), T), linear(d.joint_dim, C), norm(C), linear(C, d.joint_dim), layers_.data()};
     }
     mixsynth::Weights weights;
@@ -96,7 +96,8 @@ Matrix branch(const mixsynth::SyntheticAttention& a, const Matrix& x, int64_t re
     for (size_t i = 0; i < n; ++i) {
         Row attention(keys);
         double total = 0.0;
-        for (size_t k = 0; k < keys; ++k) total += attention[k] = std::exp(energies[i][k] / (1.0 + std::exp(-excited[i])));
+        const double gate = 1.0 / (1.0 + std::exp(-excited[i]));
+        for (size_t k = 0; k < keys; ++k) total += attention[k] = std::exp(gate * energies[i][k]);
         for (size_t k = 0; k < keys; ++k)
             for (size_t j = 0; j < out[i].size(); ++j) out[i][j] += attention[k] / total * values[k][j];
     }
@@ -111,7 +112,8 @@ void add_and_norm(const Linear& norm, Matrix& x, const Matrix& update) {
         for (double v : x[i]) squares += (v - centre) * (v - centre);
         const double scale = 1.0 / std::sqrt(squares / static_cast<double>(x[i].size()) + 1e-5);
         for (size_t j = 0; j < x[i].size(); ++j)
-            x[i][j] = (x[i][j] - centre) * scale * static_cast<double>(norm.weight[j]) + static_cast<double>(norm.bias[j]);
+            x[i][j] = (x[i][j] - centre) * scale * static_cast<double>(norm.weight[j]) +
+                      static_cast<double>(norm.bias[j]);
     }
 }
 
@@ -189,15 +191,15 @@ int main(int count, char** arguments) {
     const int64_t shapes = count > 1 ? std::atol(arguments[1]) : 40;
     double worst = check({10, 1, 0, 30, 128, 2, 2, 4, 1}, 7);
     for (int64_t i = 0; i < shapes; ++i) {
-        Dimensions d{between(1, 8), between(1, 6), between(0, 20), between(1, 70), between(1, 90), between(1, 2), between(1, 3),
-                     1, 1};
+        Dimensions d{between(1, 8), between(1, 6), between(0, 20), between(1, 70), between(1, 90),
+                     between(1, 2), between(1, 3), 1, 1};
         d.reduce_token = between(1, std::min<int64_t>(5, d.tokens()));
         d.reduce_channel = between(1, std::min<int64_t>(5, d.emb_dim));
         const double error = check(d, between(0, 5));
         if (!(error <= 2e-5))
-            std::printf("N %ld Q %ld H %ld D %ld C %ld factors %ld %ld: off by %g\n", long(d.sample_interval), long(d.step),
-                        long(d.horizon), long(d.joint_dim), long(d.emb_dim), long(d.reduce_token), long(d.reduce_channel),
-                        error);
+            std::printf("N %ld Q %ld H %ld D %ld C %ld factors %ld %ld: off by %g\n", long(d.sample_interval),
+                        long(d.step), long(d.horizon), long(d.joint_dim), long(d.emb_dim), long(d.reduce_token),
+                        long(d.reduce_channel), error);
         worst = error <= worst ? worst : error;
     }
     std::printf("%d bits, %ld shapes: largest error %g\n", mixsynth::simd_bits(), long(shapes) + 1, worst);
