@@ -189,7 +189,7 @@ double check(const Dimensions& d, int64_t batch) {
 
 int main(int count, char** arguments) {
     const int64_t shapes = count > 1 ? std::atol(arguments[1]) : 40;
-    double worst = check({10, 1, 0, 30, 128, 2, 2, 4, 1}, 7);
+    double worst = check({10, 1, 0, 30, 128, 2, 2, 4, 1}, 14);
     for (int64_t i = 0; i < shapes; ++i) {
         Dimensions d{between(1, 8), between(1, 6), between(0, 20), between(1, 70), between(1, 90),
                      between(1, 2), between(1, 3), 1, 1};
