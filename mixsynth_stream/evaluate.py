@@ -17,6 +17,7 @@ from mixsynth_stream.train import PRESET_NAMES
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from mixsynth_stream.evaluate_coverage import CoverageRow
     from mixsynth_stream.evaluate_ridge import Ridge
     from mixsynth_stream.evaluate_score import Evaluation
     from mixsynth_stream.weights import Model
@@ -66,6 +67,7 @@ def main(args: argparse.Namespace) -> int:
     if args.preset:
         return evaluate_preset.main(args)
     from mixsynth_stream import evaluate_report as report
+    from mixsynth_stream.evaluate_coverage import coverage_summary, coverage_table
     from mixsynth_stream.evaluate_mocap import evaluate_mocap
     from mixsynth_stream.evaluate_plot import write_plot
     from mixsynth_stream.evaluate_video import dense_poses, evaluate_videos, save_dense
@@ -75,6 +77,7 @@ def main(args: argparse.Namespace) -> int:
     files = data_files(args.data, has_video=bool(args.video))
     ridges = {name: _ridge(args.train_data, name, model) for name, model in models}
     results: list[Evaluation] = []
+    bounds: dict[str, list[list[CoverageRow]]] = {}
     by_clip: list[Evaluation] = []
     for path in files:
         for name, model in models:
@@ -82,7 +85,10 @@ def main(args: argparse.Namespace) -> int:
             results.append(evaluate_mocap(path, name, model, seed=args.seed, ridge=ridges[name]))
             report.write_text(report.table(results[-1]) + (report.detail_table(results[-1]) if args.detail else ""))
             if args.coverage:
-                report.write_text(_coverage(path, name, model, args.seed))
+                bounds.setdefault(name, []).append(_coverage(path, name, model, args.seed))
+                report.write_text(coverage_table(bounds[name][-1]) + "\n\n")
+    for files_of_model in bounds.values():
+        report.write_text(coverage_summary(files_of_model) + "\n\n")
     clips = []
     for path in args.video:
         print(f"looking at every frame of {path}", file=sys.stderr)
@@ -102,11 +108,11 @@ def main(args: argparse.Namespace) -> int:
     return 0
 
 
-def _coverage(path: Path, name: str, model: Model, seed: int) -> str:
+def _coverage(path: Path, name: str, model: Model, seed: int) -> list[CoverageRow]:
     from mixsynth_stream.data.mocap import load_clips
-    from mixsynth_stream.fit_uncertainty import coverage, coverage_table
+    from mixsynth_stream.evaluate_coverage import coverage, every_second
 
-    return coverage_table(coverage(model, load_clips(path)[1::2], data=path.stem, name=name, seed=seed)) + "\n\n"
+    return coverage(model, every_second(load_clips(path)), data=path.stem, name=name, seed=seed)
 
 
 def _ridge(files: Sequence[str], name: str, model: Model) -> Ridge | None:

@@ -1,6 +1,6 @@
-"""Fit the uncertainty table of a weight file, and measure how often its bounds hold.
+"""Fit the uncertainty table of a weight file.
 
-Both go by the simulated estimator on motion capture, like training: the network gets what the estimator says, and its
+It goes by the simulated estimator on motion capture, like training: the network gets what the estimator says, and its
 error is the distance to the motion with the estimator's slow error on it (`Windows.carried`).
 """
 
@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from mixsynth_stream.config import ModelConfig
 from mixsynth_stream.data.cameras import FRAME_HEIGHT_PX
 from mixsynth_stream.data.estimator_noise import GRID_HZ
 from mixsynth_stream.data.mocap import Clip
@@ -21,8 +22,17 @@ from mixsynth_stream.data.windows import validation_windows
 from mixsynth_stream.errors import ModelError, SourceError
 from mixsynth_stream.normalise import root_and_scale
 from mixsynth_stream.skeleton import CORE_17
-from mixsynth_stream.uncertainty import GROUP_OF_JOINT, GROUPS, PARTS, SHARES, SigmaTable, log_liveliness
-from mixsynth_stream.weights import Model, load_model, load_weights, save_weights
+from mixsynth_stream.uncertainty import (
+    GROUP_OF_JOINT,
+    GROUPS,
+    PARTS,
+    SHARES,
+    SPEEDS,
+    SigmaTable,
+    liveliness_on_grid,
+    log_speeds,
+)
+from mixsynth_stream.weights import Model, load_weights, model_of, save_weights
 
 # Nine errors in ten are below this many sigma; what half of them are below is fitted.
 OUTER_MULTIPLIER = 2.0
@@ -30,39 +40,36 @@ OUTER_MULTIPLIER = 2.0
 _GAP_ROWS = (0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 1.0)
 _AHEAD_ROWS = (0.0, 0.04, 0.15, 0.25, 0.36, 0.5, 0.65, 0.8, 1.0)
 _COLUMNS = (0.01, 0.25, 0.5, 0.75, 0.95, 0.995)
-# Windows of one file: enough that a fit takes half a minute and repeats within a percent.
+# Windows of one file: enough that a fit takes half a minute and repeats within a percent. Few clips are seen by the
+# estimator several times.
 _WINDOWS_A_FILE = 2500
+_MOST_DRAWS = 4
 _LEAST_STRIDE = 10
 _MIN_SCALE = 0.02
 _BATCH = 256
-_ROUNDS = 12
+_ROUNDS = 6
 # One sigma cannot meet two bounds where the shape of the error differs from row to row. It leans towards the inner
 # bound: at the same factor off, twice as many errors cross it.
 _LEAN = 0.6
 _SMALLEST = 1e-6
-
-
-@dataclass(frozen=True, kw_only=True)
-class CoverageRow:
-    """How often the bounds held. `question` is filled, filled_later or ahead, as in `evaluate`."""
-
-    data: str
-    model: str
-    question: str
-    time_ms: int  # since the older keyframe of the gap, or since the newest keyframe
-    group: str
-    poses: int
-    within: tuple[float, float]  # share of the errors inside the 50 % and the 90 % bound
-    sigma: float  # mean, in body scales or metres
+# How far. Chosen on the clips of the level: fitted to one half of them, checked on the other.
+_OF_CLIP = 0.5
+# Errors below this (a millimetre, or a two hundredth of a torso and less) say nothing of what makes errors grow.
+_LEAST_TELLING = 1e-3
 
 
 @dataclass(frozen=True)
-class _Sample:
+class ErrorSample:
     """What the network made of the windows of one file, in normalised units."""
 
     keyframes: np.ndarray  # [B, Q+1, 17, D]
     errors: np.ndarray  # [B, T, 17], NaN where there is no truth
-    level: np.ndarray  # [B, Q, 17] log liveliness
+    clip: np.ndarray  # [B] number of the clip
+
+    def sigma(self, table: SigmaTable, model: Model) -> np.ndarray:  # [B, T, 17]
+        """What a table says of these windows."""
+        parts = [self.keyframes[i : i + _BATCH] for i in range(0, len(self.keyframes), _BATCH)]
+        return np.concatenate([table.on_grid(part, model.config, model.info.rate_hz) for part in parts])
 
 
 def with_uncertainty(
@@ -79,8 +86,9 @@ def with_uncertainty(
     to fit, `SourceError` where the clips are too short.
     """
     target = Path(out if out is not None else weights)
-    table = fit_table(load_model(weights), files, unseen=unseen, seed=seed)
-    state, config, info = load_weights(weights)
+    # The table that is there may be one that this release cannot read.
+    state, config, info = load_weights(weights, leave_out_uncertainty=True)
+    table = fit_table(model_of(state, config, info), files, unseen=unseen, seed=seed)
     save_weights(target, state, config, dataclasses.replace(info, uncertainty=table.as_json()))
     return target
 
@@ -90,116 +98,132 @@ def fit_table(
 ) -> SigmaTable:
     """The table of a network, from clips that it may have been trained on, under errors that it has not seen.
 
-    A network knows its training motion a little better than any other. Where there are clips that it was not trained
-    on, `unseen`, they set the level of the table, with one factor in the gaps and one ahead.
+    A network knows its training motion a little better than any other. Clips that it was not trained on, `unseen`,
+    are fitted beside the others, every file weighing the same, and then set the level of both bounds by themselves, in
+    the gaps and ahead.
     """
-    _check(model)
+    check_can_fit(model)
     config = model.config
-    samples = [_sample(model, clips, seed) for clips in files]
+    unseen_samples = [error_sample(model, clips, seed) for clips in unseen]
+    samples = [*(error_sample(model, clips, seed) for clips in files), *unseen_samples]
     gap = _rows(_GAP_ROWS, config.sample_interval)
     ahead = _rows(_AHEAD_ROWS, config.horizon)[1:]
-    nodes = np.quantile(np.concatenate([sample.level[:, -1].ravel() for sample in samples]), _COLUMNS)
     start = config.newest - config.sample_interval
-    # (step, interval whose liveliness counts) of each row.
-    rows = [(start - config.sample_interval + s, -2) for s in gap] + [(start + s, -1) for s in gap]
-    rows += [(config.newest + s, -1) for s in ahead]
-    part = np.array([int(step > config.newest) for step, _ in rows])
-    between = np.array([step > config.newest or step % config.sample_interval > 0 for step, _ in rows])
-    sigma = np.zeros((len(GROUPS), len(rows), len(nodes)))
-    multipliers = np.full((len(PARTS), len(GROUPS), len(SHARES)), OUTER_MULTIPLIER)
-    for group in range(len(GROUPS)):
-        cases = [_cases(samples, group, *row) for row in rows]
-        blind = next((step for (step, _), case in zip(rows, cases, strict=True) if not len(case[0])), None)
-        if blind is not None:
+    steps = [*(start - config.sample_interval + s for s in gap), *(start + s for s in gap)]
+    steps += [config.newest + s for s in ahead]
+    part = np.array([int(step > config.newest) for step in steps])
+    between = np.array([step > config.newest or step % config.sample_interval > 0 for step in steps])
+    for step in steps:
+        if not any(np.isfinite(sample.errors[:, step]).any() for sample in samples):
             raise SourceError(
-                f"no clip reaches step {blind} of its window of {config.seq_len} steps of 1/30 s, so the error there "
+                f"no clip reaches step {step} of its window of {config.seq_len} steps of 1/30 s, so the error there "
                 "is not known; give longer clips"
             )
+    speeds = [log_speeds(sample.keyframes, config.sample_interval / model.info.rate_hz) for sample in samples]
+    weights = speed_weights(samples, speeds, config, steps)
+    levels = [liveliness_on_grid(logs, weights, config)[..., steps].astype(np.float32) for logs in speeds]
+    levels = [_towards_clip(level, sample.clip) for level, sample in zip(levels, samples, strict=True)]
+    nodes = np.quantile(np.concatenate([level[..., len(gap) :].ravel() for level in levels]), _COLUMNS)
+    sigma = np.zeros((len(GROUPS), len(steps), len(nodes)))
+    multipliers = np.full((len(PARTS), len(GROUPS), len(SHARES)), OUTER_MULTIPLIER)
+    for group in range(len(GROUPS)):
+        cases = [_cases(samples, levels, group, row, step) for row, step in enumerate(steps)]
         for number in range(len(PARTS)):
             mine = np.flatnonzero(part == number)
             log_sigma, inner = _joined([cases[row] for row in mine], between[mine], nodes)
             # Knowledge only fades: sigma grows with the horizon.
             sigma[group, mine] = np.exp(np.maximum.accumulate(log_sigma, axis=0) if number else log_sigma)
             multipliers[number, group, 0] = inner
-    table = SigmaTable(gap, gap, ahead, tuple(np.exp(nodes)), sigma, multipliers)
-    if not unseen:
-        return table
-    levels = _levels(table, model, [_sample(model, clips, seed) for clips in unseen])
-    return dataclasses.replace(table, sigma=sigma * levels[part][:, None])
+    table = SigmaTable(gap, gap, ahead, tuple(np.exp(nodes)), weights, sigma, multipliers)
+    return _levelled(table, model, unseen_samples or samples, part)
 
 
-def _levels(table: SigmaTable, model: Model, samples: Sequence[_Sample]) -> np.ndarray:  # [2]
-    """By how much the errors of these samples exceed the table, in the gaps that `at` reads at lag 1 and ahead."""
+def _towards_clip(level: np.ndarray, clip: np.ndarray) -> np.ndarray:  # [B, 17, S], [B] -> [B, 17, S]
+    """Liveliness drawn towards the mean of its clip, for the slope of the columns.
+
+    What a few keyframes tell of it is noisy, so over single windows the slope comes out too flat: right for every
+    window of an unknown kind, too large a sigma for physiotherapy as a whole, too small a one for sport.
+    """
+    mean = np.array([level[clip == number].mean(axis=0) if (clip == number).any() else np.zeros(level.shape[1:])
+                     for number in range(clip.max() + 1)])  # fmt: skip
+    return np.asarray((1 - _OF_CLIP) * level + _OF_CLIP * mean[clip])
+
+
+def speed_weights(
+    samples: Sequence[ErrorSample],
+    speeds: Sequence[np.ndarray],  # of each sample [B, Q, 17, 5]
+    config: ModelConfig,
+    steps: Sequence[int],
+) -> np.ndarray:  # [3, 5]
+    """The weights of `SPEEDS` in the liveliness that tell best which clips have large errors.
+
+    Least squares on the means of clips, not on windows: a bound has to hold for every kind of motion, and what tells
+    the moments of one clip from each other does not tell one clip from another. Weights are not negative.
+    """
+    groups = np.eye(len(GROUPS))[GROUP_OF_JOINT]  # [17, G]
+    size = len(SPEEDS)
+    gap, ahead = [np.zeros((n, n + 1)) for n in (size, 2 * size)]
+    for step in steps:
+        if step <= config.newest - config.sample_interval or step == config.newest:
+            continue  # on a keyframe, or older
+        passed = (step - config.newest) / config.horizon
+        means, weights = [], []
+        for sample, logs in zip(samples, speeds, strict=True):
+            known = np.isfinite(sample.errors[:, step])  # [B, 17]
+            error = np.log(np.maximum(np.where(known, sample.errors[:, step], 1), _LEAST_TELLING))
+            values = np.concatenate([logs[:, -1], error[..., None]], axis=-1) * known[..., None]
+            of_clip = np.eye(sample.clip.max() + 1)[:, sample.clip]  # [C, B]
+            count = of_clip @ known @ groups  # [C, G]
+            total = np.einsum("cb,bjf,jg->cgf", of_clip, values, groups, optimize=True)
+            means.append(total / np.maximum(count, 1)[..., None])
+            weights.append(np.sqrt(count) / np.maximum(np.sqrt(count).sum(axis=0), 1))
+        mean, weight = np.concatenate(means), np.concatenate(weights)[..., None]  # [C, G, 6], [C, G, 1]
+        off = (mean - (mean * weight).sum(axis=0) / np.maximum(weight.sum(axis=0), _SMALLEST)) * np.sqrt(weight)
+        x, y = off[..., :-1].reshape(-1, size), off[..., -1:].reshape(-1, 1)
+        if step < config.newest:
+            gap += x.T @ np.hstack([x, y])
+        else:
+            x = np.hstack([x * (1 - passed), x * passed])
+            ahead += x.T @ np.hstack([x, y])
+    return np.array([found / found.sum() for found in (_not_negative(gap), *_not_negative(ahead).reshape(2, size))])
+
+
+def _not_negative(normal: np.ndarray) -> np.ndarray:  # [n, n + 1] -> [n]
+    """The least squares solution without negative numbers; all the same where the equations say nothing."""
+    gram, wanted = normal[:, :-1], normal[:, -1]
+    diagonal = np.diag(gram) + _SMALLEST
+    found = np.full(len(gram), _SMALLEST)
+    for _ in range(2000):
+        for k in range(len(gram)):
+            found[k] = max(found[k] + (wanted[k] - gram[k] @ found) / diagonal[k], _SMALLEST)
+    return found
+
+
+def _levelled(
+    table: SigmaTable,
+    model: Model,
+    samples: Sequence[ErrorSample],
+    part: np.ndarray,  # [S] of each row
+) -> SigmaTable:
+    """The table with each bound drawn to these samples by a factor: in the gaps that `at` reads at lag 1, and ahead."""
     n, newest = model.config.sample_interval, model.config.newest
     # Errors as multiples of sigma.
-    times = [sample.errors / table.on_grid(sample.keyframes, model.config, model.info.rate_hz) for sample in samples]
-    levels = []
-    for part, steps in zip(PARTS, (slice(newest - n + 1, newest), slice(newest + 1, None)), strict=True):
-        off = []
-        for share in SHARES:
-            bounds = [each[:, steps] / table.multiplier(part, share) for each in times]
-            known = [np.log(np.maximum(bound[np.isfinite(bound)], _SMALLEST)) for bound in bounds]
-            if not any(map(len, known)):
-                off.append(0.0)  # too short to say anything: the level stays
-                continue
-            weight = np.concatenate([np.full(len(k), 1.0 / max(len(k), 1)) for k in known])
-            off.append(_weighted_quantile(np.concatenate(known), weight, share))
-        levels.append(np.exp(_LEAN * off[0] + (1 - _LEAN) * off[1]))
-    return np.array(levels)
+    times = [sample.errors / sample.sigma(table, model) for sample in samples]
+    factors = np.ones((len(PARTS), len(SHARES)))
+    for number, steps in enumerate((slice(newest - n + 1, newest), slice(newest + 1, None))):
+        for at, share in enumerate(SHARES):
+            bounds = [each[:, steps] / table.multiplier(PARTS[number], share) for each in times]
+            known = [bound[np.isfinite(bound)] for bound in bounds]
+            if any(map(len, known)):  # else too short to say anything: the level stays
+                weight = np.concatenate([np.full(len(k), 1.0 / max(len(k), 1)) for k in known])
+                factors[number, at] = max(_weighted_quantile(np.concatenate(known), weight, share), _SMALLEST)
+    # The outer bound sets sigma, whose multiplier is fixed.
+    multipliers = table.multipliers * (factors / factors[:, -1:])[:, None]
+    return dataclasses.replace(table, sigma=table.sigma * factors[part, -1][:, None], multipliers=multipliers)
 
 
-def coverage(
-    model: Model, clips: Sequence[Clip], *, data: str, name: str, seed: int = 0, every_ms: int = 100
-) -> list[CoverageRow]:
-    """How often the bounds of the model's own table hold, by joint group and every 100 ms of gap and horizon."""
-    _check(model)
-    table, config, rate_hz = model.sigma_table, model.config, model.info.rate_hz
-    if table is None:
-        raise ModelError(f"{name} carries no uncertainty table; add one with scripts/fit_uncertainty.py")
-    sample = _sample(model, clips, seed)
-    sigma = table.on_grid(sample.keyframes, config, rate_hz)
-    n, rows = config.sample_interval, []
-    for question, first, last in (("filled", config.newest - n, n - 1), ("filled_later", config.newest - 2 * n, n - 1),
-                                  ("ahead", config.newest, config.horizon)):  # fmt: skip
-        factors = [table.multiplier(PARTS[question == "ahead"], share) for share in SHARES]
-        for time_ms in range(every_ms, int(last / rate_hz * 1000) + 1, every_ms):
-            step = first + round(time_ms / 1000 * rate_hz)
-            for group, joints in _joints_by_group().items():
-                error, here = sample.errors[:, step, joints], sigma[:, step, joints]
-                known = np.isfinite(error)
-                held = [float((error <= here * factor[joints])[known].mean()) for factor in factors]
-                rows.append(CoverageRow(
-                    data=data, model=name, question=question, time_ms=time_ms, group=group, poses=int(known.sum()),
-                    within=(held[0], held[1]), sigma=float(here[known].mean()),
-                ))  # fmt: skip
-    return rows
-
-
-def coverage_table(rows: Sequence[CoverageRow]) -> str:
-    """Rows as text: a line for each time, a column for each joint group, 'half/nine in ten' in per cent."""
-    groups = list(dict.fromkeys(row.group for row in rows))
-    by_time: dict[tuple[str, str, str, int], dict[str, CoverageRow]] = {}
-    for row in rows:
-        by_time.setdefault((row.data, row.model, row.question, row.time_ms), {})[row.group] = row
-    lines = [f"{'data':14} {'model':10} {'question':12} {'ms':>4}  " + " ".join(f"{group:>10}" for group in groups)]
-    for (data, model, question, time_ms), found in by_time.items():
-        cells = [f"{100 * found[g].within[0]:.0f}/{100 * found[g].within[1]:.0f}" for g in groups]
-        lines.append(f"{data:14} {model:10} {question:12} {time_ms:4}  " + " ".join(f"{cell:>10}" for cell in cells))
-    within = np.array([row.within for row in rows])
-    good = np.abs(within - SHARES) <= (0.05, 0.03)
-    lines.append(
-        f"{len(rows)} cells: the 50 % bound holds 45-55 % in {100 * good[:, 0].mean():.0f} % of them (mean "
-        f"{100 * within[:, 0].mean():.1f} %), the 90 % bound 87-93 % in {100 * good[:, 1].mean():.0f} % (mean "
-        f"{100 * within[:, 1].mean():.1f} %)"
-    )
-    return "\n".join(lines)
-
-
-def _joints_by_group() -> Mapping[str, np.ndarray]:
-    return {name: np.flatnonzero(group == GROUP_OF_JOINT) for group, name in enumerate(GROUPS)}
-
-
-def _check(model: Model) -> None:
+def check_can_fit(model: Model) -> None:
+    """Raise `ModelError` unless an uncertainty table can be fitted to this network."""
     model.expect(CORE_17, model.info.space)
     config = model.config
     if config.step < 2 or config.sample_interval < 2 or config.horizon < 2:
@@ -209,19 +233,25 @@ def _check(model: Model) -> None:
         )
 
 
-def _sample(model: Model, clips: Sequence[Clip], seed: int) -> _Sample:
+def error_sample(model: Model, clips: Sequence[Clip], seed: int) -> ErrorSample:
+    """Windows of these clips through the simulated estimator and the network."""
     config, space = model.config, model.info.space
     seconds = sum(len(clip.positions) / clip.rate_hz for clip in clips)
-    stride = max(_LEAST_STRIDE, round(seconds * GRID_HZ / _WINDOWS_A_FILE))
-    windows = validation_windows(clips, config, space, seed=seed, stride=stride)
+    wanted = seconds * GRID_HZ / _WINDOWS_A_FILE
+    stride = max(_LEAST_STRIDE, round(wanted))
+    draws = int(np.clip(round(_LEAST_STRIDE / max(wanted, _SMALLEST)), 1, _MOST_DRAWS))
     floor = _MIN_SCALE * FRAME_HEIGHT_PX if space == "image" else 0.0
-    root, scale = root_and_scale(windows.keyframes, model.info.normalisation, floor)
-    keyframes = ((windows.keyframes - root) / scale).astype(np.float32)
-    parts = [keyframes[i : i + _BATCH] for i in range(0, len(keyframes), _BATCH)]
-    said = np.concatenate([model(part.reshape(*part.shape[:2], -1)) for part in parts])
-    errors = np.linalg.norm(said.reshape(windows.carried.shape) - (windows.carried - root) / scale, axis=-1)
-    errors[~windows.valid] = np.nan
-    return _Sample(keyframes, errors, log_liveliness(keyframes, config.sample_interval / model.info.rate_hz))
+    found = []
+    for draw in range(draws):
+        windows = validation_windows(clips, config, space, seed=seed + draw, stride=stride)
+        root, scale = root_and_scale(windows.keyframes, model.info.normalisation, floor)
+        keyframes = ((windows.keyframes - root) / scale).astype(np.float32)
+        parts = [keyframes[i : i + _BATCH] for i in range(0, len(keyframes), _BATCH)]
+        said = np.concatenate([model(part.reshape(*part.shape[:2], -1)) for part in parts])
+        errors = np.linalg.norm(said.reshape(windows.carried.shape) - (windows.carried - root) / scale, axis=-1)
+        errors[~windows.valid] = np.nan
+        found.append((keyframes, errors, windows.clip))
+    return ErrorSample(*(np.concatenate(part) for part in zip(*found, strict=True)))
 
 
 def _rows(shares: Sequence[float], steps: int) -> tuple[int, ...]:
@@ -229,18 +259,22 @@ def _rows(shares: Sequence[float], steps: int) -> tuple[int, ...]:
 
 
 def _cases(
-    samples: Sequence[_Sample], group: int, step: int, interval: int
+    samples: Sequence[ErrorSample],
+    levels: Sequence[np.ndarray],  # of each sample [B, 17, S] log liveliness
+    group: int,
+    row: int,
+    step: int,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Liveliness, log error and weight [M] of every case of one row; each file weighs the same."""
     joints = group == GROUP_OF_JOINT
-    levels, errors, weights = [], [], []
-    for sample in samples:
-        error, level = sample.errors[:, step, joints].ravel(), sample.level[:, interval, joints].ravel()
+    found, errors, weights = [], [], []
+    for sample, level in zip(samples, levels, strict=True):
+        error = sample.errors[:, step, joints].ravel()
         known = np.isfinite(error)
-        levels.append(level[known])
+        found.append(level[:, joints, row].ravel()[known])
         errors.append(np.log(np.maximum(error[known], _SMALLEST)))
         weights.append(np.full(int(known.sum()), 1.0 / max(int(known.sum()), 1)))
-    return np.concatenate(levels), np.concatenate(errors), np.concatenate(weights)
+    return np.concatenate(found), np.concatenate(errors), np.concatenate(weights)
 
 
 def _joined(

@@ -138,7 +138,11 @@ def load_model(name_or_path: str | os.PathLike[str], backend: str = "auto") -> M
             raise ModelError(f"there is no weight file {text}")
         shipped = ", ".join(shipped_models()) or "none in this installation"
         raise ModelError(f"there are no weights named {text!r}; shipped weights: {shipped}; or pass a weight file")
-    state, config, info = load_weights(path)
+    return model_of(*load_weights(path), backend)
+
+
+def model_of(state: Mapping[str, np.ndarray], config: ModelConfig, info: WeightsInfo, backend: str = "auto") -> Model:
+    """What was loaded, on a backend."""
     chosen = choose_backend(backend)
     return Model(config, info, chosen, make_forward(chosen, config, state))
 
@@ -209,10 +213,17 @@ def save_weights(
         raise OutputError(f"cannot write weights to {os.fspath(path)}: {error}") from error
 
 
-def load_weights(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], ModelConfig, WeightsInfo]:
-    """Read and check a weight file. Raises `ModelError` that names the file and says what does not fit."""
+def load_weights(
+    path: str | os.PathLike[str], *, leave_out_uncertainty: bool = False
+) -> tuple[dict[str, np.ndarray], ModelConfig, WeightsInfo]:
+    """Read and check a weight file. Raises `ModelError` that names the file and says what does not fit.
+
+    `leave_out_uncertainty`: as if it carried no table; to fit a new one in place of one that cannot be read.
+    """
     try:
         state, metadata = _read(Path(path))
+        if leave_out_uncertainty:
+            metadata.pop("uncertainty", None)
         info, config = _info_from(metadata), _config_from(metadata)
         info.check_fits(config)
         check_shapes(state, config)

@@ -4,9 +4,9 @@
     python scripts/fit_uncertainty.py WEIGHTS --data TRAIN.npz ... [--unseen VALIDATION.npz ...] [--out FILE]
     python scripts/fit_uncertainty.py WEIGHTS --check VALIDATION.npz ...
 
-The network knows its training clips a little better than others: every second clip of --unseen sets the level of the
-table, and where such a file is also in --check, it is checked on the clips between. The same seed gives the
-same table. A fit takes half a minute.
+The network knows its training clips a little better than others: every second clip of --unseen is fitted, too, and
+sets the level of the table; where such a file is also in --check, it is checked on the clips between. The same seed
+gives the same table. A fit takes half a minute.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ import argparse
 from pathlib import Path
 
 from mixsynth_stream.data.mocap import load_clips
-from mixsynth_stream.fit_uncertainty import coverage, coverage_table, with_uncertainty
+from mixsynth_stream.evaluate_coverage import coverage, coverage_summary, coverage_table, every_second
+from mixsynth_stream.fit_uncertainty import with_uncertainty
 from mixsynth_stream.weights import load_model
 
 
@@ -37,9 +38,12 @@ def main() -> None:
         print(f"{path} has its uncertainty table")
     if args.check:
         model = load_model(path)
+        found = []
         for file in args.check:
-            clips = load_clips(file)[1::2] if file in args.unseen else load_clips(file)
-            print(coverage_table(coverage(model, clips, data=file.stem, name=path.stem, seed=args.seed)))
+            clips = every_second(load_clips(file)) if file in args.unseen else load_clips(file)
+            found.append(coverage(model, clips, data=file.stem, name=path.stem, seed=args.seed))
+            print(coverage_table(found[-1]))
+        print(coverage_summary(found))
 
 
 if __name__ == "__main__":
