@@ -1,5 +1,7 @@
 """Put the tables of README.md and docs/model-card.md together from the results of `evaluate` in benchmarks/results.
 
+The weights that ship are read for one of them.
+
 python scripts/write_tables.py            rewrites the tables in place
 python scripts/write_tables.py --check    says which table is not what the results give (exit code 1)
 
@@ -17,10 +19,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from mixsynth_stream.weights import ASSETS, load_weights
+
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = ("README.md", "docs/model-card.md")
 RESULTS = ("evaluate-mocap.json", "evaluate-videos.json")
 SPACES = ("image", "world")
+SPACINGS = (5, 10, 15)
 FILES = ("cmu_val.npz", "extra_val.npz")
 CLIPS = "videos"
 HORIZONS_MS = (100, 200, 300, 400, 500, 600)
@@ -88,11 +93,29 @@ def clips(results: Results, every: int) -> Iterator[list[str]]:
 def spacings(results: Results) -> Iterator[list[str]]:
     """The three keyframe spacings side by side, for the README."""
     cases: list[Case] = [("filled", None), ("now", None), ("ahead", 400)]
-    yield ["", *(f"{what}, N = {n}" for what in ("filled", "now", "400 ms ahead") for n in (5, 10, 15))]
+    yield ["", *(f"{what}, N = {n}" for what in ("filled", "now", "400 ms ahead") for n in SPACINGS)]
     for space in SPACES:
         for file in FILES:
-            rows = (results.get(f"{space}-n{n}", file, c, "mpjpe_ratio", "carried") for c in cases for n in (5, 10, 15))
+            rows = (results.get(f"{space}-n{n}", file, c, "mpjpe_ratio", "carried") for c in cases for n in SPACINGS)
             yield [f"{space}, {file.removesuffix('.npz')}", *map(_ratio, rows)]
+
+
+def weights(_: Results) -> Iterator[list[str]]:
+    """What ships, for the model card."""
+    yield ["", "keyframes apart", "window", "ahead", "T", "parameters", "file", "best after"]
+    for name in (f"{space}-n{every}" for space in SPACES for every in SPACINGS):
+        path = ASSETS / f"{name}.safetensors"
+        state, config, info = load_weights(path)
+        yield [
+            f"`{name}`",
+            f"{config.sample_interval / info.rate_hz * 1000:.0f} ms",
+            f"{config.newest / info.rate_hz:.2f} s",
+            f"{config.horizon / info.rate_hz:.2f} s",
+            str(config.seq_len),
+            f"{sum(array.size for array in state.values()):,}".replace(",", " "),
+            f"{path.stat().st_size / 1000:.0f} kB",
+            f"{info.metrics['step']:g} steps",
+        ]
 
 
 def whole(results: Results, every: int) -> Iterator[list[str]]:
@@ -121,8 +144,9 @@ TABLES: dict[str, Callable[[Results], Iterator[list[str]]]] = {
     "overview": partial(overview, every=10),
     "clips": partial(clips, every=10),
     "spacings": spacings,
-    **{f"whole n{n}": partial(whole, every=n) for n in (5, 10, 15)},
-    **{f"ratios n{n}": partial(ratios, every=n) for n in (5, 10, 15)},
+    "weights": weights,
+    **{f"whole n{n}": partial(whole, every=n) for n in SPACINGS},
+    **{f"ratios n{n}": partial(ratios, every=n) for n in SPACINGS},
 }
 
 

@@ -8,12 +8,17 @@ import pytest
 
 from mixsynth_stream.evaluate_mocap import evaluate_mocap
 from mixsynth_stream.evaluate_score import HORIZONS_MS
-from mixsynth_stream.weights import ASSETS, load_model
+from mixsynth_stream.weights import ASSETS, load_model, shipped_models
 
+NAMES = [f"{space}-n{every}" for space in ("image", "world") for every in (5, 10, 15)]
 MOCAP = Path(__file__).parent.parent / "benchmarks" / "mocap"
 
 
-@pytest.mark.parametrize("name", ["image-n10", "world-n10"])
+def test_three_spacings_ship_in_both_spaces():
+    assert sorted(shipped_models()) == sorted(NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("data", ["cmu_val.npz", "extra_val.npz"])
 def test_network_beats_every_simple_method(name: str, data: str) -> None:
     ratios = {
@@ -25,11 +30,12 @@ def test_network_beats_every_simple_method(name: str, data: str) -> None:
     assert {question: ratios[question] for question in asked if ratios[question] >= 1} == {}
 
 
-@pytest.mark.parametrize("name", ["image-n10", "world-n10"])
+@pytest.mark.parametrize("name", NAMES)
 def test_files_are_small_and_say_what_they_are(name: str) -> None:
     assert (ASSETS / f"{name}.safetensors").stat().st_size < 1_000_000
     model = load_model(name)
-    assert (model.config.sample_interval, model.config.horizon, model.info.rate_hz) == (10, 28, 30.0)
+    every = int(name.partition("-n")[2])
+    assert (model.config.sample_interval, model.config.horizon, model.info.rate_hz) == (every, every + 18, 30.0)
     assert "CMU" in model.info.data
     assert model.sigma_table is not None
     assert model.info.licence
