@@ -11,7 +11,7 @@ import threading
 import networks
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from networks import ODD, SHAPES, assert_close, random_keyframes, random_state
 
@@ -26,16 +26,18 @@ def encoder(config: ModelConfig, state: dict[str, np.ndarray]) -> _C.Encoder:
     return _C.Encoder(state=state, **dataclasses.asdict(config))
 
 
-def torch_motion(config: ModelConfig, state: dict[str, np.ndarray], keyframes: np.ndarray) -> np.ndarray:
-    """The readable network in float64."""
+def torch_motion(
+    config: ModelConfig, state: dict[str, np.ndarray], keyframes: np.ndarray, dtype: type = np.float64
+) -> np.ndarray:
+    """The readable network, in float64 if not asked otherwise."""
     import torch
 
     from mixsynth_stream.network import MixSynthFormer
 
-    network = MixSynthFormer(config).eval().double()
+    network = MixSynthFormer(config).eval().to(torch.from_numpy(np.zeros(0, dtype)).dtype)
     network.load_state_dict({name: torch.from_numpy(value) for name, value in state.items()})
     with torch.no_grad():
-        return network(torch.from_numpy(keyframes.astype(np.float64))).numpy()
+        return network(torch.from_numpy(keyframes.astype(dtype))).numpy()
 
 
 @pytest.mark.parametrize("batch", [1, 3])
@@ -48,11 +50,15 @@ def test_equals_the_readable_network(name, batch):
     assert_close(motion, torch_motion(config, state, keyframes), TOLERANCE, "motion")
 
 
+@example(config=ModelConfig(sample_interval=3, step=5, joint_dim=1, emb_dim=3, num_encoder_layers=3, horizon=5,
+                            expansion_factor=4, reduce_token=6, reduce_channel=2), batch=1, seed=45)  # fmt: skip
 @given(config=networks.odd_configs(), batch=st.sampled_from([1, 3]), seed=st.integers(0, 99))
 def test_equals_the_formulas_for_any_shape(config, batch, seed):
     state, keyframes = random_state(config, seed), random_keyframes(config, batch, seed)
     expected = networks.reference(config, state, keyframes)
-    assert_close(encoder(config, state).forward(keyframes), expected, TOLERANCE, "motion")
+    # LayerNorm over two or three nearly equal channels makes more than 1e-5 of the rounding of float32, in torch too.
+    rounding = float(np.abs(torch_motion(config, state, keyframes, np.float32) - expected).max())
+    assert_close(encoder(config, state).forward(keyframes), expected, max(TOLERANCE, 2 * rounding), "motion")
 
 
 @pytest.mark.parametrize("bits", ["128", "256"])
