@@ -81,16 +81,16 @@ def networks() -> dict[str, tuple[ModelConfig, Mapping[str, np.ndarray]]]:
             num_encoder_layers=preset.num_encoder_layers,
             reduce_token=4,  # as the published training script builds it
         )
-        found[name] = config, _random_state(config)
+        found[name] = config, random_state(config)
     for path in sorted(ASSETS.glob("*.safetensors")):
         state, config, _ = load_weights(path)
         found[path.stem] = config, state
     return found
 
 
-def _random_state(config: ModelConfig) -> dict[str, np.ndarray]:
+def random_state(config: ModelConfig, seed: int = 0) -> dict[str, np.ndarray]:
     """Weights of a trained network's size, no part of them zero: an untrained network's output would be its input."""
-    random = np.random.default_rng(0)
+    random = np.random.default_rng(seed)
     state = {}
     for name, shape in parameter_shapes(config).items():
         spread = np.sqrt(6 / sum(shape)) if len(shape) == 2 else 0.5

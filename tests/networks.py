@@ -10,8 +10,8 @@ import math
 import numpy as np
 from hypothesis import strategies as st
 
+from mixsynth_stream.bench_encoder import random_state as random_state
 from mixsynth_stream.config import ModelConfig
-from mixsynth_stream.parameters import parameter_shapes
 from mixsynth_stream.skeleton import CORE_17
 from mixsynth_stream.weights import WeightsInfo, shipped_config
 
@@ -66,17 +66,6 @@ def odd_configs(draw: st.DrawFn) -> ModelConfig:
         reduce_token=size(interval * step + 1 + horizon),
         reduce_channel=size(channels),
     )
-
-
-def random_state(config: ModelConfig, seed: int = 0) -> dict[str, np.ndarray]:
-    """Weights of a trained network's size, no part of them zero."""
-    random = np.random.default_rng(seed)
-    state = {}
-    for name, shape in parameter_shapes(config).items():
-        spread = np.sqrt(6 / sum(shape)) if len(shape) == 2 else 0.5
-        centre = 1.0 if "norm" in name and name.endswith("weight") else 0.0
-        state[name] = (centre + random.uniform(-spread, spread, shape)).astype(np.float32)
-    return state
 
 
 def random_keyframes(config: ModelConfig, batch: int, seed: int = 0) -> np.ndarray:  # [B, Q+1, D]
