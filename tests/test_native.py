@@ -20,24 +20,24 @@ from mixsynth_stream.config import ModelConfig
 from mixsynth_stream.parameters import untrained_state
 
 TOLERANCE = 1e-5
+# Networks with fewer are not built; they have to work, but need not be as exact.
+FEWEST_CHANNELS = 8
 
 
 def encoder(config: ModelConfig, state: dict[str, np.ndarray]) -> _C.Encoder:
     return _C.Encoder(state=state, **dataclasses.asdict(config))
 
 
-def torch_motion(
-    config: ModelConfig, state: dict[str, np.ndarray], keyframes: np.ndarray, dtype: type = np.float64
-) -> np.ndarray:
-    """The readable network, in float64 if not asked otherwise."""
+def torch_motion(config: ModelConfig, state: dict[str, np.ndarray], keyframes: np.ndarray) -> np.ndarray:
+    """The readable network in float64."""
     import torch
 
     from mixsynth_stream.network import MixSynthFormer
 
-    network = MixSynthFormer(config).eval().to(torch.from_numpy(np.zeros(0, dtype)).dtype)
+    network = MixSynthFormer(config).eval().double()
     network.load_state_dict({name: torch.from_numpy(value) for name, value in state.items()})
     with torch.no_grad():
-        return network(torch.from_numpy(keyframes.astype(dtype))).numpy()
+        return network(torch.from_numpy(keyframes.astype(np.float64))).numpy()
 
 
 @pytest.mark.parametrize("batch", [1, 3])
@@ -56,9 +56,9 @@ def test_equals_the_readable_network(name, batch):
 def test_equals_the_formulas_for_any_shape(config, batch, seed):
     state, keyframes = random_state(config, seed), random_keyframes(config, batch, seed)
     expected = networks.reference(config, state, keyframes)
-    # LayerNorm over two or three nearly equal channels makes more than 1e-5 of the rounding of float32, in torch too.
-    rounding = float(np.abs(torch_motion(config, state, keyframes, np.float32) - expected).max())
-    assert_close(encoder(config, state).forward(keyframes), expected, max(TOLERANCE, 2 * rounding), "motion")
+    # LayerNorm over two or three nearly equal channels enlarges rounding: torch's own float32 is past 1e-5 there.
+    tolerance = TOLERANCE if config.emb_dim >= FEWEST_CHANNELS else 10 * TOLERANCE
+    assert_close(encoder(config, state).forward(keyframes), expected, tolerance, "motion")
 
 
 @pytest.mark.parametrize("bits", ["128", "256"])
