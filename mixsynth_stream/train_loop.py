@@ -27,6 +27,7 @@ from mixsynth_stream.normalise import root_and_scale
 from mixsynth_stream.skeleton import CORE_17
 from mixsynth_stream.train import TrainConfig
 from mixsynth_stream.train_fit import Caller, fit, network_state
+from mixsynth_stream.train_muon import Muon
 from mixsynth_stream.train_place import Place
 from mixsynth_stream.train_score import Validation
 from mixsynth_stream.weights import SHIPPED_NORMALISATION, WeightsInfo, load_weights, save_weights
@@ -187,7 +188,7 @@ def _batch(windows: Windows, space: str, normalisation: str) -> tuple[Tensor, Te
 def _optimisers(network: nn.Module, config: TrainConfig) -> list[torch.optim.Optimizer]:
     """Muon for the matrices of the network's layers, AdamW for everything else.
 
-    Muon (Jordan et al. 2024) steps by the nearest orthogonal matrix to the gradient: after the same number of steps it
+    Muon steps by the nearest orthogonal matrix to the gradient: after the same number of steps it
     was ahead of AdamW alone on every question (docs/experiments.md). No decay outside the layers: the start
     of l_interp is the best simple interpolation, not zero.
     """
@@ -195,10 +196,7 @@ def _optimisers(network: nn.Module, config: TrainConfig) -> list[torch.optim.Opt
     rest: list[Tensor] = []
     for name, parameter in network.named_parameters():
         (matrices if ".layers." in name and parameter.dim() == 2 else rest).append(parameter)
-    muon = torch.optim.Muon(
-        [{"params": matrices, "lr_share": 1.0}],
-        lr=config.lr, weight_decay=config.weight_decay, adjust_lr_fn="match_rms_adamw",
-    )  # fmt: skip
+    muon = Muon([{"params": matrices, "lr_share": 1.0}], lr=config.lr, weight_decay=config.weight_decay)
     adamw = torch.optim.AdamW([{"params": rest, "lr_share": _ADAMW_LR_SHARE}], lr=config.lr, weight_decay=0.0)
     return [muon, adamw]
 
