@@ -13,7 +13,8 @@ native = Pybind11Extension(
     depends=sorted(glob("csrc/*.h")),
     include_dirs=["csrc"],
     cxx_std=17,
-    extra_compile_args=["-O3", "-fno-trapping-math", "-fno-math-errno"],
+    extra_compile_args=["-O3", "-fno-trapping-math", "-fno-math-errno", "-pthread"],
+    extra_link_args=["-pthread"],
 )
 
 setup(

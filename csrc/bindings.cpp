@@ -2,10 +2,14 @@
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdlib>
+#include <memory>
 #include <mutex>
 #include <string>
+#include <system_error>
+#include <thread>
 #include <vector>
 
 #include "mixsynth.h"
@@ -22,7 +26,7 @@ std::string text(const Shape& shape) {
     return out + "]";
 }
 
-// The numbers of `value`, which must be a finite, C-contiguous float32 array of `shape`; -1 there stands for any size.
+// The numbers of `value`, which must be a finite, C-contiguous, aligned float32 array of `shape`; -1 there stands for any size.
 const float* checked(const std::string& name, const py::handle& value, const Shape& shape) {
     if (!py::isinstance<py::array>(value))
         throw py::type_error(name + " must be a numpy array, found " + std::string(py::str(py::type::of(value))));
@@ -35,6 +39,8 @@ const float* checked(const std::string& name, const py::handle& value, const Sha
     if (!fits) throw py::value_error(name + " must have shape " + text(shape) + ", found " + text(found));
     if (!(array.flags() & py::array::c_style))
         throw py::value_error(name + " must be C-contiguous; pass numpy.ascontiguousarray(" + name + ")");
+    if (!(array.flags() & py::detail::npy_api::NPY_ARRAY_ALIGNED_))
+        throw py::value_error(name + " must lie at a multiple of 4 bytes; pass " + name + ".copy()");
     const auto* numbers = static_cast<const float*>(array.data());
     for (py::ssize_t i = 0; i < array.size(); ++i)
         if (!std::isfinite(numbers[i]))
@@ -43,18 +49,19 @@ const float* checked(const std::string& name, const py::handle& value, const Sha
     return numbers;
 }
 
-// Reads the published names out of a dict of arrays.
+// Reads the published names out of a dict of arrays, and holds on to these: a dict of a class of its own may make them
+// when asked.
 class State {
   public:
     State(const py::dict& arrays, const mixsynth::Dimensions& dims) : arrays_(arrays), d_(dims) {}
 
-    mixsynth::Linear linear(const std::string& name, int64_t inputs, int64_t outputs) const {
+    mixsynth::Linear linear(const std::string& name, int64_t inputs, int64_t outputs) {
         return {array(name + ".weight", {outputs, inputs}), array(name + ".bias", {outputs})};
     }
-    mixsynth::Linear norm(const std::string& name) const {
+    mixsynth::Linear norm(const std::string& name) {
         return {array(name + ".weight", {d_.emb_dim}), array(name + ".bias", {d_.emb_dim})};
     }
-    mixsynth::Layer layer(const std::string& name) const {
+    mixsynth::Layer layer(const std::string& name) {
         const int64_t T = d_.tokens(), C = d_.emb_dim;
         const std::string mixed = name + ".synth_att.";
         return {attention(mixed + "synth_token", C, T, d_.reduce_token),
@@ -70,30 +77,75 @@ class State {
 
   private:
     mixsynth::SyntheticAttention attention(const std::string& name, int64_t width, int64_t length,
-                                           int64_t reduce) const {
+                                           int64_t reduce) {
         return {linear(name + ".dense", width, length / reduce),
                 array(name + ".se.fc.0.weight", {length / 4, length}),
                 array(name + ".se.fc.2.weight", {length, length / 4}),
                 linear(name + ".value_reduce", length, length / reduce)};
     }
-    const float* array(const std::string& name, const Shape& shape) const {
+    const float* array(const std::string& name, const Shape& shape) {
         if (!arrays_.contains(name)) throw py::value_error("state lacks " + name);
-        return checked("state['" + name + "']", arrays_[name.c_str()], shape);
+        kept_.emplace_back(arrays_[name.c_str()]);
+        return checked("state['" + name + "']", kept_.back(), shape);
     }
 
     const py::dict& arrays_;
     const mixsynth::Dimensions& d_;
+    std::vector<py::object> kept_;
+};
+
+// Bits of the widest registers that the environment variable MIXSYNTH_SIMD allows.
+int allowed_bits() {
+    const char* asked = std::getenv("MIXSYNTH_SIMD");
+    if (!asked) return 512;
+    for (const int bits : {128, 256, 512})
+        if (std::to_string(bits) == asked) return bits;
+    throw py::value_error("the environment variable MIXSYNTH_SIMD must be 128, 256 or 512, found '" +
+                          std::string(asked) + "'; unset it to use the widest registers of this processor");
+}
+
+// Registers as asked for, or where nothing was (0), the widest that processor and environment allow.
+int chosen_bits(int asked) {
+    if (asked == 0) return mixsynth::simd_bits(allowed_bits());
+    if (mixsynth::simd_bits(asked) == asked) return asked;
+    throw py::value_error("simd_bits must be 0, or 128, 256 or 512 and no wider than this processor's " +
+                          std::to_string(mixsynth::simd_bits()) + ", found " + std::to_string(asked));
+}
+
+// Scratch memory for as many forwards as run at once. What one has finished with the next takes, so that calls allocate
+// nothing once there is enough.
+class Workspaces {
+  public:
+    using Memory = std::unique_ptr<float[]>;
+
+    explicit Workspaces(size_t floats) : floats_(floats) { give_back(Memory(new float[floats])); }
+    Memory take() {
+        {
+            const std::lock_guard<std::mutex> alone(mutex_);
+            if (!free_.empty()) {
+                Memory memory = std::move(free_.back());
+                free_.pop_back();
+                return memory;
+            }
+        }
+        return Memory(new float[floats_]);
+    }
+    void give_back(Memory memory) {
+        const std::lock_guard<std::mutex> alone(mutex_);
+        free_.push_back(std::move(memory));
+    }
+
+  private:
+    const size_t floats_;
+    std::mutex mutex_;
+    std::vector<Memory> free_;
 };
 
 class Encoder {
   public:
-    Encoder(const mixsynth::Dimensions& dims, const py::dict& arrays) : dims_(dims) {
-        if (const char* problem = mixsynth::check(dims)) throw py::value_error(problem);
-        if (!mixsynth::environment_fits())
-            throw py::value_error("the environment variable MIXSYNTH_SIMD must be 128, 256 or 512, found '" +
-                                  std::string(std::getenv("MIXSYNTH_SIMD")) +
-                                  "'; unset it to use the widest registers of this processor");
-        const State state(arrays, dims);
+    Encoder(const mixsynth::Dimensions& dims, const py::dict& arrays, int bits)
+        : dims_(buildable(dims)), bits_(chosen_bits(bits)), workspaces_(mixsynth::workspace_size(dims)) {
+        State state(arrays, dims);
         std::vector<mixsynth::Layer> layers;
         for (int64_t i = 0; i < dims.num_encoder_layers; ++i)
             layers.push_back(state.layer("encoder.layers." + std::to_string(i)));
@@ -102,48 +154,87 @@ class Encoder {
                                         state.norm("norm"), state.linear("fc", dims.emb_dim, dims.joint_dim),
                                         layers.data()};
         packed_.resize(mixsynth::packed_size(dims));
-        workspace_.resize(mixsynth::workspace_size(dims));
         mixsynth::pack(dims, weights, packed_.data());
     }
 
-    py::array_t<float> forward(const py::object& keyframes) {
+    py::array_t<float> forward(const py::object& keyframes, int64_t threads) {
+        if (threads < 1 || threads > kMostThreads)
+            throw py::value_error("threads must be from 1 to " + std::to_string(kMostThreads) + ", found " +
+                                  std::to_string(threads));
         const float* in = checked("keyframes", keyframes, {-1, dims_.keyframes(), dims_.joint_dim});
         const int64_t batch = py::reinterpret_borrow<py::array>(keyframes).shape(0);
         py::array_t<float> motion(Shape{batch, dims_.tokens(), dims_.joint_dim});
         float* out = motion.mutable_data();
         {
             py::gil_scoped_release unlocked;
-            // Threads that share an encoder share its workspace, so they take turns.
-            const std::lock_guard<std::mutex> turn(mutex_);
-            mixsynth::forward(dims_, packed_.data(), in, batch, out, workspace_.data());
+            run(in, batch, out, std::min(threads, std::max<int64_t>(batch, 1)));
         }
         return motion;
     }
 
+    int simd_bits() const { return bits_; }
+
   private:
-    mixsynth::Dimensions dims_;
-    std::vector<float> packed_, workspace_;
-    std::mutex mutex_;
+    static constexpr int64_t kMostThreads = 256;
+
+    static const mixsynth::Dimensions& buildable(const mixsynth::Dimensions& dims) {
+        if (const char* problem = mixsynth::check(dims)) throw py::value_error(problem);
+        return dims;
+    }
+
+    // The batch in `threads` parts, one of them in the thread that asks.
+    void run(const float* keyframes, int64_t batch, float* motion, int64_t threads) {
+        std::vector<Workspaces::Memory> workspaces(static_cast<size_t>(threads));
+        for (Workspaces::Memory& memory : workspaces) memory = workspaces_.take();
+        const auto part = [&](int64_t i) {
+            const int64_t first = batch * i / threads, count = batch * (i + 1) / threads - first;
+            mixsynth::forward(dims_, packed_.data(), keyframes + first * dims_.keyframes() * dims_.joint_dim, count,
+                              motion + first * dims_.tokens() * dims_.joint_dim,
+                              workspaces[static_cast<size_t>(i)].get(), bits_);
+        };
+        std::vector<std::thread> others;
+        others.reserve(workspaces.size());
+        int64_t started = 1;
+        try {
+            for (; started < threads; ++started) others.emplace_back(part, started);
+        } catch (const std::system_error&) {  // the system gives no more threads: this one does their parts
+        }
+        part(0);
+        for (; started < threads; ++started) part(started);
+        for (std::thread& thread : others) thread.join();
+        for (Workspaces::Memory& memory : workspaces) workspaces_.give_back(std::move(memory));
+    }
+
+    const mixsynth::Dimensions dims_;
+    const int bits_;
+    std::vector<float> packed_;
+    Workspaces workspaces_;
 };
 
 }  // namespace
 
 PYBIND11_MODULE(_C, module) {
     module.doc() = "MixSynthFormer in C++ (see mixsynth_stream.backend, which is how it is meant to be used).";
-    module.def("simd_bits", &mixsynth::simd_bits, "Bits of the registers that the encoder uses here: 128, 256 or 512.");
-    module.def("fma_peak", &mixsynth::fma_peak, "Multiplications and additions a second of this core, measured.");
+    module.def("simd_bits", [] { return chosen_bits(0); },
+               "Bits of the registers that encoders use unless told: 128, 256 or 512.");
+    module.def("fma_peak", [](int bits) { return mixsynth::fma_peak(chosen_bits(bits)); }, py::arg("simd_bits") = 0,
+               "Multiplications and additions a second of this core in such registers, measured.");
     py::class_<Encoder>(module, "Encoder", "One network with its weights and its scratch memory.")
         .def(py::init([](int64_t sample_interval, int64_t step, int64_t joint_dim, int64_t emb_dim,
                          int64_t num_encoder_layers, int64_t horizon, int64_t expansion_factor, int64_t reduce_token,
-                         int64_t reduce_channel, const py::dict& state) {
+                         int64_t reduce_channel, const py::dict& state, int simd_bits) {
                  return std::make_unique<Encoder>(
                      mixsynth::Dimensions{sample_interval, step, horizon, joint_dim, emb_dim, num_encoder_layers,
                                           expansion_factor, reduce_token, reduce_channel},
-                     state);
+                     state, simd_bits);
              }),
              py::kw_only(), py::arg("sample_interval"), py::arg("step"), py::arg("joint_dim"), py::arg("emb_dim"),
              py::arg("num_encoder_layers"), py::arg("horizon"), py::arg("expansion_factor"), py::arg("reduce_token"),
-             py::arg("reduce_channel"), py::arg("state"),
-             "Copies the weights: `state` is a published state_dict as float32 arrays.")
-        .def("forward", &Encoder::forward, py::arg("keyframes"), "keyframes [B, Q+1, D] -> motion [B, T, D], float32");
+             py::arg("reduce_channel"), py::arg("state"), py::arg("simd_bits") = 0,
+             "Copies the weights: `state` is a published state_dict as float32 arrays. `simd_bits`: registers of 128, "
+             "256 or 512 bits instead of the widest.")
+        .def_property_readonly("simd_bits", &Encoder::simd_bits, "Bits of the registers that it uses.")
+        .def("forward", &Encoder::forward, py::arg("keyframes"), py::arg("threads") = 1,
+             "keyframes [B, Q+1, D] -> motion [B, T, D], float32. `threads` share the batch. Any number of Python's "
+             "threads may call at once.");
 }

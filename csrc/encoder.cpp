@@ -1,7 +1,4 @@
-// Chooses the forward for this processor, once.
-#include <cstdlib>
-#include <string>
-
+// Chooses the forward for this processor.
 #include "layout.h"
 
 namespace mixsynth {
@@ -13,36 +10,12 @@ Forward forward_128;
 Forward forward_256, forward_512;
 #endif
 
-namespace {
-
-// Bits of the widest registers to use, by MIXSYNTH_SIMD; 0 where it says something else.
-int asked_bits() {
-    const char* asked = std::getenv("MIXSYNTH_SIMD");
-    if (!asked) return 512;
-    for (const int bits : {128, 256, 512})
-        if (std::to_string(bits) == asked) return bits;
-    return 0;
-}
-
-Forward* best_forward() {
+int simd_bits([[maybe_unused]] int most_bits) {
 #if defined(__x86_64__)
-    if (simd_bits() == 512) return forward_512;
-    if (simd_bits() == 256) return forward_256;
-#endif
-    return forward_128;
-}
-
-}  // namespace
-
-bool environment_fits() { return asked_bits() != 0; }
-
-int simd_bits() {
-#if defined(__x86_64__)
-    const int widest = asked_bits();
-    if (widest >= 512 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
+    if (most_bits >= 512 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw"))
         return 512;
-    if (widest >= 256 && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return 256;
+    if (most_bits >= 256 && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return 256;
 #endif
     return 128;
 }
@@ -54,8 +27,11 @@ size_t workspace_size(const Dimensions& dims) {
 }
 
 void forward(const Dimensions& dims, const float* packed, const float* keyframes, int64_t batch, float* motion,
-             float* workspace) {
-    static Forward* const chosen = best_forward();
+             float* workspace, [[maybe_unused]] int bits) {
+    Forward* chosen = forward_128;
+#if defined(__x86_64__)
+    if (bits >= 256) chosen = bits >= 512 ? forward_512 : forward_256;
+#endif
     chosen(dims, packed, keyframes, batch, motion, workspace);
 }
 

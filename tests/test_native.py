@@ -24,8 +24,8 @@ TOLERANCE = 1e-5
 FEWEST_CHANNELS = 8
 
 
-def encoder(config: ModelConfig, state: dict[str, np.ndarray]) -> _C.Encoder:
-    return _C.Encoder(state=state, **dataclasses.asdict(config))
+def encoder(config: ModelConfig, state: dict[str, np.ndarray], simd_bits: int = 0) -> _C.Encoder:
+    return _C.Encoder(state=state, simd_bits=simd_bits, **dataclasses.asdict(config))
 
 
 def torch_motion(config: ModelConfig, state: dict[str, np.ndarray], keyframes: np.ndarray) -> np.ndarray:
@@ -120,8 +120,51 @@ def test_threads_share_an_encoder():
         np.testing.assert_array_equal(motion, expected)
 
 
+@pytest.mark.parametrize("threads", [1, 2, 3, 5, 256])
+def test_threads_that_share_a_batch_change_no_number(threads):
+    state, keyframes = random_state(ODD), random_keyframes(ODD, 33)
+    native = encoder(ODD, state)
+    np.testing.assert_array_equal(native.forward(keyframes, threads=threads), native.forward(keyframes))
+    assert native.forward(keyframes[:0], threads=threads).shape == (0, ODD.seq_len, ODD.joint_dim)
+
+
+@pytest.mark.parametrize("threads", [0, -1, 257, 10**12])
+def test_absurd_numbers_of_threads_are_refused(threads):
+    with pytest.raises(ValueError, match=f"threads must be from 1 to 256, found {threads}"):
+        encoder(ODD, random_state(ODD)).forward(random_keyframes(ODD, 1), threads=threads)
+
+
+def test_registers_can_be_chosen_one_encoder_at_a_time():
+    state, keyframes = random_state(ODD), random_keyframes(ODD, 2)
+    widest = _C.simd_bits()
+    for bits in (128, 256, 512):
+        if bits > widest:
+            with pytest.raises(ValueError, match=f"no wider than this processor's {widest}, found {bits}"):
+                encoder(ODD, state, simd_bits=bits)
+            continue
+        native = encoder(ODD, state, simd_bits=bits)
+        assert native.simd_bits == bits
+        assert_close(native.forward(keyframes), networks.reference(ODD, state, keyframes), TOLERANCE, f"{bits} bits")
+    with pytest.raises(ValueError, match="simd_bits must be 0, or 128, 256 or 512 .*, found 64"):
+        encoder(ODD, state, simd_bits=64)
+
+
+def test_weights_may_come_from_a_dict_that_makes_them_when_asked():
+    class Fresh(dict):
+        def __getitem__(self, name: str) -> np.ndarray:
+            return super().__getitem__(name).copy()
+
+    state, keyframes = random_state(ODD), random_keyframes(ODD, 1)
+    fresh = encoder(ODD, Fresh(state)).forward(keyframes)
+    np.testing.assert_array_equal(fresh, encoder(ODD, state).forward(keyframes))
+
+
 def _strided(k: np.ndarray) -> np.ndarray:
     return np.repeat(k, 2, axis=-1)[..., ::2]
+
+
+def _unaligned(k: np.ndarray) -> np.ndarray:
+    return np.frombuffer(b"?" + k.tobytes(), np.uint8)[1:].view(np.float32).reshape(k.shape)
 
 
 @pytest.mark.parametrize(
@@ -136,6 +179,7 @@ def _strided(k: np.ndarray) -> np.ndarray:
         (lambda k: k.reshape(-1), ValueError, r"found \[30\]"),
         (_strided, ValueError, r"keyframes must be C-contiguous; pass numpy.ascontiguousarray\(keyframes\)"),
         (np.asfortranarray, ValueError, "C-contiguous"),
+        (_unaligned, ValueError, r"keyframes must lie at a multiple of 4 bytes; pass keyframes.copy\(\)"),
         (lambda k: np.where(np.arange(5) == 3, np.nan, k).astype(np.float32), ValueError,
          "keyframes must be finite, found nan at number 3"),
         (lambda k: np.where(np.arange(5) == 0, np.inf, k).astype(np.float32), ValueError, "found inf at number 0"),

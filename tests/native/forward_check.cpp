@@ -1,5 +1,9 @@
-// The C++ core alone, for the sanitizers: random shapes against the paper's formulas in double precision, in buffers of
-// exactly the size asked for, and two threads that share the weights. Prints one line; exits with 1 where it is wrong.
+// The C++ core alone, for sanitizers, emulators and other compilers: random shapes against the paper's formulas in double
+// precision, in buffers of exactly the size asked for, and three threads that share the weights.
+//
+//     forward_check [SHAPES] [BITS]     of the registers: 128, 256 or 512, or the widest; prints one line
+//
+// Exits with 1 where a number is wrong, and with 2 where this processor has no such registers.
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
@@ -151,8 +155,8 @@ Matrix reference(const Dimensions& d, const mixsynth::Weights& w, const Matrix& 
     return motion;
 }
 
-// The largest error of a batch, computed by two threads at once that share the weights.
-double check(const Dimensions& d, int64_t batch) {
+// The largest error of a batch, computed by three threads at once that share the weights.
+double check(const Dimensions& d, int64_t batch, int bits) {
     if (const char* problem = mixsynth::check(d)) {
         std::printf("%s\n", problem);
         return INFINITY;
@@ -164,15 +168,16 @@ double check(const Dimensions& d, int64_t batch) {
     std::normal_distribution<float> normal;
     for (int64_t i = 0; i < batch * d.keyframes() * d.joint_dim; ++i) keyframes.push_back(normal(generator));
     const size_t size = static_cast<size_t>(batch * d.tokens() * d.joint_dim);
-    std::vector<std::vector<float>> motions(2, std::vector<float>(size, NAN));
+    std::vector<std::vector<float>> motions(3, std::vector<float>(size, NAN));
     std::vector<std::thread> threads;
     for (std::vector<float>& motion : motions)
         threads.emplace_back([&] {
             std::vector<float> workspace(mixsynth::workspace_size(d), NAN);
-            mixsynth::forward(d, packed.data(), keyframes.data(), batch, motion.data(), workspace.data());
+            mixsynth::forward(d, packed.data(), keyframes.data(), batch, motion.data(), workspace.data(),
+                              bits);
         });
     for (std::thread& thread : threads) thread.join();
-    double worst = motions[0] == motions[1] ? 0.0 : INFINITY;
+    double worst = motions[0] == motions[1] && motions[0] == motions[2] ? 0.0 : INFINITY;
     const float *next = keyframes.data(), *found = motions[0].data();
     for (int64_t b = 0; b < batch; ++b) {
         Matrix window(static_cast<size_t>(d.keyframes()), Row(static_cast<size_t>(d.joint_dim)));
@@ -189,19 +194,24 @@ double check(const Dimensions& d, int64_t batch) {
 
 int main(int count, char** arguments) {
     const int64_t shapes = count > 1 ? std::atol(arguments[1]) : 40;
-    double worst = check({10, 1, 0, 30, 128, 2, 2, 4, 1}, 14);
+    const int asked = count > 2 ? std::atoi(arguments[2]) : mixsynth::simd_bits(), bits = mixsynth::simd_bits(asked);
+    if (bits != asked) {
+        std::printf("registers of %d bits asked for, this processor has %d\n", asked, mixsynth::simd_bits());
+        return 2;
+    }
+    double worst = check({10, 1, 0, 30, 128, 2, 2, 4, 1}, 14, bits);
     for (int64_t i = 0; i < shapes; ++i) {
         Dimensions d{between(1, 8), between(1, 6), between(0, 20), between(1, 70), between(1, 90),
                      between(1, 2), between(1, 3), 1, 1};
         d.reduce_token = between(1, std::min<int64_t>(5, d.tokens()));
         d.reduce_channel = between(1, std::min<int64_t>(5, d.emb_dim));
-        const double error = check(d, between(0, 5));
+        const double error = check(d, between(0, 5), bits);
         if (!(error <= 2e-5))
             std::printf("N %ld Q %ld H %ld D %ld C %ld factors %ld %ld: off by %g\n", long(d.sample_interval),
                         long(d.step), long(d.horizon), long(d.joint_dim), long(d.emb_dim), long(d.reduce_token),
                         long(d.reduce_channel), error);
         worst = error <= worst ? worst : error;
     }
-    std::printf("%d bits, %ld shapes: largest error %g\n", mixsynth::simd_bits(), long(shapes) + 1, worst);
+    std::printf("%d bits, %ld shapes: largest error %g\n", bits, long(shapes) + 1, worst);
     return worst <= 2e-5 ? 0 : 1;
 }
