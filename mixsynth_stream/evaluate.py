@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 DEFAULT_MODELS = ("image-n10", "world-n10")
 # Where the validation clips lie in a checkout; they are not part of the wheel.
 DEFAULT_DATA = ("benchmarks/mocap/cmu_val.npz", "benchmarks/mocap/extra_val.npz")
+# What errors by joint group and by speed can be printed of.
+DETAILS = ("mpjpe", "p_mpjpe", "accel_error", "pck@0.2", "pck@0.1", "pck@0.05")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -46,10 +48,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--train-data", nargs="+", default=[], metavar="FILE",
                         help="motion capture to fit ridge regression to (default: the checkout's fits to what the "
                         "shipped weights learned from)")  # fmt: skip
-    parser.add_argument("--detail", action="store_true", help="print errors by joint group and by speed, too")
+    parser.add_argument("--detail", nargs="?", const="mpjpe", choices=(*DETAILS, "all"), metavar="METRIC",
+                        help="print errors by joint group and by speed of motion capture, too: "
+                        f"{', '.join(DETAILS)} or all (default: %(const)s)")  # fmt: skip
     parser.add_argument("--coverage", action="store_true", help="print how often the uncertainty's bounds "
                         "hold, on every second clip: training sets their level by the others")  # fmt: skip
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write all rows, more metrics included")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all rows: every metric, by joint "
+                        "group and by speed, too; a name that ends in .gz is packed")  # fmt: skip
     parser.add_argument("--plot", type=Path, metavar="PNG",
                         help="draw error against horizon; with --video, against lag and compute, too")  # fmt: skip
     published = parser.add_argument_group("published recipes")
@@ -76,6 +81,7 @@ def main(args: argparse.Namespace) -> int:
     models = [(str(name), load_model(name, args.backend)) for name in args.model or DEFAULT_MODELS]
     files = data_files(args.data, has_video=bool(args.video))
     ridges = {name: _ridge(args.train_data, name, model) for name, model in models}
+    details = DETAILS if args.detail == "all" else [args.detail] if args.detail else []
     results: list[Evaluation] = []
     bounds: dict[str, list[list[CoverageRow]]] = {}
     by_clip: list[Evaluation] = []
@@ -83,7 +89,7 @@ def main(args: argparse.Namespace) -> int:
         for name, model in models:
             print(f"evaluating {name} on {path.name}", file=sys.stderr)
             results.append(evaluate_mocap(path, name, model, seed=args.seed, ridge=ridges[name]))
-            report.write_text(report.table(results[-1]) + (report.detail_table(results[-1]) if args.detail else ""))
+            report.write_text(report.table(results[-1]) + report.detail_table(results[-1], details))
             if args.coverage:
                 bounds.setdefault(name, []).append(_coverage(path, name, model, args.seed))
                 report.write_text(coverage_table(bounds[name][-1]) + "\n\n")

@@ -1,12 +1,17 @@
-"""Parts that an error is broken down into: groups of joints, and bands of the joints' true speed."""
+"""Parts that an error is broken down into: groups of joints, and bands of the joints' true speed.
+
+P-MPJPE of a part: the whole pose is aligned, and the errors of the part's joints are what counts. Accel error: the band
+is that of the joint's speed at the middle of its three frames.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
+from mixsynth_stream.evaluate_score import NETWORK, Row, simple_methods
 from mixsynth_stream.normalise import scale_of
 from mixsynth_stream.skeleton import CORE_17
 
@@ -45,3 +50,15 @@ def breakdown(
     for number, band in enumerate(SPEED_BANDS):
         here = (band_of == number) & ~np.isnan(speed)
         yield {"band": band}, {method: np.where(here, values, np.nan) for method, values in errors.items()}
+
+
+def rows_of_parts(rows: Sequence[Row]) -> list[Row]:
+    """What is kept of the parts: the network and its ratios, and for PCK, which has none, the best simple method."""
+    best: dict[tuple[object, ...], Row] = {}
+    for row in rows:
+        if row.metric.startswith("pck") and row.method in simple_methods(row.question):
+            key = (row.question, row.target, row.horizon_ms, row.metric, row.group, row.band)
+            if key not in best or row.value > best[key].value:
+                best[key] = row
+    beside = {id(row) for row in best.values()}
+    return [row for row in rows if row.method == NETWORK or id(row) in beside]

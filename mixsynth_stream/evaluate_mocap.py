@@ -20,10 +20,10 @@ from mixsynth_stream.config import ModelConfig
 from mixsynth_stream.data.cameras import FRAME_HEIGHT_PX
 from mixsynth_stream.data.mocap import load_clips
 from mixsynth_stream.data.windows import Windows, validation_windows
-from mixsynth_stream.evaluate_detail import breakdown, joint_speed
-from mixsynth_stream.evaluate_question import MAIN, Judged, at_steps, score_question
+from mixsynth_stream.evaluate_detail import joint_speed, rows_of_parts
+from mixsynth_stream.evaluate_question import Judged, score_question
 from mixsynth_stream.evaluate_ridge import MIN_SCALE, Ridge
-from mixsynth_stream.evaluate_score import DENSE, HORIZONS_MS, NETWORK, RIDGE, UNITS, Case, Evaluation, Scores
+from mixsynth_stream.evaluate_score import DENSE, HORIZONS_MS, NETWORK, RIDGE, Case, Evaluation, Scores
 from mixsynth_stream.normalise import root_and_scale, scale_of
 from mixsynth_stream.skeleton import CORE_17
 from mixsynth_stream.weights import Model
@@ -57,8 +57,7 @@ def evaluate_mocap(
         f"{case.data}, {name}: {used} of {len(clips)} clips{left_out}, {int(full.sum())} full windows{short}; "
         f"mean error in {'torso lengths' if space == 'image' else 'mm'}\n{parameters(tuned(space, n), ridge)}"
     )
-    by_part = [row for row in detail.rows(seed) if row.method == NETWORK]
-    return Evaluation(title, scores.rows(seed), by_part)
+    return Evaluation(title, scores.rows(seed), rows_of_parts(detail.rows(seed)))
 
 
 def parameters(found: Tuned, ridge: Ridge | None) -> str:
@@ -152,13 +151,9 @@ def score_windows(
         for (question, horizon_ms), steps in asked_steps(config, info.rate_hz).items():
             about = replace(case, question=question, target=target, horizon_ms=horizon_ms)
             if oldest == 0:
-                score_question(scores, about, judged, steps)
+                score_question(scores, about, judged, steps, detail, speed)
             elif question in ("filled", "now"):
                 score_question(scores, replace(about, question=f"{question}_cold"), judged, steps)
-            if oldest == 0 and detail is not None and (question, horizon_ms) in MAIN:
-                about = replace(about, metric="mpjpe", unit=UNITS[info.space])
-                for part, errors in breakdown(judged.errors(question, steps), at_steps(speed, steps)):
-                    detail.add(replace(about, **part), errors, windows.clip[:, None, None])
 
 
 def _batches(*several: Windows) -> Iterator[Windows]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import platform
@@ -21,6 +22,15 @@ _HEADS = {"constant_velocity": "const_vel", "damped_velocity": "damped", "dense_
 _RATIO, _OVER_RIDGE = "mpjpe_ratio", "mpjpe_ratio_ridge"
 # Questions that the same methods answer stand in one block.
 _BLOCKS = (("filled", "filled_later", "filled_cold"), ("now", "now_cold", "ahead", "ahead_mean"))
+_METRIC_WORDS = {"mpjpe": "MPJPE", "p_mpjpe": "P-MPJPE", "accel_error": "Accel error"}
+# Lines of a block of the detail table: ending of the metric, word.
+_KINDS = {
+    "error": (("", "error"), ("_ratio", "ratio")),
+    "mpjpe": (("_ratio_ridge", "over ridge"),),
+    "p_mpjpe": (("_ratio_ridge", "over ridge"),),
+    "accel_error": (("_ratio_linear", "over linear"),),
+    "pck": (("", "network"), (" simple", "best simple")),
+}
 # A ratio table has no room for every horizon.
 _RATIO_HORIZONS_MS = (200, 400, 600)
 
@@ -53,22 +63,31 @@ def _block(result: Evaluation, asked: Sequence[str]) -> str:
     return aligned(lines) if len(lines) > 1 else ""
 
 
-def detail_table(result: Evaluation) -> str:
-    """By joint group and by true speed: the network's mean error, and its ratio to the best simple method's."""
+def detail_table(result: Evaluation, metrics: Sequence[str] = ("mpjpe",)) -> str:
+    """By joint group and by true speed: the network's mean error, and its ratio to others'; a block a metric."""
+    blocks = [block for metric in metrics if (block := _detail_block(result, metric))]
+    return "\n".join(["speed in torso lengths a second", *blocks]) if blocks else ""
+
+
+def _detail_block(result: Evaluation, metric: str) -> str:
     parts = [*JOINT_GROUPS, *SPEED_BANDS]
-    values = {(r.question, r.target, r.metric, r.group or r.band): r.value for r in result.detail
-              if r.method == NETWORK}  # fmt: skip
-    if not values:
-        return ""
-    lines = [["by joints and speed", "target", "", *JOINT_GROUPS, *(f"{band}/s" for band in SPEED_BANDS)]]
+    values: dict[tuple[object, ...], float] = {}
+    for row in result.detail:
+        # PCK stands beside that of the best simple method, all else is a ratio to one.
+        said = row.metric if row.method == NETWORK else f"{row.metric} simple"
+        values[row.question, row.target, said, row.group or row.band] = row.value
+    kinds = _KINDS["pck"] if metric.startswith("pck") else (*_KINDS["error"], *_KINDS.get(metric, ()))
+    lines = [[f"{_METRIC_WORDS.get(metric, metric.upper())} by joints and speed", "target", "", *JOINT_GROUPS,
+              *(f"{band}/s" for band in SPEED_BANDS)]]  # fmt: skip
     for question, horizon_ms in MAIN:
         for target in dict.fromkeys(row.target for row in result.detail):
-            for metric, word in (("mpjpe", "error"), (_RATIO, "ratio"), (_OVER_RIDGE, "over ridge")):
-                found = [values.get((question, target, metric, part)) for part in parts]
-                if any(found):
-                    cells = ["-" if v is None else _number(v) if metric == "mpjpe" else f"{v:.3f}" for v in found]
+            for ending, word in kinds:
+                found = [values.get((question, target, metric + ending, part)) for part in parts]
+                if any(v is not None for v in found):
+                    show = _number if not ending else "{:.3f}".format
+                    cells = ["-" if v is None else show(v) for v in found]
                     lines.append([_question(question, horizon_ms), target, word, *cells])
-    return f"speed in torso lengths a second\n{aligned(lines)}"
+    return aligned(lines) if len(lines) > 1 else ""
 
 
 def summary(results: Sequence[Evaluation]) -> str:
@@ -116,7 +135,10 @@ def aligned(lines: list[list[str]]) -> str:
 
 
 def write_json(path: Path, rows: Sequence[Row], questions: Mapping[str, str] = QUESTIONS) -> None:
-    """Rows with what made them, to six digits, `over`, `group` and `band` where there are any. Raises `OutputError`."""
+    """Rows with what made them, to six digits, `over`, `group` and `band` where there are any; packed as FILE.gz.
+
+    Raises `OutputError`.
+    """
     document = {
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
         "versions": {"python": platform.python_version(), **{p: version(p) for p in ("mixsynth-stream", "numpy")}},
@@ -128,7 +150,8 @@ def write_json(path: Path, rows: Sequence[Row], questions: Mapping[str, str] = Q
     text = json.dumps(document, indent=1)[:-2] + f',\n "rows": [\n{lines}\n]\n}}\n'
     try:
         part = path.with_name(path.name + ".part")
-        part.write_text(text)
+        # No time stamp: the same rows are the same bytes.
+        part.write_bytes(gzip.compress(text.encode(), mtime=0) if path.suffix == ".gz" else text.encode())
         part.replace(path)
     except OSError as error:
         raise OutputError(f"cannot write {path}: {error.strerror or error}") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 
 import numpy as np
 
@@ -150,10 +151,7 @@ class Scores:
         if equal_groups:
             sums = {method: total / counts for method, total in sums.items()}
             counts = np.ones_like(counts)
-        draws = None
-        if len(counts) >= _LEAST_GROUPS:
-            rng = np.random.default_rng(seed)
-            draws = rng.multinomial(len(counts), np.full(len(counts), 1 / len(counts)), _DRAWS).astype(np.float64)
+        draws = _draws(len(counts), seed) if len(counts) >= _LEAST_GROUPS else None
 
         def row(method: str, metric: str, unit: str, above: np.ndarray, below: np.ndarray, over: str | None) -> Row:
             interval = None
@@ -171,6 +169,13 @@ class Scores:
         for name, other in _divided_by(case, sums):
             rows.append(row(NETWORK, f"{case.metric}_{name}", "1", sums[NETWORK], sums[other], other))
         return rows
+
+
+@lru_cache(maxsize=16)
+def _draws(clips: int, seed: int) -> np.ndarray:  # [_DRAWS, clips]
+    """How often each clip is drawn: cases of as many clips share the draws."""
+    drawn = np.random.default_rng(seed).multinomial(clips, np.full(clips, 1 / clips), _DRAWS)
+    return drawn.astype(np.float64)
 
 
 def _added(total: np.ndarray, more: np.ndarray) -> np.ndarray:  # [A], [B] -> [max(A, B)]

@@ -53,6 +53,14 @@ def p_mpjpe(
     In the unit of `truth`. A pose whose truth has an unknown joint gives NaN: the alignment needs all of them.
     Source: "Protocol 2" of Human3.6M evaluations; the least-squares similarity of Umeyama (PAMI 1991).
     """
+    return np.asarray(aligned_joint_errors(predicted, truth).mean(-1))
+
+
+def aligned_joint_errors(
+    predicted: np.ndarray,  # [..., J, D]
+    truth: np.ndarray,  # [..., J, D]
+) -> np.ndarray:  # [..., J]
+    """The errors that `p_mpjpe` is the mean of: each joint's, after all joints of the pose were aligned."""
     predicted, truth = _checked(predicted, truth)
     usable = np.isfinite(predicted).all((-2, -1)) & np.isfinite(truth).all((-2, -1))
     moving = np.where(usable[..., None, None], predicted, 0.0)
@@ -66,7 +74,7 @@ def p_mpjpe(
     spread = (moving**2).sum((-2, -1))
     scale = (strength * sign).sum(-1) / np.where(spread > 0, spread, 1.0)
     aligned = scale[..., None, None] * (moving @ np.swapaxes(rotation, -1, -2))
-    return np.where(usable, np.linalg.norm(aligned - fixed, axis=-1).mean(-1), np.nan)
+    return np.where(usable[..., None], np.linalg.norm(aligned - fixed, axis=-1), np.nan)
 
 
 def accel_error(
@@ -78,14 +86,22 @@ def accel_error(
     Acceleration is the second difference x[t-1] - 2 x[t] + x[t+1], not divided by time: "Accel" in the tables of
     VIBE (Kocabas et al., CVPR 2020), DeciWatch and MixSynthFormer, in mm per frame squared.
     """
+    errors = joint_accel_errors(predicted, truth)
+    unknown = np.isnan(np.asarray(truth)).any(-1)
+    return _mean_over_joints(errors, ~(unknown[..., :-2, :] | unknown[..., 1:-1, :] | unknown[..., 2:, :]))
+
+
+def joint_accel_errors(
+    predicted: np.ndarray,  # [..., T, J, D]
+    truth: np.ndarray,  # [..., T, J, D]
+) -> np.ndarray:  # [..., T-2, J]
+    """The errors that `accel_error` is the mean of; NaN where the truth of one of the three frames is not known."""
     predicted, truth = _checked(predicted, truth)
     if predicted.ndim < 3 or predicted.shape[-3] < 3:
         raise ValueError(f"accel_error needs [..., T, J, D] with T of at least 3, found {list(predicted.shape)}")
     difference = predicted - truth
     second = difference[..., :-2, :, :] - 2 * difference[..., 1:-1, :, :] + difference[..., 2:, :, :]
-    unknown = np.isnan(truth).any(-1)
-    known = ~(unknown[..., :-2, :] | unknown[..., 1:-1, :] | unknown[..., 2:, :])
-    return _mean_over_joints(np.linalg.norm(second, axis=-1), known)
+    return np.asarray(np.linalg.norm(second, axis=-1))
 
 
 def pck(
@@ -99,6 +115,18 @@ def pck(
     Source: Yang and Ramanan (PAMI 2013). `scale` is the caller's: torso length for PCK@.2, box size on Sub-JHMDB.
     """
     error = joint_errors(predicted, truth)
-    limit = threshold * np.broadcast_to(np.asarray(scale, np.float64), error.shape[:-1])[..., None]
-    correct = np.where(np.isnan(error) | np.isnan(limit), np.nan, (error <= limit).astype(np.float64))
-    return _mean_over_joints(correct, ~np.isnan(truth).any(-1))
+    limit = np.broadcast_to(threshold * np.asarray(scale, np.float64), error.shape[:-1])[..., None]
+    return _mean_over_joints(within(error, limit), ~np.isnan(truth).any(-1))
+
+
+def within(
+    error: np.ndarray,  # [..., J]
+    limit: np.ndarray | float,  # broadcasts against error
+) -> np.ndarray:  # [..., J]
+    """1 where the error is at most the limit, 0 where it is larger, NaN where either is."""
+    return np.where(np.isnan(error) | np.isnan(limit), np.nan, (error <= limit).astype(np.float64))
+
+
+def mean_over_joints(errors: np.ndarray) -> np.ndarray:  # [..., J] -> [...]
+    """Mean of the joints whose error is known, NaN where none is."""
+    return _mean_over_joints(errors, ~np.isnan(errors))

@@ -11,6 +11,7 @@ A table stands between `<!-- table NAME -->` and `<!-- end -->`.
 from __future__ import annotations
 
 import argparse
+import gzip
 import json
 import re
 import sys
@@ -23,7 +24,7 @@ from mixsynth_stream.weights import ASSETS, load_weights
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = ("README.md", "docs/model-card.md")
-RESULTS = ("evaluate-mocap.json", "evaluate-videos.json")
+RESULTS = ("evaluate-mocap.json.gz", "evaluate-videos.json.gz")
 SPACES = ("image", "world")
 SPACINGS = (5, 10, 15)
 FILES = ("cmu_val.npz", "extra_val.npz")
@@ -58,7 +59,7 @@ class Results:
     def __init__(self, folder: Path) -> None:
         self._rows: dict[tuple[Any, ...], dict[str, Any]] = {}
         for name in RESULTS:
-            for row in json.loads((folder / name).read_text())["rows"]:
+            for row in json.loads(gzip.decompress((folder / name).read_bytes()))["rows"]:
                 if row.get("group") is None and row.get("band") is None:
                     key = (row["model"], row["data"], (row["question"], row.get("horizon_ms")), row["metric"])
                     self._rows[(*key, row["target"], row["method"])] = row

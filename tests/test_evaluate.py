@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gzip
 import json
 from dataclasses import replace
 from functools import partial
@@ -318,14 +319,14 @@ def test_the_command_prints_a_table_and_writes_rows_and_a_plot(tmp_path, capsys,
     weights, data = _weights(tmp_path / "untrained.safetensors"), _few_clips(tmp_path / "few.npz")
     draw_few = partial(evaluate_ridge.ridge_sums, count=512)
     monkeypatch.setattr(evaluate_ridge, "ridge_sums", draw_few)
-    words = ["--model", weights, "--data", data, "--train-data", data, "--detail"]
-    words += ["--json", str(tmp_path / "rows.json"), "--plot", str(tmp_path / "plot.png")]
+    words = ["--model", weights, "--data", data, "--train-data", data, "--detail", "all"]
+    words += ["--json", str(tmp_path / "rows.json.gz"), "--plot", str(tmp_path / "plot.png")]
     assert evaluate.main(_arguments(*words)) == 0
     printed = capsys.readouterr().out
     assert "few.npz" in printed
     assert "7 of 7 clips" in printed
     assert [line.split()[0] for line in printed.splitlines()[1:5]] == ["tuned", "question", "filled", "filled"]
-    document = json.loads((tmp_path / "rows.json").read_text())
+    document = json.loads(gzip.decompress((tmp_path / "rows.json.gz").read_bytes()))
     assert {"machine", "versions", "commit", "rows"} <= document.keys()
     for row in document["rows"]:
         assert {"question", "method", "horizon_ms", "metric", "value", "interval"} <= row.keys()
@@ -341,10 +342,14 @@ def test_the_command_prints_a_table_and_writes_rows_and_a_plot(tmp_path, capsys,
     over_ridge = ahead["mpjpe", NETWORK] / ahead["mpjpe", "ridge"]
     assert ahead["mpjpe_ratio_ridge", NETWORK] == pytest.approx(over_ridge, rel=1e-4)
     assert "ahead 400 ms, carried: ridge" in printed
-    assert "by joints and speed" in printed
-    first = (tmp_path / "rows.json").read_bytes()
+    for metric in ("MPJPE", "P-MPJPE", "Accel error", "PCK@0.2", "PCK@0.1", "PCK@0.05"):
+        assert f"\n{metric} by joints and speed" in printed
+    by_part = {row["metric"] for row in document["rows"] if row.get("group") == "wrists"}
+    assert by_part >= metrics | {"pck@0.2", "pck@0.1", "pck@0.05"}
+    assert by_part == {row["metric"] for row in document["rows"] if row.get("band") == "<0.5"}
+    first = (tmp_path / "rows.json.gz").read_bytes()
     evaluate.main(_arguments(*words))
-    assert (tmp_path / "rows.json").read_bytes() == first
+    assert (tmp_path / "rows.json.gz").read_bytes() == first
 
 
 def test_what_the_estimator_said_of_a_video_stands_for_it(tmp_path, capsys):

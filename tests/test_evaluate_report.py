@@ -12,12 +12,13 @@ from mixsynth_stream import evaluate_report as report
 from mixsynth_stream import evaluate_ridge
 from mixsynth_stream.baselines import hold
 from mixsynth_stream.data.windows import Windows
-from mixsynth_stream.evaluate_detail import JOINT_GROUPS, SPEED_BANDS, breakdown, joint_speed
+from mixsynth_stream.evaluate_detail import JOINT_GROUPS, SPEED_BANDS, breakdown, joint_speed, rows_of_parts
 from mixsynth_stream.evaluate_mocap import asked_steps, cold_starts, score_windows
 from mixsynth_stream.evaluate_plot import write_plot
 from mixsynth_stream.evaluate_question import at_steps
 from mixsynth_stream.evaluate_ridge import Ridge, RidgeSums, kept_ridge, save_ridge
 from mixsynth_stream.evaluate_score import NETWORK, Case, Cost, Evaluation, Row, Scores, methods_of
+from mixsynth_stream.metrics import aligned_joint_errors
 from mixsynth_stream.skeleton import CORE_17, CORE_FROM_BLAZEPOSE
 from mixsynth_stream.weights import untrained_model
 
@@ -140,6 +141,64 @@ def test_errors_by_group_and_by_true_speed():
     assert (rows["2-4"].poses, rows["<0.5"].poses) == (9, 9 * 16)
     assert rows["<0.5"].value == pytest.approx(0, abs=1e-6)
     assert not {"0.5-1", "1-2", ">4"} & rows.keys()
+
+
+def _of_hold_now(motion: np.ndarray) -> dict[tuple[str, str | None], Row]:
+    """Rows of `now`, clean, for hold, by metric and part."""
+    detail = Scores()
+    score_windows(Scores(), CASE, MODEL, _windows(motion), {"hold": hold}, detail)
+    return {(r.metric, r.group or r.band): r for r in detail.rows()
+            if (r.question, r.target, r.method) == ("now", "clean", "hold")}  # fmt: skip
+
+
+def test_every_metric_by_group_and_by_speed():
+    """The wrist moves by 45 mm a step, a torso is 500 mm long."""
+    motion = _motion(1, speed_m_s=1.35)
+    rows = _of_hold_now(motion)
+    # One of the group's four joints is off, by 45 to 405 mm in nine frames.
+    assert rows["pck@0.2", "wrists"].value == pytest.approx((3 * 9 + 2) / 36)
+    assert rows["pck@0.1", "wrists"].value == pytest.approx((3 * 9 + 1) / 36)
+    assert rows["pck@0.05", "wrists"].value == pytest.approx(3 / 4)
+    assert (rows["pck@0.05", "2-4"].value, rows["pck@0.05", "<0.5"].value) == (0.0, 1.0)
+    # The pose as a whole is aligned: the joint that is off pulls all others along.
+    still, moved = motion[0, 40], motion[0, 41:50]
+    aligned_mm = aligned_joint_errors(np.broadcast_to(still, moved.shape), moved) * 1000
+    for group in ("wrists", "knees"):
+        assert rows["p_mpjpe", group].value == pytest.approx(aligned_mm[:, JOINT_GROUPS[group]].mean())
+    assert rows["p_mpjpe", "knees"].value > 5
+    # Nobody speeds up here; with 1 mm a frame squared one of the knees does.
+    assert rows["accel_error", "knees"].value == pytest.approx(0, abs=1e-6)
+    motion[0, :, CORE_17.index("left_knee"), 0] += 0.0005 * np.arange(CONFIG.seq_len) ** 2
+    knee = _of_hold_now(motion)["accel_error", "knees"]
+    assert (knee.value, knee.unit) == (pytest.approx(0.5), "mm/frame^2")
+
+
+def test_of_the_parts_the_network_is_kept_and_what_its_pck_is_compared_with():
+    rows = [_row("now", NETWORK, 0.5, "pck@0.1", group="head"), _row("now", "hold", 0.4, "pck@0.1", group="head"),
+            _row("now", "kalman", 0.6, "pck@0.1", group="head"), _row("now", "ridge", 0.9, "pck@0.1", group="head"),
+            _row("now", NETWORK, 0.2, group="head"), _row("now", "hold", 0.1, group="head"),
+            _row("now", "hold", 0.7, "pck@0.1", band=">4")]  # fmt: skip
+    kept = rows_of_parts(rows)
+    said = [(r.method, r.metric, r.group or r.band) for r in kept]
+    assert said == [(NETWORK, "pck@0.1", "head"), ("kalman", "pck@0.1", "head"), (NETWORK, "mpjpe", "head"),
+                    ("hold", "pck@0.1", ">4")]  # fmt: skip
+    lines = report.detail_table(Evaluation("t", [], kept), ["pck@0.1"]).splitlines()
+    assert [line.split()[:4] for line in lines[2:4]] == [
+        ["now", "clean", "network", "0.500"],
+        ["now", "clean", "best", "simple"],
+    ]
+    assert lines[1].startswith("PCK@0.1 by joints and speed")
+    assert lines[3].split()[4] == "0.600"
+
+
+def test_a_method_without_an_answer_for_one_joint_is_not_flattered_by_the_mean_of_the_others():
+    def blind(keyframes: np.ndarray, interval: int, steps: np.ndarray) -> np.ndarray:
+        poses = hold(keyframes, interval, steps)
+        poses[..., 5, :] = np.nan
+        return poses
+
+    with pytest.raises(ValueError, match="linear and network were not judged on the same joints of 'filled'"):
+        score_windows(Scores(), CASE, MODEL, _windows(_motion(1)), {"linear": blind})
 
 
 def test_a_joint_whose_speed_is_not_known_is_in_no_band():
