@@ -3,88 +3,126 @@
 
     python scripts/make_mocap_npz.py --asf-amc CMU/subjects --out cmu.npz
     python scripts/make_mocap_npz.py --bvh cmu-bvh --unit cmu --out cmu.npz
+    python scripts/make_mocap_npz.py --c3d recordings --out markers.npz
     python scripts/make_mocap_npz.py --ui-prmd "Segmented Movements/Vicon/Positions" --out ui.npz
 
-ASF/AMC: every .amc beside its subject's .asf (CMU's own layout: subjects/07/07.asf, subjects/07/07_01.amc). Files that
-do not fit are named and left out; with --strict the first one ends the run.
+ASF/AMC: every .amc beside its subject's .asf (CMU's own layout: subjects/07/07.asf, subjects/07/07_01.amc). BVH and
+C3D: what stands before the first _ of a file's name is the person. Files that do not fit are named and left out; with
+--strict the first one ends the run.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
 
 from mixsynth_stream.data.asf_amc import read_asf_amc
 from mixsynth_stream.data.bvh import read_bvh
+from mixsynth_stream.data.c3d import read_c3d
 from mixsynth_stream.data.mocap import Clip
 from mixsynth_stream.data.mocap_sources import (
+    BODY_MARKERS,
     clip_of,
     mocap_from_asf,
     mocap_from_bvh,
     mocap_from_markers,
     read_ui_prmd,
     save_clips,
+    upright,
 )
 from mixsynth_stream.data.sequences import METRES_PER_UNIT
-from mixsynth_stream.errors import SourceError
+from mixsynth_stream.errors import ModelError, OutputError, SourceError
+
+# Endings of the files of each kind.
+ENDINGS = {"asf_amc": ".amc", "bvh": ".bvh", "c3d": ".c3d", "ui_prmd": ".txt"}
+# A marker that is lost for a moment has gone on in a line, more or less.
+LONGEST_GAP_S = 0.1
 
 
-def sources(args: argparse.Namespace) -> Iterator[Path]:
+def sources(folder: Path, kind: str) -> list[Path]:
     """Files to read, in a fixed order."""
-    if args.asf_amc:
-        yield from sorted(args.asf_amc.rglob("*.amc"))
-    elif args.bvh:
-        yield from sorted(args.bvh.rglob("*.bvh"))
-    else:
-        yield from sorted(args.ui_prmd.rglob("*_positions*.txt"))
+    if not folder.is_dir():
+        raise SourceError(f"there is no folder {folder}")
+    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() == ENDINGS[kind])
+    if kind == "ui_prmd":
+        found = [path for path in found if "_positions" in path.stem]
+    if not found:
+        named = "*_positions*.txt" if kind == "ui_prmd" else f"*{ENDINGS[kind]}"
+        raise SourceError(f"{folder} and the folders in it hold no {named}")
+    return found
 
 
-def clip(path: Path, args: argparse.Namespace) -> Clip:
+def clip(path: Path, kind: str, args: argparse.Namespace) -> Clip:
     """One file as a clip at 30 Hz."""
-    if args.asf_amc:
-        skeletons = sorted(path.parent.glob("*.asf"))
+    subject = path.stem.split("_")[0]
+    if kind == "asf_amc":
+        skeletons = [beside for beside in sorted(path.parent.iterdir()) if beside.suffix.lower() == ".asf"]
         if len(skeletons) != 1:
             raise SourceError(f"{path.parent} holds {len(skeletons)} .asf files, expected the one of its subject")
         return clip_of(mocap_from_asf(read_asf_amc(skeletons[0], path, args.rate_hz)), "asf")
-    if args.bvh:
-        # CMU's trials are named SUBJECT_TRIAL.bvh.
-        subject = path.stem.split("_")[0]
-        return clip_of(mocap_from_bvh(read_bvh(path, args.unit, subject)), "bvh")
+    if kind == "bvh":
+        return clip_of(upright(mocap_from_bvh(read_bvh(path, args.unit, subject)), args.up or "y"), "bvh")
+    if kind == "c3d":
+        markers = read_c3d(path, BODY_MARKERS, subject, longest_gap_s=LONGEST_GAP_S)
+        return clip_of(upright(mocap_from_markers(markers), args.up or "z"), "c3d")
     return clip_of(mocap_from_markers(read_ui_prmd(path)), "uiprmd")
 
 
-def main() -> int:
+def arguments(words: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     given = parser.add_mutually_exclusive_group(required=True)
-    given.add_argument("--asf-amc", type=Path, metavar="DIR")
-    given.add_argument("--bvh", type=Path, metavar="DIR")
-    given.add_argument("--ui-prmd", type=Path, metavar="DIR")
+    for kind in ENDINGS:
+        given.add_argument(f"--{kind.replace('_', '-')}", type=Path, metavar="DIR")
     parser.add_argument("--unit", choices=list(METRES_PER_UNIT), default="cmu", help="of BVH files (default: cmu)")
+    parser.add_argument(
+        "--up", choices=("y", "z"), help="axis that points up (default: y in BVH files, z in C3D files)"
+    )
     parser.add_argument("--rate-hz", type=float, default=120.0, help="of AMC files, which do not say (default: 120)")
     parser.add_argument("--subjects", nargs="+", metavar="NAME", help="keep these only, for a split by people")
     parser.add_argument("--licence", default="not stated", help="kept in the file")
     parser.add_argument("--strict", action="store_true", help="end at the first file that does not fit")
     parser.add_argument("--out", type=Path, required=True, metavar="NPZ")
-    args = parser.parse_args()
+    args = parser.parse_args(words)
+    kind = next(kind for kind in ENDINGS if getattr(args, kind))
+    if args.up and kind not in ("bvh", "c3d"):
+        parser.error("--up goes with --bvh and --c3d; in the other formats it is known")
+    if args.out.suffix != ".npz":
+        parser.error(f"--out must end in .npz, found {args.out}")
+    if not args.out.absolute().parent.is_dir():
+        parser.error(f"--out: there is no folder {args.out.parent}")
+    return argparse.Namespace(**vars(args), kind=kind)
+
+
+def converted(args: argparse.Namespace) -> tuple[list[Clip], int]:
+    """The clips of the people asked for, and how many files were left out."""
     clips, left_out = [], 0
-    for path in sources(args):
+    for path in sources(getattr(args, args.kind), args.kind):
         try:
-            one = clip(path, args)
+            clips.append(clip(path, args.kind, args))
         except SourceError as error:
             if args.strict:
-                print(error, file=sys.stderr)
-                return 3
+                raise
             left_out += 1
             print(f"left out: {error}", file=sys.stderr)
-            continue
-        if not args.subjects or one.subject in args.subjects:
-            clips.append(one)
     if not clips:
-        print(f"no clip was found; {left_out} files were left out", file=sys.stderr)
-        return 3
-    save_clips(args.out, clips, args.licence)
+        raise SourceError(f"no clip was found; {left_out} files were left out")
+    people = sorted({one.subject for one in clips})
+    kept = [one for one in clips if not args.subjects or one.subject in args.subjects]
+    if not kept:
+        raise SourceError(f"nobody is called {' or '.join(args.subjects)}; the files are of {', '.join(people)}")
+    return kept, left_out
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    args = arguments(words)
+    try:
+        clips, left_out = converted(args)
+        save_clips(args.out, clips, args.licence)
+    except (SourceError, ModelError, OutputError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return {SourceError: 3, ModelError: 4, OutputError: 1}[type(error)]
     minutes = sum(len(c.positions) / c.rate_hz for c in clips) / 60
     print(f"{args.out}: {len(clips)} clips of {len({c.subject for c in clips})} people, {minutes:.1f} minutes; "
           f"{left_out} files left out")  # fmt: skip

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import pytest
@@ -16,6 +18,7 @@ from mixsynth_stream.data.bvh import read_bvh
 from mixsynth_stream.data.c3d import read_c3d
 from mixsynth_stream.data.mocap import MOCAP_22, load_clips, stature
 from mixsynth_stream.data.mocap_sources import (
+    BODY_MARKERS,
     PLUG_IN_GAIT_39,
     clip_of,
     mocap_from_asf,
@@ -25,9 +28,10 @@ from mixsynth_stream.data.mocap_sources import (
     save_clips,
 )
 from mixsynth_stream.data.sequences import PoseSequence, check_height, check_up
-from mixsynth_stream.errors import SourceError
+from mixsynth_stream.errors import OutputError, SourceError
 
 ROOT = Path(__file__).parent.parent
+Converter = Callable[..., tuple[int, str]]
 
 
 def test_a_bvh_gives_joint_positions_in_metres(tmp_path: Path) -> None:
@@ -176,6 +180,108 @@ def test_ui_prmd_files_are_turned_upright(tmp_path: Path) -> None:
     path.write_text(text.replace(",", ",1,", 1))
     with pytest.raises(SourceError, match="line 1 has 118 numbers, expected 117"):
         read_ui_prmd(path)
+
+
+def write_c3d(path: Path, sequence: PoseSequence, prefix: str = "") -> Path:
+    """Millimetres, z up, as laboratories write them; NaN: the marker was not seen."""
+    ezc3d = pytest.importorskip("ezc3d")
+    places = 1000 * sequence.poses[..., [2, 0, 1]].transpose(2, 1, 0)
+    file = ezc3d.c3d()
+    file["parameters"]["POINT"]["RATE"]["value"] = [sequence.rate_hz]
+    file["parameters"]["POINT"]["LABELS"]["value"] = tuple(prefix + name for name in sequence.joints)
+    file["parameters"]["POINT"]["UNITS"]["value"] = ["mm"]
+    file["data"]["points"] = np.concatenate([places, np.ones((1, *places.shape[1:]))])
+    file.write(str(path))
+    return path
+
+
+@pytest.fixture
+def converted(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Converter:
+    """The converter: its exit code, and what it said."""
+    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
+    import make_mocap_npz
+
+    def run(folder: Path, out: Path, *words: str) -> tuple[int, str]:
+        try:
+            code = make_mocap_npz.main(["--c3d", str(folder), "--out", str(out), *words])
+        except SystemExit as end:
+            code = int(end.code or 0)
+        said = capsys.readouterr()
+        return code, said.out + said.err
+
+    return run
+
+
+def test_c3d_recordings_of_markers_become_the_training_npz(tmp_path: Path, converted: Converter) -> None:
+    moving = markers()
+    moving.poses[..., 2] += 0.01 * np.arange(40)[:, None]
+    folder, out = tmp_path / "c3d", tmp_path / "out.npz"
+    folder.mkdir()
+    # Ten frames at 100 Hz without a marker of the wrist are joined, and one that nothing is made of may be missing.
+    short = replace(moving, poses=moving.poses.copy())
+    short.poses[5:15, PLUG_IN_GAIT_39.index("LWRA")] = np.nan
+    short.poses[:, PLUG_IN_GAIT_39.index("RBAK")] = np.nan
+    write_c3d(folder / "anna_01.c3d", short, "anna:")
+    waist = {"LASI": "LFWT", "RASI": "RFWT", "LPSI": "LBWT", "RPSI": "RBWT"}
+    write_c3d(folder / "07_02.C3D", replace(moving, joints=tuple(waist.get(name, name) for name in PLUG_IN_GAIT_39)))
+    long = replace(moving, poses=moving.poses.copy())
+    long.poses[5:16, PLUG_IN_GAIT_39.index("LWRA")] = np.nan
+    write_c3d(folder / "ben_01.c3d", long)
+    write_c3d(
+        folder / "ben_02.c3d", replace(moving, joints=tuple(name.replace("LKNE", "KNEE") for name in moving.joints))
+    )
+    code, said = converted(folder, out)
+    assert code == 0, said
+    assert "2 clips of 2 people" in said
+    assert "ben_01.c3d (marker LWRA): ben_01 holds NaN or infinite positions in 11 of 40 frames, first" in said
+    assert "ben_02.c3d has no marker LKNE; it has LFHD" in said
+    clips = load_clips(out)
+    assert {(clip.subject, clip.source) for clip in clips} == {("anna", "c3d"), ("07", "c3d")}
+    wanted = clip_of(mocap_from_markers(moving), "c3d").positions
+    for clip in clips:
+        np.testing.assert_allclose(clip.positions, wanted, atol=1e-4)
+
+
+def test_what_the_converter_says_to_a_new_user(tmp_path: Path, converted: Converter) -> None:
+    folder, out = tmp_path / "c3d", tmp_path / "out.npz"
+    assert converted(folder, out) == (3, f"error: there is no folder {folder}\n")
+    folder.mkdir()
+    assert converted(folder, out) == (3, f"error: {folder} and the folders in it hold no *.c3d\n")
+    write_c3d(folder / "anna_01.c3d", markers())
+    code, said = converted(folder, out, "--up", "y", "--strict")
+    assert code == 3
+    assert "people stand along z, expected up to be y" in said
+    assert converted(folder, out, "--subjects", "ben") == (3, "error: nobody is called ben; the files are of anna\n")
+    code, said = converted(folder, tmp_path / "none" / "out.npz")
+    assert code == 2
+    assert f"there is no folder {tmp_path / 'none'}" in said
+    assert "must end in .npz" in converted(folder, tmp_path / "out")[1]
+    assert list(tmp_path.iterdir()) == [folder]
+
+
+def test_c3d_of_two_people_is_refused(tmp_path: Path) -> None:
+    both = markers()
+    two = replace(both, poses=np.repeat(both.poses, 2, axis=1), joints=tuple(
+        f"{who}:{name}" for name in both.joints for who in ("anna", "ben")))  # fmt: skip
+    with pytest.raises(SourceError, match=r"several markers LASI \(anna:LASI, ben:LASI\); give files of one person"):
+        read_c3d(write_c3d(tmp_path / "two.c3d", two), BODY_MARKERS)
+    read_c3d(tmp_path / "two.c3d", [name for name in two.joints if name.startswith("ben")])
+
+
+def test_a_full_disk_leaves_no_half_of_a_training_npz(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clip = clip_of(mocap_from_bvh(read_bvh(write_bvh(tmp_path / "a.bvh"))), "test")
+    save_clips(tmp_path / "a.npz", [clip], "CC0")
+    before = (tmp_path / "a.npz").read_bytes()
+
+    def full(file: BinaryIO, **arrays: object) -> None:
+        file.write(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(np, "savez_compressed", full)
+    with pytest.raises(OutputError, match=r"cannot write .*a.npz: No space left on device"):
+        save_clips(tmp_path / "a.npz", [clip], "CC0")
+    assert (tmp_path / "a.npz").read_bytes() == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.bvh", "a.npz"]
 
 
 def test_wrong_units_are_named(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,39 @@ from mixsynth_stream.errors import ModelError, SourceError
 _METRES_PER_WORD = {"m": 1.0, "cm": 0.01, "mm": 0.001, "in": 0.0254}
 
 
-def read_c3d(path: str | Path, markers: Sequence[str] | None = None, subject: str = "") -> PoseSequence:
-    """The markers of a file (those named, or all), in the unit that the file states. A marker with a gap is refused."""
+def read_c3d(
+    path: str | Path,
+    markers: Sequence[str | tuple[str, ...]] | None = None,
+    subject: str = "",
+    *,
+    longest_gap_s: float = 0.0,
+) -> PoseSequence:
+    """The markers of a file (those named, or all), in the unit that the file states.
+
+    A tuple names one marker in several ways and is called by the first; what stands before a colon in the file's names
+    does not count. Gaps up to `longest_gap_s` between two frames that have the marker are joined by lines; any other
+    gap in a marker is refused. Raises `SourceError`, and `ModelError` without the library.
+    """
+    labels, points, rate_hz = _read(path)
+    chosen = [(name,) if isinstance(name, str) else name for name in (labels if markers is None else markers)]
+    columns = [_column(path, names, labels) for names in chosen]
+    if not columns:
+        raise SourceError(f"{path} has no marker at all")
+    poses = points[:, columns]
+    if longest_gap_s > 0:
+        for column in range(len(columns)):
+            _join_gaps(poses[:, column], int(longest_gap_s * rate_hz + 1e-6))
+    gaps = np.flatnonzero(~np.isfinite(poses).all(axis=(0, 2)))
+    joints = [names[0] for names in chosen]
+    # Frames say more than "NaN" where it is known which marker was lost.
+    where = path if not len(gaps) else f"{path} (marker {', '.join(joints[n] for n in gaps[:5])})"
+    return checked(
+        where, name=Path(path).stem, poses=poses.astype(np.float32), joints=joints, rate_hz=rate_hz, subject=subject
+    )
+
+
+def _read(path: str | Path) -> tuple[list[str], np.ndarray, float]:
+    """Names, places [T, M, 3] in metres, and the rate."""
     try:
         import ezc3d
     except ImportError as error:
@@ -32,13 +64,25 @@ def read_c3d(path: str | Path, markers: Sequence[str] | None = None, subject: st
         raise SourceError(f"{path} cannot be read as C3D ({error}); use an intact file") from error
     if unit not in _METRES_PER_WORD:
         raise SourceError(f"{path} states the unit {unit!r}; known are {', '.join(_METRES_PER_WORD)}")
-    chosen = list(markers) if markers is not None else labels
-    missing = [name for name in chosen if name not in labels]
-    if missing or not chosen:
-        raise SourceError(
-            f"{path} has no marker {', '.join(missing) or 'at all'}; it has {', '.join(labels) or 'none'}"
-        )
-    poses = points[:3, [labels.index(name) for name in chosen]].transpose(2, 1, 0) * _METRES_PER_WORD[unit]
-    return checked(
-        path, name=Path(path).stem, poses=poses.astype(np.float32), joints=chosen, rate_hz=rate_hz, subject=subject
-    )
+    return labels, points[:3].transpose(2, 1, 0) * _METRES_PER_WORD[unit], rate_hz
+
+
+def _column(path: str | Path, names: tuple[str, ...], labels: list[str]) -> int:
+    bare = [label.rpartition(":")[2] for label in labels]
+    for name in names:
+        if name in labels:
+            return labels.index(name)
+        if bare.count(name) > 1:
+            several = ", ".join(label for label in labels if label.endswith(name))
+            raise SourceError(f"{path} has several markers {name} ({several}); give files of one person")
+        if name in bare:
+            return bare.index(name)
+    raise SourceError(f"{path} has no marker {' or '.join(names)}; it has {', '.join(labels) or 'none'}")
+
+
+def _join_gaps(places: np.ndarray, longest: int) -> None:  # [T, 3], changed in place; frames
+    known = np.flatnonzero(np.isfinite(places).all(axis=1))
+    for before, after in pairwise(known):
+        if 1 < after - before <= longest + 1:
+            part = np.arange(1, after - before)[:, None] / (after - before)
+            places[before + 1 : after] = places[before] * (1 - part) + places[after] * part

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from mixsynth_stream.data.mocap import MOCAP_22, Clip, left_and_ahead, stature
 from mixsynth_stream.data.sequences import PoseSequence, check_height, check_sides, check_up, checked, read_text
-from mixsynth_stream.errors import SourceError
+from mixsynth_stream.errors import OutputError, SourceError
 
 # Names that stand for each of our joints, the first that a file has; S is l or r in ASF files, Left or Right in BVH.
 # An ASF name is the END of that bone, a BVH name the START of that joint, so the two differ by one bone.
@@ -40,8 +41,16 @@ _MARKERS = {
     "Sshoulder": ("SSHO",), "Selbow": ("SELB",), "Swrist": ("SWRA", "SWRB"), "Shand": ("SFIN",), "Sknee": ("SKNE",),
     "Sankle": ("SANK",), "Stoe": ("STOE",), "head": ("LFHD", "RFHD", "LBHD", "RBHD"),
 }  # fmt: skip
+# What CMU's files call the markers of the waist.
+_ALSO_CALLED = {"LASI": "LFWT", "RASI": "RFWT", "LPSI": "LBWT", "RPSI": "RBWT"}
+BODY_MARKERS: tuple[tuple[str, ...], ...] = tuple(
+    (name, _ALSO_CALLED[name]) if name in _ALSO_CALLED else (name,)
+    for name in dict.fromkeys(m.replace("S", side, 1) if joint[0] == "S" else m
+                              for side in "LR" for joint, names in _MARKERS.items() for m in names)
+)  # fmt: skip
 # The hip's centre in the pelvis, as shares of the distance between the front markers: Bell et al. (1990).
 _HIP_OUT, _HIP_BACK, _HIP_DOWN = 0.36, 0.19, 0.30
+_Y_UP_FROM_Z_UP = [1, 2, 0]
 # The top of the head above the headband, along the line from the neck.
 _HEADTIP_M = 0.11
 
@@ -81,12 +90,12 @@ def _sided(joint: str, sides: tuple[str, str]) -> tuple[str, str]:
 
 
 def mocap_from_markers(sequence: PoseSequence) -> PoseSequence:
-    """The 22 joints from Plug-in Gait markers, metres, y up. Hips by Bell's regression, the spine half way up."""
+    """The 22 joints from Plug-in Gait markers, metres. Hips by Bell's regression, the spine half way up."""
 
     def middle(*names: str) -> np.ndarray:  # [T, 3]
         return np.mean([sequence.at(name) for name in names], axis=0)
 
-    missing = [name for name in PLUG_IN_GAIT_39 if name not in sequence.joints]
+    missing = [names[0] for names in BODY_MARKERS if names[0] not in sequence.joints]
     if missing:
         raise SourceError(f"{sequence.name} has no marker {', '.join(missing[:5])}; Plug-in Gait's full body is needed")
     joints = {}
@@ -127,16 +136,27 @@ def read_ui_prmd(path: str | Path, unit_m: float = 0.001, rate_hz: float = 100.0
         raise SourceError(f"{path} holds something that is no number ({error})") from error
     words = Path(path).stem.split("_")
     subject = next((f"ui{word[1:]}" for word in words if word[:1] == "s" and word[1:].isdigit()), "ui")
-    poses = (values[..., [1, 2, 0]] * unit_m).astype(np.float32)
+    poses = (values[..., _Y_UP_FROM_Z_UP] * unit_m).astype(np.float32)
     return checked(path, name=Path(path).stem, poses=poses, joints=PLUG_IN_GAIT_39, rate_hz=rate_hz, subject=subject)
+
+
+def upright(sequence: PoseSequence, up: str) -> PoseSequence:
+    """Our 22 joints with y up, from a recording with y or z up. `SourceError` where people stand along another axis."""
+    if up not in ("y", "z"):
+        raise ValueError(f"up must be y or z, found {up!r}")
+    check_up(f"{sequence.name}: people", _feet_to_head(sequence), up)
+    return sequence if up == "y" else replace(sequence, poses=sequence.poses[..., _Y_UP_FROM_Z_UP])
+
+
+def _feet_to_head(sequence: PoseSequence) -> np.ndarray:  # -> [T, 3]
+    return sequence.at("head") - (sequence.at("lankle") + sequence.at("rankle")) / 2
 
 
 def clip_of(sequence: PoseSequence, source: str, rate_hz: float = 30.0) -> Clip:
     """A clip at our rate, linearly between frames, after a look at its height and at which way is up."""
     where = f"{sequence.name}: the person"
     check_height(where, stature(sequence.poses))
-    middle = (sequence.at("lankle") + sequence.at("rankle")) / 2
-    check_up(f"{sequence.name}: people", sequence.at("head") - middle)
+    check_up(f"{sequence.name}: people", _feet_to_head(sequence))
     check_sides(f"{sequence.name}: people", *left_and_ahead(sequence.poses))
     count = int((len(sequence.poses) - 1) * rate_hz / sequence.rate_hz) + 1
     if count < 2:
@@ -150,13 +170,21 @@ def clip_of(sequence: PoseSequence, source: str, rate_hz: float = 30.0) -> Clip:
 
 
 def save_clips(path: str | Path, clips: Sequence[Clip], licence: str) -> None:
-    """Write clips as the npz that `load_clips` reads and `train` takes. All must have one rate."""
+    """Write clips of one rate as the npz that `load_clips` reads and `train` takes. Raises `OutputError`."""
     rates = {clip.rate_hz for clip in clips}
     if len(rates) != 1:
         raise SourceError(f"{path} would mix {len(rates)} frame rates ({sorted(rates)}); resample the clips to one")
     lengths = np.array([len(clip.positions) for clip in clips])
-    np.savez_compressed(
-        path, joints=np.array(MOCAP_22), fps=rates.pop(), positions=np.concatenate([c.positions for c in clips]),
-        starts=np.cumsum(lengths) - lengths, lengths=lengths, subject=np.array([c.subject for c in clips]),
-        trial=np.array([c.name for c in clips]), src=np.array([c.source for c in clips]), licence=licence,
-    )  # fmt: skip
+    path = Path(path)
+    part = path.with_name(f"{path.name}.part")
+    try:
+        with part.open("wb") as file:
+            np.savez_compressed(
+                file, joints=np.array(MOCAP_22), fps=rates.pop(), starts=np.cumsum(lengths) - lengths, lengths=lengths,
+                positions=np.concatenate([c.positions for c in clips]), subject=np.array([c.subject for c in clips]),
+                trial=np.array([c.name for c in clips]), src=np.array([c.source for c in clips]), licence=licence,
+            )  # fmt: skip
+        part.replace(path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise OutputError(f"cannot write {path}: {error.strerror or error}; choose another file") from error
