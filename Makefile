@@ -10,13 +10,16 @@ PIP := $(BIN)/python -m pip
 INPUTS := setup.py pyproject.toml constraints.txt $(wildcard csrc/*)
 
 .DEFAULT_GOAL := help
-.PHONY: help tools install dev demo test lint sanitize format wheel clean
+.PHONY: help tools install dev demo test lint core sanitize emulate fuzz format wheel clean
 
 help:
 	@echo "make demo    build, install, run the main job on the bundled clip; results in $(OUT)"
 	@echo "make test    check the code and run the tests"
 	@echo "make lint    ruff, mypy and the import direction only"
-	@echo "make sanitize  the C++ core under the sanitizers of the compiler"
+	@echo "make core    the C++ core alone, compiled with CXX, against the paper's formulas"
+	@echo "make sanitize  the same under the sanitizers of the compiler"
+	@echo "make emulate   the same on an old x86 and on ARM, as far as qemu-user is installed"
+	@echo "make fuzz    the binding under AddressSanitizer, with wrong arguments, for FUZZ_S seconds"
 	@echo "make format  let ruff lay out the code"
 	@echo "make wheel   build the wheel into dist/"
 	@echo "make clean   remove what was built (the environment too)"
@@ -56,15 +59,54 @@ lint: $(VENV)/.dev
 	cd $(TREE) && $(abspath $(BIN))/mypy --config-file $(CURDIR)/pyproject.toml --cache-dir $(CURDIR)/.mypy_cache -p mixsynth_stream
 	$(BIN)/python -m pytest -q tests/test_imports.py tests/test_house.py
 
-# The C++ core alone, without Python: wrong addresses, undefined behaviour and races, with each kind of register.
+# The C++ core alone, without Python: tests/native/forward_check.cpp compares it with the paper's formulas.
+# make core CXX=clang++ does so with another compiler.
 CORE := $(filter-out csrc/bindings.cpp,$(wildcard csrc/*.cpp)) tests/native/forward_check.cpp
-sanitize:
-	@mkdir -p build
-	@set -e; for kind in address,undefined thread; do \
-	    echo "-fsanitize=$$kind"; \
-	    $(CXX) -std=c++17 -O1 -g -fsanitize=$$kind -fno-sanitize-recover=all -Icsrc $(CORE) -pthread -o build/forward_check; \
-	    for bits in 128 256 512; do MIXSYNTH_SIMD=$$bits build/forward_check; done; \
-	done
+BUILT := build/core/$(notdir $(CXX))
+BUILD_CORE = @mkdir -p $(@D) && $(1) -std=c++17 -g -Wall -Wextra -Icsrc -pthread $(2) $(CORE) -o $@
+# With each kind of register that this processor has; where it has them not the program says so, with exit code 2.
+EACH_WIDTH = for bits in 128 256 512; do $(1) $(2) $$bits || [ $$? = 2 ] || exit 1; done
+
+$(BUILT)/plain: $(CORE) $(wildcard csrc/*.h)
+	$(call BUILD_CORE,$(CXX),-O2)
+$(BUILT)/address: $(CORE) $(wildcard csrc/*.h)
+	$(call BUILD_CORE,$(CXX),-O1 -fsanitize=address$(,)undefined -fno-sanitize-recover=all)
+$(BUILT)/thread: $(CORE) $(wildcard csrc/*.h)
+	$(call BUILD_CORE,$(CXX),-O1 -fsanitize=thread)
+, := ,
+
+core: $(BUILT)/plain
+	@$(call EACH_WIDTH,$<,40)
+
+# Wrong addresses, undefined behaviour and races.
+sanitize: $(BUILT)/address $(BUILT)/thread
+	@echo "AddressSanitizer, UBSan" && $(call EACH_WIDTH,$(BUILT)/address,40)
+	@echo "ThreadSanitizer" && $(call EACH_WIDTH,$(BUILT)/thread,20)
+
+# Processors that this one is not: x86 without AVX, and ARM. Skipped, with a word, where Debian's packages are missing.
+build/core/old-x86: $(CORE) $(wildcard csrc/*.h)
+	$(call BUILD_CORE,$(CXX),-O2 -static)
+build/core/arm: $(CORE) $(wildcard csrc/*.h)
+	$(call BUILD_CORE,$(ARM_CXX),-O2 -static)
+ARM_CXX ?= aarch64-linux-gnu-g++
+EMULATE = @for tool in $(2) $(4); do command -v $$tool > /dev/null || { echo "skipped $(1): no $$tool"; exit 0; }; done; \
+    $(MAKE) -s build/core/$(1) && $(2) $(3) build/core/$(1) 10
+emulate:
+	$(call EMULATE,old-x86,qemu-x86_64,-cpu core2duo,)
+	$(call EMULATE,arm,qemu-aarch64,,$(ARM_CXX))
+
+# The binding under AddressSanitizer, with wrong arguments; FUZZ_S=3600 for an hour, FUZZ_SEED for other ones.
+FUZZ_S ?= 40
+FUZZ_SEED ?= 0
+PYTHON_INCLUDES = $(shell $(BIN)/python -c "import pybind11, sysconfig; \
+    print('-I' + pybind11.get_include(), '-I' + sysconfig.get_paths()['include'])")
+build/core/fuzzed.so: $(wildcard csrc/*) | $(VENV)/.dev
+	@mkdir -p $(@D)
+	$(CXX) -std=c++17 -O1 -g -fPIC -shared -fvisibility=hidden -fsanitize=address -Icsrc $(PYTHON_INCLUDES) csrc/*.cpp \
+	    -pthread -o $@
+fuzz: build/core/fuzzed.so
+	LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libstdc++.so)" ASAN_OPTIONS=detect_leaks=0 \
+	    $(BIN)/python tests/native/fuzz_bindings.py $< --seconds $(FUZZ_S) --seed $(FUZZ_SEED)
 
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .

@@ -26,10 +26,29 @@ std::string text(const Shape& shape) {
     return out + "]";
 }
 
-// The numbers of `value`, which must be a finite, C-contiguous, aligned float32 array of `shape`; -1 there stands for any size.
+std::string described(const py::handle& value) {
+    const auto shown = py::reinterpret_steal<py::object>(PyObject_ASCII(value.ptr()));
+    if (!shown) throw py::error_already_set();
+    return std::string(py::str(py::type::of(value).attr("__name__"))) + " " +
+           std::string(py::str(shown)).substr(0, 80);
+}
+
+int64_t whole(const std::string& name, const py::handle& value) {
+    const auto number = py::reinterpret_steal<py::object>(PyNumber_Index(value.ptr()));
+    if (!number) {
+        PyErr_Clear();
+        throw py::type_error(name + " must be a whole number, found " + described(value));
+    }
+    int overflow = 0;
+    const long long found = PyLong_AsLongLongAndOverflow(number.ptr(), &overflow);
+    if (overflow) throw py::value_error(name + " is far out of range, found " + described(value));
+    return found;
+}
+
+// The numbers of `value`, which must be a finite, C-contiguous, aligned float32 array of `shape`; -1 means any size.
 const float* checked(const std::string& name, const py::handle& value, const Shape& shape) {
     if (!py::isinstance<py::array>(value))
-        throw py::type_error(name + " must be a numpy array, found " + std::string(py::str(py::type::of(value))));
+        throw py::type_error(name + " must be a numpy array, found " + described(value));
     const auto array = py::reinterpret_borrow<py::array>(value);
     if (!py::isinstance<py::array_t<float>>(value))
         throw py::type_error(name + " must be float32, found " + std::string(py::str(array.dtype())));
@@ -89,8 +108,8 @@ class State {
         return checked("state['" + name + "']", kept_.back(), shape);
     }
 
-    const py::dict& arrays_;
-    const mixsynth::Dimensions& d_;
+    const py::dict arrays_;
+    const mixsynth::Dimensions d_;
     std::vector<py::object> kept_;
 };
 
@@ -104,12 +123,15 @@ int allowed_bits() {
                           std::string(asked) + "'; unset it to use the widest registers of this processor");
 }
 
-// Registers as asked for, or where nothing was (0), the widest that processor and environment allow.
-int chosen_bits(int asked) {
-    if (asked == 0) return mixsynth::simd_bits(allowed_bits());
-    if (mixsynth::simd_bits(asked) == asked) return asked;
-    throw py::value_error("simd_bits must be 0, or 128, 256 or 512 and no wider than this processor's " +
-                          std::to_string(mixsynth::simd_bits()) + ", found " + std::to_string(asked));
+// Registers as asked for, or where nothing was (None), the widest that processor and environment allow.
+int chosen_bits(const py::object& asked) {
+    if (asked.is_none()) return mixsynth::simd_bits(allowed_bits());
+    const int64_t bits = whole("simd_bits", asked);
+    const int widest = mixsynth::simd_bits();
+    if ((bits != 128 && bits != 256 && bits != 512) || bits > widest)
+        throw py::value_error("simd_bits must be 128, 256 or 512 and no wider than this processor's " +
+                              std::to_string(widest) + ", found " + std::to_string(bits));
+    return static_cast<int>(bits);
 }
 
 // Scratch memory for as many forwards as run at once. What one has finished with the next takes, so that calls allocate
@@ -118,7 +140,7 @@ class Workspaces {
   public:
     using Memory = std::unique_ptr<float[]>;
 
-    explicit Workspaces(size_t floats) : floats_(floats) { give_back(Memory(new float[floats])); }
+    explicit Workspaces(size_t floats) : floats_(floats) {}
     Memory take() {
         {
             const std::lock_guard<std::mutex> alone(mutex_);
@@ -141,11 +163,37 @@ class Workspaces {
     std::vector<Memory> free_;
 };
 
+constexpr std::pair<const char*, int64_t mixsynth::Dimensions::*> kDimensions[] = {
+    {"sample_interval", &mixsynth::Dimensions::sample_interval},
+    {"step", &mixsynth::Dimensions::step},
+    {"joint_dim", &mixsynth::Dimensions::joint_dim},
+    {"emb_dim", &mixsynth::Dimensions::emb_dim},
+    {"num_encoder_layers", &mixsynth::Dimensions::num_encoder_layers},
+    {"horizon", &mixsynth::Dimensions::horizon},
+    {"expansion_factor", &mixsynth::Dimensions::expansion_factor},
+    {"reduce_token", &mixsynth::Dimensions::reduce_token},
+    {"reduce_channel", &mixsynth::Dimensions::reduce_channel},
+};
+
+mixsynth::Dimensions dimensions_of(const py::kwargs& given) {
+    mixsynth::Dimensions dims{};
+    const py::dict left(given.attr("copy")());
+    for (const auto& [name, dimension] : kDimensions) {
+        if (!left.contains(name)) throw py::type_error(std::string(name) + " is missing");
+        dims.*dimension = whole(name, left.attr("pop")(name));
+    }
+    if (!left.empty())
+        throw py::type_error("there is no dimension named " + std::string(py::str(left.begin()->first)));
+    return dims;
+}
+
 class Encoder {
   public:
-    Encoder(const mixsynth::Dimensions& dims, const py::dict& arrays, int bits)
+    Encoder(const mixsynth::Dimensions& dims, const py::object& arrays, const py::object& bits)
         : dims_(buildable(dims)), bits_(chosen_bits(bits)), workspaces_(mixsynth::workspace_size(dims)) {
-        State state(arrays, dims);
+        if (!py::isinstance<py::dict>(arrays))
+            throw py::type_error("state must be a dict of numpy arrays, found " + described(arrays));
+        State state(py::reinterpret_borrow<py::dict>(arrays), dims);
         std::vector<mixsynth::Layer> layers;
         for (int64_t i = 0; i < dims.num_encoder_layers; ++i)
             layers.push_back(state.layer("encoder.layers." + std::to_string(i)));
@@ -157,7 +205,8 @@ class Encoder {
         mixsynth::pack(dims, weights, packed_.data());
     }
 
-    py::array_t<float> forward(const py::object& keyframes, int64_t threads) {
+    py::array_t<float> forward(const py::object& keyframes, const py::object& parts) {
+        const int64_t threads = whole("threads", parts);
         if (threads < 1 || threads > kMostThreads)
             throw py::value_error("threads must be from 1 to " + std::to_string(kMostThreads) + ", found " +
                                   std::to_string(threads));
@@ -178,7 +227,12 @@ class Encoder {
     static constexpr int64_t kMostThreads = 256;
 
     static const mixsynth::Dimensions& buildable(const mixsynth::Dimensions& dims) {
-        if (const char* problem = mixsynth::check(dims)) throw py::value_error(problem);
+        if (const char* problem = mixsynth::check(dims)) {
+            std::string found;
+            for (const auto& [name, dimension] : kDimensions)
+                found += (found.empty() ? "" : ", ") + std::string(name) + " " + std::to_string(dims.*dimension);
+            throw py::value_error(std::string(problem) + "; found " + found);
+        }
         return dims;
     }
 
@@ -215,24 +269,18 @@ class Encoder {
 
 PYBIND11_MODULE(_C, module) {
     module.doc() = "MixSynthFormer in C++ (see mixsynth_stream.backend, which is how it is meant to be used).";
-    module.def("simd_bits", [] { return chosen_bits(0); },
+    module.def("simd_bits", [] { return chosen_bits(py::none()); },
                "Bits of the registers that encoders use unless told: 128, 256 or 512.");
-    module.def("fma_peak", [](int bits) { return mixsynth::fma_peak(chosen_bits(bits)); }, py::arg("simd_bits") = 0,
+    module.def("fma_peak", [](const py::object& bits) { return mixsynth::fma_peak(chosen_bits(bits)); },
+               py::arg("simd_bits") = py::none(),
                "Multiplications and additions a second of this core in such registers, measured.");
     py::class_<Encoder>(module, "Encoder", "One network with its weights and its scratch memory.")
-        .def(py::init([](int64_t sample_interval, int64_t step, int64_t joint_dim, int64_t emb_dim,
-                         int64_t num_encoder_layers, int64_t horizon, int64_t expansion_factor, int64_t reduce_token,
-                         int64_t reduce_channel, const py::dict& state, int simd_bits) {
-                 return std::make_unique<Encoder>(
-                     mixsynth::Dimensions{sample_interval, step, horizon, joint_dim, emb_dim, num_encoder_layers,
-                                          expansion_factor, reduce_token, reduce_channel},
-                     state, simd_bits);
+        .def(py::init([](const py::object& state, const py::object& simd_bits, const py::kwargs& dimensions) {
+                 return std::make_unique<Encoder>(dimensions_of(dimensions), state, simd_bits);
              }),
-             py::kw_only(), py::arg("sample_interval"), py::arg("step"), py::arg("joint_dim"), py::arg("emb_dim"),
-             py::arg("num_encoder_layers"), py::arg("horizon"), py::arg("expansion_factor"), py::arg("reduce_token"),
-             py::arg("reduce_channel"), py::arg("state"), py::arg("simd_bits") = 0,
-             "Copies the weights: `state` is a published state_dict as float32 arrays. `simd_bits`: registers of 128, "
-             "256 or 512 bits instead of the widest.")
+             py::kw_only(), py::arg("state"), py::arg("simd_bits") = py::none(),
+             "The dimensions are those of `ModelConfig`. Copies the weights: `state` is a published state_dict as "
+             "float32 arrays. `simd_bits`: registers of 128, 256 or 512 bits instead of the widest.")
         .def_property_readonly("simd_bits", &Encoder::simd_bits, "Bits of the registers that it uses.")
         .def("forward", &Encoder::forward, py::arg("keyframes"), py::arg("threads") = 1,
              "keyframes [B, Q+1, D] -> motion [B, T, D], float32. `threads` share the batch. Any number of Python's "

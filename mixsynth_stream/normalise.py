@@ -19,8 +19,8 @@ def root_of(pose: np.ndarray) -> np.ndarray:  # [..., 17, D] -> [..., D]
 def scale_of(pose: np.ndarray) -> np.ndarray:  # [..., 17, D] -> [...]
     """Body scale of a pose: the torso length, or 1.3 x the shoulder width where that is longer."""
     shoulders = (pose[..., _SHOULDERS[0], :] + pose[..., _SHOULDERS[1], :]) / 2
-    torso = np.linalg.norm(shoulders - root_of(pose), axis=-1)
-    width = np.linalg.norm(pose[..., _SHOULDERS[0], :] - pose[..., _SHOULDERS[1], :], axis=-1)
+    torso = _length(shoulders - root_of(pose))
+    width = _length(pose[..., _SHOULDERS[0], :] - pose[..., _SHOULDERS[1], :])
     return np.maximum(torso, 1.3 * width)
 
 
@@ -37,11 +37,25 @@ def root_and_scale(
     if normalisation not in NORMALISATIONS:
         raise ValueError(f"normalisation must be one of {', '.join(NORMALISATIONS)}, found {normalisation!r}")
     lead = keyframes.shape[:-3]
-    root = np.zeros((*lead, 1, 1, keyframes.shape[-1]), keyframes.dtype)
-    scale = np.ones((*lead, 1, 1, 1), keyframes.dtype)
-    if normalisation != "none":
+    if normalisation == "none":
+        root = np.zeros((*lead, 1, 1, keyframes.shape[-1]), keyframes.dtype)
+    else:
         root = root_of(keyframes[..., -1, :, :])[..., None, None, :]
     if normalisation == "root_scale":
-        median = np.median(scale_of(keyframes), axis=-1)
+        median = _median(scale_of(keyframes))
         scale = np.maximum(median, max(min_scale, 1e-6))[..., None, None, None].astype(keyframes.dtype)
+    else:
+        scale = np.ones((*lead, 1, 1, 1), keyframes.dtype)
     return root, scale
+
+
+# numpy's own norm and median cost a stream more than the network does.
+def _length(vectors: np.ndarray) -> np.ndarray:  # [..., D] -> [...]
+    return np.asarray(np.sqrt(np.add.reduce(vectors * vectors, axis=-1)))
+
+
+def _median(numbers: np.ndarray) -> np.ndarray:  # [..., M] -> [...]
+    in_order, middle = np.sort(numbers, axis=-1), numbers.shape[-1] // 2
+    if numbers.shape[-1] % 2:
+        return np.asarray(in_order[..., middle])
+    return np.asarray((in_order[..., middle - 1] + in_order[..., middle]) / 2)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,6 +17,7 @@ from mixsynth_stream.skeleton import BLAZEPOSE_33, CARRIER, CORE_17, CORE_FROM_B
 
 if TYPE_CHECKING:
     from mixsynth_stream.config import ModelConfig
+    from mixsynth_stream.uncertainty import SigmaTable
     from mixsynth_stream.weights import Model
 
 # Keyframes whose spacing is further off the grid than this share are resampled to it before the network sees them:
@@ -81,6 +83,15 @@ class _Bridge:
 
 
 @dataclass(frozen=True)
+class _Unsure:
+    """What sigma is made of."""
+
+    table: SigmaTable
+    keyframes: np.ndarray  # [Q+1, C, D] as the network saw them
+    scale: float  # of the unit that the network works in, in the unit of the poses
+
+
+@dataclass(frozen=True)
 class Curve:
     """What a window knows after a keyframe: immutable, so that a reader may keep it while the window moves on."""
 
@@ -92,7 +103,17 @@ class Curve:
     rate_hz: float
     space: Space
     bridge: _Bridge | None = None  # where the slots were resampled, so that the keyframe before is no slot
-    sigma: np.ndarray | None = None  # [T, C] how far off the network's output may be, in the unit of the poses
+    unsure: _Unsure | None = None
+
+    @cached_property
+    def sigma(self) -> np.ndarray | None:  # [T, C]
+        """How far off the network's output may be, in the unit of the poses: made when first asked for."""
+        if self.unsure is None:
+            return None
+        table = self.unsure.table
+        if self.core is None:
+            return table.typical(self.config) * self.unsure.scale
+        return table.on_grid(self.unsure.keyframes, self.config, self.rate_hz) * self.unsure.scale
 
     def at(self, times_s: Sequence[float] | np.ndarray) -> WindowPoses:
         """Poses at M seconds: filled between keyframes, forecast past the newest one, held after the horizon."""
@@ -227,13 +248,14 @@ class MotionWindow:
         slots = self._appended(spaced, pose, scores, time_s)
         known, sightings = measured, [(time_s, measured)]
         if self.curve is not None:
-            first_seen = measured & ~self.curve.known
-            slots.poses[:, first_seen] = pose[first_seen]
+            if not self.curve.known.all():
+                first_seen = measured & ~self.curve.known
+                slots.poses[:, first_seen] = pose[first_seen]
             known = measured | self.curve.known
             sightings = [s for s in self.curve.sightings if s[0] >= slots.time_s[0] - _SAME_TIME_S] + sightings
-        core, sigma = self._run_network(slots)
+        core, unsure = self._run_network(slots)
         config, rate_hz = self._model.config, self._model.info.rate_hz
-        curve = Curve(slots, tuple(sightings), known, core, config, rate_hz, self.space, sigma=sigma)
+        curve = Curve(slots, tuple(sightings), known, core, config, rate_hz, self.space, unsure=unsure)
         if self.curve is not None and spaced is not self._slots:
             curve = replace(curve, bridge=curve.bridge_from(self.curve))
         self._slots, self.curve = slots, curve
@@ -287,7 +309,7 @@ class MotionWindow:
             return _Slots(np.array([time_s]), pose[None].copy(), scores[None])
         keep = slice(-self._model.config.step, None)
         return _Slots(
-            np.append(slots.time_s[keep], time_s),
+            np.concatenate([slots.time_s[keep], [time_s]]),
             np.concatenate([slots.poses[keep], pose[None]]),
             np.concatenate([slots.scores[keep], scores[None]]),
         )
@@ -314,22 +336,20 @@ class MotionWindow:
         poses = np.where(known, past.poses, slots.poses[-1]) * (1.0 - gap) + pose * gap
         return _Slots(times, nearest_6d(poses) if self.space.is_rotation else poses, past.scores)
 
-    def _run_network(self, slots: _Slots) -> tuple[np.ndarray | None, np.ndarray | None]:
-        """The network's output [T, C, D], None from a single keyframe, and its sigma [T, C]."""
+    def _run_network(self, slots: _Slots) -> tuple[np.ndarray | None, _Unsure | None]:
+        """The network's output [T, C, D], None from a single keyframe, and what its sigma is made of."""
         config, table = self._model.config, self._model.sigma_table
-        core = slots.poses[:, self.space.core]
-        padding = np.repeat(core[:1], config.num_keyframes - len(core), axis=0)
-        keyframes = np.concatenate([padding, core])  # [Q+1, C, D]
+        keyframes = slots.poses.take(self.space.core, axis=1)  # [Q+1, C, D]
+        if (missing := config.num_keyframes - len(keyframes)) > 0:
+            keyframes = np.concatenate([np.repeat(keyframes[:1], missing, axis=0), keyframes])
         root, scale = root_and_scale(keyframes, self._model.info.normalisation, self.min_scale)
-        if len(slots.time_s) < 2:
-            return None, None if table is None else table.typical(config) * scale[0]
         normalised = (keyframes - root) / scale
+        unsure = None if table is None else _Unsure(table, normalised, float(scale[0, 0, 0]))
+        if len(slots.time_s) < 2:
+            return None, unsure
         inputs = normalised.reshape(1, config.num_keyframes, config.joint_dim)
-        output = self._model(np.ascontiguousarray(inputs, dtype=np.float32))
-        poses = np.asarray(output[0].reshape(config.seq_len, core.shape[1], self.space.dims) * scale + root)
-        if table is None:
-            return poses, None
-        return poses, table.on_grid(normalised, config, self._model.info.rate_hz) * scale[0]
+        output = self._model(inputs.astype(np.float32))
+        return output[0].reshape(config.seq_len, -1, self.space.dims) * scale + root, unsure
 
 
 def _lerp(rows: np.ndarray, positions: np.ndarray) -> np.ndarray:  # [K, ...], [M] in 0..K-1 -> [M, ...]

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import platform
+import shutil
+import signal
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import networks
 import numpy as np
@@ -24,7 +28,7 @@ TOLERANCE = 1e-5
 FEWEST_CHANNELS = 8
 
 
-def encoder(config: ModelConfig, state: dict[str, np.ndarray], simd_bits: int = 0) -> _C.Encoder:
+def encoder(config: ModelConfig, state: dict[str, np.ndarray], simd_bits: int | None = None) -> _C.Encoder:
     return _C.Encoder(state=state, simd_bits=simd_bits, **dataclasses.asdict(config))
 
 
@@ -145,7 +149,7 @@ def test_registers_can_be_chosen_one_encoder_at_a_time():
         native = encoder(ODD, state, simd_bits=bits)
         assert native.simd_bits == bits
         assert_close(native.forward(keyframes), networks.reference(ODD, state, keyframes), TOLERANCE, f"{bits} bits")
-    with pytest.raises(ValueError, match="simd_bits must be 0, or 128, 256 or 512 .*, found 64"):
+    with pytest.raises(ValueError, match="simd_bits must be 128, 256 or 512 .*, found 64"):
         encoder(ODD, state, simd_bits=64)
 
 
@@ -208,8 +212,64 @@ def test_a_contiguous_slice_of_a_larger_buffer_is_read_in_place():
 )  # fmt: skip
 def test_absurd_dimensions_are_refused_before_anything_is_allocated(dimension, value):
     dims = dataclasses.asdict(ODD) | {dimension: value}
-    with pytest.raises(ValueError, match=r"must|would need"):
+    with pytest.raises(ValueError, match=rf"(must|would need) .*; found .*{dimension} {value}\b"):
         _C.Encoder(state={}, **dims)
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "sentence"),
+    [
+        ({"emb_dim": 7.5}, TypeError, r"emb_dim must be a whole number, found float 7\.5"),
+        ({"emb_dim": 10**30}, ValueError, "emb_dim is far out of range, found int 1000"),
+        ({"state": []}, TypeError, r"state must be a dict of numpy arrays, found list \[\]"),
+        ({"simd_bits": "512"}, TypeError, "simd_bits must be a whole number, found str '512'"),
+        ({"embdim": 7}, TypeError, "there is no dimension named embdim"),
+    ],
+)
+def test_arguments_of_the_wrong_kind_are_refused_in_words(change, error, sentence):
+    arguments = dataclasses.asdict(ODD) | {"state": random_state(ODD)} | change
+    with pytest.raises(error, match=sentence):
+        _C.Encoder(**arguments)
+
+
+def test_every_dimension_has_to_be_given():
+    arguments = dataclasses.asdict(ODD) | {"state": random_state(ODD)}
+    del arguments["horizon"]
+    with pytest.raises(TypeError, match="horizon is missing"):
+        _C.Encoder(**arguments)
+
+
+# A processor of 2008 has no AVX; numpy runs on nothing older.
+OLD_X86 = ["qemu-x86_64", "-cpu", "Nehalem-v1"]
+
+
+def old_x86(program: str) -> subprocess.CompletedProcess[str]:
+    command = [*OLD_X86, sys.executable, "-c", program]
+    return subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64" or shutil.which(OLD_X86[0]) is None,
+                    reason="needs x86 and qemu-x86_64 (Debian: qemu-user)")  # fmt: skip
+def test_an_old_x86_runs_what_was_built_without_illegal_instructions():
+    done = old_x86("""
+import dataclasses
+import networks
+from mixsynth_stream import _C
+native = _C.Encoder(state=networks.random_state(networks.ODD), **dataclasses.asdict(networks.ODD))
+keyframes = networks.random_keyframes(networks.ODD, 2)
+networks.assert_close(native.forward(keyframes, threads=2), networks.reference(networks.ODD, networks.random_state(
+    networks.ODD), keyframes), 1e-5, "motion")
+print(native.simd_bits)
+""")
+    assert done.stdout.split() == ["128"], done.stderr
+    # The emulator is as strict as such a processor: vaddps ymm0, ymm0, ymm0 ends it.
+    broken = old_x86("""
+import ctypes, mmap
+code = mmap.mmap(-1, mmap.PAGESIZE, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
+code.write(bytes.fromhex("c5fc58c0c3"))
+ctypes.CFUNCTYPE(None)(ctypes.addressof(ctypes.c_char.from_buffer(code)))()
+""")
+    assert "Illegal instruction" in broken.stderr or broken.returncode == -signal.SIGILL, broken
 
 
 @pytest.mark.parametrize(
