@@ -72,14 +72,18 @@ def main(args: argparse.Namespace) -> int:
     if args.preset:
         return evaluate_preset.main(args)
     from mixsynth_stream import evaluate_report as report
+    from mixsynth_stream.data.mocap import load_clips
     from mixsynth_stream.evaluate_coverage import coverage_summary, coverage_table
     from mixsynth_stream.evaluate_mocap import evaluate_mocap
     from mixsynth_stream.evaluate_plot import write_plot
     from mixsynth_stream.evaluate_video import dense_poses, evaluate_videos, save_dense
     from mixsynth_stream.weights import load_model
 
+    check_arguments(args)
     models = [(str(name), load_model(name, args.backend)) for name in args.model or DEFAULT_MODELS]
     files = data_files(args.data, has_video=bool(args.video))
+    for path in files:
+        load_clips(path)  # a file that does not fit ends the run now, and not after the others' minutes
     ridges = {name: _ridge(args.train_data, name, model) for name, model in models}
     details = DETAILS if args.detail == "all" else [args.detail] if args.detail else []
     results: list[Evaluation] = []
@@ -112,6 +116,22 @@ def main(args: argparse.Namespace) -> int:
     if args.plot:
         write_plot(args.plot, results)
     return 0
+
+
+def check_arguments(args: argparse.Namespace) -> None:
+    """Refuse what would come to nothing in the end. Raises `ValueError`, `OutputError` and `SourceError`."""
+    from mixsynth_stream.errors import OutputError, SourceError
+
+    if args.data == [] and not args.video:
+        raise ValueError("--data names no file; leave it out for the checkout's two files")
+    if args.seed < 0:
+        raise ValueError(f"--seed must be 0 or more, found {args.seed}")
+    for path in (args.json, args.plot):
+        if path is not None and not path.absolute().parent.is_dir():
+            raise OutputError(f"cannot write {path}: there is no folder {path.parent}")
+    for name in args.video:
+        if not Path(name).exists() and "://" not in name:
+            raise SourceError(f"there is no file {name}: check the path")
 
 
 def _coverage(path: Path, name: str, model: Model, seed: int) -> list[CoverageRow]:

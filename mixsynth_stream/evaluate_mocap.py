@@ -20,6 +20,7 @@ from mixsynth_stream.config import ModelConfig
 from mixsynth_stream.data.cameras import FRAME_HEIGHT_PX
 from mixsynth_stream.data.mocap import load_clips
 from mixsynth_stream.data.windows import Windows, validation_windows
+from mixsynth_stream.errors import SourceError
 from mixsynth_stream.evaluate_detail import joint_speed, rows_of_parts
 from mixsynth_stream.evaluate_question import Judged, score_question
 from mixsynth_stream.evaluate_ridge import MIN_SCALE, Ridge
@@ -40,7 +41,10 @@ def evaluate_mocap(
     space, n = model.info.space, model.config.sample_interval
     model.expect(CORE_17, space)
     clips = load_clips(path)
-    windows = validation_windows(clips, model.config, space, seed=seed, stride=_STRIDE)
+    try:
+        windows = validation_windows(clips, model.config, space, seed=seed, stride=_STRIDE)
+    except SourceError as error:
+        raise SourceError(f"{path}, {name}: {error}") from error
     methods: dict[str, Baseline] = tuned_baselines(space, n)
     if ridge is not None:
         methods[RIDGE] = ridge

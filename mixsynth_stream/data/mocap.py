@@ -7,6 +7,7 @@ inside positions; optional subject, trial and src [C]. See docs/model-card.md fo
 from __future__ import annotations
 
 import hashlib
+import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,12 +49,19 @@ class Clip:
 
 def load_clips(path: str | Path) -> list[Clip]:
     """The clips of one file. `SourceError` says in one sentence what is wrong with a file that does not fit."""
+    if Path(path).exists() and not zipfile.is_zipfile(path):
+        what = "is a folder" if Path(path).is_dir() else "is no npz, or a damaged one"
+        raise SourceError(f"{path} {what}; motion capture is read from .npz files, and scripts/make_mocap_npz.py makes "
+                          "them of BVH, ASF/AMC and C3D files")  # fmt: skip
     data = load_arrays(path, ("joints", "fps", "positions", "starts", "lengths"), optional=_LABELS)
     joints = tuple(str(name) for name in data["joints"].reshape(-1))
     if joints != MOCAP_22:
         raise SourceError(f"{path} has joints {', '.join(joints)}; expected {', '.join(MOCAP_22)} in this order")
+    if data["fps"].size != 1:
+        raise SourceError(f"{path} has {data['fps'].size} frame rates; all clips of a file share one: resample them, "
+                          "or make a file for each rate")  # fmt: skip
     try:
-        positions, rate_hz = np.array(data["positions"], np.float32), float(data["fps"])
+        positions, rate_hz = np.array(data["positions"], np.float32), float(data["fps"].item())
         starts, lengths = (data[key].astype(int).reshape(-1) for key in ("starts", "lengths"))
     except (TypeError, ValueError) as error:
         raise SourceError(f"{path}: positions, fps, starts and lengths must be numbers ({error})") from error

@@ -12,6 +12,7 @@ from mixsynth_stream.data import cameras as cam
 from mixsynth_stream.data.estimator_noise import GRID_HZ, EstimatorNoise, add_accidents, errors
 from mixsynth_stream.data.gestures import with_gestures
 from mixsynth_stream.data.mocap import Clip, core_from_mocap
+from mixsynth_stream.errors import SourceError
 from mixsynth_stream.interpolation import catmull_rom_matrix
 from mixsynth_stream.normalise import scale_of
 
@@ -69,9 +70,9 @@ class WindowSampler:
         room = self._track.length - 1 - (config.sample_interval + _LEAST_AHEAD) * steps * self._fastest
         weight = np.maximum(room, 0) * np.clip(speed / _LIVELY_M_S, _LEAST_WEIGHT, 1)
         if not weight.any():
-            raise ValueError(
-                f"no clip is long enough: {config.sample_interval + _LEAST_AHEAD} steps of 1/30 s are the least"
-            )
+            least_s = (config.sample_interval + _LEAST_AHEAD) / GRID_HZ
+            raise SourceError(f"no clip is long enough to train on: the longest lasts {_longest_s(self._track):.2f} s, "
+                              f"{least_s:.2f} s are the least; give longer clips")  # fmt: skip
         self._chance = weight / weight.sum()
 
     def draw(self, batch: int) -> Windows:
@@ -120,6 +121,10 @@ class WindowSampler:
         return np.minimum(np.maximum(natural, chosen), config.step - 1)
 
 
+def _longest_s(track: _Track) -> float:
+    return float(np.max((track.length - 1) / track.rate))
+
+
 def validation_windows(
     clips: Sequence[Clip],
     config: ModelConfig,
@@ -144,7 +149,9 @@ def validation_windows(
         starts.append(first)
     clip, start = np.concatenate(numbers), np.concatenate(starts)
     if not len(clip):
-        raise ValueError(f"no clip has two keyframes: {config.sample_interval + 1} steps of 1/30 s are the least")
+        interval_s = config.sample_interval / GRID_HZ
+        raise SourceError(f"no clip reaches from one keyframe to the next: the longest lasts {_longest_s(track):.2f} s, "
+                          f"and they are {interval_s:.2f} s apart; give longer clips")  # fmt: skip
     frame = start[:, None] + np.arange(config.seq_len) * per_step[clip, None]
     inside = (frame >= -1e-6) & (frame <= track.length[clip, None] - 1 + 1e-6)
     oldest = np.argmax(inside[:, : config.newest + 1 : config.sample_interval], axis=1)
