@@ -320,7 +320,7 @@ def test_a_recording_at_another_rate_gives_the_same_motion() -> None:
 def test_too_little_motion_is_refused() -> None:
     with pytest.raises(SourceError, match=r"long enough to train on: the longest lasts 0\.37 s"):
         WindowSampler([clip(person(12))], CONFIG, "image", seed=0)
-    with pytest.raises(SourceError, match=r"longest lasts 0\.23 s, and they are 0\.33 s apart"):
+    with pytest.raises(SourceError, match=r"longest lasts 0\.23 s and they are 0\.33 s apart"):
         validation_windows([clip(person(8))], CONFIG, "image")
     with pytest.raises(ValueError, match="image, world"):
         WindowSampler([clip(person(90))], CONFIG, "polar", seed=0)

@@ -19,7 +19,7 @@ from mixsynth_stream import evaluate, evaluate_report, evaluate_ridge
 from mixsynth_stream.baselines import baselines
 from mixsynth_stream.data.mocap import load_clips
 from mixsynth_stream.data.windows import Windows, validation_windows
-from mixsynth_stream.errors import ModelError, OutputError, SourceError
+from mixsynth_stream.errors import OutputError, SourceError
 from mixsynth_stream.evaluate_mocap import evaluate_mocap, score_windows
 from mixsynth_stream.evaluate_plot import write_plot
 from mixsynth_stream.evaluate_score import HORIZONS_MS, NETWORK, Case, Row, Scores
@@ -371,33 +371,6 @@ def test_what_the_estimator_said_of_a_video_stands_for_it(tmp_path, capsys):
         dense_poses(tmp_path / "short.npz")
     with pytest.raises(OutputError, match="cannot write"):
         save_dense(path, dense)
-
-
-def test_bad_requests_say_what_to_do(tmp_path, monkeypatch, capsys):
-    weights = _weights(tmp_path / "untrained.safetensors")
-    with pytest.raises(ModelError, match="no weights named 'no-such'"):
-        evaluate.main(_arguments("--model", "no-such"))
-    with pytest.raises(SourceError, match="missing\\.npz"):
-        evaluate.main(_arguments("--model", weights, "--data", str(tmp_path / "missing.npz")))
-    # Before the minutes that the evaluation takes, not after them.
-    data = ["--model", weights, "--data", str(FILES[0])]
-    for option in ("--json", "--plot"):
-        with pytest.raises(OutputError, match=r"cannot write .*: there is no folder"):
-            evaluate.main(_arguments(*data, option, str(tmp_path / "none" / "file")))
-    with pytest.raises(SourceError, match="missing\\.npz"):
-        evaluate.main(_arguments(*data, str(tmp_path / "missing.npz")))
-    with pytest.raises(SourceError, match="no file missing.mp4"):
-        evaluate.main(_arguments(*data, "--video", "missing.mp4"))
-    with pytest.raises(ValueError, match="--data names no file"):
-        evaluate.main(_arguments("--model", weights, "--data"))
-    with pytest.raises(ValueError, match="--seed must be 0 or more, found -1"):
-        evaluate.main(_arguments(*data, "--seed", "-1"))
-    assert capsys.readouterr().out == ""
-    with pytest.raises(OutputError, match=r"cannot write .*rows\.json"):
-        evaluate_report.write_json(tmp_path / "none" / "rows.json", [])
-    monkeypatch.setattr(evaluate, "__file__", str(tmp_path / "site-packages" / "mixsynth_stream" / "evaluate.py"))
-    with pytest.raises(SourceError, match="run evaluate from a checkout, or give"):
-        evaluate.main(_arguments("--model", weights))
 
 
 def test_the_command_prints_how_often_the_bounds_of_shipped_weights_hold(capsys):

@@ -54,7 +54,7 @@ def load_arrays(path: str | Path, names: Sequence[str], optional: Sequence[str] 
             return arrays
     except SourceError:
         raise
-    except FileNotFoundError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise SourceError(f"there is no file {path}") from error
     except pickle.UnpicklingError as error:
         raise SourceError(f"{path} is refused: {error}; only arrays, numbers and text are ever read") from error

@@ -150,7 +150,7 @@ def validation_windows(
     clip, start = np.concatenate(numbers), np.concatenate(starts)
     if not len(clip):
         interval_s = config.sample_interval / GRID_HZ
-        raise SourceError(f"no clip reaches from one keyframe to the next: the longest lasts {_longest_s(track):.2f} s, "
+        raise SourceError(f"no clip reaches from one keyframe to the next: the longest lasts {_longest_s(track):.2f} s "
                           f"and they are {interval_s:.2f} s apart; give longer clips")  # fmt: skip
     frame = start[:, None] + np.arange(config.seq_len) * per_step[clip, None]
     inside = (frame >= -1e-6) & (frame <= track.length[clip, None] - 1 + 1e-6)
