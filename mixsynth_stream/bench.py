@@ -10,6 +10,7 @@ _WHAT = {
     "pipeline": "frames a second of a stream against the estimator on every frame and against decoding alone",
     "truth": "2D error in the gaps against measured motion: the network, PCHIP, the estimator on every frame",
     "encoder": "the native encoder against torch, its compilers, ONNX Runtime and OpenVINO on one core",
+    "push": "what a keyframe costs a window, over the bare call of the encoder, for the weights that ship",
 }
 
 
@@ -52,7 +53,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     encoder.add_argument("--core", type=int, metavar="N", help="the core to run on (default: the last)")
     encoder.add_argument("--plot", type=Path, metavar="FILE", help="write a plot (PNG)")
-    for command in (pipeline, truth, encoder):
+    encoder.add_argument(
+        "--threads", nargs="+", type=int, metavar="N", help="instead of peers: the native encoder with so many threads"
+    )
+    push = benches.add_parser("push", help=_WHAT["push"], description=_WHAT["push"])
+    push.add_argument("--rounds", type=int, default=500, metavar="R", help="keyframes (default: 500)")
+    push.add_argument("--core", type=int, metavar="N", help="the core to run on (default: the last)")
+    for command in (pipeline, truth, encoder, push):
         command.add_argument("--json", type=Path, metavar="FILE", help="write the rows, with machine and versions")
 
 

@@ -19,7 +19,17 @@ from typing import Any
 import numpy as np
 
 from mixsynth_stream.backend import Forward, choose_backend
-from mixsynth_stream.bench_encoder_contenders import CONTENDERS, EAGER, NATIVE, Case, make, missing_packages
+from mixsynth_stream.bench_encoder_contenders import (
+    CONTENDERS,
+    EAGER,
+    NATIVE,
+    NATIVE_AVX2,
+    OURS,
+    Case,
+    make,
+    missing_packages,
+)
+from mixsynth_stream.bench_encoder_threads import measure_threads
 from mixsynth_stream.bench_report import processor, table, write_json
 from mixsynth_stream.config import ModelConfig
 from mixsynth_stream.convert_presets import PRESETS
@@ -45,19 +55,21 @@ def main(args: argparse.Namespace) -> int:
     if min(args.rounds, *args.batch) < 1:
         raise ValueError("--rounds and --batch must be at least 1")
     choose_backend(NATIVE)
+    if args.threads is not None:
+        measure_threads({name: known[name] for name in names}, args.threads, args.batch, args.rounds, args.json)
+        return 0
     taking_part = _taking_part(args.contender or list(CONTENDERS))
     rows: list[dict[str, Any]] = []
     with one_core(args.core) as core:
-        native: Any = importlib.import_module("mixsynth_stream._C")
-        peak = native.fma_peak()
-        print(f"{processor()}, core {core}: {peak / 1e9:.0f} GFLOP/s in multiply-adds of {native.simd_bits()} bits")
+        peaks = _peaks(taking_part)
+        print(f"{processor()}, core {core}: {peaks[NATIVE] / 1e9:.0f} GFLOP/s in multiply-adds")
         for case in (Case(name, *known[name], batch) for name in names for batch in args.batch):
             forwards = {contender: make(contender, case) for contender in taking_part}
             errors = {contender: _error(case, forward) for contender, forward in forwards.items()}
             if wrong := wrong_with(errors):
                 print(f"{case.name}, batch {case.batch}: gate RED, so no speed is measured", *wrong, sep="\n  ")
                 return 1
-            found = rows_of(case, measure(case, forwards, args.rounds), errors, peak)
+            found = rows_of(case, measure(case, forwards, args.rounds), errors, peaks)
             print(f"\n{case.name}, batch {case.batch}: largest error {errors[NATIVE]:.1e} (eager {errors[EAGER]:.1e})")
             print(table([_HEADS, *(_cells(row) for row in found)]), flush=True)
             rows += found
@@ -103,7 +115,7 @@ def _taking_part(asked: Sequence[str]) -> list[str]:
     """Those of the contenders that are installed; native and eager always: all are compared with them."""
     found = []
     for name in CONTENDERS:
-        if name not in (*asked, NATIVE, EAGER):
+        if name not in (*asked, NATIVE, EAGER) or (name == NATIVE_AVX2 and _simd_bits() < 512):
             continue
         if not (missing := missing_packages(name)):
             found.append(name)
@@ -112,6 +124,21 @@ def _taking_part(asked: Sequence[str]) -> list[str]:
         else:
             print(f"without {name}: {', '.join(missing)} not installed (pip install 'mixsynth-stream[bench]')")
     return found
+
+
+def _simd_bits() -> int:
+    native: Any = importlib.import_module("mixsynth_stream._C")
+    bits: int = native.simd_bits()
+    return bits
+
+
+def _peaks(taking_part: Sequence[str]) -> dict[str, float]:
+    """Multiplications and additions a second that this core could do, in the registers that each contender has."""
+    native: Any = importlib.import_module("mixsynth_stream._C")
+    peaks = dict.fromkeys(taking_part, float(native.fma_peak()))
+    if NATIVE_AVX2 in peaks:
+        peaks[NATIVE_AVX2] = float(native.fma_peak(256))
+    return peaks
 
 
 @contextlib.contextmanager
@@ -181,11 +208,11 @@ def _seconds(forward: Forward, keyframes: np.ndarray, calls: int) -> float:  # k
 
 
 def rows_of(
-    case: Case, seconds: Mapping[str, Sequence[float]], errors: Mapping[str, float], peak: float
+    case: Case, seconds: Mapping[str, Sequence[float]], errors: Mapping[str, float], peaks: Mapping[str, float]
 ) -> list[dict[str, Any]]:
     """One row a contender; ratios are medians over the rounds, above 1 where the contender is faster."""
     per_round = {name: np.array(times) for name, times in seconds.items()}
-    peers = [name for name in per_round if name != NATIVE]
+    peers = [name for name in per_round if name not in OURS]
     best = min(peers, key=lambda name: float(np.median(per_round[name])))
     rows = []
     for name, times in per_round.items():
@@ -201,8 +228,8 @@ def rows_of(
                 "over_eager": float(np.median(per_round[EAGER] / times)),
                 "over_best_peer": float(np.median(per_round[best] / times)),
                 "best_peer": best,
-                "of_peak": flops(case.config) / (p50 * 1e-6) / peak,
-                "peak_gflops": peak / 1e9,
+                "of_peak": flops(case.config) / (p50 * 1e-6) / peaks[name],
+                "peak_gflops": peaks[name] / 1e9,
                 "max_error": errors[name],
             }
         )

@@ -348,8 +348,10 @@ class MotionWindow:
         if len(slots.time_s) < 2:
             return None, unsure
         inputs = normalised.reshape(1, config.num_keyframes, config.joint_dim)
-        output = self._model(inputs.astype(np.float32))
-        return output[0].reshape(config.seq_len, -1, self.space.dims) * scale + root, unsure
+        # A row of all joints, because numpy is slow on rows of two or three numbers.
+        root_row = root.repeat(len(self.space.core), axis=-2).ravel()
+        poses = self._model(inputs.astype(np.float32))[0] * scale[0] + root_row
+        return poses.reshape(config.seq_len, -1, self.space.dims), unsure
 
 
 def _lerp(rows: np.ndarray, positions: np.ndarray) -> np.ndarray:  # [K, ...], [M] in 0..K-1 -> [M, ...]

@@ -1,21 +1,25 @@
-"""`bench encoder`: the gate turns red, ratios and counts add up, and what is not installed is named."""
+"""`bench encoder` and `bench push`: the gate turns red, ratios and counts add up, what is missing is named."""
 
 from __future__ import annotations
 
 import json
 import os
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from networks import ODD, random_state
 
+from mixsynth_stream import bench_push
 from mixsynth_stream.backend import Forward
 from mixsynth_stream.bench_encoder import flops, measure, networks, rows_of, wrong_with
 from mixsynth_stream.bench_encoder_contenders import CONTENDERS, Case
 from mixsynth_stream.cli import main
 from mixsynth_stream.config import ModelConfig
+from mixsynth_stream.pipeline.window import Curve
+from mixsynth_stream.weights import untrained_model
 
 QUICK = ["bench", "encoder", "--case", "3dpw", "--batch", "1", "2", "--rounds", "3"]
 
@@ -89,13 +93,16 @@ def test_the_gate_compares_with_the_error_of_eager() -> None:
 
 def test_ratios_are_taken_round_by_round() -> None:
     """The machine was half as fast in the second round: the ratios do not see it."""
-    seconds = {"native": [1e-6, 2e-6, 1e-6], "eager": [10e-6, 20e-6, 12e-6], "fast peer": [3e-6, 6e-6, 3e-6]}
+    seconds = {"native": [1e-6, 2e-6, 1e-6], "native AVX2": [2e-6, 4e-6, 2e-6], "eager": [10e-6, 20e-6, 12e-6],
+               "fast peer": [3e-6, 6e-6, 3e-6]}  # fmt: skip
     case = Case("odd", ODD, random_state(ODD), 1)
-    rows = {row["contender"]: row for row in rows_of(case, seconds, dict.fromkeys(seconds, 1e-6), 1e9)}
+    errors, peaks = dict.fromkeys(seconds, 1e-6), dict.fromkeys(seconds, 1e9)
+    rows = {row["contender"]: row for row in rows_of(case, seconds, errors, peaks)}
     assert rows["native"]["over_eager"] == pytest.approx(10.0)
     assert rows["native"]["over_best_peer"] == pytest.approx(3.0)
     assert rows["fast peer"]["over_eager"] == pytest.approx(10 / 3)
-    assert rows["native"]["best_peer"] == "fast peer"
+    assert rows["native"]["best_peer"] == "fast peer"  # and not ourselves with other registers
+    assert rows["native AVX2"]["over_best_peer"] == pytest.approx(1.5)
     assert rows["native"]["of_peak"] == pytest.approx(flops(ODD) / 1e-6 / 1e9)
 
 
@@ -122,7 +129,7 @@ def test_contenders_take_turns() -> None:
     ("options", "sentence"),
     [
         (["--case", "3dwp"], "--case must be of jhmdb, h36m, 3dpw, aist-smpl, .*, found 3dwp"),
-        (["--contender", "tensorflow"], "--contender must be of native, eager, .*, found tensorflow"),
+        (["--contender", "tensorflow"], "--contender must be of native, native AVX2, eager, .*, found tensorflow"),
         (["--rounds", "0"], "--rounds and --batch must be at least 1"),
         (["--batch", "0"], "--rounds and --batch must be at least 1"),
         (["--core", "4096"], r"--core must be one of \[.*\], found 4096"),
@@ -143,3 +150,45 @@ def test_cases_are_the_published_shapes_and_the_weights_that_ship() -> None:
     assert found["aist-smpl"] == (101, 128, 5, 144)
     assert found["image-n10"] == (69, 64, 4, 34)
     assert "world-n10" in found
+
+
+def test_threads_are_compared_with_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    report = tmp_path / "threads.json"
+    options = ["--case", "3dpw", "--batch", "4", "--rounds", "1", "--threads", "2", "--json", str(report)]
+    assert main(["bench", "encoder", *options]) == 0
+    rows = json.loads(report.read_text())["rows"]
+    assert [(row["case"], row["batch"], row["contender"]) for row in rows] == [
+        ("3dpw", 4, "1 threads"),
+        ("3dpw", 4, "2 threads"),
+    ]
+    assert rows[0]["over_one_thread"] == 1.0
+    assert f"{rows[1]['over_one_thread']:.2f}x" in capsys.readouterr().out
+
+
+def test_bench_push_has_each_network_and_each_person(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    report = tmp_path / "push.json"
+    assert main(["bench", "push", "--rounds", "3", "--json", str(report)]) == 0
+    rows = {row["case"]: row for row in json.loads(report.read_text())["rows"]}
+    assert {"image-n10", "world-n10", "a person, N = 10"} <= set(rows)
+    said = capsys.readouterr().out
+    for row in rows.values():
+        assert row["push_us"] > row["call_us"] > 0
+        assert f"{row['push_over_call']:.2f}x" in said
+    assert main(["bench", "push", "--rounds", "0"]) == 2
+
+
+def test_bench_push_measures_nothing_where_a_window_is_wrong(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bench_push, "says_what_its_network_says", lambda model: False)
+    assert main(["bench", "push", "--rounds", "1"]) == 1
+    said = capsys.readouterr().out
+    assert "gate RED" in said and "over call" not in said
+
+
+def test_a_window_that_adds_something_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = untrained_model("image")
+    assert bench_push.says_what_its_network_says(model)
+    right = Curve.at
+    monkeypatch.setattr(Curve, "at", lambda self, times: replace(found := right(self, times), poses=found.poses + 0.01))
+    assert not bench_push.says_what_its_network_says(model)

@@ -3,9 +3,9 @@
     python tests/native/fuzz_bindings.py EXTENSION [--seconds S] [--seed N]
 
 `make fuzz` builds EXTENSION with AddressSanitizer, so that a wrong address ends the run. What is wrong is drawn anew
-each time: dimensions, weights, keyframes and options, none or several of them at once. An error has to be of a kind that
-a caller expects and has to name the argument; a result has to be that of the formulas. Memory must not grow with a
-wrong number.
+each time: dimensions, weights, keyframes and options, none or several at once. An error has to be of a kind that a
+caller expects and has to name the argument; a result has to be that of the formulas. Memory must not grow with a wrong
+number.
 """
 
 from __future__ import annotations
@@ -51,6 +51,8 @@ def _poisoned(x: np.ndarray, random: np.random.Generator) -> np.ndarray:
 
 def wrong_array(x: np.ndarray, random: np.random.Generator) -> Any:
     """The array with one thing changed; some changes are harmless."""
+    if not x.size:
+        return x.astype(random.choice(DTYPES))
     axis = int(random.integers(max(x.ndim, 1)))
     changes: list[Callable[[], Any]] = [
         lambda: x.astype(np.float64).astype(random.choice(DTYPES)) if x.size < 10_000 else x.astype("f8"),
@@ -148,7 +150,8 @@ class Fuzz:
             keyframes = wrong_array(keyframes, random)
         if random.random() < 0.3:
             threads = random.choice(np.array([*ABSURD, 2, 3, 256, 257], dtype=object))
-            options, wrong = {"threads": threads}, wrong or threads not in (2, 3, 256)
+            options = {"threads": threads}
+            wrong = wrong or not isinstance(threads, int) or threads not in (2, 3, 256)
         before = keyframes.copy() if isinstance(keyframes, np.ndarray) and keyframes.size < 1e6 else None
         motion = self._ask("forward", lambda: encoder.forward(keyframes, **options), harmless=not wrong)
         if motion is None:
@@ -159,7 +162,8 @@ class Fuzz:
         assert before is None or np.array_equal(before, keyframes), "the keyframes were changed"
         sane = all(np.abs(np.asarray(x)).max(initial=0.0) < 100 for x in (keyframes, *state.values()))
         if sane and config.emb_dim >= 8 and random.random() < 0.2:
-            truth = reference(config, state, keyframes[:1]) if len(keyframes) else motion
+            plain = {name: np.asarray(value) for name, value in state.items()}  # a mask means nothing to it
+            truth = reference(config, plain, np.asarray(keyframes[:1])) if len(keyframes) else motion
             error = float(np.abs(motion[:1] - truth).max(initial=0.0))
             assert error < 1e-4, f"off by {error} with {config}"
 
