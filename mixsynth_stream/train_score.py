@@ -11,6 +11,7 @@ from mixsynth_stream.config import ModelConfig
 from mixsynth_stream.data.cameras import FRAME_HEIGHT_PX
 from mixsynth_stream.data.mocap import Clip
 from mixsynth_stream.data.windows import validation_windows
+from mixsynth_stream.errors import SourceError
 from mixsynth_stream.normalise import root_and_scale
 
 HORIZONS_MS = (100, 200, 300, 400, 500, 600)
@@ -37,7 +38,10 @@ class Validation:
         }
         self._sets = {}
         for name, clips in sets.items():
-            windows = validation_windows(clips, config, space, _VALIDATION_SEED)
+            try:
+                windows = validation_windows(clips, config, space, _VALIDATION_SEED)
+            except SourceError as error:
+                raise SourceError(f"{name}: {error}") from error
             floor = 0.02 * FRAME_HEIGHT_PX if space == "image" else 0.0
             root, scale = root_and_scale(windows.keyframes, normalisation, floor)
             keyframes, wanted = (windows.keyframes - root) / scale, (windows.carried - root) / scale

@@ -147,3 +147,11 @@ def test_a_second_round_starts_from_given_weights(clips: Path, tmp_path: Path) -
         np.testing.assert_allclose(after[name], values, atol=1e-6, err_msg=name)
     with pytest.raises(ModelError, match="world space"):
         train(small(clips, tmp_path / "third", start=first))
+
+
+def test_validation_clips_that_are_too_short_are_named(clips: Path, tmp_path: Path) -> None:
+    short = tmp_path / "short.npz"
+    with np.load(clips) as data:
+        np.savez(short, **{**data, "positions": data["positions"][:6], "starts": [0], "lengths": [6], "subject": ["a"]})
+    with pytest.raises(SourceError, match="^short: no clip reaches from one keyframe to the next"):
+        train(small(clips, tmp_path, validation=(short,)))
