@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import platform
 from collections.abc import Iterable
 from importlib import metadata
@@ -24,6 +25,7 @@ def main(args: argparse.Namespace) -> int:
     print("  " + ", ".join(f"{name} {_version(name)}" for name in _PACKAGES))
     _print("backends", _backends())
     _print("weights", _weights())
+    _print("encoder", _encoder())
     _print("pose models", _pose_models())
     _print("cameras", _cameras())
     return 0
@@ -70,6 +72,38 @@ def _weights() -> list[tuple[str, ...]]:
         rows.append((name, about, shape, f"{numbers / 1000:.0f} k parameters", sigma, info.date))
         data[info.data] = None
     return [*rows, *((f"trained on {text}",) for text in data)] if rows else [("none",)]
+
+
+def _encoder() -> list[tuple[str, ...]]:
+    """The table of the README, made by `bench encoder`, and how long a window takes here."""
+    from mixsynth_stream.weights import ASSETS
+
+    lines = (ASSETS / "encoder_speed.tsv").read_text(encoding="utf-8").splitlines()
+    rows: list[tuple[str, ...]] = [tuple(line.split("\t")) for line in lines]
+    return [*rows, (_speed_here(),)]
+
+
+def _speed_here() -> str:
+    import time
+
+    import numpy as np
+
+    from mixsynth_stream.errors import ModelError
+    from mixsynth_stream.weights import load_model, shipped_models
+
+    try:
+        name = next(iter(shipped_models()))
+        model = load_model(name, backend="native")
+    except (StopIteration, ModelError) as error:
+        return f"here: not measured, {error or 'no weights'}"
+    keyframes = np.zeros((1, model.config.num_keyframes, model.config.joint_dim), np.float32)
+    times = []
+    for _ in range(200):
+        start = time.perf_counter()
+        model(keyframes)
+        times.append(time.perf_counter() - start)
+    bits = importlib.import_module("mixsynth_stream._C").simd_bits()
+    return f"here: {name} takes {1e6 * np.median(times):.0f} µs a window in registers of {bits} bits"
 
 
 def _pose_models() -> list[tuple[str, ...]]:

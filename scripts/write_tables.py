@@ -1,6 +1,6 @@
-"""Put the tables of README.md and docs/model-card.md together from the results of `evaluate` in benchmarks/results.
+"""Put the tables of README.md and docs/model-card.md together from what `evaluate` and `bench` left in benchmarks/results.
 
-The weights that ship are read for one of them.
+The weights that ship are read for one of them. `info` shows the speed of the encoder, from a copy in the package.
 
 python scripts/write_tables.py            rewrites the tables in place
 python scripts/write_tables.py --check    says which table is not what the results give (exit code 1)
@@ -23,7 +23,9 @@ from typing import Any
 from mixsynth_stream.weights import ASSETS, load_weights
 
 ROOT = Path(__file__).resolve().parents[1]
+RESULTS_FOLDER = ROOT / "benchmarks" / "results"
 DOCUMENTS = ("README.md", "docs/model-card.md")
+ENCODER_SPEED = "mixsynth_stream/assets/encoder_speed.tsv"
 RESULTS = ("evaluate-mocap.json.gz", "evaluate-videos.json.gz")
 SPACES = ("image", "world")
 SPACINGS = (5, 10, 15)
@@ -141,11 +143,45 @@ def ratios(results: Results, every: int) -> Iterator[list[str]]:
         yield [label, *map(_ratio, known)]
 
 
+def encoder(_: Results) -> Iterator[list[str]]:
+    """The native encoder against others, one row a network, for the README and for `info`."""
+    document = json.loads((RESULTS_FOLDER / "encoder.json").read_text())
+    rows = {(row["case"], row["batch"], row["contender"]): row for row in document["rows"]}
+    yield [document["machine"].rpartition(", ")[2], "one window", "over torch", "over the best other", "of peak",
+           "64 at once, each", "over torch", "over the best other", "AVX2 over torch, 1 and 64",
+           "error (torch's)"]  # fmt: skip
+    for case in dict.fromkeys(row["case"] for row in document["rows"]):
+        cells = [case]
+        for batch in (1, 64):
+            row = rows[case, batch, "native"]
+            cells += [
+                f"{row['p50_us']:.0f} µs",
+                f"{row['over_eager']:.1f}x",
+                f"{row['over_best_peer']:.1f}x ({row['best_peer']})",
+            ]
+            cells += [f"{row['of_peak']:.0%}"] if batch == 1 else []
+        narrow = [rows.get((case, batch, "native AVX2")) for batch in (1, 64)]
+        cells.append(", ".join("-" if row is None else f"{row['over_eager']:.1f}x" for row in narrow))
+        cells.append("{:.1e} ({:.1e})".format(*(rows[case, 1, who]["max_error"] for who in ("native", "eager"))))
+        yield cells
+
+
+def push(_: Results) -> Iterator[list[str]]:
+    """What a keyframe of one person, in the image and in the world, costs beside the two bare calls, for the README."""
+    yield ["", "two pushes", "two bare calls", "pushes over calls"]
+    for row in json.loads((RESULTS_FOLDER / "push.json").read_text())["rows"]:
+        if row["case"].startswith("a person"):
+            times = [f"{row[f'{what}_us']:.0f} µs" for what in ("push", "call")]
+            yield [row["case"], *times, f"{row['push_over_call']:.2f}x"]
+
+
 TABLES: dict[str, Callable[[Results], Iterator[list[str]]]] = {
     "overview": partial(overview, every=10),
     "clips": partial(clips, every=10),
     "spacings": spacings,
     "weights": weights,
+    "encoder": encoder,
+    "push": push,
     **{f"whole n{n}": partial(whole, every=n) for n in SPACINGS},
     **{f"ratios n{n}": partial(ratios, every=n) for n in SPACINGS},
 }
@@ -180,13 +216,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="change nothing; exit code 1 where a table is out of date")
     args = parser.parse_args()
-    results = Results(ROOT / "benchmarks" / "results")
+    results = Results(RESULTS_FOLDER)
+    written = {name: rewritten((ROOT / name).read_text(), results) for name in DOCUMENTS}
+    written[ENCODER_SPEED] = "".join("\t".join(cells[:6]) + "\n" for cells in encoder(results))
     stale = 0
-    for name in DOCUMENTS:
+    for name, new in written.items():
         path = ROOT / name
-        text = path.read_text()
-        new = rewritten(text, results)
-        if new == text:
+        if path.exists() and path.read_text() == new:
             continue
         stale += 1
         if args.check:
