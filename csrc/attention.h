@@ -7,11 +7,12 @@
 namespace mixsynth {
 namespace {
 
-// x [rows, inputs] -> out [rows, outputs]
+// x [rows, inputs] -> out [rows, outputs], plus `start` [rows, outputs] where there is one
 template <typename Simd>
-inline void linear(const Packed& layer, const float* x, float* out, int64_t rows, int64_t inputs, int64_t outputs) {
+inline void linear(const Packed& layer, const float* x, float* out, int64_t rows, int64_t inputs, int64_t outputs,
+                   const float* start = nullptr) {
     multiply<Simd>({x, padded(inputs), as_panels(layer.weight, inputs), out, padded(outputs), rows, inputs, outputs,
-                    nullptr, layer.bias});
+                    nullptr, layer.bias, start});
 }
 
 // numbers = function(numbers); `floats` is a multiple of kLanes.
@@ -31,21 +32,51 @@ void squeeze_excite(const PackedAttention& attention, const Workspace& w, int64_
     for_each<Simd>(w.gate, windows * padded(length), sigmoid<Vector>);
 }
 
-// energies [padded keys] -> softmax of gate * energies, in place. The gate is positive: the largest stays the largest.
-template <typename Simd>
-inline void softmax_row(float* energies, int64_t floats, float gate) {
+// energies [kRows, padded keys] -> softmax of gate [kRows] * energies, in place. The gate is positive: the largest
+// stays the largest.
+template <typename Simd, int kRows>
+__attribute__((flatten)) inline void softmax_rows(float* energies, int64_t stride, const float* gate) {
     using Vector = typename Simd::Vector;
-    Vector most = load<Vector>(energies);
-    for (int64_t k = kWidth<Vector>; k < floats; k += kWidth<Vector>) most = larger(most, load<Vector>(energies + k));
-    const float largest = largest_of_lanes(most);
-    Vector total{};
-    for (int64_t k = 0; k < floats; k += kWidth<Vector>) {
-        const Vector weight = exponential_to_87(gate * (load<Vector>(energies + k) - largest));
-        store(energies + k, weight);
-        total += weight;
-    }
-    const float scale = 1.0f / sum_of_lanes(total);
-    for (int64_t k = 0; k < floats; k += kWidth<Vector>) store(energies + k, load<Vector>(energies + k) * scale);
+    Vector most[kRows], total[kRows];
+    each<kRows>([&](int r) {
+        most[r] = load<Vector>(energies + r * stride);
+        total[r] = Vector{};
+    });
+    for (int64_t k = kWidth<Vector>; k < stride; k += kWidth<Vector>)
+        each<kRows>([&](int r) { most[r] = larger(most[r], load<Vector>(energies + r * stride + k)); });
+    float factor[kRows], largest[kRows];
+    each<kRows>([&](int r) {
+        factor[r] = gate[r] * kLog2e;
+        largest[r] = factor[r] * largest_of_lanes(most[r]);
+    });
+    for (int64_t k = 0; k < stride; k += kWidth<Vector>)
+        each<kRows>([&](int r) {
+            float* at = energies + r * stride + k;
+            const Vector weight = power_of_two(factor[r] * load<Vector>(at) - largest[r]);
+            store(at, weight);
+            total[r] += weight;
+        });
+    float scale[kRows];
+    each<kRows>([&](int r) { scale[r] = 1.0f / sum_of_lanes(total[r]); });
+    for (int64_t k = 0; k < stride; k += kWidth<Vector>)
+        each<kRows>([&](int r) {
+            float* at = energies + r * stride + k;
+            store(at, load<Vector>(at) * scale[r]);
+        });
+}
+
+// out [rows] = scale * the sum of read(row, column) over the columns + bias
+template <typename Simd, typename Read>
+__attribute__((flatten)) inline void sum_rows(int64_t rows, int64_t columns, Read read, float scale, float bias,
+                                              float* out) {
+    using Vector = typename Simd::Vector;
+    in_fours(rows, [&](int64_t i, auto count) {
+        constexpr int kRows = count;
+        Vector sum[kRows];
+        each<kRows>([&](int r) { sum[r] = Vector{}; });
+        for (int64_t j = 0; j < columns; j += kWidth<Vector>) each<kRows>([&](int r) { sum[r] += read(i + r, j); });
+        each<kRows>([&](int r) { out[i + r] = scale * sum_of_lanes(sum[r]) + bias; });
+    });
 }
 
 // w.x [windows, T, C] -> w.token_out [windows, T, C]
@@ -55,17 +86,18 @@ void token_attention(const Dimensions& d, const PackedAttention& attention, cons
     const int64_t T = d.tokens(), C = d.emb_dim, keys = d.token_keys(), stride = padded(keys), x_stride = padded(C);
     linear<Simd>(attention.dense, w.x, w.token_energies, windows * T, C, keys);
     for (int64_t b = 0; b < windows; ++b)
-        for (int64_t i = 0; i < T; ++i) {
-            const float* x = w.x + (b * T + i) * x_stride;
-            Vector sum{};
-            for (int64_t j = 0; j < x_stride; j += kWidth<Vector>)
-                sum += load<Vector>(x + j) * load<Vector>(attention.mean.weight + j);
-            w.pooled[b * padded(T) + i] = attention.mean.bias[0] + sum_of_lanes(sum);
-        }
+        sum_rows<Simd>(
+            T, x_stride,
+            [&](int64_t i, int64_t j) {
+                return load<Vector>(w.x + (b * T + i) * x_stride + j) * load<Vector>(attention.mean.weight + j);
+            },
+            1.0f, attention.mean.bias[0], w.pooled + b * padded(T));
     squeeze_excite<Simd>(attention, w, windows, T);
     for (int64_t b = 0; b < windows; ++b) {
         float* energies = w.token_energies + b * T * stride;
-        for (int64_t i = 0; i < T; ++i) softmax_row<Simd>(energies + i * stride, stride, w.gate[b * padded(T) + i]);
+        in_fours(T, [&](int64_t i, auto count) {
+            softmax_rows<Simd, count>(energies + i * stride, stride, w.gate + b * padded(T) + i);
+        });
         const float *x = w.x + b * T * x_stride, *values = x;
         if (d.reduce_token > 1) {
             multiply<Simd>({attention.value_reduce.weight, T, as_rows(x, x_stride), w.token_values, x_stride, keys, T,
@@ -80,7 +112,8 @@ void token_attention(const Dimensions& d, const PackedAttention& attention, cons
 // energies [keys, width], one column a channel -> exp(gate * (energies - the column's largest)), in place, and what
 // each column has to be scaled with to sum to 1. Registers down the columns; rows two at a time, which halves the wait.
 template <typename Simd>
-inline void softmax_columns(float* energies, int64_t keys, int64_t width, const float* gate, float* scale) {
+__attribute__((flatten)) inline void softmax_columns(float* energies, int64_t keys, int64_t width, const float* gate,
+                                                     float* scale) {
     using Vector = typename Simd::Vector;
     for (int64_t j = 0; j < width; j += kWidth<Vector>) {
         float* column = energies + j;
@@ -89,10 +122,10 @@ inline void softmax_columns(float* energies, int64_t keys, int64_t width, const 
             const float* two = column + k * width;
             largest = larger(largest, larger(load<Vector>(two), load<Vector>(two + width)));
         }
-        const Vector gates = load<Vector>(gate + j);
+        const Vector factor = load<Vector>(gate + j) * kLog2e, shift = factor * largest;
         Vector total{};
         for (int64_t k = 0; k < keys; ++k) {
-            const Vector weight = exponential_to_87(gates * (load<Vector>(column + k * width) - largest));
+            const Vector weight = power_of_two(factor * load<Vector>(column + k * width) - shift);
             store(column + k * width, weight);
             total += weight;
         }
@@ -134,15 +167,14 @@ void mix_branches(const Dimensions& d, const PackedLayer& layer, const Workspace
     using Vector = typename Simd::Vector;
     const int64_t T = d.tokens(), C = d.emb_dim, stride = padded(C);
     for (int64_t b = 0; b < windows; ++b)
-        for (int64_t i = 0; i < T; ++i) {
-            const int64_t row = (b * T + i) * stride;
-            Vector sum{};
-            for (int64_t j = 0; j < stride; j += kWidth<Vector>) {
-                const Vector c = load<Vector>(w.channel_out + row + j) * load<Vector>(w.channel_scale + b * stride + j);
-                sum += (load<Vector>(w.token_out + row + j) + c) * load<Vector>(layer.norm1.real + j);
-            }
-            w.pooled[b * padded(T) + i] = sum_of_lanes(sum) / static_cast<float>(C);
-        }
+        sum_rows<Simd>(
+            T, stride,
+            [&](int64_t i, int64_t j) {
+                const int64_t at = (b * T + i) * stride + j;
+                const Vector c = load<Vector>(w.channel_out + at) * load<Vector>(w.channel_scale + b * stride + j);
+                return (load<Vector>(w.token_out + at) + c) * load<Vector>(layer.norm1.real + j);
+            },
+            1.0f / static_cast<float>(C), 0.0f, w.pooled + b * padded(T));
     linear<Simd>(layer.reweight1, w.pooled, w.squeezed, windows, T, T / 4);
     for_each<Simd>(w.squeezed, windows * padded(T / 4), gelu<Vector>);
     linear<Simd>(layer.reweight2, w.squeezed, w.gate, windows, T / 4, T);

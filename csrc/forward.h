@@ -6,39 +6,33 @@
 namespace mixsynth {
 namespace {
 
-// numbers += more; `floats` is a multiple of kLanes.
+// x [rows, columns] -> normed [rows, columns]
 template <typename Simd>
-inline void add(float* numbers, const float* more, int64_t floats) {
-    using Vector = typename Simd::Vector;
-    for (int64_t i = 0; i < floats; i += kWidth<Vector>)
-        store(numbers + i, load<Vector>(numbers + i) + load<Vector>(more + i));
-}
-
-// x = LayerNorm(x + update) [rows, columns]; update may be null.
-template <typename Simd>
-void add_and_norm(const PackedNorm& norm, float* x, const float* update, int64_t rows, int64_t columns) {
+__attribute__((flatten)) void layer_norm(const PackedNorm& norm, const float* x, float* normed, int64_t rows,
+                                         int64_t columns) {
     using Vector = typename Simd::Vector;
     const int64_t stride = padded(columns);
-    const float share = 1.0f / static_cast<float>(columns);
-    for (int64_t i = 0; i < rows; ++i) {
-        float* row = x + i * stride;
-        Vector sum{};
-        for (int64_t j = 0; j < stride; j += kWidth<Vector>) {
-            Vector v = load<Vector>(row + j);
-            if (update) store(row + j, v += load<Vector>(update + i * stride + j));
-            sum += v;
-        }
-        const float mean = sum_of_lanes(sum) * share;
-        Vector squares{};
-        for (int64_t j = 0; j < stride; j += kWidth<Vector>) {
-            const Vector centred = load<Vector>(row + j) - mean * load<Vector>(norm.real + j);
-            squares += centred * centred;
-        }
-        const float scale = 1.0f / __builtin_sqrtf(sum_of_lanes(squares) * share + 1e-5f);
+    const float share = 1.0f / static_cast<float>(columns), *weight = norm.weight, *bias = norm.bias, *real = norm.real;
+    in_fours(rows, [&](int64_t i, auto count) {
+        constexpr int kRows = count;
+        const auto at = [&](int r, int64_t j) { return load<Vector>(x + (i + r) * stride + j); };
+        Vector sum[kRows], squares[kRows];
+        float mean[kRows], scale[kRows];
+        each<kRows>([&](int r) { sum[r] = squares[r] = Vector{}; });
+        for (int64_t j = 0; j < stride; j += kWidth<Vector>) each<kRows>([&](int r) { sum[r] += at(r, j); });
+        each<kRows>([&](int r) { mean[r] = sum_of_lanes(sum[r]) * share; });
         for (int64_t j = 0; j < stride; j += kWidth<Vector>)
-            store(row + j, (load<Vector>(row + j) - mean) * scale * load<Vector>(norm.weight + j) +
-                               load<Vector>(norm.bias + j));
-    }
+            each<kRows>([&](int r) {
+                const Vector centred = at(r, j) - mean[r] * load<Vector>(real + j);
+                squares[r] += centred * centred;
+            });
+        each<kRows>([&](int r) { scale[r] = 1.0f / __builtin_sqrtf(sum_of_lanes(squares[r]) * share + 1e-5f); });
+        for (int64_t j = 0; j < stride; j += kWidth<Vector>)
+            each<kRows>([&](int r) {
+                const Vector unit = (at(r, j) - mean[r]) * scale[r];
+                store(normed + (i + r) * stride + j, unit * load<Vector>(weight + j) + load<Vector>(bias + j));
+            });
+    });
 }
 
 // w.x [windows, T, C] -> w.x
@@ -49,12 +43,12 @@ void encoder_layer(const Dimensions& d, const PackedLayer& layer, const Workspac
     token_attention<Simd>(d, layer.token, w, windows);
     channel_attention<Simd>(d, layer.channel, w, windows);
     mix_branches<Simd>(d, layer, w, windows);
-    linear<Simd>(layer.proj, w.token_out, w.update, rows, C, C);
-    add_and_norm<Simd>(layer.norm1, w.x, w.update, rows, C);
+    linear<Simd>(layer.proj, w.token_out, w.updated, rows, C, C, w.x);
+    layer_norm<Simd>(layer.norm1, w.updated, w.x, rows, C);
     linear<Simd>(layer.ff1, w.x, w.hidden, rows, C, hidden);
     for_each<Simd>(w.hidden, rows * padded(hidden), gelu<Vector>);
-    linear<Simd>(layer.ff2, w.hidden, w.update, rows, hidden, C);
-    add_and_norm<Simd>(layer.norm2, w.x, w.update, rows, C);
+    linear<Simd>(layer.ff2, w.hidden, w.updated, rows, hidden, C, w.x);
+    layer_norm<Simd>(layer.norm2, w.updated, w.x, rows, C);
 }
 
 // keyframes [Q+1, D] of one window -> interpolated [T, D], x [T, C]. The keyframes are embedded before they are
@@ -86,13 +80,10 @@ void forward_group(const Dimensions& d, const float* packed, const float* keyfra
         interpolate_and_embed<Simd>(d, ends, keyframes + b * d.keyframes() * D, w.interpolated + b * T * stride,
                                     w.x + b * T * padded(C), w);
     for (int64_t i = 0; i < d.num_encoder_layers; ++i) encoder_layer<Simd>(d, take_layer(at, d), w, windows);
-    add_and_norm<Simd>(ends.norm, w.x, nullptr, windows * T, C);
-    linear<Simd>(ends.fc, w.x, w.out, windows * T, C, D);
-    for (int64_t t = 0; t < windows * T; ++t) {
-        float* pose = w.out + t * stride;
-        add<Simd>(pose, w.interpolated + t * stride, stride);
-        std::memcpy(motion + t * D, pose, static_cast<size_t>(D) * sizeof(float));
-    }
+    layer_norm<Simd>(ends.norm, w.x, w.updated, windows * T, C);
+    linear<Simd>(ends.fc, w.updated, w.out, windows * T, C, D, w.interpolated);
+    for (int64_t t = 0; t < windows * T; ++t)
+        std::memcpy(motion + t * D, w.out + t * stride, static_cast<size_t>(D) * sizeof(float));
 }
 
 template <typename Simd>

@@ -139,7 +139,7 @@ struct Workspace {
     float* channel_values;   // [G, T, C / reduce_channel]
     float* channel_out;      // [G, T, C]
     float* channel_scale;    // [G, C]
-    float* update;           // [G, T, C]
+    float* updated;          // [G, T, C]: x and what a branch adds to it
     float* hidden;           // [G, T, 2C]
     float* out;              // [G, T, D]
     float *pooled, *squeezed, *gate;  // [G, T or C]
@@ -160,7 +160,7 @@ inline Workspace take_workspace(Cursor& at, const Dimensions& d) {
     w.channel_values = d.reduce_channel > 1 ? at.take(GT * padded(d.channel_keys())) : nullptr;
     w.channel_out = at.take(GT * C);
     w.channel_scale = at.take(G * C);
-    w.update = at.take(GT * C);
+    w.updated = at.take(GT * C);
     w.hidden = at.take(GT * padded(d.hidden()));
     w.out = at.take(GT * D);
     w.pooled = at.take(G * widest);

@@ -7,8 +7,9 @@
 namespace mixsynth {
 namespace {
 
-// out [rows, columns] = a [rows, depth] b [depth, columns] + bias, which belongs to the rows, to the columns, or to
-// neither. Rows of b and out are padded to kLanes floats; what a padded column holds never reaches another one.
+// out [rows, columns] = start + a [rows, depth] b [depth, columns] + bias, which belongs to the rows, to the columns,
+// or to neither; start, where there is one, lies like out. Rows of b, start and out are padded to kLanes floats; what
+// a padded column holds never reaches another one.
 struct Product {
     const float* a;
     int64_t a_stride;
@@ -18,48 +19,61 @@ struct Product {
     int64_t rows, depth, columns;
     const float* row_bias = nullptr;
     const float* column_bias = nullptr;
+    const float* start = nullptr;
+};
+
+// Where one block of a product begins.
+struct Corner {
+    const float *a, *b;
+    int64_t b_stride;
+    int64_t row, column;
 };
 
 // One block: kRows x kVectors registers of sums. For each k one row of b is loaded, and multiplied with one number of
-// every row of a.
+// every row of a. Each sum is made in the order of k, whatever the block: a window gives the same in every batch.
 template <typename Simd, int kRows, int kVectors>
-inline void multiply_block(const float* a, int64_t a_stride, const float* b, int64_t b_stride, int64_t depth,
-                           const float* row_bias, const float* column_bias, float* out, int64_t out_stride) {
+__attribute__((flatten)) inline void multiply_block(const Product& p, const Corner& at) {
     using Vector = typename Simd::Vector;
-    Vector sum[kRows][kVectors] = {};
-    for (int r = 0; r < kRows; ++r)
-        for (int v = 0; v < kVectors; ++v) {
-            if (column_bias) sum[r][v] = load<Vector>(column_bias + kWidth<Vector> * v);
-            if (row_bias) sum[r][v] += row_bias[r];
-        }
+    constexpr int kWide = kWidth<Vector>;
+    const int64_t depth = p.depth, a_stride = p.a_stride, b_stride = at.b_stride, out_stride = p.out_stride;
+    const int64_t corner = at.row * out_stride + at.column;
+    const float *a = at.a, *b = at.b, *start = p.start ? p.start + corner : nullptr;
+    Vector sum[kRows][kVectors];
+    if (p.column_bias)
+        each<kRows, kVectors>([&](int r, int v) { sum[r][v] = load<Vector>(p.column_bias + at.column + kWide * v); });
+    else
+        each<kRows, kVectors>(
+            [&](int r, int v) { sum[r][v] = all<Vector>(p.row_bias ? p.row_bias[at.row + r] : 0.0f); });
+    if (start)
+        each<kRows, kVectors>([&](int r, int v) { sum[r][v] += load<Vector>(start + r * out_stride + kWide * v); });
     for (int64_t k = 0; k < depth; ++k) {
         Vector row[kVectors];
-        for (int v = 0; v < kVectors; ++v) row[v] = load<Vector>(b + k * b_stride + kWidth<Vector> * v);
-        for (int r = 0; r < kRows; ++r)
-            for (int v = 0; v < kVectors; ++v) sum[r][v] += a[r * a_stride + k] * row[v];
+        each<kVectors>([&](int v) { row[v] = load<Vector>(b + k * b_stride + kWide * v); });
+        each<kRows, kVectors>([&](int r, int v) { sum[r][v] += a[r * a_stride + k] * row[v]; });
     }
-    for (int r = 0; r < kRows; ++r)
-        for (int v = 0; v < kVectors; ++v) store(out + r * out_stride + kWidth<Vector> * v, sum[r][v]);
+    float* out = p.out + corner;
+    each<kRows, kVectors>([&](int r, int v) { store(out + r * out_stride + kWide * v, sum[r][v]); });
 }
 
-// One block from row `first` on: of kRows rows, or of as many as are left.
+// One block of `rows` rows, at most kRows.
 template <typename Simd, int kRows, int kVectors>
-inline void multiply_rows(const Product& p, int64_t first, int64_t column, const float* b, int64_t b_stride) {
-    if constexpr (kRows > 0) {
-        if (p.rows - first < kRows) return multiply_rows<Simd, kRows - 1, kVectors>(p, first, column, b, b_stride);
-        multiply_block<Simd, kRows, kVectors>(p.a + first * p.a_stride, p.a_stride, b, b_stride, p.depth,
-                                              p.row_bias ? p.row_bias + first : nullptr,
-                                              p.column_bias ? p.column_bias + column : nullptr,
-                                              p.out + first * p.out_stride + column, p.out_stride);
-    }
+inline void multiply_rows(const Product& p, int64_t rows, const Corner& at) {
+    if constexpr (kRows > 1)
+        if (rows < kRows) return multiply_rows<Simd, kRows - 1, kVectors>(p, rows, at);
+    multiply_block<Simd, kRows, kVectors>(p, at);
 }
 
-// All rows of kVectors columns of registers, `column` the first of them.
+// All rows of kVectors columns of registers, `column` the first of them, in blocks of even height: a low one is slow.
 template <typename Simd, int kVectors>
 inline void multiply_strip(const Product& p, int64_t column, const float* b, int64_t b_stride) {
     constexpr int kRows = Simd::rows(kVectors);
-    for (int64_t first = 0; first < p.rows; first += kRows)
-        multiply_rows<Simd, kRows, kVectors>(p, first, column, b, b_stride);
+    const int64_t blocks = (p.rows + kRows - 1) / kRows, rows = p.rows / blocks, higher = p.rows % blocks;
+    int64_t row = 0;
+    for (int64_t i = 0; i < blocks; ++i) {
+        const int64_t height = rows + (i < higher);
+        multiply_rows<Simd, kRows, kVectors>(p, height, {p.a + row * p.a_stride, b, b_stride, row, column});
+        row += height;
+    }
 }
 
 // Panel after panel of b, each in the widest strips that fit: what is read of b stays in the first cache for all rows.
