@@ -11,3 +11,6 @@ settings.load_profile("shared")
 
 # Two threads of torch that spin while they wait take the cores from the tests that decode video.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+# Read when a kernel is defined, which may be in any test. TRITON_INTERPRET=0 tests them on a card.
+os.environ.setdefault("TRITON_INTERPRET", "1")

@@ -1,0 +1,231 @@
+"""`Encoder`: weights packed once to a device, buffers kept, launches, CUDA graphs. Inference only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+import triton
+from torch import Tensor
+
+from mixsynth_stream.config import ModelConfig
+from mixsynth_stream.errors import BackendUnavailableError
+from mixsynth_stream.kernels.encoder import encoder_fwd_kernel
+from mixsynth_stream.kernels.pack import OPERANDS, pack
+from mixsynth_stream.kernels.tile import Tile, tile_of
+from mixsynth_stream.kernels.weights import EncoderWeights
+from mixsynth_stream.parameters import check_shapes
+
+# bf16 and cp.async came with it; TF32 too.
+OLDEST_CAPABILITY = (8, 0)
+# TRITON_INTERPRET is read when a kernel is defined, so its later value says nothing.
+INTERPRETED = not isinstance(encoder_fwd_kernel, triton.JITFunction)
+
+
+def find_device() -> torch.device:
+    """The CUDA device that kernels run on, or the CPU under the interpreter. Raises `BackendUnavailableError`."""
+    if INTERPRETED:
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
+        raise BackendUnavailableError("there is no CUDA device; use one, or set TRITON_INTERPRET=1 before the start to "
+                                      "run the kernels slowly on the CPU")  # fmt: skip
+    device = torch.device("cuda", torch.cuda.current_device())
+    _check_capability(torch.cuda.get_device_capability(device))
+    return device
+
+
+def _check_capability(capability: tuple[int, int]) -> None:
+    if capability < OLDEST_CAPABILITY:
+        raise BackendUnavailableError(
+            f"the kernels need compute capability {'.'.join(map(str, OLDEST_CAPABILITY))} (Ampere) or newer, found "
+            f"{'.'.join(map(str, capability))}; use the backend torch on this card"
+        )
+
+
+@dataclass(frozen=True)
+class Specialisation:
+    """One kernel as it is launched, for those who compile it ahead of time."""
+
+    kernel: Any
+    signature: Mapping[str, str]
+    constexprs: Mapping[str, Any]
+    aligned: tuple[int, ...]  # positions of pointers that are divisible by 16
+    num_warps: int
+    num_stages: int
+    name: str
+
+
+def specialisations(config: ModelConfig, precision: str, batch: int, programs: int = 132) -> list[Specialisation]:
+    """What `Encoder` launches for `batch` windows on a card with `programs` multiprocessors, each kind once."""
+    tile = fitting_tile(config, precision, batch, programs)
+    operand = {torch.float32: "*fp32", torch.bfloat16: "*bf16", torch.float16: "*fp16"}[OPERANDS[precision]]
+    signature = {"keyframes": "*fp32", "motion": "*fp32", "between": "*fp32", "channel_out": "*fp32"}
+    signature |= {"matrices": operand, "vectors": "*fp32", "batch": "i32", "layer": "i32"}
+    signature |= {"S": "constexpr", "STAGES": "constexpr"}
+    kinds = dict.fromkeys(stages for stages, _ in tile.launches)
+    return [
+        Specialisation(encoder_fwd_kernel, signature, {"S": tile, "STAGES": stages}, tuple(range(6)), tile.num_warps, 1,
+                       f"encoder_fwd[{stages}]")
+        for stages in kinds
+    ]  # fmt: skip
+
+
+def fitting_tile(config: ModelConfig, precision: str, batch: int, programs: int) -> Tile:
+    """Raises `BackendUnavailableError` where one program cannot hold a window."""
+    tile = tile_of(config, precision, batch, programs)
+    if not tile.fits:
+        raise BackendUnavailableError(
+            f"a window of {tile.tokens} tokens and {tile.channels} channels does not fit into one program: padded it "
+            f"has {tile.rows} x {tile.padded_channels} numbers and {tile.rows} x {tile.padded_token_keys} energies, "
+            "and 16384 of each fit; use the backend native or torch"
+        )
+    return tile
+
+
+class Encoder:
+    """The network on a device. Inference only: it keeps no gradients and refuses tensors that ask for them.
+
+    One call at a time: calls share buffers.
+    """
+
+    def __init__(
+        self,
+        state: Mapping[str, Tensor | np.ndarray],
+        config: ModelConfig,
+        *,
+        precision: str,
+        device: torch.device | str | None = None,
+    ) -> None:
+        check_shapes(state, config)
+        self.config, self.precision = config, precision
+        self.device = find_device() if device is None else _checked_device(device)
+        cuda = self.device.type == "cuda"
+        self._programs = torch.cuda.get_device_properties(self.device).multi_processor_count if cuda else 1
+        self._weights = EncoderWeights.of({name: torch.as_tensor(value) for name, value in state.items()})
+        self._packed: dict[Tile, tuple[Tensor, Tensor]] = {}
+        self._scratch = torch.empty(0, device=self.device)
+        self.tile(1)
+
+    def tile(self, batch: int) -> Tile:
+        """How `batch` windows are laid out; packs the weights for it if that is new."""
+        tile = fitting_tile(self.config, self.precision, batch, self._programs)
+        if tile not in self._packed:
+            matrices, vectors = pack(self._weights, tile)
+            self._packed[tile] = matrices.to(self.device), vectors.to(self.device)
+        return tile
+
+    def launches(self, batch: int) -> int:
+        """Kernels that one call with `batch` windows starts."""
+        return len(self.tile(batch).launches)
+
+    def __call__(
+        self,
+        keyframes: Tensor,  # [B, Q+1, D] float32
+        out: Tensor | None = None,  # [B, T, D] float32
+    ) -> Tensor:  # [B, T, D] float32
+        """Raises `TypeError` or `ValueError` that names what does not fit.
+
+        Keyframes must be finite: in a batch of short windows, NaN in one reaches its neighbours.
+        """
+        config = self.config
+        self._check("keyframes", keyframes, (config.num_keyframes, config.joint_dim))
+        batch = len(keyframes)
+        shape = (batch, config.seq_len, config.joint_dim)
+        if out is None:
+            out = torch.empty(shape, device=self.device)
+        else:
+            self._check("out", out, shape[1:])
+            if len(out) != batch:
+                raise ValueError(f"out must hold {batch} windows as keyframes do, found {len(out)}")
+        if batch:
+            self._launch(keyframes, out)
+        return out
+
+    def _launch(self, keyframes: Tensor, out: Tensor) -> None:
+        batch = len(keyframes)
+        tile = self.tile(batch)
+        size = batch * tile.tokens * tile.channels if len(tile.launches) > 1 else 0
+        if self._scratch.numel() < 2 * size:
+            self._scratch = torch.empty(2 * size, device=self.device)
+        between, channel_out = self._scratch[:size], self._scratch[size : 2 * size]
+        matrices, vectors = self._packed[tile]
+        grid = (-(-batch // tile.windows),)
+        for stages, layer in tile.launches:
+            encoder_fwd_kernel[grid](
+                keyframes, out, between, channel_out, matrices, vectors, batch, layer, tile, stages,
+                num_warps=tile.num_warps, num_stages=1,
+            )  # fmt: skip
+
+    def _check(self, name: str, value: Tensor, inner: tuple[int, int]) -> None:
+        if not isinstance(value, Tensor):
+            raise TypeError(f"{name} must be a torch tensor, found {type(value).__name__}")
+        if value.ndim != 3 or tuple(value.shape[1:]) != inner:
+            raise ValueError(f"{name} must have shape [batch, {inner[0]}, {inner[1]}], found {list(value.shape)}")
+        if value.dtype != torch.float32:
+            raise TypeError(f"{name} must be float32, found {value.dtype}; precision {self.precision!r} is what the "
+                            "products round to, not what goes in")  # fmt: skip
+        if value.device != self.device:
+            raise ValueError(f"{name} must be on {self.device} with the weights, found {value.device}")
+        if not value.is_contiguous():
+            raise ValueError(f"{name} must be contiguous, found strides {value.stride()}; call .contiguous()")
+        if value.requires_grad and torch.is_grad_enabled():
+            raise ValueError(f"{name} asks for gradients, which this path does not keep; detach it, use "
+                             "torch.inference_mode(), or train with MixSynthFormer")  # fmt: skip
+
+    def capture(self, batch: int) -> CapturedEncoder:
+        """A CUDA graph for exactly `batch` windows. Raises `BackendUnavailableError` without a CUDA device."""
+        if self.device.type != "cuda":
+            raise BackendUnavailableError(f"CUDA graphs need a CUDA device, and this encoder is on {self.device}")
+        if batch < 1:
+            raise ValueError(f"a graph needs at least 1 window, found {batch}")
+        return CapturedEncoder(self, batch)
+
+
+class CapturedEncoder:
+    """An `Encoder` for one batch size with all its launches in one CUDA graph.
+
+    Its output is overwritten by the next call.
+    """
+
+    def __init__(self, encoder: Encoder, batch: int) -> None:
+        config, device = encoder.config, encoder.device
+        # An encoder of its own: a graph holds addresses, and a larger batch would move the buffers.
+        self._encoder = object.__new__(Encoder)
+        self._encoder.__dict__.update(encoder.__dict__, _scratch=torch.empty(0, device=device))
+        self._keyframes = torch.zeros(batch, config.num_keyframes, config.joint_dim, device=device)
+        self._out = torch.empty(batch, config.seq_len, config.joint_dim, device=device)
+        side = torch.cuda.Stream(device)
+        side.wait_stream(torch.cuda.current_stream(device))
+        with torch.cuda.stream(side):  # compiles and allocates, which a capture may not
+            self._encoder(self._keyframes, self._out)
+        torch.cuda.current_stream(device).wait_stream(side)
+        self._graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self._graph):
+            self._encoder(self._keyframes, self._out)
+
+    def __call__(self, keyframes: Tensor) -> Tensor:  # [B, Q+1, D] -> [B, T, D]
+        config, batch = self._encoder.config, len(self._keyframes)
+        self._encoder._check("keyframes", keyframes, (config.num_keyframes, config.joint_dim))
+        if len(keyframes) != batch:
+            raise ValueError(f"this graph is for {batch} windows, found {len(keyframes)}; capture another")
+        self._keyframes.copy_(keyframes)
+        self._graph.replay()
+        return self._out
+
+
+def _checked_device(device: torch.device | str) -> torch.device:
+    device = torch.device(device)
+    if device.type == "cpu" and INTERPRETED:
+        return device
+    if device.type != "cuda":
+        raise BackendUnavailableError(f"the kernels run on a CUDA device, found {device}; the CPU works only under the "
+                                      "interpreter, with TRITON_INTERPRET=1 set before the start")  # fmt: skip
+    if INTERPRETED:
+        raise BackendUnavailableError("TRITON_INTERPRET=1 is set, so the kernels run on the CPU; unset it for CUDA")
+    if not torch.cuda.is_available():
+        raise BackendUnavailableError(f"{device} was asked for, and there is no CUDA device")
+    _check_capability(torch.cuda.get_device_capability(device))
+    return torch.device("cuda", torch.cuda.current_device() if device.index is None else device.index)

@@ -1,0 +1,154 @@
+"""Pieces of the kernels: rows in and out, the matrix product in each precision, LayerNorm, GELU, the two-layer gate."""
+
+from __future__ import annotations
+
+import triton
+import triton.language as tl
+
+
+@triton.jit
+def dot(
+    a: tl.tensor,  # [m, k]
+    b: tl.tensor,  # [k, n]
+    S: tl.constexpr,
+) -> tl.tensor:  # [m, n] float32
+    """Operands are rounded as S.precision says; sums are float32 always. strict: three products of TF32 parts."""
+    if S.precision == "strict":
+        return tl.dot(a, b, input_precision="tf32x3")
+    elif S.precision == "tf32":
+        return tl.dot(a, b, input_precision="tf32")
+    elif S.precision == "bf16":
+        return tl.dot(a.to(tl.bfloat16), b.to(tl.bfloat16))
+    else:
+        return tl.dot(a.to(tl.float16), b.to(tl.float16))
+
+
+@triton.jit
+def matrix(start: tl.tensor, ROWS: tl.constexpr, COLUMNS: tl.constexpr) -> tl.tensor:
+    """A packed matrix: whole, contiguous, no mask."""
+    return tl.load(start + tl.arange(0, ROWS)[:, None] * COLUMNS + tl.arange(0, COLUMNS)[None, :])
+
+
+@triton.jit
+def vector(start: tl.tensor, LENGTH: tl.constexpr) -> tl.tensor:
+    """A packed vector."""
+    return tl.load(start + tl.arange(0, LENGTH))
+
+
+@triton.jit
+def zeros(ROWS: tl.constexpr, COLUMNS: tl.constexpr) -> tl.tensor:  # [ROWS, COLUMNS] float32
+    return tl.zeros((ROWS, COLUMNS), tl.float32)
+
+
+@triton.jit
+def only_real(x: tl.tensor, REAL: tl.constexpr, PADDED: tl.constexpr) -> tl.tensor:  # [rows, PADDED]
+    """`x` with zeros in its padded columns."""
+    if REAL == PADDED:
+        return x
+    else:
+        return tl.where(tl.arange(0, PADDED)[None, :] < REAL, x, 0.0)
+
+
+@triton.jit
+def layer_norm(
+    x: tl.tensor,  # [rows, PADDED], zero in padded columns
+    weight: tl.tensor,  # [PADDED], zero where padded
+    bias: tl.tensor,  # [PADDED], zero where padded
+    REAL: tl.constexpr,
+    PADDED: tl.constexpr,
+) -> tl.tensor:  # [rows, PADDED], zero in padded columns
+    """Over the last axis, as torch does it (epsilon 1e-5)."""
+    centred = only_real(x - tl.sum(x, 1)[:, None] / REAL, REAL, PADDED)
+    variance = tl.sum(centred * centred, 1) / REAL
+    return centred * (1.0 / tl.sqrt(variance + 1e-5))[:, None] * weight[None, :] + bias[None, :]
+
+
+@triton.jit
+def gelu(x: tl.tensor) -> tl.tensor:
+    """The exact one: its tanh approximation is off by 4.7e-4."""
+    return 0.5 * x * (1.0 + tl.erf(x * 0.7071067811865476))
+
+
+@triton.jit
+def sigmoid(x: tl.tensor) -> tl.tensor:
+    return 1.0 / (1.0 + tl.exp(-x))
+
+
+@triton.jit
+def times_vector(
+    start: tl.tensor,
+    v: tl.tensor,  # [COLUMNS]
+    ROWS: tl.constexpr,
+    COLUMNS: tl.constexpr,
+) -> tl.tensor:  # [ROWS] float32
+    """A packed matrix times a vector."""
+    return tl.sum(matrix(start, ROWS, COLUMNS).to(tl.float32) * v[None, :], 1)
+
+
+@triton.jit
+def squeeze_excite(
+    pooled: tl.tensor,  # [LENGTH], mean energies
+    squeeze: tl.tensor,
+    excite: tl.tensor,
+    LENGTH: tl.constexpr,
+    SQUEEZED: tl.constexpr,
+) -> tl.tensor:  # [LENGTH]
+    """The gate: sigmoid(W2 relu(W1 pooled))."""
+    squeezed = tl.maximum(times_vector(squeeze, pooled, SQUEEZED, LENGTH), 0.0)
+    return sigmoid(times_vector(excite, squeezed, LENGTH, SQUEEZED))
+
+
+@triton.jit
+def normed(x: tl.tensor, weight: tl.tensor, bias: tl.tensor, S: tl.constexpr) -> tl.tensor:  # [rows, channels]
+    weight, bias = vector(weight, S.padded_channels), vector(bias, S.padded_channels)
+    return layer_norm(x, weight, bias, S.channels, S.padded_channels)
+
+
+@triton.jit
+def window_rows(
+    group: tl.tensor, batch: tl.tensor, WIDTH: tl.constexpr, S: tl.constexpr
+) -> tuple[tl.tensor, tl.tensor]:
+    """For each row of a group's tile: where it starts in [B, T, WIDTH], and whether it is there."""
+    row = tl.arange(0, S.rows)
+    token = row % S.token_slot
+    window = group * S.windows + row // S.token_slot
+    return (window.to(tl.int64) * S.tokens + token) * WIDTH, (token < S.tokens) & (window < batch)
+
+
+@triton.jit
+def load_windows(
+    x: tl.tensor,  # [B, T, C]
+    group: tl.tensor,
+    batch: tl.tensor,
+    S: tl.constexpr,
+) -> tl.tensor:  # [rows, channels], zero where padded
+    place, there = window_rows(group, batch, S.channels, S)
+    channel = tl.arange(0, S.padded_channels)[None, :]
+    return tl.load(x + place[:, None] + channel, mask=there[:, None] & (channel < S.channels), other=0.0)
+
+
+@triton.jit
+def load_windows_again(
+    x: tl.tensor,  # [B, T, C]
+    group: tl.tensor,
+    batch: tl.tensor,
+    S: tl.constexpr,
+) -> tl.tensor:  # [rows, channels], zero where padded
+    """`load_windows`, written so that the compiler does not take it for the first one and keep that alive."""
+    place, there = window_rows(group, batch, S.channels, S)
+    channel = tl.arange(0, S.padded_channels)[None, :]
+    here = there[:, None] & (channel < S.channels)
+    return tl.load(x + place[:, None] + channel, mask=here, other=0.0, cache_modifier=".ca")
+
+
+@triton.jit
+def store_windows(
+    out: tl.tensor,  # [B, T, C]
+    x: tl.tensor,  # [rows, channels]
+    group: tl.tensor,
+    batch: tl.tensor,
+    S: tl.constexpr,
+) -> None:
+    place, there = window_rows(group, batch, S.channels, S)
+    channel = tl.arange(0, S.padded_channels)[None, :]
+    tl.store(out + place[:, None] + channel, x, mask=there[:, None] & (channel < S.channels))

@@ -1,0 +1,219 @@
+"""The fused kernels against their references, under Triton's interpreter; on a card with TRITON_INTERPRET=0.
+
+bf16 is not among the precisions: the interpreter gets it wrong. It ignores TF32, so strict and tf32 are float32 here.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+
+import numpy as np
+import pytest
+
+if importlib.util.find_spec("triton") is None:
+    pytest.skip("Triton is not installed: `pip install mixsynth-stream[gpu]`", allow_module_level=True)
+
+import networks
+import torch
+from hypothesis import given, settings
+from networks import ODD, SHAPES, odd_configs, random_keyframes, random_state
+
+from mixsynth_stream.backend import choose_backend
+from mixsynth_stream.config import ModelConfig
+from mixsynth_stream.errors import BackendUnavailableError, ModelError
+from mixsynth_stream.kernels import launch, ops, ref
+from mixsynth_stream.kernels.launch import Encoder, specialisations
+from mixsynth_stream.kernels.tile import PRECISIONS, tile_of
+from mixsynth_stream.kernels.weights import EncoderWeights, LayerWeights
+
+# Largest error against float64 at outputs of size 5. TF32 is float32 under the interpreter.
+TOLERANCE = {"strict": 2e-5, "tf32": 1e-2 if not launch.INTERPRETED else 2e-5, "bf16": 5e-2, "fp16": 1e-2}
+HERE = ("strict", "fp16") if launch.INTERPRETED else PRECISIONS
+
+DEVICE = "cpu" if launch.INTERPRETED else "cuda"
+SMALL = ModelConfig(sample_interval=4, step=3, horizon=2, joint_dim=6, emb_dim=20, num_encoder_layers=1,
+                    reduce_token=1, reduce_channel=1)  # fmt: skip
+
+
+def double(value: object) -> object:
+    if isinstance(value, torch.Tensor):
+        return value.double()
+    return type(value)(*map(double, value)) if hasattr(value, "_fields") else tuple(map(double, value))
+
+
+def layer_of(config: ModelConfig) -> LayerWeights:
+    state = {name: torch.from_numpy(value).to(DEVICE) for name, value in random_state(config).items()}
+    return EncoderWeights.of(state).layers[0]
+
+
+def random_x(config: ModelConfig, batch: int) -> torch.Tensor:
+    return torch.randn(batch, config.seq_len, config.emb_dim, generator=torch.Generator().manual_seed(7)).to(DEVICE)
+
+
+def assert_near(found: torch.Tensor, expected: torch.Tensor, precision: str, what: str) -> None:
+    networks.assert_close(found.cpu().numpy(), expected.cpu().numpy(), TOLERANCE[precision], what)
+
+
+def test_the_reference_is_the_readable_network():
+    from mixsynth_stream.network import MixSynthFormer
+
+    state = {name: torch.from_numpy(value).double() for name, value in random_state(ODD).items()}
+    network = MixSynthFormer(ODD).double().eval()
+    network.load_state_dict(state)
+    keyframes = torch.from_numpy(random_keyframes(ODD, 3)).double()
+    assert torch.allclose(ref.encoder_ref(keyframes, EncoderWeights.of(state)), network(keyframes), atol=1e-12)
+
+
+@pytest.mark.parametrize("precision", HERE)
+@pytest.mark.parametrize(("config", "windows"), [(ODD, 1), (ODD, 4), (SMALL, 1), (SMALL, 2)], ids=str)
+class TestOps:
+    """Three windows: with two or four in a program the last one is not full."""
+
+    def test_synth_attention(self, config, windows, precision):
+        x, layer = random_x(config, 3), layer_of(config)
+        found = ops.synth_attention(x, layer, precision=precision, windows=windows)
+        wide = double(layer.mix)
+        for name, a, b in zip("tc", found, ref.synth_attention_ref(x.double(), wide.token, wide.channel), strict=True):
+            assert_near(a, b, precision, name)
+
+    @pytest.mark.parametrize("norm", [False, True])
+    def test_synth_mix(self, config, windows, precision, norm):
+        x, layer = random_x(config, 3), layer_of(config)
+        found = ops.synth_mix(x, layer, precision=precision, windows=windows, norm=norm)
+        wide = double(layer)
+        assert_near(found, ref.synth_mix_ref(x.double(), wide.mix, wide.norm if norm else None), precision, "mix")
+
+    def test_feed_forward(self, config, windows, precision):
+        x, layer = random_x(config, 3), layer_of(config)
+        found = ops.feed_forward(x, layer, precision=precision, windows=windows)
+        assert_near(found, ref.feed_forward_ref(x.double(), double(layer.feed_forward)), precision, "ff")
+
+
+def check_encoder(config: ModelConfig, batch: int, precision: str) -> None:
+    state, keyframes = random_state(config), random_keyframes(config, batch)
+    encoder = Encoder(state, config, precision=precision)
+    out = torch.full((batch, config.seq_len, config.joint_dim), float("nan"), device=DEVICE)
+    encoder(torch.from_numpy(keyframes).to(DEVICE), out)
+    wide = EncoderWeights.of({name: torch.from_numpy(value).double() for name, value in state.items()})
+    expected = ref.encoder_ref(torch.from_numpy(keyframes).double(), wide)
+    assert_near(out, expected, precision, f"motion of {config}")
+
+
+@pytest.mark.parametrize("precision", HERE)
+@pytest.mark.parametrize("config", [ODD, SMALL, SHAPES["3dpw"], dataclasses.replace(SHAPES["unreduced"], horizon=3)])
+def test_encoder(config, precision):
+    check_encoder(config, 1, precision)
+
+
+@pytest.mark.parametrize(("name", "precision"), [("jhmdb", "tf32"), ("default", "tf32"), ("image-n10", "strict")])
+def test_encoder_in_several_launches(name, precision):
+    """A layer of a published or shipped shape: groups of windows (the last one not full), a layer cut in parts."""
+    config = dataclasses.replace(SHAPES[name], num_encoder_layers=1)
+    assert len(tile_of(config, precision, 5).launches) > 1
+    check_encoder(config, 5 if config.seq_len < 16 else 1, precision)
+
+
+def test_every_way_to_cut_a_layer_gives_the_same(monkeypatch):
+    keyframes = torch.from_numpy(random_keyframes(ODD, 1)).to(DEVICE)
+    found = {}
+    for limits in ((4096, 4096), (0, 4096), (0, 0)):
+        monkeypatch.setattr("mixsynth_stream.kernels.tile._WHOLE_STACK", limits[0])
+        monkeypatch.setattr("mixsynth_stream.kernels.tile._WHOLE_LAYER", limits[1])
+        encoder = Encoder(random_state(ODD), ODD, precision="strict")
+        found[encoder.launches(1)] = encoder(keyframes).cpu().numpy()
+    assert sorted(found) == [1, 2, 8], "one launch, one a layer, three a layer and both ends"
+    for launches in (2, 8):
+        networks.assert_close(found[launches], found[1], 1e-5, f"motion in {launches} launches")
+
+
+@settings(max_examples=5, derandomize=True)
+@given(odd_configs())
+def test_encoder_of_odd_shapes(config):
+    check_encoder(dataclasses.replace(config, num_encoder_layers=1), 2, "strict")
+
+
+def test_windows_of_a_group_do_not_see_each_other():
+    config = dataclasses.replace(ODD, num_encoder_layers=1)
+    encoder = Encoder(random_state(config), config, precision="tf32")
+    keyframes = torch.from_numpy(random_keyframes(config, 4)).to(DEVICE)
+    assert encoder.tile(4).windows == 4
+    together = encoder(keyframes).cpu().numpy()
+    keyframes[2] += 10
+    networks.assert_close(encoder(keyframes).cpu().numpy()[[0, 1, 3]], together[[0, 1, 3]], 1e-6, "neighbours")
+
+
+def test_no_windows_give_no_poses():
+    encoder = Encoder(random_state(ODD), ODD, precision="strict")
+    assert encoder(torch.empty(0, 3, 5, device=DEVICE)).shape == (0, 9, 5)
+
+
+@pytest.fixture(scope="module")
+def encoder() -> Encoder:
+    return Encoder(random_state(ODD), ODD, precision="strict")
+
+
+class TestBadInput:
+    @pytest.mark.parametrize(
+        ("keyframes", "error", "message"),
+        [
+            (torch.zeros(2, 4, 5), ValueError, r"keyframes must have shape \[batch, 3, 5\], found \[2, 4, 5\]"),
+            (torch.zeros(3, 5), ValueError, r"shape .* found \[3, 5\]"),
+            (torch.zeros(2, 3, 5, dtype=torch.float16), TypeError, "keyframes must be float32, found torch.float16"),
+            (torch.zeros(2, 3, 5, device="meta"), ValueError, "keyframes must be on .* found meta"),
+            (torch.zeros(2, 3, 10)[..., ::2], ValueError, r"contiguous, found strides \(30, 10, 2\)"),
+            (torch.zeros(2, 3, 5, requires_grad=True), ValueError, "keyframes asks for gradients"),
+            (np.zeros((2, 3, 5), np.float32), TypeError, "keyframes must be a torch tensor, found ndarray"),
+        ],
+        ids=["tokens", "rank", "dtype", "device", "stride", "gradient", "numpy"],
+    )
+    def test_is_named(self, encoder, keyframes, error, message):
+        if isinstance(keyframes, torch.Tensor) and keyframes.device.type == "cpu":
+            keyframes = keyframes.to(DEVICE)
+        with pytest.raises(error, match=message):
+            encoder(keyframes)
+
+    def test_out_of_another_batch(self, encoder):
+        with pytest.raises(ValueError, match="out must hold 2 windows as keyframes do, found 3"):
+            encoder(torch.zeros(2, 3, 5, device=DEVICE), torch.zeros(3, 9, 5, device=DEVICE))
+
+    def test_a_precision_that_does_not_exist(self):
+        with pytest.raises(ValueError, match="precision must be one of strict, tf32, bf16, fp16, found 'fp8'"):
+            Encoder(random_state(ODD), ODD, precision="fp8")
+
+    def test_weights_of_another_shape(self):
+        with pytest.raises(ModelError, match=r"weight .* has shape"):
+            Encoder(random_state(ODD), dataclasses.replace(ODD, joint_dim=6), precision="strict")
+
+    def test_a_window_that_no_program_holds(self):
+        config = dataclasses.replace(ODD, sample_interval=200)
+        with pytest.raises(BackendUnavailableError, match=r"403 tokens and 7 channels does not fit .* use the backend"):
+            Encoder(random_state(config), config, precision="bf16")
+
+    def test_an_old_card(self):
+        with pytest.raises(BackendUnavailableError, match=r"8.0 \(Ampere\) or newer, found 7.0; use the backend torch"):
+            launch._check_capability((7, 0))
+
+    def test_a_cpu_without_the_interpreter(self, monkeypatch):
+        monkeypatch.setattr(launch, "INTERPRETED", False)
+        with pytest.raises(BackendUnavailableError, match="run on a CUDA device, found cpu; .* TRITON_INTERPRET=1"):
+            Encoder(random_state(ODD), ODD, precision="strict", device="cpu")
+        if not torch.cuda.is_available():
+            with pytest.raises(BackendUnavailableError, match="triton cannot run here: there is no CUDA device"):
+                choose_backend("triton")
+
+    @pytest.mark.skipif(not launch.INTERPRETED, reason="on a card it can")
+    def test_a_graph_without_a_card(self, encoder):
+        with pytest.raises(BackendUnavailableError, match="CUDA graphs need a CUDA device"):
+            encoder.capture(4)
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("name", SHAPES)
+def test_every_published_and_shipped_shape_fits(name, precision):
+    """And what is launched is told to those who compile it ahead of time."""
+    kinds = specialisations(SHAPES[name], precision, 4096)
+    tile = tile_of(SHAPES[name], precision, 4096, 132)
+    assert {kind.constexprs["STAGES"] for kind in kinds} == {stages for stages, _ in tile.launches}
+    assert [layer for stages, layer in tile.launches if stages.mix or stages.all_layers]
+    assert len(tile.launches) <= 3 * tile.layers + 2
