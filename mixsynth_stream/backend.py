@@ -18,7 +18,7 @@ from mixsynth_stream.errors import BackendUnavailableError
 logger = logging.getLogger(__name__)
 
 # In the order of preference of `auto`.
-BACKENDS = ("native", "torch")
+BACKENDS = ("native", "torch", "triton")
 
 # keyframes [B, Q+1, D] float32, contiguous -> motion [B, T, D] float32
 Forward = Callable[[np.ndarray], np.ndarray]
@@ -75,17 +75,29 @@ def _status(name: str) -> BackendStatus:
             "build it with `pip install -e .`, which needs g++ and the Python headers",
         ),
         "torch": ("torch", "the readable network", "install it with `pip install mixsynth-stream[train]`"),
+        "triton": (
+            "mixsynth_stream.kernels.launch",
+            "fused kernels, one launch for the network to three a layer",
+            "install it with `pip install mixsynth-stream[gpu]`",
+        ),
     }[name]
     try:
-        importlib.import_module(module)
+        loaded = importlib.import_module(module)
     except ImportError as error:
         return BackendStatus(name=name, ready=False, device="cpu", reason=f"{error}; {remedy}")
+    if name == "triton":
+        try:
+            device = loaded.find_device()
+        except BackendUnavailableError as error:
+            return BackendStatus(name=name, ready=False, device="cuda", reason=str(error))
+        what += ", in the interpreter" if loaded.INTERPRETED else ""
+        return BackendStatus(name=name, ready=True, device=str(device), reason=what)
     return BackendStatus(name=name, ready=True, device="cpu", reason=what)
 
 
 def make_forward(name: str, config: ModelConfig, state: Mapping[str, np.ndarray]) -> Forward:
     """The network with these weights on backend `name` (a name that `choose_backend` returned)."""
-    return {"native": _native_forward, "torch": _torch_forward}[name](config, state)
+    return {"native": _native_forward, "torch": _torch_forward, "triton": _triton_forward}[name](config, state)
 
 
 def _native_forward(config: ModelConfig, state: Mapping[str, np.ndarray]) -> Forward:
@@ -104,13 +116,34 @@ def _torch_forward(config: ModelConfig, state: Mapping[str, np.ndarray]) -> Forw
 
     @torch.inference_mode()
     def forward(keyframes: np.ndarray) -> np.ndarray:  # [B, Q+1, D] -> [B, T, D]
-        expected = (config.num_keyframes, config.joint_dim)
-        if keyframes.ndim != 3 or keyframes.shape[1:] != expected:
-            raise ValueError(f"keyframes must have shape [batch, {expected[0]}, {expected[1]}], "
-                             f"found {list(keyframes.shape)}")  # fmt: skip
-        if not np.isfinite(keyframes).all():
-            raise ValueError("keyframes must be finite, found NaN or infinity")
+        _check_keyframes(keyframes, config)
         out: np.ndarray = network(torch.from_numpy(keyframes.copy())).numpy()
         return out
 
     return forward
+
+
+def _triton_forward(config: ModelConfig, state: Mapping[str, np.ndarray]) -> Forward:
+    import torch
+
+    from mixsynth_stream.kernels.launch import Encoder
+
+    # strict, because a backend asked for by name gives the numbers of the others.
+    encoder = Encoder(state, config, precision="strict")
+
+    @torch.inference_mode()
+    def forward(keyframes: np.ndarray) -> np.ndarray:  # [B, Q+1, D] -> [B, T, D]
+        _check_keyframes(keyframes, config)
+        out: np.ndarray = encoder(torch.tensor(keyframes, device=encoder.device)).cpu().numpy()
+        return out
+
+    return forward
+
+
+def _check_keyframes(keyframes: np.ndarray, config: ModelConfig) -> None:
+    expected = (config.num_keyframes, config.joint_dim)
+    if keyframes.ndim != 3 or keyframes.shape[1:] != expected:
+        raise ValueError(f"keyframes must have shape [batch, {expected[0]}, {expected[1]}], "
+                         f"found {list(keyframes.shape)}")  # fmt: skip
+    if not np.isfinite(keyframes).all():
+        raise ValueError("keyframes must be finite, found NaN or infinity")

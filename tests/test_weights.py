@@ -194,7 +194,7 @@ def test_every_backend_named_is_ready_here():
 
 
 def test_an_unknown_backend_lists_the_choices():
-    with pytest.raises(ValueError, match="backend must be auto or one of native, torch, found 'abacus'"):
+    with pytest.raises(ValueError, match="backend must be auto or one of native, torch, triton, found 'abacus'"):
         choose_backend("abacus")
 
 
