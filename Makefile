@@ -75,8 +75,13 @@ $(BUILT)/thread: $(CORE) $(wildcard csrc/*.h)
 	$(call BUILD_CORE,$(CXX),-O1 -fsanitize=thread)
 , := ,
 
-core: $(BUILT)/plain
+# What MSVC compiles, which has no vector types.
+$(BUILT)/lanes: $(CORE) $(wildcard csrc/*.h)
+	$(call BUILD_CORE,$(CXX),-O2 -DMIXSYNTH_LANES)
+
+core: $(BUILT)/plain $(BUILT)/lanes
 	@$(call EACH_WIDTH,$<,40)
+	@echo "without vector types" && $(BUILT)/lanes 10 128
 
 # Wrong addresses, undefined behaviour and races.
 sanitize: $(BUILT)/address $(BUILT)/thread

@@ -1,5 +1,6 @@
 """Packages and the native extension; everything else is in pyproject.toml."""
 
+import sys
 from glob import glob
 
 from pybind11.setup_helpers import Pybind11Extension
@@ -7,14 +8,16 @@ from setuptools import setup
 
 # No -march and no -ffast-math: one build runs on every machine of its architecture, with NaN and infinity as they are.
 # The two flags give up floating-point exception flags and errno only; without them no exponential is vectorised.
+flags = ["-O3", "-fno-trapping-math", "-fno-math-errno", "-pthread"]
+msvc = sys.platform == "win32"
 native = Pybind11Extension(
     "mixsynth_stream._C",
     sorted(glob("csrc/*.cpp")),
     depends=sorted(glob("csrc/*.h")),
     include_dirs=["csrc"],
     cxx_std=17,
-    extra_compile_args=["-O3", "-fno-trapping-math", "-fno-math-errno", "-pthread"],
-    extra_link_args=["-pthread"],
+    extra_compile_args=[] if msvc else flags,
+    extra_link_args=[] if msvc else ["-pthread"],
 )
 
 setup(

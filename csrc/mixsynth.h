@@ -50,7 +50,7 @@ struct Weights {
 // nullptr, or why a network of these dimensions is not built (one out of range, or more than 1 GiB of memory).
 const char* check(const Dimensions& dims);
 
-// Bits of the widest registers that this processor has and `most_bits` allows: 512 (AVX-512), 256 (AVX2 with FMA) or 128.
+// Bits of the widest registers that this processor has and `most_bits` allows: 512 (AVX-512), 256 (AVX2, FMA) or 128.
 int simd_bits(int most_bits = 512);
 
 // Multiplications and additions a second that this core does in registers of `bits`, measured (about 0.1 s).
@@ -63,7 +63,8 @@ size_t workspace_size(const Dimensions& dims);
 // Copies the weights into the order and layout in which forward() reads them. `weights` may be freed afterwards.
 void pack(const Dimensions& dims, const Weights& weights, float* packed);
 
-// keyframes [B, Q+1, D] -> motion [B, T, D], in registers of `bits`, at most simd_bits(). The workspace may hold anything.
+// keyframes [B, Q+1, D] -> motion [B, T, D], in registers of `bits`, at most simd_bits(). The workspace may hold
+// anything.
 void forward(const Dimensions& dims, const float* packed, const float* keyframes, int64_t batch, float* motion,
              float* workspace, int bits = simd_bits());
 

@@ -9,23 +9,39 @@
 #include <cstring>
 #include <utility>
 
+// MIXSYNTH_LANES compiles what MSVC gets with any other compiler, for a test.
+#if !defined(__GNUC__) || defined(MIXSYNTH_LANES)
+#include "lanes.h"
+#endif
+
 namespace mixsynth {
 namespace {
+
+template <typename Number, int kCount>
+struct RegisterOf {
+#if !defined(__GNUC__) || defined(MIXSYNTH_LANES)
+    using Type = Lanes<Number, kCount>;
+#else
+    typedef Number Type __attribute__((vector_size(sizeof(Number) * kCount)));
+#endif
+};
+template <typename Number, int kCount>
+using Register = typename RegisterOf<Number, kCount>::Type;
 
 // A product keeps a block of rows x vectors of its result in registers; the sizes are those that leave room for one
 // row of the right matrix and one number of the left one.
 struct Simd128 {  // every 64-bit processor: 16 registers
-    typedef float Vector __attribute__((vector_size(16)));
+    using Vector = Register<float, 4>;
     static constexpr int kMostVectors = 4;
     static constexpr int rows(int) { return 3; }
 };
 struct Simd256 {  // AVX2 with FMA: 16 registers
-    typedef float Vector __attribute__((vector_size(32)));
+    using Vector = Register<float, 8>;
     static constexpr int kMostVectors = 2;
     static constexpr int rows(int) { return 6; }
 };
 struct Simd512 {  // AVX-512: 32 registers
-    typedef float Vector __attribute__((vector_size(64)));
+    using Vector = Register<float, 16>;
     static constexpr int kMostVectors = 4;
     static constexpr int rows(int vectors) { return vectors == 4 ? 6 : 12; }
 };
@@ -96,8 +112,7 @@ inline void in_fours(int64_t rows, Function f) {
 // Lane by lane, because a compiler makes one instruction of this, and a trip through memory of a memcpy.
 template <int kFirst, typename Vector, int... kLane>
 inline auto some_lanes(Vector v, std::integer_sequence<int, kLane...>) {
-    typedef float Part __attribute__((vector_size(sizeof(float) * sizeof...(kLane))));
-    return Part{v[kFirst + kLane]...};
+    return Register<float, sizeof...(kLane)>{v[kFirst + kLane]...};
 }
 
 // Halves are combined until four lanes are left.
@@ -119,7 +134,7 @@ inline float sum_of_lanes(Vector v) {
 
 template <typename Vector>
 inline float largest_of_lanes(Vector v) {
-    return combine_lanes(v, [](auto a, auto b) { return a > b ? a : b; });
+    return combine_lanes(v, [](auto a, auto b) { return larger(a, b); });
 }
 
 // The bits of each lane, as the same number of lanes of another type, and back.
@@ -132,11 +147,7 @@ inline To as(From from) {
 }
 
 template <typename Vector>
-struct BitsOf {
-    typedef uint32_t Type __attribute__((vector_size(sizeof(Vector))));
-};
-template <typename Vector>
-using Bits = typename BitsOf<Vector>::Type;
+using Bits = Register<uint32_t, kWidth<Vector>>;
 
 constexpr float kLog2e = 1.44269504f;
 

@@ -94,7 +94,7 @@ def _speed_here() -> str:
     try:
         name = next(iter(shipped_models()))
         model = load_model(name, backend="native")
-    except (StopIteration, ModelError) as error:
+    except (StopIteration, ModelError, ValueError) as error:
         return f"here: not measured, {error or 'no weights'}"
     keyframes = np.zeros((1, model.config.num_keyframes, model.config.joint_dim), np.float32)
     times = []

@@ -1,4 +1,4 @@
-"""Put the tables of README.md and docs/model-card.md together from what `evaluate` and `bench` left in benchmarks/results.
+"""Put the tables of README.md and docs/model-card.md together from what lies in benchmarks/results.
 
 The weights that ship are read for one of them. `info` shows the speed of the encoder, from a copy in the package.
 

@@ -1,0 +1,48 @@
+// Stands in for the vector types of GCC and Clang where a compiler has none (MSVC): numbers one after the other, with
+// the same operators. Slower than registers unless the compiler finds them out, and right everywhere.
+#pragma once
+
+#if !defined(__GNUC__)
+#include <cmath>
+
+#define __attribute__(attribute)  // all of ours say only what is faster
+inline float __builtin_sqrtf(float x) { return std::sqrt(x); }
+#endif
+
+namespace mixsynth {
+namespace {
+
+template <typename Number, int kCount>
+struct Lanes {
+    Number lane[kCount];
+
+    Lanes() = default;
+    Lanes(Number same) {  // so that `2.0f * lanes` is one of the operators below
+        for (Number& x : lane) x = same;
+    }
+    template <typename... Numbers>
+    Lanes(Number first, Number second, Numbers... more) : lane{first, second, more...} {}
+
+    Number operator[](int i) const { return lane[i]; }
+    friend Lanes operator+(Lanes a, Lanes b) { return each(a, b, [](Number x, Number y) { return x + y; }); }
+    friend Lanes operator-(Lanes a, Lanes b) { return each(a, b, [](Number x, Number y) { return x - y; }); }
+    friend Lanes operator*(Lanes a, Lanes b) { return each(a, b, [](Number x, Number y) { return x * y; }); }
+    friend Lanes operator/(Lanes a, Lanes b) { return each(a, b, [](Number x, Number y) { return x / y; }); }
+    friend Lanes operator&(Lanes a, Lanes b) { return each(a, b, [](Number x, Number y) { return x & y; }); }
+    friend Lanes operator<<(Lanes a, int bits) { return each(a, a, [=](Number x, Number) { return x << bits; }); }
+    friend Lanes larger(Lanes a, Lanes b) { return each(a, b, [](Number x, Number y) { return x > y ? x : y; }); }
+    friend Lanes smaller(Lanes a, Lanes b) { return each(a, b, [](Number x, Number y) { return x < y ? x : y; }); }
+    Lanes operator-() const { return Lanes() - *this; }
+    Lanes& operator+=(Lanes b) { return *this = *this + b; }
+
+  private:
+    template <typename Function>
+    static Lanes each(Lanes a, Lanes b, Function f) {
+        Lanes out;
+        for (int i = 0; i < kCount; ++i) out.lane[i] = f(a.lane[i], b.lane[i]);
+        return out;
+    }
+};
+
+}  // namespace
+}  // namespace mixsynth
