@@ -18,10 +18,17 @@ def root_of(pose: np.ndarray) -> np.ndarray:  # [..., 17, D] -> [..., D]
 
 def scale_of(pose: np.ndarray) -> np.ndarray:  # [..., 17, D] -> [...]
     """Body scale of a pose: the torso length, or 1.3 x the shoulder width where that is longer."""
-    shoulders = (pose[..., _SHOULDERS[0], :] + pose[..., _SHOULDERS[1], :]) / 2
-    torso = _length(shoulders - root_of(pose))
-    width = _length(pose[..., _SHOULDERS[0], :] - pose[..., _SHOULDERS[1], :])
-    return np.maximum(torso, 1.3 * width)
+    shoulders, hips = pose.take(_SHOULDERS, axis=-2), pose.take(_HIPS, axis=-2)  # [..., 2, D]
+    lines = np.empty((2, *pose.shape[:-2], pose.shape[-1]), pose.dtype)
+    np.subtract(shoulders[..., 0, :], shoulders[..., 1, :], out=lines[0])
+    np.subtract(_middle(shoulders), _middle(hips), out=lines[1])
+    # numpy's own norm costs a stream half as much as the network does.
+    width, torso = np.sqrt(np.add.reduce(lines * lines, axis=-1))
+    return np.asarray(np.maximum(torso, 1.3 * width))
+
+
+def _middle(two: np.ndarray) -> np.ndarray:  # [..., 2, D] -> [..., D]
+    return np.asarray((two[..., 0, :] + two[..., 1, :]) / 2)
 
 
 def root_and_scale(
@@ -49,11 +56,7 @@ def root_and_scale(
     return root, scale
 
 
-# numpy's own norm and median cost a stream more than the network does.
-def _length(vectors: np.ndarray) -> np.ndarray:  # [..., D] -> [...]
-    return np.asarray(np.sqrt(np.add.reduce(vectors * vectors, axis=-1)))
-
-
+# Of a few numbers, for which numpy's own is slow.
 def _median(numbers: np.ndarray) -> np.ndarray:  # [..., M] -> [...]
     in_order, middle = np.sort(numbers, axis=-1), numbers.shape[-1] // 2
     if numbers.shape[-1] % 2:

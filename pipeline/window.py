@@ -240,7 +240,7 @@ class MotionWindow:
             return
         pose, scores = self._checked(pose, scores)
         measured = np.isfinite(pose).all(axis=1)
-        if not measured.any():
+        if not np.count_nonzero(measured):
             self._push_prediction(time_s)
             return
         pose = self._complete(pose, measured, time_s)
@@ -248,7 +248,7 @@ class MotionWindow:
         slots = self._appended(spaced, pose, scores, time_s)
         known, sightings = measured, [(time_s, measured)]
         if self.curve is not None:
-            if not self.curve.known.all():
+            if np.count_nonzero(self.curve.known) < len(measured):
                 first_seen = measured & ~self.curve.known
                 slots.poses[:, first_seen] = pose[first_seen]
             known = measured | self.curve.known
@@ -293,7 +293,7 @@ class MotionWindow:
 
         Rotations are relative to the joint before: without a prediction they stay as they were, at first not turned.
         """
-        if measured.all():
+        if np.count_nonzero(measured) == len(measured):
             return pose
         still = self.space.is_rotation
         fallback = np.broadcast_to(_NOT_TURNED if still else pose[measured].mean(axis=0), pose.shape)

@@ -74,7 +74,7 @@ def wrong_array(x: np.ndarray, random: np.random.Generator) -> Any:
         lambda: np.float32(1),
         lambda: np.array(1, np.float32),
         lambda: np.ma.masked_array(x),
-        lambda: x.astype(np.float32) * np.float32(1e38),
+        lambda: (x * 1e37).astype(np.float32),
         lambda: memoryview(np.ascontiguousarray(x)),
         lambda: x.tolist() if x.size < 1000 else [],
         lambda: random.choice(np.array([None, "x", 0, {}, object], dtype=object)),
