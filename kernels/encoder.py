@@ -16,7 +16,8 @@ from mixsynth_stream.kernels.synth_attention import channel_branch, token_attent
 from mixsynth_stream.kernels.synth_mix import both_branches, mix
 
 
-@triton.jit
+# Not specialised: Triton would compile anew for layer 1 and for batches of whole sixteens.
+@triton.jit(do_not_specialize=["batch", "layer"])
 def encoder_fwd_kernel(
     keyframes: tl.tensor,  # [B, Q+1, D] float32
     motion: tl.tensor,  # [B, T, D] float32

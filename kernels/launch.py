@@ -148,6 +148,7 @@ class Encoder:
         batch = len(keyframes)
         tile = self.tile(batch)
         size = batch * tile.tokens * tile.channels if len(tile.launches) > 1 else 0
+        size = -(-size // 16) * 16  # so that both halves are aligned
         if self._scratch.numel() < 2 * size:
             self._scratch = torch.empty(2 * size, device=self.device)
         between, channel_out = self._scratch[:size], self._scratch[size : 2 * size]

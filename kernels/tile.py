@@ -239,8 +239,8 @@ def tile_of(config: ModelConfig, precision: str, batch: int, programs: int = 1) 
         raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, found {precision!r}")
     slot = max(_power(config.seq_len), _SMALLEST)
     grouped = max(_GROUPED_ROWS // slot, 1)
-    # A group's operands in three TF32 parts would exceed shared memory.
-    if batch < programs * grouped or precision == "strict":
+    # Four-byte operands of a group take too many registers and, in three TF32 parts, too much shared memory.
+    if batch < programs * grouped or precision in ("strict", "tf32"):
         grouped = 1
     return Tile(
         tokens=config.seq_len,

@@ -106,7 +106,7 @@ def test_encoder(config, precision):
     check_encoder(config, 1, precision)
 
 
-@pytest.mark.parametrize(("name", "precision"), [("jhmdb", "tf32"), ("default", "tf32"), ("image-n10", "strict")])
+@pytest.mark.parametrize(("name", "precision"), [("jhmdb", "fp16"), ("default", "fp16"), ("image-n10", "strict")])
 def test_encoder_in_several_launches(name, precision):
     """A layer of a published or shipped shape: groups of windows (the last one not full), a layer cut in parts."""
     config = dataclasses.replace(SHAPES[name], num_encoder_layers=1)
@@ -135,7 +135,7 @@ def test_encoder_of_odd_shapes(config):
 
 def test_windows_of_a_group_do_not_see_each_other():
     config = dataclasses.replace(ODD, num_encoder_layers=1)
-    encoder = Encoder(random_state(config), config, precision="tf32")
+    encoder = Encoder(random_state(config), config, precision="fp16")
     keyframes = torch.from_numpy(random_keyframes(config, 4)).to(DEVICE)
     assert encoder.tile(4).windows == 4
     together = encoder(keyframes).cpu().numpy()
