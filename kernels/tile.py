@@ -19,7 +19,7 @@ PRECISIONS = ("strict", "tf32", "bf16", "fp16")
 # Numbers that one program can hold in registers as x [rows, channels], which is the largest thing that lives long.
 _LARGEST_TILE = 128 * 128
 _MOST_ROWS = 256
-# Up to these sizes of x (half as much where strict) one launch does the whole network, or a whole layer, unspilled.
+# Up to these sizes (half as much where strict) one launch does the whole network, or a whole layer, unspilled.
 _WHOLE_STACK = 64 * 32
 _WHOLE_LAYER = 128 * 64
 # Windows as short as jhmdb's (11 tokens) are grouped until their rows fill a tensor-core instruction of 64 rows.
@@ -130,7 +130,13 @@ class Tile:
 
     @cached_property
     def num_warps(self) -> int:
-        return 8 if self.rows * self.padded_channels > 64 * 64 else 4
+        return 8 if self.largest > 64 * 64 else 4
+
+    @cached_property
+    def largest(self) -> int:
+        """Numbers of the largest thing in registers: x, or the energies of a branch."""
+        wide = max(self.rows, self.padded_channel_keys) * self.padded_channels
+        return max(wide, self.rows * self.padded_token_keys)
 
     @cached_property
     def matrices(self) -> dict[str, tuple[int, int]]:
@@ -211,7 +217,7 @@ class Tile:
 
         The more registers a tile takes, the more parts a layer is cut into, so that none spills.
         """
-        size = self.rows * self.padded_channels * (2 if self.precision == "strict" else 1)
+        size = self.largest * (2 if self.precision == "strict" else 1)
         if size <= _WHOLE_STACK:
             return ((Stages(embed=True, all_layers=True, finish=True), 0),)
         last = self.layers - 1
@@ -228,9 +234,7 @@ class Tile:
     @property
     def fits(self) -> bool:
         """Whether one program can hold it. Otherwise the encoder runs op by op (see `tiled.py`)."""
-        wide = max(self.rows, self.padded_channel_keys) * self.padded_channels
-        energies = self.rows * self.padded_token_keys
-        return self.rows <= _MOST_ROWS and max(wide, energies) <= _LARGEST_TILE
+        return self.rows <= _MOST_ROWS and self.largest <= _LARGEST_TILE
 
 
 def tile_of(config: ModelConfig, precision: str, batch: int, programs: int = 1) -> Tile:
