@@ -77,7 +77,7 @@ $(BUILT)/thread: $(CORE) $(wildcard csrc/*.h)
 
 # What MSVC compiles, which has no vector types.
 $(BUILT)/lanes: $(CORE) $(wildcard csrc/*.h)
-	$(call BUILD_CORE,$(CXX),-O2 -DMIXSYNTH_LANES)
+	$(call BUILD_CORE,$(CXX),-O1 -DMIXSYNTH_LANES)
 
 core: $(BUILT)/plain $(BUILT)/lanes
 	@$(call EACH_WIDTH,$<,40)
