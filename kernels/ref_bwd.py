@@ -1,0 +1,201 @@
+"""What each backward kernel computes, in plain torch: gradients by hand, op by op, beside the forward of `ref.py`.
+
+Written to be read, in any float type. Each function takes what went into the op and the gradient of what came out, and
+gives the gradient of x and those of the weights, as the same named tuple. B windows, T tokens, C channels, E hidden.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from mixsynth_stream.kernels.ref import synth_attention_ref, synth_mix_ref
+from mixsynth_stream.kernels.weights import (
+    FeedForwardWeights,
+    LayerWeights,
+    NormWeights,
+    SynthAttentionWeights,
+    SynthMixWeights,
+)
+
+
+class Drops(NamedTuple):
+    """What dropout multiplies by: 0, or 1 / (1 - p)."""
+
+    proj: Tensor  # [B, T, C], after the projection of the mixture
+    hidden: Tensor  # [B, T, E], after GELU
+    out: Tensor  # [B, T, C], after the second Linear of the feed-forward
+
+
+def encoder_layer_ref(
+    x: Tensor,  # [B, T, C]
+    weights: LayerWeights,
+    drops: Drops,
+) -> Tensor:  # [B, T, C]
+    """One layer in training."""
+    x = _layer_norm(x + drops.proj * synth_mix_ref(x, weights.mix), weights.norm)
+    ff = weights.feed_forward
+    hidden = drops.hidden * functional.gelu(functional.linear(x, ff.fc1_weight, ff.fc1_bias))
+    return _layer_norm(x + drops.out * functional.linear(hidden, ff.fc2_weight, ff.fc2_bias), ff.norm)
+
+
+def encoder_layer_bwd_ref(
+    x: Tensor,  # [B, T, C]
+    weights: LayerWeights,
+    drops: Drops,
+    d_out: Tensor,  # [B, T, C]
+) -> tuple[Tensor, LayerWeights]:
+    summed = x + drops.proj * synth_mix_ref(x, weights.mix)
+    d_y, d_ff = feed_forward_bwd_ref(_layer_norm(summed, weights.norm), weights.feed_forward, drops, d_out)
+    d_summed, d_norm = layer_norm_bwd_ref(summed, weights.norm, d_y)
+    d_x, d_mix = synth_mix_bwd_ref(x, weights.mix, drops.proj * d_summed)
+    return d_summed + d_x, LayerWeights(d_mix, d_norm, d_ff)
+
+
+def feed_forward_bwd_ref(
+    x: Tensor,  # [B, T, C]
+    weights: FeedForwardWeights,
+    drops: Drops,
+    d_out: Tensor,  # [B, T, C]
+) -> tuple[Tensor, FeedForwardWeights]:
+    """Of LayerNorm(x + Linear(GELU(Linear(x)))), with dropout after GELU and after the second Linear."""
+    before = functional.linear(x, weights.fc1_weight, weights.fc1_bias)
+    hidden = drops.hidden * functional.gelu(before)
+    summed = x + drops.out * functional.linear(hidden, weights.fc2_weight, weights.fc2_bias)
+    d_summed, d_norm = layer_norm_bwd_ref(summed, weights.norm, d_out)
+    d_second = drops.out * d_summed
+    d_before = drops.hidden * (d_second @ weights.fc2_weight) * _gelu_slope(before)
+    d_x = d_summed + d_before @ weights.fc1_weight
+    return d_x, FeedForwardWeights(*_linear_bwd(x, d_before), *_linear_bwd(hidden, d_second), d_norm)
+
+
+def synth_mix_bwd_ref(
+    x: Tensor,  # [B, T, C]
+    weights: SynthMixWeights,
+    d_out: Tensor,  # [B, T, C]
+) -> tuple[Tensor, SynthMixWeights]:
+    """Of proj(a_t * t + a_c * c). A softmax over two is the sigmoid of their difference."""
+    t, c = synth_attention_ref(x, weights.token, weights.channel)
+    squeezed = (t + c).mean(dim=-1)  # [B, T]
+    before = functional.linear(squeezed, weights.fc1_weight, weights.fc1_bias)
+    hidden = functional.gelu(before)
+    scores = functional.linear(hidden, weights.fc2_weight, weights.fc2_bias)
+    a_t = (scores[..., 0::2] - scores[..., 1::2]).sigmoid().unsqueeze(-1)  # [B, T, 1]
+    d_mixed = d_out @ weights.proj_weight
+    d_difference = (d_mixed * (t - c)).sum(dim=-1) * (a_t * (1 - a_t)).squeeze(-1)
+    d_scores = torch.stack((d_difference, -d_difference), dim=-1).flatten(-2)  # [B, 2T]
+    d_before = (d_scores @ weights.fc2_weight) * _gelu_slope(before)
+    d_mean = (d_before @ weights.fc1_weight / x.shape[-1]).unsqueeze(-1)
+    d_x, d_token, d_channel = synth_attention_bwd_ref(
+        x, weights.token, weights.channel, a_t * d_mixed + d_mean, (1 - a_t) * d_mixed + d_mean
+    )
+    return d_x, SynthMixWeights(
+        d_token,
+        d_channel,
+        *_linear_bwd(squeezed, d_before),
+        *_linear_bwd(hidden, d_scores),
+        *_linear_bwd(a_t * t + (1 - a_t) * c, d_out),
+    )
+
+
+def synth_attention_bwd_ref(
+    x: Tensor,  # [B, T, C]
+    token: SynthAttentionWeights,
+    channel: SynthAttentionWeights,
+    d_token: Tensor,  # [B, T, C]
+    d_channel: Tensor,  # [B, T, C]
+) -> tuple[Tensor, SynthAttentionWeights, SynthAttentionWeights]:
+    d_x, d_token_weights = _branch_bwd(x, token, d_token)
+    d_transposed, d_channel_weights = _branch_bwd(x.transpose(1, 2), channel, d_channel.transpose(1, 2))
+    return d_x + d_transposed.transpose(1, 2), d_token_weights, d_channel_weights
+
+
+def _branch_bwd(
+    x: Tensor,  # [B, n, width]
+    weights: SynthAttentionWeights,
+    d_out: Tensor,  # [B, n, width]
+) -> tuple[Tensor, SynthAttentionWeights]:
+    energies = functional.linear(x, weights.dense_weight, weights.dense_bias)  # [B, n, m]
+    pooled = energies.mean(dim=-1)
+    squeezed = (pooled @ weights.squeeze_weight.T).relu()
+    gate = (squeezed @ weights.excite_weight.T).sigmoid()
+    attention = (energies * gate.unsqueeze(-1)).softmax(dim=-1)
+    turned = x.transpose(1, 2)
+    value = functional.linear(turned, weights.value_weight, weights.value_bias).transpose(1, 2)
+    value = value if weights.reduced else x
+    d_value = attention.transpose(1, 2) @ d_out  # [B, m, width]
+    d_attention = d_out @ value.transpose(1, 2)
+    d_gated = attention * (d_attention - (attention * d_attention).sum(dim=-1, keepdim=True))
+    d_excited = (d_gated * energies).sum(dim=-1) * gate * (1 - gate)  # before the sigmoid
+    d_squeezed = (d_excited @ weights.excite_weight) * (squeezed > 0)
+    # The pool is a mean of energies, so its gradient joins theirs.
+    d_pooled = d_squeezed @ weights.squeeze_weight
+    d_energies = d_gated * gate.unsqueeze(-1) + d_pooled.unsqueeze(-1) / energies.shape[-1]
+    d_x = d_energies @ weights.dense_weight
+    if weights.reduced:
+        d_x = d_x + (d_value.transpose(1, 2) @ weights.value_weight).transpose(1, 2)
+        d_value_weights = _linear_bwd(turned, d_value.transpose(1, 2))
+    else:
+        d_x = d_x + d_value
+        d_value_weights = torch.zeros_like(weights.value_weight), torch.zeros_like(weights.value_bias)
+    return d_x, SynthAttentionWeights(
+        *_linear_bwd(x, d_energies),
+        d_squeezed.T @ pooled,
+        d_excited.T @ squeezed,
+        *d_value_weights,
+    )
+
+
+def layer_norm_bwd_ref(
+    x: Tensor,  # [..., C]
+    norm: NormWeights,
+    d_out: Tensor,  # [..., C]
+) -> tuple[Tensor, NormWeights]:
+    centred = x - x.mean(dim=-1, keepdim=True)
+    scale = (centred.square().mean(dim=-1, keepdim=True) + 1e-5).rsqrt()
+    normal = centred * scale
+    d_normal = d_out * norm.weight
+    along = (d_normal * normal).mean(dim=-1, keepdim=True)
+    d_x = scale * (d_normal - d_normal.mean(dim=-1, keepdim=True) - normal * along)
+    return d_x, NormWeights((d_out * normal).flatten(0, -2).sum(0), d_out.flatten(0, -2).sum(0))
+
+
+def dropout_ref(seed: int, stream: int, shape: tuple[int, ...], share: float) -> Tensor:
+    """What dropout multiplies by in the kernels: Philox-4x32-10 of the key `seed`, counted by place and stream."""
+    count = torch.arange(math.prod(shape), dtype=torch.int64)
+    low = 0xFFFFFFFF
+    c0, c1, c2, c3 = count & low, torch.full_like(count, stream), torch.zeros_like(count), torch.zeros_like(count)
+    k0, k1 = seed & low, seed >> 32 & low
+    for _ in range(10):
+        (high0, low0), (high2, low2) = _wide_product(0xD2511F53, c0), _wide_product(0xCD9E8D57, c2)
+        c0, c1, c2, c3 = high2 ^ c1 ^ k0, low2, high0 ^ c3 ^ k1, low0
+        k0, k1 = (k0 + 0x9E3779B9) & low, (k1 + 0xBB67AE85) & low
+    signed = torch.where(c0 >= 2**31, c0 - 2**32, c0)
+    uniform = torch.where(signed < 0, -signed - 1, signed).float() * 4.6566127342e-10
+    return torch.where(uniform >= share, 1 / (1 - share), 0.0).view(shape)
+
+
+def _wide_product(a: int, b: Tensor) -> tuple[Tensor, Tensor]:
+    """High and low 32 bits of a product of 32-bit numbers, in int64 that must not overflow."""
+    upper, lower = a * (b >> 16), a * (b & 0xFFFF)
+    middle = upper + (lower >> 16)
+    return middle >> 16, (middle & 0xFFFF) << 16 | lower & 0xFFFF
+
+
+def _linear_bwd(x: Tensor, d_out: Tensor) -> tuple[Tensor, Tensor]:
+    """Gradients of a Linear's weight and bias."""
+    d_out = d_out.flatten(0, -2)
+    return d_out.T @ x.flatten(0, -2), d_out.sum(0)
+
+
+def _gelu_slope(x: Tensor) -> Tensor:
+    density = torch.exp(-0.5 * x.square()) / math.sqrt(2 * math.pi)
+    return 0.5 * (1 + torch.erf(x / math.sqrt(2))) + x * density
+
+
+def _layer_norm(x: Tensor, norm: NormWeights) -> Tensor:  # [..., C] -> [..., C]
+    return functional.layer_norm(x, x.shape[-1:], norm.weight, norm.bias)
