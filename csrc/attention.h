@@ -7,12 +7,12 @@
 namespace mixsynth {
 namespace {
 
-// x [rows, inputs] -> out [rows, outputs], plus `start` [rows, outputs] where there is one
+// x [rows, inputs] -> out [rows, outputs], plus `more` [rows, outputs] where there is any
 template <typename Simd>
 inline void linear(const Packed& layer, const float* x, float* out, int64_t rows, int64_t inputs, int64_t outputs,
-                   const float* start = nullptr) {
+                   const float* more = nullptr) {
     multiply<Simd>({x, padded(inputs), as_panels(layer.weight, inputs), out, padded(outputs), rows, inputs, outputs,
-                    nullptr, layer.bias, start});
+                    nullptr, layer.bias, more});
 }
 
 // numbers = function(numbers); `floats` is a multiple of kLanes.

@@ -7,9 +7,9 @@
 namespace mixsynth {
 namespace {
 
-// out [rows, columns] = start + a [rows, depth] b [depth, columns] + bias, which belongs to the rows, to the columns,
-// or to neither; start, where there is one, lies like out. Rows of b, start and out are padded to kLanes floats; what
-// a padded column holds never reaches another one.
+// out [rows, columns] = a [rows, depth] b [depth, columns] + bias + more. The bias belongs to the rows, to the columns,
+// or to neither; `more`, where there is any, lies like out. Rows of b, more and out are padded to kLanes floats; what a
+// padded column holds never reaches another one.
 struct Product {
     const float* a;
     int64_t a_stride;
@@ -19,7 +19,7 @@ struct Product {
     int64_t rows, depth, columns;
     const float* row_bias = nullptr;
     const float* column_bias = nullptr;
-    const float* start = nullptr;
+    const float* more = nullptr;
 };
 
 // Where one block of a product begins.
@@ -37,20 +37,22 @@ __attribute__((flatten)) inline void multiply_block(const Product& p, const Corn
     constexpr int kWide = kWidth<Vector>;
     const int64_t depth = p.depth, a_stride = p.a_stride, b_stride = at.b_stride, out_stride = p.out_stride;
     const int64_t corner = at.row * out_stride + at.column;
-    const float *a = at.a, *b = at.b, *start = p.start ? p.start + corner : nullptr;
+    const float *a = at.a, *b = at.b;
     Vector sum[kRows][kVectors];
     if (p.column_bias)
         each<kRows, kVectors>([&](int r, int v) { sum[r][v] = load<Vector>(p.column_bias + at.column + kWide * v); });
     else
         each<kRows, kVectors>(
             [&](int r, int v) { sum[r][v] = all<Vector>(p.row_bias ? p.row_bias[at.row + r] : 0.0f); });
-    if (start)
-        each<kRows, kVectors>([&](int r, int v) { sum[r][v] += load<Vector>(start + r * out_stride + kWide * v); });
     for (int64_t k = 0; k < depth; ++k) {
         Vector row[kVectors];
         each<kVectors>([&](int v) { row[v] = load<Vector>(b + k * b_stride + kWide * v); });
         each<kRows, kVectors>([&](int r, int v) { sum[r][v] += a[r * a_stride + k] * row[v]; });
     }
+    // Last: sums that grew from there would be rounded to its size at every step, and twice as far off in the end.
+    if (p.more)
+        each<kRows, kVectors>(
+            [&](int r, int v) { sum[r][v] += load<Vector>(p.more + corner + r * out_stride + kWide * v); });
     float* out = p.out + corner;
     each<kRows, kVectors>([&](int r, int v) { store(out + r * out_stride + kWide * v, sum[r][v]); });
 }
