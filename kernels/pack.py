@@ -30,6 +30,16 @@ def pack(weights: EncoderWeights, tile: Tile) -> tuple[Tensor, Tensor]:
     return matrices.to(OPERANDS[tile.precision]), vectors.float()
 
 
+def pack_layer(layer: LayerWeights, tile: Tile) -> tuple[Tensor, Tensor]:
+    """One layer, where its weights are and without leaving float32, for those who pack in every step of training."""
+    weight, at = layer.mix.proj_weight.detach(), tile.at
+    matrices, vectors = weight.new_zeros(at.matrix_stride), weight.new_zeros(at.vector_stride)
+    with torch.no_grad():
+        _put(matrices, at, tile.matrices, _layer_matrices(layer, tile))
+        _put(vectors, at, tile.vectors, _layer_vectors(layer, tile))
+    return matrices.to(OPERANDS[tile.precision]), vectors.float()
+
+
 def _double(weights: EncoderWeights) -> EncoderWeights:
     def double(value: object) -> object:
         if isinstance(value, Tensor):

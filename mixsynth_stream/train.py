@@ -50,6 +50,8 @@ class TrainConfig:
     velocity_weight: float = 1.0
     # Chance a window that the simulated estimator is with somebody else for a while.
     wrong_person: float = 0.0
+    # The network's layers on the Triton kernels.
+    kernels: bool = False
 
     def __post_init__(self) -> None:
         if not self.data:
@@ -101,6 +103,7 @@ class PresetConfig:
     # Epochs between validations, and validations without a better one before the end (0: never).
     validate_every: int = 1
     patience: int = 0
+    kernels: bool = False
     data_name: str = ""
     licence: str = "not stated"
 
@@ -144,6 +147,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--patience", type=int, default=defaults.patience, metavar="N",
                         help="stop after N validations without a better one (default: never)")  # fmt: skip
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out")
+    parser.add_argument("--kernels", action="store_true",
+                        help="the network's layers on the Triton kernels (a CUDA device)")  # fmt: skip
     parser.add_argument("--data-name", default="", help="what the data are, for the weight file")
     parser.add_argument("--licence", default=defaults.licence, help="licence of the data, for the weight file")
     published = parser.add_argument_group("with --preset")

@@ -20,7 +20,7 @@ from mixsynth_stream.interrupt import Interrupt
 from mixsynth_stream.network import MixSynthFormer
 from mixsynth_stream.train_checkpoint import make_folder, read_checkpoint, write_checkpoint
 from mixsynth_stream.train_curves import Curves
-from mixsynth_stream.train_place import Place, mixed_precision, place
+from mixsynth_stream.train_place import Place, mixed_precision, on_kernels, place
 
 Caller = Callable[[np.ndarray], np.ndarray]
 
@@ -66,7 +66,7 @@ class Recipe(Protocol):
         """What is left to do with the best weights after the last step."""
 
 
-def fit(recipe: Recipe, out: Path, *, resume: bool = False, patience: int = 0) -> Path:
+def fit(recipe: Recipe, out: Path, *, resume: bool = False, patience: int = 0, kernels: bool = False) -> Path:
     """Train and return the path of the best weights. With `patience`, stop after so many validations without a gain.
 
     Interrupted between validations it writes a checkpoint of the last whole step, so that nothing is lost and resuming
@@ -74,7 +74,7 @@ def fit(recipe: Recipe, out: Path, *, resume: bool = False, patience: int = 0) -
     """
     make_folder(out)
     with place() as here, Interrupt() as interrupt, _DrawnAhead(recipe) as drawn:
-        run = _Run(recipe, out, here, drawn)
+        run = _Run(recipe, out, here, drawn, kernels)
         if resume:
             run.restore()
         with tqdm(total=recipe.steps, initial=run.step, unit="step", desc=recipe.name, disable=not here.first) as bar:
@@ -121,7 +121,7 @@ class _DrawnAhead:
 class _Run:
     """Everything that changes while training, and where it is kept."""
 
-    def __init__(self, recipe: Recipe, out: Path, here: Place, drawn: _DrawnAhead) -> None:
+    def __init__(self, recipe: Recipe, out: Path, here: Place, drawn: _DrawnAhead, kernels: bool) -> None:
         self.recipe, self.here, self._drawn = recipe, here, drawn
         recipe.start(here)
         random.seed(recipe.seed)
@@ -129,7 +129,9 @@ class _Run:
         self.network = recipe.network().to(here.device).train()
         self.average = copy.deepcopy(self.network).eval()
         self.trained: nn.Module = self.network
-        if here.device.type == "cuda" and isinstance(self.network, MixSynthFormer):
+        if kernels:
+            on_kernels(self.network, here.device.type)
+        elif here.device.type == "cuda" and isinstance(self.network, MixSynthFormer):
             mixed_precision(self.network, "cuda")
         if here.world > 1:
             # Some parameters of the published network are never used (value_reduce where its factor is 1).

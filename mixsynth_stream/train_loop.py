@@ -43,7 +43,8 @@ _SMALL_ERROR = 0.001
 
 def run(config: TrainConfig) -> Path:
     """See `train.train`."""
-    return fit(MocapRecipe(config), config.out, resume=config.resume, patience=config.patience)
+    recipe = MocapRecipe(config)
+    return fit(recipe, config.out, resume=config.resume, patience=config.patience, kernels=config.kernels)
 
 
 class MocapRecipe:

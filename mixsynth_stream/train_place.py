@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
-from torch import distributed
+from torch import distributed, nn
 
+from mixsynth_stream.errors import BackendUnavailableError
 from mixsynth_stream.network import MixSynthFormer
 
 
@@ -63,6 +64,22 @@ def mixed_precision(network: MixSynthFormer, device_type: str) -> None:
     """
     encode = torch.autocast(device_type, torch.bfloat16)(network.encoder.forward)
     network.encoder.forward = encode  # type: ignore[method-assign]
+
+
+def on_kernels(network: nn.Module, device_type: str) -> None:
+    """The layers of the encoder on the Triton kernels, in bfloat16 on a CUDA device as `mixed_precision` has them.
+
+    Raises `BackendUnavailableError` where they cannot run: they were asked for by name.
+    """
+    if not isinstance(network, MixSynthFormer):
+        raise BackendUnavailableError(f"the kernels train MixSynthFormer, found {type(network).__name__}")
+    try:
+        from mixsynth_stream.kernels.autograd import use_kernels
+    except ModuleNotFoundError as error:
+        raise BackendUnavailableError(
+            f"--kernels needs {error.name}: pip install 'mixsynth-stream[gpu]', or train without it"
+        ) from error
+    use_kernels(network, "bf16" if device_type == "cuda" else "strict")
 
 
 @contextlib.contextmanager

@@ -42,7 +42,8 @@ _HORIZON = 10
 
 def run(config: PresetConfig) -> Path:
     """See `train.train`."""
-    return fit(PresetRecipe(config), config.out, resume=config.resume, patience=config.patience)
+    recipe = PresetRecipe(config)
+    return fit(recipe, config.out, resume=config.resume, patience=config.patience, kernels=config.kernels)
 
 
 def model_config(name: str) -> ModelConfig:

@@ -1,0 +1,193 @@
+"""One encoder layer in training, on whole tensors: forward, and all gradients from the layer's input alone.
+
+Three launches forward. Backwards, the first two again (what the channels give, and what the first LayerNorm takes),
+then the feed-forward, the mixture with the tokens, and the channels; each writes the gradients that its Linears
+received, as operands, and a library product makes that of the weight. Sums have a fixed order, so repeats are equal.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mixsynth_stream.config import ModelConfig
+from mixsynth_stream.errors import BackendUnavailableError
+from mixsynth_stream.kernels.feed_forward_bwd import feed_forward_bwd_kernel, feed_forward_train_fwd_kernel
+from mixsynth_stream.kernels.launch import Specialisation
+from mixsynth_stream.kernels.pack import OPERANDS
+from mixsynth_stream.kernels.synth_attention_bwd import channel_branch_bwd_kernel, channel_branch_fwd_kernel
+from mixsynth_stream.kernels.synth_mix_bwd import synth_mix_bwd_kernel, synth_mix_train_fwd_kernel
+from mixsynth_stream.kernels.tile import Tile
+from mixsynth_stream.kernels.weights import (
+    FeedForwardWeights,
+    LayerWeights,
+    NormWeights,
+    SynthAttentionWeights,
+    SynthMixWeights,
+)
+
+# Type of a kernel's arguments where it is neither float32 nor a flag.
+_OPERAND_ARGUMENTS = ("matrices", "d_proj", "y_out", "hidden_out", "d_before", "d_second", "mixed_out",
+                      "d_energies_out", "d_values_out")  # fmt: skip
+_KERNELS = (channel_branch_fwd_kernel, synth_mix_train_fwd_kernel, feed_forward_train_fwd_kernel,
+            feed_forward_bwd_kernel, synth_mix_bwd_kernel, channel_branch_bwd_kernel)  # fmt: skip
+
+
+def training_tile(config: ModelConfig, precision: str) -> Tile:
+    """One window a program. Raises `BackendUnavailableError` where a program cannot hold it."""
+    tile = Tile(
+        tokens=config.seq_len,
+        channels=config.emb_dim,
+        numbers=config.joint_dim,
+        keyframes=config.num_keyframes,
+        layers=1,
+        token_keys=config.seq_len // config.reduce_token,
+        channel_keys=config.emb_dim // config.reduce_channel,
+        hidden=config.emb_dim * config.expansion_factor,
+        windows=1,
+        precision=precision,
+    )
+    if not tile.fits:
+        raise BackendUnavailableError(
+            f"training on the kernels needs a window that fits into one program, found {tile.tokens} tokens and "
+            f"{tile.channels} channels; train without them"
+        )
+    return tile
+
+
+class TrainedLayer:
+    """Launches for one layer: its packed weights and its dropout."""
+
+    def __init__(self, tile: Tile, matrices: Tensor, vectors: Tensor, seed: Tensor, share: float) -> None:
+        self.tile, self._packed = tile, (matrices, vectors)
+        self._drops = seed, share
+        self._flags = {"DROPS": share > 0}
+
+    def __call__(self, x: Tensor) -> Tensor:  # [B, T, C] -> [B, T, C]
+        out = torch.empty_like(x)
+        if len(x):
+            summed = self._recomputed(x)[1]
+            self._launch(feed_forward_train_fwd_kernel, summed, out, *self._packed, *self._drops, **self._flags)
+        return out
+
+    def backward(self, x: Tensor, d_out: Tensor) -> tuple[Tensor, LayerWeights]:
+        """Gradients of x and, in the type of the operands or float32, of the weights."""
+        tile, operand = self.tile, self._packed[0].dtype
+        batch, made = len(x), _Made(x, operand)
+        given, summed = self._recomputed(x)
+        d_summed, d_x, d_given = (torch.empty_like(x) for _ in range(3))
+        y, d_second, d_proj, mixed = (made(tile.channels) for _ in range(4))
+        hidden, d_before, d_energies = made(tile.hidden), made(tile.hidden), made(tile.token_keys)
+        norms = x.new_empty(batch, 4, tile.padded_channels)
+        self._launch(
+            feed_forward_bwd_kernel, summed, d_out, d_summed, d_proj, y, hidden, d_before, d_second, norms,
+            *self._packed, *self._drops, **self._flags,
+        )  # fmt: skip
+        ff = FeedForwardWeights(
+            *_linear_bwd(y, d_before), *_linear_bwd(hidden, d_second), NormWeights(*_norms(norms, tile, 2))
+        )
+        del y, hidden, d_before, d_second, summed
+        d_token_values = made.keys(tile.token_keys if tile.reduces_tokens else 0)
+        token_small = x.new_empty(batch, 4 * (tile.rows + tile.squeezed_tokens))
+        self._launch(
+            synth_mix_bwd_kernel, x, given, d_summed, d_proj, d_x, d_given, mixed, d_energies, d_token_values,
+            token_small, *self._packed,
+        )  # fmt: skip
+        proj, token_dense = _linear_bwd(mixed, d_proj), _linear_bwd(x.to(operand), d_energies)
+        del given, d_summed, d_proj, mixed, d_energies
+        d_channel_energies, d_values = made.keys(tile.channel_keys), made(tile.channel_keys * tile.reduces_channels)
+        channel_small = x.new_empty(batch, 2 * (tile.padded_channels + tile.squeezed_channels))
+        self._launch(
+            channel_branch_bwd_kernel, x, d_given, d_x, d_channel_energies, d_values, channel_small, *self._packed
+        )
+        by_time = x.transpose(0, 1).to(operand).flatten(1)  # [T, B * C]
+        token_gate, reweight = _token_small(token_small, tile)
+        token_values = _by_keys(d_token_values, by_time)
+        token = SynthAttentionWeights(*token_dense, *token_gate, *token_values)
+        channel = SynthAttentionWeights(
+            *_by_keys(d_channel_energies, by_time),
+            *_channel_small(channel_small, tile),
+            *_linear_bwd(x.to(operand), d_values),
+        )
+        return d_x, LayerWeights(
+            SynthMixWeights(token, channel, *reweight, *proj), NormWeights(*_norms(norms, tile, 0)), ff
+        )
+
+    def _recomputed(self, x: Tensor) -> tuple[Tensor, Tensor]:  # [B, T, C] each
+        """What the channels give, and what the first LayerNorm takes."""
+        given, summed = torch.empty_like(x), torch.empty_like(x)
+        self._launch(channel_branch_fwd_kernel, x, given, *self._packed)
+        self._launch(synth_mix_train_fwd_kernel, x, given, summed, *self._packed, *self._drops, **self._flags)
+        return given, summed
+
+    def _launch(self, kernel: Any, x: Tensor, *arguments: object, **flags: bool) -> None:
+        kernel[(len(x),)](x, *arguments, len(x), S=self.tile, **flags, num_warps=_num_warps(self.tile), num_stages=1)
+
+
+class _Made:
+    """New tensors of operands that have an x's windows."""
+
+    def __init__(self, x: Tensor, operand: torch.dtype) -> None:
+        self._x, self._operand = x, operand
+
+    def __call__(self, width: int) -> Tensor:  # [B, T, width]
+        return self._x.new_empty(*self._x.shape[:2], width, dtype=self._operand)
+
+    def keys(self, keys: int) -> Tensor:  # [keys, B, C]
+        return self._x.new_empty(keys, len(self._x), self._x.shape[2], dtype=self._operand)
+
+
+def _linear_bwd(x: Tensor, d_out: Tensor) -> tuple[Tensor, Tensor]:  # [B, T, i], [B, T, o] -> [o, i], [o]
+    d_out = d_out.flatten(0, -2)
+    return d_out.T @ x.flatten(0, -2), d_out.sum(0, dtype=torch.float32)
+
+
+def _by_keys(d_out: Tensor, by_time: Tensor) -> tuple[Tensor, Tensor]:  # [o, B, C], [T, B * C] -> [o, T], [o]
+    d_out = d_out.flatten(1)
+    return d_out @ by_time.T, d_out.sum(1, dtype=torch.float32)
+
+
+def _norms(norms: Tensor, tile: Tile, first: int) -> tuple[Tensor, Tensor]:  # [B, 4, padded channels] -> [C] each
+    weight, bias = norms[:, first : first + 2, : tile.channels].sum(0)
+    return weight.clone(), bias.clone()
+
+
+def _token_small(small: Tensor, tile: Tile) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor, Tensor, Tensor]]:
+    """Gradients of the token gate's two matrices, and of the re-weight's two Linears."""
+    long, short = small.split((4 * tile.rows, 4 * tile.squeezed_tokens), dim=1)
+    pooled, d_excited, mean, d_difference = long.unflatten(1, (4, -1))[..., : tile.tokens].unbind(1)
+    squeezed, d_squeezed, hidden, d_before = short.unflatten(1, (4, -1))[..., : tile.tokens // 4].unbind(1)
+    # Two scores a token, of which the kernels know the difference.
+    weight, bias = (torch.stack((part, -part), dim=1).flatten(0, 1) for part in _linear_bwd(hidden, d_difference))
+    return (d_squeezed.T @ pooled, d_excited.T @ squeezed), (*_linear_bwd(mean, d_before), weight, bias)
+
+
+def _channel_small(small: Tensor, tile: Tile) -> tuple[Tensor, Tensor]:
+    """Gradients of the channel gate's two matrices."""
+    long, short = small.split((2 * tile.padded_channels, 2 * tile.squeezed_channels), dim=1)
+    pooled, d_excited = long.unflatten(1, (2, -1))[..., : tile.channels].unbind(1)
+    squeezed, d_squeezed = short.unflatten(1, (2, -1))[..., : tile.channels // 4].unbind(1)
+    return d_squeezed.T @ pooled, d_excited.T @ squeezed
+
+
+def _num_warps(tile: Tile) -> int:
+    return 8 if tile.largest > 64 * 64 else 4
+
+
+def specialisations_backward(config: ModelConfig, precision: str) -> list[Specialisation]:
+    """What a training step launches, for those who compile it ahead of time. With dropout, which takes more."""
+    tile = training_tile(config, precision)
+    operand = {torch.float32: "*fp32", torch.bfloat16: "*bf16", torch.float16: "*fp16"}[OPERANDS[precision]]
+    found = []
+    for kernel in _KERNELS:
+        kinds = dict.fromkeys(kernel.arg_names, "*fp32")
+        kinds |= {name: operand for name in _OPERAND_ARGUMENTS if name in kinds}
+        scalars = {"seed": "*i64", "share": "fp32", "batch": "i32", "S": "constexpr", "DROPS": "constexpr"}
+        kinds |= {name: kind for name, kind in scalars.items() if name in kinds}
+        values = {name: value for name, value in {"S": tile, "DROPS": True}.items() if name in kinds}
+        aligned = tuple(i for i, (name, kind) in enumerate(kinds.items()) if kind.startswith("*") and name != "seed")
+        name = kernel.fn.__name__.removesuffix("_kernel")
+        found.append(Specialisation(kernel, kinds, values, aligned, _num_warps(tile), 1, name))
+    return found

@@ -1,0 +1,121 @@
+"""The feed-forward in training, with dropout, between the two LayerNorms of a layer; and backwards."""
+
+from __future__ import annotations
+
+import triton
+import triton.language as tl
+
+from mixsynth_stream.kernels.dropout import HIDDEN, OUT, PROJ, kept
+from mixsynth_stream.kernels.product import dot, gelu, load_windows, normed, store_windows, vector, zeros
+from mixsynth_stream.kernels.product_bwd import gelu_slope, norm_bwd, store_columns
+
+
+@triton.jit
+def hidden_block(
+    y: tl.tensor,  # [rows, channels]
+    first: tl.tensor,
+    matrices: tl.tensor,
+    vectors: tl.tensor,
+    S: tl.constexpr,
+) -> tuple[tl.tensor, tl.tensor, tl.tensor]:
+    """What GELU takes [rows, block], and the block's parts of both matrices: [channels, block], [block, channels]."""
+    channel = tl.arange(0, S.padded_channels)
+    number = first + tl.arange(0, S.hidden_block)
+    fc1 = tl.load(matrices + S.at.fc1 + channel[:, None] * S.padded_hidden + number[None, :])
+    fc2 = tl.load(matrices + S.at.fc2 + number[:, None] * S.padded_channels + channel[None, :])
+    return dot(y, fc1, S) + tl.load(vectors + S.at.fc1_bias + number)[None, :], fc1, fc2
+
+
+@triton.jit
+def dropped_feed_forward(
+    y: tl.tensor,  # [rows, channels]
+    matrices: tl.tensor,
+    vectors: tl.tensor,
+    seed: tl.tensor,
+    share: tl.tensor,
+    group: tl.tensor,
+    batch: tl.tensor,
+    S: tl.constexpr,
+    DROPS: tl.constexpr,
+) -> tl.tensor:  # [rows, channels]
+    out = zeros(S.rows, S.padded_channels)
+    for first in tl.range(0, tl.constexpr(S.padded_hidden), tl.constexpr(S.hidden_block), num_stages=1):
+        before, _, fc2 = hidden_block(y, first, matrices, vectors, S)
+        hidden = gelu(before)
+        if DROPS:
+            hidden *= kept(seed, share, group, batch, first, S.hidden, S.hidden_block, HIDDEN, S)
+        out += dot(hidden, fc2, S)
+    out += vector(vectors + S.at.fc2_bias, S.padded_channels)[None, :]
+    if DROPS:
+        out *= kept(seed, share, group, batch, 0, S.channels, S.padded_channels, OUT, S)
+    return out
+
+
+@triton.jit(do_not_specialize=["batch"])
+def feed_forward_train_fwd_kernel(
+    summed: tl.tensor,  # [B, T, C] float32, before the first LayerNorm
+    out: tl.tensor,  # [B, T, C] float32
+    matrices: tl.tensor,  # packed
+    vectors: tl.tensor,  # packed
+    seed: tl.tensor,  # [1] int64
+    share: float,
+    batch: int,
+    S: tl.constexpr,  # Tile
+    DROPS: tl.constexpr,
+) -> None:
+    """norm2(y + dropped feed_forward(y)) with y = norm1(summed)."""
+    group = tl.program_id(0)
+    y = load_windows(summed, group, batch, S)
+    y = normed(y, vectors + S.at.norm1_weight, vectors + S.at.norm1_bias, S)
+    y += dropped_feed_forward(y, matrices, vectors, seed, share, group, batch, S, DROPS)
+    store_windows(out, normed(y, vectors + S.at.norm2_weight, vectors + S.at.norm2_bias, S), group, batch, S)
+
+
+@triton.jit(do_not_specialize=["batch"])
+def feed_forward_bwd_kernel(
+    summed: tl.tensor,  # [B, T, C] float32
+    d_out: tl.tensor,  # [B, T, C] float32
+    d_summed: tl.tensor,  # [B, T, C] float32: out, as are those below
+    d_proj: tl.tensor,  # [B, T, C] operands, of what the mixture's projection gave
+    y_out: tl.tensor,  # [B, T, C] operands
+    hidden_out: tl.tensor,  # [B, T, E] operands, after GELU and dropout
+    d_before: tl.tensor,  # [B, T, E] operands, of what GELU took
+    d_second: tl.tensor,  # [B, T, C] operands, of what the second Linear gave
+    norms: tl.tensor,  # [programs, 4, padded channels] float32: parts of d norm1 and d norm2, weight and bias
+    matrices: tl.tensor,  # packed
+    vectors: tl.tensor,  # packed
+    seed: tl.tensor,  # [1] int64
+    share: float,
+    batch: int,
+    S: tl.constexpr,  # Tile
+    DROPS: tl.constexpr,
+) -> None:
+    """From the layer's end back to what the first LayerNorm took."""
+    group = tl.program_id(0)
+    partial = norms + group.to(tl.int64) * 4 * S.padded_channels
+    x = load_windows(summed, group, batch, S)
+    y = normed(x, vectors + S.at.norm1_weight, vectors + S.at.norm1_bias, S)
+    store_windows(y_out, y, group, batch, S)
+    d_y = load_windows(d_out, group, batch, S)
+    end = y + dropped_feed_forward(y, matrices, vectors, seed, share, group, batch, S, DROPS)
+    d_y = norm_bwd(end, vectors + S.at.norm2_weight, d_y, partial + 2 * S.padded_channels, S)
+    d_made = d_y
+    if DROPS:
+        d_made *= kept(seed, share, group, batch, 0, S.channels, S.padded_channels, OUT, S)
+    store_windows(d_second, d_made, group, batch, S)
+    for first in tl.range(0, tl.constexpr(S.padded_hidden), tl.constexpr(S.hidden_block), num_stages=1):
+        before, fc1, fc2 = hidden_block(y, first, matrices, vectors, S)
+        hidden = gelu(before)
+        d_hidden = dot(d_made, tl.trans(fc2), S) * gelu_slope(before)
+        if DROPS:
+            factor = kept(seed, share, group, batch, first, S.hidden, S.hidden_block, HIDDEN, S)
+            hidden *= factor
+            d_hidden *= factor
+        store_columns(hidden_out, hidden, first, group, batch, S.hidden, S.hidden_block, S)
+        store_columns(d_before, d_hidden, first, group, batch, S.hidden, S.hidden_block, S)
+        d_y += dot(d_hidden, tl.trans(fc1), S)
+    d_x = norm_bwd(x, vectors + S.at.norm1_weight, d_y, partial, S)
+    store_windows(d_summed, d_x, group, batch, S)
+    if DROPS:
+        d_x *= kept(seed, share, group, batch, 0, S.channels, S.padded_channels, PROJ, S)
+    store_windows(d_proj, d_x, group, batch, S)

@@ -1,0 +1,85 @@
+"""The channel branch in a launch of its own, and backwards. The token branch is in `synth_mix_bwd.py`.
+
+One window a program; as in the forward, a channel is a column and nothing of x is transposed.
+"""
+
+from __future__ import annotations
+
+import triton
+import triton.language as tl
+
+from mixsynth_stream.kernels.product import dot, load_windows, matrix, sigmoid, store_windows, times_vector, vector
+from mixsynth_stream.kernels.product_bwd import squeeze_excite_bwd, store_columns, store_keys
+from mixsynth_stream.kernels.synth_attention import channel_branch, channel_values
+
+
+@triton.jit(do_not_specialize=["batch"])
+def channel_branch_fwd_kernel(
+    x: tl.tensor,  # [B, T, C] float32
+    channel_out: tl.tensor,  # [B, T, C] float32
+    matrices: tl.tensor,  # packed
+    vectors: tl.tensor,  # packed
+    batch: int,
+    S: tl.constexpr,  # Tile
+) -> None:
+    group = tl.program_id(0)
+    given = channel_branch(load_windows(x, group, batch, S), matrices, vectors, S)
+    store_windows(channel_out, given, group, batch, S)
+
+
+@triton.jit(do_not_specialize=["batch"])
+def channel_branch_bwd_kernel(
+    x: tl.tensor,  # [B, T, C] float32
+    d_channel_out: tl.tensor,  # [B, T, C] float32
+    d_x: tl.tensor,  # [B, T, C] float32: the other parts of the gradient of x go in, all of it comes out
+    d_energies_out: tl.tensor,  # [n, B, C] operands: out, as are those below
+    d_values_out: tl.tensor,  # [B, T, n] operands, where channels are reduced
+    small: tl.tensor,  # [B, 2 * channels + 2 * squeezed] float32, see `encoder_layer.py`
+    matrices: tl.tensor,  # packed
+    vectors: tl.tensor,  # packed
+    batch: int,
+    S: tl.constexpr,  # Tile
+) -> None:
+    """Named as in the maths of `ref_bwd.py`."""
+    window = tl.program_id(0)
+    small += window.to(tl.int64) * 2 * (S.padded_channels + S.squeezed_channels)
+    rows = load_windows(x, window, batch, S)
+    key = tl.arange(0, S.padded_channel_keys)[:, None]
+
+    pooled = tl.sum(rows * vector(vectors + S.at.channel_pool, S.rows)[:, None], 0)
+    pooled += tl.load(vectors + S.at.channel_pool_bias)
+    squeeze, excite = matrices + S.at.channel_squeeze, matrices + S.at.channel_excite
+    squeezed = tl.maximum(times_vector(squeeze, pooled, S.squeezed_channels, S.padded_channels), 0.0)
+    gate = sigmoid(times_vector(excite, squeezed, S.padded_channels, S.squeezed_channels))
+    dense = matrix(matrices + S.at.channel_dense, S.padded_channel_keys, S.rows)
+    energies = dot(dense, rows, S) + vector(vectors + S.at.channel_dense_bias, S.padded_channel_keys)[:, None]
+    attention = tl.where(key < S.channel_keys, energies * gate[None, :], -float("inf"))
+    attention = tl.exp(attention - tl.max(attention, 0)[None, :])
+    attention /= tl.sum(attention, 0)[None, :]
+
+    d_given = load_windows(d_channel_out, window, batch, S)
+    d_values = dot(d_given, tl.trans(attention), S)
+    if S.reduces_channels:
+        store_columns(d_values_out, d_values, 0, window, batch, S.channel_keys, S.padded_channel_keys, S)
+        reduce = matrix(matrices + S.at.channel_value, S.padded_channels, S.padded_channel_keys)
+        d_rows = dot(d_values, tl.trans(reduce), S)
+    else:
+        d_rows = d_values
+    d_attention = dot(tl.trans(channel_values(rows, matrices, vectors, S)), d_given, S)
+    d_gated = attention * (d_attention - tl.sum(attention * d_attention, 0)[None, :])
+    d_excited = tl.sum(d_gated * energies, 0) * gate * (1.0 - gate)
+    d_squeezed, d_pooled = squeeze_excite_bwd(
+        d_excited, squeezed, squeeze, excite, S.padded_channels, S.squeezed_channels
+    )
+    # The pool is a mean of energies, so its gradient joins theirs.
+    d_energies = d_gated * gate[None, :] + tl.where(key < S.channel_keys, d_pooled[None, :] / S.channel_keys, 0.0)
+    store_keys(d_energies_out, d_energies, window, batch, S.channel_keys, S.padded_channel_keys, S)
+    d_rows += dot(tl.trans(dense), d_energies, S)
+    store_windows(d_x, load_windows(d_x, window, batch, S) + d_rows, window, batch, S)
+
+    channel = small + tl.arange(0, S.padded_channels)
+    tl.store(channel, pooled)
+    tl.store(channel + S.padded_channels, d_excited)
+    few = small + 2 * S.padded_channels + tl.arange(0, S.squeezed_channels)
+    tl.store(few, squeezed)
+    tl.store(few + S.squeezed_channels, d_squeezed)
