@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 import importlib
 from pathlib import Path
+from typing import Any
 
 _WHAT = {
     "pipeline": "frames a second of a stream against the estimator on every frame and against decoding alone",
     "truth": "2D error in the gaps against measured motion: the network, PCHIP, the estimator on every frame",
     "encoder": "the native encoder against torch, its compilers, ONNX Runtime and OpenVINO on one core",
+    "kernels": "the Triton kernels against torch eager, torch.compile and CUDA graphs, on a CUDA device",
     "push": "what a keyframe costs a window, over the bare call of the encoder, for the weights that ship",
 }
 
@@ -59,8 +61,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     push = benches.add_parser("push", help=_WHAT["push"], description=_WHAT["push"])
     push.add_argument("--rounds", type=int, default=500, metavar="R", help="keyframes (default: 500)")
     push.add_argument("--core", type=int, metavar="N", help="the core to run on (default: the last)")
-    for command in (pipeline, truth, encoder, push):
+    _add_kernels(benches)
+    for command in benches.choices.values():
         command.add_argument("--json", type=Path, metavar="FILE", help="write the rows, with machine and versions")
+
+
+def _add_kernels(benches: Any) -> None:
+    kernels = benches.add_parser("kernels", help=_WHAT["kernels"], description=_WHAT["kernels"])
+    kernels.add_argument("--case", nargs="+", metavar="NAME", help="networks (default: all published and shipped ones)")
+    kernels.add_argument("--batch", nargs="+", type=int, metavar="B", help="windows a call (1 64 512 4096)")
+    kernels.add_argument("--rounds", type=int, default=25, metavar="R", help="interleaved rounds (default: 25)")
+    kernels.add_argument("--quick", action="store_true", help="a few networks at batch 4096 and 1, in minutes")
+    kernels.add_argument(
+        "--compile-s", type=float, metavar="S", help="seconds after which no other torch.compile is started"
+    )
+    kernels.add_argument("--plot", type=Path, metavar="FILE", help="write a plot (PNG)")
 
 
 def main(args: argparse.Namespace) -> int:

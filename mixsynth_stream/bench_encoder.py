@@ -12,7 +12,7 @@ import contextlib
 import importlib
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,14 +31,14 @@ from mixsynth_stream.bench_encoder_contenders import (
 )
 from mixsynth_stream.bench_encoder_threads import measure_threads
 from mixsynth_stream.bench_report import processor, table, write_json
+from mixsynth_stream.bench_shapes import published_shapes
 from mixsynth_stream.config import ModelConfig
-from mixsynth_stream.convert_presets import PRESETS
 from mixsynth_stream.errors import ModelError, OutputError
 from mixsynth_stream.parameters import SQUEEZE_RATIO, parameter_shapes
-from mixsynth_stream.weights import ASSETS, SPACES, load_weights
+from mixsynth_stream.weights import ASSETS, load_weights
 
-# The published shapes that the speed of MixSynthFormer is reported for, and the presets that they are.
-PUBLISHED = {"jhmdb": "jhmdb", "h36m": "h36m", "3dpw": "3dpw-spin", "aist-smpl": "aist-smpl"}
+# The published shapes that the speed of MixSynthFormer is reported for.
+PUBLISHED = ("jhmdb", "h36m", "3dpw", "aist-smpl")
 # Largest absolute error against float64, and how many times eager's own.
 MOST_ERROR, MOST_TIMES_EAGER = 2e-5, 4.0
 # A round's time is the median of this many seconds of calls, at least three.
@@ -82,18 +82,10 @@ def main(args: argparse.Namespace) -> int:
 
 def networks() -> dict[str, tuple[ModelConfig, Mapping[str, np.ndarray]]]:
     """The published shapes with random weights, and the weight files that ship."""
-    found: dict[str, tuple[ModelConfig, Mapping[str, np.ndarray]]] = {}
-    for name, preset_name in PUBLISHED.items():
-        preset = PRESETS[preset_name]
-        config = ModelConfig(
-            sample_interval=preset.sample_interval,
-            step=preset.step,
-            joint_dim=len(preset.skeleton) * SPACES[preset.space],
-            emb_dim=preset.emb_dim,
-            num_encoder_layers=preset.num_encoder_layers,
-            reduce_token=4,  # as the published training script builds it
-        )
-        found[name] = config, random_state(config)
+    shapes = published_shapes()
+    found: dict[str, tuple[ModelConfig, Mapping[str, np.ndarray]]] = {
+        name: (shapes[name], random_state(shapes[name])) for name in PUBLISHED
+    }
     for path in sorted(ASSETS.glob("*.safetensors")):
         state, config, _ = load_weights(path)
         found[path.stem] = config, state
@@ -188,12 +180,20 @@ def measure(case: Case, forwards: Mapping[str, Forward], rounds: int) -> dict[st
         for _ in range(3):  # compilers and allocators settle
             forward(case.keyframes)
         calls[name] = max(3, int(_ROUND_S / _seconds(forward, case.keyframes, 3)))
-    found: dict[str, list[float]] = {name: [0.0] * rounds for name in forwards}
-    order = list(forwards)
+
+    def of(name: str) -> float:
+        return _seconds(forwards[name], case.keyframes, calls[name]) / case.batch
+
+    return take_turns(list(forwards), rounds, of)
+
+
+def take_turns(names: Sequence[str], rounds: int, seconds: Callable[[str], float]) -> dict[str, list[float]]:
+    """`seconds` of each name once a round; every round starts with another one."""
+    found: dict[str, list[float]] = {name: [] for name in names}
     for number in range(rounds):
-        for i in range(len(order)):
-            name = order[(number + i) % len(order)]
-            found[name][number] = _seconds(forwards[name], case.keyframes, calls[name]) / case.batch
+        for i in range(len(names)):
+            name = names[(number + i) % len(names)]
+            found[name].append(seconds(name))
     return found
 
 

@@ -26,8 +26,9 @@ def table(rows: Sequence[Sequence[str]]) -> str:
 
 def write_json(path: Path, rows: Sequence[Mapping[str, Any]], packages: Sequence[str] = ()) -> None:
     """Rows with what made them, and the versions of `packages` too where they are installed. Raises `OutputError`."""
-    installed = [name for name in packages if importlib.util.find_spec(name) is not None]
-    versions = {name: metadata.version(name) for name in (*_PACKAGES, *installed)}
+    # A machine for the kernels alone has neither av nor mediapipe.
+    installed = [name for name in (*_PACKAGES, *packages) if _is_installed(name)]
+    versions = {name: metadata.version(name) for name in installed}
     document = {
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, {processor()}",
         "versions": {"python": platform.python_version(), **versions},
@@ -40,6 +41,10 @@ def write_json(path: Path, rows: Sequence[Mapping[str, Any]], packages: Sequence
         part.replace(path)
     except OSError as error:
         raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def _is_installed(name: str) -> bool:
+    return importlib.util.find_spec(name.replace("-", "_")) is not None
 
 
 def processor() -> str:

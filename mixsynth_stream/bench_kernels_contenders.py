@@ -1,0 +1,187 @@
+"""Who takes part in `bench kernels`: the fused kernels, and what torch makes of the readable network on the same card.
+
+Every contender is made from a case and is then called without arguments, on keyframes that lie on the device already.
+In the forward it returns motion [B, T, D]; in a training step it returns the gradients of all parameters, by name.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mixsynth_stream.config import ModelConfig
+from mixsynth_stream.kernels.launch import Encoder
+from mixsynth_stream.kernels.tile import PRECISIONS
+from mixsynth_stream.network import MixSynthFormer
+
+EAGER, COMPILED, REDUCED, GRAPH = "eager", "torch.compile", "torch.compile reduce-overhead", "CUDA graph of eager"
+PEERS = (EAGER, COMPILED, REDUCED, GRAPH)
+# Those that a compiler works on for a minute.
+SLOW_TO_MAKE = (COMPILED, REDUCED)
+# Largest error at outputs of size 5; the peers run in float32.
+TOLERANCE = {"strict": 2e-5, "tf32": 1e-2, "bf16": 5e-2, "fp16": 1e-2, "fp32": 2e-5}
+# Largest relative error of a parameter's gradient, in its Euclidean norm.
+GRADIENT_TOLERANCE = {"strict": 1e-3, "tf32": 2e-2, "bf16": 1e-1, "fp16": 2e-2, "fp32": 1e-3}
+# The type of the card's ceiling that a precision is held against.
+CEILING = {"strict": "tf32", "tf32": "tf32", "bf16": "bf16", "fp16": "fp16", "fp32": "fp32"}
+# Windows that float64 works on at once.
+_CHUNK = 256
+AUTOGRAD = "mixsynth_stream.kernels.autograd"
+
+
+class Case:
+    """One network and one batch on a device."""
+
+    def __init__(
+        self, name: str, config: ModelConfig, state: Mapping[str, np.ndarray], batch: int, device: torch.device
+    ) -> None:
+        self.name, self.config, self.state, self.batch, self.device = name, config, state, batch, device
+        random = torch.Generator().manual_seed(batch)
+        shape = (batch, config.num_keyframes, config.joint_dim)
+        self.keyframes = torch.randn(shape, generator=random).to(device)
+        self.target = torch.randn((batch, config.seq_len, config.joint_dim), generator=random).to(device)
+
+    def network(self) -> MixSynthFormer:
+        """The readable network in float32, a new one in every call."""
+        network = MixSynthFormer(self.config).eval().requires_grad_(False)
+        network.load_state_dict({name: torch.from_numpy(value.copy()) for name, value in self.state.items()})
+        return network.to(self.device)
+
+    @cached_property
+    def truth(self) -> Tensor:  # [B, T, D] float64
+        network = self.network().double()
+        with torch.inference_mode():
+            return torch.cat([network(chunk.double()) for chunk in self.keyframes.split(_CHUNK)])
+
+    @cached_property
+    def true_gradients(self) -> dict[str, Tensor]:
+        """Of the mean squared error against `target`, in float64; the absolute error's gradient would jump."""
+        network = self.network().double().requires_grad_(True)
+        for chunk, target in zip(self.keyframes.split(_CHUNK), self.target.split(_CHUNK), strict=True):
+            ((network(chunk.double()) - target.double()).square().sum() / self.target.numel()).backward()
+        return _gradients(network)
+
+
+@dataclass(frozen=True)
+class Contender:
+    make: Callable[[Case], Callable[[], Any]]
+    precision: str
+
+
+def _eager(case: Case) -> Callable[[], Tensor]:
+    return _inferring(case.network(), case)
+
+
+def _compiled(mode: str) -> Callable[[Case], Callable[[], Tensor]]:
+    def make(case: Case) -> Callable[[], Tensor]:
+        torch.compiler.reset()
+        return _inferring(torch.compile(case.network(), dynamic=False, mode=mode), case)
+
+    return make
+
+
+def _inferring(network: Callable[[Tensor], Tensor], case: Case) -> Callable[[], Tensor]:
+    def call() -> Tensor:
+        with torch.inference_mode():
+            return network(case.keyframes)
+
+    return call
+
+
+def _graph(case: Case) -> Callable[[], Tensor]:
+    """With the copy of its input, which the kernels' own graph makes too."""
+    network, keyframes = case.network(), case.keyframes.clone()
+    side = torch.cuda.Stream(case.device)
+    side.wait_stream(torch.cuda.current_stream(case.device))
+    with torch.cuda.stream(side), torch.inference_mode():
+        for _ in range(3):
+            network(keyframes)
+    torch.cuda.current_stream(case.device).wait_stream(side)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph), torch.inference_mode():
+        out = network(keyframes)
+
+    def call() -> Tensor:
+        keyframes.copy_(case.keyframes)
+        graph.replay()
+        return out
+
+    return call
+
+
+def _kernels(precision: str) -> Callable[[Case], Callable[[], Tensor]]:
+    def make(case: Case) -> Callable[[], Tensor]:
+        encoder = Encoder(case.state, case.config, precision=precision, device=case.device)
+        return _inferring(encoder, case)
+
+    return make
+
+
+def _kernels_graph(precision: str) -> Callable[[Case], Callable[[], Tensor]]:
+    def make(case: Case) -> Callable[[], Tensor]:
+        encoder = Encoder(case.state, case.config, precision=precision, device=case.device)
+        return _inferring(encoder.capture(case.batch), case)
+
+    return make
+
+
+FORWARD: dict[str, Contender] = {
+    EAGER: Contender(_eager, "fp32"),
+    COMPILED: Contender(_compiled("default"), "fp32"),
+    REDUCED: Contender(_compiled("reduce-overhead"), "fp32"),
+    GRAPH: Contender(_graph, "fp32"),
+    **{f"kernels {precision}": Contender(_kernels(precision), precision) for precision in PRECISIONS},
+    **{f"kernels {precision}, graph": Contender(_kernels_graph(precision), precision) for precision in PRECISIONS},
+}
+
+
+def _gradients(network: torch.nn.Module) -> dict[str, Tensor]:
+    """Those of the parameters that take part: value_reduce does not where nothing is reduced."""
+    return {name: p.grad for name, p in network.named_parameters() if p.grad is not None}
+
+
+def _step(case: Case, network: MixSynthFormer, forward: Callable[[Tensor], Tensor]) -> Callable[[], dict[str, Tensor]]:
+    """Forward and backward of a loss, without the optimiser, which is the same for all."""
+
+    def call() -> dict[str, Tensor]:
+        network.zero_grad(set_to_none=True)
+        (forward(case.keyframes) - case.target).square().mean().backward()
+        return _gradients(network)
+
+    return call
+
+
+def _eager_step(case: Case) -> Callable[[], dict[str, Tensor]]:
+    network = case.network().requires_grad_(True)
+    return _step(case, network, network)
+
+
+def _compiled_step(case: Case) -> Callable[[], dict[str, Tensor]]:
+    torch.compiler.reset()
+    network = case.network().requires_grad_(True)
+    return _step(case, network, torch.compile(network, dynamic=False))
+
+
+def _kernels_step(precision: str) -> Callable[[Case], Callable[[], dict[str, Tensor]]]:
+    def make(case: Case) -> Callable[[], dict[str, Tensor]]:
+        encode: Any = importlib.import_module(AUTOGRAD).encode
+        network = case.network().requires_grad_(True)
+        return _step(case, network, lambda keyframes: encode(network, keyframes, precision=precision))
+
+    return make
+
+
+def training_contenders() -> dict[str, Contender]:
+    """The kernels are among them once they have a backward."""
+    found = {EAGER: Contender(_eager_step, "fp32"), COMPILED: Contender(_compiled_step, "fp32")}
+    if importlib.util.find_spec(AUTOGRAD) is not None:
+        found |= {f"kernels {precision}": Contender(_kernels_step(precision), precision) for precision in PRECISIONS}
+    return found

@@ -1,0 +1,307 @@
+"""Compile the Triton kernels ahead of time, without a GPU, and judge what the compiler made of them.
+
+    python scripts/kernel_gates.py         sm_90, bf16, published shapes: what `make test` asks
+    python scripts/kernel_gates.py --all   every architecture and shape, strict too: what `make gates` asks
+    python scripts/kernel_gates.py --arch sm_89 --precision strict --shape jhmdb image-n10
+
+A kernel fails that spills registers, wants more shared memory than a card has, leaves a product to the ordinary cores,
+or takes more than a minute of processor time to compile (of processor time, so that a busy machine decides nothing).
+
+Kernels that come out of Triton's front end alike are compiled once, whichever shapes they belong to. What was found is
+kept in build/, by the hash of that front end's text, so that the next run compiles only what has changed; Triton's own
+cache is left out, because it does not see changes in tile.py.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import dataclasses
+import hashlib
+import inspect
+import io
+import json
+import multiprocessing
+import os
+import re
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from pathlib import Path
+from typing import Any
+
+from mixsynth_stream.bench_report import table
+from mixsynth_stream.bench_shapes import published_shapes, shipped_shapes
+from mixsynth_stream.config import ModelConfig
+from mixsynth_stream.kernels.tile import PRECISIONS
+
+# Shared memory that one block may have, in bytes (CUDA C++ Programming Guide, compute capabilities), and the
+# multiprocessors of a card of the kind: A100, L40S, H100.
+SHARED = {"sm_80": 163 * 1024, "sm_89": 99 * 1024, "sm_90": 227 * 1024}
+PROGRAMS = {"sm_80": 108, "sm_89": 142, "sm_90": 132}
+# One window, and a batch that fills every card: whatever lies between is launched as one of the two.
+BATCHES = (1, 4096)
+MOST_COMPILE_S = 60.0
+OPERANDS = {"strict": "tf32", "tf32": "tf32", "bf16": "bf16", "fp16": "f16"}
+# Read when a kernel is defined and when it is compiled, in the workers too.
+ENVIRONMENT = {"TRITON_INTERPRET": "0", "TRITON_ALWAYS_COMPILE": "1", "TRITON_DUMP_PTXAS_LOG": "1"}
+OUTCOMES = Path(__file__).parent.parent / "build" / "kernel-gates.json"
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """One kernel of one shape, found again by its number: Triton's own objects do not travel between processes."""
+
+    shape: str
+    config: ModelConfig
+    precision: str
+    arch: str
+    batch: int
+    number: int
+
+    def specialisation(self) -> Any:
+        return _specialisations(self.config, self.precision, self.batch, self.arch)[self.number]
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What the compiler made of a kernel. `products` without tensor cores should be none."""
+
+    registers: int = 0
+    spills: int = 0  # bytes, stores and loads
+    shared: int = 0  # bytes
+    tensor_cores: int = 0  # instructions with operands of the precision's type
+    products: int = 0
+    plain_products: int = 0
+    compile_s: float = 0.0
+    error: str = ""
+
+    def faults(self, arch: str) -> list[str]:
+        """What is wrong, in words."""
+        if self.error:
+            return [f"does not compile: {self.error}"]
+        found = []
+        if self.spills:
+            found.append(f"{self.spills} bytes spilled")
+        if self.shared > SHARED[arch]:
+            found.append(f"{self.shared} bytes of shared memory, of {SHARED[arch]}")
+        if self.plain_products:
+            found.append(f"{self.plain_products} of {self.products} products without tensor cores")
+        if self.products and not self.tensor_cores:
+            found.append("no tensor-core instruction with operands of the precision")
+        if self.compile_s > MOST_COMPILE_S:
+            found.append(f"{self.compile_s:.0f} s to compile, of {MOST_COMPILE_S:.0f}")
+        return found
+
+
+def jobs_for(shapes: dict[str, ModelConfig], precisions: Sequence[str], archs: Sequence[str]) -> Iterator[Job]:
+    """Every kernel that these shapes launch; equal layouts of one shape once."""
+    for arch in archs:
+        for precision in precisions:
+            for shape, config in shapes.items():
+                seen = set()
+                for batch in BATCHES:
+                    for number, kind in enumerate(_specialisations(config, precision, batch, arch)):
+                        named = kind.kernel.__name__, repr(kind.constexprs), kind.num_warps
+                        if named not in seen:
+                            seen.add(named)
+                            yield Job(shape, config, precision, arch, batch, number)
+
+
+def judge(jobs: Sequence[Job], processes: int, outcomes: Path = OUTCOMES) -> dict[str, tuple[Outcome, list[Job]]]:
+    """Each kernel once, with the jobs that share it. Compiles what `outcomes` does not hold, and adds it there."""
+    known = {key: Outcome(**found) for key, found in _read(outcomes).items()}
+    sharing: dict[str, list[Job]] = {}
+    for job in jobs:
+        try:
+            key = key_of(job)
+        except Exception as error:  # as in `compiled`
+            key = f"{job}"
+            known[key] = Outcome(error=_sentence(error))
+        sharing.setdefault(key, []).append(job)
+    new = [key for key in sharing if key not in known]
+    if new:
+        print(f"{len(sharing)} kernels, {len(new)} of them to compile", file=sys.stderr, flush=True)
+        with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
+            waiting = {pool.submit(compiled, sharing[key][0]): key for key in new}
+            for count, done in enumerate(as_completed(waiting), 1):
+                key = waiting[done]
+                known[key] = done.result()
+                _write(outcomes, {**_read(outcomes), key: dataclasses.asdict(known[key])})
+                faults = "; ".join(known[key].faults(sharing[key][0].arch)) or "fine"
+                print(f"{count}/{len(new)} {_title(sharing[key])}: {faults}", file=sys.stderr, flush=True)
+    return {key: (known[key], shared) for key, shared in sharing.items()}
+
+
+def key_of(job: Job) -> str:
+    """Hash of all that decides what is compiled: the front end's text, the options, the card, Triton's version."""
+    import triton
+
+    kind = job.specialisation()
+    text = re.sub(r"loc\(.*?\)|#loc.*", "", _front_end(job))
+    # Names of functions hold what they are specialised for, needed or not.
+    names: dict[str, str] = {}
+    text = re.sub(r'@("[^"]*"|[\w.$]+)', lambda found: names.setdefault(found[0], f"@f{len(names)}"), text)
+    rest = (job.arch, kind.num_warps, kind.num_stages, OPERANDS[job.precision], triton.__version__)
+    return hashlib.sha256(f"{text}{rest}".encode()).hexdigest()
+
+
+def compiled(job: Job) -> Outcome:
+    """Compile one kernel, to the machine's code, and read what came out."""
+    import triton
+
+    kind, log = job.specialisation(), io.StringIO()
+    before = _processor_s()
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(log):
+        os.environ["TRITON_CACHE_DIR"] = folder
+        try:
+            options = {"num_warps": kind.num_warps, "num_stages": kind.num_stages}
+            found = triton.compile(_source(kind), target=_target(job.arch), options=options)
+        except Exception as error:  # Triton's passes raise whatever they like, and every kernel has to be judged
+            return Outcome(compile_s=_processor_s() - before, error=_sentence(error))
+    return outcome_of(log.getvalue(), found.asm["ttgir"], found.asm["ptx"], found.metadata.shared,
+                      OPERANDS[job.precision], _processor_s() - before)  # fmt: skip
+
+
+def outcome_of(log: str, ttgir: str, ptx: str, shared: int, operand: str, compile_s: float) -> Outcome:
+    """Read the assembler's log and what the compiler wrote on the way."""
+    registers = re.search(r"Used (\d+) registers", log)
+    spills = re.findall(r"(\d+) bytes spill (?:stores|loads)", log)
+    if registers is None or not spills:
+        return Outcome(compile_s=compile_s, error=f"the assembler said nothing of registers: {log.strip()[:120]}")
+    products = re.findall(r"= (?:tt\.dot|ttng\.warp_group_dot) .*-> tensor<[^#]*(#\w+)", ttgir)
+    instructions = re.findall(rf"(?:wgmma\.mma_async|mma)\.sync\S*\.{operand}\.{operand}\b", ptx)
+    return Outcome(
+        registers=int(registers[1]),
+        spills=sum(map(int, spills)),
+        shared=shared,
+        tensor_cores=len(instructions),
+        products=len(products),
+        plain_products=sum(not layout.startswith("#mma") for layout in products),
+        compile_s=round(compile_s, 1),
+    )
+
+
+def _specialisations(config: ModelConfig, precision: str, batch: int, arch: str) -> list[Any]:
+    from mixsynth_stream.kernels.launch import specialisations
+
+    version = int(arch.removeprefix("sm_"))
+    card = {"programs": PROGRAMS[arch], "capability": divmod(version, 10)}
+    taken = inspect.signature(specialisations).parameters
+    found: list[Any] = specialisations(
+        config, precision, batch, **{name: value for name, value in card.items() if name in taken}
+    )
+    return found
+
+
+def _target(arch: str) -> Any:
+    from triton.backends.compiler import GPUTarget
+
+    return GPUTarget("cuda", int(arch.removeprefix("sm_")), 32)
+
+
+def _source(kind: Any) -> Any:
+    from triton.compiler import ASTSource
+
+    aligned = {(place,): [["tt.divisibility", 16]] for place in kind.aligned}
+    return ASTSource(kind.kernel, dict(kind.signature), dict(kind.constexprs), aligned)
+
+
+def _front_end(job: Job) -> str:
+    """The kernel as Triton's front end hands it to the compiler, before any optimisation."""
+    from triton._C.libtriton import ir
+    from triton.compiler.compiler import make_backend
+
+    kind, target = job.specialisation(), _target(job.arch)
+    backend = make_backend(target)
+    options = backend.parse_options({"num_warps": kind.num_warps, "num_stages": kind.num_stages})
+    context = ir.context()
+    ir.load_dialects(context)
+    backend.load_dialects(context)
+    functions, modules = backend.get_codegen_implementation(options), backend.get_module_map()
+    return str(_source(kind).make_ir(target, options, functions, modules, context))
+
+
+def _processor_s() -> float:
+    """Of this process and of those it has waited for: the assembler."""
+    spent = os.times()
+    return spent.user + spent.system + spent.children_user + spent.children_system
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError):
+        return {}
+    return found
+
+
+def _write(path: Path, known: dict[str, Any]) -> None:
+    path.parent.mkdir(exist_ok=True)
+    # Its own name, because two runs may be under way.
+    part = path.with_name(f"{path.name}.{os.getpid()}")
+    part.write_text(json.dumps(known, indent=0), encoding="utf-8")
+    part.replace(path)
+
+
+def _sentence(error: Exception) -> str:
+    """The last cause: Triton wraps an error once for every function that it is in."""
+    while error.__cause__ is not None and isinstance(error.__cause__, Exception):
+        error = error.__cause__
+    return " ".join(str(error).split())[-200:] or type(error).__name__
+
+
+def _title(jobs: Sequence[Job]) -> str:
+    job = jobs[0]
+    others = len({other.shape for other in jobs} - {job.shape})
+    return f"{job.arch} {job.precision} {job.shape}{f' +{others}' if others else ''} {_what(job)}"
+
+
+def _what(job: Job) -> str:
+    """The kernel and its stages."""
+    kind = job.specialisation()
+    stages = kind.constexprs.get("STAGES")
+    parts = [field.name for field in dataclasses.fields(stages) if getattr(stages, field.name)] if stages else []
+    windows = getattr(kind.constexprs["S"], "windows", 1)
+    name = "+".join(parts) or kind.kernel.__name__
+    return name + (f" x{windows}" if windows > 1 else "")
+
+
+def report(judged: dict[str, tuple[Outcome, list[Job]]]) -> tuple[str, int]:
+    """The table, and how many kernels fail."""
+    rows = [["kernel", "registers", "spilled", "shared KB", "tensor cores", "compile s", "verdict"]]
+    wrong = 0
+    for outcome, jobs in judged.values():
+        faults = outcome.faults(jobs[0].arch)
+        wrong += bool(faults)
+        numbers = [outcome.registers, outcome.spills, f"{outcome.shared / 1024:.0f}", outcome.tensor_cores]
+        rows.append([_title(jobs), *map(str, numbers), f"{outcome.compile_s:.1f}", "; ".join(faults) or "fine"])
+    return table(rows), wrong
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    shapes = published_shapes() | shipped_shapes()
+    parser = argparse.ArgumentParser(description="compile the Triton kernels ahead of time and judge them")
+    parser.add_argument("--all", action="store_true", help="sm_80, sm_89 and sm_90; bf16 and strict; every shape")
+    parser.add_argument("--arch", nargs="+", choices=list(SHARED), help="default: sm_90")
+    parser.add_argument("--precision", nargs="+", choices=PRECISIONS, help="default: bf16")
+    parser.add_argument("--shape", nargs="+", choices=list(shapes), help="default: the published ones")
+    parser.add_argument("--processes", type=int, default=2, help="compilers at once (default: 2)")
+    parser.add_argument("--outcomes", type=Path, default=OUTCOMES, help="what earlier runs found (default: in build/)")
+    args = parser.parse_args(arguments)
+    os.environ.update(ENVIRONMENT)
+    chosen = list(shapes) if args.all else list(published_shapes())
+    archs, precisions = (list(SHARED), ["bf16", "strict"]) if args.all else (["sm_90"], ["bf16"])
+    jobs = list(jobs_for({name: shapes[name] for name in args.shape or chosen}, args.precision or precisions,
+                         args.arch or archs))  # fmt: skip
+    start = time.monotonic()
+    text, wrong = report(judge(jobs, args.processes, args.outcomes))
+    print(text)
+    print(f"{wrong} kernels fail" if wrong else "every kernel is fine", f"(after {time.monotonic() - start:.0f} s)")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
