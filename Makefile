@@ -10,7 +10,7 @@ PIP := $(BIN)/python -m pip
 INPUTS := setup.py pyproject.toml constraints.txt $(wildcard csrc/*)
 
 .DEFAULT_GOAL := help
-.PHONY: help tools install dev demo test lint core sanitize emulate fuzz format wheel clean
+.PHONY: help tools install dev demo test lint core sanitize emulate fuzz gates gpu format wheel clean
 
 help:
 	@echo "make demo    build, install, run the main job on the bundled clip; results in $(OUT)"
@@ -20,6 +20,8 @@ help:
 	@echo "make sanitize  the same under the sanitizers of the compiler"
 	@echo "make emulate   the same on an old x86 and on ARM, as far as qemu-user is installed"
 	@echo "make fuzz    the binding under AddressSanitizer, with wrong arguments, for FUZZ_S seconds"
+	@echo "make gates   compile the Triton kernels for cards of three generations, without one, and judge them"
+	@echo "make gpu     on a machine with a card: the kernels tested and measured, results in OUT"
 	@echo "make format  let ruff lay out the code"
 	@echo "make wheel   build the wheel into dist/"
 	@echo "make clean   remove what was built (the environment too)"
@@ -112,6 +114,22 @@ build/core/fuzzed.so: $(wildcard csrc/*) | $(VENV)/.dev
 fuzz: build/core/fuzzed.so
 	LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libstdc++.so)" ASAN_OPTIONS=detect_leaks=0 \
 	    $(BIN)/python tests/native/fuzz_bindings.py $< --seconds $(FUZZ_S) --seed $(FUZZ_SEED)
+
+# No card is needed. What is known from the run before is not compiled again (build/kernel-gates.json).
+gates: $(VENV)/.dev
+	$(BIN)/python scripts/kernel_gates.py --all
+
+# For a bare machine with a card and no network: PYTHON itself, which has torch, triton, numpy, pytest and pybind11.
+# A test that finds no card there fails. The conftest is left out, because it needs hypothesis. Triton's cache is a new
+# one, because it does not see changes in kernels/tile.py.
+GPU_OUT := $(if $(filter file,$(origin OUT)),out/gpu,$(OUT))
+ON_GPU := TRITON_INTERPRET=0 MIXSYNTH_GPU=1 TRITON_CACHE_DIR="$(CURDIR)/build/triton-cache" "$(PYTHON)"
+gpu:
+	@rm -rf build/triton-cache && mkdir -p build/triton-cache "$(GPU_OUT)"
+	"$(PYTHON)" -m pip install -q --no-deps --no-build-isolation -e .
+	$(ON_GPU) tests/gpu/warm_up.py
+	$(ON_GPU) -m pytest -q --noconftest -p no:cacheprovider tests/gpu
+	$(ON_GPU) -m mixsynth_stream bench kernels --quick --json "$(GPU_OUT)/kernels.json"
 
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .

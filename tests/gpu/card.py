@@ -1,0 +1,25 @@
+"""Whether the tests of this folder can run here, and what they run on; neither pytest nor torch is needed to ask."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+
+# Set by `make gpu`: there a missing card is a failure.
+EXPECTED = os.environ.get("MIXSYNTH_GPU") == "1"
+# One window; several that do not fill the last group; enough to be grouped on every card.
+BATCHES = (1, 7, 1030)
+# A backward has many kernels: one network of each kind.
+TRAINED = ("jhmdb", "h36m", "3dpw", "aist-smpl", "image-n10")
+
+
+def why_not() -> str:
+    """Why not; empty where they can."""
+    for package in ("torch", "triton"):
+        if importlib.util.find_spec(package) is None:
+            return f"{package} is not installed"
+    import torch
+
+    if not torch.cuda.is_available():
+        return "there is no CUDA device"
+    return "TRITON_INTERPRET=1 is set" if os.environ.get("TRITON_INTERPRET") == "1" else ""

@@ -1,0 +1,180 @@
+"""The kernels on a CUDA device, at full shapes and in every precision: what `make gpu` runs.
+
+Elsewhere these are skipped; with MIXSYNTH_GPU=1, which `make gpu` sets, it is a failure that they cannot run.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from card import BATCHES, EXPECTED, TRAINED, why_not
+
+if reason := why_not():
+    if EXPECTED:
+        pytest.fail(f"a CUDA device was expected here, and {reason}", pytrace=False)
+    pytest.skip(f"{reason}; `make gpu` runs these", allow_module_level=True)
+
+import torch
+from torch import Tensor
+
+from mixsynth_stream.bench_encoder import random_state
+from mixsynth_stream.bench_kernels import gradient_error, motion_error
+from mixsynth_stream.bench_kernels_contenders import (
+    AUTOGRAD,
+    FORWARD,
+    GRADIENT_TOLERANCE,
+    TOLERANCE,
+    Case,
+    training_contenders,
+)
+from mixsynth_stream.bench_shapes import published_shapes, shipped_shapes, shipped_weights
+from mixsynth_stream.errors import BackendUnavailableError
+from mixsynth_stream.kernels.launch import Encoder
+from mixsynth_stream.kernels.tile import PRECISIONS
+
+SHAPES = published_shapes() | shipped_shapes()
+DEVICE = torch.device("cuda")
+
+
+def case_of(name: str, batch: int) -> Case:
+    state = shipped_weights(name) if name in shipped_shapes() else random_state(SHAPES[name])
+    return Case(name, SHAPES[name], state, batch, DEVICE)
+
+
+def encoder_of(case: Case, precision: str) -> Encoder:
+    return Encoder(case.state, case.config, precision=precision, device=DEVICE)
+
+
+@pytest.mark.parametrize("batch", BATCHES)
+@pytest.mark.parametrize("name", SHAPES)
+class TestForward:
+    def test_every_precision_is_within_its_error(self, name: str, batch: int) -> None:
+        case, wrong = case_of(name, batch), []
+        for precision in PRECISIONS:
+            # What a kernel leaves out would stay NaN.
+            out = torch.full_like(case.truth, float("nan"), dtype=torch.float32)
+            encoder_of(case, precision)(case.keyframes, out)
+            error = motion_error(out, case.truth)
+            if not error <= TOLERANCE[precision]:
+                wrong.append(f"{precision} is off by {error:.1e}, more than {TOLERANCE[precision]:.0e}")
+        assert not wrong, wrong
+
+    def test_runs_and_graphs_give_the_same_bits(self, name: str, batch: int) -> None:
+        case = case_of(name, batch)
+        for precision in PRECISIONS:
+            encoder = encoder_of(case, precision)
+            first = encoder(case.keyframes).clone()
+            for _ in range(5):
+                assert torch.equal(encoder(case.keyframes), first), precision
+            graph = encoder.capture(batch)
+            for _ in range(3):
+                assert torch.equal(graph(case.keyframes), first), f"{precision}, graph"
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_what_lies_beside_the_output_is_left_alone(precision: str) -> None:
+    case = case_of("jhmdb", 1030)
+    rows = 16  # of NaN before and behind
+    around = torch.full((case.batch + 2 * rows, *case.truth.shape[1:]), float("nan"), device=DEVICE)
+    encoder_of(case, precision)(case.keyframes, around[rows:-rows])
+    assert around[:rows].isnan().all() and around[-rows:].isnan().all()
+    assert not around[rows:-rows].isnan().any()
+
+
+def test_one_encoder_for_every_batch() -> None:
+    """Buffers are kept from call to call; a smaller batch after a larger one must not see what is left in them."""
+    case = case_of("aist-smpl", 300)
+    encoder = encoder_of(case, "bf16")
+    whole = encoder(case.keyframes).clone()
+    for batch in (1, 5, 299):
+        part = encoder(case.keyframes[:batch])
+        assert motion_error(part, whole[:batch].double()) < TOLERANCE["bf16"], batch
+
+
+def test_another_stream_gives_the_same() -> None:
+    case = case_of("h36m", 64)
+    encoder = encoder_of(case, "bf16")
+    expected, side = encoder(case.keyframes).clone(), torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        found = encoder(case.keyframes)
+    side.synchronize()
+    assert torch.equal(found, expected)
+
+
+def test_tensors_elsewhere_are_refused() -> None:
+    case = case_of("3dpw", 2)
+    with pytest.raises(ValueError, match="keyframes must be on cuda:0 with the weights, found cpu"):
+        encoder_of(case, "bf16")(case.keyframes.cpu())
+    with pytest.raises(BackendUnavailableError, match="the kernels run on a CUDA device, found cpu"):
+        Encoder(case.state, case.config, precision="bf16", device="cpu")
+
+
+def test_the_backend_answers_as_torch_does() -> None:
+    from mixsynth_stream.backend import make_forward
+
+    case = case_of("image-n10", 3)
+    keyframes = case.keyframes.cpu().numpy()
+    found, expected = (make_forward(name, case.config, case.state)(keyframes) for name in ("triton", "torch"))
+    assert np.abs(found - expected).max() < 2 * TOLERANCE["strict"]
+
+
+@pytest.mark.skipif(importlib.util.find_spec(AUTOGRAD) is None, reason="there is no backward")
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("name", TRAINED)
+def test_gradients(name: str, precision: str) -> None:
+    case = case_of(name, 33)
+    step: Callable[[], Any] = training_contenders()[f"kernels {precision}"].make(case)
+    error = gradient_error(step(), case.true_gradients)
+    assert error <= GRADIENT_TOLERANCE[precision], f"off by {error:.1e}"
+
+
+@pytest.mark.parametrize("contender", ["torch.compile", "CUDA graph of eager"])
+def test_peers_of_the_benchmark_run(contender: str) -> None:
+    case = case_of("3dpw", 4)
+    found: Tensor = FORWARD[contender].make(case)()
+    assert motion_error(found, case.truth) < TOLERANCE["fp32"]
+
+
+_CHECKED = """
+import torch
+from mixsynth_stream.bench_encoder import random_state
+from mixsynth_stream.bench_shapes import published_shapes
+from mixsynth_stream.kernels.launch import Encoder
+for name in ("jhmdb", "3dpw", "aist-smpl"):
+    config = published_shapes()[name]
+    for precision, batch in (("bf16", 3), ("bf16", 530), ("strict", 3)):
+        keyframes = torch.zeros(batch, config.num_keyframes, config.joint_dim, device="cuda")
+        Encoder(random_state(config), config, precision=precision)(keyframes)
+torch.cuda.synchronize()
+print("checked")
+"""
+
+
+def _sanitizer() -> str | None:
+    found = shutil.which("compute-sanitizer")
+    nvcc = shutil.which("nvcc")
+    if found is None and nvcc is not None:
+        found = shutil.which("compute-sanitizer", path=os.path.join(os.path.dirname(os.path.realpath(nvcc))))
+    return found
+
+
+@pytest.mark.skipif(_sanitizer() is None, reason="compute-sanitizer is not installed")
+def test_nothing_is_read_or_written_out_of_bounds() -> None:
+    # Torch's own pool would hide what lies outside a tensor and inside its block.
+    environment = {**os.environ, "PYTORCH_NO_CUDA_MEMORY_CACHING": "1"}
+    done = subprocess.run(
+        [_sanitizer() or "", "--tool", "memcheck", "--error-exitcode", "9", sys.executable, "-c", _CHECKED],
+        capture_output=True, text=True, timeout=240, check=False, env=environment,
+    )  # fmt: skip
+    if done.returncode != 9 and "checked" not in done.stdout:
+        pytest.skip(f"compute-sanitizer does not run here: {(done.stdout + done.stderr).strip()[-200:]}")
+    assert done.returncode == 0, done.stdout[-3000:]

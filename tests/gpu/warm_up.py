@@ -1,0 +1,57 @@
+"""Compile what the tests of this folder launch, on all cores, into Triton's cache: one by one it takes minutes."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import sys
+import time
+from concurrent.futures import ProcessPoolExecutor
+
+from card import BATCHES, TRAINED, why_not
+
+from mixsynth_stream.bench_shapes import published_shapes, shipped_shapes
+from mixsynth_stream.kernels.tile import PRECISIONS
+
+
+def launch(name: str, precision: str, training: bool) -> str:
+    """Run one network once; what goes wrong is for the tests to say in full."""
+    import torch
+
+    from mixsynth_stream.bench_encoder import random_state
+    from mixsynth_stream.bench_kernels_contenders import Case, training_contenders
+    from mixsynth_stream.kernels.launch import Encoder
+
+    config = (published_shapes() | shipped_shapes())[name]
+    case = Case(name, config, random_state(config), max(BATCHES), torch.device("cuda"))
+    try:
+        if training:
+            training_contenders()[f"kernels {precision}"].make(case)()
+        else:
+            encoder = Encoder(case.state, config, precision=precision)
+            for batch in (1, case.batch):
+                encoder(case.keyframes[:batch])
+        torch.cuda.synchronize()
+    except Exception as error:  # whatever it is
+        return f"{name}, {precision}: {' '.join(str(error).split())[-200:]}"
+    return ""
+
+
+def main() -> int:
+    if reason := why_not():
+        print(f"a CUDA device was expected here, and {reason}", file=sys.stderr)
+        return 1
+    from mixsynth_stream.bench_kernels_contenders import training_contenders
+
+    wanted = [(name, precision, False) for name in published_shapes() | shipped_shapes() for precision in PRECISIONS]
+    if f"kernels {PRECISIONS[0]}" in training_contenders():
+        wanted += [(name, precision, True) for name in TRAINED for precision in PRECISIONS]
+    start, processes = time.monotonic(), min(os.cpu_count() or 1, 16)
+    with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
+        wrong = [sentence for sentence in pool.map(launch, *zip(*wanted, strict=True)) if sentence]
+    print(f"{len(wanted)} networks by {processes} processes in {time.monotonic() - start:.0f} s", *wrong, sep="\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
