@@ -14,10 +14,18 @@ from torch import Tensor
 
 from mixsynth_stream.config import ModelConfig
 from mixsynth_stream.errors import BackendUnavailableError
-from mixsynth_stream.kernels.feed_forward_bwd import feed_forward_bwd_kernel, feed_forward_train_fwd_kernel
+from mixsynth_stream.kernels.feed_forward_bwd import (
+    feed_forward_bwd_kernel,
+    feed_forward_end_bwd_kernel,
+    feed_forward_train_fwd_kernel,
+)
 from mixsynth_stream.kernels.launch import Specialisation
 from mixsynth_stream.kernels.pack import OPERANDS
-from mixsynth_stream.kernels.synth_attention_bwd import channel_branch_bwd_kernel, channel_branch_fwd_kernel
+from mixsynth_stream.kernels.synth_attention_bwd import (
+    channel_branch_bwd_kernel,
+    channel_branch_fwd_kernel,
+    token_branch_bwd_kernel,
+)
 from mixsynth_stream.kernels.synth_mix_bwd import synth_mix_bwd_kernel, synth_mix_train_fwd_kernel
 from mixsynth_stream.kernels.tile import Tile
 from mixsynth_stream.kernels.weights import (
@@ -29,10 +37,11 @@ from mixsynth_stream.kernels.weights import (
 )
 
 # Type of a kernel's arguments where it is neither float32 nor a flag.
-_OPERAND_ARGUMENTS = ("matrices", "d_proj", "y_out", "hidden_out", "d_before", "d_second", "mixed_out",
+_OPERAND_ARGUMENTS = ("matrices", "d_proj", "y", "y_out", "hidden_out", "d_before", "d_second", "mixed_out",
                       "d_energies_out", "d_values_out")  # fmt: skip
 _KERNELS = (channel_branch_fwd_kernel, synth_mix_train_fwd_kernel, feed_forward_train_fwd_kernel,
-            feed_forward_bwd_kernel, synth_mix_bwd_kernel, channel_branch_bwd_kernel)  # fmt: skip
+            feed_forward_end_bwd_kernel, feed_forward_bwd_kernel, synth_mix_bwd_kernel,
+            token_branch_bwd_kernel, channel_branch_bwd_kernel)  # fmt: skip
 
 
 def training_tile(config: ModelConfig, precision: str) -> Tile:
@@ -77,43 +86,44 @@ class TrainedLayer:
         tile, operand = self.tile, self._packed[0].dtype
         batch, made = len(x), _Made(x, operand)
         given, summed = self._recomputed(x)
-        d_summed, d_x, d_given = (torch.empty_like(x) for _ in range(3))
-        y, d_second, d_proj, mixed = (made(tile.channels) for _ in range(4))
-        hidden, d_before, d_energies = made(tile.hidden), made(tile.hidden), made(tile.token_keys)
+        d_end, d_summed = torch.empty_like(x), torch.empty_like(x)
+        y, d_second, d_proj = (made(tile.channels) for _ in range(3))
+        hidden, d_before = made(tile.hidden), made(tile.hidden)
         norms = x.new_empty(batch, 4, tile.padded_channels)
+        dropped = *self._packed, *self._drops
+        self._launch(feed_forward_end_bwd_kernel, summed, d_out, d_end, d_second, y, norms, *dropped, **self._flags)
         self._launch(
-            feed_forward_bwd_kernel, summed, d_out, d_summed, d_proj, y, hidden, d_before, d_second, norms,
-            *self._packed, *self._drops, **self._flags,
+            feed_forward_bwd_kernel, summed, d_end, d_second, y, d_summed, d_proj, hidden, d_before, norms, *dropped,
+            **self._flags,
         )  # fmt: skip
         ff = FeedForwardWeights(
             *_linear_bwd(y, d_before), *_linear_bwd(hidden, d_second), NormWeights(*_norms(norms, tile, 2))
         )
         del y, hidden, d_before, d_second, summed
-        d_token_values = made.keys(tile.token_keys if tile.reduces_tokens else 0)
-        token_small = x.new_empty(batch, 4 * (tile.rows + tile.squeezed_tokens))
-        self._launch(
-            synth_mix_bwd_kernel, x, given, d_summed, d_proj, d_x, d_given, mixed, d_energies, d_token_values,
-            token_small, *self._packed,
-        )  # fmt: skip
-        proj, token_dense = _linear_bwd(mixed, d_proj), _linear_bwd(x.to(operand), d_energies)
-        del given, d_summed, d_proj, mixed, d_energies
-        d_channel_energies, d_values = made.keys(tile.channel_keys), made(tile.channel_keys * tile.reduces_channels)
-        channel_small = x.new_empty(batch, 2 * (tile.padded_channels + tile.squeezed_channels))
-        self._launch(
-            channel_branch_bwd_kernel, x, d_given, d_x, d_channel_energies, d_values, channel_small, *self._packed
+        # d_summed is the residual's part of the gradient of x, to which the branches add theirs.
+        d_x, d_token, d_given, mixed = d_summed, d_end, torch.empty_like(x), made(tile.channels)
+        mix_small, token_small, channel_small = (
+            x.new_empty(batch, 2 * (long + short))
+            for long, short in (
+                (tile.rows, tile.squeezed_tokens),
+                (tile.rows, tile.squeezed_tokens),
+                (tile.padded_channels, tile.squeezed_channels),
+            )
         )
-        by_time = x.transpose(0, 1).to(operand).flatten(1)  # [T, B * C]
-        token_gate, reweight = _token_small(token_small, tile)
-        token_values = _by_keys(d_token_values, by_time)
-        token = SynthAttentionWeights(*token_dense, *token_gate, *token_values)
-        channel = SynthAttentionWeights(
-            *_by_keys(d_channel_energies, by_time),
-            *_channel_small(channel_small, tile),
-            *_linear_bwd(x.to(operand), d_values),
-        )
-        return d_x, LayerWeights(
-            SynthMixWeights(token, channel, *reweight, *proj), NormWeights(*_norms(norms, tile, 0)), ff
-        )
+        self._launch(synth_mix_bwd_kernel, x, given, d_proj, d_token, d_given, mixed, mix_small, *self._packed)
+        proj = _linear_bwd(mixed, d_proj)
+        del given, d_proj, mixed
+        rows, by_time = x.to(operand), x.transpose(0, 1).to(operand).flatten(1)  # [B, T, C], [T, B * C]
+        d_energies, d_values = made(tile.token_keys), made.keys(tile.token_keys * tile.reduces_tokens)
+        self._launch(token_branch_bwd_kernel, x, d_token, d_x, d_energies, d_values, token_small, *self._packed)
+        gate = _gate_bwd(token_small, tile.rows, tile.tokens)
+        token = SynthAttentionWeights(*_linear_bwd(rows, d_energies), *gate, *_by_keys(d_values, by_time))
+        d_energies, d_values = made.keys(tile.channel_keys), made(tile.channel_keys * tile.reduces_channels)
+        self._launch(channel_branch_bwd_kernel, x, d_given, d_x, d_energies, d_values, channel_small, *self._packed)
+        gate = _gate_bwd(channel_small, tile.padded_channels, tile.channels)
+        channel = SynthAttentionWeights(*_by_keys(d_energies, by_time), *gate, *_linear_bwd(rows, d_values))
+        mix = SynthMixWeights(token, channel, *_reweight_bwd(mix_small, tile), *proj)
+        return d_x, LayerWeights(mix, NormWeights(*_norms(norms, tile, 0)), ff)
 
     def _recomputed(self, x: Tensor) -> tuple[Tensor, Tensor]:  # [B, T, C] each
         """What the channels give, and what the first LayerNorm takes."""
@@ -154,22 +164,23 @@ def _norms(norms: Tensor, tile: Tile, first: int) -> tuple[Tensor, Tensor]:  # [
     return weight.clone(), bias.clone()
 
 
-def _token_small(small: Tensor, tile: Tile) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor, Tensor, Tensor]]:
-    """Gradients of the token gate's two matrices, and of the re-weight's two Linears."""
-    long, short = small.split((4 * tile.rows, 4 * tile.squeezed_tokens), dim=1)
-    pooled, d_excited, mean, d_difference = long.unflatten(1, (4, -1))[..., : tile.tokens].unbind(1)
-    squeezed, d_squeezed, hidden, d_before = short.unflatten(1, (4, -1))[..., : tile.tokens // 4].unbind(1)
+def _split(small: Tensor, padded: int, length: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The four vectors of each window: two of `length`, two of a fourth of it."""
+    long, short = small[:, : 2 * padded].unflatten(1, (2, -1)), small[:, 2 * padded :].unflatten(1, (2, -1))
+    return long[:, 0, :length], long[:, 1, :length], short[:, 0, : length // 4], short[:, 1, : length // 4]
+
+
+def _gate_bwd(small: Tensor, padded: int, length: int) -> tuple[Tensor, Tensor]:
+    """Gradients of a gate's two matrices."""
+    pooled, d_excited, squeezed, d_squeezed = _split(small, padded, length)
+    return d_squeezed.T @ pooled, d_excited.T @ squeezed
+
+
+def _reweight_bwd(small: Tensor, tile: Tile) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    mean, d_difference, hidden, d_before = _split(small, tile.rows, tile.tokens)
     # Two scores a token, of which the kernels know the difference.
     weight, bias = (torch.stack((part, -part), dim=1).flatten(0, 1) for part in _linear_bwd(hidden, d_difference))
-    return (d_squeezed.T @ pooled, d_excited.T @ squeezed), (*_linear_bwd(mean, d_before), weight, bias)
-
-
-def _channel_small(small: Tensor, tile: Tile) -> tuple[Tensor, Tensor]:
-    """Gradients of the channel gate's two matrices."""
-    long, short = small.split((2 * tile.padded_channels, 2 * tile.squeezed_channels), dim=1)
-    pooled, d_excited = long.unflatten(1, (2, -1))[..., : tile.channels].unbind(1)
-    squeezed, d_squeezed = short.unflatten(1, (2, -1))[..., : tile.channels // 4].unbind(1)
-    return d_squeezed.T @ pooled, d_excited.T @ squeezed
+    return *_linear_bwd(mean, d_before), weight, bias
 
 
 def _num_warps(tile: Tile) -> int:

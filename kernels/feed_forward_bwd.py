@@ -72,16 +72,13 @@ def feed_forward_train_fwd_kernel(
 
 
 @triton.jit(do_not_specialize=["batch"])
-def feed_forward_bwd_kernel(
+def feed_forward_end_bwd_kernel(
     summed: tl.tensor,  # [B, T, C] float32
     d_out: tl.tensor,  # [B, T, C] float32
-    d_summed: tl.tensor,  # [B, T, C] float32: out, as are those below
-    d_proj: tl.tensor,  # [B, T, C] operands, of what the mixture's projection gave
-    y_out: tl.tensor,  # [B, T, C] operands
-    hidden_out: tl.tensor,  # [B, T, E] operands, after GELU and dropout
-    d_before: tl.tensor,  # [B, T, E] operands, of what GELU took
+    d_end: tl.tensor,  # [B, T, C] float32: out, as are those below
     d_second: tl.tensor,  # [B, T, C] operands, of what the second Linear gave
-    norms: tl.tensor,  # [programs, 4, padded channels] float32: parts of d norm1 and d norm2, weight and bias
+    y_out: tl.tensor,  # [B, T, C] operands
+    norms: tl.tensor,  # [programs, 4, padded channels] float32: the second half, d norm2's weight and bias
     matrices: tl.tensor,  # packed
     vectors: tl.tensor,  # packed
     seed: tl.tensor,  # [1] int64
@@ -90,21 +87,45 @@ def feed_forward_bwd_kernel(
     S: tl.constexpr,  # Tile
     DROPS: tl.constexpr,
 ) -> None:
-    """From the layer's end back to what the first LayerNorm took."""
+    """From the layer's end back to what the second LayerNorm took."""
     group = tl.program_id(0)
-    partial = norms + group.to(tl.int64) * 4 * S.padded_channels
-    x = load_windows(summed, group, batch, S)
-    y = normed(x, vectors + S.at.norm1_weight, vectors + S.at.norm1_bias, S)
+    y = load_windows(summed, group, batch, S)
+    y = normed(y, vectors + S.at.norm1_weight, vectors + S.at.norm1_bias, S)
     store_windows(y_out, y, group, batch, S)
-    d_y = load_windows(d_out, group, batch, S)
-    end = y + dropped_feed_forward(y, matrices, vectors, seed, share, group, batch, S, DROPS)
-    d_y = norm_bwd(end, vectors + S.at.norm2_weight, d_y, partial + 2 * S.padded_channels, S)
-    d_made = d_y
+    y += dropped_feed_forward(y, matrices, vectors, seed, share, group, batch, S, DROPS)
+    partial = norms + (group.to(tl.int64) * 4 + 2) * S.padded_channels
+    d_y = norm_bwd(y, vectors + S.at.norm2_weight, load_windows(d_out, group, batch, S), partial, S)
+    store_windows(d_end, d_y, group, batch, S)
     if DROPS:
-        d_made *= kept(seed, share, group, batch, 0, S.channels, S.padded_channels, OUT, S)
-    store_windows(d_second, d_made, group, batch, S)
+        d_y *= kept(seed, share, group, batch, 0, S.channels, S.padded_channels, OUT, S)
+    store_windows(d_second, d_y, group, batch, S)
+
+
+@triton.jit(do_not_specialize=["batch"])
+def feed_forward_bwd_kernel(
+    summed: tl.tensor,  # [B, T, C] float32
+    d_end: tl.tensor,  # [B, T, C] float32
+    d_second: tl.tensor,  # [B, T, C] operands
+    y: tl.tensor,  # [B, T, C] operands
+    d_summed: tl.tensor,  # [B, T, C] float32: out, as are those below
+    d_proj: tl.tensor,  # [B, T, C] operands, of what the mixture's projection gave
+    hidden_out: tl.tensor,  # [B, T, E] operands, after GELU and dropout
+    d_before: tl.tensor,  # [B, T, E] operands, of what GELU took
+    norms: tl.tensor,  # [programs, 4, padded channels] float32: the first half, d norm1's weight and bias
+    matrices: tl.tensor,  # packed
+    vectors: tl.tensor,  # packed
+    seed: tl.tensor,  # [1] int64
+    share: float,
+    batch: int,
+    S: tl.constexpr,  # Tile
+    DROPS: tl.constexpr,
+) -> None:
+    """From there back to what the first LayerNorm took."""
+    group = tl.program_id(0)
+    rows, d_made = load_windows(y, group, batch, S), load_windows(d_second, group, batch, S)
+    d_y = zeros(S.rows, S.padded_channels)
     for first in tl.range(0, tl.constexpr(S.padded_hidden), tl.constexpr(S.hidden_block), num_stages=1):
-        before, fc1, fc2 = hidden_block(y, first, matrices, vectors, S)
+        before, fc1, fc2 = hidden_block(rows, first, matrices, vectors, S)
         hidden = gelu(before)
         d_hidden = dot(d_made, tl.trans(fc2), S) * gelu_slope(before)
         if DROPS:
@@ -114,6 +135,9 @@ def feed_forward_bwd_kernel(
         store_columns(hidden_out, hidden, first, group, batch, S.hidden, S.hidden_block, S)
         store_columns(d_before, d_hidden, first, group, batch, S.hidden, S.hidden_block, S)
         d_y += dot(d_hidden, tl.trans(fc1), S)
+    d_y += load_windows(d_end, group, batch, S)
+    x = load_windows(summed, group, batch, S)
+    partial = norms + group.to(tl.int64) * 4 * S.padded_channels
     d_x = norm_bwd(x, vectors + S.at.norm1_weight, d_y, partial, S)
     store_windows(d_summed, d_x, group, batch, S)
     if DROPS:

@@ -93,12 +93,8 @@ def store_keys(
 
 
 @triton.jit
-def store_vectors(
-    start: tl.tensor, a: tl.tensor, b: tl.tensor, c: tl.tensor, d: tl.tensor, LENGTH: tl.constexpr
-) -> None:
-    """Four vectors [LENGTH], one behind the other."""
+def store_vectors(start: tl.tensor, first: tl.tensor, second: tl.tensor, LENGTH: tl.constexpr) -> None:
+    """Two vectors [LENGTH], one behind the other."""
     place = start + tl.arange(0, LENGTH)
-    tl.store(place, a)
-    tl.store(place + LENGTH, b)
-    tl.store(place + 2 * LENGTH, c)
-    tl.store(place + 3 * LENGTH, d)
+    tl.store(place, first)
+    tl.store(place + LENGTH, second)

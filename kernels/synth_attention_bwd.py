@@ -1,4 +1,4 @@
-"""The channel branch in a launch of its own, and backwards. The token branch is in `synth_mix_bwd.py`.
+"""The channel branch in a launch of its own, and both branches backwards, a launch each.
 
 One window a program; as in the forward, a channel is a column and nothing of x is transposed.
 """
@@ -9,8 +9,8 @@ import triton
 import triton.language as tl
 
 from mixsynth_stream.kernels.product import dot, load_windows, matrix, sigmoid, store_windows, times_vector, vector
-from mixsynth_stream.kernels.product_bwd import squeeze_excite_bwd, store_columns, store_keys
-from mixsynth_stream.kernels.synth_attention import channel_branch, channel_values
+from mixsynth_stream.kernels.product_bwd import squeeze_excite_bwd, store_columns, store_keys, store_vectors
+from mixsynth_stream.kernels.synth_attention import channel_branch, channel_values, token_values
 
 
 @triton.jit(do_not_specialize=["batch"])
@@ -25,6 +25,69 @@ def channel_branch_fwd_kernel(
     group = tl.program_id(0)
     given = channel_branch(load_windows(x, group, batch, S), matrices, vectors, S)
     store_windows(channel_out, given, group, batch, S)
+
+
+@triton.jit
+def token_attention_again(
+    x: tl.tensor,  # [rows, channels]
+    matrices: tl.tensor,
+    vectors: tl.tensor,
+    S: tl.constexpr,
+) -> tuple[tl.tensor, tl.tensor, tl.tensor, tl.tensor, tl.tensor]:
+    """`token_attention`, with what its gradient needs: mean energies, squeezed, gate, energies, attention."""
+    pooled = tl.sum(x * vector(vectors + S.at.token_pool, S.padded_channels)[None, :], 1)
+    pooled += tl.load(vectors + S.at.token_pool_bias)
+    squeezed = tl.maximum(times_vector(matrices + S.at.token_squeeze, pooled, S.squeezed_tokens, S.rows), 0.0)
+    gate = sigmoid(times_vector(matrices + S.at.token_excite, squeezed, S.rows, S.squeezed_tokens))
+    dense = matrix(matrices + S.at.token_dense, S.padded_channels, S.padded_token_keys)
+    energies = dot(x, dense, S) + vector(vectors + S.at.token_dense_bias, S.padded_token_keys)[None, :]
+    key = tl.arange(0, S.padded_token_keys)[None, :]
+    attention = tl.where(key < S.token_keys, energies * gate[:, None], -float("inf"))
+    attention = tl.exp(attention - tl.max(attention, 1)[:, None])
+    return pooled, squeezed, gate, energies, attention / tl.sum(attention, 1)[:, None]
+
+
+@triton.jit(do_not_specialize=["batch"])
+def token_branch_bwd_kernel(
+    x: tl.tensor,  # [B, T, C] float32
+    d_token_out: tl.tensor,  # [B, T, C] float32
+    d_x: tl.tensor,  # [B, T, C] float32: the residual's part of the gradient of x goes in, and this branch's is added
+    d_energies_out: tl.tensor,  # [B, T, m] operands: out, as are those below
+    d_values_out: tl.tensor,  # [m, B, C] operands, where tokens are reduced
+    small: tl.tensor,  # [B, 2 * rows + 2 * squeezed] float32, see `encoder_layer.py`
+    matrices: tl.tensor,  # packed
+    vectors: tl.tensor,  # packed
+    batch: int,
+    S: tl.constexpr,  # Tile
+) -> None:
+    """Named as in the maths of `ref_bwd.py`."""
+    window = tl.program_id(0)
+    rows = load_windows(x, window, batch, S)
+    pooled, squeezed, gate, energies, attention = token_attention_again(rows, matrices, vectors, S)
+    d_token = load_windows(d_token_out, window, batch, S)
+    d_attention = dot(d_token, tl.trans(token_values(rows, matrices, vectors, S)), S)
+    d_gated = attention * (d_attention - tl.sum(attention * d_attention, 1)[:, None])
+    d_excited = tl.sum(d_gated * energies, 1) * gate * (1.0 - gate)
+    d_squeezed, d_pooled = squeeze_excite_bwd(
+        d_excited, squeezed, matrices + S.at.token_squeeze, matrices + S.at.token_excite, S.rows, S.squeezed_tokens
+    )
+    # The pool is a mean of energies, so its gradient joins theirs.
+    own = tl.arange(0, S.padded_token_keys)[None, :] < S.token_keys
+    d_energies = d_gated * gate[:, None] + tl.where(own, d_pooled[:, None] / S.token_keys, 0.0)
+    store_columns(d_energies_out, d_energies, 0, window, batch, S.token_keys, S.padded_token_keys, S)
+    d_values = dot(tl.trans(attention), d_token, S)
+    dense = matrix(matrices + S.at.token_dense, S.padded_channels, S.padded_token_keys)
+    d_rows = dot(d_energies, tl.trans(dense), S)
+    if S.reduces_tokens:
+        store_keys(d_values_out, d_values, window, batch, S.token_keys, S.padded_token_keys, S)
+        reduce = matrix(matrices + S.at.token_value, S.padded_token_keys, S.rows)
+        d_rows += dot(tl.trans(reduce), d_values, S)
+    else:
+        d_rows += d_values
+    store_windows(d_x, load_windows(d_x, window, batch, S) + d_rows, window, batch, S)
+    small += window.to(tl.int64) * 2 * (S.rows + S.squeezed_tokens)
+    store_vectors(small, pooled, d_excited, S.rows)
+    store_vectors(small + 2 * S.rows, squeezed, d_squeezed, S.squeezed_tokens)
 
 
 @triton.jit(do_not_specialize=["batch"])
@@ -42,7 +105,6 @@ def channel_branch_bwd_kernel(
 ) -> None:
     """Named as in the maths of `ref_bwd.py`."""
     window = tl.program_id(0)
-    small += window.to(tl.int64) * 2 * (S.padded_channels + S.squeezed_channels)
     rows = load_windows(x, window, batch, S)
     key = tl.arange(0, S.padded_channel_keys)[:, None]
 
@@ -77,9 +139,6 @@ def channel_branch_bwd_kernel(
     d_rows += dot(tl.trans(dense), d_energies, S)
     store_windows(d_x, load_windows(d_x, window, batch, S) + d_rows, window, batch, S)
 
-    channel = small + tl.arange(0, S.padded_channels)
-    tl.store(channel, pooled)
-    tl.store(channel + S.padded_channels, d_excited)
-    few = small + 2 * S.padded_channels + tl.arange(0, S.squeezed_channels)
-    tl.store(few, squeezed)
-    tl.store(few + S.squeezed_channels, d_squeezed)
+    small += window.to(tl.int64) * 2 * (S.padded_channels + S.squeezed_channels)
+    store_vectors(small, pooled, d_excited, S.padded_channels)
+    store_vectors(small + 2 * S.padded_channels, squeezed, d_squeezed, S.squeezed_channels)
