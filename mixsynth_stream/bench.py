@@ -70,7 +70,7 @@ def _add_kernels(benches: Any) -> None:
     kernels = benches.add_parser("kernels", help=_WHAT["kernels"], description=_WHAT["kernels"])
     kernels.add_argument("--case", nargs="+", metavar="NAME", help="networks (default: all published and shipped ones)")
     kernels.add_argument("--batch", nargs="+", type=int, metavar="B", help="windows a call (1 64 512 4096)")
-    kernels.add_argument("--rounds", type=int, default=25, metavar="R", help="interleaved rounds (default: 25)")
+    kernels.add_argument("--rounds", type=int, metavar="R", help="interleaved rounds (default: 25, 15 with --quick)")
     kernels.add_argument("--quick", action="store_true", help="a few networks at batch 4096 and 1, in minutes")
     kernels.add_argument(
         "--compile-s", type=float, metavar="S", help="seconds after which no other torch.compile is started"

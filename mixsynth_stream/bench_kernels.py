@@ -25,8 +25,10 @@ from mixsynth_stream.parameters import parameter_shapes
 # Every contender is compared with these, as far as they take part.
 OVER = {"over_eager": "eager", "over_compiled": "torch.compile", "over_graph": "CUDA graph of eager"}
 BATCHES, TRAINING_BATCH = (1, 64, 512, 4096), 512
+_ROUNDS = 25
 # What `--quick` measures, in a few minutes: the largest gains and the smallest batch first.
-_QUICK_CASES, _QUICK_BATCHES, _QUICK_COMPILE_S = ("jhmdb", "h36m", "3dpw", "aist-smpl", "image-n10"), (4096, 1), 100.0
+_QUICK_CASES, _QUICK_BATCHES = ("jhmdb", "h36m", "3dpw", "aist-smpl", "image-n10"), (4096, 1)
+_QUICK_ROUNDS, _QUICK_COMPILE_S = 15, 80.0
 # A round's time is the mean of this many seconds of calls.
 _ROUND_S, _MOST_CALLS = 0.02, 200
 
@@ -45,13 +47,7 @@ class Meter(Protocol):
 
 def main(args: argparse.Namespace) -> int:
     """Run and print; 1 where a contender's numbers are wrong."""
-    known = list(published_shapes()) + list(shipped_shapes())
-    names = args.case or (list(_QUICK_CASES) if args.quick else known)
-    batches = args.batch or (_QUICK_BATCHES if args.quick else BATCHES)
-    if unknown := [name for name in names if name not in known]:
-        raise ValueError(f"--case must be of {', '.join(known)}, found {', '.join(unknown)}")
-    if min(args.rounds, *batches) < 1:
-        raise ValueError("--rounds and --batch must be at least 1")
+    names, batches, rounds = _plan(args)
     try:
         from mixsynth_stream.bench_kernels_card import Card
         from mixsynth_stream.bench_kernels_contenders import FORWARD, Case, training_contenders
@@ -62,7 +58,7 @@ def main(args: argparse.Namespace) -> int:
     card = Card()
     if INTERPRETED:
         raise BackendUnavailableError("TRITON_INTERPRET=1 is set, so the kernels run on the CPU; unset it for CUDA")
-    bench = Bench(card, rounds=args.rounds, compile_s=args.compile_s or (_QUICK_COMPILE_S if args.quick else None))
+    bench = Bench(card, rounds=rounds, compile_s=args.compile_s or (_QUICK_COMPILE_S if args.quick else None))
     print(f"{card.name}: " + ", ".join(f"{value / 1e12:.3g} T {what}/s" for what, value in bench.ceilings.items()))
     rows: list[dict[str, Any]] = []
     for training in (False, True):
@@ -77,11 +73,24 @@ def main(args: argparse.Namespace) -> int:
                 print(f"\n{name}, batch {batch}, {found[0]['what']}")
                 print(table([_HEADS, *(_cells(row) for row in found)]), flush=True)
                 rows += found
-    if args.json is not None:
-        write_json(args.json, rows, packages=("torch", "triton"))
+                if args.json is not None:  # already, because whoever runs out of time keeps what was measured
+                    write_json(args.json, rows, packages=("torch", "triton"))
     if args.plot is not None:
         write_plot(args.plot, rows)
     return 0
+
+
+def _plan(args: argparse.Namespace) -> tuple[list[str], Sequence[int], int]:
+    """Networks, batches and rounds. Raises `ValueError` on those that do not exist."""
+    known = [*published_shapes(), *shipped_shapes()]
+    if unknown := [name for name in args.case or () if name not in known]:
+        raise ValueError(f"--case must be of {', '.join(known)}, found {', '.join(unknown)}")
+    names, batches, rounds = (_QUICK_CASES, _QUICK_BATCHES, _QUICK_ROUNDS) if args.quick else (known, BATCHES, _ROUNDS)
+    rounds = rounds if args.rounds is None else args.rounds
+    batches = args.batch or batches
+    if min(rounds, *batches) < 1:
+        raise ValueError("--rounds and --batch must be at least 1")
+    return args.case or list(names), batches, rounds
 
 
 def network_of(name: str) -> tuple[ModelConfig, Mapping[str, np.ndarray]]:
@@ -114,8 +123,14 @@ class Bench:
                 continue
             start = time.monotonic()
             made: list[Any] = []
-            # With its making, because that is where graphs and buffers take theirs.
-            memory = self.card.memory(functools.partial(_make_and_call, contender, case, made))
+            try:
+                # With its making, because that is where graphs and buffers take theirs.
+                memory = self.card.memory(functools.partial(_make_and_call, contender, case, made))
+            except Exception as error:  # compilers raise whatever they like
+                if name not in SLOW_TO_MAKE:
+                    raise
+                print(f"without {name} at {case.name}, batch {case.batch}: {' '.join(str(error).split())[:200]}")
+                continue
             calls[name], found = made
             if name in SLOW_TO_MAKE:
                 self._compile_s -= time.monotonic() - start

@@ -82,7 +82,8 @@ def _eager(case: Case) -> Callable[[], Tensor]:
 
 def _compiled(mode: str) -> Callable[[Case], Callable[[], Tensor]]:
     def make(case: Case) -> Callable[[], Tensor]:
-        torch.compiler.reset()
+        if mode == "default":  # the first of the two: the second must not throw away what the first one made
+            torch.compiler.reset()
         return _inferring(torch.compile(case.network(), dynamic=False, mode=mode), case)
 
     return make

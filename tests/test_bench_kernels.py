@@ -111,6 +111,18 @@ def test_compilers_stop_when_their_time_is_spent(capsys: pytest.CaptureFixture[s
     assert "without torch.compile reduce-overhead at odd, batch 2: the time for compilers" in capsys.readouterr().out
 
 
+def test_a_compiler_that_fails_is_left_out(capsys: pytest.CaptureFixture[str]) -> None:
+    def fail(case: Case) -> Callable[[], Any]:
+        raise RuntimeError("no compiler\nhere")
+
+    contenders = {"eager": FORWARD["eager"], "torch.compile": Contender(fail, "fp32")}
+    rows, wrong = Bench(FakeCard(), rounds=1).rows_of(small_case(), contenders)
+    assert [row["contender"] for row in rows] == ["eager"] and not wrong
+    assert "without torch.compile at odd, batch 2: no compiler here" in capsys.readouterr().out
+    with pytest.raises(RuntimeError):
+        Bench(FakeCard(), rounds=1).rows_of(small_case(), {"eager": Contender(fail, "fp32")})
+
+
 def test_a_training_step_is_held_against_gradients_in_float64() -> None:
     case = small_case(batch=3)
     rows, wrong = Bench(FakeCard(), rounds=1).rows_of(case, {"eager": training_contenders()["eager"]}, training=True)
