@@ -126,10 +126,10 @@ class Bench:
             try:
                 # With its making, because that is where graphs and buffers take theirs.
                 memory = self.card.memory(functools.partial(_make_and_call, contender, case, made))
-            except Exception as error:  # compilers raise whatever they like
+            except Exception as failure:  # compilers raise whatever they like
                 if name not in SLOW_TO_MAKE:
                     raise
-                print(f"without {name} at {case.name}, batch {case.batch}: {' '.join(str(error).split())[:200]}")
+                print(f"without {name} at {case.name}, batch {case.batch}: {' '.join(str(failure).split())[:200]}")
                 continue
             calls[name], found = made
             if name in SLOW_TO_MAKE:
