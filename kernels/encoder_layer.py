@@ -94,7 +94,7 @@ class TrainedLayer:
         self._launch(feed_forward_end_bwd_kernel, summed, d_out, d_end, d_second, y, norms, *dropped, **self._flags)
         self._launch(
             feed_forward_bwd_kernel, summed, d_end, d_second, y, d_summed, d_proj, hidden, d_before, norms, *dropped,
-            **self._flags,
+            **self._flags, NUMBERS=_numbers(self.tile),
         )  # fmt: skip
         ff = FeedForwardWeights(
             *_linear_bwd(y, d_before), *_linear_bwd(hidden, d_second), NormWeights(*_norms(norms, tile, 2))
@@ -119,9 +119,16 @@ class TrainedLayer:
         gate = _gate_bwd(token_small, tile.rows, tile.tokens)
         token = SynthAttentionWeights(*_linear_bwd(rows, d_energies), *gate, *_by_keys(d_values, by_time))
         d_energies, d_values = made.keys(tile.channel_keys), made(tile.channel_keys * tile.reduces_channels)
-        self._launch(channel_branch_bwd_kernel, x, d_given, d_x, d_energies, d_values, channel_small, *self._packed)
+        d_pooled = x.new_empty(batch, tile.channels)
+        self._launch(
+            channel_branch_bwd_kernel, x, d_given, d_x, d_energies, d_pooled, d_values, channel_small, *self._packed,
+            COLUMNS=_columns(tile),
+        )  # fmt: skip
         gate = _gate_bwd(channel_small, tile.padded_channels, tile.channels)
-        channel = SynthAttentionWeights(*_by_keys(d_energies, by_time), *gate, *_linear_bwd(rows, d_values))
+        dense = _by_keys(d_energies, by_time)
+        pool = (by_time @ d_pooled.to(operand).flatten(), d_pooled.sum())
+        dense = dense[0] + pool[0] / tile.channel_keys, dense[1] + pool[1] / tile.channel_keys
+        channel = SynthAttentionWeights(*dense, *gate, *_linear_bwd(rows, d_values))
         mix = SynthMixWeights(token, channel, *_reweight_bwd(mix_small, tile), *proj)
         return d_x, LayerWeights(mix, NormWeights(*_norms(norms, tile, 0)), ff)
 
@@ -132,7 +139,7 @@ class TrainedLayer:
         self._launch(synth_mix_train_fwd_kernel, x, given, summed, *self._packed, *self._drops, **self._flags)
         return given, summed
 
-    def _launch(self, kernel: Any, x: Tensor, *arguments: object, **flags: bool) -> None:
+    def _launch(self, kernel: Any, x: Tensor, *arguments: object, **flags: int) -> None:
         kernel[(len(x),)](x, *arguments, len(x), S=self.tile, **flags, num_warps=_num_warps(self.tile), num_stages=1)
 
 
@@ -183,6 +190,16 @@ def _reweight_bwd(small: Tensor, tile: Tile) -> tuple[Tensor, Tensor, Tensor, Te
     return *_linear_bwd(mean, d_before), weight, bias
 
 
+def _numbers(tile: Tile) -> int:
+    """Hidden numbers that are in registers at once in the backward of the feed-forward."""
+    return min(tile.hidden_block, 32) if tile.rows * tile.padded_channels > 128 * 64 else tile.hidden_block
+
+
+def _columns(tile: Tile) -> int:
+    """Channels whose energies are in registers at once in the backward of the channel branch."""
+    return min(tile.padded_channels, 32)
+
+
 def _num_warps(tile: Tile) -> int:
     return 8 if tile.largest > 64 * 64 else 4
 
@@ -196,8 +213,13 @@ def specialisations_backward(config: ModelConfig, precision: str) -> list[Specia
         kinds = dict.fromkeys(kernel.arg_names, "*fp32")
         kinds |= {name: operand for name in _OPERAND_ARGUMENTS if name in kinds}
         scalars = {"seed": "*i64", "share": "fp32", "batch": "i32", "S": "constexpr", "DROPS": "constexpr"}
+        scalars |= {"COLUMNS": "constexpr", "NUMBERS": "constexpr"}
         kinds |= {name: kind for name, kind in scalars.items() if name in kinds}
-        values = {name: value for name, value in {"S": tile, "DROPS": True}.items() if name in kinds}
+        values = {
+            name: value
+            for name, value in {"S": tile, "DROPS": True, "COLUMNS": _columns(tile), "NUMBERS": _numbers(tile)}.items()
+            if name in kinds
+        }
         aligned = tuple(i for i, (name, kind) in enumerate(kinds.items()) if kind.startswith("*") and name != "seed")
         name = kernel.fn.__name__.removesuffix("_kernel")
         found.append(Specialisation(kernel, kinds, values, aligned, _num_warps(tile), 1, name))

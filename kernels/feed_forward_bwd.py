@@ -17,10 +17,11 @@ def hidden_block(
     matrices: tl.tensor,
     vectors: tl.tensor,
     S: tl.constexpr,
+    NUMBERS: tl.constexpr,
 ) -> tuple[tl.tensor, tl.tensor, tl.tensor]:
     """What GELU takes [rows, block], and the block's parts of both matrices: [channels, block], [block, channels]."""
     channel = tl.arange(0, S.padded_channels)
-    number = first + tl.arange(0, S.hidden_block)
+    number = first + tl.arange(0, NUMBERS)
     fc1 = tl.load(matrices + S.at.fc1 + channel[:, None] * S.padded_hidden + number[None, :])
     fc2 = tl.load(matrices + S.at.fc2 + number[:, None] * S.padded_channels + channel[None, :])
     return dot(y, fc1, S) + tl.load(vectors + S.at.fc1_bias + number)[None, :], fc1, fc2
@@ -40,7 +41,7 @@ def dropped_feed_forward(
 ) -> tl.tensor:  # [rows, channels]
     out = zeros(S.rows, S.padded_channels)
     for first in tl.range(0, tl.constexpr(S.padded_hidden), tl.constexpr(S.hidden_block), num_stages=1):
-        before, _, fc2 = hidden_block(y, first, matrices, vectors, S)
+        before, _, fc2 = hidden_block(y, first, matrices, vectors, S, S.hidden_block)
         hidden = gelu(before)
         if DROPS:
             hidden *= kept(seed, share, group, batch, first, S.hidden, S.hidden_block, HIDDEN, S)
@@ -119,21 +120,22 @@ def feed_forward_bwd_kernel(
     batch: int,
     S: tl.constexpr,  # Tile
     DROPS: tl.constexpr,
+    NUMBERS: tl.constexpr,  # hidden numbers at once
 ) -> None:
     """From there back to what the first LayerNorm took."""
     group = tl.program_id(0)
     rows, d_made = load_windows(y, group, batch, S), load_windows(d_second, group, batch, S)
     d_y = zeros(S.rows, S.padded_channels)
-    for first in tl.range(0, tl.constexpr(S.padded_hidden), tl.constexpr(S.hidden_block), num_stages=1):
-        before, fc1, fc2 = hidden_block(rows, first, matrices, vectors, S)
+    for first in tl.range(0, tl.constexpr(S.padded_hidden), NUMBERS, num_stages=1):
+        before, fc1, fc2 = hidden_block(rows, first, matrices, vectors, S, NUMBERS)
         hidden = gelu(before)
         d_hidden = dot(d_made, tl.trans(fc2), S) * gelu_slope(before)
         if DROPS:
-            factor = kept(seed, share, group, batch, first, S.hidden, S.hidden_block, HIDDEN, S)
+            factor = kept(seed, share, group, batch, first, S.hidden, NUMBERS, HIDDEN, S)
             hidden *= factor
             d_hidden *= factor
-        store_columns(hidden_out, hidden, first, group, batch, S.hidden, S.hidden_block, S)
-        store_columns(d_before, d_hidden, first, group, batch, S.hidden, S.hidden_block, S)
+        store_columns(hidden_out, hidden, first, group, batch, S.hidden, NUMBERS, S)
+        store_columns(d_before, d_hidden, first, group, batch, S.hidden, NUMBERS, S)
         d_y += dot(d_hidden, tl.trans(fc1), S)
     d_y += load_windows(d_end, group, batch, S)
     x = load_windows(summed, group, batch, S)
