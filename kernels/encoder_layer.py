@@ -1,8 +1,8 @@
 """One encoder layer in training, on whole tensors: forward, and all gradients from the layer's input alone.
 
-Three launches forward. Backwards, the first two again (what the channels give, and what the first LayerNorm takes),
-then the feed-forward, the mixture with the tokens, and the channels; each writes the gradients that its Linears
-received, as operands, and a library product makes that of the weight. Sums have a fixed order, so repeats are equal.
+Three launches forward, seven backwards: `README.md` says which and what they leave in memory. Each of those backwards
+writes the gradients that its Linears received, as operands, and a library product makes that of the weight. No sum
+depends on which program comes first.
 """
 
 from __future__ import annotations
@@ -197,7 +197,7 @@ def _numbers(tile: Tile) -> int:
 
 def _columns(tile: Tile) -> int:
     """Channels whose energies are in registers at once in the backward of the channel branch."""
-    return min(tile.padded_channels, 32)
+    return 32 if tile.padded_channels > 64 else 16
 
 
 def _num_warps(tile: Tile) -> int:

@@ -6,7 +6,16 @@ import triton
 import triton.language as tl
 
 from mixsynth_stream.kernels.dropout import HIDDEN, OUT, PROJ, kept
-from mixsynth_stream.kernels.product import dot, gelu, load_windows, normed, store_windows, vector, zeros
+from mixsynth_stream.kernels.product import (
+    dot,
+    gelu,
+    load_windows,
+    load_windows_again,
+    normed,
+    store_windows,
+    vector,
+    zeros,
+)
 from mixsynth_stream.kernels.product_bwd import gelu_slope, norm_bwd, store_columns
 
 
@@ -35,7 +44,6 @@ def dropped_feed_forward(
     seed: tl.tensor,
     share: tl.tensor,
     group: tl.tensor,
-    batch: tl.tensor,
     S: tl.constexpr,
     DROPS: tl.constexpr,
 ) -> tl.tensor:  # [rows, channels]
@@ -44,11 +52,11 @@ def dropped_feed_forward(
         before, _, fc2 = hidden_block(y, first, matrices, vectors, S, S.hidden_block)
         hidden = gelu(before)
         if DROPS:
-            hidden *= kept(seed, share, group, batch, first, S.hidden, S.hidden_block, HIDDEN, S)
+            hidden *= kept(seed, share, group, first, S.hidden, S.hidden_block, HIDDEN, S)
         out += dot(hidden, fc2, S)
     out += vector(vectors + S.at.fc2_bias, S.padded_channels)[None, :]
     if DROPS:
-        out *= kept(seed, share, group, batch, 0, S.channels, S.padded_channels, OUT, S)
+        out *= kept(seed, share, group, 0, S.channels, S.padded_channels, OUT, S)
     return out
 
 
@@ -68,7 +76,10 @@ def feed_forward_train_fwd_kernel(
     group = tl.program_id(0)
     y = load_windows(summed, group, batch, S)
     y = normed(y, vectors + S.at.norm1_weight, vectors + S.at.norm1_bias, S)
-    y += dropped_feed_forward(y, matrices, vectors, seed, share, group, batch, S, DROPS)
+    made = dropped_feed_forward(y, matrices, vectors, seed, share, group, S, DROPS)
+    # Made again: kept in registers all the while, it would push others out.
+    y = load_windows_again(summed, group, batch, S)
+    y = made + normed(y, vectors + S.at.norm1_weight, vectors + S.at.norm1_bias, S)
     store_windows(out, normed(y, vectors + S.at.norm2_weight, vectors + S.at.norm2_bias, S), group, batch, S)
 
 
@@ -93,12 +104,14 @@ def feed_forward_end_bwd_kernel(
     y = load_windows(summed, group, batch, S)
     y = normed(y, vectors + S.at.norm1_weight, vectors + S.at.norm1_bias, S)
     store_windows(y_out, y, group, batch, S)
-    y += dropped_feed_forward(y, matrices, vectors, seed, share, group, batch, S, DROPS)
+    made = dropped_feed_forward(y, matrices, vectors, seed, share, group, S, DROPS)
+    y = load_windows_again(summed, group, batch, S)
+    y = made + normed(y, vectors + S.at.norm1_weight, vectors + S.at.norm1_bias, S)
     partial = norms + (group.to(tl.int64) * 4 + 2) * S.padded_channels
     d_y = norm_bwd(y, vectors + S.at.norm2_weight, load_windows(d_out, group, batch, S), partial, S)
     store_windows(d_end, d_y, group, batch, S)
     if DROPS:
-        d_y *= kept(seed, share, group, batch, 0, S.channels, S.padded_channels, OUT, S)
+        d_y *= kept(seed, share, group, 0, S.channels, S.padded_channels, OUT, S)
     store_windows(d_second, d_y, group, batch, S)
 
 
@@ -131,7 +144,7 @@ def feed_forward_bwd_kernel(
         hidden = gelu(before)
         d_hidden = dot(d_made, tl.trans(fc2), S) * gelu_slope(before)
         if DROPS:
-            factor = kept(seed, share, group, batch, first, S.hidden, NUMBERS, HIDDEN, S)
+            factor = kept(seed, share, group, first, S.hidden, NUMBERS, HIDDEN, S)
             hidden *= factor
             d_hidden *= factor
         store_columns(hidden_out, hidden, first, group, batch, S.hidden, NUMBERS, S)
@@ -143,5 +156,5 @@ def feed_forward_bwd_kernel(
     d_x = norm_bwd(x, vectors + S.at.norm1_weight, d_y, partial, S)
     store_windows(d_summed, d_x, group, batch, S)
     if DROPS:
-        d_x *= kept(seed, share, group, batch, 0, S.channels, S.padded_channels, PROJ, S)
+        d_x *= kept(seed, share, group, 0, S.channels, S.padded_channels, PROJ, S)
     store_windows(d_proj, d_x, group, batch, S)

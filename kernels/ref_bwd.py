@@ -164,18 +164,21 @@ def layer_norm_bwd_ref(
     return d_x, NormWeights((d_out * normal).flatten(0, -2).sum(0), d_out.flatten(0, -2).sum(0))
 
 
-def dropout_ref(seed: int, stream: int, shape: tuple[int, ...], share: float) -> Tensor:
-    """What dropout multiplies by in the kernels: Philox-4x32-10 of the key `seed`, counted by place and stream."""
-    count = torch.arange(math.prod(shape), dtype=torch.int64)
+def dropout_ref(seed: int, stream: int, shape: tuple[int, int, int], share: float) -> Tensor:  # [B, T, numbers]
+    """What dropout multiplies by in the kernels: Philox-4x32-10 of the key `seed`.
+
+    The counter is (place in the window, which of the layer's dropouts, window, 0).
+    """
+    place = torch.arange(shape[1] * shape[2]).repeat(shape[0])
+    window = torch.arange(shape[0]).repeat_interleave(shape[1] * shape[2])
     low = 0xFFFFFFFF
-    c0, c1, c2, c3 = count & low, torch.full_like(count, stream), torch.zeros_like(count), torch.zeros_like(count)
+    c0, c1, c2, c3 = place, torch.full_like(place, stream), window, torch.zeros_like(place)
     k0, k1 = seed & low, seed >> 32 & low
     for _ in range(10):
         (high0, low0), (high2, low2) = _wide_product(0xD2511F53, c0), _wide_product(0xCD9E8D57, c2)
         c0, c1, c2, c3 = high2 ^ c1 ^ k0, low2, high0 ^ c3 ^ k1, low0
         k0, k1 = (k0 + 0x9E3779B9) & low, (k1 + 0xBB67AE85) & low
-    signed = torch.where(c0 >= 2**31, c0 - 2**32, c0)
-    uniform = torch.where(signed < 0, -signed - 1, signed).float() * 4.6566127342e-10
+    uniform = (c0 >> 8).float() / 2**24
     return torch.where(uniform >= share, 1 / (1 - share), 0.0).view(shape)
 
 

@@ -11,6 +11,7 @@ import triton.language as tl
 from mixsynth_stream.kernels.product import (
     dot,
     load_windows,
+    load_windows_again,
     matrix,
     sigmoid,
     store_windows,
@@ -74,8 +75,8 @@ def token_branch_bwd_kernel(
     window = tl.program_id(0)
     rows = load_windows(x, window, batch, S)
     pooled, squeezed, gate, energies, attention = token_attention_again(rows, matrices, vectors, S)
-    d_token = load_windows(d_token_out, window, batch, S)
-    d_attention = dot(d_token, tl.trans(token_values(rows, matrices, vectors, S)), S)
+    values = token_values(rows, matrices, vectors, S)
+    d_attention = dot(load_windows(d_token_out, window, batch, S), tl.trans(values), S)
     d_gated = attention * (d_attention - tl.sum(attention * d_attention, 1)[:, None])
     d_excited = tl.sum(d_gated * energies, 1) * gate * (1.0 - gate)
     d_squeezed, d_pooled = squeeze_excite_bwd(
@@ -85,7 +86,8 @@ def token_branch_bwd_kernel(
     own = tl.arange(0, S.padded_token_keys)[None, :] < S.token_keys
     d_energies = d_gated * gate[:, None] + tl.where(own, d_pooled[:, None] / S.token_keys, 0.0)
     store_columns(d_energies_out, d_energies, 0, window, batch, S.token_keys, S.padded_token_keys, S)
-    d_values = dot(tl.trans(attention), d_token, S)
+    # Read again: kept in registers all the while, it would push others out.
+    d_values = dot(tl.trans(attention), load_windows_again(d_token_out, window, batch, S), S)
     dense = matrix(matrices + S.at.token_dense, S.padded_channels, S.padded_token_keys)
     d_rows = dot(d_energies, tl.trans(dense), S)
     if S.reduces_tokens:

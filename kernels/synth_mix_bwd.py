@@ -49,7 +49,7 @@ def synth_mix_train_fwd_kernel(
     values = token_values(rows, matrices, vectors, S)
     mixed = mix(attention, values, load_windows(channel_out, group, batch, S), matrices, vectors, S)
     if DROPS:
-        mixed *= kept(seed, share, group, batch, 0, S.channels, S.padded_channels, PROJ, S)
+        mixed *= kept(seed, share, group, 0, S.channels, S.padded_channels, PROJ, S)
     store_windows(summed, rows + mixed, group, batch, S)
 
 
@@ -101,11 +101,12 @@ def synth_mix_bwd_kernel(
     given = load_windows(channel_out, window, batch, S)
     mean = tl.sum(only_real(t + given, S.channels, S.padded_channels), 1) / S.channels
     before, a_t = reweight(mean, matrices, vectors, S)
-    store_windows(mixed_out, given * (1.0 - a_t)[:, None] + t * a_t[:, None], window, batch, S)
+    gap = t - given
+    store_windows(mixed_out, given + gap * a_t[:, None], window, batch, S)
 
     proj = matrix(matrices + S.at.proj, S.padded_channels, S.padded_channels)
     d_mixed = dot(load_windows(d_proj, window, batch, S), tl.trans(proj), S)
-    d_difference = tl.sum(d_mixed * (t - given), 1) * a_t * (1.0 - a_t)
+    d_difference = tl.sum(d_mixed * gap, 1) * a_t * (1.0 - a_t)
     d_before, d_mean = reweight_bwd(d_difference, before, matrices, S)
     store_windows(d_token_out, d_mixed * a_t[:, None] + d_mean[:, None], window, batch, S)
     store_windows(d_channel_out, d_mixed * (1.0 - a_t)[:, None] + d_mean[:, None], window, batch, S)
