@@ -20,6 +20,7 @@ import dataclasses
 import hashlib
 import inspect
 import io
+import itertools
 import json
 import multiprocessing
 import os
@@ -43,6 +44,7 @@ SHARED = {"sm_80": 163 * 1024, "sm_89": 99 * 1024, "sm_90": 227 * 1024}
 PROGRAMS = {"sm_80": 108, "sm_89": 142, "sm_90": 132}
 # One window, and a batch that fills every card: whatever lies between is launched as one of the two.
 BATCHES = (1, 4096)
+PARTS = ("forward", "training")
 MOST_COMPILE_S = 60.0
 OPERANDS = {"strict": "tf32", "tf32": "tf32", "bf16": "bf16", "fp16": "f16"}
 # Read when a kernel is defined and when it is compiled, in the workers too.
@@ -58,11 +60,12 @@ class Job:
     config: ModelConfig
     precision: str
     arch: str
+    part: str
     batch: int
     number: int
 
     def specialisation(self) -> Any:
-        return _specialisations(self.config, self.precision, self.batch, self.arch)[self.number]
+        return _specialisations(self.config, self.precision, self.arch, self.part, self.batch)[self.number]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,43 +99,47 @@ class Outcome:
         return found
 
 
-def jobs_for(shapes: dict[str, ModelConfig], precisions: Sequence[str], archs: Sequence[str]) -> Iterator[Job]:
+def jobs_for(
+    shapes: dict[str, ModelConfig], precisions: Sequence[str], archs: Sequence[str], parts: Sequence[str] = PARTS
+) -> Iterator[Job]:
     """Every kernel that these shapes launch; equal layouts of one shape once."""
-    for arch in archs:
-        for precision in precisions:
-            for shape, config in shapes.items():
-                seen = set()
-                for batch in BATCHES:
-                    for number, kind in enumerate(_specialisations(config, precision, batch, arch)):
-                        named = kind.kernel.__name__, repr(kind.constexprs), kind.num_warps
-                        if named not in seen:
-                            seen.add(named)
-                            yield Job(shape, config, precision, arch, batch, number)
+    for arch, precision, (shape, config) in itertools.product(archs, precisions, shapes.items()):
+        seen = set()
+        for part, batch in itertools.product(parts, BATCHES):
+            for number, kind in enumerate(_specialisations(config, precision, arch, part, batch)):
+                named = kind.kernel.__name__, repr(kind.constexprs), kind.num_warps
+                if named not in seen:
+                    seen.add(named)
+                    yield Job(shape, config, precision, arch, part, batch, number)
 
 
 def judge(jobs: Sequence[Job], processes: int, outcomes: Path = OUTCOMES) -> dict[str, tuple[Outcome, list[Job]]]:
     """Each kernel once, with the jobs that share it. Compiles what `outcomes` does not hold, and adds it there."""
     known = {key: Outcome(**found) for key, found in _read(outcomes).items()}
     sharing: dict[str, list[Job]] = {}
-    for job in jobs:
-        try:
-            key = key_of(job)
-        except Exception as error:  # as in `compiled`
-            key = f"{job}"
-            known[key] = Outcome(error=_sentence(error))
-        sharing.setdefault(key, []).append(job)
-    new = [key for key in sharing if key not in known]
-    if new:
+    with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
+        for job, (key, error) in zip(jobs, pool.map(keyed, jobs, chunksize=8), strict=True):
+            sharing.setdefault(key, []).append(job)
+            if error:
+                known[key] = Outcome(error=error)
+        new = [key for key in sharing if key not in known]
         print(f"{len(sharing)} kernels, {len(new)} of them to compile", file=sys.stderr, flush=True)
-        with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
-            waiting = {pool.submit(compiled, sharing[key][0]): key for key in new}
-            for count, done in enumerate(as_completed(waiting), 1):
-                key = waiting[done]
-                known[key] = done.result()
-                _write(outcomes, {**_read(outcomes), key: dataclasses.asdict(known[key])})
-                faults = "; ".join(known[key].faults(sharing[key][0].arch)) or "fine"
-                print(f"{count}/{len(new)} {_title(sharing[key])}: {faults}", file=sys.stderr, flush=True)
+        waiting = {pool.submit(compiled, sharing[key][0]): key for key in new}
+        for count, done in enumerate(as_completed(waiting), 1):
+            key = waiting[done]
+            known[key] = done.result()
+            _write(outcomes, {**_read(outcomes), key: dataclasses.asdict(known[key])})
+            faults = "; ".join(known[key].faults(sharing[key][0].arch)) or "fine"
+            print(f"{count}/{len(new)} {_title(sharing[key])}: {faults}", file=sys.stderr, flush=True)
     return {key: (known[key], shared) for key, shared in sharing.items()}
+
+
+def keyed(job: Job) -> tuple[str, str]:
+    """Its key and nothing, or a key of its own and what the front end says against it."""
+    try:
+        return key_of(job), ""
+    except Exception as error:  # as in `compiled`
+        return str(job), _sentence(error)
 
 
 def key_of(job: Job) -> str:
@@ -144,7 +151,7 @@ def key_of(job: Job) -> str:
     # Names of functions hold what they are specialised for, needed or not.
     names: dict[str, str] = {}
     text = re.sub(r'@("[^"]*"|[\w.$]+)', lambda found: names.setdefault(found[0], f"@f{len(names)}"), text)
-    rest = (job.arch, kind.num_warps, kind.num_stages, OPERANDS[job.precision], triton.__version__)
+    rest = (job.arch, kind.num_warps, kind.num_stages, kind.maxnreg, OPERANDS[job.precision], triton.__version__)
     return hashlib.sha256(f"{text}{rest}".encode()).hexdigest()
 
 
@@ -157,7 +164,7 @@ def compiled(job: Job) -> Outcome:
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(log):
         os.environ["TRITON_CACHE_DIR"] = folder
         try:
-            options = {"num_warps": kind.num_warps, "num_stages": kind.num_stages}
+            options = {"num_warps": kind.num_warps, "num_stages": kind.num_stages, "maxnreg": kind.maxnreg}
             found = triton.compile(_source(kind), target=_target(job.arch), options=options)
         except Exception as error:  # Triton's passes raise whatever they like, and every kernel has to be judged
             return Outcome(compile_s=_processor_s() - before, error=_sentence(error))
@@ -184,11 +191,15 @@ def outcome_of(log: str, ttgir: str, ptx: str, shared: int, operand: str, compil
     )
 
 
-def _specialisations(config: ModelConfig, precision: str, batch: int, arch: str) -> list[Any]:
+def _specialisations(config: ModelConfig, precision: str, arch: str, part: str, batch: int) -> list[Any]:
+    """What a card launches in the forward, or in a training step of whichever batch."""
+    from mixsynth_stream.kernels.encoder_layer import specialisations_backward
     from mixsynth_stream.kernels.launch import specialisations
 
-    version = int(arch.removeprefix("sm_"))
-    card = {"programs": PROGRAMS[arch], "capability": divmod(version, 10)}
+    if part == "training":
+        trained: list[Any] = specialisations_backward(config, precision)
+        return trained
+    card = {"programs": PROGRAMS[arch], "capability": divmod(int(arch.removeprefix("sm_")), 10)}
     taken = inspect.signature(specialisations).parameters
     found: list[Any] = specialisations(
         config, precision, batch, **{name: value for name, value in card.items() if name in taken}
@@ -265,7 +276,7 @@ def _what(job: Job) -> str:
     stages = kind.constexprs.get("STAGES")
     parts = [field.name for field in dataclasses.fields(stages) if getattr(stages, field.name)] if stages else []
     windows = getattr(kind.constexprs["S"], "windows", 1)
-    name = "+".join(parts) or kind.kernel.__name__
+    name = "+".join(parts) or kind.kernel.__name__.removesuffix("_kernel")
     return name + (f" x{windows}" if windows > 1 else "")
 
 
@@ -288,6 +299,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--arch", nargs="+", choices=list(SHARED), help="default: sm_90")
     parser.add_argument("--precision", nargs="+", choices=PRECISIONS, help="default: bf16")
     parser.add_argument("--shape", nargs="+", choices=list(shapes), help="default: the published ones")
+    parser.add_argument("--part", nargs="+", choices=PARTS, default=PARTS, help="default: both")
     parser.add_argument("--processes", type=int, default=2, help="compilers at once (default: 2)")
     parser.add_argument("--outcomes", type=Path, default=OUTCOMES, help="what earlier runs found (default: in build/)")
     args = parser.parse_args(arguments)
@@ -295,7 +307,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = list(shapes) if args.all else list(published_shapes())
     archs, precisions = (list(SHARED), ["bf16", "strict"]) if args.all else (["sm_90"], ["bf16"])
     jobs = list(jobs_for({name: shapes[name] for name in args.shape or chosen}, args.precision or precisions,
-                         args.arch or archs))  # fmt: skip
+                         args.arch or archs, args.part))  # fmt: skip
     start = time.monotonic()
     text, wrong = report(judge(jobs, args.processes, args.outcomes))
     print(text)
