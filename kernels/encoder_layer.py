@@ -14,6 +14,7 @@ from torch import Tensor
 
 from mixsynth_stream.config import ModelConfig
 from mixsynth_stream.errors import BackendUnavailableError
+from mixsynth_stream.kernels.dropout import BLOCK, dropout_fwd_kernel
 from mixsynth_stream.kernels.feed_forward_bwd import (
     feed_forward_bwd_kernel,
     feed_forward_end_bwd_kernel,
@@ -39,7 +40,7 @@ from mixsynth_stream.kernels.weights import (
 # Type of a kernel's arguments where it is neither float32 nor a flag.
 _OPERAND_ARGUMENTS = ("matrices", "d_proj", "y", "y_out", "hidden_out", "d_before", "d_second", "mixed_out",
                       "d_energies_out", "d_values_out")  # fmt: skip
-_KERNELS = (channel_branch_fwd_kernel, synth_mix_train_fwd_kernel, feed_forward_train_fwd_kernel,
+_KERNELS = (dropout_fwd_kernel, channel_branch_fwd_kernel, synth_mix_train_fwd_kernel, feed_forward_train_fwd_kernel,
             feed_forward_end_bwd_kernel, feed_forward_bwd_kernel, synth_mix_bwd_kernel,
             token_branch_bwd_kernel, channel_branch_bwd_kernel)  # fmt: skip
 
@@ -77,29 +78,35 @@ class TrainedLayer:
     def __call__(self, x: Tensor) -> Tensor:  # [B, T, C] -> [B, T, C]
         out = torch.empty_like(x)
         if len(x):
-            summed = self._recomputed(x)[1]
-            self._launch(feed_forward_train_fwd_kernel, summed, out, *self._packed, *self._drops, **self._flags)
+            proj, *kept = self._kept(x)
+            summed = self._recomputed(x, proj)[1]
+            share = self._drops[1]
+            self._launch(feed_forward_train_fwd_kernel, summed, out, *self._packed, *kept, share, **self._flags)
         return out
 
     def backward(self, x: Tensor, d_out: Tensor) -> tuple[Tensor, LayerWeights]:
         """Gradients of x and, in the type of the operands or float32, of the weights."""
         tile, operand = self.tile, self._packed[0].dtype
         batch, made = len(x), _Made(x, operand)
-        given, summed = self._recomputed(x)
+        kept_proj, kept_hidden, kept_out = self._kept(x)
+        share = self._drops[1]
+        given, summed = self._recomputed(x, kept_proj)
         d_end, d_summed = torch.empty_like(x), torch.empty_like(x)
         y, d_second, d_proj = (made(tile.channels) for _ in range(3))
         hidden, d_before = made(tile.hidden), made(tile.hidden)
         norms = x.new_empty(batch, 4, tile.padded_channels)
-        dropped = *self._packed, *self._drops
-        self._launch(feed_forward_end_bwd_kernel, summed, d_out, d_end, d_second, y, norms, *dropped, **self._flags)
         self._launch(
-            feed_forward_bwd_kernel, summed, d_end, d_second, y, d_summed, d_proj, hidden, d_before, norms, *dropped,
-            **self._flags, NUMBERS=_numbers(self.tile),
+            feed_forward_end_bwd_kernel, summed, d_out, d_end, d_second, y, norms, *self._packed, kept_hidden,
+            kept_out, share, **self._flags,
+        )  # fmt: skip
+        self._launch(
+            feed_forward_bwd_kernel, summed, d_end, d_second, y, d_summed, d_proj, hidden, d_before, norms,
+            *self._packed, kept_hidden, kept_proj, share, **self._flags, NUMBERS=_numbers(self.tile),
         )  # fmt: skip
         ff = FeedForwardWeights(
             *_linear_bwd(y, d_before), *_linear_bwd(hidden, d_second), NormWeights(*_norms(norms, tile, 2))
         )
-        del y, hidden, d_before, d_second, summed
+        del kept_proj, kept_hidden, kept_out, y, hidden, d_before, d_second, summed
         # d_summed is the residual's part of the gradient of x, to which the branches add theirs.
         d_x, d_token, d_given, mixed = d_summed, d_end, torch.empty_like(x), made(tile.channels)
         mix_small, token_small, channel_small = (
@@ -132,11 +139,27 @@ class TrainedLayer:
         mix = SynthMixWeights(token, channel, *_reweight_bwd(mix_small, tile), *proj)
         return d_x, LayerWeights(mix, NormWeights(*_norms(norms, tile, 0)), ff)
 
-    def _recomputed(self, x: Tensor) -> tuple[Tensor, Tensor]:  # [B, T, C] each
+    def _kept(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """What the three dropouts keep; without dropout, anything."""
+        seed, share = self._drops
+        if not share:
+            return seed, seed, seed
+        kept = []
+        for stream, width in enumerate((self.tile.channels, self.tile.hidden, self.tile.channels)):
+            kept.append(x.new_empty(*x.shape[:2], width, dtype=torch.int8))
+            count = self.tile.tokens * width
+            grid = len(x), -(-count // BLOCK)
+            dropout_fwd_kernel[grid](
+                kept[-1], seed, share, count, STREAM=stream, BLOCK=BLOCK, num_warps=_num_warps(self.tile), num_stages=1
+            )
+        return kept[0], kept[1], kept[2]
+
+    def _recomputed(self, x: Tensor, kept: Tensor) -> tuple[Tensor, Tensor]:  # [B, T, C] each
         """What the channels give, and what the first LayerNorm takes."""
         given, summed = torch.empty_like(x), torch.empty_like(x)
         self._launch(channel_branch_fwd_kernel, x, given, *self._packed)
-        self._launch(synth_mix_train_fwd_kernel, x, given, summed, *self._packed, *self._drops, **self._flags)
+        share = self._drops[1]
+        self._launch(synth_mix_train_fwd_kernel, x, given, summed, *self._packed, kept, share, **self._flags)
         return given, summed
 
     def _launch(self, kernel: Any, x: Tensor, *arguments: object, **flags: int) -> None:
@@ -208,18 +231,17 @@ def specialisations_backward(config: ModelConfig, precision: str) -> list[Specia
     """What a training step launches, for those who compile it ahead of time. With dropout, which takes more."""
     tile = training_tile(config, precision)
     operand = {torch.float32: "*fp32", torch.bfloat16: "*bf16", torch.float16: "*fp16"}[OPERANDS[precision]]
+    constants = {"S": tile, "DROPS": True, "COLUMNS": _columns(tile), "NUMBERS": _numbers(tile)}
+    constants |= {"STREAM": 0, "BLOCK": BLOCK}
     found = []
     for kernel in _KERNELS:
         kinds = dict.fromkeys(kernel.arg_names, "*fp32")
         kinds |= {name: operand for name in _OPERAND_ARGUMENTS if name in kinds}
-        scalars = {"seed": "*i64", "share": "fp32", "batch": "i32", "S": "constexpr", "DROPS": "constexpr"}
-        scalars |= {"COLUMNS": "constexpr", "NUMBERS": "constexpr"}
+        scalars = {"seed": "*i64", "share": "fp32", "batch": "i32", "count": "i32"}
+        scalars |= dict.fromkeys(("kept", "kept_proj", "kept_hidden", "kept_out"), "*i8")
+        scalars |= dict.fromkeys(constants, "constexpr")
         kinds |= {name: kind for name, kind in scalars.items() if name in kinds}
-        values = {
-            name: value
-            for name, value in {"S": tile, "DROPS": True, "COLUMNS": _columns(tile), "NUMBERS": _numbers(tile)}.items()
-            if name in kinds
-        }
+        values = {name: value for name, value in constants.items() if name in kinds}
         aligned = tuple(i for i, (name, kind) in enumerate(kinds.items()) if kind.startswith("*") and name != "seed")
         name = kernel.fn.__name__.removesuffix("_kernel")
         found.append(Specialisation(kernel, kinds, values, aligned, _num_warps(tile), 1, name))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from mixsynth_stream.kernels.dropout import HIDDEN, OUT, PROJ, kept
+from mixsynth_stream.kernels.dropout import factors
 from mixsynth_stream.kernels.product import (
     dot,
     gelu,
@@ -41,9 +41,11 @@ def dropped_feed_forward(
     y: tl.tensor,  # [rows, channels]
     matrices: tl.tensor,
     vectors: tl.tensor,
-    seed: tl.tensor,
+    kept_hidden: tl.tensor,
+    kept_out: tl.tensor,
     share: tl.tensor,
     group: tl.tensor,
+    batch: tl.tensor,
     S: tl.constexpr,
     DROPS: tl.constexpr,
 ) -> tl.tensor:  # [rows, channels]
@@ -52,11 +54,11 @@ def dropped_feed_forward(
         before, _, fc2 = hidden_block(y, first, matrices, vectors, S, S.hidden_block)
         hidden = gelu(before)
         if DROPS:
-            hidden *= kept(seed, share, group, first, S.hidden, S.hidden_block, HIDDEN, S)
+            hidden *= factors(kept_hidden, share, group, batch, first, S.hidden, S.hidden_block, S)
         out += dot(hidden, fc2, S)
     out += vector(vectors + S.at.fc2_bias, S.padded_channels)[None, :]
     if DROPS:
-        out *= kept(seed, share, group, 0, S.channels, S.padded_channels, OUT, S)
+        out *= factors(kept_out, share, group, batch, 0, S.channels, S.padded_channels, S)
     return out
 
 
@@ -66,7 +68,8 @@ def feed_forward_train_fwd_kernel(
     out: tl.tensor,  # [B, T, C] float32
     matrices: tl.tensor,  # packed
     vectors: tl.tensor,  # packed
-    seed: tl.tensor,  # [1] int64
+    kept_hidden: tl.tensor,  # [B, T, E] int8
+    kept_out: tl.tensor,  # [B, T, C] int8
     share: float,
     batch: int,
     S: tl.constexpr,  # Tile
@@ -76,7 +79,7 @@ def feed_forward_train_fwd_kernel(
     group = tl.program_id(0)
     y = load_windows(summed, group, batch, S)
     y = normed(y, vectors + S.at.norm1_weight, vectors + S.at.norm1_bias, S)
-    made = dropped_feed_forward(y, matrices, vectors, seed, share, group, S, DROPS)
+    made = dropped_feed_forward(y, matrices, vectors, kept_hidden, kept_out, share, group, batch, S, DROPS)
     # Made again: kept in registers all the while, it would push others out.
     y = load_windows_again(summed, group, batch, S)
     y = made + normed(y, vectors + S.at.norm1_weight, vectors + S.at.norm1_bias, S)
@@ -93,7 +96,8 @@ def feed_forward_end_bwd_kernel(
     norms: tl.tensor,  # [programs, 4, padded channels] float32: the second half, d norm2's weight and bias
     matrices: tl.tensor,  # packed
     vectors: tl.tensor,  # packed
-    seed: tl.tensor,  # [1] int64
+    kept_hidden: tl.tensor,  # [B, T, E] int8
+    kept_out: tl.tensor,  # [B, T, C] int8
     share: float,
     batch: int,
     S: tl.constexpr,  # Tile
@@ -104,14 +108,14 @@ def feed_forward_end_bwd_kernel(
     y = load_windows(summed, group, batch, S)
     y = normed(y, vectors + S.at.norm1_weight, vectors + S.at.norm1_bias, S)
     store_windows(y_out, y, group, batch, S)
-    made = dropped_feed_forward(y, matrices, vectors, seed, share, group, S, DROPS)
+    made = dropped_feed_forward(y, matrices, vectors, kept_hidden, kept_out, share, group, batch, S, DROPS)
     y = load_windows_again(summed, group, batch, S)
     y = made + normed(y, vectors + S.at.norm1_weight, vectors + S.at.norm1_bias, S)
     partial = norms + (group.to(tl.int64) * 4 + 2) * S.padded_channels
     d_y = norm_bwd(y, vectors + S.at.norm2_weight, load_windows(d_out, group, batch, S), partial, S)
     store_windows(d_end, d_y, group, batch, S)
     if DROPS:
-        d_y *= kept(seed, share, group, 0, S.channels, S.padded_channels, OUT, S)
+        d_y *= factors(kept_out, share, group, batch, 0, S.channels, S.padded_channels, S)
     store_windows(d_second, d_y, group, batch, S)
 
 
@@ -128,7 +132,8 @@ def feed_forward_bwd_kernel(
     norms: tl.tensor,  # [programs, 4, padded channels] float32: the first half, d norm1's weight and bias
     matrices: tl.tensor,  # packed
     vectors: tl.tensor,  # packed
-    seed: tl.tensor,  # [1] int64
+    kept_hidden: tl.tensor,  # [B, T, E] int8
+    kept_proj: tl.tensor,  # [B, T, C] int8
     share: float,
     batch: int,
     S: tl.constexpr,  # Tile
@@ -144,7 +149,7 @@ def feed_forward_bwd_kernel(
         hidden = gelu(before)
         d_hidden = dot(d_made, tl.trans(fc2), S) * gelu_slope(before)
         if DROPS:
-            factor = kept(seed, share, group, first, S.hidden, NUMBERS, HIDDEN, S)
+            factor = factors(kept_hidden, share, group, batch, first, S.hidden, NUMBERS, S)
             hidden *= factor
             d_hidden *= factor
         store_columns(hidden_out, hidden, first, group, batch, S.hidden, NUMBERS, S)
@@ -156,5 +161,5 @@ def feed_forward_bwd_kernel(
     d_x = norm_bwd(x, vectors + S.at.norm1_weight, d_y, partial, S)
     store_windows(d_summed, d_x, group, batch, S)
     if DROPS:
-        d_x *= kept(seed, share, group, 0, S.channels, S.padded_channels, PROJ, S)
+        d_x *= factors(kept_proj, share, group, batch, 0, S.channels, S.padded_channels, S)
     store_windows(d_proj, d_x, group, batch, S)

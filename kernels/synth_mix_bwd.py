@@ -8,7 +8,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from mixsynth_stream.kernels.dropout import PROJ, kept
+from mixsynth_stream.kernels.dropout import factors
 from mixsynth_stream.kernels.product import (
     dot,
     gelu,
@@ -36,7 +36,7 @@ def synth_mix_train_fwd_kernel(
     summed: tl.tensor,  # [B, T, C] float32
     matrices: tl.tensor,  # packed
     vectors: tl.tensor,  # packed
-    seed: tl.tensor,  # [1] int64
+    kept_proj: tl.tensor,  # [B, T, C] int8
     share: float,
     batch: int,
     S: tl.constexpr,  # Tile
@@ -49,7 +49,7 @@ def synth_mix_train_fwd_kernel(
     values = token_values(rows, matrices, vectors, S)
     mixed = mix(attention, values, load_windows(channel_out, group, batch, S), matrices, vectors, S)
     if DROPS:
-        mixed *= kept(seed, share, group, 0, S.channels, S.padded_channels, PROJ, S)
+        mixed *= factors(kept_proj, share, group, batch, 0, S.channels, S.padded_channels, S)
     store_windows(summed, rows + mixed, group, batch, S)
 
 
