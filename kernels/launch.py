@@ -15,7 +15,16 @@ from mixsynth_stream.config import ModelConfig
 from mixsynth_stream.errors import BackendUnavailableError
 from mixsynth_stream.kernels.encoder import encoder_fwd_kernel
 from mixsynth_stream.kernels.pack import OPERANDS, pack
-from mixsynth_stream.kernels.tile import Tile, tile_of
+from mixsynth_stream.kernels.tile import FUSED_CAPABILITY, Tile, tile_of
+from mixsynth_stream.kernels.tiled_launch import (
+    MOST_REGISTERS,
+    TiledLaunch,
+    launch_tiled,
+    named_weights,
+    scratch_sizes,
+    tiled_launch,
+    tiled_signature,
+)
 from mixsynth_stream.kernels.weights import EncoderWeights
 from mixsynth_stream.parameters import check_shapes
 
@@ -56,16 +65,28 @@ class Specialisation:
     num_warps: int
     num_stages: int
     name: str
+    maxnreg: int | None = None  # registers a thread, where the compiler is to use fewer only if it needs fewer
 
 
-def specialisations(config: ModelConfig, precision: str, batch: int, programs: int = 132) -> list[Specialisation]:
-    """What `Encoder` launches for `batch` windows on a card with `programs` multiprocessors, each kind once."""
-    tile = fitting_tile(config, precision, batch, programs)
+def specialisations(
+    config: ModelConfig,
+    precision: str,
+    batch: int,
+    programs: int = 132,
+    capability: tuple[int, int] = FUSED_CAPABILITY,
+) -> list[Specialisation]:
+    """What `Encoder` launches for `batch` windows on a card with `programs` multiprocessors, each kind once.
+
+    Where windows are tiled, shapes share kernels: those with the same kernel, signature and constexprs are one.
+    """
+    tile = tile_of(config, precision, batch, programs, capability)
     operand = {torch.float32: "*fp32", torch.bfloat16: "*bf16", torch.float16: "*fp16"}[OPERANDS[precision]]
+    kinds = dict.fromkeys(stages for stages, _ in tile.launches)
+    if tile.tiled:
+        return [_tiled_specialisation(tiled_launch(stages, tile), tile, operand) for stages in kinds]
     signature = {"keyframes": "*fp32", "motion": "*fp32", "between": "*fp32", "channel_out": "*fp32"}
     signature |= {"matrices": operand, "vectors": "*fp32", "batch": "i32", "layer": "i32"}
     signature |= {"S": "constexpr", "STAGES": "constexpr"}
-    kinds = dict.fromkeys(stages for stages, _ in tile.launches)
     return [
         Specialisation(encoder_fwd_kernel, signature, {"S": tile, "STAGES": stages}, tuple(range(6)), tile.num_warps, 1,
                        f"encoder_fwd[{stages}]")
@@ -73,16 +94,12 @@ def specialisations(config: ModelConfig, precision: str, batch: int, programs: i
     ]  # fmt: skip
 
 
-def fitting_tile(config: ModelConfig, precision: str, batch: int, programs: int) -> Tile:
-    """Raises `BackendUnavailableError` where one program cannot hold a window."""
-    tile = tile_of(config, precision, batch, programs)
-    if not tile.fits:
-        raise BackendUnavailableError(
-            f"a window of {tile.tokens} tokens and {tile.channels} channels does not fit into one program: padded it "
-            f"has {tile.rows} x {tile.padded_channels} numbers and {tile.rows} x {tile.padded_token_keys} energies, "
-            "and 16384 of each fit; use the backend native or torch"
-        )
-    return tile
+def _tiled_specialisation(launch: TiledLaunch, tile: Tile, operand: str) -> Specialisation:
+    signature, aligned = tiled_signature(launch, tile, operand)
+    name = f"{launch.kernel.__name__}[{launch.blocks}]"
+    return Specialisation(
+        launch.kernel, signature, {"S": launch.blocks}, aligned, launch.num_warps, 1, name, MOST_REGISTERS
+    )
 
 
 class Encoder:
@@ -98,24 +115,33 @@ class Encoder:
         *,
         precision: str,
         device: torch.device | str | None = None,
+        capability: tuple[int, int] | None = None,
     ) -> None:
+        """`capability` plans as for another card; without it, for the one that there is."""
         check_shapes(state, config)
         self.config, self.precision = config, precision
         self.device = find_device() if device is None else _checked_device(device)
         cuda = self.device.type == "cuda"
+        self._capability = capability or (torch.cuda.get_device_capability(self.device) if cuda else FUSED_CAPABILITY)
         self._programs = torch.cuda.get_device_properties(self.device).multi_processor_count if cuda else 1
         self._weights = EncoderWeights.of({name: torch.as_tensor(value) for name, value in state.items()})
         self._packed: dict[Tile, tuple[Tensor, Tensor]] = {}
+        self._named: dict[Tile, tuple[dict[str, Tensor], ...]] = {}
         self._scratch = torch.empty(0, device=self.device)
         self.tile(1)
 
     def tile(self, batch: int) -> Tile:
         """How `batch` windows are laid out; packs the weights for it if that is new."""
-        tile = fitting_tile(self.config, self.precision, batch, self._programs)
+        tile = tile_of(self.config, self.precision, batch, self._programs, self._capability)
         if tile not in self._packed:
             matrices, vectors = pack(self._weights, tile)
             self._packed[tile] = matrices.to(self.device), vectors.to(self.device)
+            self._named[tile] = named_weights(tile, *self._packed[tile])
         return tile
+
+    def plan(self, batch: int) -> str:
+        """How one call with `batch` windows runs, in words."""
+        return self.tile(batch).plan
 
     def launches(self, batch: int) -> int:
         """Kernels that one call with `batch` windows starts."""
@@ -147,11 +173,12 @@ class Encoder:
     def _launch(self, keyframes: Tensor, out: Tensor) -> None:
         batch = len(keyframes)
         tile = self.tile(batch)
+        if tile.tiled:
+            buffers = self._buffers(scratch_sizes(tile, batch)) | {"keyframes": keyframes, "motion": out}
+            launch_tiled(tile, batch, buffers, self._named[tile])
+            return
         size = batch * tile.tokens * tile.channels if len(tile.launches) > 1 else 0
-        size = -(-size // 16) * 16  # so that both halves are aligned
-        if self._scratch.numel() < 2 * size:
-            self._scratch = torch.empty(2 * size, device=self.device)
-        between, channel_out = self._scratch[:size], self._scratch[size : 2 * size]
+        between, channel_out = self._buffers({"between": size, "channel_out": size}).values()
         matrices, vectors = self._packed[tile]
         grid = (-(-batch // tile.windows),)
         for stages, layer in tile.launches:
@@ -159,6 +186,17 @@ class Encoder:
                 keyframes, out, between, channel_out, matrices, vectors, batch, layer, tile, stages,
                 num_warps=tile.num_warps, num_stages=1,
             )  # fmt: skip
+
+    def _buffers(self, sizes: Mapping[str, int]) -> dict[str, Tensor]:
+        """Parts of the scratch memory, which grows where it has to."""
+        starts, end = {}, 0
+        for name, size in sizes.items():
+            starts[name] = end
+            end += -(-size // 16) * 16  # so that each is aligned
+        if self._scratch.numel() < end:
+            # Zeros, because the last block of rows may reach beyond the last window.
+            self._scratch = torch.zeros(end, device=self.device)
+        return {name: self._scratch[start : start + sizes[name]] for name, start in starts.items()}
 
     def _check(self, name: str, value: Tensor, inner: tuple[int, int]) -> None:
         if not isinstance(value, Tensor):

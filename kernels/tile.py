@@ -8,12 +8,14 @@ so that a group reads like one long window; padding is zero in every matrix.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from types import SimpleNamespace
 
 from mixsynth_stream.config import ModelConfig
 
+# The card whose registers and wgmma the fused plan is for; what else there is gets blocks.
+FUSED_CAPABILITY = (9, 0)
 PRECISIONS = ("strict", "tf32", "bf16", "fp16")
 
 # Numbers that one program can hold in registers as x [rows, channels], which is the largest thing that lives long.
@@ -22,6 +24,7 @@ _MOST_ROWS = 256
 # Up to these sizes (half as much where strict) one launch does the whole network, or a whole layer, unspilled.
 _WHOLE_STACK = 64 * 32
 _WHOLE_LAYER = 128 * 64
+_WHOLE_STRICT = 64 * 32
 # Windows as short as jhmdb's (11 tokens) are grouped until their rows fill a tensor-core instruction of 64 rows.
 _GROUPED_ROWS = 64
 # tl.dot takes no inner dimension below 16.
@@ -35,6 +38,7 @@ class Stages:
     embed: bool = False
     all_layers: bool = False
     channel: bool = False
+    token: bool = False  # only where tiled: otherwise it is part of mix
     mix: bool = False
     feed_forward: bool = False
     finish: bool = False
@@ -54,6 +58,7 @@ class Tile:
     hidden: int  # E
     windows: int
     precision: str
+    tiled: bool = False  # in blocks (`tiled.py`), not in one program
 
     @cached_property
     def token_slot(self) -> int:
@@ -217,6 +222,8 @@ class Tile:
 
         The more registers a tile takes, the more parts a layer is cut into, so that none spills.
         """
+        if self.tiled:
+            return self._tiled_launches
         size = self.largest * (2 if self.precision == "strict" else 1)
         if size <= _WHOLE_STACK:
             return ((Stages(embed=True, all_layers=True, finish=True), 0),)
@@ -232,13 +239,41 @@ class Tile:
         return (*parts, (Stages(finish=True), 0))
 
     @property
+    def _tiled_launches(self) -> tuple[tuple[Stages, int], ...]:
+        layer = (Stages(channel=True), Stages(token=True), Stages(mix=True), Stages(feed_forward=True))
+        layers = ((stages, i) for i in range(self.layers) for stages in layer)
+        return ((Stages(embed=True), 0), *layers, (Stages(finish=True), 0))
+
+    @property
+    def plan(self) -> str:
+        """The launches of one forward, in words."""
+        count = len(self.launches)
+        if count == 1:
+            words = "one launch for the network"
+        elif count == self.layers:
+            words = "one launch a layer"
+        else:
+            words = f"{(count - 2) // self.layers} launches a layer and one for each end"
+        words += f", {count} in all" if count > 1 else ""
+        if self.tiled:
+            words += ", windows in blocks"
+        elif self.windows > 1:
+            words += f", {self.windows} windows in a program"
+        return words
+
+    @property
     def fits(self) -> bool:
-        """Whether one program can hold it. Otherwise the encoder runs op by op (see `tiled.py`)."""
+        """Whether one program can hold a window. Otherwise it has to be tiled."""
         return self.rows <= _MOST_ROWS and self.largest <= _LARGEST_TILE
 
 
-def tile_of(config: ModelConfig, precision: str, batch: int, programs: int = 1) -> Tile:
-    """The tile for `batch` windows. Short windows are grouped once there are more groups than `programs` can run."""
+def tile_of(
+    config: ModelConfig, precision: str, batch: int, programs: int = 1, capability: tuple[int, int] = FUSED_CAPABILITY
+) -> Tile:
+    """The tile for `batch` windows on a card of a compute capability.
+
+    Short windows are grouped once there are more groups than `programs` can run.
+    """
     if precision not in PRECISIONS:
         raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, found {precision!r}")
     slot = max(_power(config.seq_len), _SMALLEST)
@@ -246,7 +281,7 @@ def tile_of(config: ModelConfig, precision: str, batch: int, programs: int = 1) 
     # Four-byte operands of a group take too many registers and, in three TF32 parts, too much shared memory.
     if batch < programs * grouped or precision in ("strict", "tf32"):
         grouped = 1
-    return Tile(
+    tile = Tile(
         tokens=config.seq_len,
         channels=config.emb_dim,
         numbers=config.joint_dim,
@@ -258,6 +293,9 @@ def tile_of(config: ModelConfig, precision: str, batch: int, programs: int = 1) 
         windows=grouped,
         precision=precision,
     )
+    if tile.fits and capability == FUSED_CAPABILITY and (precision != "strict" or tile.largest <= _WHOLE_STRICT):
+        return tile
+    return replace(tile, windows=1, tiled=True)
 
 
 def _places(shapes: Mapping[str, tuple[int, ...]], start: int) -> tuple[dict[str, int], int]:
