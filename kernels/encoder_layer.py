@@ -80,8 +80,9 @@ class TrainedLayer:
         if len(x):
             proj, *kept = self._kept(x)
             summed = self._recomputed(x, proj)[1]
-            share = self._drops[1]
-            self._launch(feed_forward_train_fwd_kernel, summed, out, *self._packed, *kept, share, **self._flags)
+            given = *self._packed, *kept, self._drops[1]
+            flags = {**self._flags, "NUMBERS": _numbers(self.tile)}
+            self._launch(feed_forward_train_fwd_kernel, summed, out, *given, **flags)
         return out
 
     def backward(self, x: Tensor, d_out: Tensor) -> tuple[Tensor, LayerWeights]:
@@ -97,7 +98,7 @@ class TrainedLayer:
         norms = x.new_empty(batch, 4, tile.padded_channels)
         self._launch(
             feed_forward_end_bwd_kernel, summed, d_out, d_end, d_second, y, norms, *self._packed, kept_hidden,
-            kept_out, share, **self._flags,
+            kept_out, share, **self._flags, NUMBERS=_numbers(self.tile),
         )  # fmt: skip
         self._launch(
             feed_forward_bwd_kernel, summed, d_end, d_second, y, d_summed, d_proj, hidden, d_before, norms,
@@ -214,7 +215,7 @@ def _reweight_bwd(small: Tensor, tile: Tile) -> tuple[Tensor, Tensor, Tensor, Te
 
 
 def _numbers(tile: Tile) -> int:
-    """Hidden numbers that are in registers at once in the backward of the feed-forward."""
+    """Hidden numbers that are in registers at once in the feed-forward."""
     return min(tile.hidden_block, 32) if tile.rows * tile.padded_channels > 128 * 64 else tile.hidden_block
 
 

@@ -48,13 +48,14 @@ def dropped_feed_forward(
     batch: tl.tensor,
     S: tl.constexpr,
     DROPS: tl.constexpr,
+    NUMBERS: tl.constexpr,
 ) -> tl.tensor:  # [rows, channels]
     out = zeros(S.rows, S.padded_channels)
-    for first in tl.range(0, tl.constexpr(S.padded_hidden), tl.constexpr(S.hidden_block), num_stages=1):
-        before, _, fc2 = hidden_block(y, first, matrices, vectors, S, S.hidden_block)
+    for first in tl.range(0, tl.constexpr(S.padded_hidden), NUMBERS, num_stages=1):
+        before, _, fc2 = hidden_block(y, first, matrices, vectors, S, NUMBERS)
         hidden = gelu(before)
         if DROPS:
-            hidden *= factors(kept_hidden, share, group, batch, first, S.hidden, S.hidden_block, S)
+            hidden *= factors(kept_hidden, share, group, batch, first, S.hidden, NUMBERS, S)
         out += dot(hidden, fc2, S)
     out += vector(vectors + S.at.fc2_bias, S.padded_channels)[None, :]
     if DROPS:
@@ -74,12 +75,13 @@ def feed_forward_train_fwd_kernel(
     batch: int,
     S: tl.constexpr,  # Tile
     DROPS: tl.constexpr,
+    NUMBERS: tl.constexpr,  # hidden numbers at once
 ) -> None:
     """norm2(y + dropped feed_forward(y)) with y = norm1(summed)."""
     group = tl.program_id(0)
     y = load_windows(summed, group, batch, S)
     y = normed(y, vectors + S.at.norm1_weight, vectors + S.at.norm1_bias, S)
-    made = dropped_feed_forward(y, matrices, vectors, kept_hidden, kept_out, share, group, batch, S, DROPS)
+    made = dropped_feed_forward(y, matrices, vectors, kept_hidden, kept_out, share, group, batch, S, DROPS, NUMBERS)
     # Made again: kept in registers all the while, it would push others out.
     y = load_windows_again(summed, group, batch, S)
     y = made + normed(y, vectors + S.at.norm1_weight, vectors + S.at.norm1_bias, S)
@@ -102,13 +104,14 @@ def feed_forward_end_bwd_kernel(
     batch: int,
     S: tl.constexpr,  # Tile
     DROPS: tl.constexpr,
+    NUMBERS: tl.constexpr,  # hidden numbers at once
 ) -> None:
     """From the layer's end back to what the second LayerNorm took."""
     group = tl.program_id(0)
     y = load_windows(summed, group, batch, S)
     y = normed(y, vectors + S.at.norm1_weight, vectors + S.at.norm1_bias, S)
     store_windows(y_out, y, group, batch, S)
-    made = dropped_feed_forward(y, matrices, vectors, kept_hidden, kept_out, share, group, batch, S, DROPS)
+    made = dropped_feed_forward(y, matrices, vectors, kept_hidden, kept_out, share, group, batch, S, DROPS, NUMBERS)
     y = load_windows_again(summed, group, batch, S)
     y = made + normed(y, vectors + S.at.norm1_weight, vectors + S.at.norm1_bias, S)
     partial = norms + (group.to(tl.int64) * 4 + 2) * S.padded_channels

@@ -13,6 +13,7 @@ from mixsynth_stream.kernels.product import (
     dot,
     gelu,
     load_windows,
+    load_windows_again,
     matrix,
     only_real,
     sigmoid,
@@ -50,7 +51,8 @@ def synth_mix_train_fwd_kernel(
     mixed = mix(attention, values, load_windows(channel_out, group, batch, S), matrices, vectors, S)
     if DROPS:
         mixed *= factors(kept_proj, share, group, batch, 0, S.channels, S.padded_channels, S)
-    store_windows(summed, rows + mixed, group, batch, S)
+    # Read again: kept in registers all the while, it would push others out.
+    store_windows(summed, load_windows_again(x, group, batch, S) + mixed, group, batch, S)
 
 
 @triton.jit
@@ -95,9 +97,8 @@ def synth_mix_bwd_kernel(
 ) -> None:
     """Back to both branches; named as in the maths of `ref_bwd.py`."""
     window = tl.program_id(0)
-    rows = load_windows(x, window, batch, S)
-    attention = token_attention(rows, matrices, vectors, S)
-    t = dot(attention, token_values(rows, matrices, vectors, S), S)
+    attention = token_attention(load_windows(x, window, batch, S), matrices, vectors, S)
+    t = dot(attention, token_values(load_windows_again(x, window, batch, S), matrices, vectors, S), S)
     given = load_windows(channel_out, window, batch, S)
     mean = tl.sum(only_real(t + given, S.channels, S.padded_channels), 1) / S.channels
     before, a_t = reweight(mean, matrices, vectors, S)
