@@ -89,7 +89,7 @@ def specialisations(
     signature |= {"S": "constexpr", "STAGES": "constexpr"}
     return [
         Specialisation(encoder_fwd_kernel, signature, {"S": tile, "STAGES": stages}, tuple(range(6)), tile.num_warps, 1,
-                       f"encoder_fwd[{stages}]")
+                       f"encoder_fwd[{stages}]", MOST_REGISTERS)
         for stages in kinds
     ]  # fmt: skip
 
@@ -184,7 +184,7 @@ class Encoder:
         for stages, layer in tile.launches:
             encoder_fwd_kernel[grid](
                 keyframes, out, between, channel_out, matrices, vectors, batch, layer, tile, stages,
-                num_warps=tile.num_warps, num_stages=1,
+                num_warps=tile.num_warps, num_stages=1, maxnreg=MOST_REGISTERS,
             )  # fmt: skip
 
     def _buffers(self, sizes: Mapping[str, int]) -> dict[str, Tensor]:

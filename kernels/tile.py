@@ -227,16 +227,22 @@ class Tile:
         size = self.largest * (2 if self.precision == "strict" else 1)
         if size <= _WHOLE_STACK:
             return ((Stages(embed=True, all_layers=True, finish=True), 0),)
-        last = self.layers - 1
-        if size <= _WHOLE_LAYER and self.windows == 1:
-            return tuple(
-                (Stages(embed=i == 0, channel=True, mix=True, feed_forward=True, finish=i == last), i)
-                for i in range(self.layers)
-            )
-        parts: list[tuple[Stages, int]] = [(Stages(embed=True), 0)]
+        # A window of few tokens and many channels (jhmdb by itself) has large energies but little beside them.
+        few = self.rows * self.padded_channels <= _WHOLE_STACK
+        whole = self.windows == 1 and (few or size <= _WHOLE_LAYER)
+        # Beside the embedding of a group, the channel branch would spill.
+        apart = self.windows > 1 and not whole
+        launches = [(Stages(embed=True), 0)] if apart else []
         for i in range(self.layers):
-            parts += [(Stages(channel=True), i), (Stages(mix=True), i), (Stages(feed_forward=True), i)]
-        return (*parts, (Stages(finish=True), 0))
+            first, last = i == 0 and not apart, i == self.layers - 1
+            if whole:
+                parts = [Stages(embed=first, channel=True, mix=True, feed_forward=True, finish=last)]
+            elif self.half:
+                parts = [Stages(embed=first, channel=True), Stages(mix=True, feed_forward=True, finish=last)]
+            else:
+                parts = [Stages(embed=first, channel=True), Stages(mix=True), Stages(feed_forward=True, finish=last)]
+            launches += [(stages, i) for stages in parts]
+        return tuple(launches)
 
     @property
     def _tiled_launches(self) -> tuple[tuple[Stages, int], ...]:
@@ -252,8 +258,10 @@ class Tile:
             words = "one launch for the network"
         elif count == self.layers:
             words = "one launch a layer"
+        elif self.tiled:
+            words = "4 launches a layer and one for each end"
         else:
-            words = f"{(count - 2) // self.layers} launches a layer and one for each end"
+            words = f"{count // self.layers} launches a layer" + (" and one before" if count % self.layers else "")
         words += f", {count} in all" if count > 1 else ""
         if self.tiled:
             words += ", windows in blocks"
