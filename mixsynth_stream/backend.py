@@ -77,7 +77,7 @@ def _status(name: str) -> BackendStatus:
         "torch": ("torch", "the readable network", "install it with `pip install mixsynth-stream[train]`"),
         "triton": (
             "mixsynth_stream.kernels.launch",
-            "fused kernels, one launch for the network to three a layer",
+            "fused kernels, one launch for the network to four a layer",
             "install it with `pip install mixsynth-stream[gpu]`",
         ),
     }[name]
