@@ -18,7 +18,6 @@ import argparse
 import contextlib
 import dataclasses
 import hashlib
-import inspect
 import io
 import itertools
 import json
@@ -199,11 +198,8 @@ def _specialisations(config: ModelConfig, precision: str, arch: str, part: str, 
     if part == "training":
         trained: list[Any] = specialisations_backward(config, precision)
         return trained
-    card = {"programs": PROGRAMS[arch], "capability": divmod(int(arch.removeprefix("sm_")), 10)}
-    taken = inspect.signature(specialisations).parameters
-    found: list[Any] = specialisations(
-        config, precision, batch, **{name: value for name, value in card.items() if name in taken}
-    )
+    capability = divmod(int(arch.removeprefix("sm_")), 10)
+    found: list[Any] = specialisations(config, precision, batch, PROGRAMS[arch], capability)
     return found
 
 

@@ -15,6 +15,8 @@ from typing import Any
 import pytest
 from networks import ODD
 
+from mixsynth_stream.bench_shapes import published_shapes
+
 if importlib.util.find_spec("triton") is None:
     pytest.skip("Triton is not installed: `pip install mixsynth-stream[gpu]`", allow_module_level=True)
 
@@ -87,22 +89,27 @@ def run(*options: str) -> subprocess.CompletedProcess[str]:
     )  # fmt: skip
 
 
-def test_published_shapes_in_bf16_on_sm_90() -> None:
-    done = run("--part", "forward")
+@pytest.fixture(scope="module")
+def done() -> subprocess.CompletedProcess[str]:
+    return run("--part", "forward")
+
+
+def test_published_shapes_in_bf16_on_sm_90(done: subprocess.CompletedProcess[str]) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     assert "every kernel is fine" in done.stdout
-    for name in ("jhmdb channel", "jhmdb mix x4", "h36m", "3dpw", "3dpw-pare", "3dpw-smpl", "aist", "aist-smpl"):
+    for name in published_shapes():
         assert f"sm_90 bf16 {name} " in done.stdout
+    assert " x4 " in done.stdout, "short windows are launched in groups too"
 
 
+@pytest.mark.usefixtures("done")
 def test_a_fault_fails_and_what_is_known_is_not_compiled_again(gates: ModuleType, tmp_path: Path) -> None:
-    """After the test above, everything is known."""
     outcomes = tmp_path / "outcomes.json"
     known = json.loads(gates.OUTCOMES.read_text())
     outcomes.write_text(json.dumps({key: value | {"spills": 4} for key, value in known.items()}))
-    done = run("--part", "forward", "--shape", "3dpw", "--outcomes", str(outcomes))
-    assert done.returncode == 1 and ", 0 of them to compile" in done.stderr
-    assert "4 bytes spilled" in done.stdout and "kernels fail" in done.stdout
+    again = run("--part", "forward", "--shape", "3dpw", "--outcomes", str(outcomes))
+    assert again.returncode == 1 and ", 0 of them to compile" in again.stderr
+    assert "4 bytes spilled" in again.stdout and "kernels fail" in again.stdout
 
 
 def test_every_shape_has_its_kernels_judged(gates: ModuleType) -> None:
