@@ -271,7 +271,7 @@ def _what(job: Job) -> str:
     kind = job.specialisation()
     stages = kind.constexprs.get("STAGES")
     parts = [field.name for field in dataclasses.fields(stages) if getattr(stages, field.name)] if stages else []
-    windows = getattr(kind.constexprs["S"], "windows", 1)
+    windows = getattr(kind.constexprs.get("S"), "windows", 1)
     name = "+".join(parts) or kind.kernel.__name__.removesuffix("_kernel")
     return name + (f" x{windows}" if windows > 1 else "")
 
