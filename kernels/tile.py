@@ -7,9 +7,11 @@ so that a group reads like one long window; padding is zero in every matrix.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from types import SimpleNamespace
 
 from mixsynth_stream.config import ModelConfig
@@ -29,6 +31,7 @@ _WHOLE_STRICT = 64 * 32
 _GROUPED_ROWS = 64
 # tl.dot takes no inner dimension below 16.
 _SMALLEST = 16
+_THIS_CODE = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:16]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +62,11 @@ class Tile:
     windows: int
     precision: str
     tiled: bool = False  # in blocks (`tiled.py`), not in one program
+
+    @property
+    def cache_key(self) -> str:
+        """What Triton files compiled kernels under: with the fields alone it would find those of older sizes, too."""
+        return f"{self!r} {_THIS_CODE}"
 
     @cached_property
     def token_slot(self) -> int:

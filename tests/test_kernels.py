@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -24,7 +25,7 @@ from mixsynth_stream.config import ModelConfig
 from mixsynth_stream.errors import BackendUnavailableError, ModelError
 from mixsynth_stream.kernels import launch, ops, ref
 from mixsynth_stream.kernels.launch import Encoder, specialisations
-from mixsynth_stream.kernels.tile import PRECISIONS, tile_of
+from mixsynth_stream.kernels.tile import PRECISIONS, Tile, tile_of
 from mixsynth_stream.kernels.weights import EncoderWeights, LayerWeights
 
 # Largest error against float64 at outputs of size 5. TF32 is float32 under the interpreter.
@@ -251,3 +252,21 @@ def test_what_is_launched_is_told_to_those_who_compile_it_ahead(name, precision,
     assert [layer for stages, layer in tile.launches if stages.mix or stages.all_layers]
     assert len(tile.launches) <= 4 * tile.layers + 2
     assert tile.fits or tile.tiled
+
+
+def test_compiled_kernels_are_not_those_of_other_sizes_of_the_same_tile(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Triton keeps what it compiled on disk; what a tile works out is part of the program and not of its source."""
+    from triton.compiler import ASTSource
+
+    from mixsynth_stream.kernels import tile as module
+
+    kernel = SimpleNamespace(__name__="k", arg_names=["S"], cache_key="source of k")
+    one, other = (tile_of(SHAPES[name], "bf16", 1) for name in ("h36m", "3dpw"))
+
+    def filed(tile: Tile) -> str:
+        return ASTSource(kernel, {"S": "constexpr"}, {"S": tile}).hash()
+
+    before = filed(one)
+    assert before == filed(dataclasses.replace(one)) != filed(other)
+    monkeypatch.setattr(module, "_THIS_CODE", "a later version of tile.py")
+    assert filed(one) != before
