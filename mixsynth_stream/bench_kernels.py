@@ -50,7 +50,7 @@ def main(args: argparse.Namespace) -> int:
     names, batches, rounds = _plan(args)
     try:
         from mixsynth_stream.bench_kernels_card import Card
-        from mixsynth_stream.bench_kernels_contenders import FORWARD, Case, training_contenders
+        from mixsynth_stream.bench_kernels_contenders import FORWARD, TRAINING, Case
         from mixsynth_stream.kernels.launch import INTERPRETED
     except ImportError as error:
         raise BackendUnavailableError(f"bench kernels needs torch and triton: {error}; "
@@ -62,7 +62,7 @@ def main(args: argparse.Namespace) -> int:
     print(f"{card.name}: " + ", ".join(f"{value / 1e12:.3g} T {what}/s" for what, value in bench.ceilings.items()))
     rows: list[dict[str, Any]] = []
     for training in (False, True):
-        contenders = training_contenders() if training else FORWARD
+        contenders = TRAINING if training else FORWARD
         for batch in (TRAINING_BATCH,) if training else batches:
             for name in names:
                 case = Case(name, *network_of(name), batch, card.device)

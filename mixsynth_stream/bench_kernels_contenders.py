@@ -6,8 +6,6 @@ In the forward it returns motion [B, T, D]; in a training step it returns the gr
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,12 +16,12 @@ import torch
 from torch import Tensor
 
 from mixsynth_stream.config import ModelConfig
+from mixsynth_stream.kernels.autograd import encode
 from mixsynth_stream.kernels.launch import Encoder
 from mixsynth_stream.kernels.tile import PRECISIONS
 from mixsynth_stream.network import MixSynthFormer
 
 EAGER, COMPILED, REDUCED, GRAPH = "eager", "torch.compile", "torch.compile reduce-overhead", "CUDA graph of eager"
-PEERS = (EAGER, COMPILED, REDUCED, GRAPH)
 # Those that a compiler works on for a minute.
 SLOW_TO_MAKE = (COMPILED, REDUCED)
 # Largest error at outputs of size 5; the peers run in float32.
@@ -34,7 +32,6 @@ GRADIENT_TOLERANCE = {"strict": 1e-3, "tf32": 2e-2, "bf16": 1e-1, "fp16": 2e-2, 
 CEILING = {"strict": "tf32", "tf32": "tf32", "bf16": "bf16", "fp16": "fp16", "fp32": "fp32"}
 # Windows that float64 works on at once.
 _CHUNK = 256
-AUTOGRAD = "mixsynth_stream.kernels.autograd"
 
 
 class Case:
@@ -176,16 +173,14 @@ def _compiled_step(case: Case) -> Callable[[], dict[str, Tensor]]:
 
 def _kernels_step(precision: str) -> Callable[[Case], Callable[[], dict[str, Tensor]]]:
     def make(case: Case) -> Callable[[], dict[str, Tensor]]:
-        encode: Any = importlib.import_module(AUTOGRAD).encode
         network = case.network().requires_grad_(True)
         return _step(case, network, lambda keyframes: encode(network, keyframes, precision=precision))
 
     return make
 
 
-def training_contenders() -> dict[str, Contender]:
-    """The kernels are among them once they have a backward."""
-    found = {EAGER: Contender(_eager_step, "fp32"), COMPILED: Contender(_compiled_step, "fp32")}
-    if importlib.util.find_spec(AUTOGRAD) is not None:
-        found |= {f"kernels {precision}": Contender(_kernels_step(precision), precision) for precision in PRECISIONS}
-    return found
+TRAINING: dict[str, Contender] = {
+    EAGER: Contender(_eager_step, "fp32"),
+    COMPILED: Contender(_compiled_step, "fp32"),
+    **{f"kernels {precision}": Contender(_kernels_step(precision), precision) for precision in PRECISIONS},
+}

@@ -189,9 +189,9 @@ def _batch(windows: Windows, space: str, normalisation: str) -> tuple[Tensor, Te
 def _optimisers(network: nn.Module, config: TrainConfig) -> list[torch.optim.Optimizer]:
     """Muon for the matrices of the network's layers, AdamW for everything else.
 
-    Muon steps by the nearest orthogonal matrix to the gradient: after the same number of steps it
-    was ahead of AdamW alone on every question (docs/experiments.md). No decay outside the layers: the start
-    of l_interp is the best simple interpolation, not zero.
+    Muon steps by the nearest orthogonal matrix to the gradient: after the same number of steps it was ahead of AdamW
+    alone on every question (docs/experiments.md). No decay outside the layers: the start of l_interp is the best simple
+    interpolation, not zero.
     """
     matrices: list[Tensor] = []
     rest: list[Tensor] = []
@@ -233,5 +233,7 @@ def _settings(config: TrainConfig) -> str:
              "second_gap_weight", "older_weight", "ahead_weight", "velocity_weight")  # fmt: skip
     files = {"data": data_hash(config.data), "validation": data_hash(config.validation)}
     # Only where it is asked for, so that checkpoints from before it could be asked for go on.
-    asked = {"wrong_person": config.wrong_person} if config.wrong_person else {}
-    return json.dumps({name: getattr(config, name) for name in names} | asked | files)
+    asked = {name: value for name in ("wrong_person", "kernels") if (value := getattr(config, name))}
+    # Checkpoints of torch's Muon keep its momentum under another name: ours would go on without it and say nothing.
+    optimiser = {"optimiser": "Muon, float32"}
+    return json.dumps({name: getattr(config, name) for name in names} | asked | optimiser | files)

@@ -106,7 +106,9 @@ class PresetRecipe:
 
     def settings(self) -> str:
         names = ("preset", "epochs", "batch", "lr", "seed")
-        return json.dumps({name: getattr(self.config, name) for name in names} | {"data": self._windows.fingerprint})
+        asked = {"kernels": True} if self.config.kernels else {}
+        settings = {name: getattr(self.config, name) for name in names} | asked
+        return json.dumps(settings | {"data": self._windows.fingerprint})
 
     def network(self) -> MixSynthFormer:
         make = MixSynthFormer if self._kind == "prediction" else published_network

@@ -168,11 +168,11 @@ def encoder(_: Results) -> Iterator[list[str]]:
 
 def push(_: Results) -> Iterator[list[str]]:
     """What a keyframe of one person, in the image and in the world, costs beside the two bare calls, for the README."""
-    yield ["", "two pushes", "two bare calls", "pushes over calls"]
+    yield ["", "two pushes", "two bare calls", "pushes over calls", "first pose read"]
     for row in json.loads((RESULTS_FOLDER / "push.json").read_text())["rows"]:
         if row["case"].startswith("a person"):
             times = [f"{row[f'{what}_us']:.0f} µs" for what in ("push", "call")]
-            yield [row["case"], *times, f"{row['push_over_call']:.2f}x"]
+            yield [row["case"], *times, f"{row['push_over_call']:.2f}x", f"{row['read_us']:.0f} µs"]
 
 
 TABLES: dict[str, Callable[[Results], Iterator[list[str]]]] = {

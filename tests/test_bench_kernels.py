@@ -23,7 +23,7 @@ import torch
 from mixsynth_stream import bench_kernels, bench_kernels_card
 from mixsynth_stream.bench_encoder import flops
 from mixsynth_stream.bench_kernels import Bench, gradient_error, least_bytes, motion_error
-from mixsynth_stream.bench_kernels_contenders import FORWARD, Case, Contender, training_contenders
+from mixsynth_stream.bench_kernels_contenders import FORWARD, TRAINING, Case, Contender
 from mixsynth_stream.bench_shapes import shipped_shapes, shipped_weights
 from mixsynth_stream.cli import main
 from mixsynth_stream.weights import ASSETS, load_weights
@@ -125,7 +125,7 @@ def test_a_compiler_that_fails_is_left_out(capsys: pytest.CaptureFixture[str]) -
 
 def test_a_training_step_is_held_against_gradients_in_float64() -> None:
     case = small_case(batch=3)
-    rows, wrong = Bench(FakeCard(), rounds=1).rows_of(case, {"eager": training_contenders()["eager"]}, training=True)
+    rows, wrong = Bench(FakeCard(), rounds=1).rows_of(case, {"eager": TRAINING["eager"]}, training=True)
     assert not wrong and rows[0]["what"] == "training step" and rows[0]["max_error"] < 1e-4
     right = case.true_gradients
     name = max(right, key=lambda name: float(right[name].norm()))
@@ -146,8 +146,7 @@ def test_the_report(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypa
     monkeypatch.setattr(bench_kernels, "network_of", lambda name: (SMALL, random_state(SMALL)))
     monkeypatch.setattr("mixsynth_stream.bench_kernels_contenders.FORWARD",
                         {"eager": FORWARD["eager"], "kernels strict": FORWARD["eager"]})  # fmt: skip
-    monkeypatch.setattr("mixsynth_stream.bench_kernels_contenders.training_contenders",
-                        lambda: {"eager": training_contenders()["eager"]})  # fmt: skip
+    monkeypatch.setattr("mixsynth_stream.bench_kernels_contenders.TRAINING", {"eager": TRAINING["eager"]})
     report, plot = tmp_path / "kernels.json", tmp_path / "kernels.png"
     options = ["--case", "3dpw", "--batch", "1", "2", "--rounds", "2", "--json", str(report), "--plot", str(plot)]
     assert main(["bench", "kernels", *options]) == 0

@@ -74,6 +74,13 @@ def test_resuming_needs_its_own_checkpoint(clips: Path, tmp_path: Path) -> None:
     train(small(clips, tmp_path))
     with pytest.raises(SourceError, match="other settings"):
         train(small(clips, tmp_path, resume=True, batch=5))
+    with pytest.raises(SourceError, match=r"other settings \(kernels none, here True\)"):
+        train(small(clips, tmp_path, resume=True, kernels=True))
+    checkpoint = tmp_path / "image-n10.checkpoint.pt"
+    saved = torch.load(checkpoint)
+    torch.save(saved | {"settings": saved["settings"].replace(', "optimiser": "Muon, float32"', "")}, checkpoint)
+    with pytest.raises(SourceError, match=r"other settings \(optimiser none, here Muon, float32\)"):
+        train(small(clips, tmp_path, resume=True))
 
 
 def test_training_helps_on_people_it_has_not_seen(clips: Path, tmp_path: Path) -> None:

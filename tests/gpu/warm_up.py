@@ -19,14 +19,14 @@ def launch(name: str, precision: str, training: bool) -> str:
     import torch
 
     from mixsynth_stream.bench_encoder import random_state
-    from mixsynth_stream.bench_kernels_contenders import Case, training_contenders
+    from mixsynth_stream.bench_kernels_contenders import TRAINING, Case
     from mixsynth_stream.kernels.launch import Encoder
 
     config = (published_shapes() | shipped_shapes())[name]
     case = Case(name, config, random_state(config), max(BATCHES), torch.device("cuda"))
     try:
         if training:
-            training_contenders()[f"kernels {precision}"].make(case)()
+            TRAINING[f"kernels {precision}"].make(case)()
         else:
             encoder = Encoder(case.state, config, precision=precision)
             for batch in (1, case.batch):
@@ -41,11 +41,8 @@ def main() -> int:
     if reason := why_not():
         print(f"a CUDA device was expected here, and {reason}", file=sys.stderr)
         return 1
-    from mixsynth_stream.bench_kernels_contenders import training_contenders
-
     wanted = [(name, precision, False) for name in published_shapes() | shipped_shapes() for precision in PRECISIONS]
-    if f"kernels {PRECISIONS[0]}" in training_contenders():
-        wanted += [(name, precision, True) for name in TRAINED for precision in PRECISIONS]
+    wanted += [(name, precision, True) for name in TRAINED for precision in PRECISIONS]
     start, processes = time.monotonic(), min(os.cpu_count() or 1, 16)
     with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
         wrong = [sentence for sentence in pool.map(launch, *zip(*wanted, strict=True)) if sentence]
