@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import hypot
+
 import numpy as np
 
 from mixsynth_stream.skeleton import CORE_17
@@ -9,6 +11,11 @@ from mixsynth_stream.skeleton import CORE_17
 NORMALISATIONS = ("none", "root", "root_scale")
 _HIPS = (CORE_17.index("left_hip"), CORE_17.index("right_hip"))
 _SHOULDERS = (CORE_17.index("left_shoulder"), CORE_17.index("right_shoulder"))
+# What a product with a pose gives: 1.3 x the line between the shoulders, that of the torso, and the middle of the hips.
+_LINES = np.zeros((3, len(CORE_17)))
+_LINES[0, _SHOULDERS] = 1.3, -1.3
+_LINES[1:, _SHOULDERS] = [[0.5], [0.0]]
+_LINES[1:, _HIPS] = [[-0.5], [0.5]]
 
 
 def root_of(pose: np.ndarray) -> np.ndarray:  # [..., 17, D] -> [..., D]
@@ -41,8 +48,7 @@ def root_and_scale(
     Root: the middle of the hips of the newest keyframe. Scale: the median body scale over the keyframes, at least
     `min_scale` (2 % of the frame height in images, so that a torso seen end-on does not blow up).
     """
-    if normalisation not in NORMALISATIONS:
-        raise ValueError(f"normalisation must be one of {', '.join(NORMALISATIONS)}, found {normalisation!r}")
+    _check(normalisation)
     lead = keyframes.shape[:-3]
     if normalisation == "none":
         root = np.zeros((*lead, 1, 1, keyframes.shape[-1]), keyframes.dtype)
@@ -54,6 +60,31 @@ def root_and_scale(
     else:
         scale = np.ones((*lead, 1, 1, 1), keyframes.dtype)
     return root, scale
+
+
+def root_and_scale_of_one(
+    keyframes: np.ndarray,  # [Q+1, 17, D]
+    normalisation: str,
+    min_scale: float = 0.0,
+) -> tuple[list[float], float]:
+    """`root_and_scale` of a single window whose joints are all known, as D numbers and one.
+
+    In few calls of numpy: for one window those of `root_and_scale` take half as long as the network does.
+    """
+    _check(normalisation)
+    if normalisation == "none":
+        return [0.0] * keyframes.shape[-1], 1.0
+    if normalisation == "root":
+        return root_of(keyframes[-1]).tolist(), 1.0
+    lines = (_LINES @ keyframes).tolist()  # [Q+1, 3, D]
+    sizes = sorted([max(hypot(*width), hypot(*torso)) for width, torso, _ in lines])
+    middle = len(sizes) // 2
+    return lines[-1][2], max((sizes[middle] + sizes[-middle - 1]) / 2, min_scale, 1e-6)
+
+
+def _check(normalisation: str) -> None:
+    if normalisation not in NORMALISATIONS:
+        raise ValueError(f"normalisation must be one of {', '.join(NORMALISATIONS)}, found {normalisation!r}")
 
 
 # Of a few numbers, for which numpy's own is slow.

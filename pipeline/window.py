@@ -4,26 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
-from typing import TYPE_CHECKING
+from functools import cached_property, lru_cache
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from mixsynth_stream.errors import ModelError
-from mixsynth_stream.normalise import root_and_scale
+from mixsynth_stream.normalise import root_and_scale_of_one
 from mixsynth_stream.pipeline.motion import Origin
 from mixsynth_stream.rotations import matrix_to_6d, nearest_6d
 from mixsynth_stream.skeleton import BLAZEPOSE_33, CARRIER, CORE_17, CORE_FROM_BLAZEPOSE, SMPL_24, Skeleton
 
 if TYPE_CHECKING:
     from mixsynth_stream.config import ModelConfig
-    from mixsynth_stream.uncertainty import SigmaTable
     from mixsynth_stream.weights import Model
 
 # Keyframes whose spacing is further off the grid than this share are resampled to it before the network sees them:
 # training has seen 20 % (time warp) with half a frame of jitter on top.
 _SPACING_TOLERANCE = 0.3
 _SAME_TIME_S = 1e-6
+# As numbers of their own type, because numpy takes long to look at members of an enumeration.
+_MISSING, _MEASURED, _FILLED, _FORECAST, _HELD = map(np.uint8, Origin)
 # A gap wider than this many grid spacings has lost a keyframe: what is known of its middle is forecast from both ends.
 _WIDE_GAP = 1.5
 
@@ -65,114 +66,139 @@ class WindowPoses:
     sigma: np.ndarray | None = None
 
 
-@dataclass(frozen=True)
-class _Slots:
+class _Slots(NamedTuple):
     """Keyframes on the grid, oldest first, at most Q + 1. A joint that was not measured holds a prediction."""
 
-    time_s: np.ndarray  # [K]
+    time_s: tuple[float, ...]  # K
     poses: np.ndarray  # [K, J, D]
     scores: np.ndarray  # [K, J]
 
 
-@dataclass(frozen=True)
-class _Bridge:
+class _Bridge(NamedTuple):
     """From the curve before to this one: what to add at `start_s`, fading to nothing at the newest keyframe."""
 
     start_s: float
     offset: np.ndarray  # [J, D]
 
 
-@dataclass(frozen=True)
-class _Unsure:
-    """What sigma is made of."""
+class _Answer(NamedTuple):
+    """What the network was given and what it said, in the unit that it works in."""
 
-    table: SigmaTable
-    keyframes: np.ndarray  # [Q+1, C, D] as the network saw them
-    scale: float  # of the unit that the network works in, in the unit of the poses
+    keyframes: np.ndarray  # [Q+1, C * D]
+    root: list[float]  # D, where its zero lies
+    scale: float  # its unit, in that of the poses
+    output: np.ndarray | None  # [T, C * D]; None while there is one keyframe only
 
 
 @dataclass(frozen=True)
 class Curve:
     """What a window knows after a keyframe: immutable, so that a reader may keep it while the window moves on."""
 
+    model: Model
+    space: Space
     slots: _Slots
     sightings: tuple[tuple[float, np.ndarray], ...]  # (time_s, measured [J] bool), oldest first
     known: np.ndarray  # [J] bool: joints measured at least once
-    core: np.ndarray | None  # [T, C, D] the network's output; None while there is one keyframe only
-    config: ModelConfig
-    rate_hz: float
-    space: Space
+    answer: _Answer
     bridge: _Bridge | None = None  # where the slots were resampled, so that the keyframe before is no slot
-    unsure: _Unsure | None = None
-
-    @cached_property
-    def sigma(self) -> np.ndarray | None:  # [T, C]
-        """How far off the network's output may be, in the unit of the poses: made when first asked for."""
-        if self.unsure is None:
-            return None
-        table = self.unsure.table
-        if self.core is None:
-            return table.typical(self.config) * self.unsure.scale
-        return table.on_grid(self.unsure.keyframes, self.config, self.rate_hz) * self.unsure.scale
 
     def at(self, times_s: Sequence[float] | np.ndarray) -> WindowPoses:
         """Poses at M seconds: filled between keyframes, forecast past the newest one, held after the horizon."""
         times = np.asarray(times_s, dtype=np.float64)
-        if times.ndim != 1 or not np.isfinite(times).all():
+        if times.ndim != 1 or np.count_nonzero(np.isfinite(times)) < len(times):
             raise ValueError(f"times_s must be a list of finite seconds, found {times_s!r}")
-        phase = np.interp(times, self.slots.time_s, np.arange(len(self.slots.time_s)))
-        steps = self._grid_steps(times, phase)
-        poses = self._raw_poses(times, phase, steps)
+        steps = self._grid_steps(times)
+        poses, scores = self._raw_poses(times, steps)
         if self.space.is_rotation:
             poses = nearest_6d(poses)
-        origin, since_s, until_s = self._origin(times)
-        missing = origin == Origin.MISSING
+        since_s, until_s = self._since_and_until(times)
+        origin = self._origin(since_s, until_s)
+        missing = origin == _MISSING
         poses = np.where(missing[..., None], np.nan, poses)
-        scores = np.where(missing, 0.0, _lerp(self.slots.scores, phase))
+        scores = np.where(missing, 0.0, scores)
         return WindowPoses(poses, scores, origin, self._sigma(steps, origin, since_s, until_s))
 
     def bridge_from(self, before: Curve) -> _Bridge:
         """What leads from another curve's end to this one, so that nothing jumps there."""
-        start = before.slots.time_s[-1:]
-        phase = np.interp(start, self.slots.time_s, np.arange(len(self.slots.time_s)))
-        own = self._raw_poses(start, phase, self._grid_steps(start, phase))[0]
+        start = np.array(before.slots.time_s[-1:])
+        own = self._raw_poses(start, self._grid_steps(start))[0][0]
         return _Bridge(float(start[0]), np.nan_to_num(before.at(start).poses[0] - own))
 
-    def _raw_poses(self, times: np.ndarray, phase: np.ndarray, steps: np.ndarray) -> np.ndarray:  # [M] -> [M, J, D]
-        """The network's output between its steps; 6 numbers of a rotation are not quite a rotation here."""
-        slots, carrier = self.slots, self.space.carrier
-        if self.core is None:
-            poses = np.repeat(slots.poses[-1:], len(times), axis=0)
-        else:
-            offsets = slots.poses - slots.poses[:, self.space.core][:, carrier]
-            poses = _lerp(self.core, steps)[:, carrier] + _lerp(offsets, phase)
-        if self.bridge is None:
-            return poses
-        fade = np.interp(times, [self.bridge.start_s, slots.time_s[-1]], [1.0, 0.0])
-        return np.asarray(poses + fade[:, None, None] * self.bridge.offset)
-
-    def _grid_steps(self, times: np.ndarray, phase: np.ndarray) -> np.ndarray:  # [M], [M] -> [M]
+    def _grid_steps(self, times: np.ndarray) -> np.ndarray:  # [M] -> [M]
         """Grid steps: slots sit on multiples of N and time runs linearly between them, at the grid's rate beyond."""
-        padding = self.config.num_keyframes - len(self.slots.time_s)
-        ahead = np.maximum(times - self.slots.time_s[-1], 0.0) * self.rate_hz
-        return np.minimum((padding + phase) * self.config.sample_interval + ahead, self.config.seq_len - 1)
+        config, seconds = self.model.config, self.slots.time_s
+        oldest = (config.num_keyframes - len(seconds)) * config.sample_interval
+        # With a step of its own even where there is no horizon, because times must grow.
+        end_s = seconds[-1] + max(config.horizon, 1) / self.model.info.rate_hz
+        steps = [*range(oldest, config.newest + 1, config.sample_interval), config.seq_len - 1]
+        return np.interp(times, [*seconds, end_s], steps)
 
-    def _origin(self, times: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # [M] -> [M, J] each
-        """Origins, the seconds since each joint was last measured and those until it is, infinite if it is not."""
-        measured = np.array([joints for _, joints in self.sightings])  # [S, 33]
-        delta = times[:, None] - np.array([time_s for time_s, _ in self.sightings])  # [M, S]
-        here = (np.abs(delta) <= _SAME_TIME_S) @ measured
-        since = np.where((delta >= 0)[..., None] & measured, delta[..., None], np.inf).min(axis=1)  # [M, J]
-        until = np.where((delta <= 0)[..., None] & measured, -delta[..., None], np.inf).min(axis=1)
-        before, after = since < np.inf, until < np.inf
-        horizon_s = 0.0 if self.core is None else self.config.horizon / self.rate_hz
-        origin = np.full(before.shape, Origin.MISSING, np.uint8)
-        origin[before] = Origin.FORECAST
-        origin[before & (since > horizon_s + _SAME_TIME_S)] = Origin.HELD
-        origin[before & after] = Origin.FILLED
-        origin[here] = Origin.MEASURED
-        origin[:, ~self.known] = Origin.MISSING
-        return origin, since, until
+    def _raw_poses(
+        self,
+        times: np.ndarray,  # [M]
+        steps: np.ndarray,  # [M]
+    ) -> tuple[np.ndarray, np.ndarray]:  # [M, J, D], [M, J]
+        """Poses between grid steps, and scores; 6 numbers of a rotation are not quite a rotation here."""
+        left, right, share = _between(steps, len(self._on_grid))
+        share = share[:, None]
+        rows = self._on_grid.take(left, axis=0) * (1.0 - share) + self._on_grid.take(right, axis=0) * share
+        joints, dims = self.slots.poses.shape[1:]
+        poses, scores = rows[:, : joints * dims].reshape(-1, joints, dims), rows[:, joints * dims :]
+        if self.bridge is None:
+            return poses, scores
+        fade = np.interp(times, [self.bridge.start_s, self.slots.time_s[-1]], [1.0, 0.0])
+        return np.asarray(poses + fade[:, None, None] * self.bridge.offset), scores
+
+    @cached_property
+    def _on_grid(self) -> np.ndarray:  # [T, J * D + J]
+        """Poses and scores on every grid step: the network's output, with what it does not say between the slots."""
+        config, slots, space, answer = self.model.config, self.slots, self.space, self.answer
+        poses = slots.poses
+        if answer.output is not None:
+            # From each joint's carrier, and from where the network's zero is.
+            poses = poses - poses.take(space.core[space.carrier], axis=1) + answer.root
+        rows = np.concatenate([poses.reshape(len(poses), -1), slots.scores], axis=1)
+        rows = _slots_in_steps(config, len(rows)) @ rows
+        if answer.output is not None:
+            output = answer.output.reshape(config.seq_len, -1, space.dims).take(space.carrier, axis=1)
+            rows[:, : poses[0].size] += np.multiply(output, answer.scale, dtype=np.float64).reshape(len(rows), -1)
+        return rows
+
+    def _since_and_until(self, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:  # [M] -> [M, J] each
+        """The seconds since each joint was last measured and those until it is, infinite if it is not."""
+        seconds, last, following = self._measured
+        since = times[:, None] - last.take(seconds.searchsorted(times, "right") - 1, axis=0)
+        until = following.take(seconds.searchsorted(times), axis=0) - times[:, None]
+        return since, until
+
+    @cached_property
+    def _measured(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # [S], [S, J], [S, J]
+        """The sightings between two that never were; when each joint was last measured by then, and from then on."""
+        seconds = np.array([-np.inf, *(time_s for time_s, _ in self.sightings), np.inf])
+        measured = np.ones((len(seconds), len(self.known)), bool)
+        measured[1:-1] = [joints for _, joints in self.sightings]
+        last = np.maximum.accumulate(np.where(measured, seconds[:, None], -np.inf))
+        following = np.minimum.accumulate(np.where(measured, seconds[:, None], np.inf)[::-1])[::-1]
+        return seconds, last, following
+
+    def _origin(self, since_s: np.ndarray, until_s: np.ndarray) -> np.ndarray:  # [M, J] each -> [M, J]
+        horizon_s = 0.0 if self.answer.output is None else self.model.config.horizon / self.model.info.rate_hz
+        ahead = np.where(since_s > horizon_s + _SAME_TIME_S, _HELD, _FORECAST)
+        origin = np.where(until_s < np.inf, _FILLED, ahead)
+        origin[since_s == np.inf] = _MISSING
+        origin[np.minimum(since_s, until_s) <= _SAME_TIME_S] = _MEASURED
+        return origin
+
+    @cached_property
+    def sigma(self) -> np.ndarray | None:  # [T, C]
+        """How far off the network's output may be, in the unit of the poses: made when first asked for."""
+        table, answer = self.model.sigma_table, self.answer
+        if table is None:
+            return None
+        if answer.output is None:
+            return table.typical(self.model.config) * answer.scale
+        keyframes = answer.keyframes.reshape(len(answer.keyframes), -1, self.space.dims)
+        return table.on_grid(keyframes, self.model.config, self.model.info.rate_hz) * answer.scale
 
     def _sigma(
         self,
@@ -185,19 +211,18 @@ class Curve:
 
         A held pose knows less with every second: past the horizon sigma grows in proportion to the time.
         """
-        if self.sigma is None:
+        table, config, rate_hz = self.sigma, self.model.config, self.model.info.rate_hz
+        if table is None:
             return None
-        config = self.config
-        gap_s = _WIDE_GAP * config.sample_interval / self.rate_hz
-        ahead = np.where(np.isfinite(since_s), np.minimum(since_s, until_s), 0.0) * self.rate_hz
-        in_gap = (origin == Origin.FILLED) & (since_s + until_s <= gap_s)
+        in_gap = since_s + until_s <= _WIDE_GAP * config.sample_interval / rate_hz
+        ahead = np.minimum(since_s, until_s) * rate_hz
         where = np.where(in_gap, steps[:, None], np.minimum(config.newest + ahead, config.seq_len - 1))
-        left = np.minimum(where.astype(int), config.seq_len - 2)
+        left, right, share = _between(where, config.seq_len)
         carrier = self.space.carrier
-        below = self.sigma[left, carrier]
-        sigma = below + (self.sigma[left + 1, carrier] - below) * (where - left)
+        below = table[left, carrier]
+        sigma = below + (table[right, carrier] - below) * share
         sigma *= np.maximum(ahead / max(config.horizon, 1), 1.0)
-        return np.asarray(np.where((origin == Origin.MEASURED) | (origin == Origin.MISSING), np.nan, sigma))
+        return np.asarray(np.where((origin == _MEASURED) | (origin == _MISSING), np.nan, sigma))
 
 
 class MotionWindow:
@@ -238,24 +263,26 @@ class MotionWindow:
         if pose is None:
             self._push_prediction(time_s)
             return
-        pose, scores = self._checked(pose, scores)
-        measured = np.isfinite(pose).all(axis=1)
-        if not np.count_nonzero(measured):
+        pose, scores, time_s = *self._checked(pose, scores), float(time_s)
+        measured = np.logical_and.reduce(np.isfinite(pose), axis=1)
+        seen = np.count_nonzero(measured)
+        if not seen:
             self._push_prediction(time_s)
             return
-        pose = self._complete(pose, measured, time_s)
+        if seen < len(measured):
+            pose = self._complete(pose, measured, time_s)
         spaced = self._spaced(time_s, pose)
         slots = self._appended(spaced, pose, scores, time_s)
         known, sightings = measured, [(time_s, measured)]
         if self.curve is not None:
-            if np.count_nonzero(self.curve.known) < len(measured):
-                first_seen = measured & ~self.curve.known
+            known = self.curve.known
+            if np.count_nonzero(known) < len(known):
+                first_seen = measured & ~known
                 slots.poses[:, first_seen] = pose[first_seen]
-            known = measured | self.curve.known
-            sightings = [s for s in self.curve.sightings if s[0] >= slots.time_s[0] - _SAME_TIME_S] + sightings
-        core, unsure = self._run_network(slots)
-        config, rate_hz = self._model.config, self._model.info.rate_hz
-        curve = Curve(slots, tuple(sightings), known, core, config, rate_hz, self.space, unsure=unsure)
+                known = measured | known
+            oldest_s = slots.time_s[0] - _SAME_TIME_S
+            sightings = [sighting for sighting in self.curve.sightings if sighting[0] >= oldest_s] + sightings
+        curve = Curve(self._model, self.space, slots, tuple(sightings), known, self._run_network(slots))
         if self.curve is not None and spaced is not self._slots:
             curve = replace(curve, bridge=curve.bridge_from(self.curve))
         self._slots, self.curve = slots, curve
@@ -270,11 +297,11 @@ class MotionWindow:
         return self.curve.at(times_s)
 
     def _checked(self, pose: np.ndarray, scores: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-        pose = np.array(pose, dtype=np.float64)
+        pose = np.asarray(pose, dtype=np.float64)
         expected = (len(self.space.skeleton), self.space.dims)
         if pose.shape != expected:
             raise ValueError(f"pose must be {list(expected)} in {self._model.info.space} space, found {pose.shape}")
-        scores = np.ones(expected[0]) if scores is None else np.array(scores, dtype=np.float64)
+        scores = np.ones(expected[0]) if scores is None else np.asarray(scores, dtype=np.float64)
         if scores.shape != expected[:1]:
             raise ValueError(f"scores must be [{expected[0]}], found {scores.shape}")
         pose = nearest_6d(pose) if self.space.is_rotation else pose
@@ -293,8 +320,6 @@ class MotionWindow:
 
         Rotations are relative to the joint before: without a prediction they stay as they were, at first not turned.
         """
-        if np.count_nonzero(measured) == len(measured):
-            return pose
         still = self.space.is_rotation
         fallback = np.broadcast_to(_NOT_TURNED if still else pose[measured].mean(axis=0), pose.shape)
         if self.curve is not None and self._slots is not None:
@@ -306,10 +331,10 @@ class MotionWindow:
 
     def _appended(self, slots: _Slots | None, pose: np.ndarray, scores: np.ndarray, time_s: float) -> _Slots:
         if slots is None:
-            return _Slots(np.array([time_s]), pose[None].copy(), scores[None])
+            return _Slots((time_s,), pose[None].copy(), scores[None])
         keep = slice(-self._model.config.step, None)
         return _Slots(
-            np.concatenate([slots.time_s[keep], [time_s]]),
+            (*slots.time_s[keep], time_s),
             np.concatenate([slots.poses[keep], pose[None]]),
             np.concatenate([slots.scores[keep], scores[None]]),
         )
@@ -329,33 +354,35 @@ class MotionWindow:
         times = time_s - spacing_s * np.arange(config.step, 0, -1)
         times = times[times >= slots.time_s[0] - _SAME_TIME_S]
         if not len(times):
-            return _Slots(np.array([time_s - spacing_s]), slots.poses[-1:], slots.scores[-1:])
+            return _Slots((time_s - spacing_s,), slots.poses[-1:], slots.scores[-1:])
         past = self.curve.at(np.minimum(times, slots.time_s[-1]))
         gap = np.clip((times - slots.time_s[-1]) / (time_s - slots.time_s[-1]), 0.0, 1.0)[:, None, None]
         known = np.isfinite(past.poses)
         poses = np.where(known, past.poses, slots.poses[-1]) * (1.0 - gap) + pose * gap
-        return _Slots(times, nearest_6d(poses) if self.space.is_rotation else poses, past.scores)
+        return _Slots(tuple(times.tolist()), nearest_6d(poses) if self.space.is_rotation else poses, past.scores)
 
-    def _run_network(self, slots: _Slots) -> tuple[np.ndarray | None, _Unsure | None]:
-        """The network's output [T, C, D], None from a single keyframe, and what its sigma is made of."""
-        config, table = self._model.config, self._model.sigma_table
+    def _run_network(self, slots: _Slots) -> _Answer:
+        config, info = self._model.config, self._model.info
         keyframes = slots.poses.take(self.space.core, axis=1)  # [Q+1, C, D]
         if (missing := config.num_keyframes - len(keyframes)) > 0:
             keyframes = np.concatenate([np.repeat(keyframes[:1], missing, axis=0), keyframes])
-        root, scale = root_and_scale(keyframes, self._model.info.normalisation, self.min_scale)
-        normalised = (keyframes - root) / scale
-        unsure = None if table is None else _Unsure(table, normalised, float(scale[0, 0, 0]))
-        if len(slots.time_s) < 2:
-            return None, unsure
-        inputs = normalised.reshape(1, config.num_keyframes, config.joint_dim)
-        # A row of all joints, because numpy is slow on rows of two or three numbers.
-        root_row = root.repeat(len(self.space.core), axis=-2).ravel()
-        poses = self._model(inputs.astype(np.float32))[0] * scale[0] + root_row
-        return poses.reshape(config.seq_len, -1, self.space.dims), unsure
+        root, scale = root_and_scale_of_one(keyframes, info.normalisation, self.min_scale)
+        # Rows of all joints, because numpy is slow on rows of two or three numbers.
+        normalised = keyframes.reshape(config.num_keyframes, config.joint_dim) - np.array(root * keyframes.shape[1])
+        normalised /= scale
+        output = None if len(slots.time_s) < 2 else self._model(normalised[None].astype(np.float32))[0]
+        return _Answer(normalised, root, scale, output)
 
 
-def _lerp(rows: np.ndarray, positions: np.ndarray) -> np.ndarray:  # [K, ...], [M] in 0..K-1 -> [M, ...]
-    left = np.minimum(positions.astype(int), max(len(rows) - 2, 0))
-    share = (positions - left).reshape(-1, *[1] * (rows.ndim - 1))
-    right = np.minimum(left + 1, len(rows) - 1)
-    return np.asarray(rows[left] * (1.0 - share) + rows[right] * share)
+@lru_cache(maxsize=32)
+def _slots_in_steps(config: ModelConfig, count: int) -> np.ndarray:  # [T, K]
+    """The part of each of the newest `count` slots in each grid step; the newest is held past its own."""
+    padding = config.num_keyframes - count
+    positions = np.clip(np.arange(config.seq_len) / config.sample_interval - padding, 0, count - 1)
+    return np.maximum(1.0 - np.abs(positions[:, None] - np.arange(count)), 0.0)
+
+
+def _between(positions: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """For positions in `count` rows the row before, the row after, and the part of the latter."""
+    left = np.minimum(positions.astype(int), count - 2)
+    return left, left + 1, positions - left

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from mixsynth_stream.errors import ModelError
 from mixsynth_stream.interpolation import catmull_rom_matrix
+from mixsynth_stream.normalise import NORMALISATIONS, root_and_scale, root_and_scale_of_one
 from mixsynth_stream.pipeline.motion import Origin
 from mixsynth_stream.pipeline.window import MotionWindow
 
@@ -155,6 +156,22 @@ def test_slow_source_forecasts_at_true_speed():
         window.push(walking(float(k)), SCORES, float(k))
     ahead = window.at([5.1]).poses[0] - walking(5.0)
     assert 4 < ahead[:, 0].mean() < 9.5  # 90 px/s, damped
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    normalisation=st.sampled_from(NORMALISATIONS),
+    shape=st.tuples(st.integers(1, 10), st.just(17), st.integers(2, 3)),
+    size=st.sampled_from([0.0, 1e-3, 1.0, 500.0]),
+    min_scale=st.sampled_from([0.0, 9.6]),
+    seed=st.integers(0, 1000),
+)
+def test_one_window_is_normalised_as_in_training(normalisation, shape, size, min_scale, seed):
+    keyframes = size * np.random.default_rng(seed).normal(1, 1, shape)
+    root, scale = root_and_scale(keyframes, normalisation, min_scale)
+    of_one = root_and_scale_of_one(keyframes, normalisation, min_scale)
+    np.testing.assert_allclose(of_one[0], root[0, 0], rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(of_one[1], scale[0, 0, 0], rtol=1e-12)
 
 
 def test_reset_restores_the_empty_window():
