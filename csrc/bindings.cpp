@@ -1,201 +1,7 @@
-// mixsynth_stream._C: everything from Python is checked here, once, and named in the message.
-#include <pybind11/numpy.h>
-#include <pybind11/pybind11.h>
-
-#include <algorithm>
-#include <cmath>
-#include <cstdlib>
-#include <memory>
-#include <mutex>
-#include <new>
-#include <string>
-#include <system_error>
-#include <thread>
-#include <vector>
-
-#include "mixsynth.h"
-
-namespace py = pybind11;
+// mixsynth_stream._C: the encoder, and a layer in training.
+#include "arguments.h"
 
 namespace {
-
-using Shape = std::vector<py::ssize_t>;
-
-std::string text(const Shape& shape) {
-    std::string out = "[";
-    for (size_t i = 0; i < shape.size(); ++i) out += (i ? ", " : "") + std::to_string(shape[i]);
-    return out + "]";
-}
-
-std::string described(const py::handle& value) {
-    const auto shown = py::reinterpret_steal<py::object>(PyObject_ASCII(value.ptr()));
-    if (!shown) throw py::error_already_set();
-    return std::string(py::str(py::type::of(value).attr("__name__"))) + " " +
-           std::string(py::str(shown)).substr(0, 80);
-}
-
-int64_t whole(const std::string& name, const py::handle& value) {
-    const auto number = py::reinterpret_steal<py::object>(PyNumber_Index(value.ptr()));
-    if (!number) {
-        PyErr_Clear();
-        throw py::type_error(name + " must be a whole number, found " + described(value));
-    }
-    int overflow = 0;
-    const long long found = PyLong_AsLongLongAndOverflow(number.ptr(), &overflow);
-    if (overflow) throw py::value_error(name + " is far out of range, found " + described(value));
-    return found;
-}
-
-// The numbers of `value`, which must be a finite, C-contiguous, aligned float32 array of `shape`; -1 means any size.
-const float* checked(const std::string& name, const py::handle& value, const Shape& shape) {
-    if (!py::isinstance<py::array>(value))
-        throw py::type_error(name + " must be a numpy array, found " + described(value));
-    const auto array = py::reinterpret_borrow<py::array>(value);
-    if (!py::isinstance<py::array_t<float>>(value))
-        throw py::type_error(name + " must be float32, found " + std::string(py::str(array.dtype())));
-    const Shape found(array.shape(), array.shape() + array.ndim());
-    bool fits = found.size() == shape.size();
-    for (size_t i = 0; fits && i < shape.size(); ++i) fits = shape[i] == -1 || shape[i] == found[i];
-    if (!fits) throw py::value_error(name + " must have shape " + text(shape) + ", found " + text(found));
-    if (!(array.flags() & py::array::c_style))
-        throw py::value_error(name + " must be C-contiguous; pass numpy.ascontiguousarray(" + name + ")");
-    if (!(array.flags() & py::detail::npy_api::NPY_ARRAY_ALIGNED_))
-        throw py::value_error(name + " must lie at a multiple of 4 bytes; pass " + name + ".copy()");
-    const auto* numbers = static_cast<const float*>(array.data());
-    for (py::ssize_t i = 0; i < array.size(); ++i)
-        if (!std::isfinite(numbers[i]))
-            throw py::value_error(name + " must be finite, found " + std::to_string(numbers[i]) + " at number " +
-                                  std::to_string(i));
-    return numbers;
-}
-
-// Reads the published names out of a dict of arrays, and holds on to these: a dict of a class of its own may make them
-// when asked.
-class State {
-  public:
-    State(const py::dict& arrays, const mixsynth::Dimensions& dims) : arrays_(arrays), d_(dims) {}
-
-    mixsynth::Linear linear(const std::string& name, int64_t inputs, int64_t outputs) {
-        return {array(name + ".weight", {outputs, inputs}), array(name + ".bias", {outputs})};
-    }
-    mixsynth::Linear norm(const std::string& name) {
-        return {array(name + ".weight", {d_.emb_dim}), array(name + ".bias", {d_.emb_dim})};
-    }
-    mixsynth::Layer layer(const std::string& name) {
-        const int64_t T = d_.tokens(), C = d_.emb_dim;
-        const std::string mixed = name + ".synth_att.";
-        return {attention(mixed + "synth_token", C, T, d_.reduce_token),
-                attention(mixed + "synth_channel", T, C, d_.reduce_channel),
-                linear(mixed + "reweight.fc1", T, T / 4),
-                linear(mixed + "reweight.fc2", T / 4, 2 * T),
-                linear(mixed + "proj", C, C),
-                linear(name + ".ff.fc1", C, d_.hidden()),
-                linear(name + ".ff.fc2", d_.hidden(), C),
-                norm(name + ".norm1"),
-                norm(name + ".norm2")};
-    }
-
-  private:
-    mixsynth::SyntheticAttention attention(const std::string& name, int64_t width, int64_t length,
-                                           int64_t reduce) {
-        return {linear(name + ".dense", width, length / reduce),
-                array(name + ".se.fc.0.weight", {length / 4, length}),
-                array(name + ".se.fc.2.weight", {length, length / 4}),
-                linear(name + ".value_reduce", length, length / reduce)};
-    }
-    const float* array(const std::string& name, const Shape& shape) {
-        if (!arrays_.contains(name)) throw py::value_error("state lacks " + name);
-        kept_.emplace_back(arrays_[name.c_str()]);
-        return checked("state['" + name + "']", kept_.back(), shape);
-    }
-
-    const py::dict arrays_;
-    const mixsynth::Dimensions d_;
-    std::vector<py::object> kept_;
-};
-
-// Bits of the widest registers that the environment variable MIXSYNTH_SIMD allows.
-int allowed_bits() {
-    const char* asked = std::getenv("MIXSYNTH_SIMD");
-    if (!asked) return 512;
-    for (const int bits : {128, 256, 512})
-        if (std::to_string(bits) == asked) return bits;
-    throw py::value_error("the environment variable MIXSYNTH_SIMD must be 128, 256 or 512, found '" +
-                          std::string(asked) + "'; unset it to use the widest registers of this processor");
-}
-
-// Registers as asked for, or where nothing was (None), the widest that processor and environment allow.
-int chosen_bits(const py::object& asked) {
-    if (asked.is_none()) return mixsynth::simd_bits(allowed_bits());
-    const int64_t bits = whole("simd_bits", asked);
-    const int widest = mixsynth::simd_bits();
-    if ((bits != 128 && bits != 256 && bits != 512) || bits > widest)
-        throw py::value_error("simd_bits must be 128, 256 or 512 and no wider than this processor's " +
-                              std::to_string(widest) + ", found " + std::to_string(bits));
-    return static_cast<int>(bits);
-}
-
-// Floats on a boundary of 64 bytes, which forward() is fastest with.
-struct Aligned {
-    void operator()(float* numbers) const { ::operator delete[](numbers, kLine); }
-    static constexpr std::align_val_t kLine{64};
-};
-using Memory = std::unique_ptr<float[], Aligned>;
-
-Memory allocate(size_t floats) {
-    return Memory(static_cast<float*>(::operator new[](floats * sizeof(float), Aligned::kLine)));
-}
-
-// Scratch memory for as many forwards as run at once. What one has finished with the next takes, so that calls allocate
-// nothing once there is enough.
-class Workspaces {
-  public:
-    explicit Workspaces(size_t floats) : floats_(floats) {}
-    Memory take() {
-        {
-            const std::lock_guard<std::mutex> alone(mutex_);
-            if (!free_.empty()) {
-                Memory memory = std::move(free_.back());
-                free_.pop_back();
-                return memory;
-            }
-        }
-        return allocate(floats_);
-    }
-    void give_back(Memory memory) {
-        const std::lock_guard<std::mutex> alone(mutex_);
-        free_.push_back(std::move(memory));
-    }
-
-  private:
-    const size_t floats_;
-    std::mutex mutex_;
-    std::vector<Memory> free_;
-};
-
-constexpr std::pair<const char*, int64_t mixsynth::Dimensions::*> kDimensions[] = {
-    {"sample_interval", &mixsynth::Dimensions::sample_interval},
-    {"step", &mixsynth::Dimensions::step},
-    {"joint_dim", &mixsynth::Dimensions::joint_dim},
-    {"emb_dim", &mixsynth::Dimensions::emb_dim},
-    {"num_encoder_layers", &mixsynth::Dimensions::num_encoder_layers},
-    {"horizon", &mixsynth::Dimensions::horizon},
-    {"expansion_factor", &mixsynth::Dimensions::expansion_factor},
-    {"reduce_token", &mixsynth::Dimensions::reduce_token},
-    {"reduce_channel", &mixsynth::Dimensions::reduce_channel},
-};
-
-mixsynth::Dimensions dimensions_of(const py::kwargs& given) {
-    mixsynth::Dimensions dims{};
-    const py::dict left(given.attr("copy")());
-    for (const auto& [name, dimension] : kDimensions) {
-        if (!left.contains(name)) throw py::type_error(std::string(name) + " is missing");
-        dims.*dimension = whole(name, left.attr("pop")(name));
-    }
-    if (!left.empty())
-        throw py::type_error("there is no dimension named " + std::string(py::str(left.begin()->first)));
-    return dims;
-}
 
 class Encoder {
   public:
@@ -206,7 +12,7 @@ class Encoder {
         State state(py::reinterpret_borrow<py::dict>(arrays), dims);
         std::vector<mixsynth::Layer> layers;
         for (int64_t i = 0; i < dims.num_encoder_layers; ++i)
-            layers.push_back(state.layer("encoder.layers." + std::to_string(i)));
+            layers.push_back(state.layer("encoder.layers." + std::to_string(i) + "."));
         const mixsynth::Weights weights{state.linear("l_interp", dims.keyframes(), dims.tokens()),
                                         state.linear("encoder_emb", dims.joint_dim, dims.emb_dim),
                                         state.norm("norm"), state.linear("fc", dims.emb_dim, dims.joint_dim),
@@ -215,18 +21,18 @@ class Encoder {
         mixsynth::pack(dims, weights, packed_.get());
     }
 
-    py::array_t<float> forward(const py::object& keyframes, const py::object& parts) {
-        const int64_t threads = whole("threads", parts);
-        if (threads < 1 || threads > kMostThreads)
-            throw py::value_error("threads must be from 1 to " + std::to_string(kMostThreads) + ", found " +
-                                  std::to_string(threads));
+    py::array_t<float> forward(const py::object& keyframes, const py::object& threads) {
         const float* in = checked("keyframes", keyframes, {-1, dims_.keyframes(), dims_.joint_dim});
         const int64_t batch = py::reinterpret_borrow<py::array>(keyframes).shape(0);
+        const int64_t parts = parts_of(threads, batch);
         py::array_t<float> motion(Shape{batch, dims_.tokens(), dims_.joint_dim});
         float* out = motion.mutable_data();
         {
             py::gil_scoped_release unlocked;
-            run(in, batch, out, std::min(threads, std::max<int64_t>(batch, 1)));
+            in_threads(parts, batch, workspaces_, [&](int64_t, int64_t first, int64_t count, float* workspace) {
+                mixsynth::forward(dims_, packed_.get(), in + first * dims_.keyframes() * dims_.joint_dim, count,
+                                  out + first * dims_.tokens() * dims_.joint_dim, workspace, bits_);
+            });
         }
         return motion;
     }
@@ -234,44 +40,86 @@ class Encoder {
     int simd_bits() const { return bits_; }
 
   private:
-    static constexpr int64_t kMostThreads = 256;
+    const mixsynth::Dimensions dims_;
+    const int bits_;
+    Memory packed_;
+    Workspaces workspaces_;
+};
 
-    static const mixsynth::Dimensions& buildable(const mixsynth::Dimensions& dims) {
-        if (const char* problem = mixsynth::check(dims)) {
-            std::string found;
-            for (const auto& [name, dimension] : kDimensions)
-                found += (found.empty() ? "" : ", ") + std::string(name) + " " + std::to_string(dims.*dimension);
-            throw py::value_error(std::string(problem) + "; found " + found);
+// An encoder layer in training: its weights are given anew in every call.
+class TrainedLayer {
+  public:
+    TrainedLayer(const mixsynth::Dimensions& dims, const py::object& bits)
+        : dims_(buildable(dims)), bits_(chosen_bits(bits)), workspaces_(mixsynth::layer_workspace_size(dims)) {}
+
+    py::array_t<float> forward(const py::object& x, const py::dict& state, const py::object& threads) {
+        const float* in = checked("x", x, {-1, dims_.tokens(), dims_.emb_dim}, Numbers::kAny);
+        const int64_t batch = py::reinterpret_borrow<py::array>(x).shape(0), parts = parts_of(threads, batch);
+        const Memory packed = pack(state);
+        py::array_t<float> result(Shape{batch, dims_.tokens(), dims_.emb_dim});
+        float* out = result.mutable_data();
+        {
+            py::gil_scoped_release unlocked;
+            in_threads(parts, batch, workspaces_, [&](int64_t, int64_t first, int64_t count, float* workspace) {
+                const int64_t at = first * dims_.tokens() * dims_.emb_dim;
+                mixsynth::layer_forward(dims_, packed.get(), in + at, count, out + at, workspace, bits_);
+            });
         }
-        return dims;
+        return result;
     }
 
-    // The batch in `threads` parts, one of them in the thread that asks.
-    void run(const float* keyframes, int64_t batch, float* motion, int64_t threads) {
-        std::vector<Memory> workspaces(static_cast<size_t>(threads));
-        for (Memory& memory : workspaces) memory = workspaces_.take();
-        const auto part = [&](int64_t i) {
-            const int64_t first = batch * i / threads, count = batch * (i + 1) / threads - first;
-            mixsynth::forward(dims_, packed_.get(), keyframes + first * dims_.keyframes() * dims_.joint_dim, count,
-                              motion + first * dims_.tokens() * dims_.joint_dim,
-                              workspaces[static_cast<size_t>(i)].get(), bits_);
-        };
-        std::vector<std::thread> others;
-        others.reserve(workspaces.size());
-        int64_t started = 1;
-        try {
-            for (; started < threads; ++started) others.emplace_back(part, started);
-        } catch (const std::system_error&) {  // the system gives no more threads: this one does their parts
+    py::list names() const {
+        py::list found;
+        for (const mixsynth::Gradient& of : mixsynth::gradients_by_name(dims_, nullptr)) found.append(of.name);
+        return found;
+    }
+
+    std::pair<py::array_t<float>, py::dict> backward(const py::object& x, const py::object& d_out,
+                                                     const py::dict& state, const py::object& threads) {
+        const float* in = checked("x", x, {-1, dims_.tokens(), dims_.emb_dim}, Numbers::kAny);
+        const int64_t batch = py::reinterpret_borrow<py::array>(x).shape(0), parts = parts_of(threads, batch);
+        const float* d_in = checked("d_out", d_out, {batch, dims_.tokens(), dims_.emb_dim}, Numbers::kAny);
+        const Memory packed = pack(state);
+        const size_t size = mixsynth::layer_gradients_size(dims_);
+        std::vector<float> gradients(size * static_cast<size_t>(parts));
+        py::array_t<float> d_x(Shape{batch, dims_.tokens(), dims_.emb_dim});
+        float* out = d_x.mutable_data();
+        {
+            py::gil_scoped_release unlocked;
+            in_threads(parts, batch, workspaces_, [&](int64_t i, int64_t first, int64_t count, float* workspace) {
+                const int64_t at = first * dims_.tokens() * dims_.emb_dim;
+                mixsynth::layer_backward(dims_, packed.get(), in + at, d_in + at, count, out + at,
+                                         gradients.data() + size * static_cast<size_t>(i), workspace, bits_);
+            });
+            for (size_t i = size; i < gradients.size(); ++i) gradients[i % size] += gradients[i];
         }
-        part(0);
-        for (; started < threads; ++started) part(started);
-        for (std::thread& thread : others) thread.join();
-        for (Memory& memory : workspaces) workspaces_.give_back(std::move(memory));
+        return {d_x, by_name(gradients.data())};
+    }
+
+  private:
+    Memory pack(const py::dict& arrays) const {
+        State state(arrays, dims_, Numbers::kAny);
+        const mixsynth::Layer layer = state.layer("");
+        Memory packed = allocate(mixsynth::packed_layer_size(dims_));
+        mixsynth::pack_layer(dims_, layer, packed.get());
+        return packed;
+    }
+
+    py::dict by_name(float* gradients) const {
+        py::dict found;
+        for (const mixsynth::Gradient& from : mixsynth::gradients_by_name(dims_, gradients)) {
+            const bool vector = from.columns == mixsynth::kVector;
+            py::array_t<float> to(vector ? Shape{from.rows} : Shape{from.rows, from.columns});
+            const int64_t columns = vector ? 1 : from.columns;
+            for (int64_t i = 0; i < from.rows; ++i)
+                std::copy_n(from.numbers + i * from.stride, columns, to.mutable_data() + i * columns);
+            found[from.name.c_str()] = to;
+        }
+        return found;
     }
 
     const mixsynth::Dimensions dims_;
     const int bits_;
-    Memory packed_;
     Workspaces workspaces_;
 };
 
@@ -295,4 +143,15 @@ PYBIND11_MODULE(_C, module) {
         .def("forward", &Encoder::forward, py::arg("keyframes"), py::arg("threads") = 1,
              "keyframes [B, Q+1, D] -> motion [B, T, D], float32. `threads` share the batch. Any number of Python's "
              "threads may call at once.");
+    py::class_<TrainedLayer>(module, "TrainedLayer", "An encoder layer in training, without dropout.")
+        .def(py::init([](const py::object& simd_bits, const py::kwargs& dimensions) {
+                 return std::make_unique<TrainedLayer>(dimensions_of(dimensions), simd_bits);
+             }),
+             py::kw_only(), py::arg("simd_bits") = py::none(), "The dimensions are those of `ModelConfig`.")
+        .def("forward", &TrainedLayer::forward, py::arg("x"), py::arg("state"), py::arg("threads") = 1,
+             "x [B, T, C] -> [B, T, C]. `state`: the layer's weights by their published names, without a prefix.")
+        .def_property_readonly("names", &TrainedLayer::names, "Published names of the weights that are used.")
+        .def("backward", &TrainedLayer::backward, py::arg("x"), py::arg("d_out"), py::arg("state"),
+             py::arg("threads") = 1,
+             "The layer's input and the gradient of its output -> the gradient of x, and those of the weights by name.");
 }

@@ -9,6 +9,8 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <string>
+#include <vector>
 
 namespace mixsynth {
 
@@ -68,5 +70,30 @@ void pack(const Dimensions& dims, const Weights& weights, float* packed);
 // anything.
 void forward(const Dimensions& dims, const float* packed, const float* keyframes, int64_t batch, float* motion,
              float* workspace, int bits = simd_bits());
+
+// Training, one encoder layer at a time and without dropout: pack_layer() after every change of the weights, then
+// forward and backward with the same packed weights, each with layer_workspace_size() floats of its own.
+size_t packed_layer_size(const Dimensions& dims);
+size_t layer_gradients_size(const Dimensions& dims);
+size_t layer_workspace_size(const Dimensions& dims);
+void pack_layer(const Dimensions& dims, const Layer& layer, float* packed);
+
+// x [B, T, C] -> out [B, T, C]
+void layer_forward(const Dimensions& dims, const float* packed, const float* x, int64_t batch, float* out,
+                   float* workspace, int bits = simd_bits());
+
+// x, and the gradient of out -> that of x, all [B, T, C]. Gradients of the weights are added to `gradients`, which
+// begins as zeros.
+void layer_backward(const Dimensions& dims, const float* packed, const float* x, const float* d_out, int64_t batch,
+                    float* d_x, float* gradients, float* workspace, int bits = simd_bits());
+
+// Where in `gradients` that of a weight that is used is: [rows, columns], `stride` floats from row to row. A vector has kVector columns.
+constexpr int64_t kVector = -1;
+struct Gradient {
+    std::string name;  // in the published file, after the layer's prefix
+    int64_t rows, columns, stride;
+    const float* numbers;
+};
+std::vector<Gradient> gradients_by_name(const Dimensions& dims, float* gradients);
 
 }  // namespace mixsynth

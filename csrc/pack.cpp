@@ -3,35 +3,10 @@
 #include <limits>
 #include <numeric>
 
-#include "layout.h"
+#include "pack.h"
 
 namespace mixsynth {
 namespace {
-
-// A matrix that is read as weight(output, input) -> panels of [inputs, up to kPanel padded outputs], zero in the
-// padding
-template <typename Read>
-void pack_panels(Read weight, float* to, int64_t inputs, int64_t outputs) {
-    for (int64_t first = 0; first < outputs; first += kPanel) {
-        const int64_t width = panel_width(outputs, first);
-        for (int64_t k = 0; k < inputs; ++k)
-            for (int64_t j = 0; j < width; ++j) *to++ = first + j < outputs ? weight(first + j, k) : 0.0f;
-    }
-}
-
-// [outputs, inputs] -> panels
-void pack_panels(const float* from, float* to, int64_t inputs, int64_t outputs) {
-    pack_panels([=](int64_t i, int64_t k) { return from[i * inputs + k]; }, to, inputs, outputs);
-}
-
-void pack_row(const float* from, float* to, int64_t width, float padding = 0.0f) {
-    std::fill(std::copy(from, from + width, to), to + padded(width), padding);
-}
-
-void pack_columns(const Linear& from, const Packed& to, int64_t inputs, int64_t outputs, float padding = 0.0f) {
-    pack_panels(from.weight, to.weight, inputs, outputs);
-    pack_row(from.bias, to.bias, outputs, padding);
-}
 
 void pack_rows(const Linear& from, const Packed& to, int64_t inputs, int64_t outputs) {
     std::copy(from.weight, from.weight + inputs * outputs, to.weight);
@@ -49,12 +24,6 @@ void pack_mean(const Linear& from, const Packed& to, int64_t inputs, int64_t out
     to.bias[0] = static_cast<float>(sum / static_cast<double>(outputs));
 }
 
-void pack_norm(const Linear& from, const PackedNorm& to, int64_t width) {
-    pack_row(from.weight, to.weight, width);
-    pack_row(from.bias, to.bias, width);
-    std::fill(std::fill_n(to.real, width, 1.0f), to.real + padded(width), 0.0f);
-}
-
 void pack_attention(const SyntheticAttention& from, const PackedAttention& to, int64_t inputs, int64_t length,
                     int64_t keys) {
     pack_mean(from.dense, to.mean, inputs, keys);
@@ -62,20 +31,8 @@ void pack_attention(const SyntheticAttention& from, const PackedAttention& to, i
     pack_panels(from.excite, to.excite, length / 4, length);
 }
 
-// Two scores a token, the token branch's first: only their difference is needed.
-void pack_difference(const Linear& from, const Packed& to, int64_t inputs, int64_t tokens) {
-    const auto weight = [&](int64_t i, int64_t k) {
-        return from.weight[2 * i * inputs + k] - from.weight[(2 * i + 1) * inputs + k];
-    };
-    pack_panels(weight, to.weight, inputs, tokens);
-    std::fill(to.bias, to.bias + padded(tokens), 0.0f);
-    for (int64_t i = 0; i < tokens; ++i) to.bias[i] = from.bias[2 * i] - from.bias[2 * i + 1];
-}
-
 void pack_layer(const Dimensions& d, const Layer& from, const PackedLayer& to) {
     const int64_t T = d.tokens(), C = d.emb_dim;
-    // Minus infinity: a key that is not there gets no attention.
-    constexpr float kNoKey = -std::numeric_limits<float>::infinity();
     pack_columns(from.synth_token.dense, to.token.dense, C, d.token_keys(), kNoKey);
     if (d.reduce_token > 1) pack_rows(from.synth_token.value_reduce, to.token.value_reduce, T, d.token_keys());
     pack_attention(from.synth_token, to.token, C, T, d.token_keys());

@@ -7,7 +7,8 @@
 namespace mixsynth {
 namespace {
 
-// out [rows, columns] = a [rows, depth] b [depth, columns] + bias + more. The bias belongs to the rows, to the columns,
+// out [rows, columns] = a [rows, depth] b [depth, columns] + bias + more, or with a^T, a [depth, rows], where the product
+// is of a turned left matrix. The bias belongs to the rows, to the columns,
 // or to neither; `more`, where there is any, lies like out. Rows of b, more and out are padded to kLanes floats; what a
 // padded column holds never reaches another one.
 struct Product {
@@ -31,7 +32,7 @@ struct Corner {
 
 // One block: kRows x kVectors registers of sums. For each k one row of b is loaded, and multiplied with one number of
 // every row of a. Each sum is made in the order of k, whatever the block: a window gives the same in every batch.
-template <typename Simd, int kRows, int kVectors>
+template <typename Simd, bool kTurned, int kRows, int kVectors>
 __attribute__((flatten)) inline void multiply_block(const Product& p, const Corner& at) {
     using Vector = typename Simd::Vector;
     constexpr int kWide = kWidth<Vector>;
@@ -47,7 +48,8 @@ __attribute__((flatten)) inline void multiply_block(const Product& p, const Corn
     for (int64_t k = 0; k < depth; ++k) {
         Vector row[kVectors];
         each<kVectors>([&](int v) { row[v] = load<Vector>(b + k * b_stride + kWide * v); });
-        each<kRows, kVectors>([&](int r, int v) { sum[r][v] += a[r * a_stride + k] * row[v]; });
+        each<kRows, kVectors>(
+            [&](int r, int v) { sum[r][v] += a[kTurned ? k * a_stride + r : r * a_stride + k] * row[v]; });
     }
     // Last: sums that grew from there would be rounded to its size at every step, and twice as far off in the end.
     if (p.more)
@@ -58,28 +60,29 @@ __attribute__((flatten)) inline void multiply_block(const Product& p, const Corn
 }
 
 // One block of `rows` rows, at most kRows.
-template <typename Simd, int kRows, int kVectors>
+template <typename Simd, bool kTurned, int kRows, int kVectors>
 inline void multiply_rows(const Product& p, int64_t rows, const Corner& at) {
     if constexpr (kRows > 1)
-        if (rows < kRows) return multiply_rows<Simd, kRows - 1, kVectors>(p, rows, at);
-    multiply_block<Simd, kRows, kVectors>(p, at);
+        if (rows < kRows) return multiply_rows<Simd, kTurned, kRows - 1, kVectors>(p, rows, at);
+    multiply_block<Simd, kTurned, kRows, kVectors>(p, at);
 }
 
 // All rows of kVectors columns of registers, `column` the first of them, in blocks of even height: a low one is slow.
-template <typename Simd, int kVectors>
+template <typename Simd, bool kTurned, int kVectors>
 inline void multiply_strip(const Product& p, int64_t column, const float* b, int64_t b_stride) {
     constexpr int kRows = Simd::rows(kVectors);
     const int64_t blocks = (p.rows + kRows - 1) / kRows, rows = p.rows / blocks, higher = p.rows % blocks;
     int64_t row = 0;
     for (int64_t i = 0; i < blocks; ++i) {
         const int64_t height = rows + (i < higher);
-        multiply_rows<Simd, kRows, kVectors>(p, height, {p.a + row * p.a_stride, b, b_stride, row, column});
+        const float* a = p.a + (kTurned ? row : row * p.a_stride);
+        multiply_rows<Simd, kTurned, kRows, kVectors>(p, height, {a, b, b_stride, row, column});
         row += height;
     }
 }
 
 // Panel after panel of b, each in the widest strips that fit: what is read of b stays in the first cache for all rows.
-template <typename Simd>
+template <typename Simd, bool kTurned = false>
 __attribute__((noinline)) void multiply(const Product& p) {
     constexpr int kWide = kWidth<typename Simd::Vector>, kMost = Simd::kMostVectors;
     for (int64_t first = 0; first < p.columns; first += kPanel) {
@@ -88,10 +91,11 @@ __attribute__((noinline)) void multiply(const Product& p) {
         const int64_t stride = p.b.stride ? p.b.stride : width;
         int64_t j = 0;
         for (; j + kMost * kWide <= width; j += kMost * kWide)
-            multiply_strip<Simd, kMost>(p, first + j, panel + j, stride);
+            multiply_strip<Simd, kTurned, kMost>(p, first + j, panel + j, stride);
         if constexpr (kMost * kWide > kLanes) {
-            for (; j + 2 * kWide <= width; j += 2 * kWide) multiply_strip<Simd, 2>(p, first + j, panel + j, stride);
-            for (; j < width; j += kWide) multiply_strip<Simd, 1>(p, first + j, panel + j, stride);
+            for (; j + 2 * kWide <= width; j += 2 * kWide)
+                multiply_strip<Simd, kTurned, 2>(p, first + j, panel + j, stride);
+            for (; j < width; j += kWide) multiply_strip<Simd, kTurned, 1>(p, first + j, panel + j, stride);
         }
     }
 }

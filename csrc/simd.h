@@ -81,6 +81,12 @@ inline Vector smaller(Vector a, Vector b) {
     return a < b ? a : b;
 }
 
+// v in the lanes where x is positive, and zero in the others
+template <typename Vector>
+inline Vector where_positive(Vector x, Vector v) {
+    return x > Vector{} ? v : Vector{};
+}
+
 // f(0), ..., f(kCount - 1) without a loop. An array that only such calls index stays in registers; one that loops index
 // GCC keeps in memory, which takes 12 % more time for a small network. Functions that use it are marked `flatten`, or
 // GCC makes calls of the small functions.
@@ -177,14 +183,34 @@ constexpr float kTailRoot[kTailDegree + 1] = {
     0.917003989f,   -0.0914574116f,   -0.0319280773f, -0.000671956281f, 0.00150436303f,
     3.42946332e-05f, -6.02574946e-05f, 7.47952708e-06f, -2.95879971e-07f};
 
-// x * (1 + erf(x / sqrt 2)) / 2 within 2.5e-7, as max(x, 0) - |x| tail(|x|): no division and no exponential.
 template <typename Vector>
-inline Vector gelu(Vector x) {
-    const Vector size = smaller(as<Vector>(as<Bits<Vector>>(x) & 0x7fffffffu), all<Vector>(5.5f));
+inline Vector size_of(Vector x) {
+    return as<Vector>(as<Bits<Vector>>(x) & 0x7fffffffu);
+}
+
+// The share of a normal distribution beyond `size`, which is not negative.
+template <typename Vector>
+inline Vector normal_tail(Vector size) {
+    size = smaller(size, all<Vector>(5.5f));
     Vector root = all<Vector>(kTailRoot[kTailDegree]);
     for (int i = kTailDegree - 1; i >= 0; --i) root = root * size + kTailRoot[i];
     const Vector second = root * root, fourth = second * second;
-    return positive(x) - size * (fourth * fourth);
+    return fourth * fourth;
+}
+
+// x * (1 + erf(x / sqrt 2)) / 2 within 2.5e-7, as max(x, 0) - |x| tail(|x|): no division and no exponential.
+template <typename Vector>
+inline Vector gelu(Vector x) {
+    const Vector size = smaller(size_of(x), all<Vector>(5.5f));
+    return positive(x) - size * normal_tail(size);
+}
+
+// The derivative of GELU: the share of a normal distribution below x, and x times its density there.
+template <typename Vector>
+inline Vector gelu_slope(Vector x) {
+    const Vector tail = normal_tail(size_of(x));
+    const Vector density = 0.398942280f * power_of_two(x * x * (-0.5f * kLog2e));
+    return tail + where_positive(x, 1.0f - 2.0f * tail) + x * density;
 }
 
 }  // namespace

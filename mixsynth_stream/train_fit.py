@@ -20,7 +20,7 @@ from mixsynth_stream.interrupt import Interrupt
 from mixsynth_stream.network import MixSynthFormer
 from mixsynth_stream.train_checkpoint import make_folder, read_checkpoint, write_checkpoint
 from mixsynth_stream.train_curves import Curves
-from mixsynth_stream.train_place import Place, mixed_precision, on_kernels, place
+from mixsynth_stream.train_place import Place, fast_layers, on_kernels, place
 
 Caller = Callable[[np.ndarray], np.ndarray]
 
@@ -131,8 +131,8 @@ class _Run:
         self.trained: nn.Module = self.network
         if kernels:
             on_kernels(self.network, here.device.type)
-        elif here.device.type == "cuda" and isinstance(self.network, MixSynthFormer):
-            mixed_precision(self.network, "cuda")
+        elif isinstance(self.network, MixSynthFormer):
+            fast_layers(self.network, here.device.type)
         if here.world > 1:
             # Some parameters of the published network are never used (value_reduce where its factor is 1).
             self.trained = nn.parallel.DistributedDataParallel(self.network, find_unused_parameters=True)
@@ -230,8 +230,7 @@ def _caller(network: nn.Module) -> Caller:
 
 @torch.no_grad()
 def _follow(average: nn.Module, network: nn.Module, keep: float) -> None:
-    for slow, fast in zip(average.parameters(), network.parameters(), strict=True):
-        slow.lerp_(fast, 1 - keep)
+    torch._foreach_lerp_(list(average.parameters()), list(network.parameters()), 1 - keep)
 
 
 def network_state(arrays: dict[str, Any]) -> dict[str, Tensor]:

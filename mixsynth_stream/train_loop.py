@@ -198,7 +198,9 @@ def _optimisers(network: nn.Module, config: TrainConfig) -> list[torch.optim.Opt
     for name, parameter in network.named_parameters():
         (matrices if ".layers." in name and parameter.dim() == 2 else rest).append(parameter)
     muon = Muon([{"params": matrices, "lr_share": 1.0}], lr=config.lr, weight_decay=config.weight_decay)
-    adamw = torch.optim.AdamW([{"params": rest, "lr_share": _ADAMW_LR_SHARE}], lr=config.lr, weight_decay=0.0)
+    adamw = torch.optim.AdamW(
+        [{"params": rest, "lr_share": _ADAMW_LR_SHARE}], lr=config.lr, weight_decay=0.0, fused=True
+    )
     return [muon, adamw]
 
 

@@ -24,7 +24,7 @@ class Muon(torch.optim.Optimizer):
     All parameters are matrices. The weights decay by `lr * weight_decay` a step.
     """
 
-    def __init__(self, params: Iterable[Any], *, lr: float, weight_decay: float = 0.0, momentum: float = 0.95) -> None:
+    def __init__(self, params: Iterable[Any], *, lr: float, weight_decay: float = 0.0, momentum: float = 0.9) -> None:
         super().__init__(params, {"lr": lr, "weight_decay": weight_decay, "momentum": momentum})
         for group in self.param_groups:
             wrong = [list(parameter.shape) for parameter in group["params"] if parameter.dim() != 2]

@@ -12,6 +12,7 @@ from torch import distributed, nn
 
 from mixsynth_stream.errors import BackendUnavailableError
 from mixsynth_stream.network import MixSynthFormer
+from mixsynth_stream.train_native import has_dropout, use_native
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,14 @@ class Place:
         torch.set_rng_state(state["cpu"])
         if self.device.type == "cuda" and "cuda" in state:
             torch.cuda.set_rng_state(state["cuda"], self.device)
+
+
+def fast_layers(network: MixSynthFormer, device_type: str) -> None:
+    """The layers of the encoder as they are fastest on a device, without packages beyond torch."""
+    if device_type == "cuda":
+        mixed_precision(network, "cuda")
+    elif device_type == "cpu" and not has_dropout(network):
+        use_native(network)
 
 
 def mixed_precision(network: MixSynthFormer, device_type: str) -> None:

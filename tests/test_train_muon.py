@@ -18,8 +18,8 @@ def matrices(seed: int) -> list[torch.Tensor]:
 
 def test_steps_are_those_of_torch_within_its_bfloat16():
     mine, theirs = ([torch.nn.Parameter(matrix.clone()) for matrix in matrices(0)] for _ in range(2))
-    ours = Muon(mine, lr=0.02, weight_decay=0.1)
-    torchs = torch.optim.Muon(theirs, lr=0.02, weight_decay=0.1, adjust_lr_fn="match_rms_adamw")
+    ours = Muon(mine, lr=0.02, weight_decay=0.1, momentum=0.95)
+    torchs = torch.optim.Muon(theirs, lr=0.02, weight_decay=0.1, momentum=0.95, adjust_lr_fn="match_rms_adamw")
     for seed in range(1, 5):
         for a, b, gradient in zip(mine, theirs, matrices(seed), strict=True):
             a.grad, b.grad = gradient, gradient.clone()

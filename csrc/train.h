@@ -1,0 +1,318 @@
+// One encoder layer in training: the forward pass that keeps everything, and the backward pass. The same maths, op by
+// op, is in kernels/ref_bwd.py. Shapes are those of one window; d_ marks the gradient of what follows. All padding of
+// matrices is zero, unless a comment says that it is never read.
+#pragma once
+
+#include "forward.h"
+#include "train_layout.h"
+
+namespace mixsynth {
+namespace {
+
+// out [rows, columns] = a [rows, depth] b [depth, columns] + more
+template <typename Simd>
+inline void product(const float* a, const float* b, float* out, int64_t rows, int64_t depth, int64_t columns,
+                    const float* more = nullptr) {
+    const int64_t stride = padded(columns);
+    multiply<Simd>({a, padded(depth), as_rows(b, stride), out, stride, rows, depth, columns, nullptr, nullptr, more});
+}
+
+// out [rows, columns] = a^T b + more, where a is [depth, rows] and b [depth, columns]
+template <typename Simd>
+inline void turned_product(const float* a, const float* b, float* out, int64_t rows, int64_t depth, int64_t columns,
+                           const float* more = nullptr) {
+    if (!rows) return;  // squeeze-excite of fewer than four rows has nothing in its middle
+    const int64_t stride = padded(columns);
+    multiply<Simd, true>(
+        {a, padded(rows), as_rows(b, stride), out, stride, rows, depth, columns, nullptr, nullptr, more});
+}
+
+// to [columns] += the sum of x [rows, columns] over its rows
+template <typename Simd>
+inline void add_rows(const float* x, int64_t rows, int64_t columns, float* to) {
+    using Vector = typename Simd::Vector;
+    const int64_t stride = padded(columns);
+    for (int64_t j = 0; j < stride; j += kWidth<Vector>) {
+        Vector sum = load<Vector>(to + j);
+        for (int64_t i = 0; i < rows; ++i) sum += load<Vector>(x + i * stride + j);
+        store(to + j, sum);
+    }
+}
+
+// Gradients of a Linear's weight and bias, added; x [rows, inputs], d_y [rows, outputs]
+template <typename Simd>
+inline void add_linear(const float* x, const float* d_y, const Packed& to, int64_t rows, int64_t inputs,
+                       int64_t outputs) {
+    turned_product<Simd>(d_y, x, to.weight, outputs, rows, inputs, to.weight);
+    add_rows<Simd>(d_y, rows, outputs, to.bias);
+}
+
+// x [rows, inputs] -> y [rows, outputs]
+template <typename Simd>
+inline void trained_linear(const TrainedLinear& layer, const float* x, float* y, int64_t rows,
+                           const float* more = nullptr) {
+    linear<Simd>(layer.columns, x, y, rows, layer.inputs, layer.outputs, more);
+}
+
+// d_y [rows, outputs] -> d_x [rows, inputs]
+template <typename Simd>
+inline void linear_backward(const TrainedLinear& layer, const float* d_y, float* d_x, int64_t rows,
+                            const float* more = nullptr) {
+    product<Simd>(d_y, layer.rows, d_x, rows, layer.outputs, layer.inputs, more);
+}
+
+// from [rows, columns] -> to [columns, rows]
+inline void turn(const float* from, float* to, int64_t rows, int64_t columns) {
+    const int64_t from_stride = padded(columns), to_stride = padded(rows);
+    for (int64_t j = 0; j < columns; ++j) {
+        float* row = to + j * to_stride;
+        for (int64_t i = 0; i < rows; ++i) row[i] = from[i * from_stride + j];
+        for (int64_t i = rows; i < to_stride; ++i) row[i] = 0.0f;
+    }
+}
+
+// out = f(a vector of each of `inputs`), for `floats` numbers, a multiple of kLanes
+template <typename Simd, typename Function, typename... Inputs>
+inline void map(float* out, int64_t floats, Function f, const Inputs*... inputs) {
+    using Vector = typename Simd::Vector;
+    for (int64_t i = 0; i < floats; i += kWidth<Vector>) store(out + i, f(load<Vector>(inputs + i)...));
+}
+
+// x [n, width], x_turned [width, n] -> s.out [n, width]
+template <typename Simd>
+void branch_forward(const TrainedAttention& a, const float* x, const float* x_turned, BranchState& s) {
+    using Vector = typename Simd::Vector;
+    const int64_t n = a.n, m = a.m, stride = padded(m);
+    trained_linear<Simd>(a.dense, x, s.energies, n);
+    // A key that is not there has the energy minus infinity, and so no attention; in sums its energy is zero.
+    std::memcpy(s.attention, s.energies, static_cast<size_t>(n * stride) * sizeof(float));
+    for (int64_t i = 0; i < n; ++i)
+        for (int64_t j = m; j < stride; ++j) s.energies[i * stride + j] = 0.0f;
+    sum_rows<Simd>(
+        n, stride, [&](int64_t i, int64_t j) { return load<Vector>(s.energies + i * stride + j); },
+        1.0f / static_cast<float>(m), 0.0f, s.pooled);
+    trained_linear<Simd>(a.squeeze, s.pooled, s.squeezed, 1);
+    for_each<Simd>(s.squeezed, padded(n / 4), positive<Vector>);
+    trained_linear<Simd>(a.excite, s.squeezed, s.gate, 1);
+    for_each<Simd>(s.gate, padded(n), sigmoid<Vector>);
+    in_fours(n, [&](int64_t i, auto count) {
+        softmax_rows<Simd, count>(s.attention + i * stride, stride, s.gate + i);
+    });
+    const float* values = x;
+    if (a.reduced()) {
+        const int64_t columns = padded(a.width);
+        multiply<Simd>({a.value_reduce.rows, padded(n), as_rows(x, columns), s.values, columns, m, n, a.width,
+                        a.value_reduce.columns.bias});
+        for (int64_t i = 0; i < m; ++i)  // the bias of a row reaches its padding
+            for (int64_t j = a.width; j < columns; ++j) s.values[i * columns + j] = 0.0f;
+        turn(s.values, s.values_turned, m, a.width);
+        values = s.values;
+    }
+    product<Simd>(s.attention, values, s.out, n, m, a.width);
+}
+
+// s.d_energies [n, m]: from the gradient of the attention to that of the energies; s.d_excited [n]: of the gate before
+// its sigmoid. The padding of s.d_energies is never read.
+template <typename Simd>
+void softmax_backward(int64_t n, int64_t m, BranchState& s) {
+    using Vector = typename Simd::Vector;
+    const int64_t stride = padded(m);
+    float* along = s.d_pooled;  // not yet in use
+    const auto at = [&](const float* matrix, int64_t i, int64_t j) { return load<Vector>(matrix + i * stride + j); };
+    sum_rows<Simd>(
+        n, stride, [&](int64_t i, int64_t j) { return at(s.attention, i, j) * at(s.d_energies, i, j); }, 1.0f, 0.0f,
+        along);
+    for (int64_t i = 0; i < n; ++i)
+        for (int64_t j = 0; j < stride; j += kWidth<Vector>)
+            store(s.d_energies + i * stride + j, at(s.attention, i, j) * (at(s.d_energies, i, j) - along[i]));
+    sum_rows<Simd>(
+        n, stride, [&](int64_t i, int64_t j) { return at(s.d_energies, i, j) * at(s.energies, i, j); }, 1.0f, 0.0f,
+        s.d_excited);
+    for (int64_t i = 0; i < n; ++i) s.d_excited[i] *= s.gate[i] * (1.0f - s.gate[i]);
+}
+
+// s.d_out [n, width] -> s.d_x [n, width], and gradients of the weights, added to `to`
+template <typename Simd>
+void branch_backward(const TrainedAttention& a, const float* x, const float* x_turned, BranchState& s,
+                     const AttentionGradients& to) {
+    using Vector = typename Simd::Vector;
+    const int64_t n = a.n, m = a.m, stride = padded(m), width = a.width;
+    product<Simd>(s.d_out, a.reduced() ? s.values_turned : x_turned, s.d_energies, n, width, m);
+    turned_product<Simd>(s.attention, s.d_out, s.d_values, m, n, width);
+    softmax_backward<Simd>(n, m, s);
+    linear_backward<Simd>(a.excite, s.d_excited, s.d_squeezed, 1);
+    map<Simd>(
+        s.d_squeezed, padded(n / 4), [](Vector d, Vector y) { return where_positive(y, d); }, s.d_squeezed, s.squeezed);
+    turned_product<Simd>(s.d_excited, s.squeezed, to.excite, n, 1, n / 4, to.excite);
+    turned_product<Simd>(s.d_squeezed, s.pooled, to.squeeze, n / 4, 1, n, to.squeeze);
+    linear_backward<Simd>(a.squeeze, s.d_squeezed, s.d_pooled, 1);
+    // The pool is a mean of energies, so its gradient joins theirs.
+    const float share = 1.0f / static_cast<float>(m);
+    for (int64_t i = 0; i < n; ++i) {
+        float* row = s.d_energies + i * stride;
+        const float gate = s.gate[i], pooled = s.d_pooled[i] * share;
+        map<Simd>(
+            row, stride, [=](Vector d) { return gate * d + pooled; }, row);
+    }
+    add_linear<Simd>(x, s.d_energies, to.dense, n, width, m);
+    linear_backward<Simd>(a.dense, s.d_energies, s.d_x, n, a.reduced() ? nullptr : s.d_values);
+    if (!a.reduced()) return;
+    turned_product<Simd>(a.value_reduce.rows, s.d_values, s.d_x, n, m, width, s.d_x);
+    product<Simd>(s.d_values, x_turned, to.value_reduce.weight, m, width, n, to.value_reduce.weight);
+    const int64_t columns = padded(width);
+    for (int64_t i = 0; i < m; ++i)
+        for (int64_t j = 0; j < width; ++j) to.value_reduce.bias[i] += s.d_values[i * columns + j];
+}
+
+// s.x [T, C] -> s.out [T, C]
+template <typename Simd>
+void trained_layer_forward(const Dimensions& d, const TrainedLayer& layer, LayerState& s) {
+    using Vector = typename Simd::Vector;
+    const int64_t T = d.tokens(), C = d.emb_dim, stride = padded(C);
+    turn(s.x, s.x_turned, T, C);
+    branch_forward<Simd>(layer.token, s.x, s.x_turned, s.token);
+    branch_forward<Simd>(layer.channel, s.x_turned, s.x, s.channel);
+    turn(s.channel.out, s.c, C, T);
+    const float* t = s.token.out;
+    sum_rows<Simd>(
+        T, stride,
+        [&](int64_t i, int64_t j) { return load<Vector>(t + i * stride + j) + load<Vector>(s.c + i * stride + j); },
+        1.0f / static_cast<float>(C), 0.0f, s.mean);
+    trained_linear<Simd>(layer.reweight1, s.mean, s.before_mix, 1);
+    map<Simd>(s.hidden_mix, padded(T / 4), gelu<Vector>, s.before_mix);
+    trained_linear<Simd>(layer.difference, s.hidden_mix, s.a_t, 1);
+    for_each<Simd>(s.a_t, padded(T), sigmoid<Vector>);
+    for (int64_t i = 0; i < T; ++i) {
+        const float a_t = s.a_t[i], a_c = 1.0f - a_t;
+        map<Simd>(
+            s.mixed + i * stride, stride, [=](Vector t, Vector c) { return a_t * t + a_c * c; }, t + i * stride,
+            s.c + i * stride);
+    }
+    trained_linear<Simd>(layer.proj, s.mixed, s.summed1, T, s.x);
+    layer_norm<Simd>(layer.norm1, s.summed1, s.y, T, C);
+    trained_linear<Simd>(layer.ff1, s.y, s.before, T);
+    map<Simd>(s.hidden, T * padded(d.hidden()), gelu<Vector>, s.before);
+    trained_linear<Simd>(layer.ff2, s.hidden, s.summed2, T, s.y);
+    layer_norm<Simd>(layer.norm2, s.summed2, s.out, T, C);
+}
+
+// x, d_out [rows, columns] -> d_x [rows, columns], and the gradients of weight and bias, added to `to`
+template <typename Simd>
+__attribute__((flatten)) void layer_norm_backward(const PackedNorm& norm, const float* x, const float* d_out,
+                                                  float* d_x, const Packed& to, int64_t rows, int64_t columns) {
+    using Vector = typename Simd::Vector;
+    const int64_t stride = padded(columns);
+    const float share = 1.0f / static_cast<float>(columns);
+    for (int64_t i = 0; i < rows; ++i) {
+        const float *row = x + i * stride, *d_row = d_out + i * stride;
+        Vector sum{}, squares{};
+        for (int64_t j = 0; j < stride; j += kWidth<Vector>) sum += load<Vector>(row + j);
+        const float mean = sum_of_lanes(sum) * share;
+        const auto centred = [&](int64_t j) { return load<Vector>(row + j) - mean * load<Vector>(norm.real + j); };
+        for (int64_t j = 0; j < stride; j += kWidth<Vector>) squares += centred(j) * centred(j);
+        const float scale = 1.0f / __builtin_sqrtf(sum_of_lanes(squares) * share + 1e-5f);
+        Vector plain{}, weighted{};
+        for (int64_t j = 0; j < stride; j += kWidth<Vector>) {
+            const Vector d = load<Vector>(d_row + j), unit = scale * centred(j), d_unit = d * load<Vector>(norm.weight + j);
+            plain += d_unit;
+            weighted += d_unit * unit;
+            store(to.weight + j, load<Vector>(to.weight + j) + d * unit);
+            store(to.bias + j, load<Vector>(to.bias + j) + d);
+        }
+        const float d_mean = sum_of_lanes(plain) * share, along = sum_of_lanes(weighted) * share * scale;
+        for (int64_t j = 0; j < stride; j += kWidth<Vector>) {
+            const Vector d_unit = load<Vector>(d_row + j) * load<Vector>(norm.weight + j);
+            store(d_x + i * stride + j, scale * (d_unit - d_mean * load<Vector>(norm.real + j) - along * centred(j)));
+        }
+    }
+}
+
+// s.d_summed1 [T, C] -> s.token.d_out [T, C], s.d_c [T, C]
+template <typename Simd>
+void mix_backward(const Dimensions& d, const TrainedLayer& layer, LayerState& s, const LayerGradients& to) {
+    using Vector = typename Simd::Vector;
+    const int64_t T = d.tokens(), C = d.emb_dim, stride = padded(C), squeezed = T / 4;
+    const float* t = s.token.out;
+    add_linear<Simd>(s.mixed, s.d_summed1, to.proj, T, C, C);
+    linear_backward<Simd>(layer.proj, s.d_summed1, s.d_mixed, T);
+    const auto at = [&](const float* matrix, int64_t i, int64_t j) { return load<Vector>(matrix + i * stride + j); };
+    float* d_difference = s.d_mean;  // not yet in use
+    sum_rows<Simd>(
+        T, stride, [&](int64_t i, int64_t j) { return at(s.d_mixed, i, j) * (at(t, i, j) - at(s.c, i, j)); }, 1.0f,
+        0.0f, d_difference);
+    for (int64_t i = 0; i < T; ++i) {
+        d_difference[i] *= s.a_t[i] * (1.0f - s.a_t[i]);
+        s.d_scores[2 * i] = d_difference[i];
+        s.d_scores[2 * i + 1] = -d_difference[i];
+    }
+    add_linear<Simd>(s.hidden_mix, s.d_scores, to.reweight2, 1, squeezed, 2 * T);
+    linear_backward<Simd>(layer.difference, d_difference, s.d_hidden_mix, 1);
+    map<Simd>(
+        s.d_hidden_mix, padded(squeezed), [](Vector d, Vector x) { return d * gelu_slope(x); }, s.d_hidden_mix,
+        s.before_mix);
+    add_linear<Simd>(s.mean, s.d_hidden_mix, to.reweight1, 1, T, squeezed);
+    linear_backward<Simd>(layer.reweight1, s.d_hidden_mix, s.d_mean, 1);
+    const float share = 1.0f / static_cast<float>(C);
+    for (int64_t i = 0; i < T; ++i) {
+        const float a_t = s.a_t[i], a_c = 1.0f - a_t, mean = s.d_mean[i] * share;
+        for (int64_t j = 0; j < stride; j += kWidth<Vector>) {
+            const Vector d_mixed = at(s.d_mixed, i, j), same = mean * load<Vector>(layer.norm1.real + j);
+            store(s.token.d_out + i * stride + j, a_t * d_mixed + same);
+            store(s.d_c + i * stride + j, a_c * d_mixed + same);
+        }
+    }
+}
+
+// After trained_layer_forward: s.d_out [T, C] -> s.d_x [T, C], and gradients of the weights, added to `to`
+template <typename Simd>
+void trained_layer_backward(const Dimensions& d, const TrainedLayer& layer, LayerState& s, const LayerGradients& to) {
+    using Vector = typename Simd::Vector;
+    const int64_t T = d.tokens(), C = d.emb_dim, hidden = d.hidden();
+    layer_norm_backward<Simd>(layer.norm2, s.summed2, s.d_out, s.d_summed2, to.norm2, T, C);
+    add_linear<Simd>(s.hidden, s.d_summed2, to.ff2, T, hidden, C);
+    linear_backward<Simd>(layer.ff2, s.d_summed2, s.d_hidden, T);
+    map<Simd>(
+        s.d_hidden, T * padded(hidden), [](Vector d, Vector x) { return d * gelu_slope(x); }, s.d_hidden, s.before);
+    add_linear<Simd>(s.y, s.d_hidden, to.ff1, T, C, hidden);
+    linear_backward<Simd>(layer.ff1, s.d_hidden, s.d_y, T, s.d_summed2);
+    layer_norm_backward<Simd>(layer.norm1, s.summed1, s.d_y, s.d_summed1, to.norm1, T, C);
+    mix_backward<Simd>(d, layer, s, to);
+    branch_backward<Simd>(layer.token, s.x, s.x_turned, s.token, to.token);
+    turn(s.d_c, s.channel.d_out, T, C);
+    branch_backward<Simd>(layer.channel, s.x_turned, s.x, s.channel, to.channel);
+    turn(s.channel.d_x, s.d_x, C, T);
+    map<Simd>(
+        s.d_x, T * padded(C), [](Vector a, Vector b, Vector c) { return a + b + c; }, s.d_x, s.d_summed1, s.token.d_x);
+}
+
+inline void copy_rows(const float* from, int64_t from_stride, float* to, int64_t to_stride, int64_t rows,
+                      int64_t columns) {
+    for (int64_t i = 0; i < rows; ++i) {
+        float* row = to + i * to_stride;
+        std::memcpy(row, from + i * from_stride, static_cast<size_t>(columns) * sizeof(float));
+        if (to_stride > columns) std::memset(row + columns, 0, static_cast<size_t>(to_stride - columns) * sizeof(float));
+    }
+}
+
+// x [B, T, C] -> out [B, T, C] or, where d_out [B, T, C] is given, d_x [B, T, C] and the gradients
+template <typename Simd>
+void train_windows(const Dimensions& d, const float* packed, const float* x, const float* d_out, int64_t batch,
+                   float* out, float* gradients, float* workspace) {
+    const int64_t T = d.tokens(), C = d.emb_dim, stride = padded(C);
+    Cursor weights_at(const_cast<float*>(packed)), state_at(workspace), gradients_at(gradients);
+    const TrainedLayer layer = take_trained_layer(weights_at, d);
+    LayerState s = take_layer_state(state_at, d);
+    const LayerGradients to = gradients ? take_gradients(gradients_at, d) : LayerGradients{};
+    for (int64_t b = 0; b < batch; ++b) {
+        copy_rows(x + b * T * C, C, s.x, stride, T, C);
+        trained_layer_forward<Simd>(d, layer, s);
+        if (d_out) {
+            copy_rows(d_out + b * T * C, C, s.d_out, stride, T, C);
+            trained_layer_backward<Simd>(d, layer, s, to);
+        }
+        copy_rows(d_out ? s.d_x : s.out, stride, out + b * T * C, C, T, C);
+    }
+}
+
+}  // namespace
+}  // namespace mixsynth
