@@ -177,8 +177,9 @@ def _batch(windows: Windows, space: str, normalisation: str) -> tuple[Tensor, Te
     """Normalised keyframes [B, Q+1, D], normalised targets [B, T, 17, axes] and valid steps [B, T]."""
     floor = 0.02 * FRAME_HEIGHT_PX if space == "image" else 0.0
     root, scale = root_and_scale(windows.keyframes, normalisation, floor)
-    keyframes = ((windows.keyframes - root) / scale).astype(np.float32)
-    wanted = ((windows.carried - root) / scale).astype(np.float32)
+    keyframes, wanted = (
+        np.ascontiguousarray((poses - root) / scale, np.float32) for poses in (windows.keyframes, windows.carried)
+    )
     return (
         torch.from_numpy(keyframes).flatten(2),
         torch.from_numpy(wanted),

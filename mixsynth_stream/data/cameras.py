@@ -6,9 +6,11 @@ Axes of the input are y up (right-handed). Camera axes are x right, y down, z aw
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
+from mixsynth_stream.data.time_last import hips_of, poses, time_last
 from mixsynth_stream.normalise import root_of
 from mixsynth_stream.skeleton import CORE_17
 
@@ -28,8 +30,9 @@ BONE_PARENT = {
 }  # fmt: skip
 # Left and right keep the same proportions: one factor a group.
 _BONE_GROUPS = ("head", "torso", "shoulder_width", "hip_width", "upper_arm", "forearm", "hand", "thigh", "shin", "foot")
-_LIMB_GROUP = {
-    "elbow": "upper_arm", "wrist": "forearm", "index": "hand", "knee": "thigh", "ankle": "shin", "foot_index": "foot",
+_GROUP_OF = {
+    "nose": "head", "shoulder": "shoulder_width", "hip": "hip_width", "elbow": "upper_arm", "wrist": "forearm",
+    "index": "hand", "knee": "thigh", "ankle": "shin", "foot_index": "foot",
 }  # fmt: skip
 
 
@@ -44,12 +47,13 @@ class Cameras:
 
 def random_cameras(rng: np.random.Generator, motion: np.ndarray) -> Cameras:  # motion [B, T, 17, 3] y up
     """Cameras around each person: 2-9 m away, 0.3-2.8 m above the lowest foot, any side, rolled by about 3 degrees."""
-    batch = len(motion)
+    batch, rows = len(motion), time_last(motion)
     middle = root_of(motion).mean(axis=1)
-    reach = np.sqrt(np.square(motion - middle[:, None, None]).sum(axis=-1).max(axis=(1, 2)))
+    away = rows - middle[:, None, :, None]
+    reach = np.sqrt(np.einsum("bjdt,bjdt->bjt", away, away).max(axis=(1, 2)))
     distance = np.maximum(2.0 * 4.5 ** rng.random(batch), reach + _NEAREST_M)
     yaw = rng.uniform(0, 2 * np.pi, batch)
-    height = motion[..., 1].min(axis=(1, 2)) + rng.uniform(0.3, 2.8, batch) - middle[:, 1]
+    height = rows[:, :, 1].min(axis=(1, 2)) + rng.uniform(0.3, 2.8, batch) - middle[:, 1]
     # Close cameras are not held far above or below the person.
     height = np.clip(height, -0.7 * distance, 0.7 * distance)
     level = np.sqrt(distance**2 - height**2)
@@ -71,19 +75,21 @@ def random_cameras(rng: np.random.Generator, motion: np.ndarray) -> Cameras:  # 
 
 def to_image(cameras: Cameras, motion: np.ndarray) -> np.ndarray:  # [B, T, 17, 3] y up -> [B, T, 17, 2] pixels
     """Pixels from the middle of the picture, x right, y down."""
-    seen = _turned(cameras.rotation, motion - cameras.position[:, None, None].astype(np.float32))
-    depth = np.maximum(seen[..., 2:], _NEAREST_M / 2)
-    return np.asarray(cameras.focal_px[:, None, None, None].astype(np.float32) * seen[..., :2] / depth)
+    # The focal length goes into the rotation: one product of matrices less to do by hand.
+    lens = np.array([1.0, 1.0, 0.0]) * cameras.focal_px[:, None] + np.array([0.0, 0.0, 1.0])
+    offset = time_last(motion) - cameras.position[:, None, :, None].astype(np.float32)
+    seen = _turned(lens[:, :, None] * cameras.rotation, offset)
+    return poses(seen[:, :, :2] / np.maximum(seen[:, :, 2:], _NEAREST_M / 2))
 
 
 def to_world(cameras: Cameras, motion: np.ndarray) -> np.ndarray:  # [B, T, 17, 3] y up -> [B, T, 17, 3] metres
     """BlazePose world landmarks: the camera's axes, metres, each pose centred on the middle of its hips."""
-    return _turned(cameras.rotation, motion - root_of(motion)[..., None, :])
+    rows = time_last(motion)
+    return poses(_turned(cameras.rotation, rows - hips_of(rows)))
 
 
-def _turned(rotation: np.ndarray, motion: np.ndarray) -> np.ndarray:  # [B, 3, 3], [B, T, 17, 3] -> [B, T, 17, 3]
-    flat = motion.reshape(len(motion), -1, 3) @ rotation.transpose(0, 2, 1).astype(np.float32)
-    return np.asarray(flat.reshape(motion.shape), np.float32)
+def _turned(rotation: np.ndarray, rows: np.ndarray) -> np.ndarray:  # [B, 3, 3], [B, 17, 3, T] -> [B, 17, 3, T]
+    return np.asarray(rotation.astype(np.float32)[:, None] @ rows, np.float32)
 
 
 def mirrored(motion: np.ndarray) -> np.ndarray:  # [..., 17, 3] y up
@@ -96,24 +102,32 @@ def resized(
     factors: np.ndarray,  # [B, 10] one for each of head, torso, shoulder_width, hip_width, arms and legs
 ) -> np.ndarray:
     """The same angles on another body. The floor track scales with the legs, so feet keep standing."""
-    group = {name: factors[:, i, None, None] for i, name in enumerate(_BONE_GROUPS)}
-    joints = {name: motion[..., i, :] for i, name in enumerate(CORE_17.joints)}
-    hips = root_of(motion)
-    shoulders = (joints["left_shoulder"] + joints["right_shoulder"]) / 2
-    legs = (group["thigh"] + group["shin"]) / 2
-    new_hips = hips * legs
-    new_shoulders = new_hips + (shoulders - hips) * group["torso"]
-    result = {"hips": new_hips, "shoulders": new_shoulders}
-    old = {**joints, "hips": hips, "shoulders": shoulders}
+    rows, (share, bones, chain) = time_last(motion), _skeleton()
+    # New joints are sums of the old ones: [B, 17, 17].
+    sums = (chain @ ((factors @ share)[:, :, None] * bones)).astype(rows.dtype)
+    return poses((sums @ rows.reshape(*rows.shape[:2], -1)).reshape(rows.shape))
+
+
+@lru_cache(maxsize=1)
+def _skeleton() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Factors of the bones from those of the groups [10, 19], bones from joints [19, 17], joints from bones [17, 19].
+
+    The first bone leads from the origin to the middle of the hips, the second from there to that of the shoulders.
+    """
+    one = np.eye(2 + len(BONE_PARENT))
+    at = dict(zip(CORE_17.joints, np.eye(len(CORE_17)), strict=True))
+    for pair in ("hip", "shoulder"):
+        at[f"{pair}s"] = (at[f"left_{pair}"] + at[f"right_{pair}"]) / 2
+    bones, groups = [at["hips"], at["shoulders"] - at["hips"]], [("thigh", "shin"), ("torso",)]
+    chain = {"hips": one[0], "shoulders": one[0] + one[1]}
     for name, parent in BONE_PARENT.items():
-        part = name.partition("_")[2]
-        if part == "shoulder":
-            result[name] = new_shoulders + (old[name] - shoulders) * group["shoulder_width"]
-        elif part == "hip":
-            result[name] = new_hips + (old[name] - hips) * group["hip_width"]
-        else:
-            result[name] = result[parent] + (old[name] - old[parent]) * group[_LIMB_GROUP.get(part, "head")]
-    return np.stack([result[name] for name in CORE_17.joints], axis=-2)
+        part = name.partition("_")[2] or name
+        start = "shoulders" if part == "shoulder" else parent
+        groups.append((_GROUP_OF[part],))
+        chain[name] = chain[start] + one[len(bones)]
+        bones.append(at[name] - at[start])
+    share = np.array([[(group in names) / len(names) for names in groups] for group in _BONE_GROUPS])
+    return share, np.stack(bones), np.stack([chain[name] for name in CORE_17.joints])
 
 
 def random_body_factors(rng: np.random.Generator, batch: int) -> np.ndarray:  # [B, 10]

@@ -19,6 +19,7 @@ from functools import lru_cache
 import numpy as np
 
 from mixsynth_stream.data.cameras import BONE_PARENT
+from mixsynth_stream.data.time_last import hips_of, poses, time_last
 from mixsynth_stream.normalise import root_of
 from mixsynth_stream.skeleton import CORE_17
 
@@ -28,6 +29,8 @@ LAGS_S = (1 / 30, 0.1, 1 / 3, 1.0)
 # Time constants of the smooth processes that are mixed to meet the autocorrelation at the two longer lags.
 TIME_CONSTANTS_S = (0.25, 1.0, 4.0)
 _FITTED_LAGS = slice(2, 4)
+# Speed is taken over twice so many grid steps.
+_REACH = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,6 +98,9 @@ class EstimatorNoise:
     """Parameters of the simulated estimator."""
 
     joints: dict[str, JointNoise] = field(default_factory=lambda: JOINT_NOISE)
+    # Share of the variance of each smooth process that may be left out, its smallest modes: a tenth of the numbers make
+    # all but a hundred-thousandth of the slowest. 0 where published figures come from: other numbers are drawn.
+    left_out: float = 0.0
     # Errors are small in most videos and limbs and large in a few: standard deviation of the logarithm of the factor of
     # a window, and of that of its torso and limbs. The mean square stays as measured.
     quality_spread: float = 0.5
@@ -142,71 +148,84 @@ def errors(
     noise: EstimatorNoise,
     truth: np.ndarray,  # [B, T, 17, D] pixels or metres
     unit: np.ndarray,  # [B, 1, 1, 1] length of one body scale in the units of truth: pixels a torso, or metres
+    looks: slice = slice(None),
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Slow and fast errors [B, T, 17, D] of estimates on every grid step, in the units of `truth`.
+    """Slow errors on every grid step, and the fast errors of estimates at the steps `looks`: [B, steps, 17, D] each.
 
-    D = 2 is an image, D = 3 hip-centred metres in camera axes (errors are then hip-centred too).
+    In the units of `truth`. D = 2 is an image, D = 3 hip-centred metres in camera axes, as the errors then are, too.
     """
-    batch, steps, count, dims = truth.shape
+    rows = time_last(truth)
+    batch, count, dims, steps = rows.shape
     bias_std, slow_std, fast_std = _tables(noise, dims)
-    level = _levels(rng, noise, batch)
-    speed = _speed(truth) / unit
-    growth = 1 + noise.speed_growth * np.minimum(speed, noise.speed_limit)
-    level = level * growth / noise.speed_mean_factor * (unit if dims == 2 else np.float32(1))
-    quick = level * (noise.still_share + (1 - noise.still_share) * np.minimum(speed / noise.quick_speed, 1))
-    slow = _process(rng, noise, truth.shape, slice(1, None))
+    speed = _speed(rows)
+    speed /= unit
+    level = 1 + noise.speed_growth * np.minimum(speed, noise.speed_limit)
+    level *= _levels(rng, noise, batch) / noise.speed_mean_factor * (unit if dims == 2 else np.float32(1))
+    speed /= noise.quick_speed
+    quick = level * (noise.still_share + (1 - noise.still_share) * np.minimum(speed, 1))
+    slow = _process(rng, noise, rows.shape, slice(1, None))
     slow *= level
-    slow += _process(rng, noise, truth.shape, slice(0, 1)) * quick
-    bias = _mixing() @ rng.standard_normal((batch, 1, len(CORE_17) + 1, dims), np.float32)
-    fast = rng.standard_normal((batch, steps, count, dims), np.float32)
+    shaking = _process(rng, noise, rows.shape, slice(0, 1))
+    shaking *= quick
+    slow += shaking
+    slow *= np.repeat(slow_std * noise.slow_scale, steps).reshape(rows.shape[1:])
+    bias = _mixing() @ rng.standard_normal((batch, len(CORE_17) + 1, dims), np.float32)
+    fast = time_last(rng.standard_normal((batch, len(range(steps)[looks]), count, dims), np.float32))
     # The constant part of the bias does not follow the speed from frame to frame.
-    slow *= slow_std * noise.slow_scale
-    slow += bias * bias_std * level.mean(axis=1, keepdims=True) * noise.slow_scale
-    slow += _occlusions(rng, noise, truth) * unit * noise.slow_scale
-    fast *= fast_std * noise.fast_scale
-    fast *= quick
+    bias *= bias_std * level.mean(axis=-1)
+    slow += _offsets(rng, noise, bias, unit, steps)
+    fast *= fast_std[..., None] * noise.fast_scale
+    fast *= quick[..., looks]
     if dims == 3:
-        slow -= root_of(slow)[..., None, :]
-        fast -= root_of(fast)[..., None, :]
-    return slow, fast
+        for error in (slow, fast):
+            error -= hips_of(error)
+    return poses(slow), poses(fast)
 
 
 def _process(
     rng: np.random.Generator, noise: EstimatorNoise, shape: tuple[int, ...], constants: slice
-) -> np.ndarray:  # [B, T, 17, D]
+) -> np.ndarray:  # [B, 17, D, T]
     """Some of the smooth processes that slow error is mixed from, shared along the bones; all together variance 1."""
-    batch, steps, count, dims = shape
-    white = rng.standard_normal((len(CORE_17) + 1, steps * batch * dims), np.float32)
-    shared = (_mixing() @ white).reshape(count, steps, batch * dims)
-    in_time = np.stack(
-        [_cholesky(joint_noise(noise, n), steps, constants.start, constants.stop) for n in CORE_17.joints]
-    )
-    return np.ascontiguousarray((in_time @ shared).reshape(count, steps, batch, dims).transpose(2, 1, 0, 3))
+    batch, count, dims, steps = shape
+    table = tuple(joint_noise(noise, name) for name in CORE_17.joints)
+    factors = _in_time(table, steps, constants.start, constants.stop, noise.left_out)
+    white = rng.standard_normal((len(CORE_17) + 1, factors.shape[1] * batch * dims), np.float32)
+    shared = (_mixing() @ white).reshape(count, -1, batch * dims)
+    in_time = shared.transpose(0, 2, 1) @ factors
+    return np.ascontiguousarray(in_time.reshape(count, batch, dims, steps).transpose(1, 0, 2, 3))
 
 
-def _levels(rng: np.random.Generator, noise: EstimatorNoise, batch: int) -> np.ndarray:  # [B, 1, 17, 1]
+def _levels(rng: np.random.Generator, noise: EstimatorNoise, batch: int) -> np.ndarray:  # [B, 17, 1, 1]
     """How large the errors of a window's joints are, against the table; mean square 1."""
     window = rng.normal(-(noise.quality_spread**2), noise.quality_spread, (batch, 1))
     limbs = rng.normal(-(noise.limb_spread**2), noise.limb_spread, (batch, 1 + len(_LIMBS)))
     # Number 0 is the torso with the head.
     member = [next((1 + i for i, reach in enumerate(_LIMBS) if name in reach), 0) for name in CORE_17.joints]
-    return np.exp(window + limbs[:, member]).astype(np.float32)[:, None, :, None]
+    return np.exp(window + limbs[:, member]).astype(np.float32)[..., None, None]
 
 
-def _occlusions(rng: np.random.Generator, noise: EstimatorNoise, truth: np.ndarray) -> np.ndarray:  # [B, T, 17, D]
-    """A hidden limb jumps to a wrong place, stays wrong for a while and jumps back: offsets in body scales."""
-    batch, steps, _, dims = truth.shape
-    chance = noise.occlusion * np.array([1, 1, 1 / 3, 1 / 3])
-    start = rng.uniform(-noise.occlusion_mean_s * GRID_HZ, steps, (batch, 1, len(_LIMBS)))
-    length = rng.exponential(noise.occlusion_mean_s * GRID_HZ, (batch, 1, len(_LIMBS)))
-    chosen = rng.random((batch, 1, len(_LIMBS))) < chance
-    time = np.arange(steps)[:, None]
-    hidden = (chosen & (time >= start) & (time < start + length)).astype(np.float32)  # [B, T, 4]
+def _offsets(
+    rng: np.random.Generator,
+    noise: EstimatorNoise,
+    bias: np.ndarray,  # [B, 17, D]
+    unit: np.ndarray,  # [B, 1, 1, 1]
+    steps: int,
+) -> np.ndarray:  # [B, 17, D, T]
+    """The constant bias, and hidden limbs that jump to a wrong place, stay wrong for a while and jump back."""
+    batch, _, dims = bias.shape
+    chance = noise.occlusion * np.array([1, 1, 1 / 3, 1 / 3])[:, None]
+    start = rng.uniform(-noise.occlusion_mean_s * GRID_HZ, steps, (batch, len(_LIMBS), 1))
+    length = rng.exponential(noise.occlusion_mean_s * GRID_HZ, (batch, len(_LIMBS), 1))
+    chosen = rng.random((batch, len(_LIMBS), 1)) < chance
+    time = np.arange(steps)
+    hidden = chosen & (time >= start) & (time < start + length)  # [B, 4, T]
     size = rng.normal(0, noise.occlusion_size, (batch, len(_LIMBS), dims)).astype(np.float32)
-    share = np.array([[reach.get(name, 0.0) for reach in _LIMBS] for name in CORE_17.joints], np.float32)
-    # [B, T, 4] x [17, 4] x [B, 4, D], as one product of matrices a window.
-    moves = (share[None, :, :, None] * size[:, None]).transpose(0, 2, 1, 3).reshape(batch, len(_LIMBS), -1)
-    return np.asarray((hidden @ moves).reshape(truth.shape))
+    share = np.array([[reach.get(name, 0.0) for name in CORE_17.joints] for reach in _LIMBS], np.float32)
+    moves = share[:, :, None] * (size * unit[..., 0])[:, :, None]  # [B, 4, 17, D]
+    # Bias and limbs as one product of matrices a window.
+    when = np.concatenate([hidden, np.ones((batch, 1, steps), bool)], axis=1).astype(np.float32)
+    what = np.concatenate([moves, bias[:, None]], axis=1).reshape(batch, len(_LIMBS) + 1, -1)
+    return (what.transpose(0, 2, 1) @ when).reshape(*bias.shape, steps) * np.float32(noise.slow_scale)
 
 
 def add_accidents(
@@ -219,16 +238,17 @@ def add_accidents(
 
     Lost ones: see windows.py.
     """
-    batch, count = keyframes.shape[:2]
-    jumps = rng.random((batch, count, len(CORE_17), 1)) < noise.outlier
-    size = np.float32(noise.outlier_size) * unit * rng.standard_normal(keyframes.shape, np.float32)
-    result = keyframes + jumps * size
+    batch, count, _, dims = keyframes.shape
+    result = keyframes.astype(np.float32)
+    jumps = np.nonzero(rng.random((batch, count, len(CORE_17)), np.float32) < noise.outlier)
+    far = rng.standard_normal((len(jumps[0]), dims), np.float32) * np.float32(noise.outlier_size)
+    result[jumps] += far * unit[jumps[0], 0, 0]
     for parts in (("elbow", "wrist", "index"), ("knee", "ankle", "foot_index")):
         swapped = np.array([_part(name) in parts for name in CORE_17.joints])
         order = np.where(swapped, CORE_17.mirror, np.arange(len(CORE_17)))
-        chosen = rng.random((batch, count, 1, 1)) < noise.swap
-        result = np.where(chosen, result[:, :, order], result)
-    return _with_other_people(rng, noise, np.asarray(result, np.float32), unit)
+        chosen = np.nonzero(rng.random((batch, count), np.float32) < noise.swap)
+        result[chosen] = result[chosen][:, order]
+    return _with_other_people(rng, noise, result, unit)
 
 
 def _with_other_people(
@@ -274,12 +294,25 @@ def _mixture(row: JointNoise) -> np.ndarray:  # [len(TIME_CONSTANTS_S)], sums to
     return np.asarray(fiftieths[np.square(missed).sum(axis=1).argmin()])
 
 
-@lru_cache(maxsize=64)
-def _cholesky(row: JointNoise, steps: int, first: int, last: int | None) -> np.ndarray:  # [T, T]
+@lru_cache(maxsize=16)
+def _in_time(
+    table: tuple[JointNoise, ...], steps: int, first: int, last: int | None, left_out: float
+) -> np.ndarray:  # [17, R, T]
+    """From R independent numbers, on the left, to the process of each joint in time."""
+    covariances = np.stack([_covariance(row, steps, first, last) for row in table])
+    if left_out == 0:
+        return np.linalg.cholesky(covariances).transpose(0, 2, 1).astype(np.float32)
+    variance, modes = np.linalg.eigh(covariances)  # ascending
+    share = np.cumsum(variance, axis=1) / variance.sum(axis=1, keepdims=True)
+    largest = int((share <= left_out).sum(axis=1).min())
+    factors = modes * np.sqrt(np.maximum(variance, 0))[:, None]
+    return factors[:, :, largest:].transpose(0, 2, 1).astype(np.float32)
+
+
+def _covariance(row: JointNoise, steps: int, first: int, last: int | None) -> np.ndarray:  # [T, T]
     lags = np.subtract.outer(np.arange(steps), np.arange(steps)) / GRID_HZ
     chosen = slice(first, last)
-    covariance = _smooth_kernel(lags)[..., chosen] @ _mixture(row)[chosen] + 1e-6 * np.eye(steps)
-    return np.asarray(np.linalg.cholesky(covariance), np.float32)
+    return np.asarray(_smooth_kernel(lags)[..., chosen] @ _mixture(row)[chosen] + 1e-6 * np.eye(steps))
 
 
 def _tables(noise: EstimatorNoise, dims: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -320,10 +353,12 @@ def _part(name: str) -> str:
     return part if side in ("left", "right") else name
 
 
-def _speed(truth: np.ndarray) -> np.ndarray:  # [B, T, 17, D] -> [B, T, 17, 1] units a second
+def _speed(rows: np.ndarray) -> np.ndarray:  # [B, 17, D, T] -> [B, 17, 1, T] units a second
     """Speed over five grid steps, so that the error's size does not flicker."""
-    steps = truth.shape[1]
-    index = np.arange(steps)
-    ahead, behind = np.minimum(index + 2, steps - 1), np.maximum(index - 2, 0)
-    moved = np.sqrt(np.square(truth[:, ahead] - truth[:, behind]).sum(axis=-1, keepdims=True))
-    return np.asarray(moved * (GRID_HZ / np.maximum(ahead - behind, 1)[:, None, None]).astype(np.float32))
+    index = np.arange(rows.shape[-1])
+    ahead, behind = np.minimum(index + _REACH, index[-1]), np.maximum(index - _REACH, 0)
+    held = np.concatenate([rows[..., :1]] * _REACH + [rows] + [rows[..., -1:]] * _REACH, axis=-1)
+    moved = held[..., 2 * _REACH :] - held[..., : -2 * _REACH]
+    speed = np.sqrt(np.einsum("bjdt,bjdt->bjt", moved, moved)[:, :, None])
+    speed *= (GRID_HZ / np.maximum(ahead - behind, 1)).astype(np.float32)
+    return np.asarray(speed)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from mixsynth_stream.data.time_last import poses, time_last
 from mixsynth_stream.skeleton import CORE_17
 
 # Share of the windows in which a limb makes gestures of its own.
@@ -32,63 +33,87 @@ _HIPS = (CORE_17.index("left_hip"), CORE_17.index("right_hip"))
 
 def with_gestures(rng: np.random.Generator, motion: np.ndarray) -> np.ndarray:  # [B, T, 17, 3] metres, y up
     """The same motion, in some windows with arms and legs that reach and rest; bone lengths are kept."""
-    result = motion.copy()
-    turn = _turn(motion)
-    for share, (first, *rest) in _LIMBS:
-        chosen = np.flatnonzero(rng.random(len(motion)) < share)
-        if not len(chosen):
-            continue
-        chain = motion[:, :, [first, *rest]]
-        bones = _turned(np.diff(chain, axis=2), -turn)
-        length = np.linalg.norm(bones[chosen], axis=-1, keepdims=True)
-        direction = bones[chosen] / np.maximum(length, 1e-6)
-        path = _path(rng, bones, direction)
-        path += _KEPT * (direction - direction.mean(axis=1, keepdims=True))
-        path /= np.maximum(np.linalg.norm(path, axis=-1, keepdims=True), 1e-3)
-        limb = _turned(path * length, turn[chosen])
-        result[chosen[:, None], :, rest] = (chain[chosen, :, :1] + np.cumsum(limb, axis=2)).transpose(0, 2, 1, 3)
-    return result
+    result = time_last(motion).copy()
+    # M limbs of some windows: all of them at once.
+    chosen = [np.flatnonzero(rng.random(len(motion)) < share) for share, _ in _LIMBS]
+    window = np.concatenate(chosen)
+    joints = np.repeat([joints for _, joints in _LIMBS], [len(windows) for windows in chosen], axis=0).T  # [4, M]
+    turn = _turn(result)
+    chain = result[window, joints]  # [4, M, 3, T]
+    bones = _turned(np.diff(chain, axis=0), -turn[window])
+    length = _length(bones)
+    direction = bones / np.maximum(length, 1e-6)
+    path = _path(rng, result, turn, joints, direction[..., 0])
+    path += _KEPT * (direction - direction.mean(axis=-1, keepdims=True))
+    path *= length / np.maximum(_length(path), 1e-3)
+    moved = _turned(path, turn[window])
+    for joint in range(len(moved)):
+        moved[joint] += moved[joint - 1] if joint else chain[0]
+    result[window, joints[1:]] = moved
+    return poses(result)
 
 
 def _path(
     rng: np.random.Generator,
-    bones: np.ndarray,  # [B, T, 3, 3] in the body's axes
-    direction: np.ndarray,  # [C, T, 3, 3] of the windows chosen
-) -> np.ndarray:  # [C, T, 3, 3]
+    rows: np.ndarray,  # [B, 17, 3, T] the motion of all windows
+    turn: np.ndarray,  # [B, T]
+    joints: np.ndarray,  # [4, M] of the limbs
+    first: np.ndarray,  # [3, M, 3] directions of their bones in the first pose, in the body's axes
+) -> np.ndarray:  # [3, M, 3, T]
     """From the first pose to one of another window, a rest, and on to a third."""
-    count, steps = direction.shape[:2]
-    path = np.repeat(direction[:, :1], steps, axis=1)
+    steps, count = rows.shape[-1], joints.shape[1]
     begin = rng.uniform(-_DURATION_STEPS[0], steps - _DURATION_STEPS[0], (count, 1))
+    directions, shares, time = [first], [np.ones(1, np.float32)], np.arange(steps, dtype=np.float32)
     for _ in range(_GESTURES):
         duration = rng.uniform(*_DURATION_STEPS, (count, 1))
-        donor = bones[rng.integers(0, len(bones), count), rng.integers(0, steps, count)]
-        goal = donor / np.maximum(np.linalg.norm(donor, axis=-1, keepdims=True), 1e-6)
-        done = _minimum_jerk((np.arange(steps) - begin) / duration)[:, :, None, None]
-        path = _on_the_sphere(path, goal[:, None], done.astype(np.float32))
+        window, step = rng.integers(0, len(rows), count), rng.integers(0, steps, count)
+        goal = _turned(np.diff(rows[window, joints, :, step], axis=0)[..., None], -turn[window, step, None])
+        goal = (goal / np.maximum(_length(goal), 1e-6))[..., 0]
+        done = _minimum_jerk((time - begin.astype(np.float32)) / duration.astype(np.float32))
+        # One gesture is over before the next begins, so only the pose before it is left behind.
+        leave, reach = _on_the_sphere(directions[-1], goal, done)
+        shares = [share * leave for share in shares] + [reach]
+        directions.append(goal)
         begin = begin + duration + rng.uniform(0, _LONGEST_REST_STEPS, (count, 1))
-    return path
+    return np.asarray(np.stack(directions, axis=-1) @ np.stack(shares, axis=-2))
 
 
-def _on_the_sphere(start: np.ndarray, goal: np.ndarray, done: np.ndarray) -> np.ndarray:  # [..., 3]
-    """From one direction to another along the sphere (slerp); opposite ones have no shortest way, and any will do."""
+def _on_the_sphere(
+    start: np.ndarray,  # [3, M, 3]
+    goal: np.ndarray,  # [3, M, 3]
+    done: np.ndarray,  # [M, T]
+) -> tuple[np.ndarray, np.ndarray]:  # [3, M, T] each
+    """Shares of two directions on the way along the sphere (slerp).
+
+    Opposite ones have no shortest way, and any will do.
+    """
     angle = np.arccos(np.clip((start * goal).sum(axis=-1, keepdims=True), _OPPOSITE, _SAME))
-    return np.asarray((np.sin((1 - done) * angle) * start + np.sin(done * angle) * goal) / np.sin(angle))
+    part = done * angle
+    return np.sin(angle - part) / np.sin(angle), np.sin(part) / np.sin(angle)
+
+
+def _length(bones: np.ndarray) -> np.ndarray:  # [3, M, 3, T] -> [3, M, 1, T]
+    return np.asarray(np.sqrt(np.einsum("jmdt,jmdt->jmt", bones, bones)[:, :, None]))
 
 
 def _minimum_jerk(u: np.ndarray) -> np.ndarray:
     """Share of the way at share u of the time."""
     u = np.clip(u, 0, 1)
-    return np.asarray(u**3 * (10 - 15 * u + 6 * u**2))
+    return np.asarray(u * u * u * (10 - u * (15 - 6 * u)))
 
 
-def _turn(motion: np.ndarray) -> np.ndarray:  # [B, T, 17, 3] -> [B, T]
+def _turn(rows: np.ndarray) -> np.ndarray:  # [B, 17, 3, T] -> [B, T]
     """Angle of the line of the hips about the vertical, in radians."""
-    line = motion[:, :, _HIPS[0]] - motion[:, :, _HIPS[1]]
-    return np.asarray(np.arctan2(-line[..., 2], line[..., 0]))
+    line = rows[:, _HIPS[0]] - rows[:, _HIPS[1]]
+    return np.asarray(np.arctan2(-line[:, 2], line[:, 0]))
 
 
-def _turned(bones: np.ndarray, turn: np.ndarray) -> np.ndarray:  # [B, T, 3, 3], [B, T]
+def _turned(bones: np.ndarray, turn: np.ndarray) -> np.ndarray:  # [3, M, 3, T], [M, T]
     """Vectors turned about the vertical."""
-    cos, sin = np.cos(turn)[..., None], np.sin(turn)[..., None]
-    x, y, z = bones[..., 0], bones[..., 1], bones[..., 2]
-    return np.stack([cos * x + sin * z, y, cos * z - sin * x], axis=-1).astype(np.float32)
+    cos, sin = np.cos(turn), np.sin(turn)
+    x, z = bones[:, :, 0], bones[:, :, 2]
+    result = np.empty_like(bones)
+    np.add(cos * x, sin * z, out=result[:, :, 0])
+    result[:, :, 1] = bones[:, :, 1]
+    np.subtract(cos * z, sin * x, out=result[:, :, 2])
+    return result

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 
 from mixsynth_stream.config import ModelConfig
 from mixsynth_stream.data import cameras as cam
 from mixsynth_stream.data.estimator_noise import GRID_HZ, EstimatorNoise, add_accidents, errors
+from mixsynth_stream.data.gaussian import QuickGaussian
 from mixsynth_stream.data.gestures import with_gestures
 from mixsynth_stream.data.mocap import Clip, core_from_mocap
+from mixsynth_stream.data.time_last import poses, time_last
 from mixsynth_stream.errors import SourceError
 from mixsynth_stream.interpolation import catmull_rom_matrix
 from mixsynth_stream.normalise import scale_of
@@ -30,6 +33,8 @@ _STOP_STEPS = (0.5, 3.0)
 _LIVELY_M_S = 0.4
 _LEAST_WEIGHT = 0.12
 _FASTEST_TEMPO_OF_SLOW = 3.0
+# Share of the variance of slow error that training does without.
+_LEFT_OUT = 1e-5
 # A clip may end this many grid steps after the newest keyframe; the steps past its end are not valid.
 _LEAST_AHEAD = 6
 
@@ -43,7 +48,8 @@ class Windows:
     carried: np.ndarray  # [B, T, 17, D] the truth with the estimator's slow error: the target of training
     valid: np.ndarray  # [B, T] bool: False before the first real keyframe and past the end of the clip
     clip: np.ndarray  # [B] number of the clip
-    estimates: np.ndarray | None = None  # [B, T, 17, D] what the estimator would say if it looked at every step
+    # [B, T, 17, D] what the estimator would say if it looked at every step; not for training
+    estimates: np.ndarray | None = None
 
 
 class WindowSampler:
@@ -59,8 +65,8 @@ class WindowSampler:
     ) -> None:
         if space not in cam.SPACES:
             raise ValueError(f"space must be one of {', '.join(cam.SPACES)}, found {space!r}")
-        self.rng = np.random.default_rng(seed)
-        self.noise = noise or EstimatorNoise()
+        self.rng = QuickGaussian(np.random.PCG64(seed))
+        self.noise = replace(noise or EstimatorNoise(), left_out=_LEFT_OUT)
         self._config, self._space = config, space
         self._track = _Track.of(clips)
         speed = np.array([_median_speed(clip) for clip in clips])
@@ -88,9 +94,9 @@ class WindowSampler:
         passed = np.cumsum(speed, axis=1)
         frame = newest[:, None] + passed - passed[:, config.newest, None] + offset * speed
         motion = with_gestures(rng, self._track.at(clip, frame))
-        turned = rng.random(batch) < 0.5
-        motion[turned] = cam.mirrored(motion[turned])
-        motion = cam.resized(motion, cam.random_body_factors(rng, batch).astype(np.float32))
+        turned, rows = rng.random(batch) < 0.5, time_last(motion)
+        rows[turned] = time_last(cam.mirrored(poses(rows[turned])))
+        motion = cam.resized(poses(rows), cam.random_body_factors(rng, batch).astype(np.float32))
         inside = (frame >= 0) & (frame <= self._track.length[clip, None] - 1)
         return _estimated(rng, self.noise, config, self._space, motion, clip, self._oldest(inside), inside)
 
@@ -156,7 +162,11 @@ def validation_windows(
     inside = (frame >= -1e-6) & (frame <= track.length[clip, None] - 1 + 1e-6)
     oldest = np.argmax(inside[:, : config.newest + 1 : config.sample_interval], axis=1)
     quiet = (noise or EstimatorNoise()).without_accidents()
-    return _estimated(rng, quiet, config, space, track.at(clip, frame), clip, oldest, inside)
+    windows = _estimated(rng, quiet, config, space, track.at(clip, frame), clip, oldest, inside, every_step=True)
+    # Many methods read them, pose by pose.
+    arrays = (windows.keyframes, windows.clean, windows.carried, windows.estimates)
+    keyframes, clean, carried, estimates = (np.ascontiguousarray(array) for array in arrays if array is not None)
+    return replace(windows, keyframes=keyframes, clean=clean, carried=carried, estimates=estimates)
 
 
 def _window_starts(length: int, per_step: float, config: ModelConfig, stride: int) -> np.ndarray:
@@ -195,7 +205,11 @@ class _Track:
         part = (frame - left)[..., None, None].astype(np.float32)
         index = self.start[clip][:, None] + left
         before = self.core[index]
-        return np.asarray(before + (self.core[index + 1] - before) * part)
+        motion = self.core[index + 1]
+        motion -= before
+        motion *= part
+        motion += before
+        return poses(time_last(motion))
 
 
 def _estimated(
@@ -207,21 +221,24 @@ def _estimated(
     clip: np.ndarray,  # [B]
     oldest: np.ndarray,  # [B] the oldest real keyframe
     inside: np.ndarray,  # [B, T]
+    every_step: bool = False,  # estimates of every step
 ) -> Windows:
     cameras = cam.random_cameras(rng, motion)
     clean = cam.to_image(cameras, motion) if space == "image" else cam.to_world(cameras, motion)
     grid = slice(0, config.newest + 1, config.sample_interval)
     unit = np.median(scale_of(clean[:, grid]), axis=1)[:, None, None, None].astype(np.float32)
-    slow, fast = errors(rng, noise, clean, unit)
+    looks = slice(None) if every_step else grid
+    slow, fast = errors(rng, noise, clean, unit, looks)
     carried = clean + slow
-    estimates = carried + fast
-    keyframes = add_accidents(rng, noise, estimates[:, grid], unit)
+    estimates = carried[:, looks] + fast
+    keyframes = add_accidents(rng, noise, estimates[:, grid] if every_step else estimates, unit)
     slots = np.maximum(np.arange(config.num_keyframes), oldest[:, None])
     keyframes = np.take_along_axis(keyframes, slots[:, :, None, None], axis=1)
     lost = rng.random(slots.shape) < noise.lost
     keyframes = _predict_lost(keyframes, lost & (slots >= oldest[:, None] + 2), config.sample_interval)
     valid = inside & (np.arange(config.seq_len) >= config.sample_interval * oldest[:, None])
-    return Windows(keyframes=keyframes, clean=clean, carried=carried, valid=valid, clip=clip, estimates=estimates)
+    said = estimates if every_step else None
+    return Windows(keyframes=keyframes, clean=clean, carried=carried, valid=valid, clip=clip, estimates=said)
 
 
 def _predict_lost(
@@ -230,12 +247,18 @@ def _predict_lost(
     sample_interval: int,
 ) -> np.ndarray:
     """A lost keyframe's slot takes what a window would predict: the damped velocity of the two before it."""
-    weights = catmull_rom_matrix(sample_interval, 1, sample_interval)[-1].astype(np.float32)
+    before, last = _damped_velocity(sample_interval)
     result = keyframes.copy()
     for slot in range(2, keyframes.shape[1]):
-        predicted = weights[0] * result[:, slot - 2] + weights[1] * result[:, slot - 1]
-        result[:, slot] = np.where(lost[:, slot, None, None], predicted, result[:, slot])
+        window = np.flatnonzero(lost[:, slot])
+        result[window, slot] = before * result[window, slot - 2] + last * result[window, slot - 1]
     return result
+
+
+@lru_cache(maxsize=4)
+def _damped_velocity(sample_interval: int) -> np.ndarray:  # [2]
+    """Weights of the two newest keyframes in the prediction of the next."""
+    return catmull_rom_matrix(sample_interval, 1, sample_interval)[-1].astype(np.float32)
 
 
 def _median_speed(clip: Clip) -> float:
