@@ -232,6 +232,33 @@ def test_validation_windows_are_the_same_for_the_same_seed() -> None:
     assert list(np.unique(first.clip)) == [0, 1]
 
 
+@pytest.mark.parametrize(
+    ("space", "keyframe", "carried", "estimate"),
+    [
+        ("image", (41.9651, 60.2415), (46.2903, 122.1329), (110.6113, 51.3995)),
+        ("world", (-0.173071, -0.172650, 0.042853), (-0.216545, 0.077769, 0.217691), (-0.085935, -0.000045, 0.020186)),
+    ],
+)
+def test_published_figures_are_measured_on_these_windows(
+    space: str, keyframe: tuple[float, ...], carried: tuple[float, ...], estimate: tuple[float, ...]
+) -> None:
+    """Other numbers mean that every table of errors has to be made anew."""
+    windows = validation_windows([clip(person(150))], CONFIG, space, seed=3)
+    assert windows.estimates is not None
+    found = windows.keyframes[-1, 2, 3], windows.carried[-1, 20, 5], windows.estimates[-1, 45, 9]
+    for values, expected in zip(found, (keyframe, carried, estimate), strict=True):
+        np.testing.assert_allclose(values, expected, rtol=1e-5, atol=5e-4 if space == "image" else 2e-6)
+
+
+def test_a_sampler_goes_on_from_a_kept_state() -> None:
+    sampler, another = (WindowSampler([clip(person(400))], CONFIG, "image", seed=seed) for seed in (0, 1))
+    sampler.draw(3)
+    another.rng.bit_generator.state = sampler.rng.bit_generator.state
+    first, second = sampler.draw(5), another.draw(5)
+    for name in ("keyframes", "clean", "carried", "valid"):
+        np.testing.assert_array_equal(getattr(first, name), getattr(second, name))
+
+
 @pytest.mark.usefixtures("as_recorded")
 def test_windows_never_mix_two_clips() -> None:
     """Two clips that stand still at their own size: a mixed window would show two sizes."""
