@@ -64,21 +64,22 @@ lint: $(VENV)/.dev
 # The C++ core alone, without Python: tests/native/forward_check.cpp compares it with the paper's formulas.
 # make core CXX=clang++ does so with another compiler.
 CORE := $(filter-out csrc/bindings.cpp,$(wildcard csrc/*.cpp)) tests/native/forward_check.cpp
+HEADERS := $(wildcard csrc/*.h) tests/native/paper.h
 BUILT := build/core/$(notdir $(CXX))
 BUILD_CORE = @mkdir -p $(@D) && $(1) -std=c++17 -g -Wall -Wextra -Icsrc -pthread $(2) $(CORE) -o $@
 # With each kind of register that this processor has; where it has them not the program says so, with exit code 2.
 EACH_WIDTH = for bits in 128 256 512; do $(1) $(2) $$bits || [ $$? = 2 ] || exit 1; done
 
-$(BUILT)/plain: $(CORE) $(wildcard csrc/*.h)
+$(BUILT)/plain: $(CORE) $(HEADERS)
 	$(call BUILD_CORE,$(CXX),-O2)
-$(BUILT)/address: $(CORE) $(wildcard csrc/*.h)
+$(BUILT)/address: $(CORE) $(HEADERS)
 	$(call BUILD_CORE,$(CXX),-O1 -fsanitize=address$(,)undefined -fno-sanitize-recover=all)
-$(BUILT)/thread: $(CORE) $(wildcard csrc/*.h)
+$(BUILT)/thread: $(CORE) $(HEADERS)
 	$(call BUILD_CORE,$(CXX),-O1 -fsanitize=thread)
 , := ,
 
 # What MSVC compiles, which has no vector types.
-$(BUILT)/lanes: $(CORE) $(wildcard csrc/*.h)
+$(BUILT)/lanes: $(CORE) $(HEADERS)
 	$(call BUILD_CORE,$(CXX),-O1 -DMIXSYNTH_LANES)
 
 core: $(BUILT)/plain $(BUILT)/lanes
@@ -91,9 +92,9 @@ sanitize: $(BUILT)/address $(BUILT)/thread
 	@echo "ThreadSanitizer" && $(call EACH_WIDTH,$(BUILT)/thread,20)
 
 # Processors that this one is not: x86 without AVX, and ARM. Skipped, with a word, where Debian's packages are missing.
-build/core/old-x86: $(CORE) $(wildcard csrc/*.h)
+build/core/old-x86: $(CORE) $(HEADERS)
 	$(call BUILD_CORE,$(CXX),-O2 -static)
-build/core/arm: $(CORE) $(wildcard csrc/*.h)
+build/core/arm: $(CORE) $(HEADERS)
 	$(call BUILD_CORE,$(ARM_CXX),-O2 -static)
 ARM_CXX ?= aarch64-linux-gnu-g++
 EMULATE = @for tool in $(2) $(4); do command -v $$tool > /dev/null || { echo "skipped $(1): no $$tool"; exit 0; }; done; \

@@ -153,5 +153,5 @@ PYBIND11_MODULE(_C, module) {
         .def_property_readonly("names", &TrainedLayer::names, "Published names of the weights that are used.")
         .def("backward", &TrainedLayer::backward, py::arg("x"), py::arg("d_out"), py::arg("state"),
              py::arg("threads") = 1,
-             "The layer's input and the gradient of its output -> the gradient of x, and those of the weights by name.");
+             "x and the gradient of the layer's output -> the gradient of x, and those of the weights by name.");
 }

@@ -32,7 +32,9 @@ struct Lanes {
     friend Lanes operator<<(Lanes a, int bits) { return each(a, a, [=](Number x, Number) { return x << bits; }); }
     friend Lanes larger(Lanes a, Lanes b) { return each(a, b, [](Number x, Number y) { return x > y ? x : y; }); }
     friend Lanes smaller(Lanes a, Lanes b) { return each(a, b, [](Number x, Number y) { return x < y ? x : y; }); }
-    friend Lanes where_positive(Lanes x, Lanes v) { return each(x, v, [](Number a, Number b) { return a > 0 ? b : 0; }); }
+    friend Lanes where_positive(Lanes x, Lanes v) {
+        return each(x, v, [](Number a, Number b) { return a > 0 ? b : 0; });
+    }
     Lanes operator-() const { return Lanes() - *this; }
     Lanes& operator+=(Lanes b) { return *this = *this + b; }
 

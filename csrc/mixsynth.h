@@ -87,7 +87,8 @@ void layer_forward(const Dimensions& dims, const float* packed, const float* x, 
 void layer_backward(const Dimensions& dims, const float* packed, const float* x, const float* d_out, int64_t batch,
                     float* d_x, float* gradients, float* workspace, int bits = simd_bits());
 
-// Where in `gradients` that of a weight that is used is: [rows, columns], `stride` floats from row to row. A vector has kVector columns.
+// Where in `gradients` that of a weight that is used is: [rows, columns], `stride` floats from row to row. A vector has
+// kVector columns.
 constexpr int64_t kVector = -1;
 struct Gradient {
     std::string name;  // in the published file, after the layer's prefix

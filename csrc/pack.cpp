@@ -8,6 +8,11 @@
 namespace mixsynth {
 namespace {
 
+void pack_columns(const Linear& from, const Packed& to, int64_t inputs, int64_t outputs, float padding = 0.0f) {
+    pack_panels(from.weight, to.weight, inputs, outputs);
+    pack_row(from.bias, to.bias, outputs, padding);
+}
+
 void pack_rows(const Linear& from, const Packed& to, int64_t inputs, int64_t outputs) {
     std::copy(from.weight, from.weight + inputs * outputs, to.weight);
     std::copy(from.bias, from.bias + outputs, to.bias);

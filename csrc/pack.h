@@ -32,11 +32,6 @@ void pack_row(const float* from, float* to, int64_t width, float padding = 0.0f)
     std::fill(std::copy(from, from + width, to), to + padded(width), padding);
 }
 
-void pack_columns(const Linear& from, const Packed& to, int64_t inputs, int64_t outputs, float padding = 0.0f) {
-    pack_panels(from.weight, to.weight, inputs, outputs);
-    pack_row(from.bias, to.bias, outputs, padding);
-}
-
 void pack_norm(const Linear& from, const PackedNorm& to, int64_t width) {
     pack_row(from.weight, to.weight, width);
     pack_row(from.bias, to.bias, width);

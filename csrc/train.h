@@ -78,9 +78,9 @@ inline void map(float* out, int64_t floats, Function f, const Inputs*... inputs)
     for (int64_t i = 0; i < floats; i += kWidth<Vector>) store(out + i, f(load<Vector>(inputs + i)...));
 }
 
-// x [n, width], x_turned [width, n] -> s.out [n, width]
+// x [n, width] -> s.out [n, width]
 template <typename Simd>
-void branch_forward(const TrainedAttention& a, const float* x, const float* x_turned, BranchState& s) {
+void branch_forward(const TrainedAttention& a, const float* x, BranchState& s) {
     using Vector = typename Simd::Vector;
     const int64_t n = a.n, m = a.m, stride = padded(m);
     trained_linear<Simd>(a.dense, x, s.energies, n);
@@ -131,7 +131,7 @@ void softmax_backward(int64_t n, int64_t m, BranchState& s) {
     for (int64_t i = 0; i < n; ++i) s.d_excited[i] *= s.gate[i] * (1.0f - s.gate[i]);
 }
 
-// s.d_out [n, width] -> s.d_x [n, width], and gradients of the weights, added to `to`
+// x [n, width], x_turned [width, n], s.d_out [n, width] -> s.d_x [n, width], and gradients, added to `to`
 template <typename Simd>
 void branch_backward(const TrainedAttention& a, const float* x, const float* x_turned, BranchState& s,
                      const AttentionGradients& to) {
@@ -170,8 +170,8 @@ void trained_layer_forward(const Dimensions& d, const TrainedLayer& layer, Layer
     using Vector = typename Simd::Vector;
     const int64_t T = d.tokens(), C = d.emb_dim, stride = padded(C);
     turn(s.x, s.x_turned, T, C);
-    branch_forward<Simd>(layer.token, s.x, s.x_turned, s.token);
-    branch_forward<Simd>(layer.channel, s.x_turned, s.x, s.channel);
+    branch_forward<Simd>(layer.token, s.x, s.token);
+    branch_forward<Simd>(layer.channel, s.x_turned, s.channel);
     turn(s.channel.out, s.c, C, T);
     const float* t = s.token.out;
     sum_rows<Simd>(
@@ -213,7 +213,8 @@ __attribute__((flatten)) void layer_norm_backward(const PackedNorm& norm, const 
         const float scale = 1.0f / __builtin_sqrtf(sum_of_lanes(squares) * share + 1e-5f);
         Vector plain{}, weighted{};
         for (int64_t j = 0; j < stride; j += kWidth<Vector>) {
-            const Vector d = load<Vector>(d_row + j), unit = scale * centred(j), d_unit = d * load<Vector>(norm.weight + j);
+            const Vector d = load<Vector>(d_row + j), unit = scale * centred(j);
+            const Vector d_unit = d * load<Vector>(norm.weight + j);
             plain += d_unit;
             weighted += d_unit * unit;
             store(to.weight + j, load<Vector>(to.weight + j) + d * unit);
@@ -290,7 +291,7 @@ inline void copy_rows(const float* from, int64_t from_stride, float* to, int64_t
     for (int64_t i = 0; i < rows; ++i) {
         float* row = to + i * to_stride;
         std::memcpy(row, from + i * from_stride, static_cast<size_t>(columns) * sizeof(float));
-        if (to_stride > columns) std::memset(row + columns, 0, static_cast<size_t>(to_stride - columns) * sizeof(float));
+        for (int64_t j = columns; j < to_stride; ++j) row[j] = 0.0f;
     }
 }
 

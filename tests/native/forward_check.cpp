@@ -1,29 +1,17 @@
 // The C++ core alone, for sanitizers, emulators and other compilers: random shapes against the paper's formulas in
-// double precision, in buffers of exactly the size asked for, with three threads that share the weights; a call that
-// allocates is wrong.
+// double precision, in buffers of exactly the size asked for, with three threads that share the weights; and the
+// derivatives of a layer. A call that allocates is wrong.
 //
 //     forward_check [SHAPES] [BITS]     of the registers: 128, 256 or 512, or the widest; prints one line
 //
 // Exits with 1 where a number is wrong, and with 2 where this processor has no such registers.
-#include <algorithm>
 #include <atomic>
-#include <cmath>
 #include <cstdio>
 #include <cstdlib>
-#include <deque>
 #include <new>
-#include <random>
 #include <thread>
-#include <vector>
 
-#include "mixsynth.h"
-
-using mixsynth::Dimensions;
-using mixsynth::Linear;
-using Matrix = std::vector<std::vector<double>>;  // rows
-using Row = std::vector<double>;
-
-std::mt19937 generator(1);
+#include "paper.h"
 
 thread_local int64_t allocations = 0;
 
@@ -35,139 +23,6 @@ __attribute__((noinline)) void* operator new(size_t size) {
 }
 __attribute__((noinline)) void operator delete(void* memory) noexcept { std::free(memory); }
 __attribute__((noinline)) void operator delete(void* memory, size_t) noexcept { std::free(memory); }
-
-int64_t between(int64_t low, int64_t high) { return std::uniform_int_distribution<int64_t>(low, high)(generator); }
-
-// Random published weights, which own their numbers.
-class RandomWeights {
-  public:
-    explicit RandomWeights(const Dimensions& d) {
-        const int64_t T = d.tokens(), C = d.emb_dim;
-        for (int64_t i = 0; i < d.num_encoder_layers; ++i)
-            layers_.push_back({attention(C, T, d.reduce_token), attention(T, C, d.reduce_channel), linear(T, T / 4),
-                               linear(T / 4, 2 * T), linear(C, C), linear(C, d.hidden()), linear(d.hidden(), C),
-                               norm(C), norm(C)});
-        weights = {linear(d.keyframes(), T), linear(d.joint_dim, C), norm(C), linear(C, d.joint_dim), layers_.data()};
-    }
-    mixsynth::Weights weights;
-
-  private:
-    const float* numbers(int64_t count, double spread, double centre = 0.0) {
-        std::uniform_real_distribution<double> of(centre - spread, centre + spread);
-        std::vector<float>& kept = kept_.emplace_back();
-        for (int64_t i = 0; i < count; ++i) kept.push_back(static_cast<float>(of(generator)));
-        return kept.data();
-    }
-    const float* matrix(int64_t inputs, int64_t outputs) {
-        return numbers(inputs * outputs, std::sqrt(6.0 / static_cast<double>(inputs + outputs)));
-    }
-    Linear linear(int64_t inputs, int64_t outputs) { return {matrix(inputs, outputs), numbers(outputs, 0.5)}; }
-    Linear norm(int64_t width) { return {numbers(width, 0.5, 1.0), numbers(width, 0.5)}; }
-    mixsynth::SyntheticAttention attention(int64_t width, int64_t n, int64_t reduce) {
-        return {linear(width, n / reduce), matrix(n, n / 4), matrix(n / 4, n), linear(n, n / reduce)};
-    }
-
-    std::deque<std::vector<float>> kept_;
-    std::vector<mixsynth::Layer> layers_;
-};
-
-Row linear(const float* weight, const float* bias, const Row& x, size_t outputs) {
-    Row out(outputs);
-    for (size_t i = 0; i < outputs; ++i) {
-        out[i] = bias ? static_cast<double>(bias[i]) : 0.0;
-        for (size_t k = 0; k < x.size(); ++k) out[i] += static_cast<double>(weight[i * x.size() + k]) * x[k];
-    }
-    return out;
-}
-
-Matrix linear(const Linear& layer, const Matrix& x, size_t outputs) {
-    Matrix out;
-    for (const Row& row : x) out.push_back(linear(layer.weight, layer.bias, row, outputs));
-    return out;
-}
-
-Matrix transposed(const Matrix& x) {
-    Matrix out(x[0].size(), Row(x.size()));
-    for (size_t i = 0; i < x.size(); ++i)
-        for (size_t j = 0; j < x[i].size(); ++j) out[j][i] = x[i][j];
-    return out;
-}
-
-double mean(const Row& x) {
-    double sum = 0.0;
-    for (double v : x) sum += v;
-    return sum / static_cast<double>(x.size());
-}
-
-double gelu(double x) { return 0.5 * x * std::erfc(-x * std::sqrt(0.5)); }
-
-Matrix branch(const mixsynth::SyntheticAttention& a, const Matrix& x, int64_t reduce) {
-    const size_t n = x.size(), keys = n / static_cast<size_t>(reduce);
-    const Matrix energies = linear(a.dense, x, keys);
-    Row pooled;
-    for (const Row& row : energies) pooled.push_back(mean(row));
-    Row squeezed = linear(a.squeeze, nullptr, pooled, n / 4);
-    for (double& v : squeezed) v = std::max(v, 0.0);
-    const Row excited = linear(a.excite, nullptr, squeezed, n);
-    const Matrix values = reduce == 1 ? x : transposed(linear(a.value_reduce, transposed(x), keys));
-    Matrix out(n, Row(x[0].size()));
-    for (size_t i = 0; i < n; ++i) {
-        Row attention(keys);
-        double total = 0.0;
-        const double gate = 1.0 / (1.0 + std::exp(-excited[i]));
-        for (size_t k = 0; k < keys; ++k) total += attention[k] = std::exp(gate * energies[i][k]);
-        for (size_t k = 0; k < keys; ++k)
-            for (size_t j = 0; j < out[i].size(); ++j) out[i][j] += attention[k] / total * values[k][j];
-    }
-    return out;
-}
-
-void add_and_norm(const Linear& norm, Matrix& x, const Matrix& update) {
-    for (size_t i = 0; i < x.size(); ++i) {
-        for (size_t j = 0; j < x[i].size(); ++j) x[i][j] += update[i][j];
-        const double centre = mean(x[i]);
-        double squares = 0.0;
-        for (double v : x[i]) squares += (v - centre) * (v - centre);
-        const double scale = 1.0 / std::sqrt(squares / static_cast<double>(x[i].size()) + 1e-5);
-        for (size_t j = 0; j < x[i].size(); ++j)
-            x[i][j] = (x[i][j] - centre) * scale * static_cast<double>(norm.weight[j]) +
-                      static_cast<double>(norm.bias[j]);
-    }
-}
-
-void encoder_layer(const Dimensions& d, const mixsynth::Layer& layer, Matrix& x) {
-    const size_t T = x.size(), C = x[0].size();
-    const Matrix t = branch(layer.synth_token, x, d.reduce_token);
-    const Matrix c = transposed(branch(layer.synth_channel, transposed(x), d.reduce_channel));
-    Row pooled(T);
-    for (size_t i = 0; i < T; ++i) pooled[i] = mean(t[i]) + mean(c[i]);
-    Row hidden = linear(layer.reweight1.weight, layer.reweight1.bias, pooled, T / 4);
-    for (double& v : hidden) v = gelu(v);
-    const Row scores = linear(layer.reweight2.weight, layer.reweight2.bias, hidden, 2 * T);
-    Matrix mixed = t;
-    for (size_t i = 0; i < T; ++i) {
-        const double a_t = 1.0 / (1.0 + std::exp(scores[2 * i + 1] - scores[2 * i]));
-        for (size_t j = 0; j < C; ++j) mixed[i][j] = a_t * t[i][j] + (1.0 - a_t) * c[i][j];
-    }
-    add_and_norm(layer.norm1, x, linear(layer.proj, mixed, C));
-    Matrix wide = linear(layer.ff1, x, static_cast<size_t>(d.hidden()));
-    for (Row& row : wide)
-        for (double& v : row) v = gelu(v);
-    add_and_norm(layer.norm2, x, linear(layer.ff2, wide, C));
-}
-
-// keyframes [Q+1, D] -> motion [T, D]
-Matrix reference(const Dimensions& d, const mixsynth::Weights& w, const Matrix& keyframes) {
-    const auto T = static_cast<size_t>(d.tokens());
-    Matrix motion = transposed(linear(w.l_interp, transposed(keyframes), T));
-    Matrix x = linear(w.encoder_emb, motion, static_cast<size_t>(d.emb_dim));
-    for (int64_t i = 0; i < d.num_encoder_layers; ++i) encoder_layer(d, w.layers[i], x);
-    add_and_norm(w.norm, x, Matrix(T, Row(x[0].size(), 0.0)));
-    const Matrix update = linear(w.fc, x, static_cast<size_t>(d.joint_dim));
-    for (size_t i = 0; i < T; ++i)
-        for (size_t j = 0; j < motion[i].size(); ++j) motion[i][j] += update[i][j];
-    return motion;
-}
 
 // The largest error of a batch, computed by three threads at once that share the weights.
 double check(const Dimensions& d, int64_t batch, int bits) {
@@ -209,6 +64,74 @@ double check(const Dimensions& d, int64_t batch, int bits) {
     return worst;
 }
 
+// The sum of what a layer makes of x [B, T, C], each number times its weight
+double weighted(const Dimensions& d, const mixsynth::Layer& layer, const std::vector<double>& x,
+                const std::vector<float>& weights) {
+    const auto T = static_cast<size_t>(d.tokens()), C = static_cast<size_t>(d.emb_dim);
+    double sum = 0.0;
+    for (size_t first = 0; first < x.size(); first += T * C) {
+        Matrix window(T, Row(C));
+        for (size_t i = 0; i < T * C; ++i) window[i / C][i % C] = x[first + i];
+        encoder_layer(d, layer, window);
+        for (size_t i = 0; i < T * C; ++i) sum += window[i / C][i % C] * static_cast<double>(weights[first + i]);
+    }
+    return sum;
+}
+
+// The derivative along a random direction of x and all weights of a layer: how far what layer_backward() says is from
+// the difference of the formulas at two points, as a share of what was added up.
+double check_training(const Dimensions& d, int64_t batch, int bits) {
+    const auto numbers = static_cast<size_t>(batch * d.tokens() * d.emb_dim);
+    RandomWeights random(d);
+    const mixsynth::Layer& layer = random.weights.layers[0];
+    const auto pick = [](float spread) { return std::uniform_real_distribution<float>(-spread, spread)(generator); };
+    std::vector<float> packed(mixsynth::packed_layer_size(d), NAN), workspace(mixsynth::layer_workspace_size(d), NAN);
+    std::vector<float> gradients(mixsynth::layer_gradients_size(d));
+    std::vector<float> x(numbers), d_out(numbers), along(numbers), out(numbers, NAN), d_x(numbers, NAN);
+    for (size_t i = 0; i < numbers; ++i) x[i] = pick(2), d_out[i] = pick(1), along[i] = pick(1);
+    mixsynth::pack_layer(d, layer, packed.data());
+    const int64_t before = allocations;
+    mixsynth::layer_forward(d, packed.data(), x.data(), batch, out.data(), workspace.data(), bits);
+    mixsynth::layer_backward(d, packed.data(), x.data(), d_out.data(), batch, d_x.data(), gradients.data(),
+                             workspace.data(), bits);
+    if (allocations > before) return INFINITY;
+    double said = 0.0, size = 1e-9;
+    const auto add = [&](float derivative, float direction) {
+        const double term = static_cast<double>(derivative) * static_cast<double>(direction);
+        said += term;
+        size += std::fabs(term);
+    };
+    for (size_t i = 0; i < numbers; ++i) add(d_x[i], along[i]);
+    std::vector<std::vector<float>> directions;
+    for (const std::vector<float>* weights : random.first_layer())
+        for (float& direction : directions.emplace_back(weights->size())) direction = pick(1);
+    const std::vector<mixsynth::Gradient> by_name = mixsynth::gradients_by_name(d, gradients.data());
+    auto of = by_name.begin();
+    for (size_t i = 0; i < directions.size(); ++i) {
+        // value_reduce.weight and .bias, of the token branch and of the channel branch
+        if (((i == 4 || i == 5) && d.reduce_token == 1) || ((i == 10 || i == 11) && d.reduce_channel == 1)) continue;
+        const int64_t columns = of->columns == mixsynth::kVector ? 1 : of->columns;
+        for (int64_t k = 0; k < of->rows * columns; ++k)
+            add(of->numbers[k / columns * of->stride + k % columns], directions[i][static_cast<size_t>(k)]);
+        ++of;
+    }
+    constexpr double kStep = 1e-3;
+    const auto at = [&](double step) {
+        std::vector<double> moved(x.begin(), x.end());
+        for (size_t i = 0; i < numbers; ++i) moved[i] += step * static_cast<double>(along[i]);
+        const auto weights = random.first_layer();
+        std::vector<std::vector<float>> kept;
+        for (size_t i = 0; i < weights.size(); ++i) {
+            kept.push_back(*weights[i]);
+            for (size_t k = 0; k < kept[i].size(); ++k) (*weights[i])[k] += static_cast<float>(step) * directions[i][k];
+        }
+        const double found = weighted(d, layer, moved, d_out);
+        for (size_t i = 0; i < weights.size(); ++i) std::copy(kept[i].begin(), kept[i].end(), weights[i]->begin());
+        return found;
+    };
+    return std::fabs(said - (at(kStep) - at(-kStep)) / (2.0 * kStep)) / size;
+}
+
 int main(int count, char** arguments) {
     const int64_t shapes = count > 1 ? std::atol(arguments[1]) : 40;
     const int asked = count > 2 ? std::atoi(arguments[2]) : mixsynth::simd_bits(), bits = mixsynth::simd_bits(asked);
@@ -217,6 +140,7 @@ int main(int count, char** arguments) {
         return 2;
     }
     double worst = check({10, 1, 0, 30, 128, 2, 2, 4, 1}, 14, bits);
+    double steepest = 0.0;
     for (int64_t i = 0; i < shapes; ++i) {
         Dimensions d{between(1, 8), between(1, 6), between(0, 20), between(1, 70), between(1, 90),
                      between(1, 2), between(1, 3), 1, 1};
@@ -228,7 +152,10 @@ int main(int count, char** arguments) {
                         long(d.step), long(d.horizon), long(d.joint_dim), long(d.emb_dim), long(d.reduce_token),
                         long(d.reduce_channel), error);
         worst = error <= worst ? worst : error;
+        const double slope = check_training(d, between(0, 2), bits);
+        steepest = slope <= steepest ? steepest : slope;
     }
-    std::printf("%d bits, %ld shapes: largest error %g\n", bits, long(shapes) + 1, worst);
-    return worst <= 2e-5 ? 0 : 1;
+    std::printf("%d bits, %ld shapes: largest error %g, of a derivative %g of its terms\n", bits, long(shapes) + 1,
+                worst, steepest);
+    return worst <= 2e-5 && steepest <= 1e-4 ? 0 : 1;
 }
