@@ -93,7 +93,9 @@ def encoder_layer_op(
     layer = _layer(weights)
     tile = _tile(layer, precision)
     packed = pack_layer(layer, tile)
-    return TrainedLayer(tile, *packed, seed, share)(x), *packed
+    # Products of operands stay those of the named precision, whatever autocast is in force; backwards too.
+    with torch.autocast(x.device.type, enabled=False):
+        return TrainedLayer(tile, *packed, seed, share)(x), *packed
 
 
 @encoder_layer_op.register_fake
@@ -119,7 +121,6 @@ def encoder_layer_bwd_op(
     if not len(x):
         return [torch.zeros_like(tensor) for tensor in (x, *weights)]
     trained = TrainedLayer(_tile(layer, precision), matrices, vectors, seed, share)
-    # Products of operands stay those of the named precision, whatever autocast is in force.
     with torch.autocast(x.device.type, enabled=False):
         d_x, d_layer = trained.backward(x, d_out.float().contiguous())
     found = zip(_flat(d_layer), weights, strict=True)

@@ -1,19 +1,20 @@
 """One encoder layer in training, on whole tensors: forward, and all gradients from the layer's input alone.
 
-Three launches forward, seven backwards: `README.md` says which and what they leave in memory. Each of those backwards
+Four launches forward, eight backwards: `README.md` says which and what they leave in memory. Each of those backwards
 writes the gradients that its Linears received, as operands, and a library product makes that of the weight. No sum
 depends on which program comes first.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from mixsynth_stream.config import ModelConfig
 from mixsynth_stream.errors import BackendUnavailableError
+from mixsynth_stream.kernels.channel_branch_bwd import channel_branch_bwd_kernel, channel_branch_fwd_kernel
 from mixsynth_stream.kernels.dropout import BLOCK, dropout_fwd_kernel
 from mixsynth_stream.kernels.feed_forward_bwd import (
     feed_forward_bwd_kernel,
@@ -22,13 +23,11 @@ from mixsynth_stream.kernels.feed_forward_bwd import (
 )
 from mixsynth_stream.kernels.launch import Specialisation
 from mixsynth_stream.kernels.pack import OPERANDS
-from mixsynth_stream.kernels.synth_attention_bwd import (
-    channel_branch_bwd_kernel,
-    channel_branch_fwd_kernel,
-    token_branch_bwd_kernel,
-)
 from mixsynth_stream.kernels.synth_mix_bwd import synth_mix_bwd_kernel, synth_mix_train_fwd_kernel
 from mixsynth_stream.kernels.tile import Tile
+from mixsynth_stream.kernels.tiled_launch import MOST_REGISTERS
+from mixsynth_stream.kernels.token_branch_bwd import token_branch_bwd_kernel, token_branch_fwd_kernel
+from mixsynth_stream.kernels.token_rows import TokenRows, token_rows
 from mixsynth_stream.kernels.weights import (
     FeedForwardWeights,
     LayerWeights,
@@ -40,9 +39,12 @@ from mixsynth_stream.kernels.weights import (
 # Type of a kernel's arguments where it is neither float32 nor a flag.
 _OPERAND_ARGUMENTS = ("matrices", "d_proj", "y", "y_out", "hidden_out", "d_before", "d_second", "mixed_out",
                       "d_energies_out", "d_values_out")  # fmt: skip
-_KERNELS = (dropout_fwd_kernel, channel_branch_fwd_kernel, synth_mix_train_fwd_kernel, feed_forward_train_fwd_kernel,
-            feed_forward_end_bwd_kernel, feed_forward_bwd_kernel, synth_mix_bwd_kernel,
+_KERNELS = (dropout_fwd_kernel, channel_branch_fwd_kernel, token_branch_fwd_kernel, synth_mix_train_fwd_kernel,
+            feed_forward_train_fwd_kernel, feed_forward_end_bwd_kernel, feed_forward_bwd_kernel, synth_mix_bwd_kernel,
             token_branch_bwd_kernel, channel_branch_bwd_kernel)  # fmt: skip
+# Those in which tokens do not meet.
+_OF_TOKENS = (synth_mix_train_fwd_kernel, feed_forward_train_fwd_kernel, feed_forward_end_bwd_kernel,
+              feed_forward_bwd_kernel, synth_mix_bwd_kernel)  # fmt: skip
 
 
 def training_tile(config: ModelConfig, precision: str) -> Tile:
@@ -79,66 +81,91 @@ class TrainedLayer:
         out = torch.empty_like(x)
         if len(x):
             proj, *kept = self._kept(x)
-            summed = self._recomputed(x, proj)[1]
-            given = *self._packed, *kept, self._drops[1]
-            flags = {**self._flags, "NUMBERS": _numbers(self.tile)}
-            self._launch(feed_forward_train_fwd_kernel, summed, out, *given, **flags)
+            summed = self._recomputed(x, proj).summed
+            self._launch(
+                feed_forward_train_fwd_kernel, summed, out, *self._packed, *kept, self._drops[1], **self._flags
+            )
         return out
 
     def backward(self, x: Tensor, d_out: Tensor) -> tuple[Tensor, LayerWeights]:
         """Gradients of x and, in the type of the operands or float32, of the weights."""
-        tile, operand = self.tile, self._packed[0].dtype
-        batch, made = len(x), _Made(x, operand)
-        kept_proj, kept_hidden, kept_out = self._kept(x)
-        share = self._drops[1]
-        given, summed = self._recomputed(x, kept_proj)
-        d_end, d_summed = torch.empty_like(x), torch.empty_like(x)
+        made, kept = _Made(x, self._packed[0].dtype), self._kept(x)
+        again = self._recomputed(x, kept[0])
+        d_proj, d_summed, norms, feed_forward = self._feed_forward_bwd(again.summed, d_out, kept, made)
+        # d_summed is the residual's part of the gradient of x, to which the branches add theirs.
+        d_x, d_token, d_given = d_summed, torch.empty_like(x), torch.empty_like(x)
+        mixed, d_difference = made(self.tile.channels), torch.empty_like(again.mean)
+        self._launch(
+            synth_mix_bwd_kernel, d_proj, again.token, again.given, again.weight, d_token, d_given, d_difference, mixed,
+            self._packed[0],
+        )  # fmt: skip
+        proj, mean, values = _linear_bwd(mixed, d_proj), again.mean, again.values
+        del kept, again, d_proj, mixed
+        token, d_mean, mix_small = self._token_bwd(x, d_token, mean, d_difference, d_x, made)
+        del d_token
+        channel = self._channel_bwd(x, values, d_given, d_mean, d_x, made)
+        reweight = _reweight_bwd(mean, d_difference, mix_small)
+        mix = SynthMixWeights(token, channel, *reweight, *proj)
+        return d_x, LayerWeights(mix, NormWeights(*_norms(norms, self.tile, 0)), feed_forward)
+
+    def _feed_forward_bwd(
+        self, summed: Tensor, d_out: Tensor, kept: tuple[Tensor, Tensor, Tensor], made: _Made
+    ) -> tuple[Tensor, Tensor, Tensor, FeedForwardWeights]:
+        """Gradients of what the projection gave and of what the first LayerNorm took, and parts of the norms'."""
+        tile, share = self.tile, self._drops[1]
+        kept_proj, kept_hidden, kept_out = kept
+        d_end, d_summed = torch.empty_like(summed), torch.empty_like(summed)
         y, d_second, d_proj = (made(tile.channels) for _ in range(3))
         hidden, d_before = made(tile.hidden), made(tile.hidden)
-        norms = x.new_empty(batch, 4, tile.padded_channels)
+        norms = summed.new_empty(self._programs(token_rows(tile), len(summed)), 4, tile.padded_channels)
         self._launch(
             feed_forward_end_bwd_kernel, summed, d_out, d_end, d_second, y, norms, *self._packed, kept_hidden,
-            kept_out, share, **self._flags, NUMBERS=_numbers(self.tile),
+            kept_out, share, **self._flags,
         )  # fmt: skip
         self._launch(
             feed_forward_bwd_kernel, summed, d_end, d_second, y, d_summed, d_proj, hidden, d_before, norms,
-            *self._packed, kept_hidden, kept_proj, share, **self._flags, NUMBERS=_numbers(self.tile),
+            *self._packed, kept_hidden, kept_proj, share, **self._flags,
         )  # fmt: skip
-        ff = FeedForwardWeights(
+        weights = FeedForwardWeights(
             *_linear_bwd(y, d_before), *_linear_bwd(hidden, d_second), NormWeights(*_norms(norms, tile, 2))
         )
-        del kept_proj, kept_hidden, kept_out, y, hidden, d_before, d_second, summed
-        # d_summed is the residual's part of the gradient of x, to which the branches add theirs.
-        d_x, d_token, d_given, mixed = d_summed, d_end, torch.empty_like(x), made(tile.channels)
-        mix_small, token_small, channel_small = (
-            x.new_empty(batch, 2 * (long + short))
-            for long, short in (
-                (tile.rows, tile.squeezed_tokens),
-                (tile.rows, tile.squeezed_tokens),
-                (tile.padded_channels, tile.squeezed_channels),
-            )
-        )
-        self._launch(synth_mix_bwd_kernel, x, given, d_proj, d_token, d_given, mixed, mix_small, *self._packed)
-        proj = _linear_bwd(mixed, d_proj)
-        del given, d_proj, mixed
-        rows, by_time = x.to(operand), x.transpose(0, 1).to(operand).flatten(1)  # [B, T, C], [T, B * C]
+        return d_proj, d_summed, norms, weights
+
+    def _token_bwd(
+        self, x: Tensor, d_token: Tensor, mean: Tensor, d_difference: Tensor, d_x: Tensor, made: _Made
+    ) -> tuple[SynthAttentionWeights, Tensor, Tensor]:
+        """Gradients of the branch's weights, of the mean of both branches, and what those of the re-weight come of."""
+        tile = self.tile
+        d_mean, mix_small = torch.empty_like(mean), x.new_empty(len(x), 2, tile.squeezed_tokens)
+        small = x.new_empty(len(x), 2 * (tile.rows + tile.squeezed_tokens))
         d_energies, d_values = made(tile.token_keys), made.keys(tile.token_keys * tile.reduces_tokens)
-        self._launch(token_branch_bwd_kernel, x, d_token, d_x, d_energies, d_values, token_small, *self._packed)
-        gate = _gate_bwd(token_small, tile.rows, tile.tokens)
-        token = SynthAttentionWeights(*_linear_bwd(rows, d_energies), *gate, *_by_keys(d_values, by_time))
-        d_energies, d_values = made.keys(tile.channel_keys), made(tile.channel_keys * tile.reduces_channels)
-        d_pooled = x.new_empty(batch, tile.channels)
         self._launch(
-            channel_branch_bwd_kernel, x, d_given, d_x, d_energies, d_pooled, d_values, channel_small, *self._packed,
-            COLUMNS=_columns(tile),
+            token_branch_bwd_kernel, x, d_token, mean, d_difference, d_x, d_mean, d_energies, d_values, mix_small,
+            small, *self._packed,
         )  # fmt: skip
-        gate = _gate_bwd(channel_small, tile.padded_channels, tile.channels)
+        dense, gate = _linear_bwd(made.rows(), d_energies), _gate_bwd(small, tile.rows, tile.tokens)
+        return SynthAttentionWeights(*dense, *gate, *_by_keys(d_values, made.by_time())), d_mean, mix_small
+
+    def _channel_bwd(
+        self, x: Tensor, values: Tensor, d_given: Tensor, d_mean: Tensor, d_x: Tensor, made: _Made
+    ) -> SynthAttentionWeights:
+        tile, rows, by_time = self.tile, made.rows(), made.by_time()
+        small = x.new_empty(len(x), 2 * (tile.padded_channels + tile.squeezed_channels))
+        d_values = torch.zeros_like(values, dtype=torch.float32) if tile.reduces_channels else d_x
+        d_energies, d_pooled = made.keys(tile.channel_keys), x.new_empty(len(x), tile.channels)
+        self._launch(
+            channel_branch_bwd_kernel, x, values, d_given, d_mean, d_x, d_values, d_energies, d_pooled, small,
+            *self._packed,
+        )  # fmt: skip
+        gate = _gate_bwd(small, tile.padded_channels, tile.channels)
         dense = _by_keys(d_energies, by_time)
-        pool = (by_time @ d_pooled.to(operand).flatten(), d_pooled.sum())
+        pool = (by_time @ d_pooled.to(by_time.dtype).flatten(), d_pooled.sum())
         dense = dense[0] + pool[0] / tile.channel_keys, dense[1] + pool[1] / tile.channel_keys
-        channel = SynthAttentionWeights(*dense, *gate, *_linear_bwd(rows, d_values))
-        mix = SynthMixWeights(token, channel, *_reweight_bwd(mix_small, tile), *proj)
-        return d_x, LayerWeights(mix, NormWeights(*_norms(norms, tile, 0)), ff)
+        if not tile.reduces_channels:
+            return SynthAttentionWeights(*dense, *gate, *_linear_bwd(rows, made(0)))
+        d_values = d_values.to(rows.dtype)
+        d_x += d_values @ self._channel_value().T
+        return SynthAttentionWeights(*dense, *gate, *_linear_bwd(rows, d_values))
 
     def _kept(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """What the three dropouts keep; without dropout, anything."""
@@ -151,20 +178,54 @@ class TrainedLayer:
             count = self.tile.tokens * width
             grid = len(x), -(-count // BLOCK)
             dropout_fwd_kernel[grid](
-                kept[-1], seed, share, count, STREAM=stream, BLOCK=BLOCK, num_warps=_num_warps(self.tile), num_stages=1
+                kept[-1], seed, share, count, STREAM=stream, BLOCK=BLOCK, num_warps=4, num_stages=1
             )
         return kept[0], kept[1], kept[2]
 
-    def _recomputed(self, x: Tensor, kept: Tensor) -> tuple[Tensor, Tensor]:  # [B, T, C] each
-        """What the channels give, and what the first LayerNorm takes."""
-        given, summed = torch.empty_like(x), torch.empty_like(x)
-        self._launch(channel_branch_fwd_kernel, x, given, *self._packed)
+    def _recomputed(self, x: Tensor, kept: Tensor) -> _Recomputed:
+        values = x
+        if self.tile.reduces_channels:
+            at, operand = self.tile.at, self._packed[0].dtype
+            bias = self._packed[1][at.channel_value_bias :][: self.tile.channel_keys]
+            values = x.to(operand) @ self._channel_value() + bias.to(operand)
+        given, token, summed = (torch.empty_like(x) for _ in range(3))
+        mean, weight = x.new_empty(x.shape[:2]), x.new_empty(x.shape[:2])
+        self._launch(channel_branch_fwd_kernel, x, values, given, *self._packed)
+        self._launch(token_branch_fwd_kernel, x, given, token, mean, weight, *self._packed)
         share = self._drops[1]
-        self._launch(synth_mix_train_fwd_kernel, x, given, summed, *self._packed, kept, share, **self._flags)
-        return given, summed
+        self._launch(
+            synth_mix_train_fwd_kernel, x, token, given, weight, summed, *self._packed, kept, share, **self._flags
+        )
+        return _Recomputed(values, given, token, mean, weight, summed)
+
+    def _channel_value(self) -> Tensor:  # [C, n]
+        """The matrix that reduces channels, where there is one."""
+        rows, columns = self.tile.matrices["channel_value"]
+        packed = self._packed[0][self.tile.at.channel_value :][: rows * columns].view(rows, columns)
+        return packed[: self.tile.channels, : self.tile.channel_keys]
+
+    def _programs(self, laid_out: Tile | TokenRows, batch: int) -> int:
+        count = batch if laid_out is self.tile else batch * self.tile.tokens
+        return -(-count // laid_out.windows)
 
     def _launch(self, kernel: Any, x: Tensor, *arguments: object, **flags: int) -> None:
-        kernel[(len(x),)](x, *arguments, len(x), S=self.tile, **flags, num_warps=_num_warps(self.tile), num_stages=1)
+        laid_out = _laid_out(kernel, self.tile)
+        count = len(x) if laid_out is self.tile else len(x) * self.tile.tokens
+        kernel[(self._programs(laid_out, len(x)),)](
+            x, *arguments, count, S=laid_out, **flags, num_warps=laid_out.num_warps, num_stages=1,
+            maxnreg=MOST_REGISTERS,
+        )  # fmt: skip
+
+
+class _Recomputed(NamedTuple):
+    """What a layer goes through up to its first LayerNorm."""
+
+    values: Tensor  # [B, T, n], what the channels attend to: x, or reduced
+    given: Tensor  # [B, T, C], of the channels
+    token: Tensor  # [B, T, C], of the tokens
+    mean: Tensor  # [B, T], of both
+    weight: Tensor  # [B, T], of the tokens in the mixture
+    summed: Tensor  # [B, T, C], what the first LayerNorm takes
 
 
 class _Made:
@@ -175,6 +236,13 @@ class _Made:
 
     def __call__(self, width: int) -> Tensor:  # [B, T, width]
         return self._x.new_empty(*self._x.shape[:2], width, dtype=self._operand)
+
+    def rows(self) -> Tensor:  # [B, T, C]
+        """x itself, as operands."""
+        return self._x.to(self._operand)
+
+    def by_time(self) -> Tensor:  # [T, B * C]
+        return self._x.transpose(0, 1).to(self._operand).flatten(1)
 
     def keys(self, keys: int) -> Tensor:  # [keys, B, C]
         return self._x.new_empty(keys, len(self._x), self._x.shape[2], dtype=self._operand)
@@ -207,37 +275,34 @@ def _gate_bwd(small: Tensor, padded: int, length: int) -> tuple[Tensor, Tensor]:
     return d_squeezed.T @ pooled, d_excited.T @ squeezed
 
 
-def _reweight_bwd(small: Tensor, tile: Tile) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    mean, d_difference, hidden, d_before = _split(small, tile.rows, tile.tokens)
+def _reweight_bwd(
+    mean: Tensor,  # [B, T]
+    d_difference: Tensor,  # [B, T]
+    small: Tensor,  # [B, 2, padded squeezed]: what GELU gave, and the gradient of what it took
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    hidden, d_before = small[..., : mean.shape[1] // 4].unbind(1)
     # Two scores a token, of which the kernels know the difference.
     weight, bias = (torch.stack((part, -part), dim=1).flatten(0, 1) for part in _linear_bwd(hidden, d_difference))
     return *_linear_bwd(mean, d_before), weight, bias
 
 
-def _numbers(tile: Tile) -> int:
-    """Hidden numbers that are in registers at once in the feed-forward."""
-    return min(tile.hidden_block, 32) if tile.rows * tile.padded_channels > 128 * 64 else tile.hidden_block
-
-
-def _columns(tile: Tile) -> int:
-    """Channels whose energies are in registers at once in the backward of the channel branch."""
-    return 32 if tile.padded_channels > 64 else 16
-
-
-def _num_warps(tile: Tile) -> int:
-    return 8 if tile.largest > 64 * 64 else 4
+def _laid_out(kernel: Any, tile: Tile) -> Tile | TokenRows:
+    """What a program of a kernel holds: a window, or a block of tokens."""
+    return token_rows(tile) if kernel in _OF_TOKENS else tile
 
 
 def specialisations_backward(config: ModelConfig, precision: str) -> list[Specialisation]:
     """What a training step launches, for those who compile it ahead of time. With dropout, which takes more."""
     tile = training_tile(config, precision)
     operand = {torch.float32: "*fp32", torch.bfloat16: "*bf16", torch.float16: "*fp16"}[OPERANDS[precision]]
-    constants = {"S": tile, "DROPS": True, "COLUMNS": _columns(tile), "NUMBERS": _numbers(tile)}
-    constants |= {"STREAM": 0, "BLOCK": BLOCK}
     found = []
     for kernel in _KERNELS:
+        laid_out = _laid_out(kernel, tile)
+        constants: dict[str, object] = {"S": laid_out, "DROPS": True, "STREAM": 0, "BLOCK": BLOCK}
         kinds = dict.fromkeys(kernel.arg_names, "*fp32")
         kinds |= {name: operand for name in _OPERAND_ARGUMENTS if name in kinds}
+        if tile.reduces_channels and "values" in kinds:
+            kinds["values"] = operand
         scalars = {"seed": "*i64", "share": "fp32", "batch": "i32", "count": "i32"}
         scalars |= dict.fromkeys(("kept", "kept_proj", "kept_hidden", "kept_out"), "*i8")
         scalars |= dict.fromkeys(constants, "constexpr")
@@ -245,5 +310,5 @@ def specialisations_backward(config: ModelConfig, precision: str) -> list[Specia
         values = {name: value for name, value in constants.items() if name in kinds}
         aligned = tuple(i for i, (name, kind) in enumerate(kinds.items()) if kind.startswith("*") and name != "seed")
         name = kernel.fn.__name__.removesuffix("_kernel")
-        found.append(Specialisation(kernel, kinds, values, aligned, _num_warps(tile), 1, name))
+        found.append(Specialisation(kernel, kinds, values, aligned, laid_out.num_warps, 1, name, MOST_REGISTERS))
     return found

@@ -1,4 +1,7 @@
-"""The feed-forward in training, with dropout, between the two LayerNorms of a layer; and backwards."""
+"""The feed-forward in training, with dropout, between the two LayerNorms of a layer; and backwards.
+
+Tokens do not meet here, so a program takes a block of them, wherever windows end: `batch` counts tokens.
+"""
 
 from __future__ import annotations
 
@@ -26,11 +29,10 @@ def hidden_block(
     matrices: tl.tensor,
     vectors: tl.tensor,
     S: tl.constexpr,
-    NUMBERS: tl.constexpr,
 ) -> tuple[tl.tensor, tl.tensor, tl.tensor]:
     """What GELU takes [rows, block], and the block's parts of both matrices: [channels, block], [block, channels]."""
     channel = tl.arange(0, S.padded_channels)
-    number = first + tl.arange(0, NUMBERS)
+    number = first + tl.arange(0, S.hidden_block)
     fc1 = tl.load(matrices + S.at.fc1 + channel[:, None] * S.padded_hidden + number[None, :])
     fc2 = tl.load(matrices + S.at.fc2 + number[:, None] * S.padded_channels + channel[None, :])
     return dot(y, fc1, S) + tl.load(vectors + S.at.fc1_bias + number)[None, :], fc1, fc2
@@ -48,14 +50,13 @@ def dropped_feed_forward(
     batch: tl.tensor,
     S: tl.constexpr,
     DROPS: tl.constexpr,
-    NUMBERS: tl.constexpr,
 ) -> tl.tensor:  # [rows, channels]
     out = zeros(S.rows, S.padded_channels)
-    for first in tl.range(0, tl.constexpr(S.padded_hidden), NUMBERS, num_stages=1):
-        before, _, fc2 = hidden_block(y, first, matrices, vectors, S, NUMBERS)
+    for first in tl.range(0, tl.constexpr(S.padded_hidden), tl.constexpr(S.hidden_block), num_stages=1):
+        before, _, fc2 = hidden_block(y, first, matrices, vectors, S)
         hidden = gelu(before)
         if DROPS:
-            hidden *= factors(kept_hidden, share, group, batch, first, S.hidden, NUMBERS, S)
+            hidden *= factors(kept_hidden, share, group, batch, first, S.hidden, S.hidden_block, S)
         out += dot(hidden, fc2, S)
     out += vector(vectors + S.at.fc2_bias, S.padded_channels)[None, :]
     if DROPS:
@@ -73,15 +74,14 @@ def feed_forward_train_fwd_kernel(
     kept_out: tl.tensor,  # [B, T, C] int8
     share: float,
     batch: int,
-    S: tl.constexpr,  # Tile
+    S: tl.constexpr,  # TokenRows
     DROPS: tl.constexpr,
-    NUMBERS: tl.constexpr,  # hidden numbers at once
 ) -> None:
     """norm2(y + dropped feed_forward(y)) with y = norm1(summed)."""
     group = tl.program_id(0)
     y = load_windows(summed, group, batch, S)
     y = normed(y, vectors + S.at.norm1_weight, vectors + S.at.norm1_bias, S)
-    made = dropped_feed_forward(y, matrices, vectors, kept_hidden, kept_out, share, group, batch, S, DROPS, NUMBERS)
+    made = dropped_feed_forward(y, matrices, vectors, kept_hidden, kept_out, share, group, batch, S, DROPS)
     # Made again: kept in registers all the while, it would push others out.
     y = load_windows_again(summed, group, batch, S)
     y = made + normed(y, vectors + S.at.norm1_weight, vectors + S.at.norm1_bias, S)
@@ -102,16 +102,15 @@ def feed_forward_end_bwd_kernel(
     kept_out: tl.tensor,  # [B, T, C] int8
     share: float,
     batch: int,
-    S: tl.constexpr,  # Tile
+    S: tl.constexpr,  # TokenRows
     DROPS: tl.constexpr,
-    NUMBERS: tl.constexpr,  # hidden numbers at once
 ) -> None:
     """From the layer's end back to what the second LayerNorm took."""
     group = tl.program_id(0)
     y = load_windows(summed, group, batch, S)
     y = normed(y, vectors + S.at.norm1_weight, vectors + S.at.norm1_bias, S)
     store_windows(y_out, y, group, batch, S)
-    made = dropped_feed_forward(y, matrices, vectors, kept_hidden, kept_out, share, group, batch, S, DROPS, NUMBERS)
+    made = dropped_feed_forward(y, matrices, vectors, kept_hidden, kept_out, share, group, batch, S, DROPS)
     y = load_windows_again(summed, group, batch, S)
     y = made + normed(y, vectors + S.at.norm1_weight, vectors + S.at.norm1_bias, S)
     partial = norms + (group.to(tl.int64) * 4 + 2) * S.padded_channels
@@ -139,24 +138,23 @@ def feed_forward_bwd_kernel(
     kept_proj: tl.tensor,  # [B, T, C] int8
     share: float,
     batch: int,
-    S: tl.constexpr,  # Tile
+    S: tl.constexpr,  # TokenRows
     DROPS: tl.constexpr,
-    NUMBERS: tl.constexpr,  # hidden numbers at once
 ) -> None:
     """From there back to what the first LayerNorm took."""
     group = tl.program_id(0)
     rows, d_made = load_windows(y, group, batch, S), load_windows(d_second, group, batch, S)
     d_y = zeros(S.rows, S.padded_channels)
-    for first in tl.range(0, tl.constexpr(S.padded_hidden), NUMBERS, num_stages=1):
-        before, fc1, fc2 = hidden_block(rows, first, matrices, vectors, S, NUMBERS)
+    for first in tl.range(0, tl.constexpr(S.padded_hidden), tl.constexpr(S.hidden_block), num_stages=1):
+        before, fc1, fc2 = hidden_block(rows, first, matrices, vectors, S)
         hidden = gelu(before)
         d_hidden = dot(d_made, tl.trans(fc2), S) * gelu_slope(before)
         if DROPS:
-            factor = factors(kept_hidden, share, group, batch, first, S.hidden, NUMBERS, S)
+            factor = factors(kept_hidden, share, group, batch, first, S.hidden, S.hidden_block, S)
             hidden *= factor
             d_hidden *= factor
-        store_columns(hidden_out, hidden, first, group, batch, S.hidden, NUMBERS, S)
-        store_columns(d_before, d_hidden, first, group, batch, S.hidden, NUMBERS, S)
+        store_columns(hidden_out, hidden, first, group, batch, S.hidden, S.hidden_block, S)
+        store_columns(d_before, d_hidden, first, group, batch, S.hidden, S.hidden_block, S)
         d_y += dot(d_hidden, tl.trans(fc1), S)
     d_y += load_windows(d_end, group, batch, S)
     x = load_windows(summed, group, batch, S)

@@ -77,19 +77,65 @@ def store_columns(
 
 
 @triton.jit
-def store_keys(
-    out: tl.tensor,  # [KEYS, B, C]
-    value: tl.tensor,  # [PADDED, channels] of one window
+def load_columns(
+    x: tl.tensor,  # [B, T, WIDTH]
+    first: tl.tensor,
+    group: tl.tensor,
+    batch: tl.tensor,
+    WIDTH: tl.constexpr,
+    COLUMNS: tl.constexpr,
+    S: tl.constexpr,
+) -> tl.tensor:  # [rows, COLUMNS], zero where padded
+    place, there = window_rows(group, batch, WIDTH, S)
+    column = (first + tl.arange(0, COLUMNS))[None, :]
+    return tl.load(x + place[:, None] + column, mask=there[:, None] & (column < WIDTH), other=0.0)
+
+
+@triton.jit
+def load_tokens(x: tl.tensor, group: tl.tensor, batch: tl.tensor, S: tl.constexpr) -> tl.tensor:  # [B, T] -> [rows]
+    place, there = window_rows(group, batch, 1, S)
+    return tl.load(x + place, mask=there, other=0.0)
+
+
+@triton.jit
+def store_tokens(out: tl.tensor, value: tl.tensor, group: tl.tensor, batch: tl.tensor, S: tl.constexpr) -> None:
+    place, there = window_rows(group, batch, 1, S)
+    tl.store(out + place, value, mask=there)
+
+
+@triton.jit
+def block_of(
+    row_first: tl.tensor,
+    first: tl.tensor,
+    window: tl.tensor,
+    WIDTH: tl.constexpr,
+    COLUMNS: tl.constexpr,
+    S: tl.constexpr,
+) -> tuple[tl.tensor, tl.tensor]:
+    """Where a block of tokens and columns of a window lies in [B, T, WIDTH], and what of it is there."""
+    token, column = row_first + tl.arange(0, S.row_block)[:, None], first + tl.arange(0, COLUMNS)[None, :]
+    place = (window.to(tl.int64) * S.tokens + token) * WIDTH + column
+    return place, (token < S.tokens) & (column < WIDTH)
+
+
+@triton.jit
+def keys_of(
+    key_first: tl.tensor,
+    first: tl.tensor,
     window: tl.tensor,
     batch: tl.tensor,
     KEYS: tl.constexpr,
-    PADDED: tl.constexpr,
+    COUNT: tl.constexpr,
+    COLUMNS: tl.constexpr,
     S: tl.constexpr,
-) -> None:
-    """Keys outermost: so the gradient of the matrix that made them is one product without a copy."""
-    key, channel = tl.arange(0, PADDED)[:, None], tl.arange(0, S.padded_channels)[None, :]
+) -> tuple[tl.tensor, tl.tensor]:
+    """Where some of a window's keys, in a block of channels, lie in [KEYS, B, C], and what of it is there.
+
+    Keys outermost: so the gradient of the matrix that made them is one product without a copy.
+    """
+    key, channel = key_first + tl.arange(0, COUNT)[:, None], (first + tl.arange(0, COLUMNS))[None, :]
     place = (key.to(tl.int64) * batch + window) * S.channels
-    tl.store(out + place + channel, value, mask=(key < KEYS) & (channel < S.channels))
+    return place + channel, (key < KEYS) & (channel < S.channels)
 
 
 @triton.jit

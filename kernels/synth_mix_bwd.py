@@ -1,6 +1,7 @@
-"""The token branch, the mixture and its dropout in training, up to the first LayerNorm; and backwards.
+"""The mixture and its dropout in training, up to the first LayerNorm; and backwards to both branches.
 
-One window a program. What the channels give comes from, and its gradient goes to, a launch of its own.
+Once its weights are known tokens do not meet here, so a program takes a block of them, wherever windows end: `batch`
+counts tokens. The weights, for which they do meet, are made and taken back where the token branch is.
 """
 
 from __future__ import annotations
@@ -13,46 +14,56 @@ from mixsynth_stream.kernels.product import (
     dot,
     gelu,
     load_windows,
-    load_windows_again,
-    matrix,
-    only_real,
     sigmoid,
     store_windows,
     times_vector,
     vector,
+    zeros,
 )
-from mixsynth_stream.kernels.product_bwd import (
-    gelu_slope,
-    store_vectors,
-    vector_times,
-)
-from mixsynth_stream.kernels.synth_attention import token_attention, token_values
-from mixsynth_stream.kernels.synth_mix import mix
+from mixsynth_stream.kernels.product_bwd import gelu_slope, load_columns, load_tokens, store_tokens, vector_times
+
+
+@triton.jit
+def proj_block(
+    first: tl.tensor,
+    matrices: tl.tensor,
+    ROWS: tl.constexpr,  # whether the block is of rows (channels of the mixture) or of columns
+    S: tl.constexpr,
+) -> tl.tensor:  # [channel block, channels] or [channels, channel block]
+    some, every = first + tl.arange(0, S.channel_block), tl.arange(0, S.padded_channels)
+    if ROWS:
+        return tl.load(matrices + S.at.proj + some[:, None] * S.padded_channels + every[None, :])
+    else:
+        return tl.load(matrices + S.at.proj + every[:, None] * S.padded_channels + some[None, :])
 
 
 @triton.jit(do_not_specialize=["batch"])
 def synth_mix_train_fwd_kernel(
     x: tl.tensor,  # [B, T, C] float32
+    token_out: tl.tensor,  # [B, T, C] float32
     channel_out: tl.tensor,  # [B, T, C] float32
+    token_weight: tl.tensor,  # [B, T] float32
     summed: tl.tensor,  # [B, T, C] float32
     matrices: tl.tensor,  # packed
     vectors: tl.tensor,  # packed
     kept_proj: tl.tensor,  # [B, T, C] int8
     share: float,
     batch: int,
-    S: tl.constexpr,  # Tile
+    S: tl.constexpr,  # TokenRows
     DROPS: tl.constexpr,
 ) -> None:
-    """summed = x + dropped mixture."""
+    """summed = x + dropped proj(a_t * t + a_c * c)."""
     group = tl.program_id(0)
-    rows = load_windows(x, group, batch, S)
-    attention = token_attention(rows, matrices, vectors, S)
-    values = token_values(rows, matrices, vectors, S)
-    mixed = mix(attention, values, load_windows(channel_out, group, batch, S), matrices, vectors, S)
+    a_t = load_tokens(token_weight, group, batch, S)[:, None]
+    made = zeros(S.rows, S.padded_channels)
+    for first in tl.range(0, tl.constexpr(S.padded_channels), tl.constexpr(S.channel_block), num_stages=1):
+        t = load_columns(token_out, first, group, batch, S.channels, S.channel_block, S)
+        given = load_columns(channel_out, first, group, batch, S.channels, S.channel_block, S)
+        made += dot(given + (t - given) * a_t, proj_block(first, matrices, True, S), S)
+    made += vector(vectors + S.at.proj_bias, S.padded_channels)[None, :]
     if DROPS:
-        mixed *= factors(kept_proj, share, group, batch, 0, S.channels, S.padded_channels, S)
-    # Read again: kept in registers all the while, it would push others out.
-    store_windows(summed, load_windows_again(x, group, batch, S) + mixed, group, batch, S)
+        made *= factors(kept_proj, share, group, batch, 0, S.channels, S.padded_channels, S)
+    store_windows(summed, load_windows(x, group, batch, S) + made, group, batch, S)
 
 
 @triton.jit
@@ -83,34 +94,28 @@ def reweight_bwd(
 
 @triton.jit(do_not_specialize=["batch"])
 def synth_mix_bwd_kernel(
-    x: tl.tensor,  # [B, T, C] float32
-    channel_out: tl.tensor,  # [B, T, C] float32
     d_proj: tl.tensor,  # [B, T, C] operands
-    d_token_out: tl.tensor,  # [B, T, C] float32: out, as are those below
-    d_channel_out: tl.tensor,  # [B, T, C] float32
+    token_out: tl.tensor,  # [B, T, C] float32
+    channel_out: tl.tensor,  # [B, T, C] float32
+    token_weight: tl.tensor,  # [B, T] float32
+    d_token_out: tl.tensor,  # [B, T, C] float32, without what comes through the weights: out, as are those below
+    d_channel_out: tl.tensor,  # [B, T, C] float32, likewise
+    d_difference: tl.tensor,  # [B, T] float32
     mixed_out: tl.tensor,  # [B, T, C] operands, what the projection took
-    small: tl.tensor,  # [B, 2 * rows + 2 * squeezed] float32, see `encoder_layer.py`
     matrices: tl.tensor,  # packed
-    vectors: tl.tensor,  # packed
     batch: int,
-    S: tl.constexpr,  # Tile
+    S: tl.constexpr,  # TokenRows
 ) -> None:
-    """Back to both branches; named as in the maths of `ref_bwd.py`."""
-    window = tl.program_id(0)
-    attention = token_attention(load_windows(x, window, batch, S), matrices, vectors, S)
-    t = dot(attention, token_values(load_windows_again(x, window, batch, S), matrices, vectors, S), S)
-    given = load_windows(channel_out, window, batch, S)
-    mean = tl.sum(only_real(t + given, S.channels, S.padded_channels), 1) / S.channels
-    before, a_t = reweight(mean, matrices, vectors, S)
-    gap = t - given
-    store_windows(mixed_out, given + gap * a_t[:, None], window, batch, S)
-
-    proj = matrix(matrices + S.at.proj, S.padded_channels, S.padded_channels)
-    d_mixed = dot(load_windows(d_proj, window, batch, S), tl.trans(proj), S)
-    d_difference = tl.sum(d_mixed * gap, 1) * a_t * (1.0 - a_t)
-    d_before, d_mean = reweight_bwd(d_difference, before, matrices, S)
-    store_windows(d_token_out, d_mixed * a_t[:, None] + d_mean[:, None], window, batch, S)
-    store_windows(d_channel_out, d_mixed * (1.0 - a_t)[:, None] + d_mean[:, None], window, batch, S)
-    small += window.to(tl.int64) * 2 * (S.rows + S.squeezed_tokens)
-    store_vectors(small, mean, d_difference, S.rows)
-    store_vectors(small + 2 * S.rows, gelu(before), d_before, S.squeezed_tokens)
+    """Named as in the maths of `ref_bwd.py`."""
+    group = tl.program_id(0)
+    d_mixed = zeros(S.rows, S.padded_channels)
+    for first in tl.range(0, tl.constexpr(S.padded_channels), tl.constexpr(S.channel_block), num_stages=1):
+        block = load_columns(d_proj, first, group, batch, S.channels, S.channel_block, S)
+        d_mixed += dot(block, tl.trans(proj_block(first, matrices, False, S)), S)
+    a_t = load_tokens(token_weight, group, batch, S)
+    given = load_windows(channel_out, group, batch, S)
+    gap = load_windows(token_out, group, batch, S) - given
+    store_windows(mixed_out, given + gap * a_t[:, None], group, batch, S)
+    store_tokens(d_difference, tl.sum(d_mixed * gap, 1) * a_t * (1.0 - a_t), group, batch, S)
+    store_windows(d_token_out, d_mixed * a_t[:, None], group, batch, S)
+    store_windows(d_channel_out, d_mixed * (1.0 - a_t)[:, None], group, batch, S)

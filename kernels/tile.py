@@ -142,6 +142,21 @@ class Tile:
         return self.precision in ("bf16", "fp16")
 
     @cached_property
+    def channel_block(self) -> int:
+        """Channels of a window that a training kernel holds at once."""
+        return min(self.padded_channels, 32 if self.half or self.rows <= 64 else 16)
+
+    @cached_property
+    def row_block(self) -> int:
+        """Tokens of a window that a training kernel holds at once, where it works along time."""
+        return min(self.rows, 32)
+
+    @cached_property
+    def key_block(self) -> int:
+        """Channel keys that a training kernel reads back at once."""
+        return self.padded_channel_keys if self.half else min(self.padded_channel_keys, 32)
+
+    @cached_property
     def num_warps(self) -> int:
         return 8 if self.largest > 64 * 64 else 4
 
