@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -43,10 +43,12 @@ def _group(joint: str) -> str:
 # Left and right share a row: nose, shoulder, elbow, wrist, index, hip, knee, ankle, foot_index.
 GROUPS: tuple[str, ...] = tuple(dict.fromkeys(_group(name) for name in CORE_17.joints))
 GROUP_OF_JOINT = np.array([GROUPS.index(_group(name)) for name in CORE_17.joints])  # [17]
-# A product with these is the mean over the whole body, and over the feet.
-_OF_BODY = np.full(len(CORE_17), 1 / len(CORE_17))
 _OF_FEET = np.array([float(_group(name) in ("ankle", "foot_index")) for name in CORE_17.joints])
-_OF_FEET /= _OF_FEET.sum()
+# A product with this gives, for each joint, its own number, the mean over the whole body and that over the feet.
+_WITH_MEANS = np.concatenate([np.eye(len(CORE_17)), np.full((len(CORE_17), len(CORE_17)), 1 / len(CORE_17)),
+                              np.repeat(_OF_FEET[:, None] / _OF_FEET.sum(), len(CORE_17), axis=1)], axis=1)  # fmt: skip
+# Which of the three each of `SPEEDS` is.
+_OWN_OR_MEAN = np.array([0, 0, 0, 1, 2])
 
 
 def log_speeds(
@@ -54,27 +56,47 @@ def log_speeds(
     period_s: float,
 ) -> np.ndarray:  # [..., Q, 17, 5]
     """The logarithms of `SPEEDS` for each joint and interval."""
-    velocity = _steps(keyframes) / period_s
+    logs = _logs(keyframes, period_s)
+    logs = logs.reshape(*logs.shape[:-2], -1, 3, len(CORE_17))
+    rows, joints = _rows(keyframes.shape[-3] - 1), np.arange(len(CORE_17))
+    return np.asarray(logs[..., rows[:, None], _OWN_OR_MEAN, joints[:, None]])
+
+
+def _logs(
+    keyframes: np.ndarray,  # [..., Q+1, 17, D]
+    period_s: float,
+) -> np.ndarray:  # [..., R * 3, 17]
+    """All that is in `log_speeds`, once: of each interval's speed, of each change between two, and of the jerk.
+
+    A few products instead of many small steps, because a stream asks for one window at a time.
+    """
+    differences, jerk_as_mean = _differences(keyframes.shape[-3] - 1, period_s)
+    vectors = differences @ keyframes.reshape(*keyframes.shape[:-2], -1)
+    squares = (vectors * vectors).reshape(*vectors.shape[:-1], *keyframes.shape[-2:])
+    speeds = jerk_as_mean @ np.sqrt(np.add.reduce(squares, axis=-1)) @ _WITH_MEANS  # [..., R, 3 * 17]
+    return np.log(speeds + _STILL).reshape(*speeds.shape[:-2], -1, len(CORE_17))
+
+
+@lru_cache(maxsize=16)
+def _differences(intervals: int, period_s: float) -> tuple[np.ndarray, np.ndarray]:  # [V, Q+1], [R, V]
+    """What makes velocities, their changes and the jerks out of keyframes, and the mean of the jerks' lengths."""
+    velocity = np.diff(np.eye(intervals + 1), axis=0) / period_s
     # Two keyframes have one velocity only, three one change of it.
-    changes = _steps(velocity) if velocity.shape[-3] > 1 else velocity
-    jerks = _steps(changes) if changes.shape[-3] > 1 else changes
-    change, jerk = _norm(changes), _norm(jerks).mean(axis=-2)
-    speeds = np.empty((*velocity.shape[:-1], len(SPEEDS)))
-    speeds[..., 0] = _norm(velocity)
-    speeds[..., 1:, :, 1] = change[..., : velocity.shape[-3] - 1, :]
-    speeds[..., 0, :, 1] = change[..., 0, :]
-    speeds[..., 2] = jerk[..., None, :]
-    speeds[..., 3] = (speeds[..., 1] @ _OF_BODY)[..., None]
-    speeds[..., 4] = (jerk @ _OF_FEET)[..., None, None]
-    return np.asarray(np.log(speeds + _STILL))
+    changes = np.diff(velocity, axis=0) if intervals > 1 else velocity
+    jerks = np.diff(changes, axis=0) if len(changes) > 1 else changes
+    as_they_are = len(velocity) + len(changes)
+    jerk_as_mean = np.zeros((as_they_are + 1, as_they_are + len(jerks)))
+    jerk_as_mean[:as_they_are, :as_they_are] = np.eye(as_they_are)
+    jerk_as_mean[-1, as_they_are:] = 1 / len(jerks)
+    return np.concatenate([velocity, changes, jerks]), jerk_as_mean
 
 
-def _steps(values: np.ndarray) -> np.ndarray:  # [..., M, 17, D] -> [..., M - 1, 17, D]
-    return np.asarray(values[..., 1:, :, :] - values[..., :-1, :, :])
-
-
-def _norm(vectors: np.ndarray) -> np.ndarray:
-    return np.asarray(np.sqrt(np.einsum("...d,...d->...", vectors, vectors)))
+def _rows(intervals: int) -> np.ndarray:  # [Q, 5]
+    """Which of the R rows in `_logs` each of `SPEEDS` is, for each interval."""
+    interval, jerk = np.arange(intervals), np.full(intervals, intervals + max(intervals - 1, 1))
+    # The first interval has the change at its end.
+    change = intervals + np.maximum(interval - 1, 0)
+    return np.stack([interval, change, jerk, change, jerk], axis=-1)
 
 
 def liveliness_on_grid(
@@ -98,6 +120,24 @@ def stage_of_step(config: ModelConfig) -> np.ndarray:  # [Q * 3, T]
     shares[-1, 1, newest + 1 :], shares[-1, 2, newest + 1 :] = 1 - ahead, ahead
     shares.setflags(write=False)
     return shares.reshape(-1, config.seq_len)
+
+
+class _Grid(NamedTuple):
+    """A table laid out for the steps of one network."""
+
+    of_logs: np.ndarray  # [T, R * 3] its product with `_logs` is the log liveliness
+    # Log sigma up to each column, and past the last: start + slope * log liveliness.
+    nodes: np.ndarray  # [K] log liveliness of the columns
+    starts: np.ndarray  # [K+1, T, 17]
+    slopes: np.ndarray  # [K+1, T, 17]
+    cells: np.ndarray  # [T, 17] numbered
+
+    def sigma(self, level: np.ndarray) -> np.ndarray:  # [..., T, 17] log liveliness -> [..., T, 17]
+        """The table at this liveliness: linear between columns, in logarithms."""
+        at = self.nodes.searchsorted(level) * self.cells.size + self.cells
+        log_sigma = self.slopes.take(at) * level
+        log_sigma += self.starts.take(at)
+        return np.exp(log_sigma, out=log_sigma)
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,34 +192,39 @@ class SigmaTable:
         rate_hz: float,
     ) -> np.ndarray:  # [..., T, 17] body scales or metres
         """Sigma on every grid step of the windows. Beyond the liveliest column it grows in proportion."""
-        speeds = log_speeds(keyframes, config.sample_interval / rate_hz)
-        sigma = self._at(liveliness_on_grid(speeds, self.weights, config), config)
+        logs = _logs(keyframes, config.sample_interval / rate_hz)
+        grid = self._grid(config)
+        sigma = grid.sigma(grid.of_logs @ logs)
         # Knowledge only fades, also where the weights of the horizon see less motion than those of now.
-        ahead = sigma[..., config.newest + 1 :]
-        np.maximum.accumulate(ahead, axis=-1, out=ahead)
-        return np.swapaxes(sigma, -2, -1)
+        ahead = sigma[..., config.newest + 1 :, :]
+        np.maximum.accumulate(ahead, axis=-2, out=ahead)
+        return sigma
 
     def typical(self, config: ModelConfig) -> np.ndarray:  # [T, 17]
         """Sigma where a single keyframe says nothing of speed: that of the table's middle column."""
         middle = np.log(self.liveliness[len(self.liveliness) // 2])
-        return self._at(np.full((len(CORE_17), config.seq_len), middle), config).T
+        return self._grid(config).sigma(np.full((config.seq_len, len(CORE_17)), middle))
 
-    def _at(self, level: np.ndarray, config: ModelConfig) -> np.ndarray:  # [..., 17, T] -> [..., 17, T]
-        """The table at this log liveliness: linear between columns, in logarithms."""
-        first, slopes = self._segments(config)
-        columns = (-1, *[1] * level.ndim)
-        passed = level - self._log_nodes.reshape(columns)  # [K, ..., 17, T]
-        np.minimum(np.maximum(passed, 0, out=passed), self._widths.reshape(columns), out=passed)
-        return np.asarray(np.exp(first + np.einsum("k...jt,kjt->...jt", passed, slopes)))
+    def _grid(self, config: ModelConfig) -> _Grid:
+        found = self._by_config.get(config)
+        if found is None:
+            found = self._by_config[config] = self._make_grid(config)
+        return found
 
-    def _segments(self, config: ModelConfig) -> tuple[np.ndarray, np.ndarray]:  # [17, T], [K, 17, T]
-        """Log sigma in the first column, and its slope from each column to the next; the last one is 1."""
-        if config not in self._by_config:
-            log_sigma = np.moveaxis(np.log(self._on_steps(config))[GROUP_OF_JOINT], -1, 0)  # [K, 17, T]
-            slopes = np.diff(log_sigma, axis=0) / self._widths[:-1, None, None]
-            slopes = np.append(slopes, np.ones_like(slopes[:1]), axis=0)
-            self._by_config[config] = np.ascontiguousarray(log_sigma[0]), slopes
-        return self._by_config[config]
+    def _make_grid(self, config: ModelConfig) -> _Grid:
+        stages = stage_of_step(config).reshape(config.step, len(STAGES), -1)
+        shares = np.einsum("sf,qst->qft", self.weights, stages)  # [Q, 5, T]
+        rows = _rows(config.step)
+        of_logs = np.zeros((rows.max() + 1, 3, config.seq_len))
+        np.add.at(of_logs, (rows, _OWN_OR_MEAN), shares)
+        columns = np.moveaxis(np.log(self._on_steps(config)), -1, 0).take(GROUP_OF_JOINT, axis=1).swapaxes(1, 2)
+        nodes = np.log(np.array(self.liveliness))
+        # Under the first column sigma stays as it is; beyond the last one it grows in proportion.
+        between = np.diff(columns, axis=0) / np.diff(nodes)[:, None, None]
+        slopes = np.concatenate([np.zeros_like(columns[:1]), between, np.ones_like(columns[:1])])
+        starts = columns[[0, *range(len(nodes))]] - slopes * nodes[[0, *range(len(nodes))], None, None]
+        cells = np.arange(columns[0].size).reshape(columns[0].shape)
+        return _Grid(of_logs.reshape(-1, config.seq_len).T, nodes, starts, slopes, cells)
 
     def _on_steps(self, config: ModelConfig) -> np.ndarray:  # [G, T, K]
         """Sigma in every column: on each grid step linearly between the two rows around it."""
@@ -194,16 +239,8 @@ class SigmaTable:
         return np.asarray(weights @ self.sigma)
 
     @cached_property
-    def _by_config(self) -> dict[ModelConfig, tuple[np.ndarray, np.ndarray]]:
+    def _by_config(self) -> dict[ModelConfig, _Grid]:
         return {}
-
-    @cached_property
-    def _log_nodes(self) -> np.ndarray:  # [K]
-        return np.log(np.array(self.liveliness))
-
-    @cached_property
-    def _widths(self) -> np.ndarray:  # [K]; the last one has no end
-        return np.append(np.diff(self._log_nodes), np.inf)
 
     def multiplier(self, part: str, share: float) -> np.ndarray:  # [17]
         """What to multiply sigma with, joint by joint, for a bound that holds in `share` (0.5 or 0.9) of the cases."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -16,7 +16,6 @@ from mixsynth_stream.rotations import matrix_to_6d, nearest_6d
 from mixsynth_stream.skeleton import BLAZEPOSE_33, CARRIER, CORE_17, CORE_FROM_BLAZEPOSE, SMPL_24, Skeleton
 
 if TYPE_CHECKING:
-    from mixsynth_stream.config import ModelConfig
     from mixsynth_stream.weights import Model
 
 # Keyframes whose spacing is further off the grid than this share are resampled to it before the network sees them:
@@ -139,47 +138,39 @@ class Curve:
         steps: np.ndarray,  # [M]
     ) -> tuple[np.ndarray, np.ndarray]:  # [M, J, D], [M, J]
         """Poses between grid steps, and scores; 6 numbers of a rotation are not quite a rotation here."""
-        left, right, share = _between(steps, len(self._on_grid))
-        share = share[:, None]
-        rows = self._on_grid.take(left, axis=0) * (1.0 - share) + self._on_grid.take(right, axis=0) * share
-        joints, dims = self.slots.poses.shape[1:]
+        config, answer = self.model.config, self.answer
+        slots, joints, dims = self.slots.poses.shape
+        phase = np.minimum(steps, config.newest) / config.sample_interval - (config.num_keyframes - slots)
+        rows = _lerp(self._off_network, phase)
         poses, scores = rows[:, : joints * dims].reshape(-1, joints, dims), rows[:, joints * dims :]
+        if answer.output is not None:
+            said = (_lerp(answer.output, steps) * answer.scale).reshape(len(times), len(self.space.core), dims)
+            poses = poses + said.take(self.space.carrier, axis=1)
         if self.bridge is None:
             return poses, scores
         fade = np.interp(times, [self.bridge.start_s, self.slots.time_s[-1]], [1.0, 0.0])
         return np.asarray(poses + fade[:, None, None] * self.bridge.offset), scores
 
     @cached_property
-    def _on_grid(self) -> np.ndarray:  # [T, J * D + J]
-        """Poses and scores on every grid step: the network's output, with what it does not say between the slots."""
-        config, slots, space, answer = self.model.config, self.slots, self.space, self.answer
-        poses = slots.poses
-        if answer.output is not None:
-            # From each joint's carrier, and from where the network's zero is.
-            poses = poses - poses.take(space.core[space.carrier], axis=1) + answer.root
-        rows = np.concatenate([poses.reshape(len(poses), -1), slots.scores], axis=1)
-        rows = _slots_in_steps(config, len(rows)) @ rows
-        if answer.output is not None:
-            output = answer.output.reshape(config.seq_len, -1, space.dims).take(space.carrier, axis=1)
-            rows[:, : poses[0].size] += np.multiply(output, answer.scale, dtype=np.float64).reshape(len(rows), -1)
-        return rows
+    def _off_network(self) -> np.ndarray:  # [K, J * D + J]
+        """What the network does not say of the slots: where joints lie from carrier and root, and scores."""
+        poses, space = self.slots.poses, self.space
+        if self.answer.output is not None:
+            poses = poses - poses.take(space.core[space.carrier], axis=1) + self.answer.root
+        return np.concatenate([poses.reshape(len(poses), -1), self.slots.scores], axis=1)
 
     def _since_and_until(self, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:  # [M] -> [M, J] each
         """The seconds since each joint was last measured and those until it is, infinite if it is not."""
-        seconds, last, following = self._measured
-        since = times[:, None] - last.take(seconds.searchsorted(times, "right") - 1, axis=0)
-        until = following.take(seconds.searchsorted(times), axis=0) - times[:, None]
-        return since, until
+        since = times[:, None, None] - self._measured_s  # [M, S, J]
+        until = np.where(since <= 0, -since, np.inf)
+        since = np.where(since >= 0, since, np.inf)
+        return np.minimum.reduce(since, axis=1), np.minimum.reduce(until, axis=1)
 
     @cached_property
-    def _measured(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # [S], [S, J], [S, J]
-        """The sightings between two that never were; when each joint was last measured by then, and from then on."""
-        seconds = np.array([-np.inf, *(time_s for time_s, _ in self.sightings), np.inf])
-        measured = np.ones((len(seconds), len(self.known)), bool)
-        measured[1:-1] = [joints for _, joints in self.sightings]
-        last = np.maximum.accumulate(np.where(measured, seconds[:, None], -np.inf))
-        following = np.minimum.accumulate(np.where(measured, seconds[:, None], np.inf)[::-1])[::-1]
-        return seconds, last, following
+    def _measured_s(self) -> np.ndarray:  # [S, J]
+        """The time of each sighting, NaN for the joints that it did not measure."""
+        measured = np.array([joints for _, joints in self.sightings])
+        return np.where(measured, np.array([time_s for time_s, _ in self.sightings])[:, None], np.nan)
 
     def _origin(self, since_s: np.ndarray, until_s: np.ndarray) -> np.ndarray:  # [M, J] each -> [M, J]
         horizon_s = 0.0 if self.answer.output is None else self.model.config.horizon / self.model.info.rate_hz
@@ -217,12 +208,12 @@ class Curve:
         in_gap = since_s + until_s <= _WIDE_GAP * config.sample_interval / rate_hz
         ahead = np.minimum(since_s, until_s) * rate_hz
         where = np.where(in_gap, steps[:, None], np.minimum(config.newest + ahead, config.seq_len - 1))
-        left, right, share = _between(where, config.seq_len)
-        carrier = self.space.carrier
+        left, carrier = np.minimum(where.astype(int), config.seq_len - 2), self.space.carrier
         below = table[left, carrier]
-        sigma = below + (table[right, carrier] - below) * share
+        sigma = below + (table[left + 1, carrier] - below) * (where - left)
         sigma *= np.maximum(ahead / max(config.horizon, 1), 1.0)
-        return np.asarray(np.where((origin == _MEASURED) | (origin == _MISSING), np.nan, sigma))
+        # Those that are MISSING or MEASURED.
+        return np.where(origin < _FILLED, np.nan, sigma)
 
 
 class MotionWindow:
@@ -374,15 +365,8 @@ class MotionWindow:
         return _Answer(normalised, root, scale, output)
 
 
-@lru_cache(maxsize=32)
-def _slots_in_steps(config: ModelConfig, count: int) -> np.ndarray:  # [T, K]
-    """The part of each of the newest `count` slots in each grid step; the newest is held past its own."""
-    padding = config.num_keyframes - count
-    positions = np.clip(np.arange(config.seq_len) / config.sample_interval - padding, 0, count - 1)
-    return np.maximum(1.0 - np.abs(positions[:, None] - np.arange(count)), 0.0)
-
-
-def _between(positions: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """For positions in `count` rows the row before, the row after, and the part of the latter."""
-    left = np.minimum(positions.astype(int), count - 2)
-    return left, left + 1, positions - left
+def _lerp(rows: np.ndarray, positions: np.ndarray) -> np.ndarray:  # [K, X], [M] in 0..K-1 -> [M, X]
+    left = positions.astype(int)
+    share = (positions - left)[:, None]
+    # Past the last row there is none, and its share is 0.
+    return np.asarray(rows.take(left, axis=0) * (1.0 - share) + rows.take(left + 1, axis=0, mode="clip") * share)

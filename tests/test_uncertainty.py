@@ -16,7 +16,7 @@ from mixsynth_stream.pipeline.people import People
 from mixsynth_stream.pipeline.timeline import Timeline
 from mixsynth_stream.pipeline.window import MotionWindow, WindowPoses
 from mixsynth_stream.skeleton import CARRIER, CORE_17
-from mixsynth_stream.uncertainty import GROUPS, SPEEDS, SigmaTable, log_speeds
+from mixsynth_stream.uncertainty import GROUPS, SPEEDS, SigmaTable, liveliness_on_grid, log_speeds
 from mixsynth_stream.weights import load_model, load_weights, save_weights
 
 PERIOD_S = 1 / 3
@@ -202,6 +202,20 @@ def test_grid_and_table_agree_where_a_row_stands():
     for step, value in ((30, 0.01), (35, 0.05), (25, 0.05), (5, 0.05), (41, 0.02), (54, 0.2), (68, 0.4)):
         np.testing.assert_allclose(sigma[step, CORE_17.index("nose")], value)
     np.testing.assert_allclose(sigma[44, 0], 0.06)  # half-way between 1 and 7 steps ahead
+
+
+@pytest.mark.parametrize("step", [1, 2, 4])
+def test_sigma_is_that_of_the_table_at_the_liveliness_of_each_step(step):
+    table, config = made_up(), dataclasses.replace(CONFIG, step=step)
+    keyframes = np.random.default_rng(step).normal(0, 0.1, (3, step + 1, 17, 2)).cumsum(axis=1)
+    level = liveliness_on_grid(log_speeds(keyframes, PERIOD_S), table.weights, config)  # [3, 17, T]
+    assert np.log(0.03) < level.min() < level.max() < np.log(3.0)
+    # The made-up table doubles from column to column.
+    columns = np.interp(level, np.log(table.liveliness), np.log([1.0, 2.0, 4.0]))
+    expected = np.swapaxes(np.exp(columns), 1, 2) * table.on_grid(np.zeros((step + 1, 17, 2)), config, 30.0)
+    ahead = slice(config.newest + 1, None)
+    expected[:, ahead] = np.maximum.accumulate(expected[:, ahead], axis=1)
+    np.testing.assert_allclose(table.on_grid(keyframes, config, 30.0), expected, rtol=1e-9)
 
 
 def test_beyond_the_liveliest_column_sigma_goes_on_growing():
