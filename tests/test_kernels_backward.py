@@ -33,8 +33,8 @@ ONE_LAYER = dataclasses.replace(ODD, num_encoder_layers=1)
 TOLERANCE = {"strict": 2e-5, "tf32": 2e-5 if launch.INTERPRETED else 1e-2, "bf16": 1e-1, "fp16": 2e-2}
 HERE = ("strict", "fp16") if launch.INTERPRETED else PRECISIONS
 DEVICE = "cpu" if launch.INTERPRETED else "cuda"
-# Channels in two blocks, the second one not full.
-WIDE = dataclasses.replace(ONE_LAYER, emb_dim=36, reduce_channel=1)
+# Channels and tokens in two blocks, the second ones not full.
+WIDE = dataclasses.replace(ONE_LAYER, emb_dim=36, reduce_channel=1, sample_interval=17)
 CONFIGS = pytest.mark.parametrize("config", [ODD, UNREDUCED], ids=["odd", "unreduced"])
 
 
