@@ -33,7 +33,7 @@ def use_native(network: MixSynthFormer) -> None:
 
     def forward(x: Tensor) -> Tensor:  # [B, T, C] -> [B, T, C]
         for layer in layers:
-            x = _Call.apply(x, layer, *layer.used.values())  # type: ignore[no-untyped-call]
+            x = _Call.apply(x, layer, *layer.used.values())
         return x
 
     network.encoder.forward = forward  # type: ignore[method-assign]
@@ -62,7 +62,7 @@ class _Call(torch.autograd.Function):
         return torch.from_numpy(layer.native.forward(x.numpy(), layer.state, torch.get_num_threads()))
 
     @staticmethod
-    def backward(ctx: Any, d_out: Tensor) -> tuple[Any, ...]:  # type: ignore[override]
+    def backward(ctx: Any, d_out: Tensor) -> tuple[Any, ...]:
         x, layer = ctx.saved_tensors[0], ctx.layer
         d_x, found = layer.native.backward(x.numpy(), d_out.contiguous().numpy(), layer.state, torch.get_num_threads())
         return torch.from_numpy(d_x), None, *(torch.from_numpy(found[name]) for name in layer.used)
