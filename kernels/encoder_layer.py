@@ -7,6 +7,7 @@ depends on which program comes first.
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import torch
@@ -143,13 +144,13 @@ class TrainedLayer:
             token_branch_bwd_kernel, x, d_token, mean, d_difference, d_x, d_mean, d_energies, d_values, mix_small,
             small, *self._packed,
         )  # fmt: skip
-        dense, gate = _linear_bwd(made.rows(), d_energies), _gate_bwd(small, tile.rows, tile.tokens)
-        return SynthAttentionWeights(*dense, *gate, *_by_keys(d_values, made.by_time())), d_mean, mix_small
+        dense, gate = _linear_bwd(made.rows, d_energies), _gate_bwd(small, tile.rows, tile.tokens)
+        return SynthAttentionWeights(*dense, *gate, *_by_keys(d_values, made.by_time)), d_mean, mix_small
 
     def _channel_bwd(
         self, x: Tensor, values: Tensor, d_given: Tensor, d_mean: Tensor, d_x: Tensor, made: _Made
     ) -> SynthAttentionWeights:
-        tile, rows, by_time = self.tile, made.rows(), made.by_time()
+        tile, rows, by_time = self.tile, made.rows, made.by_time
         small = x.new_empty(len(x), 2 * (tile.padded_channels + tile.squeezed_channels))
         d_values = torch.zeros_like(values, dtype=torch.float32) if tile.reduces_channels else d_x
         d_energies, d_pooled = made.keys(tile.channel_keys), x.new_empty(len(x), tile.channels)
@@ -178,8 +179,9 @@ class TrainedLayer:
             count = self.tile.tokens * width
             grid = len(x), -(-count // BLOCK)
             dropout_fwd_kernel[grid](
-                kept[-1], seed, share, count, STREAM=stream, BLOCK=BLOCK, num_warps=4, num_stages=1
-            )
+                kept[-1], seed, share, count, STREAM=stream, BLOCK=BLOCK, num_warps=self.tile.num_warps, num_stages=1,
+                maxnreg=MOST_REGISTERS,
+            )  # fmt: skip
         return kept[0], kept[1], kept[2]
 
     def _recomputed(self, x: Tensor, kept: Tensor) -> _Recomputed:
@@ -237,10 +239,12 @@ class _Made:
     def __call__(self, width: int) -> Tensor:  # [B, T, width]
         return self._x.new_empty(*self._x.shape[:2], width, dtype=self._operand)
 
+    @cached_property
     def rows(self) -> Tensor:  # [B, T, C]
         """x itself, as operands."""
         return self._x.to(self._operand)
 
+    @cached_property
     def by_time(self) -> Tensor:  # [T, B * C]
         return self._x.transpose(0, 1).to(self._operand).flatten(1)
 

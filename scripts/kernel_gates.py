@@ -271,7 +271,8 @@ def _what(job: Job) -> str:
     kind = job.specialisation()
     stages = kind.constexprs.get("STAGES")
     parts = [field.name for field in dataclasses.fields(stages) if getattr(stages, field.name)] if stages else []
-    windows = getattr(kind.constexprs.get("S"), "windows", 1)
+    # Only the fused forward takes groups.
+    windows = kind.constexprs["S"].windows if stages else 1
     name = "+".join(parts) or kind.kernel.__name__.removesuffix("_kernel")
     return name + (f" x{windows}" if windows > 1 else "")
 

@@ -91,7 +91,7 @@ def run(*options: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture(scope="module")
 def done() -> subprocess.CompletedProcess[str]:
-    return run("--part", "forward")
+    return run()
 
 
 def test_published_shapes_in_bf16_on_sm_90(done: subprocess.CompletedProcess[str]) -> None:
@@ -100,6 +100,7 @@ def test_published_shapes_in_bf16_on_sm_90(done: subprocess.CompletedProcess[str
     for name in published_shapes():
         assert f"sm_90 bf16 {name} " in done.stdout
     assert " x4 " in done.stdout, "short windows are launched in groups too"
+    assert "aist +1 channel_branch_bwd " in done.stdout, "training is judged too"
 
 
 @pytest.mark.usefixtures("done")
