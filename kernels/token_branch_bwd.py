@@ -156,7 +156,9 @@ def token_values_bwd(
 ) -> None:
     """The gradient of the values. A loop of its own: beside the other products it would push registers out."""
     for first in tl.range(0, tl.constexpr(S.padded_channels), tl.constexpr(S.channel_block), num_stages=1):
-        d_values = dot(tl.trans(attention), d_given_columns(d_token_out, d_mean, first, window, batch, S), S)
+        d_given = d_given_columns(d_token_out, d_mean, first, window, batch, S)
+        # This way round the attention, which stays in registers for all channels, takes the fewest of them.
+        d_values = tl.trans(dot(tl.trans(d_given), attention, S))
         if S.reduces_tokens:
             place, here = keys_of(0, first, window, batch, S.token_keys, S.padded_token_keys, S.channel_block, S)
             tl.store(d_values_out + place, d_values, mask=here)
