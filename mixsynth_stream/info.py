@@ -26,6 +26,7 @@ def main(args: argparse.Namespace) -> int:
     _print("backends", _backends())
     _print("weights", _weights())
     _print("encoder", _encoder())
+    _print("kernels", _kernels())
     _print("pose models", _pose_models())
     _print("cameras", _cameras())
     return 0
@@ -104,6 +105,24 @@ def _speed_here() -> str:
         times.append(time.perf_counter() - start)
     bits = importlib.import_module("mixsynth_stream._C").simd_bits()
     return f"here: {name} takes {1e6 * np.median(times):.0f} µs a window in registers of {bits} bits"
+
+
+def _kernels() -> list[tuple[str, ...]]:
+    """How many launches a forward takes on a card of the kind that the fused kernels are made for."""
+    from mixsynth_stream.bench_shapes import published_shapes, shipped_shapes
+    from mixsynth_stream.kernels.tile import FUSED_CAPABILITY, tile_of
+
+    many, multiprocessors = 4096, 132
+    names: dict[tuple[str, str], list[str]] = {}  # shapes that run alike are one row
+    for name, shape in (published_shapes() | shipped_shapes()).items():
+        plans = tuple(tile_of(shape, "bf16", batch, multiprocessors).plan for batch in (1, many))
+        names.setdefault((plans[0], plans[1]), []).append(name)
+    rows: list[tuple[str, ...]] = [
+        (", ".join(alike), one if one == batch else f"one window: {one}; {many}: {batch}")
+        for (one, batch), alike in names.items()
+    ]
+    capability = ".".join(map(str, FUSED_CAPABILITY))
+    return [*rows, (f"Triton, bf16, compute capability {capability}; older cards and strict take more launches",)]
 
 
 def _pose_models() -> list[tuple[str, ...]]:

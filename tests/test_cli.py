@@ -5,6 +5,7 @@ Every bad input gives one clear sentence and the right exit code, and keeps what
 
 from __future__ import annotations
 
+import re
 import json
 import signal
 import subprocess
@@ -376,3 +377,6 @@ def test_info_names_backends_weights_and_pose_models(command):
     assert result.code == 0
     for part in ("native", "image-n10", "world-n10", "mediapipe 0.10.31", "cameras"):
         assert part in result.out
+    # How a network is launched on a card is told where there is none, too.
+    assert re.search(r"3dpw, 3dpw-pare +one launch for the network\n", result.out)
+    assert re.search(r"h36m, .*image-n10.* one launch a layer, 4 in all\n", result.out)
