@@ -5,8 +5,8 @@ Every bad input gives one clear sentence and the right exit code, and keeps what
 
 from __future__ import annotations
 
-import re
 import json
+import re
 import signal
 import subprocess
 import sys
