@@ -79,8 +79,8 @@ const float* checked(const std::string& name, const py::handle& value, const Sha
 // when asked.
 class State {
   public:
-    State(const py::dict& arrays, const mixsynth::Dimensions& dims, Numbers allowed = Numbers::kFinite)
-        : arrays_(arrays), d_(dims), allowed_(allowed) {}
+    State(const py::object& arrays, const mixsynth::Dimensions& dims, Numbers allowed = Numbers::kFinite)
+        : arrays_(dict(arrays)), d_(dims), allowed_(allowed) {}
 
     mixsynth::Linear linear(const std::string& name, int64_t inputs, int64_t outputs) {
         return {array(name + ".weight", {outputs, inputs}), array(name + ".bias", {outputs})};
@@ -104,6 +104,11 @@ class State {
     }
 
   private:
+    static py::dict dict(const py::object& arrays) {
+        if (!py::isinstance<py::dict>(arrays))
+            throw py::type_error("state must be a dict of numpy arrays, found " + described(arrays));
+        return py::reinterpret_borrow<py::dict>(arrays);
+    }
     mixsynth::SyntheticAttention attention(const std::string& name, int64_t width, int64_t length,
                                            int64_t reduce) {
         return {linear(name + ".dense", width, length / reduce),
@@ -206,8 +211,8 @@ mixsynth::Dimensions dimensions_of(const py::kwargs& given) {
     return dims;
 }
 
-const mixsynth::Dimensions& buildable(const mixsynth::Dimensions& dims) {
-    if (const char* problem = mixsynth::check(dims)) {
+const mixsynth::Dimensions& buildable(const mixsynth::Dimensions& dims, const char* problem) {
+    if (problem) {
         std::string found;
         for (const auto& [name, dimension] : kDimensions)
             found += (found.empty() ? "" : ", ") + std::string(name) + " " + std::to_string(dims.*dimension);

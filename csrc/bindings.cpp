@@ -6,10 +6,9 @@ namespace {
 class Encoder {
   public:
     Encoder(const mixsynth::Dimensions& dims, const py::object& arrays, const py::object& bits)
-        : dims_(buildable(dims)), bits_(chosen_bits(bits)), workspaces_(mixsynth::workspace_size(dims)) {
-        if (!py::isinstance<py::dict>(arrays))
-            throw py::type_error("state must be a dict of numpy arrays, found " + described(arrays));
-        State state(py::reinterpret_borrow<py::dict>(arrays), dims);
+        : dims_(buildable(dims, mixsynth::check(dims))), bits_(chosen_bits(bits)),
+          workspaces_(mixsynth::workspace_size(dims)) {
+        State state(arrays, dims);
         std::vector<mixsynth::Layer> layers;
         for (int64_t i = 0; i < dims.num_encoder_layers; ++i)
             layers.push_back(state.layer("encoder.layers." + std::to_string(i) + "."));
@@ -50,9 +49,10 @@ class Encoder {
 class TrainedLayer {
   public:
     TrainedLayer(const mixsynth::Dimensions& dims, const py::object& bits)
-        : dims_(buildable(dims)), bits_(chosen_bits(bits)), workspaces_(mixsynth::layer_workspace_size(dims)) {}
+        : dims_(buildable(dims, mixsynth::check_training(dims))), bits_(chosen_bits(bits)),
+          workspaces_(mixsynth::layer_workspace_size(dims)) {}
 
-    py::array_t<float> forward(const py::object& x, const py::dict& state, const py::object& threads) {
+    py::array_t<float> forward(const py::object& x, const py::object& state, const py::object& threads) {
         const float* in = checked("x", x, {-1, dims_.tokens(), dims_.emb_dim}, Numbers::kAny);
         const int64_t batch = py::reinterpret_borrow<py::array>(x).shape(0), parts = parts_of(threads, batch);
         const Memory packed = pack(state);
@@ -75,7 +75,7 @@ class TrainedLayer {
     }
 
     std::pair<py::array_t<float>, py::dict> backward(const py::object& x, const py::object& d_out,
-                                                     const py::dict& state, const py::object& threads) {
+                                                     const py::object& state, const py::object& threads) {
         const float* in = checked("x", x, {-1, dims_.tokens(), dims_.emb_dim}, Numbers::kAny);
         const int64_t batch = py::reinterpret_borrow<py::array>(x).shape(0), parts = parts_of(threads, batch);
         const float* d_in = checked("d_out", d_out, {batch, dims_.tokens(), dims_.emb_dim}, Numbers::kAny);
@@ -97,7 +97,7 @@ class TrainedLayer {
     }
 
   private:
-    Memory pack(const py::dict& arrays) const {
+    Memory pack(const py::object& arrays) const {
         State state(arrays, dims_, Numbers::kAny);
         const mixsynth::Layer layer = state.layer("");
         Memory packed = allocate(mixsynth::packed_layer_size(dims_));

@@ -11,6 +11,9 @@ constexpr int64_t kLanes = 16;
 
 inline int64_t padded(int64_t n) { return (n + kLanes - 1) / kLanes * kLanes; }
 
+// A network that needs more is not built: 1 GiB.
+constexpr size_t kMostFloats = size_t{1} << 28;
+
 // The right matrix of a product is read in panels of kPanel columns.
 constexpr int64_t kPanel = 64;
 

@@ -73,6 +73,8 @@ void forward(const Dimensions& dims, const float* packed, const float* keyframes
 
 // Training, one encoder layer at a time and without dropout: pack_layer() after every change of the weights, then
 // forward and backward with the same packed weights, each with layer_workspace_size() floats of its own.
+// Dimensions are valid where check_training() says so.
+const char* check_training(const Dimensions& dims);
 size_t packed_layer_size(const Dimensions& dims);
 size_t layer_gradients_size(const Dimensions& dims);
 size_t layer_workspace_size(const Dimensions& dims);

@@ -65,7 +65,7 @@ void pack_interpolation(const Linear& from, float* to, int64_t keyframes, int64_
 }  // namespace
 
 const char* check(const Dimensions& d) {
-    constexpr int64_t kLargest = 1 << 16, kMostFloats = int64_t{1} << 28;
+    constexpr int64_t kLargest = 1 << 16;
     for (int64_t n : {d.sample_interval, d.step, d.joint_dim, d.emb_dim, d.num_encoder_layers, d.expansion_factor,
                       d.reduce_token, d.reduce_channel})
         if (n < 1 || n > kLargest) return "every dimension must be from 1 to 65536";
@@ -78,7 +78,7 @@ const char* check(const Dimensions& d) {
     take_ends(ends, d);
     take_layer(layer, d);
     const auto layers = static_cast<size_t>(d.num_encoder_layers);
-    if (ends.used() + layer.used() * layers + workspace_size(d) > static_cast<size_t>(kMostFloats))
+    if (ends.used() + layer.used() * layers + workspace_size(d) > kMostFloats)
         return "the network would need more than 1 GiB of memory";
     return nullptr;
 }

@@ -37,6 +37,13 @@ void pack_trained_difference(const Linear& from, const TrainedLinear& to) {
 
 }  // namespace
 
+const char* check_training(const Dimensions& dims) {
+    if (const char* problem = check(dims)) return problem;
+    if (packed_layer_size(dims) + layer_gradients_size(dims) + layer_workspace_size(dims) > kMostFloats)
+        return "a layer in training would need more than 1 GiB of memory";
+    return nullptr;
+}
+
 size_t packed_layer_size(const Dimensions& dims) {
     Cursor at(nullptr);
     take_trained_layer(at, dims);

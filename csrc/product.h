@@ -7,10 +7,9 @@
 namespace mixsynth {
 namespace {
 
-// out [rows, columns] = a [rows, depth] b [depth, columns] + bias + more, or with a^T for a, which then is [depth, rows]
-// and the product is said to be turned. The bias belongs to the rows, to the columns,
-// or to neither; `more`, where there is any, lies like out. Rows of b, more and out are padded to kLanes floats; what a
-// padded column holds never reaches another one.
+// out [rows, columns] = a [rows, depth] b [depth, columns] + bias + more; in a turned product a^T stands for a, which
+// then is [depth, rows]. The bias belongs to the rows, to the columns, or to neither; `more`, where there is any, lies
+// like out. Rows of b, more and out are padded to kLanes floats; what a padded column holds never reaches another one.
 struct Product {
     const float* a;
     int64_t a_stride;

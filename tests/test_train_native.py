@@ -97,12 +97,21 @@ def test_dropout_is_refused() -> None:
         use_native(MixSynthFormer(shipped_config("image", 5), dropout=0.1))
 
 
+def test_what_takes_too_much_memory_in_training_is_refused() -> None:
+    shape = ModelConfig(sample_interval=8000, step=1, joint_dim=3, emb_dim=8, num_encoder_layers=1)
+    with pytest.raises(
+        ValueError, match="in training would need more than 1 GiB of memory; found sample_interval 8000"
+    ):
+        _C.TrainedLayer(**asdict(shape))
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"x": np.zeros((2, 3, 4), np.float32)}, r"x must have shape \[-1, 44, 64\], found \[2, 3, 4\]"),
         ({"x": np.zeros((2, 44, 64))}, "x must be float32, found float64"),
         ({"d_out": np.zeros((1, 44, 64), np.float32)}, r"d_out must have shape \[2, 44, 64\], found \[1, 44, 64\]"),
+        ({"state": []}, "state must be a dict of numpy arrays, found list"),
         ({"state": {}}, "state lacks synth_att.synth_token.dense.weight"),
         ({"threads": 0}, "threads must be from 1 to 256, found 0"),
     ],

@@ -117,6 +117,8 @@ class Fuzz:
         config = ModelConfig(**{name: int(arguments[name]) for name in fields})
         for _ in range(int(random.integers(1, 5))):
             self._call(encoder, config, arguments["state"])
+        if random.random() < 0.3:
+            self._train(config, arguments["state"])
 
     def _spoil(self, arguments: dict[str, Any]) -> None:
         random, state = self.random, arguments["state"]
@@ -166,6 +168,27 @@ class Fuzz:
             truth = reference(config, plain, np.asarray(keyframes[:1])) if len(keyframes) else motion
             error = float(np.abs(motion[:1] - truth).max(initial=0.0))
             assert error < 1e-4, f"off by {error} with {config}"
+
+    def _train(self, config: ModelConfig, state: dict[str, np.ndarray]) -> None:
+        """A layer forward and backward. NaN is not refused there."""
+        random, prefix = self.random, "encoder.layers.0."
+        fields = {name: getattr(config, name) for name in config.__dataclass_fields__}
+        layer = self._ask("TrainedLayer", lambda: self.native.TrainedLayer(**fields), harmless=config.emb_dim < 100)
+        if layer is None:
+            return
+        weights: Any = {name[len(prefix) :]: value for name, value in state.items() if name.startswith(prefix)}
+        shape = (int(random.choice([0, 1, 3])), config.seq_len, config.emb_dim)
+        right = random.standard_normal((2, *shape)).astype(np.float32)
+        x, d_out = (wrong_array(array, random) if random.random() < 0.4 else array for array in right)
+        if random.random() < 0.2:
+            weights = random.choice(np.array([None, (), {}], dtype=object))
+        threads = int(random.choice([1, 2, 300]))
+        found = self._ask("backward", lambda: layer.backward(x, d_out, weights, threads), harmless=False)
+        if found is not None:
+            d_x, gradients = found
+            assert d_x.shape == x.shape and d_x.dtype == np.float32
+            assert all(gradients[name].shape == weights[name].shape for name in gradients)
+        self._ask("layer forward", lambda: layer.forward(x, weights, threads), harmless=False)
 
     def _ask(self, what: str, question: Callable[[], Any], harmless: bool) -> Any:
         answer: Any = None
