@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
+from threadpoolctl import threadpool_limits
 from torch import distributed, nn
 
 from mixsynth_stream.errors import BackendUnavailableError
@@ -62,7 +63,8 @@ def fast_layers(network: MixSynthFormer, device_type: str) -> None:
     if device_type == "cuda":
         mixed_precision(network, "cuda")
     elif device_type == "cpu" and not has_dropout(network):
-        use_native(network)
+        use_native(network, torch.get_num_threads())
+        torch.set_num_threads(1)
 
 
 def mixed_precision(network: MixSynthFormer, device_type: str) -> None:
@@ -99,11 +101,15 @@ def place() -> Iterator[Place]:
     device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0"))) if cuda else torch.device("cpu")
     if cuda:
         torch.cuda.set_device(device)
-    if world == 1:
-        yield Place(device)
-        return
-    distributed.init_process_group("nccl" if cuda else "gloo")
+    threads = torch.get_num_threads()
+    if world > 1:
+        distributed.init_process_group("nccl" if cuda else "gloo")
     try:
-        yield Place(device, rank, world)
+        # Threads of numpy's products and of torch's short loops spin after their work, and take the cores that the
+        # layers and the drawing of the next batch need: on two cores a step took half as long again.
+        with threadpool_limits(1, "blas"):
+            yield Place(device, rank, world)
     finally:
-        distributed.destroy_process_group()
+        torch.set_num_threads(threads)
+        if world > 1:
+            distributed.destroy_process_group()
