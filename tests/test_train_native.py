@@ -99,9 +99,7 @@ def test_dropout_is_refused() -> None:
 
 def test_what_takes_too_much_memory_in_training_is_refused() -> None:
     shape = ModelConfig(sample_interval=8000, step=1, joint_dim=3, emb_dim=8, num_encoder_layers=1)
-    with pytest.raises(
-        ValueError, match="in training would need more than 1 GiB of memory; found"
-    ):
+    with pytest.raises(ValueError, match="in training would need more than 1 GiB of memory; found"):
         _C.TrainedLayer(**asdict(shape))
 
 
