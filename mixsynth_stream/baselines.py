@@ -245,4 +245,4 @@ def _ahead(
     ahead = np.asarray(steps, np.float64) - (count - 1) * sample_interval
     newest = keyframes[:, -1:]
     velocity = (newest - keyframes[:, -2:-1]) / sample_interval
-    return np.where((ahead >= 0)[:, None, None], newest + velocity * travelled(ahead)[:, None, None], np.nan)
+    return np.where((ahead >= 0)[:, None, None], newest + velocity * travelled(ahead.clip(0))[:, None, None], np.nan)

@@ -49,8 +49,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return code
     except BrokenPipeError:
-        # Whoever read our output has seen enough. Python would complain once more while it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # Whoever read our output has seen enough.
+        _drop_output()
         return 0
     except KeyboardInterrupt:
         print("mixsynth-stream: interrupted; what was written so far is complete", file=sys.stderr)
@@ -59,7 +59,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args.debug:
             logging.getLogger(__name__).exception("the error came from here")
         print(f"mixsynth-stream: {_sentence(error)}", file=sys.stderr)
+        try:
+            sys.stdout.flush()
+        except OSError:
+            _drop_output()
         return next(code for kind, code in _EXIT_CODES if isinstance(error, kind))
+
+
+def _drop_output() -> None:
+    """What is left to be written goes nowhere: Python would complain once more while it flushes at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
