@@ -1,5 +1,5 @@
 // Where a layer's weights, gradients and intermediate results lie in training. One window at a time: all that its
-// backward pass needs of its forward pass fits the second cache, and making it again costs less than fetching it.
+// backward pass needs of its forward pass fits the second cache, and making it again costs no more than fetching it.
 #pragma once
 
 #include "layout.h"
