@@ -1,11 +1,14 @@
 """Weights of a state dict, once, into the padded layout that the fused encoder reads without masks.
 
-What has a name in `Tile.matrices` and its siblings has a tensor here, of the same name and shape.
+What has a name in `Tile.matrices` and its siblings has a part here, of the same name. Where each of its numbers goes is
+an index that is made once: packing is one gather for the matrices and one for the vectors, because training packs every
+layer in every step, and there a launch costs more than the numbers.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -19,24 +22,15 @@ OPERANDS = {"strict": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat
 def pack(weights: EncoderWeights, tile: Tile) -> tuple[Tensor, Tensor]:
     """(matrices in the operands' type, vectors in float32), each one long row of numbers, on the CPU."""
     weights = _double(weights)
-    at = tile.at
-    matrices = torch.zeros(at.matrix_size, dtype=torch.float64)
-    vectors = torch.zeros(at.vector_size, dtype=torch.float64)
-    for i, layer in enumerate(weights.layers):
-        _put(matrices[i * at.matrix_stride :], at, tile.matrices, _layer_matrices(layer, tile))
-        _put(vectors[i * at.vector_stride :], at, tile.vectors, _layer_vectors(layer, tile))
-    _put(matrices, at, tile.outer_matrices, {"emb": weights.emb_weight.T, "fc": weights.fc_weight.T})
-    _put(vectors, at, tile.outer_vectors, _outer_vectors(weights, tile))
+    packed = [_packed(_layer_parts(layer), tile) for layer in weights.layers] + [_packed(_outer_parts(weights), tile)]
+    matrices, vectors = (torch.cat(rows) for rows in zip(*packed, strict=True))
     return matrices.to(OPERANDS[tile.precision]), vectors.float()
 
 
 def pack_layer(layer: LayerWeights, tile: Tile) -> tuple[Tensor, Tensor]:
     """One layer, where its weights are and without leaving float32, for those who pack in every step of training."""
-    weight, at = layer.mix.proj_weight.detach(), tile.at
-    matrices, vectors = weight.new_zeros(at.matrix_stride), weight.new_zeros(at.vector_stride)
     with torch.no_grad():
-        _put(matrices, at, tile.matrices, _layer_matrices(layer, tile))
-        _put(vectors, at, tile.vectors, _layer_vectors(layer, tile))
+        matrices, vectors = _packed(_layer_parts(layer), tile)
     return matrices.to(OPERANDS[tile.precision]), vectors.float()
 
 
@@ -49,72 +43,119 @@ def _double(weights: EncoderWeights) -> EncoderWeights:
     return double(weights)  # type: ignore[return-value]
 
 
-def _put(into: Tensor, at: object, shapes: Mapping[str, tuple[int, ...]], found: Mapping[str, Tensor]) -> None:
-    for name, shape in shapes.items():
-        start = getattr(at, name)
-        place = into[start : start + torch.Size(shape).numel()].view(shape)
-        value = found[name]
-        place[tuple(slice(length) for length in value.shape)] = value
+def _packed(parts: Mapping[str, Tensor], tile: Tile) -> tuple[Tensor, Tensor]:
+    """Matrices and vectors of one layer, or of the ends of the network."""
+    first = next(iter(parts.values()))
+    of_matrices, of_vectors = _index(tuple((name, part.shape) for name, part in parts.items()), tile, first.device)
+    numbers = torch.cat([first.new_zeros(1), *(part.flatten() for part in parts.values())])
+    return numbers[of_matrices], numbers[of_vectors]
 
 
-def _layer_matrices(layer: LayerWeights, tile: Tile) -> dict[str, Tensor]:
-    token, channel = layer.mix.token, layer.mix.channel
-    difference = layer.mix.fc2_weight[0::2] - layer.mix.fc2_weight[1::2]
-    squeezed = (tile.squeezed_slot, tile.token_slot)
+@lru_cache(maxsize=64)
+def _index(
+    shapes: tuple[tuple[str, torch.Size], ...], tile: Tile, device: torch.device
+) -> tuple[Tensor, Tensor]:  # int64
+    """Which of the parts' numbers stands where; number 0, which is before them, is the zero of all padding."""
+    parts, start = {}, 1
+    for name, shape in shapes:
+        parts[name] = torch.arange(start, start + shape.numel()).view(shape)
+        start += shape.numel()
+    at = tile.at
+    if "emb" in parts:
+        placed, matrices, vectors = _outer_placed(parts, tile), tile.outer_matrices, tile.outer_vectors
+        ends = (tile.layers * at.matrix_stride, at.matrix_size), (tile.layers * at.vector_stride, at.vector_size)
+    else:
+        placed, matrices, vectors = _layer_placed(parts, tile), tile.matrices, tile.vectors
+        ends = (0, at.matrix_stride), (0, at.vector_stride)
+    rows = []
+    for sizes, (first, end) in zip((matrices, vectors), ends, strict=True):
+        row = torch.zeros(end - first, dtype=torch.int64)
+        for name, size in sizes.items():
+            place = row[getattr(at, name) - first :][: torch.Size(size).numel()].view(size)
+            place[tuple(slice(length) for length in placed[name].shape)] = placed[name]
+        rows.append(row.to(device))
+    return rows[0], rows[1]
+
+
+def _layer_parts(layer: LayerWeights) -> dict[str, Tensor]:
+    """All numbers that are packed, after what arithmetic they need; none is in its place yet."""
+    mix, feed_forward = layer.mix, layer.feed_forward
     return {
-        "token_dense": _repeated(token.dense_weight, tile.token_key_slot, tile).T,
-        "channel_dense": _repeated(channel.dense_weight.T, tile.token_slot, tile).T,
-        "token_value": _diagonal(token.value_weight, (tile.token_key_slot, tile.token_slot), tile),
-        "channel_value": channel.value_weight.T,
-        "token_squeeze": _diagonal(token.squeeze_weight, squeezed, tile),
-        "token_excite": _diagonal(token.excite_weight, squeezed[::-1], tile),
-        "channel_squeeze": channel.squeeze_weight,
-        "channel_excite": channel.excite_weight,
-        "reweight_fc1": _diagonal(layer.mix.fc1_weight, squeezed, tile),
-        "reweight_fc2": _diagonal(difference, squeezed[::-1], tile),
-        "proj": layer.mix.proj_weight.T,
-        "fc1": layer.feed_forward.fc1_weight.T,
-        "fc2": layer.feed_forward.fc2_weight.T,
-    }
-
-
-def _layer_vectors(layer: LayerWeights, tile: Tile) -> dict[str, Tensor]:
-    token, channel, mix, ff = layer.mix.token, layer.mix.channel, layer.mix, layer.feed_forward
-    return {
-        **_pooled("token", token),
-        **_pooled("channel", channel),
-        "token_dense_bias": _repeated(token.dense_bias, tile.token_key_slot, tile),
-        "token_value_bias": _repeated(token.value_bias, tile.token_key_slot, tile),
-        "channel_pool": _repeated(channel.dense_weight.mean(0), tile.token_slot, tile),
-        "channel_dense_bias": channel.dense_bias,
-        "channel_value_bias": channel.value_bias,
-        "reweight_fc1_bias": _repeated(mix.fc1_bias, tile.squeezed_slot, tile),
-        "reweight_fc2_bias": _repeated(mix.fc2_bias[0::2] - mix.fc2_bias[1::2], tile.token_slot, tile),
+        **_branch_parts("token", mix.token),
+        **_branch_parts("channel", mix.channel),
+        "reweight_fc1": mix.fc1_weight,
+        "reweight_fc1_bias": mix.fc1_bias,
+        "reweight_fc2": mix.fc2_weight[0::2] - mix.fc2_weight[1::2],
+        "reweight_fc2_bias": mix.fc2_bias[0::2] - mix.fc2_bias[1::2],
+        "proj": mix.proj_weight,
         "proj_bias": mix.proj_bias,
-        **_normed("norm1", layer.norm),
-        "fc1_bias": ff.fc1_bias,
-        "fc2_bias": ff.fc2_bias,
-        **_normed("norm2", ff.norm),
+        **_norm_parts("norm1", layer.norm),
+        "fc1": feed_forward.fc1_weight,
+        "fc1_bias": feed_forward.fc1_bias,
+        "fc2": feed_forward.fc2_weight,
+        "fc2_bias": feed_forward.fc2_bias,
+        **_norm_parts("norm2", feed_forward.norm),
     }
 
 
-def _outer_vectors(weights: EncoderWeights, tile: Tile) -> dict[str, Tensor]:
+def _outer_parts(weights: EncoderWeights) -> dict[str, Tensor]:
     return {
-        "interp": _diagonal(weights.interp_weight, (tile.token_slot, tile.keyframe_slot), tile),
-        "interp_bias": _repeated(weights.interp_bias, tile.token_slot, tile),
+        "emb": weights.emb_weight,
         "emb_sum": weights.emb_weight.sum(1),
         "emb_bias": weights.emb_bias,
-        **_normed("norm", weights.norm),
+        "interp": weights.interp_weight,
+        "interp_bias": weights.interp_bias,
+        **_norm_parts("norm", weights.norm),
+        "fc": weights.fc_weight,
         "fc_bias": weights.fc_bias,
     }
 
 
-def _pooled(name: str, branch: SynthAttentionWeights) -> dict[str, Tensor]:
-    return {f"{name}_pool": branch.dense_weight.mean(0), f"{name}_pool_bias": branch.dense_bias.mean().view(1)}
+def _branch_parts(name: str, branch: SynthAttentionWeights) -> dict[str, Tensor]:
+    parts = {
+        "dense": branch.dense_weight,
+        "dense_bias": branch.dense_bias,
+        "pool": branch.dense_weight.mean(0),
+        "pool_bias": branch.dense_bias.mean().view(1),
+        "squeeze": branch.squeeze_weight,
+        "excite": branch.excite_weight,
+        "value": branch.value_weight,
+        "value_bias": branch.value_bias,
+    }
+    return {f"{name}_{part}": value for part, value in parts.items()}
 
 
-def _normed(name: str, norm: NormWeights) -> dict[str, Tensor]:
+def _norm_parts(name: str, norm: NormWeights) -> dict[str, Tensor]:
     return {f"{name}_weight": norm.weight, f"{name}_bias": norm.bias}
+
+
+def _layer_placed(part: dict[str, Tensor], tile: Tile) -> dict[str, Tensor]:
+    """Turned as the kernels read them, and once for each window of a group. The rest stays as it is."""
+    squeezed = (tile.squeezed_slot, tile.token_slot)
+    return part | {
+        "token_dense": _repeated(part["token_dense"], tile.token_key_slot, tile).T,
+        "token_dense_bias": _repeated(part["token_dense_bias"], tile.token_key_slot, tile),
+        "token_squeeze": _diagonal(part["token_squeeze"], squeezed, tile),
+        "token_excite": _diagonal(part["token_excite"], squeezed[::-1], tile),
+        "token_value": _diagonal(part["token_value"], (tile.token_key_slot, tile.token_slot), tile),
+        "token_value_bias": _repeated(part["token_value_bias"], tile.token_key_slot, tile),
+        "channel_dense": _repeated(part["channel_dense"].T, tile.token_slot, tile).T,
+        "channel_pool": _repeated(part["channel_pool"], tile.token_slot, tile),
+        "channel_value": part["channel_value"].T,
+        "reweight_fc1": _diagonal(part["reweight_fc1"], squeezed, tile),
+        "reweight_fc1_bias": _repeated(part["reweight_fc1_bias"], tile.squeezed_slot, tile),
+        "reweight_fc2": _diagonal(part["reweight_fc2"], squeezed[::-1], tile),
+        "reweight_fc2_bias": _repeated(part["reweight_fc2_bias"], tile.token_slot, tile),
+        **{name: part[name].T for name in ("proj", "fc1", "fc2")},
+    }
+
+
+def _outer_placed(part: dict[str, Tensor], tile: Tile) -> dict[str, Tensor]:
+    return part | {
+        "interp": _diagonal(part["interp"], (tile.token_slot, tile.keyframe_slot), tile),
+        "interp_bias": _repeated(part["interp_bias"], tile.token_slot, tile),
+        **{name: part[name].T for name in ("emb", "fc")},
+    }
 
 
 def _repeated(
