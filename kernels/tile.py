@@ -144,7 +144,7 @@ class Tile:
     @cached_property
     def channel_block(self) -> int:
         """Channels of a window that a training kernel holds at once."""
-        return min(self.padded_channels, 32 if self.half else 16)
+        return min(self.padded_channels, 32 if self.half or self.rows <= 32 else 16)
 
     @cached_property
     def row_block(self) -> int:
