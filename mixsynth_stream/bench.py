@@ -13,6 +13,7 @@ _WHAT = {
     "encoder": "the native encoder against torch, its compilers, ONNX Runtime and OpenVINO on one core",
     "kernels": "the Triton kernels against torch eager, torch.compile and CUDA graphs, on a CUDA device",
     "push": "what a keyframe costs a window, over the bare call of the encoder, for the weights that ship",
+    "training": "a layer forward and backward, and steps of `train`: native against torch, for the weights that ship",
 }
 
 
@@ -62,6 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     push.add_argument("--rounds", type=int, default=500, metavar="R", help="keyframes (default: 500)")
     push.add_argument("--core", type=int, metavar="N", help="the core to run on (default: the last)")
     _add_kernels(benches)
+    _add_training(benches)
     for command in benches.choices.values():
         command.add_argument("--json", type=Path, metavar="FILE", help="write the rows, with machine and versions")
 
@@ -76,6 +78,21 @@ def _add_kernels(benches: Any) -> None:
         "--compile-s", type=float, metavar="S", help="seconds after which no other torch.compile is started"
     )
     kernels.add_argument("--plot", type=Path, metavar="FILE", help="write a plot (PNG)")
+
+
+def _add_training(benches: Any) -> None:
+    training = benches.add_parser("training", help=_WHAT["training"], description=_WHAT["training"])
+    training.add_argument("--case", nargs="+", metavar="NAME", help="networks (default: all that ship)")
+    training.add_argument("--batch", type=int, default=64, metavar="B", help="windows a step (default: %(default)s)")
+    training.add_argument(
+        "--rounds", type=int, default=25, metavar="R", help="passes of a layer (default: %(default)s)"
+    )
+    training.add_argument(
+        "--seconds", type=float, default=5, metavar="S",
+        help="of `train` for each network and way; 0: layers only (default: %(default)s)",
+    )  # fmt: skip
+    training.add_argument("--data", nargs="+", metavar="NPZ", help="clips to train on (default: the checkout's)")
+    training.add_argument("--core", type=int, metavar="N", help="the core to run on (default: the last)")
 
 
 def main(args: argparse.Namespace) -> int:

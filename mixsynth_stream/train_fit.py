@@ -73,8 +73,8 @@ def fit(recipe: Recipe, out: Path, *, resume: bool = False, patience: int = 0, k
     gives the weights of a run that was never interrupted.
     """
     make_folder(out)
-    with place() as here, Interrupt() as interrupt, _DrawnAhead(recipe) as drawn:
-        run = _Run(recipe, out, here, drawn, kernels)
+    with place() as here, Interrupt() as interrupt, DrawnAhead(recipe) as drawn:
+        run = Run(recipe, out, here, drawn, kernels)
         if resume:
             run.restore()
         with tqdm(total=recipe.steps, initial=run.step, unit="step", desc=recipe.name, disable=not here.first) as bar:
@@ -94,7 +94,7 @@ def fit(recipe: Recipe, out: Path, *, resume: bool = False, patience: int = 0, k
         return run.target
 
 
-class _DrawnAhead:
+class DrawnAhead:
     """Batches, each drawn while the network learns from the one before: work for a second core."""
 
     def __init__(self, recipe: Recipe) -> None:
@@ -110,7 +110,7 @@ class _DrawnAhead:
     def _draw(self, step: int) -> tuple[tuple[Tensor, ...], str]:
         return self._recipe.draw(step), self._recipe.random_state()
 
-    def __enter__(self) -> _DrawnAhead:
+    def __enter__(self) -> DrawnAhead:
         self._thread = ThreadPoolExecutor(1, "draw")
         return self
 
@@ -118,10 +118,10 @@ class _DrawnAhead:
         self._thread.shutdown(cancel_futures=True)
 
 
-class _Run:
+class Run:
     """Everything that changes while training, and where it is kept."""
 
-    def __init__(self, recipe: Recipe, out: Path, here: Place, drawn: _DrawnAhead, kernels: bool) -> None:
+    def __init__(self, recipe: Recipe, out: Path, here: Place, drawn: DrawnAhead, kernels: bool) -> None:
         self.recipe, self.here, self._drawn = recipe, here, drawn
         recipe.start(here)
         random.seed(recipe.seed)

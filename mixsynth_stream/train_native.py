@@ -39,6 +39,11 @@ def use_native(network: MixSynthFormer, threads: int = 1) -> None:
     network.encoder.forward = forward  # type: ignore[method-assign]
 
 
+def use_torch(network: MixSynthFormer) -> None:
+    """From now on the network's layers run in torch again."""
+    network.encoder.__dict__.pop("forward", None)
+
+
 class _Layer:
     """A layer of the network and its weights, of which some have no part in it (value_reduce where its factor is 1)."""
 

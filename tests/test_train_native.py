@@ -13,7 +13,7 @@ import torch
 from mixsynth_stream import _C
 from mixsynth_stream.config import ModelConfig
 from mixsynth_stream.network import EncoderLayer, MixSynthFormer
-from mixsynth_stream.train_native import use_native
+from mixsynth_stream.train_native import use_native, use_torch
 from mixsynth_stream.weights import shipped_config
 
 REGISTERS = [bits for bits in (128, 256, 512) if bits <= _C.simd_bits()]
@@ -90,6 +90,17 @@ def test_a_weight_changed_before_the_way_back_is_found_out() -> None:
         network.encoder.layers[0].ff.fc1.weight.add_(1)
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
         loss.backward()
+
+
+def test_layers_go_back_to_torch() -> None:
+    network = MixSynthFormer(shipped_config("image", 5), dropout=0.0)
+    x = torch.randn(2, network.config.seq_len, network.config.emb_dim)
+    plain = network.encoder(x)
+    use_native(network)
+    native = network.encoder(x)
+    use_torch(network)
+    assert torch.equal(network.encoder(x), plain)
+    assert 0 < (native - plain).abs().max() < 1e-4
 
 
 def test_dropout_is_refused() -> None:
