@@ -42,6 +42,13 @@ def test_a_bvh_gives_joint_positions_in_metres(tmp_path: Path) -> None:
     np.testing.assert_allclose(sequence.at("LeftHand"), bent_hand(), atol=1e-4)
 
 
+def test_a_byte_order_mark_is_no_part_of_the_hierarchy(tmp_path: Path) -> None:
+    plain = write_bvh(tmp_path / "a.bvh")
+    marked = tmp_path / "marked.bvh"
+    marked.write_text(plain.read_text(), encoding="utf-8-sig")
+    np.testing.assert_array_equal(read_bvh(marked).poses, read_bvh(plain).poses)
+
+
 def test_bvh_rotations_are_taken_in_the_order_of_the_file(tmp_path: Path) -> None:
     (tmp_path / "arm.bvh").write_text(
         "HIERARCHY ROOT base { OFFSET 9 9 9 CHANNELS 6 Xposition Yposition Zposition Zrotation Xrotation Yrotation "

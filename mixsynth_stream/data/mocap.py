@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from mixsynth_stream.data.object_arrays import load_arrays
-from mixsynth_stream.data.sequences import check_height, check_sides, check_up
+from mixsynth_stream.data.sequences import FASTEST_HZ, check_height, check_sides, check_up
 from mixsynth_stream.errors import SourceError
 from mixsynth_stream.skeleton import CORE_17
 
@@ -62,15 +62,17 @@ def load_clips(path: str | Path) -> list[Clip]:
                           "or make a file for each rate")  # fmt: skip
     try:
         positions, rate_hz = np.array(data["positions"], np.float32), float(data["fps"].item())
-        starts, lengths = (data[key].astype(int).reshape(-1) for key in ("starts", "lengths"))
+        starts, lengths = (_whole(data[key]).astype(int).reshape(-1) for key in ("starts", "lengths"))
     except (TypeError, ValueError) as error:
-        raise SourceError(f"{path}: positions, fps, starts and lengths must be numbers ({error})") from error
+        raise SourceError(
+            f"{path}: positions and fps must be numbers, starts and lengths whole numbers ({error})"
+        ) from error
     labels = {key: data[key] if key in data else np.full(len(starts), "") for key in _LABELS}
     short = [key for key, values in labels.items() if values.shape != starts.shape]
     if short:
         raise SourceError(f"{path} has {len(starts)} clips and {short[0]} {list(labels[short[0]].shape)}; one each")
-    if not rate_hz > 0:
-        raise SourceError(f"{path} says {rate_hz} frames a second; expected a positive rate")
+    if not 0 < rate_hz < FASTEST_HZ:
+        raise SourceError(f"{path} says {rate_hz:g} frames a second; expected a rate between 0 and {FASTEST_HZ:g}")
     if positions.ndim != 3 or positions.shape[1:] != (len(MOCAP_22), 3) or len(starts) != len(lengths):
         raise SourceError(
             f"{path} has positions {positions.shape}; expected [F, {len(MOCAP_22)}, 3] and starts, lengths"
@@ -92,6 +94,12 @@ def load_clips(path: str | Path) -> list[Clip]:
     check_up(f"{path}: people", _feet_to_head(whole))
     check_sides(f"{path}: people", *left_and_ahead(whole))
     return clips
+
+
+def _whole(values: np.ndarray) -> np.ndarray:
+    if not (np.asarray(values, np.float64) % 1 == 0).all():
+        raise ValueError("found fractions")
+    return values
 
 
 def stature(positions: np.ndarray) -> float:  # [T, 22, 3] -> metres when the unit is the metre
@@ -138,6 +146,11 @@ def core_from_mocap(positions: np.ndarray) -> np.ndarray:  # [T, 22, 3] -> [T, 1
     size = stature(positions) / 1.7
     core[:, CORE_17.index("nose")] += size * (NOSE_AHEAD_M * ahead - NOSE_BELOW_M * up)
     return core
+
+
+def told_apart(paths: Sequence[str | Path], names: Sequence[str]) -> list[str]:
+    """The names of files, with all of the path where two are called alike."""
+    return [name if names.count(name) == 1 else str(path) for path, name in zip(paths, names, strict=True)]
 
 
 def data_hash(paths: Sequence[str | Path]) -> str:

@@ -21,6 +21,8 @@ METRES_PER_UNIT = {"millimetres": 0.001, "centimetres": 0.01, "inches": 0.0254, 
 # A unit is guessed for the usual height of a recorded person, so that centimetres are not taken for inches.
 _USUAL_RANGE_M = (1.45, 2.05)
 _AXES = "xyz"
+# No recording of people has more frames a second.
+FASTEST_HZ = 10_000.0
 # The body's own up, against an axis of the file: closer than this in most frames, and the person stands along it.
 _ALONG_AXIS = 0.8
 _STANDING_SHARE = 0.75
@@ -55,7 +57,7 @@ def checked(
         raise SourceError(f"{path}: {name} has poses {list(poses.shape)}, expected {len(joints)} joints a frame")
     if len(poses) < 2:
         raise SourceError(f"{path}: {name} has {len(poses)} frames; motion takes two at least, leave it out")
-    if not 0 < rate_hz < 10000:
+    if not 0 < rate_hz < FASTEST_HZ:
         raise SourceError(f"{path}: {name} has {rate_hz:g} frames a second; expected a positive rate")
     bad = ~np.isfinite(poses).all(axis=(1, 2))
     if bad.any():
@@ -107,6 +109,7 @@ def check_sides(where: str, left: np.ndarray, ahead: np.ndarray) -> None:  # [T,
 def read_text(path: str | Path) -> str:
     """The file as text. `SourceError` where it is missing or is no text."""
     try:
-        return Path(path).read_text(encoding="utf-8")
+        # Some exporters write a byte order mark first.
+        return Path(path).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise SourceError(f"{path} cannot be read ({error}); give a text file of a recording") from error
