@@ -7,6 +7,7 @@ published recipes: evaluate_preset.py.
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -49,8 +50,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="motion capture to fit ridge regression to (default: the checkout's fits to what the "
                         "shipped weights learned from)")  # fmt: skip
     parser.add_argument("--detail", nargs="?", const="mpjpe", choices=(*DETAILS, "all"), metavar="METRIC",
-                        help="print errors by joint group and by speed of motion capture, too: "
-                        f"{', '.join(DETAILS)} or all (default: %(const)s)")  # fmt: skip
+                        help="print this metric of every method, and of motion capture by joint group and "
+                        f"by speed, too: {', '.join(DETAILS)} or all (default: %(const)s)")  # fmt: skip
     parser.add_argument("--coverage", action="store_true", help="print how often the uncertainty's bounds "
                         "hold, on every second clip: training sets their level by the others")  # fmt: skip
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all rows: every metric, by joint "
@@ -72,7 +73,8 @@ def main(args: argparse.Namespace) -> int:
     if args.preset:
         return evaluate_preset.main(args)
     from mixsynth_stream import evaluate_report as report
-    from mixsynth_stream.data.mocap import load_clips
+    from mixsynth_stream.data.mocap import load_clips, told_apart
+    from mixsynth_stream.errors import SourceError
     from mixsynth_stream.evaluate_coverage import coverage_summary, coverage_table
     from mixsynth_stream.evaluate_mocap import evaluate_mocap
     from mixsynth_stream.evaluate_plot import write_plot
@@ -89,11 +91,11 @@ def main(args: argparse.Namespace) -> int:
     results: list[Evaluation] = []
     bounds: dict[str, list[list[CoverageRow]]] = {}
     by_clip: list[Evaluation] = []
-    for path in files:
+    for path, data in zip(files, told_apart(files, [path.name for path in files]), strict=True):
         for name, model in models:
-            print(f"evaluating {name} on {path.name}", file=sys.stderr)
-            results.append(evaluate_mocap(path, name, model, seed=args.seed, ridge=ridges[name]))
-            report.write_text(report.table(results[-1]) + report.detail_table(results[-1], details))
+            print(f"evaluating {name} on {data}", file=sys.stderr)
+            results.append(evaluate_mocap(path, name, model, data=data, seed=args.seed, ridge=ridges[name]))
+            report.write_text(report.table(results[-1], details) + report.detail_table(results[-1], details))
             if args.coverage:
                 bounds.setdefault(name, []).append(_coverage(path, name, model, args.seed))
                 report.write_text(coverage_table(bounds[name][-1]) + "\n\n")
@@ -107,9 +109,11 @@ def main(args: argparse.Namespace) -> int:
             save_dense(args.keep_dense, clips[-1])
     for name, model in models if clips else []:
         together, each = evaluate_videos(clips, name, model, seed=args.seed, ridge=ridges[name])
-        report.write_text(report.table(together) + report.ratio_table(each))
+        report.write_text(report.table(together, details) + report.ratio_table(each))
         results.append(together)
         by_clip += each
+    if not any(result.rows for result in results):
+        raise SourceError("nothing could be judged; give videos in which one person is followed for that long")
     report.write_text(report.summary(results))
     if args.json:
         report.write_json(args.json, [row for result in [*results, *by_clip] for row in (*result.rows, *result.detail)])
@@ -119,8 +123,11 @@ def main(args: argparse.Namespace) -> int:
 
 
 def check_arguments(args: argparse.Namespace) -> None:
-    """Refuse what would come to nothing in the end. Raises `ValueError`, `OutputError` and `SourceError`."""
-    from mixsynth_stream.errors import OutputError, SourceError
+    """Refuse what would come to nothing in the end.
+
+    Raises `ValueError`, `OutputError`, `SourceError` and `ModelError`.
+    """
+    from mixsynth_stream.errors import ModelError, OutputError, SourceError
 
     if args.data == [] and not args.video:
         raise ValueError("--data names no file; leave it out for the checkout's two files")
@@ -129,6 +136,8 @@ def check_arguments(args: argparse.Namespace) -> None:
     for path in (args.json, args.plot):
         if path is not None and not path.absolute().parent.is_dir():
             raise OutputError(f"cannot write {path}: there is no folder {path.parent}")
+    if args.plot is not None and importlib.util.find_spec("matplotlib") is None:
+        raise ModelError("--plot needs matplotlib: pip install matplotlib")
     for name in args.video:
         if not Path(name).exists() and "://" not in name:
             raise SourceError(f"there is no file {name}: check the path")

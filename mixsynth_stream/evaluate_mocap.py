@@ -35,9 +35,12 @@ _BATCH = 256
 
 
 def evaluate_mocap(
-    path: str | Path, name: str, model: Model, *, seed: int = 0, ridge: Ridge | None = None
+    path: str | Path, name: str, model: Model, *, data: str = "", seed: int = 0, ridge: Ridge | None = None
 ) -> Evaluation:
-    """Rows for every question, target, method and metric on one file. Raises `SourceError` and `ModelError`."""
+    """Rows for every question, target, method and metric on one file, called `data` in them.
+
+    Raises `SourceError` and `ModelError`.
+    """
     space, n = model.info.space, model.config.sample_interval
     model.expect(CORE_17, space)
     clips = load_clips(path)
@@ -49,7 +52,7 @@ def evaluate_mocap(
     if ridge is not None:
         methods[RIDGE] = ridge
     scores, detail = Scores(), Scores()
-    case = Case(data=Path(path).name, model=name, question="", target="", horizon_ms=None, metric="", unit="")
+    case = Case(data=data or Path(path).name, model=name, question="", target="", horizon_ms=None, metric="", unit="")
     full = windows.valid[:, 0]
     for part in _batches(windows, cold_starts(windows, model.config)):
         score_windows(scores, case, model, part, methods, detail)

@@ -67,10 +67,23 @@ def main(args: argparse.Namespace) -> int:
     print(f"evaluating {args.weights} on {args.preset}", file=sys.stderr)
     score = open_score(args.preset, folder, model.config, more)
     rows = rows_of(score.measure(model), args.preset, str(args.weights), score.counts)
-    report.write_text(table(rows, f"{args.preset}: {args.weights}"))
+    about = protocol(args.preset, model)
+    report.write_text(table(rows, f"{args.preset}: {args.weights}{about}"))
     if args.json:
-        report.write_json(args.json, rows, _QUESTIONS)
+        report.write_json(args.json, rows, {name: f"{text}{about}" for name, text in _QUESTIONS.items()})
     return 0
+
+
+def protocol(preset: str, model: Model) -> str:
+    """What figures of short-term prediction differ by from paper to paper; nothing for the other recipes."""
+    from mixsynth_stream.data import h36m
+
+    if preset != "h36m-prediction":
+        return ""
+    return (
+        f"; {model.config.num_keyframes} frames seen at {h36m.PROTOCOL_RATE_HZ:g} Hz, mean over "
+        f"{len(h36m.JOINTS_32)} joints, position and rotation of the root zeroed"
+    )
 
 
 def check_fits(model: Model, preset: str, weights: str | Path) -> None:

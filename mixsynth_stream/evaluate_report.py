@@ -13,10 +13,10 @@ from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 
-from mixsynth_stream.errors import OutputError
 from mixsynth_stream.evaluate_detail import JOINT_GROUPS, SPEED_BANDS
 from mixsynth_stream.evaluate_question import MAIN
 from mixsynth_stream.evaluate_score import NETWORK, QUESTIONS, Evaluation, Row, methods_of
+from mixsynth_stream.export.atomic import write_whole
 
 _HEADS = {"constant_velocity": "const_vel", "damped_velocity": "damped", "dense_one_euro": "one_euro"}
 _RATIO, _OVER_RIDGE = "mpjpe_ratio", "mpjpe_ratio_ridge"
@@ -41,23 +41,28 @@ def write_text(text: str) -> None:
     sys.stdout.flush()
 
 
-def table(result: Evaluation) -> str:
+def table(result: Evaluation, metrics: Sequence[str] = ("mpjpe",)) -> str:
     """One line a question and target: every method's mean error, and the network's ratios to the best simple method
-    and to ridge regression. Gaps first, then what nobody has seen yet.
+    and to ridge regression. Gaps first, then what nobody has seen yet. MPJPE always, and then the other `metrics`.
     """
-    return "\n".join([result.title, *(block for asked in _BLOCKS if (block := _block(result, asked)))])
+    wanted = dict.fromkeys(("mpjpe", *metrics))
+    blocks = [block for metric in wanted for asked in _BLOCKS if (block := _block(result, asked, metric))]
+    return "\n".join([result.title, *blocks])
 
 
-def _block(result: Evaluation, asked: Sequence[str]) -> str:
-    found = {row.method for row in result.rows if row.question in asked}
+def _block(result: Evaluation, asked: Sequence[str], metric: str) -> str:
+    ratio_name, over_ridge = f"{metric}_ratio", f"{metric}_ratio_ridge"
+    here = [row for row in result.rows if row.question in asked and row.metric in (metric, ratio_name, over_ridge)]
+    found = {row.method for row in here}
     columns = [method for method in methods_of(asked[0]) if method in found]
     heads = [_HEADS.get(name, name) for name in columns]
-    lines = [["question", "target", *heads, "ratio", "95 %", "over", "over ridge"]]
-    for key, rows in _by_line([row for row in result.rows if row.question in asked]).items():
-        values = {row.method: row.value for row in rows if row.metric == "mpjpe"}
+    title = "question" if metric == "mpjpe" else _word(metric)
+    lines = [[title, "target", *heads, "ratio", "95 %", "over", "over ridge"]]
+    for key, rows in _by_line(here).items():
+        values = {row.method: row.value for row in rows if row.metric == metric}
         cells = [_number(values[m]) if m in values else "-" for m in columns]
-        ratio = next((row for row in rows if row.metric == _RATIO), None)
-        ridge = next((f"{row.value:.3f}" for row in rows if row.metric == _OVER_RIDGE), "-")
+        ratio = next((row for row in rows if row.metric == ratio_name), None)
+        ridge = next((f"{row.value:.3f}" for row in rows if row.metric == over_ridge), "-")
         ends = ["-"] * 3 if ratio is None else [f"{ratio.value:.3f}", _interval(ratio), ratio.over or ""]
         lines.append([_question(*key[:2]), key[2], *cells, *ends, ridge])
     return aligned(lines) if len(lines) > 1 else ""
@@ -77,7 +82,7 @@ def _detail_block(result: Evaluation, metric: str) -> str:
         said = row.metric if row.method == NETWORK else f"{row.metric} simple"
         values[row.question, row.target, said, row.group or row.band] = row.value
     kinds = _KINDS["pck"] if metric.startswith("pck") else (*_KINDS["error"], *_KINDS.get(metric, ()))
-    lines = [[f"{_METRIC_WORDS.get(metric, metric.upper())} by joints and speed", "target", "", *JOINT_GROUPS,
+    lines = [[f"{_word(metric)} by joints and speed", "target", "", *JOINT_GROUPS,
               *(f"{band}/s" for band in SPEED_BANDS)]]  # fmt: skip
     for question, horizon_ms in MAIN:
         for target in dict.fromkeys(row.target for row in result.detail):
@@ -123,6 +128,10 @@ def ratio_table(results: Sequence[Evaluation]) -> str:
     return "\n" + aligned(lines)
 
 
+def _word(metric: str) -> str:
+    return _METRIC_WORDS.get(metric, metric.upper())
+
+
 def aligned(lines: list[list[str]]) -> str:
     """Lines of cells as text: columns of one width, numbers to the right."""
     widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
@@ -148,13 +157,8 @@ def write_json(path: Path, rows: Sequence[Row], questions: Mapping[str, str] = Q
     # A row a line: hundreds of them, to be searched and compared by line.
     lines = ",\n".join(json.dumps(_short(asdict(row)), separators=(",", ":")) for row in rows)
     text = json.dumps(document, indent=1)[:-2] + f',\n "rows": [\n{lines}\n]\n}}\n'
-    try:
-        part = path.with_name(path.name + ".part")
-        # No time stamp: the same rows are the same bytes.
-        part.write_bytes(gzip.compress(text.encode(), mtime=0) if path.suffix == ".gz" else text.encode())
-        part.replace(path)
-    except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
+    # No time stamp: the same rows are the same bytes.
+    write_whole(path, gzip.compress(text.encode(), mtime=0) if path.suffix == ".gz" else text.encode())
 
 
 def _short(row: dict[str, object]) -> dict[str, object]:
@@ -168,8 +172,7 @@ def _by_line(rows: Sequence[Row]) -> dict[tuple[str, int | None, str], list[Row]
     order = list(QUESTIONS)
     lines: dict[tuple[str, int | None, str], list[Row]] = {}
     for row in sorted(rows, key=lambda row: (order.index(row.question), row.horizon_ms or 0)):
-        if row.metric in ("mpjpe", _RATIO, _OVER_RIDGE):
-            lines.setdefault((row.question, row.horizon_ms, row.target), []).append(row)
+        lines.setdefault((row.question, row.horizon_ms, row.target), []).append(row)
     return lines
 
 

@@ -7,6 +7,7 @@ against the reference at their own time. Joints that the reference itself doubts
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -17,11 +18,12 @@ import numpy as np
 
 from mixsynth_stream.baselines import Baseline, tuned, tuned_baselines
 from mixsynth_stream.data.object_arrays import load_arrays
-from mixsynth_stream.errors import OutputError, SourceError
+from mixsynth_stream.errors import SourceError
 from mixsynth_stream.evaluate_mocap import parameters
 from mixsynth_stream.evaluate_question import Judged, score_question
 from mixsynth_stream.evaluate_ridge import MIN_SCALE, Ridge
 from mixsynth_stream.evaluate_score import HORIZONS_MS, NETWORK, RIDGE, Case, Cost, Evaluation, Scores
+from mixsynth_stream.export.atomic import make_folder, write_whole
 from mixsynth_stream.normalise import scale_of
 from mixsynth_stream.pipeline.timeline import KeyframeClock
 from mixsynth_stream.pipeline.window import MotionWindow
@@ -100,17 +102,13 @@ def save_dense(folder: Path, dense: DensePoses) -> Path:
     """Keep the poses as FOLDER/NAME.npz, which stands for the video from then on. Raises `OutputError`."""
     path = folder / (dense.name.replace("/", "_") + ".npz")
     arrays = {key: getattr(dense, key) for key in _ARRAYS}
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        part = path.with_suffix(".part")
-        with part.open("wb") as file:
-            np.savez_compressed(
-                file, name=dense.name, height_px=dense.height_px, time_s=arrays.pop("time_s"),
-                **{key: values.astype(np.float32) for key, values in arrays.items()},
-            )  # fmt: skip
-        part.replace(path)
-    except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
+    make_folder(path)
+    packed = io.BytesIO()
+    np.savez_compressed(
+        packed, name=dense.name, height_px=dense.height_px, time_s=arrays.pop("time_s"),
+        **{key: values.astype(np.float32) for key, values in arrays.items()},
+    )  # fmt: skip
+    write_whole(path, packed.getvalue())
     return path
 
 
@@ -120,8 +118,11 @@ def load_dense(path: str | Path) -> DensePoses:
     frames = len(found["time_s"].reshape(-1))
     for key, shape in _ARRAYS.items():
         if found[key].shape != (frames, *shape) or found[key].dtype.kind != "f":
-            raise SourceError(f"{path}: {key} is {list(found[key].shape)}, expected {[frames, *shape]}; give poses "
-                              "that evaluate --keep-dense wrote")  # fmt: skip
+            raise SourceError(f"{path}: {key} is {list(found[key].shape)} of {found[key].dtype}, expected "
+                              f"{[frames, *shape]} of float; give poses that evaluate --keep-dense wrote")  # fmt: skip
+    if not (np.isfinite(found["time_s"]).all() and (np.diff(found["time_s"]) > 0).all()):
+        raise SourceError(f"{path}: time_s must be seconds that grow from frame to frame; give poses that evaluate "
+                          "--keep-dense wrote")  # fmt: skip
     return DensePoses(name=str(found["name"]), height_px=int(found["height_px"]), time_s=found["time_s"],
                       poses=found["poses"], world=found["world"], scores=found["scores"])  # fmt: skip
 

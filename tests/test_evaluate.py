@@ -344,6 +344,10 @@ def test_the_command_prints_a_table_and_writes_rows_and_a_plot(tmp_path, capsys,
     assert "ahead 400 ms, carried: ridge" in printed
     for metric in ("MPJPE", "P-MPJPE", "Accel error", "PCK@0.2", "PCK@0.1", "PCK@0.05"):
         assert f"\n{metric} by joints and speed" in printed
+    # Every method by each of them, not the network alone.
+    for metric in ("P-MPJPE", "Accel error", "PCK@0.2", "PCK@0.1", "PCK@0.05"):
+        heads = [line.removeprefix(metric).split() for line in printed.splitlines() if line.startswith(f"{metric}  ")]
+        assert [head[1] for head in heads] == ["linear", "hold"] and all("network" in head for head in heads)
     by_part = {row["metric"] for row in document["rows"] if row.get("group") == "wrists"}
     assert by_part >= metrics | {"pck@0.2", "pck@0.1", "pck@0.05"}
     assert by_part == {row["metric"] for row in document["rows"] if row.get("band") == "<0.5"}
@@ -367,9 +371,9 @@ def test_what_the_estimator_said_of_a_video_stands_for_it(tmp_path, capsys):
     assert "folder/clip.mp4" in capsys.readouterr().out
     assert (tmp_path / "twice" / path.name).read_bytes() == path.read_bytes()
     np.savez(tmp_path / "short.npz", **{**np.load(path), "scores": np.zeros((89, 33))})
-    with pytest.raises(SourceError, match=r"short.npz: scores is \[89, 33\], expected \[90, 33\]"):
+    with pytest.raises(SourceError, match=r"short.npz: scores is \[89, 33\] of float64, expected \[90, 33\]"):
         dense_poses(tmp_path / "short.npz")
-    with pytest.raises(OutputError, match="cannot write"):
+    with pytest.raises(OutputError, match="cannot be written: a file is in the place"):
         save_dense(path, dense)
 
 

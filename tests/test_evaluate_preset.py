@@ -85,6 +85,9 @@ def test_prediction_has_both_sets_and_both_conventions(tmp_path: Path, evaluate:
     ]
     assert lines[1].split()[:6] == ["at", "80", "ms", "to", "80", "ms"]
     found = json.loads(rows.read_text())
+    # What figures of this task differ by from paper to paper.
+    for said in (lines[0], found["questions"]["ahead"]):
+        assert "10 frames seen at 25 Hz, mean over 32 joints, position and rotation of the root zeroed" in said
     at, to = ([row for row in found["rows"] if row["question"] == q and row["horizon_ms"] == 400]
               for q in ("ahead", "ahead_mean"))  # fmt: skip
     assert len(at) == len(to) == 6 and all(0 < t["value"] < a["value"] for a, t in zip(at, to, strict=True))

@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from mixsynth_stream import evaluate, evaluate_report
 from mixsynth_stream.errors import ModelError, OutputError, SourceError
+from mixsynth_stream.evaluate_video import DensePoses, dense_poses, save_dense
 from mixsynth_stream.weights import ASSETS
 
 FILE = Path(__file__).parent.parent / evaluate.DEFAULT_DATA[0]
@@ -39,9 +41,37 @@ def test_bad_requests_say_what_to_do(tmp_path, monkeypatch, capsys):
         evaluate.main(_asked("--model", weights, "--data"))
     with pytest.raises(ValueError, match="--seed must be 0 or more, found -1"):
         evaluate.main(_asked(*data, "--seed", "-1"))
+    with monkeypatch.context() as patched, pytest.raises(ModelError, match="--plot needs matplotlib: pip install"):
+        patched.setattr("importlib.util.find_spec", lambda name: None)
+        evaluate.main(_asked(*data, "--plot", str(tmp_path / "a.png")))
     assert capsys.readouterr().out == ""
-    with pytest.raises(OutputError, match=r"cannot write .*rows\.json"):
+    with pytest.raises(OutputError, match=r"rows\.json cannot be written: No such file or directory"):
         evaluate_report.write_json(tmp_path / "none" / "rows.json", [])
     monkeypatch.setattr(evaluate, "__file__", str(tmp_path / "site-packages" / "mixsynth_stream" / "evaluate.py"))
     with pytest.raises(SourceError, match="run evaluate from a checkout, or give"):
         evaluate.main(_asked("--model", weights))
+
+
+def _standing(frames: int) -> DensePoses:
+    """Somebody who does not move, 30 frames a second."""
+    pose = np.linspace(100.0, 300.0, 66).reshape(33, 2)
+    return DensePoses(name="a.mp4", time_s=np.arange(frames) / 30, poses=np.repeat(pose[None], frames, axis=0),
+                      world=np.ones((frames, 33, 3)), scores=np.ones((frames, 33)), height_px=640)  # fmt: skip
+
+
+@pytest.mark.parametrize("frames", [0, 1, 90])
+def test_videos_in_which_nobody_is_followed_are_told_and_write_nothing(tmp_path, capsys, frames):
+    dense = _standing(frames)
+    dense.poses[...] = np.nan
+    words = ["--video", str(save_dense(tmp_path, dense)), "--json", str(tmp_path / "rows.json")]
+    with pytest.raises(SourceError, match="nothing could be judged"):
+        evaluate.main(_asked("--model", "world-n10", *words))
+    assert "0 of 1 videos" in capsys.readouterr().out
+    assert not (tmp_path / "rows.json").exists()
+
+
+@pytest.mark.parametrize("times", [np.arange(20, 0, -1) / 30, np.ones(20), np.full(20, np.nan)])
+def test_kept_poses_whose_time_does_not_pass_are_refused(tmp_path, times):
+    np.savez(tmp_path / "a.npz", **{**np.load(save_dense(tmp_path / "kept", _standing(20))), "time_s": times})
+    with pytest.raises(SourceError, match=r"a.npz: time_s must be seconds that grow from frame to frame"):
+        dense_poses(tmp_path / "a.npz")

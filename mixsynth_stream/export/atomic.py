@@ -54,6 +54,19 @@ def make_folder(path: Path) -> None:
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
 
 
+def write_whole(path: Path, content: bytes) -> None:
+    """All of a file at once. Where the disk does not take it, what was there before stays. Raises `OutputError`."""
+    part = part_path(path)
+    try:
+        with output_errors(path):
+            part.write_bytes(content)
+            part.replace(path)
+    except OutputError:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+        raise
+
+
 class PartFile:
     """A file of whole records: `append` writes all of a record or nothing of it, close() gives the file its name.
 
