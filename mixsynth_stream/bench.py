@@ -7,6 +7,8 @@ import importlib
 from pathlib import Path
 from typing import Any
 
+from mixsynth_stream.errors import ModelError
+
 _WHAT = {
     "pipeline": "frames a second of a stream against the estimator on every frame and against decoding alone",
     "truth": "2D error in the gaps against measured motion: the network, PCHIP, the estimator on every frame",
@@ -97,5 +99,9 @@ def _add_training(benches: Any) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Run one benchmark; 1 where its correctness gate is red."""
-    code: int = importlib.import_module(f"mixsynth_stream.bench_{args.bench}").main(args)
+    try:
+        module = importlib.import_module(f"mixsynth_stream.bench_{args.bench}")
+    except ModuleNotFoundError as error:
+        raise ModelError(f"bench {args.bench} needs {error.name}: pip install 'mixsynth-stream[train]'") from error
+    code: int = module.main(args)
     return code

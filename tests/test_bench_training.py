@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -82,6 +83,15 @@ def test_networks_share_a_layer_where_only_the_pose_differs() -> None:
 def test_the_ratio_is_the_median_over_the_rounds() -> None:
     native, _ = layer_rows("a", 1, {"native": [1.0, 1.0, 2.0], "torch": [3.0, 2.0, 2.0]}, {"native": 0, "torch": 0})
     assert native["over_torch"] == 2 and native["p50_us"] == 1e6
+
+
+def test_a_missing_package_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delitem(sys.modules, "mixsynth_stream.bench_training")
+    monkeypatch.setitem(sys.modules, "threadpoolctl", None)
+    assert main(["bench", "training"]) == 4
+    assert "bench training needs threadpoolctl: pip install 'mixsynth-stream[train]'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
