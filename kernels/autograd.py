@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from mixsynth_stream.errors import BackendUnavailableError
-from mixsynth_stream.kernels.encoder_layer import TrainedLayer, training_tile
-from mixsynth_stream.kernels.launch import INTERPRETED, find_device
+from mixsynth_stream.kernels.encoder_layer import TrainedLayer, check_fits, training_tile
+from mixsynth_stream.kernels.launch import INTERPRETED, check_capability, find_device
 from mixsynth_stream.kernels.pack import OPERANDS, pack_layer
 from mixsynth_stream.kernels.tile import Tile
 from mixsynth_stream.kernels.weights import (
@@ -80,7 +80,12 @@ def _dropout(network: MixSynthFormer) -> float:
     return float(network.encoder.layers[0].ff.dropout.p) if network.training else 0.0  # type: ignore[union-attr, arg-type]
 
 
-@torch.library.custom_op("mixsynth_stream::encoder_layer", mutates_args=())
+# With the types in words: not every torch that has such ops reads them off list[Tensor].
+@torch.library.custom_op(
+    "mixsynth_stream::encoder_layer",
+    mutates_args=(),
+    schema="(Tensor x, Tensor[] weights, Tensor seed, float share, str precision) -> (Tensor, Tensor, Tensor)",
+)
 def encoder_layer_op(
     x: Tensor,  # [B, T, C] float32
     weights: list[Tensor],
@@ -89,12 +94,13 @@ def encoder_layer_op(
     precision: str,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The layer's output, and its packed weights for the way back."""
-    _check(x)
     layer = _layer(weights)
     tile = _tile(layer, precision)
-    packed = pack_layer(layer, tile)
-    # Products of operands stay those of the named precision, whatever autocast is in force; backwards too.
-    with torch.autocast(x.device.type, enabled=False):
+    _check(x, tile)
+    # Products of operands stay those of the named precision, whatever autocast is in force; backwards too. And Triton
+    # launches on the current device, wherever the tensors are.
+    with torch.autocast(x.device.type, enabled=False), torch.cuda.device_of(x):
+        packed = pack_layer(layer, tile)
         return TrainedLayer(tile, *packed, seed, share)(x), *packed
 
 
@@ -105,7 +111,12 @@ def _(x: Tensor, weights: list[Tensor], seed: Tensor, share: float, precision: s
     return torch.empty_like(x), matrices, x.new_empty(at.vector_stride)
 
 
-@torch.library.custom_op("mixsynth_stream::encoder_layer_bwd", mutates_args=())
+@torch.library.custom_op(
+    "mixsynth_stream::encoder_layer_bwd",
+    mutates_args=(),
+    schema="(Tensor x, Tensor d_out, Tensor[] weights, Tensor matrices, Tensor vectors, Tensor seed, float share, "
+    "str precision) -> Tensor[]",
+)
 def encoder_layer_bwd_op(
     x: Tensor,  # [B, T, C] float32
     d_out: Tensor,  # [B, T, C] float32
@@ -121,7 +132,7 @@ def encoder_layer_bwd_op(
     if not len(x):
         return [torch.zeros_like(tensor) for tensor in (x, *weights)]
     trained = TrainedLayer(_tile(layer, precision), matrices, vectors, seed, share)
-    with torch.autocast(x.device.type, enabled=False):
+    with torch.autocast(x.device.type, enabled=False), torch.cuda.device_of(x):
         d_x, d_layer = trained.backward(x, d_out.float().contiguous())
     found = zip(_flat(d_layer), weights, strict=True)
     return [d_x, *(d.to(weight.dtype) if d.numel() else torch.zeros_like(weight) for d, weight in found)]
@@ -149,12 +160,20 @@ def _backward(ctx: Any, d_out: Tensor, *_: Tensor | None) -> tuple[Any, ...]:
 encoder_layer_op.register_autograd(_backward, setup_context=_save)
 
 
-def _check(x: Tensor) -> None:
+def _check(x: Tensor, tile: Tile) -> None:
+    """What would otherwise be read out of bounds, or told in Triton's words."""
     if x.device.type == "cpu" and not INTERPRETED:
         raise BackendUnavailableError(
             "the kernels train on a CUDA device, found a tensor on the CPU; set TRITON_INTERPRET=1 before the start to "
             "run them slowly there"
         )
+    if x.device.type == "cuda":
+        check_capability(torch.cuda.get_device_capability(x.device))
+    check_fits(tile)
+    if x.ndim != 3 or x.shape[1:] != (tile.tokens, tile.channels):
+        raise ValueError(f"x must have shape [batch, {tile.tokens}, {tile.channels}], found {list(x.shape)}")
+    if x.dtype != torch.float32 or not x.is_contiguous():
+        raise ValueError(f"x must be contiguous and float32, found strides {x.stride()} and {x.dtype}")
 
 
 def _flat(layer: LayerWeights) -> list[Tensor]:

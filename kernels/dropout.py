@@ -10,8 +10,8 @@ from mixsynth_stream.kernels.product import window_rows
 BLOCK = 1024
 
 
-# Triton would compile anew for counts of whole sixteens.
-@triton.jit(do_not_specialize=["count"])
+# Triton would compile anew for counts of whole sixteens, and for every second layer's seed.
+@triton.jit(do_not_specialize=["count"], do_not_specialize_on_alignment=["seed"])
 def dropout_fwd_kernel(
     kept: tl.tensor,  # [B, T, numbers] int8: out, 1 where something is kept
     seed: tl.tensor,  # [1] int64

@@ -62,12 +62,17 @@ def training_tile(config: ModelConfig, precision: str) -> Tile:
         windows=1,
         precision=precision,
     )
+    check_fits(tile)
+    return tile
+
+
+def check_fits(tile: Tile) -> None:
+    """Raises `BackendUnavailableError` where a program cannot hold a window."""
     if not tile.fits:
         raise BackendUnavailableError(
             f"training on the kernels needs a window that fits into one program, found {tile.tokens} tokens and "
             f"{tile.channels} channels; train without them"
         )
-    return tile
 
 
 class TrainedLayer:

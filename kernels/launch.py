@@ -42,11 +42,11 @@ def find_device() -> torch.device:
         raise BackendUnavailableError("there is no CUDA device; use one, or set TRITON_INTERPRET=1 before the start to "
                                       "run the kernels slowly on the CPU")  # fmt: skip
     device = torch.device("cuda", torch.cuda.current_device())
-    _check_capability(torch.cuda.get_device_capability(device))
+    check_capability(torch.cuda.get_device_capability(device))
     return device
 
 
-def _check_capability(capability: tuple[int, int]) -> None:
+def check_capability(capability: tuple[int, int]) -> None:
     if capability < OLDEST_CAPABILITY:
         raise BackendUnavailableError(
             f"the kernels need compute capability {'.'.join(map(str, OLDEST_CAPABILITY))} (Ampere) or newer, found "
@@ -105,7 +105,7 @@ def _tiled_specialisation(launch: TiledLaunch, tile: Tile, operand: str) -> Spec
 class Encoder:
     """The network on a device. Inference only: it keeps no gradients and refuses tensors that ask for them.
 
-    One call at a time: calls share buffers.
+    One call at a time, and on any stream: what lies between launches is kept apart for each.
     """
 
     def __init__(
@@ -125,19 +125,23 @@ class Encoder:
         self._capability = capability or (torch.cuda.get_device_capability(self.device) if cuda else FUSED_CAPABILITY)
         self._programs = torch.cuda.get_device_properties(self.device).multi_processor_count if cuda else 1
         self._weights = EncoderWeights.of({name: torch.as_tensor(value) for name, value in state.items()})
+        self._tiles: dict[int, Tile] = {}
         self._packed: dict[Tile, tuple[Tensor, Tensor]] = {}
         self._named: dict[Tile, tuple[dict[str, Tensor], ...]] = {}
-        self._scratch = torch.empty(0, device=self.device)
+        self._scratch: dict[int, Tensor] = {}
         self.tile(1)
 
     def tile(self, batch: int) -> Tile:
         """How `batch` windows are laid out; packs the weights for it if that is new."""
-        tile = tile_of(self.config, self.precision, batch, self._programs, self._capability)
-        if tile not in self._packed:
-            matrices, vectors = pack(self._weights, tile)
-            self._packed[tile] = matrices.to(self.device), vectors.to(self.device)
-            self._named[tile] = named_weights(tile, *self._packed[tile])
-        return tile
+        if batch not in self._tiles:
+            tile = tile_of(self.config, self.precision, batch, self._programs, self._capability)
+            if tile not in self._packed:
+                matrices, vectors = pack(self._weights, tile)
+                self._packed[tile] = matrices.to(self.device), vectors.to(self.device)
+                self._named[tile] = named_weights(tile, *self._packed[tile])
+            # Of equal tiles always the first, which has worked out its sizes already.
+            self._tiles[batch] = next(known for known in self._packed if known == tile)
+        return self._tiles[batch]
 
     def plan(self, batch: int) -> str:
         """How one call with `batch` windows runs, in words."""
@@ -167,7 +171,9 @@ class Encoder:
             if len(out) != batch:
                 raise ValueError(f"out must hold {batch} windows as keyframes do, found {len(out)}")
         if batch:
-            self._launch(keyframes, out)
+            # Triton launches on the current device, wherever the tensors are.
+            with torch.cuda.device_of(keyframes):
+                self._launch(keyframes, out)
         return out
 
     def _launch(self, keyframes: Tensor, out: Tensor) -> None:
@@ -188,15 +194,17 @@ class Encoder:
             )  # fmt: skip
 
     def _buffers(self, sizes: Mapping[str, int]) -> dict[str, Tensor]:
-        """Parts of the scratch memory, which grows where it has to."""
+        """Parts of the scratch memory of the current stream, which grows where it has to."""
         starts, end = {}, 0
         for name, size in sizes.items():
             starts[name] = end
             end += -(-size // 16) * 16  # so that each is aligned
-        if self._scratch.numel() < end:
+        stream = torch.cuda.current_stream(self.device).cuda_stream if self.device.type == "cuda" else 0
+        if stream not in self._scratch or self._scratch[stream].numel() < end:
             # Zeros, because the last block of rows may reach beyond the last window.
-            self._scratch = torch.zeros(end, device=self.device)
-        return {name: self._scratch[start : start + sizes[name]] for name, start in starts.items()}
+            self._scratch[stream] = torch.zeros(end, device=self.device)
+        scratch = self._scratch[stream]
+        return {name: scratch[start : start + sizes[name]] for name, start in starts.items()}
 
     def _check(self, name: str, value: Tensor, inner: tuple[int, int]) -> None:
         if not isinstance(value, Tensor):
@@ -233,7 +241,7 @@ class CapturedEncoder:
         config, device = encoder.config, encoder.device
         # An encoder of its own: a graph holds addresses, and a larger batch would move the buffers.
         self._encoder = object.__new__(Encoder)
-        self._encoder.__dict__.update(encoder.__dict__, _scratch=torch.empty(0, device=device))
+        self._encoder.__dict__.update(encoder.__dict__, _scratch={})
         self._keyframes = torch.zeros(batch, config.num_keyframes, config.joint_dim, device=device)
         self._out = torch.empty(batch, config.seq_len, config.joint_dim, device=device)
         side = torch.cuda.Stream(device)
@@ -242,7 +250,7 @@ class CapturedEncoder:
             self._encoder(self._keyframes, self._out)
         torch.cuda.current_stream(device).wait_stream(side)
         self._graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self._graph):
+        with torch.cuda.graph(self._graph, stream=side):  # the same, because buffers belong to a stream
             self._encoder(self._keyframes, self._out)
 
     def __call__(self, keyframes: Tensor) -> Tensor:  # [B, Q+1, D] -> [B, T, D]
@@ -250,8 +258,9 @@ class CapturedEncoder:
         self._encoder._check("keyframes", keyframes, (config.num_keyframes, config.joint_dim))
         if len(keyframes) != batch:
             raise ValueError(f"this graph is for {batch} windows, found {len(keyframes)}; capture another")
-        self._keyframes.copy_(keyframes)
-        self._graph.replay()
+        with torch.cuda.device_of(keyframes):  # whose stream the graph is replayed on
+            self._keyframes.copy_(keyframes)
+            self._graph.replay()
         return self._out
 
 
@@ -266,5 +275,7 @@ def _checked_device(device: torch.device | str) -> torch.device:
         raise BackendUnavailableError("TRITON_INTERPRET=1 is set, so the kernels run on the CPU; unset it for CUDA")
     if not torch.cuda.is_available():
         raise BackendUnavailableError(f"{device} was asked for, and there is no CUDA device")
-    _check_capability(torch.cuda.get_device_capability(device))
+    if (count := torch.cuda.device_count()) <= (device.index or 0):
+        raise BackendUnavailableError(f"{device} was asked for, and the last CUDA device is cuda:{count - 1}")
+    check_capability(torch.cuda.get_device_capability(device))
     return torch.device("cuda", torch.cuda.current_device() if device.index is None else device.index)

@@ -63,6 +63,10 @@ class Tile:
     precision: str
     tiled: bool = False  # in blocks (`tiled.py`), not in one program
 
+    def __post_init__(self) -> None:
+        if self.precision not in PRECISIONS:
+            raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, found {self.precision!r}")
+
     @property
     def cache_key(self) -> str:
         """What Triton files compiled kernels under: with the fields alone it would find those of older sizes, too."""
@@ -305,8 +309,6 @@ def tile_of(
 
     Short windows are grouped once there are more groups than `programs` can run.
     """
-    if precision not in PRECISIONS:
-        raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, found {precision!r}")
     slot = max(_power(config.seq_len), _SMALLEST)
     grouped = max(_GROUPED_ROWS // slot, 1)
     # Four-byte operands of a group take too many registers and, in three TF32 parts, too much shared memory.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import triton
@@ -61,6 +62,7 @@ class TiledLaunch:
         return (batch, *self.per_window)
 
 
+@lru_cache(maxsize=256)
 def tiled_launch(stages: Stages, tile: Tile) -> TiledLaunch:
     """The launch for one of `Tile.launches`."""
     if stages.embed:
