@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import csv
+import io
 from pathlib import Path
 
 import numpy as np
+
+from mixsynth_stream.export.atomic import write_whole
 
 
 class Curves:
@@ -25,10 +28,11 @@ class Curves:
         row = {"step": step, "loss": float(np.mean(self._losses)), "lr": lr, "score": score, **shares}
         self.rows.append(row)
         self._losses.clear()
-        with self._csv.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, fieldnames=list(self.rows[0]))
-            writer.writeheader()
-            writer.writerows({name: f"{value:.6g}" for name, value in row.items()} for row in self.rows)
+        text = io.StringIO()
+        writer = csv.DictWriter(text, fieldnames=list(self.rows[0]))
+        writer.writeheader()
+        writer.writerows({name: f"{value:.6g}" for name, value in row.items()} for row in self.rows)
+        write_whole(self._csv, text.getvalue().encode())
 
     def state(self) -> dict[str, list]:
         """All rows, and the losses since the last of them."""
@@ -56,4 +60,6 @@ class Curves:
             right.axhline(1.0, color="black", linewidth=0.8)
         right.set(xlabel="step", ylabel=self._label)
         right.legend(fontsize=6, ncols=2)
-        figure.savefig(self._png, dpi=120)
+        drawn = io.BytesIO()
+        figure.savefig(drawn, dpi=120, format="png")
+        write_whole(self._png, drawn.getvalue())

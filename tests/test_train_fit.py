@@ -107,6 +107,31 @@ def test_a_full_disk_leaves_the_checkpoint_before(
     assert train(small(clips, tmp_path / "full", resume=True)).read_bytes() == whole.read_bytes()
 
 
+@pytest.mark.parametrize(("ending", "steps"), [(".csv", 2), (".png", 6)])
+def test_a_disk_without_room_for_the_curves_is_named_and_costs_nothing(
+    clips: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ending: str, steps: int
+) -> None:
+    write, calls = Path.write_bytes, []
+
+    def full(path: Path, content: bytes) -> int:
+        calls.append(path)
+        if f"image-n10{ending}" in path.name and (ending == ".png" or calls.count(path) == 2):
+            write(path, content[:40])
+            raise OSError(28, "No space left on device")
+        return write(path, content)
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OutputError, match=rf"image-n10\{ending} cannot be written: the disk is full; free some space"):
+        train(small(clips, tmp_path))
+    monkeypatch.undo()
+    assert torch.load(tmp_path / "image-n10.checkpoint.pt", weights_only=True)["step"] == steps
+    assert (tmp_path / "image-n10.csv").read_text().count("\n") == 1 + steps // 2
+    assert not list(tmp_path.glob("*.part"))
+    assert train(small(clips, tmp_path, resume=True)).read_bytes() == whole.read_bytes()
+    assert (tmp_path / "image-n10.csv").read_text() == whole.with_suffix(".csv").read_text()
+    assert (tmp_path / "image-n10.png").read_bytes().startswith(b"\x89PNG")
+
+
 def test_training_ends_when_it_no_longer_gets_better(
     clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
