@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,8 +64,16 @@ class TrainConfig:
                 raise ValueError(f"{name} must be at least 1, found {getattr(self, name)}")
         if self.patience < 0:
             raise ValueError(f"patience must be 0 (off) or more, found {self.patience}")
-        if not self.lr > 0 or not 0 <= self.ema < 1:
+        if not 0 < self.lr < math.inf or not 0 <= self.ema < 1:
             raise ValueError(f"lr must be positive and ema in 0..1, found lr {self.lr} and ema {self.ema}")
+        if self.seed < 0:
+            raise ValueError(f"seed must be 0 or more, found {self.seed}")
+        shares = (self.newest_gap_weight, self.second_gap_weight, self.older_weight, self.ahead_weight)
+        if not all(0 <= share < math.inf for share in (*shares, self.velocity_weight)) or not any(shares):
+            raise ValueError(
+                f"shares of the loss must be 0 or more and not all 0, found {', '.join(f'{s:g}' for s in shares)} "
+                f"(newest gap, second, older, ahead) and {self.velocity_weight:g} (velocity)"
+            )
         if not 0 <= self.wrong_person <= 1:
             raise ValueError(f"wrong_person must be a chance in 0..1, found {self.wrong_person}")
 
@@ -115,8 +124,10 @@ class PresetConfig:
         for name in ("epochs", "batch", "validate_every"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, found {getattr(self, name)}")
-        if not self.lr > 0 or self.patience < 0:
-            raise ValueError(f"lr must be positive and patience not negative, found {self.lr} and {self.patience}")
+        if not 0 < self.lr < math.inf or self.patience < 0 or self.seed < 0:
+            raise ValueError(
+                f"lr must be positive, patience and seed not negative, found {self.lr}, {self.patience} and {self.seed}"
+            )
 
 
 def train(config: TrainConfig | PresetConfig) -> Path:
@@ -161,7 +172,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     ours.add_argument("--steps", type=int, help=f"default: {defaults.steps}")
     ours.add_argument("--validation", nargs="+", type=Path, metavar="NPZ",
                       help="clips to validate on (default: every tenth subject of the data)")  # fmt: skip
-    ours.add_argument("--start", type=Path, metavar="FILE", help="weights to start from (default: untrained)")
+    ours.add_argument(
+        "--start",
+        type=Path,
+        metavar="NAME",
+        help="weights to start from, shipped ones by name or a file (default: untrained)",
+    )
     ours.add_argument("--gap-weights", nargs=2, type=float, metavar=("NEWEST", "SECOND"),
                       help="shares of the loss for the two newest gaps, where ahead is 1 (default: "
                       f"{defaults.newest_gap_weight:g} {defaults.second_gap_weight:g})")  # fmt: skip

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import math
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from tqdm import tqdm
 from mixsynth_stream.config import ModelConfig
 from mixsynth_stream.data.cameras import FRAME_HEIGHT_PX
 from mixsynth_stream.data.estimator_noise import EstimatorNoise
-from mixsynth_stream.data.mocap import Clip, data_hash, load_clips
+from mixsynth_stream.data.mocap import Clip, data_hash, load_clips, told_apart
 from mixsynth_stream.data.windows import Windows, WindowSampler
 from mixsynth_stream.errors import ModelError, SourceError
 from mixsynth_stream.fit_uncertainty import with_uncertainty
@@ -30,7 +31,7 @@ from mixsynth_stream.train_fit import Caller, fit, network_state
 from mixsynth_stream.train_muon import Muon
 from mixsynth_stream.train_place import Place
 from mixsynth_stream.train_score import Validation
-from mixsynth_stream.weights import SHIPPED_NORMALISATION, WeightsInfo, load_weights, save_weights
+from mixsynth_stream.weights import SHIPPED_NORMALISATION, WeightsInfo, load_weights, save_weights, weights_path
 
 _GRADIENT_LIMIT = 1.0
 # Learning rate of AdamW, where Muon's is 1.
@@ -209,7 +210,8 @@ def _clips(config: TrainConfig) -> tuple[list[list[Clip]], dict[str, list[Clip]]
     """Training clips of each file, and validation clips by the name of their file."""
     files = [load_clips(path) for path in config.data]
     if config.validation:
-        return files, {path.stem: load_clips(path) for path in config.validation}
+        names = told_apart(config.validation, [path.stem for path in config.validation])
+        return files, {name: load_clips(path) for name, path in zip(names, config.validation, strict=True)}
     subjects = sorted({clip.subject for clips in files for clip in clips})
     if len(subjects) < 2:
         raise SourceError("all clips are of one subject, so none can be kept back; pass --validation with other people")
@@ -222,10 +224,12 @@ def _clips(config: TrainConfig) -> tuple[list[list[Clip]], dict[str, list[Clip]]
 def _start_state(config: TrainConfig, shape: ModelConfig) -> dict[str, Tensor]:
     """Parameters of the weights to start from. Raises `ModelError` where they are for another network."""
     assert config.start is not None
-    state, found, info = load_weights(config.start)
+    state, found, info = load_weights(weights_path(config.start))
     if found != shape or info.space != config.space:
+        there, here = {"space": info.space, **asdict(found)}, {"space": config.space, **asdict(shape)}
+        wrong = "; ".join(f"{name} {there[name]}, here {here[name]}" for name in here if there[name] != here[name])
         raise ModelError(
-            f"{config.start} is for {info.space} space, {found}; this training is for {config.space} space, {shape}"
+            f"{config.start} is for another network ({wrong}); start from weights of the same --space and --every"
         )
     return network_state(state)
 

@@ -129,16 +129,21 @@ def shipped_models() -> list[str]:
 
 def load_model(name_or_path: str | os.PathLike[str], backend: str = "auto") -> Model:
     """Shipped weights by name (`image-n10`) or a weight file, on a backend. Raises `ModelError`."""
+    return model_of(*load_weights(weights_path(name_or_path)), backend)
+
+
+def weights_path(name_or_path: str | os.PathLike[str]) -> Path:
+    """The file of shipped weights by name, or a weight file as it is named. `ModelError` where it is neither."""
     text = os.fspath(name_or_path)
     path = Path(text)
     if text in shipped_models():
-        path = ASSETS / f"{text}.safetensors"
-    elif not path.exists():
+        return ASSETS / f"{text}.safetensors"
+    if not path.exists():
         if path.suffix or path.name != text:
             raise ModelError(f"there is no weight file {text}")
         shipped = ", ".join(shipped_models()) or "none in this installation"
         raise ModelError(f"there are no weights named {text!r}; shipped weights: {shipped}; or pass a weight file")
-    return model_of(*load_weights(path), backend)
+    return path
 
 
 def model_of(state: Mapping[str, np.ndarray], config: ModelConfig, info: WeightsInfo, backend: str = "auto") -> Model:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,7 @@ from swings import small, write_swings
 
 from mixsynth_stream.errors import ModelError, OutputError, SourceError
 from mixsynth_stream.train import TrainConfig, train
-from mixsynth_stream.weights import load_weights
+from mixsynth_stream.weights import ASSETS, load_weights
 
 torch = pytest.importorskip("torch")
 from mixsynth_stream import train_fit, train_loop  # noqa: E402
@@ -96,7 +97,15 @@ def test_training_helps_on_people_it_has_not_seen(clips: Path, tmp_path: Path) -
 
 
 def test_bad_settings_and_places_are_refused_in_a_sentence(clips: Path, tmp_path: Path) -> None:
-    for change, says in (({"space": "polar"}, "image or world"), ({"steps": 0}, "steps"), ({"lr": -1.0}, "lr")):
+    wrong: list[tuple[dict[str, object], str]] = [
+        ({"space": "polar"}, "image or world"), ({"steps": 0}, "steps"), ({"lr": -1.0}, "lr"),
+        ({"lr": float("inf")}, "lr must be positive"), ({"seed": -1}, "seed must be 0 or more, found -1"),
+        ({"newest_gap_weight": -1.0}, "0 or more and not all 0, found -1, 4, 0.5, 1"),
+        ({"second_gap_weight": float("nan")}, "0 or more and not all 0, found 6, nan"),
+        ({"velocity_weight": -1.0}, r"and -1 \(velocity\)"),
+        ({f"{name}_weight": 0.0 for name in ("newest_gap", "second_gap", "older", "ahead")}, "not all 0"),
+    ]  # fmt: skip
+    for change, says in wrong:
         with pytest.raises(ValueError, match=says):
             small(clips, tmp_path, **change)
     (tmp_path / "file").write_text("in the way")
@@ -154,8 +163,43 @@ def test_a_second_round_starts_from_given_weights(clips: Path, tmp_path: Path) -
     before, after = load_weights(first)[0], load_weights(train(config))[0]
     for name, values in before.items():
         np.testing.assert_allclose(after[name], values, atol=1e-6, err_msg=name)
-    with pytest.raises(ModelError, match="world space"):
+    with pytest.raises(ModelError, match=r"another network \(space world, here image; joint_dim 51, here 34\); start"):
         train(small(clips, tmp_path / "third", start=first))
+
+
+def test_a_second_round_starts_from_shipped_weights_by_name(clips: Path, tmp_path: Path) -> None:
+    config = small(clips, tmp_path, steps=1, lr=1e-9, start=Path("image-n10"))
+    shipped, after = load_weights(ASSETS / "image-n10.safetensors")[0], load_weights(train(config))[0]
+    for name, values in shipped.items():
+        np.testing.assert_allclose(after[name], values, atol=1e-6, err_msg=name)
+    with pytest.raises(ModelError, match="no weights named 'image-n9'; shipped weights: image-n10"):
+        train(small(clips, tmp_path, start=Path("image-n9")))
+
+
+def test_short_validation_clips_are_asked_what_they_reach(clips: Path, tmp_path: Path) -> None:
+    """Two keyframes and nine steps: no gap before the newest one, nothing 400 ms ahead, and still a best score."""
+    short = tmp_path / "short.npz"
+    with np.load(clips) as data:
+        np.savez(short, **{**data, "lengths": [20] * 3})
+    path = train(small(clips, tmp_path / "out", steps=1, validation=(short,)))
+    asked = {name for name in load_weights(path)[2].metrics if name.startswith("short/")}
+    assert asked == {"short/gap", *(f"short/ahead_{ms}" for ms in (100, 200, 300))}
+
+
+def test_validation_files_of_one_name_are_kept_apart_and_names_do_not_choose_the_weights(
+    clips: Path, tmp_path: Path
+) -> None:
+    paths = [tmp_path / folder / "gaps_ahead.npz" for folder in ("a", "b")]
+    for path in paths:
+        path.parent.mkdir()
+        shutil.copy(clips, path)
+    train(small(clips, tmp_path, steps=1, validation=tuple(paths)))
+    row = next(csv.DictReader((tmp_path / "image-n10.csv").open()))
+    values = {name: float(value) for name, value in row.items() if "/" in name}
+    assert [name for name in values if name.endswith("/gap")] == [f"{path}/gap" for path in paths]
+    gaps, ahead = ([v for name, v in values.items() if kind in name.split("/")[-1]] for kind in ("gap", "ahead_"))
+    assert len(gaps) == 4 and len(ahead) == 12
+    assert float(row["score"]) == pytest.approx((np.mean(gaps) + np.mean(ahead)) / 2, rel=1e-4)
 
 
 def test_validation_clips_that_are_too_short_are_named(clips: Path, tmp_path: Path) -> None:
