@@ -6,7 +6,10 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdint>
+#include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <memory>
 #include <mutex>
 #include <new>
@@ -48,6 +51,19 @@ int64_t whole(const std::string& name, const py::handle& value) {
     return found;
 }
 
+// Whether none of them is infinity or NaN: those whose exponent is all ones. To the end in any case, because a compiler
+// takes several at a time then.
+bool finite(const float* numbers, int64_t count) {
+    constexpr uint32_t kExponent = 0x7f800000u;
+    uint32_t wrong = 0;
+    for (int64_t i = 0; i < count; ++i) {
+        uint32_t bits;
+        std::memcpy(&bits, numbers + i, sizeof bits);
+        wrong |= (bits & kExponent) == kExponent;
+    }
+    return !wrong;
+}
+
 // NaN in training is the loss's to report, so that what was wrong is said once and for the whole network.
 enum class Numbers { kFinite, kAny };
 
@@ -68,10 +84,11 @@ const float* checked(const std::string& name, const py::handle& value, const Sha
     if (!(array.flags() & py::detail::npy_api::NPY_ARRAY_ALIGNED_))
         throw py::value_error(name + " must lie at a multiple of 4 bytes; pass " + name + ".copy()");
     const auto* numbers = static_cast<const float*>(array.data());
-    for (py::ssize_t i = 0; allowed == Numbers::kFinite && i < array.size(); ++i)
-        if (!std::isfinite(numbers[i]))
-            throw py::value_error(name + " must be finite, found " + std::to_string(numbers[i]) + " at number " +
-                                  std::to_string(i));
+    if (allowed == Numbers::kFinite && !finite(numbers, array.size())) {
+        const auto* wrong = std::find_if(numbers, numbers + array.size(), [](float x) { return !std::isfinite(x); });
+        throw py::value_error(name + " must be finite, found " + std::to_string(*wrong) + " at number " +
+                              std::to_string(wrong - numbers));
+    }
     return numbers;
 }
 
@@ -219,6 +236,17 @@ const mixsynth::Dimensions& buildable(const mixsynth::Dimensions& dims, const ch
         throw py::value_error(std::string(problem) + "; found " + found);
     }
     return dims;
+}
+
+// Why the motion of a window, made of keyframes and weights that are finite, is not.
+[[noreturn]] void refuse_overflow(int64_t window, const float* keyframes, int64_t count) {
+    float largest = 0.0f;
+    for (int64_t i = 0; i < count; ++i) largest = std::max(largest, std::fabs(keyframes[i]));
+    char found[32];
+    std::snprintf(found, sizeof found, "%.2g", static_cast<double>(largest));
+    throw py::value_error("keyframes must be so small that nothing overflows float32 in the network, found up to " +
+                          std::string(found) + " in window " + std::to_string(window) +
+                          "; check their unit, and the weights if the keyframes are right");
 }
 
 // At most one thread a window.

@@ -9,10 +9,14 @@ namespace {
 
 // x [rows, inputs] -> out [rows, outputs], plus `more` [rows, outputs] where there is any
 template <typename Simd>
-inline void linear(const Packed& layer, const float* x, float* out, int64_t rows, int64_t inputs, int64_t outputs,
-                   const float* more = nullptr) {
-    multiply<Simd>({x, padded(inputs), as_panels(layer.weight, inputs), out, padded(outputs), rows, inputs, outputs,
-                    nullptr, layer.bias, more});
+inline void linear(const Packed<const float>& layer, const float* x, float* out, int64_t rows, int64_t inputs,
+                   int64_t outputs, const float* more = nullptr) {
+    multiply<Simd>(Product(rows, inputs, outputs)
+                       .left(x, padded(inputs))
+                       .right(as_panels(layer.weight, inputs))
+                       .to(out, padded(outputs))
+                       .plus_column_bias(layer.bias)
+                       .plus(more));
 }
 
 // numbers = function(numbers); `floats` is a multiple of kLanes.
@@ -23,7 +27,8 @@ inline void for_each(float* numbers, int64_t floats, Vector function(Vector)) {
 
 // w.pooled [windows, length] -> w.gate [windows, length], squeeze-excite
 template <typename Simd>
-void squeeze_excite(const PackedAttention& attention, const Workspace& w, int64_t windows, int64_t length) {
+void squeeze_excite(const PackedAttention<const float>& attention, const Workspace& w, int64_t windows,
+                    int64_t length) {
     using Vector = typename Simd::Vector;
     const int64_t squeezed = length / 4;
     linear<Simd>({attention.squeeze, nullptr}, w.pooled, w.squeezed, windows, length, squeezed);
@@ -33,7 +38,8 @@ void squeeze_excite(const PackedAttention& attention, const Workspace& w, int64_
 }
 
 // energies [kRows, padded keys] -> softmax of gate [kRows] * energies, in place. The gate is positive: the largest
-// stays the largest.
+// stays the largest. It is subtracted before the gate multiplies: of two products that a fused multiply-add rounds
+// differently, the difference would be past the end of power_of_two where energies are beyond 10^9.
 template <typename Simd, int kRows>
 __attribute__((flatten)) inline void softmax_rows(float* energies, int64_t stride, const float* gate) {
     using Vector = typename Simd::Vector;
@@ -47,12 +53,12 @@ __attribute__((flatten)) inline void softmax_rows(float* energies, int64_t strid
     float factor[kRows], largest[kRows];
     each<kRows>([&](int r) {
         factor[r] = gate[r] * kLog2e;
-        largest[r] = factor[r] * largest_of_lanes(most[r]);
+        largest[r] = largest_of_lanes(most[r]);
     });
     for (int64_t k = 0; k < stride; k += kWidth<Vector>)
         each<kRows>([&](int r) {
             float* at = energies + r * stride + k;
-            const Vector weight = power_of_two(factor[r] * load<Vector>(at) - largest[r]);
+            const Vector weight = power_of_two(factor[r] * (load<Vector>(at) - largest[r]));
             store(at, weight);
             total[r] += weight;
         });
@@ -81,7 +87,8 @@ __attribute__((flatten)) inline void sum_rows(int64_t rows, int64_t columns, Rea
 
 // w.x [windows, T, C] -> w.token_out [windows, T, C]
 template <typename Simd>
-void token_attention(const Dimensions& d, const PackedAttention& attention, const Workspace& w, int64_t windows) {
+void token_attention(const Dimensions& d, const PackedAttention<const float>& attention, const Workspace& w,
+                     int64_t windows) {
     using Vector = typename Simd::Vector;
     const int64_t T = d.tokens(), C = d.emb_dim, keys = d.token_keys(), stride = padded(keys), x_stride = padded(C);
     linear<Simd>(attention.dense, w.x, w.token_energies, windows * T, C, keys);
@@ -100,12 +107,17 @@ void token_attention(const Dimensions& d, const PackedAttention& attention, cons
         });
         const float *x = w.x + b * T * x_stride, *values = x;
         if (d.reduce_token > 1) {
-            multiply<Simd>({attention.value_reduce.weight, T, as_rows(x, x_stride), w.token_values, x_stride, keys, T,
-                            C, attention.value_reduce.bias});
+            multiply<Simd>(Product(keys, T, C)
+                               .left(attention.value_reduce.weight, T)
+                               .right(as_rows(x, x_stride))
+                               .to(w.token_values, x_stride)
+                               .plus_row_bias(attention.value_reduce.bias));
             values = w.token_values;
         }
-        multiply<Simd>(
-            {energies, stride, as_rows(values, x_stride), w.token_out + b * T * x_stride, x_stride, T, keys, C});
+        multiply<Simd>(Product(T, keys, C)
+                           .left(energies, stride)
+                           .right(as_rows(values, x_stride))
+                           .to(w.token_out + b * T * x_stride, x_stride));
     }
 }
 
@@ -122,10 +134,10 @@ __attribute__((flatten)) inline void softmax_columns(float* energies, int64_t ke
             const float* two = column + k * width;
             largest = larger(largest, larger(load<Vector>(two), load<Vector>(two + width)));
         }
-        const Vector factor = load<Vector>(gate + j) * kLog2e, shift = factor * largest;
+        const Vector factor = load<Vector>(gate + j) * kLog2e;
         Vector total{};
         for (int64_t k = 0; k < keys; ++k) {
-            const Vector weight = power_of_two(factor * load<Vector>(column + k * width) - shift);
+            const Vector weight = power_of_two(factor * (load<Vector>(column + k * width) - largest));
             store(column + k * width, weight);
             total += weight;
         }
@@ -137,11 +149,15 @@ __attribute__((flatten)) inline void softmax_columns(float* energies, int64_t ke
 // block of channels at a time, and are used up before the next block is made. w.channel_scale [windows, C] is still to
 // be multiplied with.
 template <typename Simd>
-void channel_attention(const Dimensions& d, const PackedAttention& attention, const Workspace& w, int64_t windows) {
+void channel_attention(const Dimensions& d, const PackedAttention<const float>& attention, const Workspace& w,
+                       int64_t windows) {
     const int64_t T = d.tokens(), C = d.emb_dim, keys = d.channel_keys(), stride = padded(C);
     for (int64_t b = 0; b < windows; ++b)
-        multiply<Simd>({attention.mean.weight, T, as_rows(w.x + b * T * stride, stride), w.pooled + b * stride, stride,
-                        1, T, C, attention.mean.bias});
+        multiply<Simd>(Product(1, T, C)
+                           .left(attention.mean.weight, T)
+                           .right(as_rows(w.x + b * T * stride, stride))
+                           .to(w.pooled + b * stride, stride)
+                           .plus_row_bias(attention.mean.bias));
     squeeze_excite<Simd>(attention, w, windows, C);
     const float* values = w.x;
     if (d.reduce_channel > 1) {
@@ -152,27 +168,34 @@ void channel_attention(const Dimensions& d, const PackedAttention& attention, co
     for (int64_t b = 0; b < windows; ++b)
         for (int64_t j = 0; j < stride; j += block) {
             const int64_t width = stride - j < block ? stride - j : block, at = b * T * stride + j;
-            multiply<Simd>({attention.dense.weight, T, as_rows(w.x + at, stride), w.channel_energies, width, keys, T,
-                            width, attention.dense.bias});
+            multiply<Simd>(Product(keys, T, width)
+                               .left(attention.dense.weight, T)
+                               .right(as_rows(w.x + at, stride))
+                               .to(w.channel_energies, width)
+                               .plus_row_bias(attention.dense.bias));
             softmax_columns<Simd>(w.channel_energies, keys, width, w.gate + b * stride + j,
                                   w.channel_scale + b * stride + j);
-            multiply<Simd>({values + b * T * value_stride, value_stride, as_rows(w.channel_energies, width),
-                            w.channel_out + at, stride, T, keys, width});
+            multiply<Simd>(Product(T, keys, width)
+                               .left(values + b * T * value_stride, value_stride)
+                               .right(as_rows(w.channel_energies, width))
+                               .to(w.channel_out + at, stride));
         }
 }
 
 // w.token_out, w.channel_out [windows, T, C] -> w.token_out, mixed token by token
 template <typename Simd>
-void mix_branches(const Dimensions& d, const PackedLayer& layer, const Workspace& w, int64_t windows) {
+void mix_branches(const Dimensions& d, const PackedLayer<const float>& layer, const Workspace& w, int64_t windows) {
     using Vector = typename Simd::Vector;
     const int64_t T = d.tokens(), C = d.emb_dim, stride = padded(C);
+    // A padded channel attends as well, so the padding of channel_out is not zero and has to be left out of the mean.
+    const float* real = layer.norm1.real;
     for (int64_t b = 0; b < windows; ++b)
         sum_rows<Simd>(
             T, stride,
             [&](int64_t i, int64_t j) {
                 const int64_t at = (b * T + i) * stride + j;
                 const Vector c = load<Vector>(w.channel_out + at) * load<Vector>(w.channel_scale + b * stride + j);
-                return (load<Vector>(w.token_out + at) + c) * load<Vector>(layer.norm1.real + j);
+                return (load<Vector>(w.token_out + at) + c) * load<Vector>(real + j);
             },
             1.0f / static_cast<float>(C), 0.0f, w.pooled + b * padded(T));
     linear<Simd>(layer.reweight1, w.pooled, w.squeezed, windows, T, T / 4);

@@ -24,15 +24,20 @@ class Encoder {
         const float* in = checked("keyframes", keyframes, {-1, dims_.keyframes(), dims_.joint_dim});
         const int64_t batch = py::reinterpret_borrow<py::array>(keyframes).shape(0);
         const int64_t parts = parts_of(threads, batch);
+        const int64_t taken = dims_.keyframes() * dims_.joint_dim, made = dims_.tokens() * dims_.joint_dim;
         py::array_t<float> motion(Shape{batch, dims_.tokens(), dims_.joint_dim});
         float* out = motion.mutable_data();
+        bool right = false;
         {
             py::gil_scoped_release unlocked;
             in_threads(parts, batch, workspaces_, [&](int64_t, int64_t first, int64_t count, float* workspace) {
-                mixsynth::forward(dims_, packed_.get(), in + first * dims_.keyframes() * dims_.joint_dim, count,
-                                  out + first * dims_.tokens() * dims_.joint_dim, workspace, bits_);
+                mixsynth::forward(dims_, packed_.get(), in + first * taken, count, out + first * made, workspace,
+                                  bits_);
             });
+            right = finite(out, batch * made);
         }
+        for (int64_t b = 0; !right && b < batch; ++b)
+            if (!finite(out + b * made, made)) refuse_overflow(b, in + b * taken, taken);
         return motion;
     }
 
@@ -141,8 +146,8 @@ PYBIND11_MODULE(_C, module) {
              "float32 arrays. `simd_bits`: registers of 128, 256 or 512 bits instead of the widest.")
         .def_property_readonly("simd_bits", &Encoder::simd_bits, "Bits of the registers that it uses.")
         .def("forward", &Encoder::forward, py::arg("keyframes"), py::arg("threads") = 1,
-             "keyframes [B, Q+1, D] -> motion [B, T, D], float32. `threads` share the batch. Any number of Python's "
-             "threads may call at once.");
+             "keyframes [B, Q+1, D] -> motion [B, T, D], float32, finite. `threads` share the batch. Any number of "
+             "Python's threads may call at once. `ValueError` names what does not fit, or overflows.");
     py::class_<TrainedLayer>(module, "TrainedLayer", "An encoder layer in training, without dropout.")
         .def(py::init([](const py::object& simd_bits, const py::kwargs& dimensions) {
                  return std::make_unique<TrainedLayer>(dimensions_of(dimensions), simd_bits);

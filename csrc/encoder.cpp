@@ -1,24 +1,18 @@
-// Chooses the functions for this processor.
-#include "layout.h"
-#include "train_layout.h"
+// Chooses the core for this processor.
+#include <algorithm>
+#include <chrono>
+#include <limits>
+
+#include "processor.h"
 
 namespace mixsynth {
 
-// In forward_128.cpp, forward_256.cpp and forward_512.cpp: the same code, made of other instructions.
-using Forward = void(const Dimensions&, const float*, const float*, int64_t, float*, float*);
-using Train = void(const Dimensions&, const float*, const float*, const float*, int64_t, float*, float*, float*);
-Forward forward_128;
-Train train_128;
+static const Processor& core([[maybe_unused]] int bits) {
 #if defined(__x86_64__)
-Forward forward_256, forward_512;
-Train train_256, train_512;
+    if (bits >= 512) return kProcessor512;
+    if (bits >= 256) return kProcessor256;
 #endif
-
-static Train* train_for([[maybe_unused]] int bits) {
-#if defined(__x86_64__)
-    if (bits >= 256) return bits >= 512 ? train_512 : train_256;
-#endif
-    return train_128;
+    return kProcessor128;
 }
 
 int simd_bits([[maybe_unused]] int most_bits) {
@@ -31,35 +25,34 @@ int simd_bits([[maybe_unused]] int most_bits) {
     return 128;
 }
 
-size_t workspace_size(const Dimensions& dims) {
-    Cursor at(nullptr);
-    take_workspace(at, dims);
-    return at.used();
-}
-
 void forward(const Dimensions& dims, const float* packed, const float* keyframes, int64_t batch, float* motion,
-             float* workspace, [[maybe_unused]] int bits) {
-    Forward* chosen = forward_128;
-#if defined(__x86_64__)
-    if (bits >= 256) chosen = bits >= 512 ? forward_512 : forward_256;
-#endif
-    chosen(dims, packed, keyframes, batch, motion, workspace);
-}
-
-size_t layer_workspace_size(const Dimensions& dims) {
-    Cursor at(nullptr);
-    take_layer_state(at, dims);
-    return at.used();
+             float* workspace, int bits) {
+    core(bits).forward(dims, packed, keyframes, batch, motion, workspace);
 }
 
 void layer_forward(const Dimensions& dims, const float* packed, const float* x, int64_t batch, float* out,
                    float* workspace, int bits) {
-    train_for(bits)(dims, packed, x, nullptr, batch, out, nullptr, workspace);
+    core(bits).train(dims, packed, x, nullptr, batch, out, nullptr, workspace);
 }
 
 void layer_backward(const Dimensions& dims, const float* packed, const float* x, const float* d_out, int64_t batch,
                     float* d_x, float* gradients, float* workspace, int bits) {
-    train_for(bits)(dims, packed, x, d_out, batch, d_x, gradients, workspace);
+    core(bits).train(dims, packed, x, d_out, batch, d_x, gradients, workspace);
+}
+
+double fma_peak(int bits) {
+    constexpr int64_t kSteps = 20'000;
+    constexpr int kTries = 200;
+    // The fastest of many short tries: the others were interrupted.
+    double fastest = std::numeric_limits<double>::infinity();
+    for (int i = 0; i < kTries; ++i) {
+        const auto before = std::chrono::steady_clock::now();
+        volatile float kept = core(bits).multiply_add(kSteps);
+        static_cast<void>(kept);
+        const std::chrono::duration<double> passed = std::chrono::steady_clock::now() - before;
+        fastest = std::min(fastest, passed.count());
+    }
+    return 2.0 * kStrands * (bits / 32) * kSteps / fastest;
 }
 
 }  // namespace mixsynth

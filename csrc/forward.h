@@ -1,4 +1,4 @@
-// The layer and the whole network, for registers of one kind. Included by each forward_*.cpp.
+// The layer and the whole network, for registers of one kind.
 #pragma once
 
 #include "attention.h"
@@ -6,10 +6,13 @@
 namespace mixsynth {
 namespace {
 
+// Of infinity NaN: a row whose squares overflow does not pass for one of zeros.
+inline float inverse_root(float x) { return __builtin_sqrtf(x) / x; }
+
 // x [rows, columns] -> normed [rows, columns]
 template <typename Simd>
-__attribute__((flatten)) void layer_norm(const PackedNorm& norm, const float* x, float* normed, int64_t rows,
-                                         int64_t columns) {
+__attribute__((flatten)) void layer_norm(const PackedNorm<const float>& norm, const float* x, float* normed,
+                                         int64_t rows, int64_t columns) {
     using Vector = typename Simd::Vector;
     const int64_t stride = padded(columns);
     const float share = 1.0f / static_cast<float>(columns), *weight = norm.weight, *bias = norm.bias, *real = norm.real;
@@ -26,7 +29,7 @@ __attribute__((flatten)) void layer_norm(const PackedNorm& norm, const float* x,
                 const Vector centred = at(r, j) - mean[r] * load<Vector>(real + j);
                 squares[r] += centred * centred;
             });
-        each<kRows>([&](int r) { scale[r] = 1.0f / __builtin_sqrtf(sum_of_lanes(squares[r]) * share + 1e-5f); });
+        each<kRows>([&](int r) { scale[r] = inverse_root(sum_of_lanes(squares[r]) * share + 1e-5f); });
         for (int64_t j = 0; j < stride; j += kWidth<Vector>)
             each<kRows>([&](int r) {
                 const Vector unit = (at(r, j) - mean[r]) * scale[r];
@@ -37,7 +40,7 @@ __attribute__((flatten)) void layer_norm(const PackedNorm& norm, const float* x,
 
 // w.x [windows, T, C] -> w.x
 template <typename Simd>
-void encoder_layer(const Dimensions& d, const PackedLayer& layer, const Workspace& w, int64_t windows) {
+void encoder_layer(const Dimensions& d, const PackedLayer<const float>& layer, const Workspace& w, int64_t windows) {
     using Vector = typename Simd::Vector;
     const int64_t rows = windows * d.tokens(), C = d.emb_dim, hidden = d.hidden();
     token_attention<Simd>(d, layer.token, w, windows);
@@ -54,8 +57,8 @@ void encoder_layer(const Dimensions& d, const PackedLayer& layer, const Workspac
 // keyframes [Q+1, D] of one window -> interpolated [T, D], x [T, C]. The keyframes are embedded before they are
 // interpolated, which is the same and less work; a row of ones carries the bias of the interpolation.
 template <typename Simd>
-void interpolate_and_embed(const Dimensions& d, const PackedEnds& ends, const float* keyframes, float* interpolated,
-                           float* x, const Workspace& w) {
+void interpolate_and_embed(const Dimensions& d, const PackedEnds<const float>& ends, const float* keyframes,
+                           float* interpolated, float* x, const Workspace& w) {
     const int64_t T = d.tokens(), C = d.emb_dim, D = d.joint_dim, Q1 = d.keyframes(), stride = padded(D);
     for (int64_t q = 0; q <= Q1; ++q) {
         float* row = w.keyframes + q * stride;
@@ -63,9 +66,15 @@ void interpolate_and_embed(const Dimensions& d, const PackedEnds& ends, const fl
         for (int64_t j = D; j < stride; ++j) row[j] = 0.0f;
     }
     linear<Simd>({ends.encoder_emb.weight, nullptr}, w.keyframes, w.embedded, Q1 + 1, D, C);
-    multiply<Simd>({ends.l_interp, Q1 + 1, as_rows(w.keyframes, stride), interpolated, stride, T, Q1 + 1, D});
-    multiply<Simd>({ends.l_interp, Q1 + 1, as_rows(w.embedded, padded(C)), x, padded(C), T, Q1 + 1, C, nullptr,
-                    ends.encoder_emb.bias});
+    multiply<Simd>(Product(T, Q1 + 1, D)
+                       .left(ends.l_interp, Q1 + 1)
+                       .right(as_rows(w.keyframes, stride))
+                       .to(interpolated, stride));
+    multiply<Simd>(Product(T, Q1 + 1, C)
+                       .left(ends.l_interp, Q1 + 1)
+                       .right(as_rows(w.embedded, padded(C)))
+                       .to(x, padded(C))
+                       .plus_column_bias(ends.encoder_emb.bias));
 }
 
 // keyframes [windows, Q+1, D] -> motion [windows, T, D]
@@ -73,9 +82,8 @@ template <typename Simd>
 void forward_group(const Dimensions& d, const float* packed, const float* keyframes, float* motion, const Workspace& w,
                    int64_t windows) {
     const int64_t T = d.tokens(), C = d.emb_dim, D = d.joint_dim, stride = padded(D);
-    // Only read from: a Cursor serves pack() as well, which writes.
-    Cursor at(const_cast<float*>(packed));
-    const PackedEnds ends = take_ends(at, d);
+    Cursor at(packed);
+    const PackedEnds<const float> ends = take_ends(at, d);
     for (int64_t b = 0; b < windows; ++b)
         interpolate_and_embed<Simd>(d, ends, keyframes + b * d.keyframes() * D, w.interpolated + b * T * stride,
                                     w.x + b * T * padded(C), w);

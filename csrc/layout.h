@@ -29,29 +29,40 @@ struct Right {
     int64_t panel;   // from one panel to the next
 };
 
-// Hands out consecutive pieces of a buffer, each on a 64-byte boundary of it.
+// Hands out consecutive pieces of a buffer, each on a 64-byte boundary of it. Number is float for who writes and const
+// float for who only reads, here and in all that is taken from a cursor.
+template <typename Number>
 class Cursor {
   public:
-    explicit Cursor(float* start) : start_(start) {}
-    float* take(int64_t floats) {
-        float* piece = start_ ? start_ + used_ : nullptr;
+    explicit Cursor(Number* start) : start_(start) {}
+    Number* take(int64_t floats) {
+        Number* piece = start_ ? start_ + used_ : nullptr;
         used_ += static_cast<size_t>(padded(floats));
         return piece;
     }
     size_t used() const { return used_; }
 
   private:
-    float* start_;
+    Number* start_;
     size_t used_ = 0;
 };
 
+// How many floats `take` takes.
+template <typename Take>
+size_t floats_taken(Take take, const Dimensions& dims) {
+    Cursor<float> at(nullptr);
+    take(at, dims);
+    return at.used();
+}
+
+template <typename Number>
 struct Packed {
-    float* weight;
-    float* bias;
+    Number *weight, *bias;
 };
 
 // For x W^T: the weight transposed to [inputs, padded outputs], in panels, so that outputs are unit-stride.
-inline Packed take_columns(Cursor& at, int64_t inputs, int64_t outputs) {
+template <typename Number>
+Packed<Number> take_columns(Cursor<Number>& at, int64_t inputs, int64_t outputs) {
     return {at.take(inputs * padded(outputs)), at.take(outputs)};
 }
 
@@ -61,51 +72,61 @@ inline Right as_panels(const float* weight, int64_t inputs) { return {weight, 0,
 inline Right as_rows(const float* data, int64_t stride) { return {data, stride, kPanel}; }
 
 // For W x: the weight as published, [outputs, inputs].
-inline Packed take_rows(Cursor& at, int64_t inputs, int64_t outputs) {
+template <typename Number>
+Packed<Number> take_rows(Cursor<Number>& at, int64_t inputs, int64_t outputs) {
     return {at.take(inputs * outputs), at.take(outputs)};
 }
 
+template <typename Number>
 struct PackedAttention {
-    Packed dense, value_reduce;
-    Packed mean;  // the mean of dense over its outputs, which gives the mean energies without the energies
-    float *squeeze, *excite;
+    Packed<Number> dense, value_reduce;
+    Packed<Number> mean;  // the mean of dense over its outputs, which gives the mean energies without the energies
+    Number *squeeze, *excite;
 };
 
 // `real` is 1 in the real columns and 0 in the padding.
+template <typename Number>
 struct PackedNorm {
-    float *weight, *bias, *real;
+    Number *weight, *bias, *real;
 };
 
+template <typename Number>
 struct PackedLayer {
-    PackedAttention token, channel;
-    Packed reweight1, reweight2, proj, ff1, ff2;
-    PackedNorm norm1, norm2;
+    PackedAttention<Number> token, channel;
+    Packed<Number> reweight1, reweight2, proj, ff1, ff2;
+    PackedNorm<Number> norm1, norm2;
 };
 
+template <typename Number>
 struct PackedEnds {
-    float* l_interp;  // [T, Q + 2]: the bias is the weight of one more keyframe, which is all ones
-    Packed encoder_emb, fc;
-    PackedNorm norm;
+    Number* l_interp;  // [T, Q + 2]: the bias is the weight of one more keyframe, which is all ones
+    Packed<Number> encoder_emb, fc;
+    PackedNorm<Number> norm;
 };
 
-inline PackedNorm take_norm(Cursor& at, int64_t width) { return {at.take(width), at.take(width), at.take(width)}; }
+template <typename Number>
+PackedNorm<Number> take_norm(Cursor<Number>& at, int64_t width) {
+    return {at.take(width), at.take(width), at.take(width)};
+}
 
-inline PackedEnds take_ends(Cursor& at, const Dimensions& d) {
+template <typename Number>
+PackedEnds<Number> take_ends(Cursor<Number>& at, const Dimensions& d) {
     const int64_t C = d.emb_dim, D = d.joint_dim;
     return {at.take(d.tokens() * (d.keyframes() + 1)), take_columns(at, D, C), take_columns(at, C, D),
             take_norm(at, C)};
 }
 
-inline PackedLayer take_layer(Cursor& at, const Dimensions& d) {
+template <typename Number>
+PackedLayer<Number> take_layer(Cursor<Number>& at, const Dimensions& d) {
     const int64_t T = d.tokens(), C = d.emb_dim;
-    PackedLayer layer{};
+    PackedLayer<Number> layer{};
     layer.token.dense = take_columns(at, C, d.token_keys());
-    layer.token.value_reduce = d.reduce_token > 1 ? take_rows(at, T, d.token_keys()) : Packed{};
+    layer.token.value_reduce = d.reduce_token > 1 ? take_rows(at, T, d.token_keys()) : Packed<Number>{};
     layer.token.mean = take_rows(at, C, 1);
     layer.token.squeeze = at.take(T * padded(T / 4));
     layer.token.excite = at.take(T / 4 * padded(T));
     layer.channel.dense = take_rows(at, T, d.channel_keys());
-    layer.channel.value_reduce = d.reduce_channel > 1 ? take_columns(at, C, d.channel_keys()) : Packed{};
+    layer.channel.value_reduce = d.reduce_channel > 1 ? take_columns(at, C, d.channel_keys()) : Packed<Number>{};
     layer.channel.mean = take_rows(at, T, 1);
     layer.channel.squeeze = at.take(C * padded(C / 4));
     layer.channel.excite = at.take(C / 4 * padded(C));
@@ -131,24 +152,24 @@ inline int64_t channel_block(const Dimensions& d) {
 
 // G windows. What belongs to one window only has one window's size.
 struct Workspace {
-    float* keyframes;        // [Q+2, D]: the last row is ones
-    float* embedded;         // [Q+2, C]
-    float* interpolated;     // [G, T, D]
-    float* x;                // [G, T, C]
-    float* token_energies;   // [G, T, T / reduce_token]
-    float* token_values;     // [T / reduce_token, C]
-    float* token_out;        // [G, T, C]
+    float* keyframes;         // [Q+2, D]: the last row is ones
+    float* embedded;          // [Q+2, C]
+    float* interpolated;      // [G, T, D]
+    float* x;                 // [G, T, C]
+    float* token_energies;    // [G, T, T / reduce_token]
+    float* token_values;      // [T / reduce_token, C]
+    float* token_out;         // [G, T, C]
     float* channel_energies;  // [C / reduce_channel, block]: transposed, one column a channel
-    float* channel_values;   // [G, T, C / reduce_channel]
-    float* channel_out;      // [G, T, C]
-    float* channel_scale;    // [G, C]
-    float* updated;          // [G, T, C]: x and what a branch adds to it
-    float* hidden;           // [G, T, 2C]
-    float* out;              // [G, T, D]
+    float* channel_values;    // [G, T, C / reduce_channel]
+    float* channel_out;       // [G, T, C]
+    float* channel_scale;     // [G, C]
+    float* updated;           // [G, T, C]: x, and what synth_att or the feed-forward layer adds to it
+    float* hidden;            // [G, T, C * expansion_factor]
+    float* out;               // [G, T, D]
     float *pooled, *squeezed, *gate;  // [G, T or C]
 };
 
-inline Workspace take_workspace(Cursor& at, const Dimensions& d) {
+inline Workspace take_workspace(Cursor<float>& at, const Dimensions& d) {
     const int64_t T = d.tokens(), C = padded(d.emb_dim), D = padded(d.joint_dim), widest = padded(T > C ? T : C);
     const int64_t G = group_size(d), GT = G * T;
     Workspace w{};

@@ -1,6 +1,5 @@
 // Checks dimensions, and copies published weights into the layout of layout.h.
 #include <algorithm>
-#include <limits>
 #include <numeric>
 
 #include "pack.h"
@@ -8,18 +7,18 @@
 namespace mixsynth {
 namespace {
 
-void pack_columns(const Linear& from, const Packed& to, int64_t inputs, int64_t outputs, float padding = 0.0f) {
+void pack_columns(const Linear& from, const Packed<float>& to, int64_t inputs, int64_t outputs, float padding = 0.0f) {
     pack_panels(from.weight, to.weight, inputs, outputs);
     pack_row(from.bias, to.bias, outputs, padding);
 }
 
-void pack_rows(const Linear& from, const Packed& to, int64_t inputs, int64_t outputs) {
+void pack_rows(const Linear& from, const Packed<float>& to, int64_t inputs, int64_t outputs) {
     std::copy(from.weight, from.weight + inputs * outputs, to.weight);
     std::copy(from.bias, from.bias + outputs, to.bias);
 }
 
 // The mean over the outputs, as a Linear with one output.
-void pack_mean(const Linear& from, const Packed& to, int64_t inputs, int64_t outputs) {
+void pack_mean(const Linear& from, const Packed<float>& to, int64_t inputs, int64_t outputs) {
     for (int64_t k = 0; k < padded(inputs); ++k) {
         double sum = 0.0;
         for (int64_t i = 0; k < inputs && i < outputs; ++i) sum += from.weight[i * inputs + k];
@@ -29,14 +28,14 @@ void pack_mean(const Linear& from, const Packed& to, int64_t inputs, int64_t out
     to.bias[0] = static_cast<float>(sum / static_cast<double>(outputs));
 }
 
-void pack_attention(const SyntheticAttention& from, const PackedAttention& to, int64_t inputs, int64_t length,
+void pack_attention(const SyntheticAttention& from, const PackedAttention<float>& to, int64_t inputs, int64_t length,
                     int64_t keys) {
     pack_mean(from.dense, to.mean, inputs, keys);
     pack_panels(from.squeeze, to.squeeze, length, length / 4);
     pack_panels(from.excite, to.excite, length / 4, length);
 }
 
-void pack_layer(const Dimensions& d, const Layer& from, const PackedLayer& to) {
+void pack_layer(const Dimensions& d, const Layer& from, const PackedLayer<float>& to) {
     const int64_t T = d.tokens(), C = d.emb_dim;
     pack_columns(from.synth_token.dense, to.token.dense, C, d.token_keys(), kNoKey);
     if (d.reduce_token > 1) pack_rows(from.synth_token.value_reduce, to.token.value_reduce, T, d.token_keys());
@@ -74,25 +73,21 @@ const char* check(const Dimensions& d) {
     if (d.hidden() > kLargest) return "emb_dim * expansion_factor must be at most 65536";
     if (d.reduce_token > d.tokens() || d.reduce_channel > d.emb_dim)
         return "a reduce factor must not exceed the number of tokens or channels that it divides";
-    Cursor ends(nullptr), layer(nullptr);
-    take_ends(ends, d);
-    take_layer(layer, d);
-    const auto layers = static_cast<size_t>(d.num_encoder_layers);
-    if (ends.used() + layer.used() * layers + workspace_size(d) > kMostFloats)
+    if (packed_size(d) + workspace_size(d) > kMostFloats)
         return "the network would need more than 1 GiB of memory";
     return nullptr;
 }
 
 size_t packed_size(const Dimensions& d) {
-    Cursor at(nullptr);
-    take_ends(at, d);
-    for (int64_t i = 0; i < d.num_encoder_layers; ++i) take_layer(at, d);
-    return at.used();
+    const auto layers = static_cast<size_t>(d.num_encoder_layers);
+    return floats_taken(take_ends<float>, d) + layers * floats_taken(take_layer<float>, d);
 }
+
+size_t workspace_size(const Dimensions& d) { return floats_taken(take_workspace, d); }
 
 void pack(const Dimensions& d, const Weights& weights, float* packed) {
     Cursor at(packed);
-    const PackedEnds ends = take_ends(at, d);
+    const PackedEnds<float> ends = take_ends(at, d);
     pack_interpolation(weights.l_interp, ends.l_interp, d.keyframes(), d.tokens());
     pack_columns(weights.encoder_emb, ends.encoder_emb, d.joint_dim, d.emb_dim);
     pack_norm(weights.norm, ends.norm, d.emb_dim);

@@ -32,14 +32,14 @@ void pack_row(const float* from, float* to, int64_t width, float padding = 0.0f)
     std::fill(std::copy(from, from + width, to), to + padded(width), padding);
 }
 
-void pack_norm(const Linear& from, const PackedNorm& to, int64_t width) {
+void pack_norm(const Linear& from, const PackedNorm<float>& to, int64_t width) {
     pack_row(from.weight, to.weight, width);
     pack_row(from.bias, to.bias, width);
     std::fill(std::fill_n(to.real, width, 1.0f), to.real + padded(width), 0.0f);
 }
 
 // Two scores a token, the token branch's first: only their difference is needed.
-void pack_difference(const Linear& from, const Packed& to, int64_t inputs, int64_t tokens) {
+void pack_difference(const Linear& from, const Packed<float>& to, int64_t inputs, int64_t tokens) {
     const auto weight = [&](int64_t i, int64_t k) {
         return from.weight[2 * i * inputs + k] - from.weight[(2 * i + 1) * inputs + k];
     };

@@ -10,7 +10,7 @@ void pack_padded(const float* from, float* to, int64_t inputs, int64_t outputs) 
     for (int64_t i = 0; i < outputs; ++i) pack_row(from + i * inputs, to + i * padded(inputs), inputs);
 }
 
-void pack_trained(const Linear& from, const TrainedLinear& to, float padding = 0.0f) {
+void pack_trained(const Linear& from, const TrainedLinear<float>& to, float padding = 0.0f) {
     pack_panels(from.weight, to.columns.weight, to.inputs, to.outputs);
     pack_padded(from.weight, to.rows, to.inputs, to.outputs);
     if (from.bias) pack_row(from.bias, to.columns.bias, to.outputs, padding);
@@ -18,14 +18,14 @@ void pack_trained(const Linear& from, const TrainedLinear& to, float padding = 0
     else std::fill_n(to.columns.bias, padded(to.outputs), 0.0f);
 }
 
-void pack_trained(const SyntheticAttention& from, const TrainedAttention& to) {
+void pack_trained(const SyntheticAttention& from, const TrainedAttention<float>& to) {
     pack_trained(from.dense, to.dense, kNoKey);
     pack_trained({from.squeeze, nullptr}, to.squeeze);
     pack_trained({from.excite, nullptr}, to.excite);
     if (to.reduced()) pack_trained(from.value_reduce, to.value_reduce);
 }
 
-void pack_trained_difference(const Linear& from, const TrainedLinear& to) {
+void pack_trained_difference(const Linear& from, const TrainedLinear<float>& to) {
     const int64_t inputs = to.inputs, tokens = to.outputs;
     pack_difference(from, to.columns, inputs, tokens);
     for (int64_t i = 0; i < tokens; ++i) {
@@ -44,21 +44,15 @@ const char* check_training(const Dimensions& dims) {
     return nullptr;
 }
 
-size_t packed_layer_size(const Dimensions& dims) {
-    Cursor at(nullptr);
-    take_trained_layer(at, dims);
-    return at.used();
-}
+size_t packed_layer_size(const Dimensions& dims) { return floats_taken(take_trained_layer<float>, dims); }
 
-size_t layer_gradients_size(const Dimensions& dims) {
-    Cursor at(nullptr);
-    take_gradients(at, dims);
-    return at.used();
-}
+size_t layer_gradients_size(const Dimensions& dims) { return floats_taken(take_gradients, dims); }
+
+size_t layer_workspace_size(const Dimensions& dims) { return floats_taken(take_layer_state, dims); }
 
 void pack_layer(const Dimensions& dims, const Layer& from, float* packed) {
     Cursor at(packed);
-    const TrainedLayer to = take_trained_layer(at, dims);
+    const TrainedLayer<float> to = take_trained_layer(at, dims);
     pack_trained(from.synth_token, to.token);
     pack_trained(from.synth_channel, to.channel);
     pack_trained(from.reweight1, to.reweight1);
@@ -78,11 +72,11 @@ std::vector<Gradient> gradients_by_name(const Dimensions& dims, float* gradients
     const auto matrix = [&](const std::string& name, const float* numbers, int64_t outputs, int64_t inputs) {
         found.push_back({name, outputs, inputs, padded(inputs), numbers});
     };
-    const auto linear = [&](const std::string& name, const Packed& to, int64_t outputs, int64_t inputs) {
+    const auto linear = [&](const std::string& name, const Packed<float>& to, int64_t outputs, int64_t inputs) {
         matrix(name + ".weight", to.weight, outputs, inputs);
         found.push_back({name + ".bias", outputs, kVector, 1, to.bias});
     };
-    const auto norm = [&](const std::string& name, const Packed& to) {
+    const auto norm = [&](const std::string& name, const Packed<float>& to) {
         found.push_back({name + ".weight", C, kVector, 1, to.weight});
         found.push_back({name + ".bias", C, kVector, 1, to.bias});
     };

@@ -10,16 +10,24 @@ namespace {
 // out [rows, columns] = a [rows, depth] b [depth, columns] + bias + more; in a turned product a^T stands for a, which
 // then is [depth, rows]. The bias belongs to the rows, to the columns, or to neither; `more`, where there is any, lies
 // like out. Rows of b, more and out are padded to kLanes floats; what a padded column holds never reaches another one.
+//
+// Written as Product(rows, depth, columns).left(a, a_stride).right(b).to(out, out_stride), and what is to be added.
 struct Product {
-    const float* a;
-    int64_t a_stride;
-    Right b;
-    float* out;
-    int64_t out_stride;
     int64_t rows, depth, columns;
-    const float* row_bias = nullptr;
-    const float* column_bias = nullptr;
-    const float* more = nullptr;
+    const float* a = nullptr;
+    int64_t a_stride = 0;
+    Right b{};
+    float* out = nullptr;
+    int64_t out_stride = 0;
+    const float *row_bias = nullptr, *column_bias = nullptr, *more = nullptr;
+
+    Product(int64_t rows_, int64_t depth_, int64_t columns_) : rows(rows_), depth(depth_), columns(columns_) {}
+    Product& left(const float* numbers, int64_t stride) { return a = numbers, a_stride = stride, *this; }
+    Product& right(const Right& numbers) { return b = numbers, *this; }
+    Product& to(float* numbers, int64_t stride) { return out = numbers, out_stride = stride, *this; }
+    Product& plus_row_bias(const float* numbers) { return row_bias = numbers, *this; }
+    Product& plus_column_bias(const float* numbers) { return column_bias = numbers, *this; }
+    Product& plus(const float* numbers) { return more = numbers, *this; }
 };
 
 // Where one block of a product begins.
@@ -81,6 +89,7 @@ inline void multiply_strip(const Product& p, int64_t column, const float* b, int
 }
 
 // Panel after panel of b, each in the widest strips that fit: what is read of b stays in the first cache for all rows.
+// Not inlined: two dozen blocks of different sizes hang on it, and all products share one copy of them.
 template <typename Simd, bool kTurned = false>
 __attribute__((noinline)) void multiply(const Product& p) {
     constexpr int kWide = kWidth<typename Simd::Vector>, kMost = Simd::kMostVectors;

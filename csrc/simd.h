@@ -1,7 +1,7 @@
 // Registers of several floats, in the compiler's vector types (GCC and Clang), and the functions that work on all their
 // lanes at once.
 //
-// This header and those that include it keep everything in a nameless namespace, because each forward_*.cpp compiles
+// This header and those that include it keep everything in a nameless namespace, because each simd_*.cpp compiles
 // them for another processor: a function of one must never be linked into another.
 #pragma once
 
@@ -66,19 +66,21 @@ inline Vector all(float x) {
     return x - Vector{};
 }
 
+// `larger` and `smaller` give b where one of the two is NaN. So what might be NaN stands second: where a number
+// overflows on its way through the network, the result says so.
 template <typename Vector>
 inline Vector larger(Vector a, Vector b) {
     return a > b ? a : b;
 }
 
 template <typename Vector>
-inline Vector positive(Vector v) {
-    return larger(v, Vector{});
+inline Vector smaller(Vector a, Vector b) {
+    return a < b ? a : b;
 }
 
 template <typename Vector>
-inline Vector smaller(Vector a, Vector b) {
-    return a < b ? a : b;
+inline Vector positive(Vector v) {
+    return larger(Vector{}, v);
 }
 
 // v in the lanes where x is positive, and zero in the others
@@ -163,7 +165,7 @@ constexpr float kLog2e = 1.44269504f;
 // e take more: their argument is split in three steps.
 template <typename Vector>
 inline Vector power_of_two(Vector y) {
-    y = larger(y, all<Vector>(-115.0f));
+    y = larger(all<Vector>(-115.0f), y);
     // Adding 1.5 * 2^23 rounds to a whole number n, and leaves n in the low bits.
     const Vector shifted = y + 12582912.0f, r = y - (shifted - 12582912.0f);
     const Vector q = 0.0555035956f + r * (0.00961865205f + r * (0.00133909809f + r * 0.00015291998f));
@@ -173,25 +175,26 @@ inline Vector power_of_two(Vector y) {
 
 template <typename Vector>
 inline Vector sigmoid(Vector x) {
-    return 1.0f / (1.0f + power_of_two(smaller(x * -kLog2e, all<Vector>(126.0f))));
+    return 1.0f / (1.0f + power_of_two(smaller(all<Vector>(126.0f), x * -kLog2e)));
 }
 
 // The eighth root of the share of a normal distribution beyond |x|, as a polynomial of |x| from the constant on, fitted
-// up to 5.5, beyond which |x| counts as 5.5: the root is so smooth that three squarings are cheaper than more terms.
+// up to kTailEnd, as which a larger |x| counts: the root is so smooth that three squarings are cheaper than more terms.
+constexpr float kTailEnd = 5.5f;
 constexpr int kTailDegree = 8;
 constexpr float kTailRoot[kTailDegree + 1] = {
     0.917003989f,   -0.0914574116f,   -0.0319280773f, -0.000671956281f, 0.00150436303f,
     3.42946332e-05f, -6.02574946e-05f, 7.47952708e-06f, -2.95879971e-07f};
 
+// |x|, at most kTailEnd
 template <typename Vector>
-inline Vector size_of(Vector x) {
-    return as<Vector>(as<Bits<Vector>>(x) & 0x7fffffffu);
+inline Vector tail_size(Vector x) {
+    return smaller(all<Vector>(kTailEnd), as<Vector>(as<Bits<Vector>>(x) & 0x7fffffffu));
 }
 
-// The share of a normal distribution beyond `size`, which is not negative.
+// The share of a normal distribution beyond `size`, which is from 0 to kTailEnd.
 template <typename Vector>
 inline Vector normal_tail(Vector size) {
-    size = smaller(size, all<Vector>(5.5f));
     Vector root = all<Vector>(kTailRoot[kTailDegree]);
     for (int i = kTailDegree - 1; i >= 0; --i) root = root * size + kTailRoot[i];
     const Vector second = root * root, fourth = second * second;
@@ -201,16 +204,16 @@ inline Vector normal_tail(Vector size) {
 // x * (1 + erf(x / sqrt 2)) / 2 within 2.5e-7, as max(x, 0) - |x| tail(|x|): no division and no exponential.
 template <typename Vector>
 inline Vector gelu(Vector x) {
-    const Vector size = smaller(size_of(x), all<Vector>(5.5f));
+    const Vector size = tail_size(x);
     return positive(x) - size * normal_tail(size);
 }
 
-// The derivative of GELU: the share of a normal distribution below x, and x times its density there.
+// d times the derivative of GELU: the share of a normal distribution below x, and x times its density there.
 template <typename Vector>
-inline Vector gelu_slope(Vector x) {
-    const Vector tail = normal_tail(size_of(x));
+inline Vector gelu_backward(Vector d, Vector x) {
+    const Vector tail = normal_tail(tail_size(x));
     const Vector density = 0.398942280f * power_of_two(x * x * (-0.5f * kLog2e));
-    return tail + where_positive(x, 1.0f - 2.0f * tail) + x * density;
+    return d * (tail + where_positive(x, 1.0f - 2.0f * tail) + x * density);
 }
 
 }  // namespace

@@ -14,7 +14,8 @@ template <typename Simd>
 inline void product(const float* a, const float* b, float* out, int64_t rows, int64_t depth, int64_t columns,
                     const float* more = nullptr) {
     const int64_t stride = padded(columns);
-    multiply<Simd>({a, padded(depth), as_rows(b, stride), out, stride, rows, depth, columns, nullptr, nullptr, more});
+    multiply<Simd>(
+        Product(rows, depth, columns).left(a, padded(depth)).right(as_rows(b, stride)).to(out, stride).plus(more));
 }
 
 // out [rows, columns] = a^T b + more, where a is [depth, rows] and b [depth, columns]
@@ -24,7 +25,7 @@ inline void turned_product(const float* a, const float* b, float* out, int64_t r
     if (!rows) return;  // squeeze-excite of fewer than four rows has nothing in its middle
     const int64_t stride = padded(columns);
     multiply<Simd, true>(
-        {a, padded(rows), as_rows(b, stride), out, stride, rows, depth, columns, nullptr, nullptr, more});
+        Product(rows, depth, columns).left(a, padded(rows)).right(as_rows(b, stride)).to(out, stride).plus(more));
 }
 
 // to [columns] += the sum of x [rows, columns] over its rows
@@ -41,7 +42,7 @@ inline void add_rows(const float* x, int64_t rows, int64_t columns, float* to) {
 
 // Gradients of a Linear's weight and bias, added; x [rows, inputs], d_y [rows, outputs]
 template <typename Simd>
-inline void add_linear(const float* x, const float* d_y, const Packed& to, int64_t rows, int64_t inputs,
+inline void add_linear(const float* x, const float* d_y, const Packed<float>& to, int64_t rows, int64_t inputs,
                        int64_t outputs) {
     turned_product<Simd>(d_y, x, to.weight, outputs, rows, inputs, to.weight);
     add_rows<Simd>(d_y, rows, outputs, to.bias);
@@ -49,14 +50,14 @@ inline void add_linear(const float* x, const float* d_y, const Packed& to, int64
 
 // x [rows, inputs] -> y [rows, outputs]
 template <typename Simd>
-inline void trained_linear(const TrainedLinear& layer, const float* x, float* y, int64_t rows,
+inline void trained_linear(const TrainedLinear<const float>& layer, const float* x, float* y, int64_t rows,
                            const float* more = nullptr) {
     linear<Simd>(layer.columns, x, y, rows, layer.inputs, layer.outputs, more);
 }
 
 // d_y [rows, outputs] -> d_x [rows, inputs]
 template <typename Simd>
-inline void linear_backward(const TrainedLinear& layer, const float* d_y, float* d_x, int64_t rows,
+inline void linear_backward(const TrainedLinear<const float>& layer, const float* d_y, float* d_x, int64_t rows,
                             const float* more = nullptr) {
     product<Simd>(d_y, layer.rows, d_x, rows, layer.outputs, layer.inputs, more);
 }
@@ -80,7 +81,7 @@ inline void map(float* out, int64_t floats, Function f, const Inputs*... inputs)
 
 // x [n, width] -> s.out [n, width]
 template <typename Simd>
-void branch_forward(const TrainedAttention& a, const float* x, BranchState& s) {
+void branch_forward(const TrainedAttention<const float>& a, const float* x, BranchState& s) {
     using Vector = typename Simd::Vector;
     const int64_t n = a.n, m = a.m, stride = padded(m);
     trained_linear<Simd>(a.dense, x, s.energies, n);
@@ -101,8 +102,11 @@ void branch_forward(const TrainedAttention& a, const float* x, BranchState& s) {
     const float* values = x;
     if (a.reduced()) {
         const int64_t columns = padded(a.width);
-        multiply<Simd>({a.value_reduce.rows, padded(n), as_rows(x, columns), s.values, columns, m, n, a.width,
-                        a.value_reduce.columns.bias});
+        multiply<Simd>(Product(m, n, a.width)
+                           .left(a.value_reduce.rows, padded(n))
+                           .right(as_rows(x, columns))
+                           .to(s.values, columns)
+                           .plus_row_bias(a.value_reduce.columns.bias));
         for (int64_t i = 0; i < m; ++i)  // the bias of a row reaches its padding
             for (int64_t j = a.width; j < columns; ++j) s.values[i * columns + j] = 0.0f;
         turn(s.values, s.values_turned, m, a.width);
@@ -133,7 +137,7 @@ void softmax_backward(int64_t n, int64_t m, BranchState& s) {
 
 // x [n, width], x_turned [width, n], s.d_out [n, width] -> s.d_x [n, width], and gradients, added to `to`
 template <typename Simd>
-void branch_backward(const TrainedAttention& a, const float* x, const float* x_turned, BranchState& s,
+void branch_backward(const TrainedAttention<const float>& a, const float* x, const float* x_turned, BranchState& s,
                      const AttentionGradients& to) {
     using Vector = typename Simd::Vector;
     const int64_t n = a.n, m = a.m, stride = padded(m), width = a.width;
@@ -166,7 +170,7 @@ void branch_backward(const TrainedAttention& a, const float* x, const float* x_t
 
 // s.x [T, C] -> s.out [T, C]
 template <typename Simd>
-void trained_layer_forward(const Dimensions& d, const TrainedLayer& layer, LayerState& s) {
+void trained_layer_forward(const Dimensions& d, const TrainedLayer<const float>& layer, LayerState& s) {
     using Vector = typename Simd::Vector;
     const int64_t T = d.tokens(), C = d.emb_dim, stride = padded(C);
     turn(s.x, s.x_turned, T, C);
@@ -198,8 +202,9 @@ void trained_layer_forward(const Dimensions& d, const TrainedLayer& layer, Layer
 
 // x, d_out [rows, columns] -> d_x [rows, columns], and the gradients of weight and bias, added to `to`
 template <typename Simd>
-__attribute__((flatten)) void layer_norm_backward(const PackedNorm& norm, const float* x, const float* d_out,
-                                                  float* d_x, const Packed& to, int64_t rows, int64_t columns) {
+__attribute__((flatten)) void layer_norm_backward(const PackedNorm<const float>& norm, const float* x,
+                                                  const float* d_out, float* d_x, const Packed<float>& to,
+                                                  int64_t rows, int64_t columns) {
     using Vector = typename Simd::Vector;
     const int64_t stride = padded(columns);
     const float share = 1.0f / static_cast<float>(columns);
@@ -210,7 +215,7 @@ __attribute__((flatten)) void layer_norm_backward(const PackedNorm& norm, const 
         const float mean = sum_of_lanes(sum) * share;
         const auto centred = [&](int64_t j) { return load<Vector>(row + j) - mean * load<Vector>(norm.real + j); };
         for (int64_t j = 0; j < stride; j += kWidth<Vector>) squares += centred(j) * centred(j);
-        const float scale = 1.0f / __builtin_sqrtf(sum_of_lanes(squares) * share + 1e-5f);
+        const float scale = inverse_root(sum_of_lanes(squares) * share + 1e-5f);
         Vector plain{}, weighted{};
         for (int64_t j = 0; j < stride; j += kWidth<Vector>) {
             const Vector d = load<Vector>(d_row + j), unit = scale * centred(j);
@@ -230,7 +235,8 @@ __attribute__((flatten)) void layer_norm_backward(const PackedNorm& norm, const 
 
 // s.d_summed1 [T, C] -> s.token.d_out [T, C], s.d_c [T, C]
 template <typename Simd>
-void mix_backward(const Dimensions& d, const TrainedLayer& layer, LayerState& s, const LayerGradients& to) {
+void mix_backward(const Dimensions& d, const TrainedLayer<const float>& layer, LayerState& s,
+                  const LayerGradients& to) {
     using Vector = typename Simd::Vector;
     const int64_t T = d.tokens(), C = d.emb_dim, stride = padded(C), squeezed = T / 4;
     const float* t = s.token.out;
@@ -248,9 +254,7 @@ void mix_backward(const Dimensions& d, const TrainedLayer& layer, LayerState& s,
     }
     add_linear<Simd>(s.hidden_mix, s.d_scores, to.reweight2, 1, squeezed, 2 * T);
     linear_backward<Simd>(layer.difference, d_difference, s.d_hidden_mix, 1);
-    map<Simd>(
-        s.d_hidden_mix, padded(squeezed), [](Vector d, Vector x) { return d * gelu_slope(x); }, s.d_hidden_mix,
-        s.before_mix);
+    map<Simd>(s.d_hidden_mix, padded(squeezed), gelu_backward<Vector>, s.d_hidden_mix, s.before_mix);
     add_linear<Simd>(s.mean, s.d_hidden_mix, to.reweight1, 1, T, squeezed);
     linear_backward<Simd>(layer.reweight1, s.d_hidden_mix, s.d_mean, 1);
     const float share = 1.0f / static_cast<float>(C);
@@ -266,14 +270,14 @@ void mix_backward(const Dimensions& d, const TrainedLayer& layer, LayerState& s,
 
 // After trained_layer_forward: s.d_out [T, C] -> s.d_x [T, C], and gradients of the weights, added to `to`
 template <typename Simd>
-void trained_layer_backward(const Dimensions& d, const TrainedLayer& layer, LayerState& s, const LayerGradients& to) {
+void trained_layer_backward(const Dimensions& d, const TrainedLayer<const float>& layer, LayerState& s,
+                            const LayerGradients& to) {
     using Vector = typename Simd::Vector;
     const int64_t T = d.tokens(), C = d.emb_dim, hidden = d.hidden();
     layer_norm_backward<Simd>(layer.norm2, s.summed2, s.d_out, s.d_summed2, to.norm2, T, C);
     add_linear<Simd>(s.hidden, s.d_summed2, to.ff2, T, hidden, C);
     linear_backward<Simd>(layer.ff2, s.d_summed2, s.d_hidden, T);
-    map<Simd>(
-        s.d_hidden, T * padded(hidden), [](Vector d, Vector x) { return d * gelu_slope(x); }, s.d_hidden, s.before);
+    map<Simd>(s.d_hidden, T * padded(hidden), gelu_backward<Vector>, s.d_hidden, s.before);
     add_linear<Simd>(s.y, s.d_hidden, to.ff1, T, C, hidden);
     linear_backward<Simd>(layer.ff1, s.d_hidden, s.d_y, T, s.d_summed2);
     layer_norm_backward<Simd>(layer.norm1, s.summed1, s.d_y, s.d_summed1, to.norm1, T, C);
@@ -300,8 +304,9 @@ template <typename Simd>
 void train_windows(const Dimensions& d, const float* packed, const float* x, const float* d_out, int64_t batch,
                    float* out, float* gradients, float* workspace) {
     const int64_t T = d.tokens(), C = d.emb_dim, stride = padded(C);
-    Cursor weights_at(const_cast<float*>(packed)), state_at(workspace), gradients_at(gradients);
-    const TrainedLayer layer = take_trained_layer(weights_at, d);
+    Cursor weights_at(packed);
+    Cursor state_at(workspace), gradients_at(gradients);
+    const TrainedLayer<const float> layer = take_trained_layer(weights_at, d);
     LayerState s = take_layer_state(state_at, d);
     const LayerGradients to = gradients ? take_gradients(gradients_at, d) : LayerGradients{};
     for (int64_t b = 0; b < batch; ++b) {

@@ -7,40 +7,52 @@
 namespace mixsynth {
 
 // y = x W^T + b
+template <typename Number>
 struct TrainedLinear {
-    Packed columns;  // for x W^T
-    float* rows;     // [outputs, padded inputs], for d_y W
+    Packed<Number> columns;  // for x W^T
+    Number* rows;            // [outputs, padded inputs], for d_y W
     int64_t inputs, outputs;
 };
 
 // n = T, width = C for the token branch; n = C, width = T for the channel branch; m = n / reduce keys.
+template <typename Number>
 struct TrainedAttention {
-    TrainedLinear dense, squeeze, excite;
-    TrainedLinear value_reduce;  // used where m < n
+    TrainedLinear<Number> dense, squeeze, excite;
+    TrainedLinear<Number> value_reduce;  // used where m < n
     int64_t n, width, m;
     bool reduced() const { return m < n; }
 };
 
+template <typename Number>
 struct TrainedLayer {
-    TrainedAttention token, channel;
-    TrainedLinear reweight1, difference, proj, ff1, ff2;
-    PackedNorm norm1, norm2;
+    TrainedAttention<Number> token, channel;
+    TrainedLinear<Number> reweight1, difference, proj, ff1, ff2;
+    PackedNorm<Number> norm1, norm2;
 };
 
-inline TrainedLinear take_trained(Cursor& at, int64_t inputs, int64_t outputs) {
-    const Packed columns = take_columns(at, inputs, outputs);
+template <typename Number>
+TrainedLinear<Number> take_trained(Cursor<Number>& at, int64_t inputs, int64_t outputs) {
+    const Packed<Number> columns = take_columns(at, inputs, outputs);
     return {columns, at.take(outputs * padded(inputs)), inputs, outputs};
 }
 
-inline TrainedAttention take_trained_attention(Cursor& at, int64_t n, int64_t width, int64_t m) {
-    const TrainedLinear dense = take_trained(at, width, m), squeeze = take_trained(at, n, n / 4),
-                        excite = take_trained(at, n / 4, n);
-    return {dense, squeeze, excite, m < n ? take_trained(at, n, m) : TrainedLinear{}, n, width, m};
+template <typename Number>
+TrainedAttention<Number> take_trained_attention(Cursor<Number>& at, int64_t n, int64_t width, int64_t m) {
+    TrainedAttention<Number> attention{};
+    attention.dense = take_trained(at, width, m);
+    attention.squeeze = take_trained(at, n, n / 4);
+    attention.excite = take_trained(at, n / 4, n);
+    if (m < n) attention.value_reduce = take_trained(at, n, m);
+    attention.n = n;
+    attention.width = width;
+    attention.m = m;
+    return attention;
 }
 
-inline TrainedLayer take_trained_layer(Cursor& at, const Dimensions& d) {
+template <typename Number>
+TrainedLayer<Number> take_trained_layer(Cursor<Number>& at, const Dimensions& d) {
     const int64_t T = d.tokens(), C = d.emb_dim;
-    TrainedLayer layer{};
+    TrainedLayer<Number> layer{};
     layer.token = take_trained_attention(at, T, C, d.token_keys());
     layer.channel = take_trained_attention(at, C, T, d.channel_keys());
     layer.reweight1 = take_trained(at, T, T / 4);
@@ -55,27 +67,27 @@ inline TrainedLayer take_trained_layer(Cursor& at, const Dimensions& d) {
 
 // Gradients lie as the published weights do, [outputs, inputs], with padded rows. A vector has one row.
 struct AttentionGradients {
-    Packed dense;
+    Packed<float> dense;
     float *squeeze, *excite;
-    Packed value_reduce;
+    Packed<float> value_reduce;
 };
 
 struct LayerGradients {
     AttentionGradients token, channel;
-    Packed reweight1, reweight2, proj, ff1, ff2, norm1, norm2;
+    Packed<float> reweight1, reweight2, proj, ff1, ff2, norm1, norm2;
 };
 
-inline Packed take_gradient(Cursor& at, int64_t inputs, int64_t outputs) {
+inline Packed<float> take_gradient(Cursor<float>& at, int64_t inputs, int64_t outputs) {
     return {at.take(outputs * padded(inputs)), at.take(outputs)};
 }
 
-inline AttentionGradients take_attention_gradients(Cursor& at, int64_t n, int64_t width, int64_t m) {
-    const Packed dense = take_gradient(at, width, m);
+inline AttentionGradients take_attention_gradients(Cursor<float>& at, int64_t n, int64_t width, int64_t m) {
+    const Packed<float> dense = take_gradient(at, width, m);
     float *squeeze = at.take(n / 4 * padded(n)), *excite = at.take(n * padded(n / 4));
     return {dense, squeeze, excite, take_gradient(at, n, m)};
 }
 
-inline LayerGradients take_gradients(Cursor& at, const Dimensions& d) {
+inline LayerGradients take_gradients(Cursor<float>& at, const Dimensions& d) {
     const int64_t T = d.tokens(), C = d.emb_dim;
     LayerGradients to{};
     to.token = take_attention_gradients(at, T, C, d.token_keys());
@@ -115,7 +127,7 @@ struct LayerState {
     float *d_scores, *d_hidden_mix, *d_mean;  // [2T], [T], [T]
 };
 
-inline BranchState take_branch(Cursor& at, int64_t n, int64_t width, int64_t m) {
+inline BranchState take_branch(Cursor<float>& at, int64_t n, int64_t width, int64_t m) {
     const int64_t keys = n * padded(m), numbers = n * padded(width);
     BranchState s{};
     s.energies = at.take(keys);
@@ -136,7 +148,7 @@ inline BranchState take_branch(Cursor& at, int64_t n, int64_t width, int64_t m) 
     return s;
 }
 
-inline LayerState take_layer_state(Cursor& at, const Dimensions& d) {
+inline LayerState take_layer_state(Cursor<float>& at, const Dimensions& d) {
     const int64_t T = d.tokens(), C = d.emb_dim, numbers = T * padded(C), hidden = T * padded(d.hidden());
     LayerState s{};
     s.x_turned = at.take(C * padded(T));

@@ -196,6 +196,38 @@ def test_keyframes_that_do_not_fit_are_refused_in_words(change, error, sentence)
     assert np.isfinite(native.forward(keyframes)).all()
 
 
+@pytest.mark.parametrize("bits", [bits for bits in (128, 256, 512) if bits <= _C.simd_bits()])
+@pytest.mark.parametrize("size", [1e3, 1e9, 1e13, 1e17])
+def test_keyframes_of_any_size_give_what_torch_says(size, bits):
+    """A softmax of energies that differ by 10^17, and LayerNorm of numbers whose squares only just fit a float."""
+    state = random_state(ODD) | {"fc.weight": size * random_state(ODD)["fc.weight"]}
+    keyframes = np.float32(size) * random_keyframes(ODD, 2)
+    found, expected = encoder(ODD, state, bits).forward(keyframes), torch_motion(ODD, state, keyframes)
+    assert_close(found / size, expected / size, 1e-4, "motion")
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("size", [1e22, 1e30, 3e38])
+def test_keyframes_that_overflow_are_refused_and_the_next_ones_are_right(size, threads):
+    native, keyframes = encoder(ODD, random_state(ODD)), random_keyframes(ODD, 4)
+    expected = native.forward(keyframes)
+    huge = keyframes.copy()
+    huge[2, 0, 3] = -size
+    with pytest.raises(ValueError, match=r"keyframes must be so small .* found up to [13]e\+\d\d in window 2; check"):
+        native.forward(huge, threads=threads)
+    np.testing.assert_array_equal(native.forward(keyframes), expected)
+
+
+@pytest.mark.parametrize("name", ["synth_att.synth_token.dense", "synth_att.synth_channel.dense", "synth_att.proj",
+                                  "norm1", "ff.fc1"])  # fmt: skip
+def test_weights_that_overflow_are_told_from_a_motion(name):
+    """No clamp on the way, of softmax or GELU, makes a number of what is none."""
+    state, name = random_state(ODD), f"encoder.layers.1.{name}.weight"
+    state[name] = np.where(np.arange(state[name].shape[-1]) % 2, 3e38, -3e38).astype(np.float32) + 0 * state[name]
+    with pytest.raises(ValueError, match="window 0; check their unit, and the weights"):
+        encoder(ODD, state).forward(1e3 * random_keyframes(ODD, 1))
+
+
 def test_a_contiguous_slice_of_a_larger_buffer_is_read_in_place():
     keyframes = random_keyframes(ODD, 3)
     buffer = np.full((5, *keyframes.shape[1:]), np.nan, np.float32)

@@ -51,6 +51,15 @@ double sigmoid_error(double x, double found) { return std::fabs(found - 1.0 / (1
 
 double power_ulps_below() { return power_ulps(-115.0, mixsynth::power_of_two(mixsynth::all<Vector>(-INFINITY))[0]); }
 
+// How many of the functions keep NaN, of either sign, instead of clamping it to a number.
+int keep_nan() {
+    using namespace mixsynth;
+    int kept = 0;
+    for (Vector (*function)(Vector) : {power_of_two<Vector>, sigmoid<Vector>, gelu<Vector>, positive<Vector>})
+        kept += std::isnan(function(all<Vector>(NAN))[0]) && std::isnan(function(all<Vector>(-NAN))[0]);
+    return kept;
+}
+
 int main(int, char** arguments) {
     const auto step = static_cast<uint32_t>(std::atol(arguments[1]));
     using namespace mixsynth;
@@ -58,6 +67,7 @@ int main(int, char** arguments) {
     std::printf("power_ulps_below %g\n", power_ulps_below());
     std::printf("gelu_error %g\n", worst(gelu<Vector>, -1000.0f, 1000.0f, step, gelu_error));
     std::printf("sigmoid_error %g\n", worst(sigmoid<Vector>, -1000.0f, 1000.0f, step, sigmoid_error));
+    std::printf("keep_nan %d\n", keep_nan());
     float lanes[kWide];
     for (int i = 0; i < kWide; ++i) lanes[i] = static_cast<float>((7 * i + 3) % kWide);
     std::printf("sum %g largest %g\n", sum_of_lanes(load<Vector>(lanes)), largest_of_lanes(load<Vector>(lanes)));

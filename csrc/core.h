@@ -1,0 +1,15 @@
+// All that a Processor does, for registers of one kind.
+#pragma once
+
+#include "peak.h"
+#include "processor.h"
+#include "train.h"
+
+namespace mixsynth {
+namespace {
+
+template <typename Simd>
+constexpr Processor kCore{forward_windows<Simd>, train_windows<Simd>, multiply_add<Simd>};
+
+}  // namespace
+}  // namespace mixsynth
