@@ -61,6 +61,7 @@ def main(args: argparse.Namespace) -> int:
     bench = Bench(card, rounds=rounds, compile_s=args.compile_s or (_QUICK_COMPILE_S if args.quick else None))
     print(f"{card.name}: " + ", ".join(f"{value / 1e12:.3g} T {what}/s" for what, value in bench.ceilings.items()))
     rows: list[dict[str, Any]] = []
+    red = False
     for training in (False, True):
         contenders = TRAINING if training else FORWARD
         for batch in (TRAINING_BATCH,) if training else batches:
@@ -68,16 +69,16 @@ def main(args: argparse.Namespace) -> int:
                 case = Case(name, *network_of(name), batch, card.device)
                 found, wrong = bench.rows_of(case, contenders, training=training)
                 if wrong:
-                    print(f"{name}, batch {batch}: gate RED, so no speed is measured", *wrong, sep="\n  ")
-                    return 1
-                print(f"\n{name}, batch {batch}, {found[0]['what']}")
+                    red = True
+                    print(f"{name}, batch {batch}: gate RED, and no speed measured of these", *wrong, sep="\n  ")
+                print(f"\n{name}, batch {batch}, {'training step' if training else 'forward'}")
                 print(table([_HEADS, *(_cells(row) for row in found)]), flush=True)
                 rows += found
                 if args.json is not None:  # already, because whoever runs out of time keeps what was measured
                     write_json(args.json, rows, packages=("torch", "triton"))
     if args.plot is not None:
         write_plot(args.plot, rows)
-    return 0
+    return 1 if red else 0
 
 
 def _plan(args: argparse.Namespace) -> tuple[list[str], Sequence[int], int]:
@@ -111,12 +112,13 @@ class Bench:
     def rows_of(
         self, case: Any, contenders: Mapping[str, Any], *, training: bool = False
     ) -> tuple[list[dict[str, Any]], list[str]]:
-        """The rows of a case, or, where a contender's numbers are wrong, no rows and a sentence for each."""
+        """The rows of a case, and a sentence for each contender that fails or whose numbers are wrong, and has none."""
         from mixsynth_stream.bench_kernels_contenders import SLOW_TO_MAKE
 
         expected = case.true_gradients if training else case.truth
         calls: dict[str, Callable[[], Any]] = {}
         facts: dict[str, dict[str, Any]] = {}
+        wrong: list[str] = []
         for name, contender in contenders.items():
             if name in SLOW_TO_MAKE and self._compile_s <= 0:
                 print(f"without {name} at {case.name}, batch {case.batch}: the time for compilers is spent")
@@ -126,21 +128,24 @@ class Bench:
             try:
                 # With its making, because that is where graphs and buffers take theirs.
                 memory = self.card.memory(functools.partial(_make_and_call, contender, case, made))
-            except Exception as failure:  # compilers raise whatever they like
-                if name not in SLOW_TO_MAKE:
-                    raise
-                print(f"without {name} at {case.name}, batch {case.batch}: {' '.join(str(failure).split())[:200]}")
+            except Exception as failure:  # compilers raise whatever they like, and one failure must not hide the rest
+                said = f"{type(failure).__name__}: {' '.join(str(failure).split())[:200]}"
+                if name in SLOW_TO_MAKE:
+                    print(f"without {name} at {case.name}, batch {case.batch}: {said}")
+                else:
+                    wrong.append(f"{name} fails: {said}")
                 continue
             calls[name], found = made
             if name in SLOW_TO_MAKE:
                 self._compile_s -= time.monotonic() - start
             error = gradient_error(found, expected) if training else motion_error(found, expected)
             facts[name] = {"max_error": error, "precision": contender.precision, "memory_mb": memory / 2**20}
-        if wrong := wrong_with(facts, training=training):
-            return [], wrong
+        # No speed without correctness.
+        off = wrong_with(facts, training=training)
+        calls = {name: call for name, call in calls.items() if name not in off}
         for name, call in calls.items():
             facts[name]["launches"] = self.card.launches(call)
-        return self._rows(case, self._seconds(calls), facts, training), []
+        return self._rows(case, self._seconds(calls), facts, training), wrong + list(off.values())
 
     def _seconds(self, calls: Mapping[str, Callable[[], Any]]) -> dict[str, list[float]]:
         """Seconds a call, one number a round."""
@@ -210,16 +215,16 @@ def gradient_error(found: Mapping[str, Any], truth: Mapping[str, Any]) -> float:
     )
 
 
-def wrong_with(facts: Mapping[str, Mapping[str, Any]], *, training: bool = False) -> list[str]:
-    """A sentence for every contender whose largest error is too large."""
+def wrong_with(facts: Mapping[str, Mapping[str, Any]], *, training: bool = False) -> dict[str, str]:
+    """A sentence for every contender whose largest error is too large, by its name."""
     from mixsynth_stream.bench_kernels_contenders import GRADIENT_TOLERANCE, TOLERANCE
 
     allowed = GRADIENT_TOLERANCE if training else TOLERANCE
-    return [
-        f"{name} is off by {fact['max_error']:.1e} from float64, more than {allowed[fact['precision']]:.0e}"
+    return {
+        name: f"{name} is off by {fact['max_error']:.1e} from float64, more than {allowed[fact['precision']]:.0e}"
         for name, fact in facts.items()
         if not fact["max_error"] <= allowed[fact["precision"]]
-    ]
+    }
 
 
 _HEADS = ["microseconds a call", "p20", "p50", "p80", "over eager", "over compile", "over graph", "TFLOP/s", "GB/s",

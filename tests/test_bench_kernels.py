@@ -87,7 +87,8 @@ def test_a_contender_that_is_wrong_turns_the_gate_red() -> None:
     card = FakeCard()
     contenders = {"eager": FORWARD["eager"], "careless": off_by(1e-3), "lost": off_by(float("nan"))}
     rows, wrong = Bench(card, rounds=3).rows_of(small_case(), contenders)
-    assert rows == [] and card.timed == []
+    assert [row["contender"] for row in rows] == ["eager"], "no speed of those that are wrong"
+    assert len(set(card.timed)) == 1
     assert re.fullmatch(r"careless is off by \d\.\de-0[34] from float64, more than 2e-05", wrong[0])
     assert "lost is off by nan" in wrong[1]
 
@@ -118,9 +119,12 @@ def test_a_compiler_that_fails_is_left_out(capsys: pytest.CaptureFixture[str]) -
     contenders = {"eager": FORWARD["eager"], "torch.compile": Contender(fail, "fp32")}
     rows, wrong = Bench(FakeCard(), rounds=1).rows_of(small_case(), contenders)
     assert [row["contender"] for row in rows] == ["eager"] and not wrong
-    assert "without torch.compile at odd, batch 2: no compiler here" in capsys.readouterr().out
-    with pytest.raises(RuntimeError):
-        Bench(FakeCard(), rounds=1).rows_of(small_case(), {"eager": Contender(fail, "fp32")})
+    assert "without torch.compile at odd, batch 2: RuntimeError: no compiler here" in capsys.readouterr().out
+    rows, wrong = Bench(FakeCard(), rounds=1).rows_of(
+        small_case(), contenders | {"kernels bf16": Contender(fail, "bf16")}
+    )
+    assert wrong == ["kernels bf16 fails: RuntimeError: no compiler here"]
+    assert [row["contender"] for row in rows] == ["eager"], "the others are measured all the same"
 
 
 def test_a_training_step_is_held_against_gradients_in_float64() -> None:
@@ -163,6 +167,12 @@ def test_the_report(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypa
     ]
     assert {row["card"] for row in rows} == {"a card that is not there"}
     assert plot.read_bytes().startswith(b"\x89PNG")
+    monkeypatch.setattr("mixsynth_stream.bench_kernels_contenders.FORWARD",
+                        {"eager": FORWARD["eager"], "kernels bf16": off_by(1.0)})  # fmt: skip
+    assert main(["bench", "kernels", *options[:7]]) == 1
+    assert (
+        "3dpw, batch 2: gate RED, and no speed measured of these\n  kernels bf16 is off by" in capsys.readouterr().out
+    )
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="here it runs")

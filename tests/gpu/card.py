@@ -11,6 +11,8 @@ EXPECTED = os.environ.get("MIXSYNTH_GPU") == "1"
 BATCHES = (1, 7, 1030)
 # A backward has many kernels: one network of each kind.
 TRAINED = ("jhmdb", "h36m", "3dpw", "aist-smpl", "image-n10")
+# Trained for some steps, with dropout.
+DROPPED, DROPPED_PRECISIONS = ("jhmdb", "3dpw"), ("strict", "bf16")
 
 
 def why_not() -> str:

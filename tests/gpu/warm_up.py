@@ -8,32 +8,40 @@ import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
 
-from card import BATCHES, TRAINED, why_not
+from card import BATCHES, DROPPED, DROPPED_PRECISIONS, TRAINED, why_not
 
 from mixsynth_stream.bench_shapes import published_shapes, shipped_shapes
 from mixsynth_stream.kernels.tile import PRECISIONS
 
 
-def launch(name: str, precision: str, training: bool) -> str:
-    """Run one network once; what goes wrong is for the tests to say in full."""
+def launch(name: str, precision: str, what: str) -> str:
+    """Run one network once: forward, training, or training with dropout, which other kernels are compiled for.
+
+    What goes wrong is for the tests to say in full.
+    """
     import torch
 
     from mixsynth_stream.bench_encoder import random_state
     from mixsynth_stream.bench_kernels_contenders import TRAINING, Case
+    from mixsynth_stream.kernels.autograd import encode
     from mixsynth_stream.kernels.launch import Encoder
+    from mixsynth_stream.network import MixSynthFormer
 
     config = (published_shapes() | shipped_shapes())[name]
     case = Case(name, config, random_state(config), max(BATCHES), torch.device("cuda"))
     try:
-        if training:
+        if what == "training":
             TRAINING[f"kernels {precision}"].make(case)()
+        elif what == "dropout":
+            network = MixSynthFormer(config, dropout=0.1).to(case.device).train()
+            encode(network, case.keyframes, precision=precision).sum().backward()
         else:
             encoder = Encoder(case.state, config, precision=precision)
             for batch in (1, case.batch):
                 encoder(case.keyframes[:batch])
         torch.cuda.synchronize()
     except Exception as error:  # whatever it is
-        return f"{name}, {precision}: {' '.join(str(error).split())[-200:]}"
+        return f"{name}, {precision}, {what}: {' '.join(str(error).split())[-200:]}"
     return ""
 
 
@@ -41,8 +49,12 @@ def main() -> int:
     if reason := why_not():
         print(f"a CUDA device was expected here, and {reason}", file=sys.stderr)
         return 1
-    wanted = [(name, precision, False) for name in published_shapes() | shipped_shapes() for precision in PRECISIONS]
-    wanted += [(name, precision, True) for name in TRAINED for precision in PRECISIONS]
+    # Those that take longest first, so that no process is left alone with one at the end.
+    wanted = [(name, precision, "training") for name in TRAINED for precision in PRECISIONS]
+    wanted += [(name, precision, "dropout") for name in DROPPED for precision in DROPPED_PRECISIONS]
+    wanted += [
+        (name, precision, "forward") for name in published_shapes() | shipped_shapes() for precision in PRECISIONS
+    ]
     start, processes = time.monotonic(), min(os.cpu_count() or 1, 16)
     with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
         wrong = [sentence for sentence in pool.map(launch, *zip(*wanted, strict=True)) if sentence]

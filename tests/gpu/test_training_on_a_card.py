@@ -1,0 +1,126 @@
+"""Training on the kernels, on a CUDA device: gradients at full shapes, and the losses of a short training.
+
+A file of its own, and so a process of its own in `make gpu`: a kernel that reads out of bounds fails all after it.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from card import DROPPED, DROPPED_PRECISIONS, EXPECTED, TRAINED, why_not
+
+if reason := why_not():
+    if EXPECTED:
+        pytest.fail(f"a CUDA device was expected here, and {reason}", pytrace=False)
+    pytest.skip(f"{reason}; `make gpu` runs these", allow_module_level=True)
+
+import torch
+from torch import Tensor
+
+from mixsynth_stream.bench_kernels import gradient_error, network_of
+from mixsynth_stream.bench_kernels_contenders import GRADIENT_TOLERANCE, TRAINING, Case
+from mixsynth_stream.bench_shapes import published_shapes
+from mixsynth_stream.config import ModelConfig
+from mixsynth_stream.kernels.autograd import encode, use_kernels
+from mixsynth_stream.kernels.tile import PRECISIONS
+from mixsynth_stream.network import MixSynthFormer
+
+SEEDS = (0, 1, 2)
+# Losses are averaged over as many steps: a step's own loss says more of its batch than of the network.
+STRETCH = 10
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("name", TRAINED)
+def test_gradients(name: str, precision: str) -> None:
+    case = Case(name, *network_of(name), 33, torch.device("cuda"))
+    step: Callable[[], Any] = TRAINING[f"kernels {precision}"].make(case)
+    error = gradient_error(step(), case.true_gradients)
+    assert error <= GRADIENT_TOLERANCE[precision], f"off by {error:.1e}"
+
+
+@pytest.mark.parametrize("name", DROPPED)
+def test_a_step_with_dropout_repeats_to_the_bit(name: str) -> None:
+    """What one thread leaves in memory and another reads shows here, where nothing stands between them."""
+    config = published_shapes()[name]
+    network = MixSynthFormer(config, dropout=0.1).to("cuda").train()
+    keyframes = torch.randn(65, config.num_keyframes, config.joint_dim, device="cuda", requires_grad=True)
+    inputs = [keyframes, *(p for p in network.parameters() if p.numel())]
+
+    def gradients() -> tuple[Tensor, ...]:
+        loss = encode(network, keyframes, precision="bf16", seed=5).square().mean()
+        return torch.autograd.grad(loss, inputs, allow_unused=True, materialize_grads=True)
+
+    first = gradients()
+    for _ in range(10):
+        assert all(map(torch.equal, gradients(), first))
+
+
+@pytest.mark.parametrize("precision", DROPPED_PRECISIONS)
+@pytest.mark.parametrize("name", DROPPED)
+def test_losses_are_those_of_plain_training(name: str, precision: str) -> None:
+    run = functools.partial(_curves, published_shapes()[name], steps=200, batch=64, device="cuda")
+    assert_same_curves(run(100), run(200), run(100, precision))
+
+
+def assert_same_curves(plain: Tensor, other: Tensor, kernels: Tensor) -> None:  # [seeds, stretches] each
+    """`other` is plain with other dropout."""
+    assert (plain[:, -1] < 0.97 * plain[:, 0]).all(), f"nothing was learned: {plain.tolist()}"
+    noise = (other - plain).abs().max()
+    assert noise > 0, "dropout changes nothing"
+    found = (kernels - plain).mean(0).abs().max()
+    assert found <= noise, f"losses differ by {found:.2e}, and by {noise:.2e} where only the dropout is another"
+
+
+@functools.cache
+def _curves(
+    config: ModelConfig, dropout: int, precision: str | None = None, *, steps: int, batch: int, device: str
+) -> Tensor:  # [seeds, steps / STRETCH]
+    """Plain, or on the kernels; weights and data by seed."""
+
+    def prepare(network: MixSynthFormer) -> None:
+        if precision is not None:
+            use_kernels(network, precision)
+
+    found = [_losses(config, seed, dropout + seed, prepare, steps=steps, batch=batch, device=device) for seed in SEEDS]
+    return torch.stack(found)
+
+
+def _losses(
+    config: ModelConfig,
+    seed: int,
+    dropout_seed: int,
+    prepare: Callable[[MixSynthFormer], None],
+    *,
+    steps: int,
+    batch: int,
+    device: str,
+) -> Tensor:  # [steps / STRETCH]
+    torch.manual_seed(seed)
+    network = MixSynthFormer(config, dropout=0.1).to(device).train()
+    prepare(network)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=3e-3)
+    drawn = torch.Generator().manual_seed(seed)
+    torch.manual_seed(dropout_seed)
+    losses = torch.empty(steps)
+    for step in range(steps):
+        keyframes, motion = (part.to(device) for part in _swings(config, batch, drawn))
+        loss = (network(keyframes) - motion).abs().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses[step] = loss.detach()
+    return losses.unflatten(0, (-1, STRETCH)).mean(1)
+
+
+def _swings(config: ModelConfig, batch: int, drawn: torch.Generator) -> tuple[Tensor, Tensor]:  # [B, Q+1, D], [B, T, D]
+    """Swings about a place of their own, of one amplitude and tempo a window, and their keyframes with noise."""
+    size, tempo = (torch.rand(batch, 1, 1, generator=drawn) for _ in range(2))
+    phase, place = (torch.rand(batch, 1, config.joint_dim, generator=drawn) for _ in range(2))
+    time = torch.arange(config.seq_len)[None, :, None] / config.sample_interval
+    motion = place + size * torch.sin(tempo * time + 6.3 * phase)
+    keyframes = motion[:, : config.num_keyframes * config.sample_interval : config.sample_interval]
+    return keyframes + 0.1 * torch.randn(keyframes.shape, generator=drawn), motion
