@@ -198,7 +198,9 @@ def both_ways(config: TrainConfig) -> Iterator[dict[str, Run]]:
             recipe = MocapRecipe(config)
             drawn = stack.enter_context(DrawnAhead(recipe))
             runs[way] = Run(recipe, config.out, Place(torch.device("cpu")), drawn, kernels=False)
-        use_torch(runs[TORCH].network)
+        in_torch = runs[TORCH].network
+        assert isinstance(in_torch, MixSynthFormer)
+        use_torch(in_torch)
         yield runs
 
 

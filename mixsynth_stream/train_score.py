@@ -49,7 +49,7 @@ class Validation:
             methods = baselines(TUNED_DAMPING_STEPS[space]).values()
             simple = [method(keyframes, config.sample_interval, np.arange(config.seq_len)) for method in methods]
             # Nor has a set of short clips a truth for every question.
-            known = windows.valid.any(axis=0)
+            known = np.asarray(windows.valid.any(axis=0))
             best = {q: (steps, min(_error(poses, wanted, steps) for poses in simple))
                     for q, steps in asked.items() if known[steps].any()}  # fmt: skip
             self._sets[name] = (keyframes.astype(np.float32), wanted, best)
