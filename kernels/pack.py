@@ -61,14 +61,15 @@ def _index(
         parts[name] = torch.arange(start, start + shape.numel()).view(shape)
         start += shape.numel()
     at = tile.at
+    laid_out: list[Mapping[str, tuple[int, ...]]]  # matrices, vectors
     if "emb" in parts:
-        placed, matrices, vectors = _outer_placed(parts, tile), tile.outer_matrices, tile.outer_vectors
+        placed, laid_out = _outer_placed(parts, tile), [tile.outer_matrices, tile.outer_vectors]
         ends = (tile.layers * at.matrix_stride, at.matrix_size), (tile.layers * at.vector_stride, at.vector_size)
     else:
-        placed, matrices, vectors = _layer_placed(parts, tile), tile.matrices, tile.vectors
+        placed, laid_out = _layer_placed(parts, tile), [tile.matrices, tile.vectors]
         ends = (0, at.matrix_stride), (0, at.vector_stride)
     rows = []
-    for sizes, (first, end) in zip((matrices, vectors), ends, strict=True):
+    for sizes, (first, end) in zip(laid_out, ends, strict=True):
         row = torch.zeros(end - first, dtype=torch.int64)
         for name, size in sizes.items():
             place = row[getattr(at, name) - first :][: torch.Size(size).numel()].view(size)

@@ -21,6 +21,7 @@ def token_attention(
     S: tl.constexpr,
 ) -> tl.tensor:  # [rows, token keys]
     """softmax(gate * dense(x)) of each row over the keys of its own window."""
+    # What squeeze-excite takes, the mean of dense(x), without dense(x): x times the mean of dense's rows.
     pooled = tl.sum(x * vector(vectors + S.at.token_pool, S.padded_channels)[None, :], 1)
     pooled += tl.load(vectors + S.at.token_pool_bias)
     gate = squeeze_excite(
@@ -31,7 +32,8 @@ def token_attention(
     energies *= gate[:, None]
     key = tl.arange(0, S.padded_token_keys)[None, :]
     own = (key % S.token_key_slot) < S.token_keys
-    if S.windows * S.token_key_slot != S.token_key_slot or S.padded_token_keys != S.token_key_slot:
+    # Behind the keys of the first window are those of others, or padding.
+    if S.padded_token_keys != S.token_key_slot:
         own = own & (key // S.token_key_slot == tl.arange(0, S.rows)[:, None] // S.token_slot)
     energies = tl.where(own, energies, -float("inf"))
     attention = tl.exp(energies - tl.max(energies, 1)[:, None])
@@ -45,6 +47,7 @@ def token_values(
     vectors: tl.tensor,
     S: tl.constexpr,
 ) -> tl.tensor:  # [token keys, channels]
+    """x, or value_reduce of x along time."""
     if S.reduces_tokens:
         reduce = matrix(matrices + S.at.token_value, S.padded_token_keys, S.rows)
         return dot(reduce, x, S) + vector(vectors + S.at.token_value_bias, S.padded_token_keys)[:, None]
@@ -61,6 +64,7 @@ def channel_attention(
     S: tl.constexpr,
 ) -> tl.tensor:  # [channel keys, channels]
     """softmax(gate * dense(x^T)) of each channel, transposed: softmax runs down the columns."""
+    # As in the token branch: the mean of the energies, before there are any.
     pooled = tl.sum(x * vector(vectors + S.at.channel_pool, S.rows)[:, None], 0)
     pooled += tl.load(vectors + S.at.channel_pool_bias)
     gate = squeeze_excite(
@@ -86,6 +90,7 @@ def channel_values(
     vectors: tl.tensor,
     S: tl.constexpr,
 ) -> tl.tensor:  # [rows, channel keys]
+    """x, or value_reduce of x along channels."""
     if S.reduces_channels:
         reduce = matrix(matrices + S.at.channel_value, S.padded_channels, S.padded_channel_keys)
         return dot(x, reduce, S) + vector(vectors + S.at.channel_value_bias, S.padded_channel_keys)[None, :]
