@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
+import sys
 from types import SimpleNamespace
 
 import numpy as np
@@ -26,10 +27,12 @@ from mixsynth_stream.backend import choose_backend
 from mixsynth_stream.config import ModelConfig
 from mixsynth_stream.errors import BackendUnavailableError, ModelError
 from mixsynth_stream.kernels import launch, ops, ref
+from mixsynth_stream.kernels.autograd import use_kernels
 from mixsynth_stream.kernels.launch import Encoder, specialisations
 from mixsynth_stream.kernels.product import to_tf32
 from mixsynth_stream.kernels.tile import PRECISIONS, Tile, tile_of
 from mixsynth_stream.kernels.weights import EncoderWeights, LayerWeights
+from mixsynth_stream.network import MixSynthFormer
 
 # Largest error against float64 at outputs of size 5.
 TOLERANCE = {"strict": 2e-5, "tf32": 1e-2, "bf16": 5e-2, "fp16": 1e-2}
@@ -60,8 +63,6 @@ def assert_near(found: torch.Tensor, expected: torch.Tensor, precision: str, wha
 
 
 def test_the_reference_is_the_readable_network():
-    from mixsynth_stream.network import MixSynthFormer
-
     state = {name: torch.from_numpy(value).double() for name, value in random_state(ODD).items()}
     network = MixSynthFormer(ODD).double().eval()
     network.load_state_dict(state)
@@ -245,9 +246,24 @@ class TestBadInput:
         with pytest.raises(ModelError, match=r"weight .* has shape"):
             Encoder(random_state(ODD), dataclasses.replace(ODD, joint_dim=6), precision="strict")
 
-    def test_an_old_card(self):
-        with pytest.raises(BackendUnavailableError, match=r"8.0 \(Ampere\) or newer, found 7.0; use the backend torch"):
-            launch.check_capability((7, 0))
+    def test_an_old_card(self, monkeypatch):
+        monkeypatch.setattr(launch, "INTERPRETED", False)
+        cuda = {"is_available": True, "current_device": 0, "device_count": 1, "get_device_capability": (7, 0)}
+        for name, answer in cuda.items():
+            monkeypatch.setattr(torch.cuda, name, lambda *_, answer=answer: answer)
+        sentence = r"8.0 \(Ampere\) or newer, found 7.0; use the backend torch"
+        for asked in (lambda: choose_backend("triton"), lambda: use_kernels(MixSynthFormer(ODD), "bf16"),
+                      lambda: Encoder(random_state(ODD), ODD, precision="bf16", device="cuda")):  # fmt: skip
+            with pytest.raises(BackendUnavailableError, match=sentence):
+                asked()
+        with pytest.raises(BackendUnavailableError, match="cuda:1 was asked for, and the last CUDA device is cuda:0"):
+            Encoder(random_state(ODD), ODD, precision="bf16", device="cuda:1")
+
+    def test_no_triton(self, monkeypatch):
+        monkeypatch.setitem(sys.modules, "triton", None)
+        monkeypatch.delitem(sys.modules, "mixsynth_stream.kernels.launch")
+        with pytest.raises(BackendUnavailableError, match=r"triton cannot run here: .*triton.*mixsynth-stream\[gpu\]"):
+            choose_backend("triton")
 
     def test_a_cpu_without_the_interpreter(self, monkeypatch):
         monkeypatch.setattr(launch, "INTERPRETED", False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
+from collections.abc import Iterator
 
 import pytest
 
@@ -106,11 +107,20 @@ def assert_gradients(found: list[torch.Tensor], expected: list[torch.Tensor], to
         assert error <= tolerance * wanted.abs().max() + 1e-7, f"gradient {i} (0 is that of x) is off by {error}"
 
 
+@pytest.fixture
+def nan_in_new_memory() -> Iterator[None]:
+    """What a kernel reads and nobody wrote shows, in padding too: zero times NaN is NaN."""
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
 @pytest.mark.parametrize(
     ("config", "precision"),
     [(ODD, "strict"), (UNREDUCED, "fp16"), (WIDE, "strict"), (WIDE, "fp16")]
     + [(config, precision) for config in (ODD, UNREDUCED) for precision in HERE if precision in ("tf32", "bf16")],
 )
+@pytest.mark.usefixtures("nan_in_new_memory")
 def test_the_kernels_have_the_gradients_of_the_reference(config, precision):
     """With dropout: what the reference drops comes from its own Philox."""
     batch, share, seed = 2, 0.2, 2**40 + 5
@@ -224,6 +234,30 @@ def test_training_on_the_kernels_is_refused_in_a_sentence(tmp_path, monkeypatch)
         encode(MixSynthFormer(ODD), torch.zeros(1, 3, 5), precision="strict")
     with pytest.raises(BackendUnavailableError, match="fits into one program, found 403 tokens and 7 channels"):
         training_tile(dataclasses.replace(ODD, sample_interval=200), "bf16")
+
+
+@pytest.mark.parametrize(
+    ("x", "error", "sentence"),
+    [
+        (torch.zeros(1, 8, 7), ValueError, r"x must have shape \[batch, 9, 7\], found \[1, 8, 7\]"),
+        (torch.zeros(9, 7), ValueError, r"x must have shape \[batch, 9, 7\], found \[9, 7\]"),
+        (torch.zeros(1, 9, 7, dtype=torch.float64), ValueError, "contiguous and float32, found .* torch.float64"),
+        (torch.zeros(1, 9, 14)[..., ::2], ValueError, r"contiguous and float32, found strides \(126, 14, 2\)"),
+    ],
+    ids=["tokens", "rank", "dtype", "stride"],
+)
+def test_what_does_not_fit_the_weights_is_named(x, error, sentence):
+    layer = [tensor.to(DEVICE) for tensor in leaves(layer_of(ONE_LAYER, torch.float32))]
+    with pytest.raises(error, match=sentence):
+        autograd.encoder_layer_op(x.to(DEVICE), layer, torch.zeros(1, dtype=torch.int64, device=DEVICE), 0.0, "strict")
+
+
+def test_what_no_kernel_can_train_is_named():
+    long = MixSynthFormer(dataclasses.replace(ODD, sample_interval=200, num_encoder_layers=1)).to(DEVICE)
+    with pytest.raises(BackendUnavailableError, match="fits into one program, found 403 tokens and 7 channels"):
+        encode(long, torch.zeros(1, 3, 5, device=DEVICE), precision="strict")
+    with pytest.raises(ValueError, match="precision must be one of strict, tf32, bf16, fp16, found 'fp8'"):
+        autograd.use_kernels(MixSynthFormer(ODD), "fp8")
 
 
 @pytest.mark.parametrize("name", SHAPES)
