@@ -154,8 +154,10 @@ class Fuzz:
             threads = random.choice(np.array([*ABSURD, 2, 3, 256, 257], dtype=object))
             options = {"threads": threads}
             wrong = wrong or not isinstance(threads, int) or threads not in (2, 3, 256)
+        # Weights of any size are taken; what then overflows on its way is refused, whatever the keyframes.
+        small = all(np.abs(np.asarray(value)).max(initial=0.0) < 100 for value in state.values())
         before = keyframes.copy() if isinstance(keyframes, np.ndarray) and keyframes.size < 1e6 else None
-        motion = self._ask("forward", lambda: encoder.forward(keyframes, **options), harmless=not wrong)
+        motion = self._ask("forward", lambda: encoder.forward(keyframes, **options), harmless=small and not wrong)
         if motion is None:
             return
         shape = (len(keyframes), config.seq_len, config.joint_dim)
@@ -163,7 +165,7 @@ class Fuzz:
         assert motion.flags.owndata and motion.flags.writeable, "the result belongs to somebody else"
         assert np.isfinite(motion).all(), "the result is not finite"
         assert before is None or np.array_equal(before, keyframes), "the keyframes were changed"
-        sane = all(np.abs(np.asarray(x)).max(initial=0.0) < 100 for x in (keyframes, *state.values()))
+        sane = small and np.abs(np.asarray(keyframes)).max(initial=0.0) < 100
         if sane and config.emb_dim >= 8 and random.random() < 0.2:
             plain = {name: np.asarray(value) for name, value in state.items()}  # a mask means nothing to it
             truth = reference(config, plain, np.asarray(keyframes[:1])) if len(keyframes) else motion
