@@ -6,11 +6,12 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from mixsynth_stream.pipeline.curve import WindowPoses
     from mixsynth_stream.pipeline.estimator import ArrayEstimator, Estimator, MediaPipeEstimator
     from mixsynth_stream.pipeline.motion import Forecast, Motion, Origin, Person
     from mixsynth_stream.pipeline.stream import Stream
     from mixsynth_stream.pipeline.video import VideoReader
-    from mixsynth_stream.pipeline.window import MotionWindow, WindowPoses
+    from mixsynth_stream.pipeline.window import MotionWindow, push_all
 
 __all__ = [
     "ArrayEstimator",
@@ -24,6 +25,7 @@ __all__ = [
     "Stream",
     "VideoReader",
     "WindowPoses",
+    "push_all",
 ]
 
 _HOME = {
@@ -37,7 +39,8 @@ _HOME = {
     "Person": "motion",
     "Stream": "stream",
     "VideoReader": "video",
-    "WindowPoses": "window",
+    "WindowPoses": "curve",
+    "push_all": "window",
 }
 
 

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mixsynth_stream.normalise import scale_of
+from mixsynth_stream.pipeline.curve import POSE_SPACES, Curve
 from mixsynth_stream.pipeline.motion import Origin, Person
-from mixsynth_stream.pipeline.window import POSE_SPACES, Curve, MotionWindow
+from mixsynth_stream.pipeline.window import MotionWindow, push_all
 from mixsynth_stream.skeleton import CORE_FROM_BLAZEPOSE
 
 if TYPE_CHECKING:
@@ -109,13 +110,9 @@ class _Track:
         self.sightings = 0
         self.last_seen_s = -np.inf
 
-    def push(self, person: Person | None, time_s: float) -> None:
-        for window in self.windows:
-            pose = None if person is None else person.in_space(window.space.name)
-            window.push(pose, None if person is None else person.scores, time_s)
-        if person is not None:
-            self.sightings += 1
-            self.last_seen_s = time_s
+    def seen(self, time_s: float) -> None:
+        self.sightings += 1
+        self.last_seen_s = time_s
 
     def distance(self, person: Person, time_s: float) -> float:
         """Mean joint distance between the prediction and a detection in body scales; infinite outside the gate.
@@ -165,14 +162,17 @@ class People:
         known = list(self._tracks)
         self._tracks = [track for track in self._tracks if not self._is_gone(track, time_s)]
         matches = self._match(detections, time_s)
-        for track in self._tracks:
-            track.push(matches.get(track.id), time_s)
+        keyframes = [(track, matches.get(track.id)) for track in self._tracks]
+        for track, match in keyframes:
+            if match is not None:
+                track.seen(time_s)
         matched = {id(person) for person in matches.values()}
         for person in detections:
             pose = person.in_space(self._models[0].info.space)
             if id(person) not in matched and pose is not None and np.isfinite(pose).all(axis=1).any():
-                self._start(person, time_s, frame_height)
+                keyframes += [(track, person) for track in self._start(person, time_s, frame_height)]
         self._last_keyframe_s = time_s
+        _push(keyframes, time_s)
         ended = [track for track in known if track not in self._tracks]
         return self._scene(time_s, ended)
 
@@ -200,17 +200,18 @@ class People:
                 taken.add(p)
         return matches
 
-    def _start(self, person: Person, time_s: float, frame_height: float) -> None:
-        """Begin a track; where all places are taken, the one that was silent longest yields."""
+    def _start(self, person: Person, time_s: float, frame_height: float) -> list[_Track]:
+        """The track that begins, if any; where all places are taken, the one that was silent longest yields."""
         if len(self._tracks) >= self._max_people:
             silent = [track for track in self._tracks if track.last_seen_s < time_s]
             if not silent:
-                return
+                return []
             self._tracks.remove(min(silent, key=lambda track: track.last_seen_s))
         track = _Track(self._next_id if person.id is None else person.id, self._models, _MIN_SCALE * frame_height)
-        track.push(person, time_s)
+        track.seen(time_s)
         self._tracks.append(track)
         self._next_id += 1
+        return [track]
 
     def _scene(self, time_s: float, ended: Sequence[_Track]) -> Scene:
         """The tracks as known at a keyframe. Those that ended since the one before still count in the gap between."""
@@ -223,3 +224,14 @@ class People:
             if len(curves) == len(track.windows):
                 views.append(TrackView(track.id, curves, float(until_s)))
         return replace(self.nobody(), tracks=tuple(views))
+
+
+def _push(keyframes: Sequence[tuple[_Track, Person | None]], time_s: float) -> None:
+    """Everybody's keyframe into all their windows, in one call of each network."""
+    pushed = [(window, person) for track, person in keyframes for window in track.windows]
+    push_all(
+        [window for window, _ in pushed],
+        [None if person is None else person.in_space(window.space.name) for window, person in pushed],
+        [None if person is None else person.scores for _, person in pushed],
+        [time_s] * len(pushed),
+    )

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from mixsynth_stream.errors import ModelError
 from mixsynth_stream.normalise import root_and_scale_of_one
+from mixsynth_stream.pipeline.curve import POSE_SPACES, SAME_TIME_S, Answer, Curve, Slots, WindowPoses
 from mixsynth_stream.pipeline.motion import Origin
 from mixsynth_stream.rotations import matrix_to_6d, nearest_6d
-from mixsynth_stream.skeleton import BLAZEPOSE_33, CARRIER, CORE_17, CORE_FROM_BLAZEPOSE, SMPL_24, Skeleton
 
 if TYPE_CHECKING:
     from mixsynth_stream.weights import Model
@@ -21,199 +20,17 @@ if TYPE_CHECKING:
 # Keyframes whose spacing is further off the grid than this share are resampled to it before the network sees them:
 # training has seen 20 % (time warp) with half a frame of jitter on top.
 _SPACING_TOLERANCE = 0.3
-_SAME_TIME_S = 1e-6
-# As numbers of their own type, because numpy takes long to look at members of an enumeration.
-_MISSING, _MEASURED, _FILLED, _FORECAST, _HELD = map(np.uint8, Origin)
-# A gap wider than this many grid spacings has lost a keyframe: what is known of its middle is forecast from both ends.
-_WIDE_GAP = 1.5
-
-
-@dataclass(frozen=True)
-class Space:
-    """What a pose is in one space: J joints of D numbers each, and which of them the network runs on."""
-
-    name: str
-    skeleton: Skeleton  # of the J joints
-    dims: int
-    network: Skeleton  # of the C joints that the network runs on
-    core: np.ndarray  # [C] which of the J these are
-    carrier: np.ndarray  # [J] which of the C each joint moves with
-    is_rotation: bool = False
-
-
-def _landmarks(name: str, dims: int) -> Space:
-    return Space(name, BLAZEPOSE_33, dims, CORE_17, np.array(CORE_FROM_BLAZEPOSE), np.array(CARRIER))
-
-
-POSE_SPACES = {
-    "image": _landmarks("image", 2),
-    "world": _landmarks("world", 3),
-    # Every joint of SMPL is one of the network's: none is carried by another.
-    "rotation": Space("rotation", SMPL_24, 6, SMPL_24, np.arange(24), np.arange(24), is_rotation=True),
-}
 _NOT_TURNED = matrix_to_6d(np.eye(3))
 
 
-@dataclass(frozen=True)
-class WindowPoses:
-    """Poses read off a window at M times."""
+class _Prepared(NamedTuple):
+    """What a window is after a keyframe, but for what its network says."""
 
-    poses: np.ndarray  # [M, J, D] pixels, metres or rotations of 6 numbers, NaN where MISSING
-    scores: np.ndarray  # [M, J] 0..1, 0 where MISSING
-    origin: np.ndarray  # [M, J] Origin values, uint8
-    # [M, J] how far off, pixels or metres, NaN where MEASURED or MISSING; None: the weights carry no uncertainty table
-    sigma: np.ndarray | None = None
-
-
-class _Slots(NamedTuple):
-    """Keyframes on the grid, oldest first, at most Q + 1. A joint that was not measured holds a prediction."""
-
-    time_s: tuple[float, ...]  # K
-    poses: np.ndarray  # [K, J, D]
-    scores: np.ndarray  # [K, J]
-
-
-class _Bridge(NamedTuple):
-    """From the curve before to this one: what to add at `start_s`, fading to nothing at the newest keyframe."""
-
-    start_s: float
-    offset: np.ndarray  # [J, D]
-
-
-class _Answer(NamedTuple):
-    """What the network was given and what it said, in the unit that it works in."""
-
-    keyframes: np.ndarray  # [Q+1, C * D]
-    root: list[float]  # D, where its zero lies
-    scale: float  # its unit, in that of the poses
-    output: np.ndarray | None  # [T, C * D]; None while there is one keyframe only
-
-
-@dataclass(frozen=True)
-class Curve:
-    """What a window knows after a keyframe: immutable, so that a reader may keep it while the window moves on."""
-
-    model: Model
-    space: Space
-    slots: _Slots
-    sightings: tuple[tuple[float, np.ndarray], ...]  # (time_s, measured [J] bool), oldest first
-    known: np.ndarray  # [J] bool: joints measured at least once
-    answer: _Answer
-    bridge: _Bridge | None = None  # where the slots were resampled, so that the keyframe before is no slot
-
-    def at(self, times_s: Sequence[float] | np.ndarray) -> WindowPoses:
-        """Poses at M seconds: filled between keyframes, forecast past the newest one, held after the horizon."""
-        times = np.asarray(times_s, dtype=np.float64)
-        if times.ndim != 1 or np.count_nonzero(np.isfinite(times)) < len(times):
-            raise ValueError(f"times_s must be a list of finite seconds, found {times_s!r}")
-        steps = self._grid_steps(times)
-        poses, scores = self._raw_poses(times, steps)
-        if self.space.is_rotation:
-            poses = nearest_6d(poses)
-        since_s, until_s = self._since_and_until(times)
-        origin = self._origin(since_s, until_s)
-        missing = origin == _MISSING
-        poses = np.where(missing[..., None], np.nan, poses)
-        scores = np.where(missing, 0.0, scores)
-        return WindowPoses(poses, scores, origin, self._sigma(steps, origin, since_s, until_s))
-
-    def bridge_from(self, before: Curve) -> _Bridge:
-        """What leads from another curve's end to this one, so that nothing jumps there."""
-        start = np.array(before.slots.time_s[-1:])
-        own = self._raw_poses(start, self._grid_steps(start))[0][0]
-        return _Bridge(float(start[0]), np.nan_to_num(before.at(start).poses[0] - own))
-
-    def _grid_steps(self, times: np.ndarray) -> np.ndarray:  # [M] -> [M]
-        """Grid steps: slots sit on multiples of N and time runs linearly between them, at the grid's rate beyond."""
-        config, seconds = self.model.config, self.slots.time_s
-        oldest = (config.num_keyframes - len(seconds)) * config.sample_interval
-        # With a step of its own even where there is no horizon, because times must grow.
-        end_s = seconds[-1] + max(config.horizon, 1) / self.model.info.rate_hz
-        steps = [*range(oldest, config.newest + 1, config.sample_interval), config.seq_len - 1]
-        return np.interp(times, [*seconds, end_s], steps)
-
-    def _raw_poses(
-        self,
-        times: np.ndarray,  # [M]
-        steps: np.ndarray,  # [M]
-    ) -> tuple[np.ndarray, np.ndarray]:  # [M, J, D], [M, J]
-        """Poses between grid steps, and scores; 6 numbers of a rotation are not quite a rotation here."""
-        config, answer = self.model.config, self.answer
-        slots, joints, dims = self.slots.poses.shape
-        phase = np.minimum(steps, config.newest) / config.sample_interval - (config.num_keyframes - slots)
-        rows = _lerp(self._off_network, phase)
-        poses, scores = rows[:, : joints * dims].reshape(-1, joints, dims), rows[:, joints * dims :]
-        if answer.output is not None:
-            said = (_lerp(answer.output, steps) * answer.scale).reshape(len(times), len(self.space.core), dims)
-            poses = poses + said.take(self.space.carrier, axis=1)
-        if self.bridge is None:
-            return poses, scores
-        fade = np.interp(times, [self.bridge.start_s, self.slots.time_s[-1]], [1.0, 0.0])
-        return np.asarray(poses + fade[:, None, None] * self.bridge.offset), scores
-
-    @cached_property
-    def _off_network(self) -> np.ndarray:  # [K, J * D + J]
-        """What the network does not say of the slots: where joints lie from carrier and root, and scores."""
-        poses, space = self.slots.poses, self.space
-        if self.answer.output is not None:
-            poses = poses - poses.take(space.core[space.carrier], axis=1) + self.answer.root
-        return np.concatenate([poses.reshape(len(poses), -1), self.slots.scores], axis=1)
-
-    def _since_and_until(self, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:  # [M] -> [M, J] each
-        """The seconds since each joint was last measured and those until it is, infinite if it is not."""
-        since = times[:, None, None] - self._measured_s  # [M, S, J]
-        until = np.where(since <= 0, -since, np.inf)
-        since = np.where(since >= 0, since, np.inf)
-        return np.minimum.reduce(since, axis=1), np.minimum.reduce(until, axis=1)
-
-    @cached_property
-    def _measured_s(self) -> np.ndarray:  # [S, J]
-        """The time of each sighting, NaN for the joints that it did not measure."""
-        measured = np.array([joints for _, joints in self.sightings])
-        return np.where(measured, np.array([time_s for time_s, _ in self.sightings])[:, None], np.nan)
-
-    def _origin(self, since_s: np.ndarray, until_s: np.ndarray) -> np.ndarray:  # [M, J] each -> [M, J]
-        horizon_s = 0.0 if self.answer.output is None else self.model.config.horizon / self.model.info.rate_hz
-        ahead = np.where(since_s > horizon_s + _SAME_TIME_S, _HELD, _FORECAST)
-        origin = np.where(until_s < np.inf, _FILLED, ahead)
-        origin[since_s == np.inf] = _MISSING
-        origin[np.minimum(since_s, until_s) <= _SAME_TIME_S] = _MEASURED
-        return origin
-
-    @cached_property
-    def sigma(self) -> np.ndarray | None:  # [T, C]
-        """How far off the network's output may be, in the unit of the poses: made when first asked for."""
-        table, answer = self.model.sigma_table, self.answer
-        if table is None:
-            return None
-        if answer.output is None:
-            return table.typical(self.model.config) * answer.scale
-        keyframes = answer.keyframes.reshape(len(answer.keyframes), -1, self.space.dims)
-        return table.on_grid(keyframes, self.model.config, self.model.info.rate_hz) * answer.scale
-
-    def _sigma(
-        self,
-        steps: np.ndarray,  # [M] grid steps
-        origin: np.ndarray,  # [M, J]
-        since_s: np.ndarray,  # [M, J]
-        until_s: np.ndarray,  # [M, J]
-    ) -> np.ndarray | None:  # [M, J]
-        """Sigma by the time to the nearest sighting of each joint; a landmark off the network has its carrier's.
-
-        A held pose knows less with every second: past the horizon sigma grows in proportion to the time.
-        """
-        table, config, rate_hz = self.sigma, self.model.config, self.model.info.rate_hz
-        if table is None:
-            return None
-        in_gap = since_s + until_s <= _WIDE_GAP * config.sample_interval / rate_hz
-        ahead = np.minimum(since_s, until_s) * rate_hz
-        where = np.where(in_gap, steps[:, None], np.minimum(config.newest + ahead, config.seq_len - 1))
-        left, carrier = np.minimum(where.astype(int), config.seq_len - 2), self.space.carrier
-        below = table[left, carrier]
-        sigma = below + (table[left + 1, carrier] - below) * (where - left)
-        sigma *= np.maximum(ahead / max(config.horizon, 1), 1.0)
-        # Those that are MISSING or MEASURED.
-        return np.where(origin < _FILLED, np.nan, sigma)
+    slots: Slots
+    sightings: tuple[tuple[float, np.ndarray], ...]
+    known: np.ndarray  # [J] bool
+    asked: tuple[np.ndarray, list[float], float]  # all of an Answer but its output
+    resampled: bool  # the slots before were, to the grid of the new one
 
 
 class MotionWindow:
@@ -238,7 +55,7 @@ class MotionWindow:
 
     def reset(self) -> None:
         """Forget everything."""
-        self._slots: _Slots | None = None
+        self._slots: Slots | None = None
         self.curve: Curve | None = None
 
     def push(
@@ -249,17 +66,22 @@ class MotionWindow:
         time_s: float,
     ) -> None:
         """Take a keyframe and run the network once. A keyframe without a person takes the window's own prediction."""
+        if (prepared := self._prepare(pose, scores, time_s)) is not None:
+            self._take(prepared, self._model(prepared.asked[0][None].astype(np.float32))[0])
+
+    def _prepare(self, pose: np.ndarray | None, scores: np.ndarray | None, time_s: float) -> _Prepared | None:
+        """A keyframe up to where the network is asked; None where it is taken without. Refused, it leaves no trace."""
         if self._slots is not None and time_s <= self._slots.time_s[-1]:
             raise ValueError(f"keyframe times must increase, found {time_s} s after {self._slots.time_s[-1]} s")
         if pose is None:
             self._push_prediction(time_s)
-            return
+            return None
         pose, scores, time_s = *self._checked(pose, scores), float(time_s)
         measured = np.logical_and.reduce(np.isfinite(pose), axis=1)
         seen = np.count_nonzero(measured)
         if not seen:
             self._push_prediction(time_s)
-            return
+            return None
         if seen < len(measured):
             pose = self._complete(pose, measured, time_s)
         spaced = self._spaced(time_s, pose)
@@ -271,10 +93,19 @@ class MotionWindow:
                 first_seen = measured & ~known
                 slots.poses[:, first_seen] = pose[first_seen]
                 known = measured | known
-            oldest_s = slots.time_s[0] - _SAME_TIME_S
+            oldest_s = slots.time_s[0] - SAME_TIME_S
             sightings = [sighting for sighting in self.curve.sightings if sighting[0] >= oldest_s] + sightings
-        curve = Curve(self._model, self.space, slots, tuple(sightings), known, self._run_network(slots))
-        if self.curve is not None and spaced is not self._slots:
+        prepared = _Prepared(slots, tuple(sightings), known, self._normalised(slots), spaced is not self._slots)
+        if len(slots.time_s) > 1:
+            return prepared
+        self._take(prepared, None)
+        return None
+
+    def _take(self, prepared: _Prepared, output: np.ndarray | None) -> None:  # [T, C * D]
+        """What `_prepare` began, with what the network said; None where there is one keyframe only."""
+        slots, sightings, known, asked, resampled = prepared
+        curve = Curve(self._model, self.space, slots, sightings, known, Answer(*asked, output))
+        if resampled and self.curve is not None:
             curve = replace(curve, bridge=curve.bridge_from(self.curve))
         self._slots, self.curve = slots, curve
 
@@ -320,17 +151,17 @@ class MotionWindow:
             fallback = np.where(np.isfinite(predicted), predicted, moved)
         return np.where(measured[:, None], pose, fallback)
 
-    def _appended(self, slots: _Slots | None, pose: np.ndarray, scores: np.ndarray, time_s: float) -> _Slots:
+    def _appended(self, slots: Slots | None, pose: np.ndarray, scores: np.ndarray, time_s: float) -> Slots:
         if slots is None:
-            return _Slots((time_s,), pose[None].copy(), scores[None])
+            return Slots((time_s,), pose[None].copy(), scores[None])
         keep = slice(-self._model.config.step, None)
-        return _Slots(
+        return Slots(
             (*slots.time_s[keep], time_s),
             np.concatenate([slots.poses[keep], pose[None]]),
             np.concatenate([slots.scores[keep], scores[None]]),
         )
 
-    def _spaced(self, time_s: float, pose: np.ndarray) -> _Slots | None:
+    def _spaced(self, time_s: float, pose: np.ndarray) -> Slots | None:
         """The earlier slots, resampled to the grid that ends at `time_s` where the new keyframe falls off it.
 
         That happens at the last frame of a file and in sources slower than the keyframe rate: there the spacing would
@@ -343,16 +174,16 @@ class MotionWindow:
         if abs((time_s - slots.time_s[-1]) / spacing_s - 1.0) <= _SPACING_TOLERANCE:
             return slots
         times = time_s - spacing_s * np.arange(config.step, 0, -1)
-        times = times[times >= slots.time_s[0] - _SAME_TIME_S]
+        times = times[times >= slots.time_s[0] - SAME_TIME_S]
         if not len(times):
-            return _Slots((time_s - spacing_s,), slots.poses[-1:], slots.scores[-1:])
+            return Slots((time_s - spacing_s,), slots.poses[-1:], slots.scores[-1:])
         past = self.curve.at(np.minimum(times, slots.time_s[-1]))
         gap = np.clip((times - slots.time_s[-1]) / (time_s - slots.time_s[-1]), 0.0, 1.0)[:, None, None]
         known = np.isfinite(past.poses)
         poses = np.where(known, past.poses, slots.poses[-1]) * (1.0 - gap) + pose * gap
-        return _Slots(tuple(times.tolist()), nearest_6d(poses) if self.space.is_rotation else poses, past.scores)
+        return Slots(tuple(times.tolist()), nearest_6d(poses) if self.space.is_rotation else poses, past.scores)
 
-    def _run_network(self, slots: _Slots) -> _Answer:
+    def _normalised(self, slots: Slots) -> tuple[np.ndarray, list[float], float]:
         config, info = self._model.config, self._model.info
         keyframes = slots.poses.take(self.space.core, axis=1)  # [Q+1, C, D]
         if (missing := config.num_keyframes - len(keyframes)) > 0:
@@ -361,12 +192,57 @@ class MotionWindow:
         # Rows of all joints, because numpy is slow on rows of two or three numbers.
         normalised = keyframes.reshape(config.num_keyframes, config.joint_dim) - np.array(root * keyframes.shape[1])
         normalised /= scale
-        output = None if len(slots.time_s) < 2 else self._model(normalised[None].astype(np.float32))[0]
-        return _Answer(normalised, root, scale, output)
+        return normalised, root, scale
 
 
-def _lerp(rows: np.ndarray, positions: np.ndarray) -> np.ndarray:  # [K, X], [M] in 0..K-1 -> [M, X]
-    left = positions.astype(int)
-    share = (positions - left)[:, None]
-    # Past the last row there is none, and its share is 0.
-    return np.asarray(rows.take(left, axis=0) * (1.0 - share) + rows.take(left + 1, axis=0, mode="clip") * share)
+def push_all(
+    windows: Sequence[MotionWindow],  # W
+    poses: Sequence[np.ndarray | None],  # W of [J, D]
+    scores: Sequence[np.ndarray | None],  # W of [J]
+    times_s: Sequence[float],  # W
+) -> None:
+    """`push` a keyframe into each of several windows: other people, spaces, cameras. Each network runs once.
+
+    Windows share a call of the network where they were made with the same `Model` object. A keyframe that is refused
+    leaves its own window as it was; the others are taken, and then the first refusal is raised, as `ValueError`.
+    """
+    if not len(windows) == len(poses) == len(scores) == len(times_s):
+        raise ValueError("windows, poses, scores and times_s must be as many, "
+                         f"found {len(windows)}, {len(poses)}, {len(scores)} and {len(times_s)}")  # fmt: skip
+    if len({id(window) for window in windows}) < len(windows):
+        raise ValueError(f"each window takes one keyframe in a call, found one twice among {len(windows)}")
+    refused: dict[int, ValueError] = {}
+    asking: dict[int, list[tuple[int, _Prepared]]] = {}
+    for w, (window, pose, score, time_s) in enumerate(zip(windows, poses, scores, times_s, strict=True)):
+        try:
+            prepared = window._prepare(pose, score, time_s)
+        except ValueError as error:
+            refused[w] = error
+        else:
+            if prepared is not None:
+                asking.setdefault(id(window._model), []).append((w, prepared))
+    for group in asking.values():
+        model = windows[group[0][0]]._model
+        keyframes = np.array([prepared.asked[0] for _, prepared in group], np.float32)
+        for (w, prepared), output in zip(group, _motion_of_each(model, keyframes), strict=True):
+            if isinstance(output, ValueError):
+                refused[w] = output
+            else:
+                windows[w]._take(prepared, output)
+    if refused:
+        w = min(refused)
+        taken = len(windows) - len(refused)
+        raise ValueError(f"{refused[w]} (windows[{w}]; {taken} of {len(windows)} keyframes were taken)") from refused[w]
+
+
+def _motion_of_each(
+    model: Model,
+    keyframes: np.ndarray,  # [B, Q+1, D]
+) -> Sequence[np.ndarray | ValueError]:  # B of [T, D]
+    """A backend that refuses one window refuses the batch: then each is asked for alone."""
+    try:
+        return list(model(keyframes))
+    except ValueError as error:
+        if len(keyframes) == 1:
+            return [error]
+        return [said for window in keyframes for said in _motion_of_each(model, window[None])]

@@ -19,7 +19,7 @@ _DIMS = {"image": 2, "world": 3}
 
 
 class CatmullRom:
-    """The untrained network: what it computes is known in closed form. Counts its calls."""
+    """The untrained network: what it computes is known in closed form. Notes the windows of each call."""
 
     def __init__(self, space: str = "image", *, sample_interval: int = 10, step: int = 4, horizon: int = 28) -> None:
         dims = _DIMS[space]
@@ -41,13 +41,13 @@ class CatmullRom:
         )
         self.sigma_table: SigmaTable | None = None
         self.backend = "fake"
-        self.calls = 0
+        self.batches: list[int] = []
         self._matrix = catmull_rom_matrix(sample_interval, step, horizon)
 
     expect = Model.expect
 
     def __call__(self, keyframes: np.ndarray) -> np.ndarray:  # [B, Q+1, D] -> [B, T, D]
-        self.calls += 1
+        self.batches.append(len(keyframes))
         assert keyframes.shape[1:] == (self.config.num_keyframes, self.config.joint_dim)
         assert keyframes.dtype == np.float32
         return np.einsum("tq,bqd->btd", self._matrix, keyframes)

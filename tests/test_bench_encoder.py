@@ -18,7 +18,7 @@ from mixsynth_stream.bench_encoder import flops, measure, networks, rows_of, wro
 from mixsynth_stream.bench_encoder_contenders import CONTENDERS, Case
 from mixsynth_stream.cli import main
 from mixsynth_stream.config import ModelConfig
-from mixsynth_stream.pipeline.window import Curve
+from mixsynth_stream.pipeline.curve import Curve
 from mixsynth_stream.weights import untrained_model
 
 QUICK = ["bench", "encoder", "--case", "3dpw", "--batch", "1", "2", "--rounds", "3"]

@@ -5,6 +5,7 @@ from fakes import models, person
 
 from mixsynth_stream.pipeline.motion import Origin
 from mixsynth_stream.pipeline.people import People
+from mixsynth_stream.weights import load_model
 
 PERIOD_S = 1 / 3
 
@@ -135,3 +136,26 @@ def test_detection_with_unseen_joints_matches_on_the_others():
 def test_empty_scene_has_the_right_shapes():
     scene = People(models(), max_people=1).observe([], 0.0, 480.0).at([0.0, 0.1])
     assert scene.poses.shape == (0, 2, 33, 2) and scene.world.shape == (0, 2, 33, 3)
+
+
+def test_a_keyframe_is_one_call_of_each_network_whoever_is_there():
+    pair = models()
+    people = People(pair, max_people=4)
+    for k, places in enumerate(
+        [(100, 300, 500), (110, 310, 510), (120, 520), (130, 320, 530, 630), (140, 330, 540, 630)]
+    ):
+        people.observe([person(x_px=x) for x in places], k * PERIOD_S, 480.0)
+    # None at the first keyframe; two where somebody is missed; three of four where one is new.
+    assert [network.batches for network in pair] == [[3, 2, 3, 4]] * 2
+
+
+def test_company_does_not_change_anybodys_poses():
+    pair = load_model("image-n10", "native"), load_model("world-n10", "native")
+    alone, in_company = People(pair, max_people=1), People(pair, max_people=3)
+    for k in range(7):
+        others = [person(x_px=400 + 3 * k), person(x_px=560 - 2 * k)][: 1 + k % 2]
+        expected = alone.observe([rightwards(k * PERIOD_S)], k * PERIOD_S, 480.0)
+        found = in_company.observe([rightwards(k * PERIOD_S), *others], k * PERIOD_S, 480.0)
+        for field in ("poses", "world", "scores", "origin"):
+            a, b = (getattr(scene.at([k * PERIOD_S, k * PERIOD_S + 0.2]), field)[0] for scene in (found, expected))
+            np.testing.assert_array_equal(a, b)

@@ -11,10 +11,11 @@ from fakes import CatmullRom, FakeFrame, models, person, standing_pose
 from networks import SHAPES, core_info, random_state
 
 from mixsynth_stream.errors import ModelError
+from mixsynth_stream.pipeline.curve import WindowPoses
 from mixsynth_stream.pipeline.motion import Origin
 from mixsynth_stream.pipeline.people import People
 from mixsynth_stream.pipeline.timeline import Timeline
-from mixsynth_stream.pipeline.window import MotionWindow, WindowPoses
+from mixsynth_stream.pipeline.window import MotionWindow
 from mixsynth_stream.skeleton import CARRIER, CORE_17
 from mixsynth_stream.uncertainty import GROUPS, SPEEDS, SigmaTable, liveliness_on_grid, log_speeds
 from mixsynth_stream.weights import load_model, load_weights, save_weights

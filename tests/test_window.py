@@ -10,7 +10,8 @@ from mixsynth_stream.errors import ModelError
 from mixsynth_stream.interpolation import catmull_rom_matrix
 from mixsynth_stream.normalise import NORMALISATIONS, root_and_scale, root_and_scale_of_one
 from mixsynth_stream.pipeline.motion import Origin
-from mixsynth_stream.pipeline.window import MotionWindow
+from mixsynth_stream.pipeline.window import MotionWindow, push_all
+from mixsynth_stream.weights import load_model
 
 SCORES = np.full(33, 0.8)
 PERIOD_S = 1 / 3
@@ -33,7 +34,7 @@ def test_network_runs_once_a_keyframe():
     for k in range(6):
         window.push(walking(k * PERIOD_S), SCORES, k * PERIOD_S)
         window.at([k * PERIOD_S, k * PERIOD_S + 0.1])
-    assert model.calls == 5  # the first keyframe alone is held, not fed
+    assert model.batches == [1] * 5  # the first keyframe alone is held, not fed
 
 
 def test_steady_motion_is_followed_exactly_between_keyframes():
@@ -239,3 +240,74 @@ def test_weights_for_another_skeleton_are_refused():
     model.info.skeleton_joints = ("head", "hand")
     with pytest.raises(ModelError, match="17 joints"):
         MotionWindow(model)
+
+
+class TestPushAll:
+    def test_is_push_for_each_to_the_bit(self):
+        """Two networks, somebody missed once, and a newcomer."""
+        models = load_model("image-n10", "native"), load_model("world-n10", "native")
+        alone, together = ([MotionWindow(models[w % 2]) for w in range(7)] for _ in range(2))
+        rng = np.random.default_rng(0)
+        for k in range(6):
+            poses = [rng.normal(200, 50, (33, 2 + w % 2)) for w in range(7)]
+            poses[2 if k == 3 else 6] = None
+            times_s = [k * PERIOD_S + w / 100 for w in range(7)]
+            for w, window in enumerate(alone):
+                window.push(poses[w], SCORES, times_s[w])
+            push_all(together, poses, [SCORES] * 7, times_s)
+        for w in range(7):
+            found, expected = (windows[w].at(np.linspace(0.5, 2.5, 40)) for windows in (together, alone))
+            for field in ("poses", "scores", "origin"):
+                np.testing.assert_array_equal(getattr(found, field), getattr(expected, field))
+
+    def test_runs_each_network_once(self):
+        cameras = CatmullRom(), CatmullRom(sample_interval=5)
+        windows = [MotionWindow(model) for model in cameras for _ in range(4)]
+        for k in range(3):
+            push_all(windows, [walking(k * PERIOD_S)] * 8, [None] * 8, [k * PERIOD_S] * 8)
+        assert [model.batches for model in cameras] == [[4, 4], [4, 4]]  # none at the first keyframe
+
+    @pytest.mark.parametrize(
+        ("pose", "time_s", "says"),
+        [
+            (np.zeros((17, 2)), 2 * PERIOD_S, r"pose must be \[33, 2\]"),
+            (walking(0), 0.0, "must increase"),
+            (np.full((33, 2), 1e30), 2 * PERIOD_S, "too large"),
+        ],
+        ids=["shape", "time", "the network"],
+    )
+    def test_what_is_refused_leaves_its_window_and_no_other(self, pose, time_s, says):
+        model = CatmullRom()
+        model.info.normalisation = "none"
+        windows = [MotionWindow(_RefusingTheLarge(model)) for _ in range(3)]
+        for k in range(2):
+            push_all(windows, [walking(k * PERIOD_S)] * 3, [None] * 3, [k * PERIOD_S] * 3)
+        before = windows[1].curve
+        poses, times_s = [walking(2 * PERIOD_S)] * 3, [2 * PERIOD_S] * 3
+        poses[1], times_s[1] = pose, time_s
+        with pytest.raises(ValueError, match=says + r".* \(windows\[1\]; 2 of 3 keyframes were taken\)"):
+            push_all(windows, poses, [None] * 3, times_s)
+        assert windows[1].curve is before
+        for w in (0, 2):
+            assert (windows[w].at([2 * PERIOD_S]).origin == Origin.MEASURED).all()
+
+    def test_lists_that_do_not_fit_are_refused(self):
+        window = MotionWindow(CatmullRom())
+        with pytest.raises(ValueError, match="as many, found 1, 2, 1 and 1"):
+            push_all([window], [walking(0)] * 2, [None], [0.0])
+        with pytest.raises(ValueError, match="one keyframe in a call, found one twice among 2"):
+            push_all([window] * 2, [walking(0)] * 2, [None] * 2, [0.0, 0.0])
+        assert window.curve is None
+
+
+class _RefusingTheLarge:
+    """As the native encoder does: a network that overflows on one window refuses the batch."""
+
+    def __init__(self, model: CatmullRom) -> None:
+        self.config, self.info, self.sigma_table, self.expect = model.config, model.info, None, model.expect
+        self._model = model
+
+    def __call__(self, keyframes: np.ndarray) -> np.ndarray:  # [B, Q+1, D] -> [B, T, D]
+        if np.abs(keyframes).max() > 1e18:
+            raise ValueError("keyframes are too large")
+        return self._model(keyframes)
