@@ -1,6 +1,7 @@
 // Arguments from Python, each checked once and named in the message, and the memory and threads of a call.
 #pragma once
 
+#include <atomic>
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 
@@ -250,7 +251,7 @@ const mixsynth::Dimensions& buildable(const mixsynth::Dimensions& dims, const ch
 }
 
 // At most one thread a window.
-int64_t parts_of(const py::object& threads, int64_t batch) {
+int64_t threads_of(const py::object& threads, int64_t batch) {
     constexpr int64_t kMostThreads = 256;
     const int64_t asked = whole("threads", threads);
     if (asked < 1 || asked > kMostThreads)
@@ -259,25 +260,26 @@ int64_t parts_of(const py::object& threads, int64_t batch) {
     return std::min(asked, std::max<int64_t>(batch, 1));
 }
 
-// part(i, first window, number of windows, scratch memory) for a batch in `parts` parts, each in a thread, one of them
-// the thread that asks.
+// part(i, first window, number of windows, scratch memory) for a batch in `parts` parts. The thread that asks and
+// `threads` - 1 others each take the next part when they are free: a core that has other work to do holds up nobody.
 template <typename Part>
-void in_threads(int64_t parts, int64_t batch, Workspaces& workspaces, Part part) {
-    std::vector<Memory> taken(static_cast<size_t>(parts));
+void in_threads(int64_t threads, int64_t parts, int64_t batch, Workspaces& workspaces, Part part) {
+    std::vector<Memory> taken(static_cast<size_t>(threads));
     for (Memory& memory : taken) memory = workspaces.take();
-    const auto run = [&](int64_t i) {
-        const int64_t first = batch * i / parts;
-        part(i, first, batch * (i + 1) / parts - first, taken[static_cast<size_t>(i)].get());
+    std::atomic<int64_t> next{0};
+    const auto work = [&](float* workspace) {
+        for (int64_t i = next++; i < parts; i = next++) {
+            const int64_t first = batch * i / parts;
+            part(i, first, batch * (i + 1) / parts - first, workspace);
+        }
     };
     std::vector<std::thread> others;
     others.reserve(taken.size());
-    int64_t started = 1;
     try {
-        for (; started < parts; ++started) others.emplace_back(run, started);
-    } catch (const std::system_error&) {  // the system gives no more threads: this one does their parts
+        for (size_t i = 1; i < taken.size(); ++i) others.emplace_back(work, taken[i].get());
+    } catch (const std::system_error&) {  // the system gives no more threads: those there are do it all
     }
-    run(0);
-    for (; started < parts; ++started) run(started);
+    work(taken[0].get());
     for (std::thread& thread : others) thread.join();
     for (Memory& memory : taken) workspaces.give_back(std::move(memory));
 }

@@ -23,14 +23,15 @@ class Encoder {
     py::array_t<float> forward(const py::object& keyframes, const py::object& threads) {
         const float* in = checked("keyframes", keyframes, {-1, dims_.keyframes(), dims_.joint_dim});
         const int64_t batch = py::reinterpret_borrow<py::array>(keyframes).shape(0);
-        const int64_t parts = parts_of(threads, batch);
+        const int64_t used = threads_of(threads, batch);
         const int64_t taken = dims_.keyframes() * dims_.joint_dim, made = dims_.tokens() * dims_.joint_dim;
         py::array_t<float> motion(Shape{batch, dims_.tokens(), dims_.joint_dim});
         float* out = motion.mutable_data();
         bool right = false;
         {
             py::gil_scoped_release unlocked;
-            in_threads(parts, batch, workspaces_, [&](int64_t, int64_t first, int64_t count, float* workspace) {
+            // As few parts as can be: weights are read once for several windows.
+            in_threads(used, used, batch, workspaces_, [&](int64_t, int64_t first, int64_t count, float* workspace) {
                 mixsynth::forward(dims_, packed_.get(), in + first * taken, count, out + first * made, workspace,
                                   bits_);
             });
@@ -59,16 +60,17 @@ class TrainedLayer {
 
     py::array_t<float> forward(const py::object& x, const py::object& state, const py::object& threads) {
         const float* in = checked("x", x, {-1, dims_.tokens(), dims_.emb_dim}, Numbers::kAny);
-        const int64_t batch = py::reinterpret_borrow<py::array>(x).shape(0), parts = parts_of(threads, batch);
+        const int64_t batch = py::reinterpret_borrow<py::array>(x).shape(0), used = threads_of(threads, batch);
         const Memory packed = pack(state);
         py::array_t<float> result(Shape{batch, dims_.tokens(), dims_.emb_dim});
         float* out = result.mutable_data();
         {
             py::gil_scoped_release unlocked;
-            in_threads(parts, batch, workspaces_, [&](int64_t, int64_t first, int64_t count, float* workspace) {
+            const auto part = [&](int64_t, int64_t first, int64_t count, float* workspace) {
                 const int64_t at = first * dims_.tokens() * dims_.emb_dim;
                 mixsynth::layer_forward(dims_, packed.get(), in + at, count, out + at, workspace, bits_);
-            });
+            };
+            in_threads(used, parts_of(batch), batch, workspaces_, part);
         }
         return result;
     }
@@ -82,26 +84,33 @@ class TrainedLayer {
     std::pair<py::array_t<float>, py::dict> backward(const py::object& x, const py::object& d_out,
                                                      const py::object& state, const py::object& threads) {
         const float* in = checked("x", x, {-1, dims_.tokens(), dims_.emb_dim}, Numbers::kAny);
-        const int64_t batch = py::reinterpret_borrow<py::array>(x).shape(0), parts = parts_of(threads, batch);
+        const int64_t batch = py::reinterpret_borrow<py::array>(x).shape(0), used = threads_of(threads, batch);
         const float* d_in = checked("d_out", d_out, {batch, dims_.tokens(), dims_.emb_dim}, Numbers::kAny);
         const Memory packed = pack(state);
+        // Every part has its own: the sum is the same whichever thread took which.
         const size_t size = mixsynth::layer_gradients_size(dims_);
+        const int64_t parts = std::max<int64_t>(parts_of(batch), 1);
         std::vector<float> gradients(size * static_cast<size_t>(parts));
         py::array_t<float> d_x(Shape{batch, dims_.tokens(), dims_.emb_dim});
         float* out = d_x.mutable_data();
         {
             py::gil_scoped_release unlocked;
-            in_threads(parts, batch, workspaces_, [&](int64_t i, int64_t first, int64_t count, float* workspace) {
+            const auto part = [&](int64_t i, int64_t first, int64_t count, float* workspace) {
                 const int64_t at = first * dims_.tokens() * dims_.emb_dim;
                 mixsynth::layer_backward(dims_, packed.get(), in + at, d_in + at, count, out + at,
                                          gradients.data() + size * static_cast<size_t>(i), workspace, bits_);
-            });
-            for (size_t i = size; i < gradients.size(); ++i) gradients[i % size] += gradients[i];
+            };
+            in_threads(used, parts, batch, workspaces_, part);
+            for (size_t of_part = size; of_part < gradients.size(); of_part += size)
+                for (size_t i = 0; i < size; ++i) gradients[i] += gradients[of_part + i];
         }
         return {d_x, by_name(gradients.data())};
     }
 
   private:
+    // So small that two threads end at nearly the same time, so large that gradients are seldom added up.
+    static int64_t parts_of(int64_t batch) { return (batch + 7) / 8; }
+
     Memory pack(const py::object& arrays) const {
         State state(arrays, dims_, Numbers::kAny);
         const mixsynth::Layer layer = state.layer("");

@@ -63,7 +63,9 @@ def fast_layers(network: MixSynthFormer, device_type: str) -> None:
     if device_type == "cuda":
         mixed_precision(network, "cuda")
     elif device_type == "cpu" and not has_dropout(network):
-        use_native(network, torch.get_num_threads())
+        threads = torch.get_num_threads()
+        # The next batch is drawn during the forward pass (`train_fit.DrawnAhead`), and takes about as long.
+        use_native(network, threads, forward_threads=max(threads - 1, 1))
         torch.set_num_threads(1)
 
 

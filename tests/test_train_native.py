@@ -63,6 +63,20 @@ def test_gradients_are_those_of_the_network(shape: ModelConfig, bits: int) -> No
         np.testing.assert_allclose(gradients[name], gradient, atol=1e-5 * largest, err_msg=name)
 
 
+@pytest.mark.parametrize("threads", [2, 3, 256])
+@pytest.mark.parametrize("batch", [0, 1, 8, 21])
+def test_threads_that_share_a_batch_change_no_gradient(batch: int, threads: int) -> None:
+    shape = next(iter(SHAPES.values()))
+    _, state = _layer(shape)
+    x, d_out = torch.randn(2, batch, shape.seq_len, shape.emb_dim).numpy()
+    native = _C.TrainedLayer(**asdict(shape))
+    np.testing.assert_array_equal(native.forward(x, state, threads), native.forward(x, state))
+    (d_x, gradients), (d_x_alone, alone) = (native.backward(x, d_out, state, n) for n in (threads, 1))
+    np.testing.assert_array_equal(d_x, d_x_alone)
+    for name, gradient in alone.items():
+        np.testing.assert_array_equal(gradients[name], gradient, err_msg=name)
+
+
 def test_a_step_of_training_is_the_step_that_torch_makes() -> None:
     shape = shipped_config("image", 5)
     torch.manual_seed(0)
