@@ -222,9 +222,14 @@ class Encoder:
             raise ValueError(f"{name} asks for gradients, which this path does not keep; detach it, use "
                              "torch.inference_mode(), or train with MixSynthFormer")  # fmt: skip
 
+    @property
+    def can_capture(self) -> bool:
+        """Whether there are CUDA graphs here: the interpreter has none."""
+        return self.device.type == "cuda"
+
     def capture(self, batch: int) -> CapturedEncoder:
         """A CUDA graph for exactly `batch` windows. Raises `BackendUnavailableError` without a CUDA device."""
-        if self.device.type != "cuda":
+        if not self.can_capture:
             raise BackendUnavailableError(f"CUDA graphs need a CUDA device, and this encoder is on {self.device}")
         if batch < 1:
             raise ValueError(f"a graph needs at least 1 window, found {batch}")
@@ -234,7 +239,7 @@ class Encoder:
 class CapturedEncoder:
     """An `Encoder` for one batch size with all its launches in one CUDA graph.
 
-    Its output is overwritten by the next call.
+    A call copies into `keyframes`, replays, and returns `motion`, which the next call overwrites.
     """
 
     def __init__(self, encoder: Encoder, batch: int) -> None:
@@ -242,26 +247,31 @@ class CapturedEncoder:
         # An encoder of its own: a graph holds addresses, and a larger batch would move the buffers.
         self._encoder = object.__new__(Encoder)
         self._encoder.__dict__.update(encoder.__dict__, _scratch={})
-        self._keyframes = torch.zeros(batch, config.num_keyframes, config.joint_dim, device=device)
-        self._out = torch.empty(batch, config.seq_len, config.joint_dim, device=device)
+        self.keyframes = torch.zeros(batch, config.num_keyframes, config.joint_dim, device=device)
+        self.motion = torch.empty(batch, config.seq_len, config.joint_dim, device=device)
         side = torch.cuda.Stream(device)
         side.wait_stream(torch.cuda.current_stream(device))
         with torch.cuda.stream(side):  # compiles and allocates, which a capture may not
-            self._encoder(self._keyframes, self._out)
+            self._encoder(self.keyframes, self.motion)
         torch.cuda.current_stream(device).wait_stream(side)
         self._graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self._graph, stream=side):  # the same, because buffers belong to a stream
-            self._encoder(self._keyframes, self._out)
+        # On the same stream, because buffers belong to one; and whatever other threads may do meanwhile.
+        with torch.cuda.graph(self._graph, stream=side, capture_error_mode="thread_local"):
+            self._encoder(self.keyframes, self.motion)
 
     def __call__(self, keyframes: Tensor) -> Tensor:  # [B, Q+1, D] -> [B, T, D]
-        config, batch = self._encoder.config, len(self._keyframes)
+        config, batch = self._encoder.config, len(self.keyframes)
         self._encoder._check("keyframes", keyframes, (config.num_keyframes, config.joint_dim))
         if len(keyframes) != batch:
             raise ValueError(f"this graph is for {batch} windows, found {len(keyframes)}; capture another")
-        with torch.cuda.device_of(keyframes):  # whose stream the graph is replayed on
-            self._keyframes.copy_(keyframes)
+        self.keyframes.copy_(keyframes)
+        self.replay()
+        return self.motion
+
+    def replay(self) -> None:
+        """From what lies in `keyframes` to `motion`, on the current stream."""
+        with torch.cuda.device_of(self.keyframes):
             self._graph.replay()
-        return self._out
 
 
 def _checked_device(device: torch.device | str) -> torch.device:

@@ -124,18 +124,15 @@ def _torch_forward(config: ModelConfig, state: Mapping[str, np.ndarray]) -> Forw
 
 
 def _triton_forward(config: ModelConfig, state: Mapping[str, np.ndarray]) -> Forward:
-    import torch
-
+    from mixsynth_stream.kernels.host import HostEncoder
     from mixsynth_stream.kernels.launch import Encoder
 
     # strict, because a backend asked for by name gives the numbers of the others.
-    encoder = Encoder(state, config, precision="strict")
+    encoder = HostEncoder(Encoder(state, config, precision="strict"))
 
-    @torch.inference_mode()
     def forward(keyframes: np.ndarray) -> np.ndarray:  # [B, Q+1, D] -> [B, T, D]
         _check_keyframes(keyframes, config)
-        out: np.ndarray = encoder(torch.tensor(keyframes, device=encoder.device)).cpu().numpy()
-        return out
+        return encoder(keyframes)
 
     return forward
 
@@ -145,5 +142,7 @@ def _check_keyframes(keyframes: np.ndarray, config: ModelConfig) -> None:
     if keyframes.ndim != 3 or keyframes.shape[1:] != expected:
         raise ValueError(f"keyframes must have shape [batch, {expected[0]}, {expected[1]}], "
                          f"found {list(keyframes.shape)}")  # fmt: skip
+    if keyframes.dtype != np.float32:
+        raise TypeError(f"keyframes must be float32, found {keyframes.dtype}")
     if not np.isfinite(keyframes).all():
         raise ValueError("keyframes must be finite, found NaN or infinity")
