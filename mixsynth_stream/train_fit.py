@@ -69,8 +69,8 @@ class Recipe(Protocol):
 def fit(recipe: Recipe, out: Path, *, resume: bool = False, patience: int = 0, kernels: bool = False) -> Path:
     """Train and return the path of the best weights. With `patience`, stop after so many validations without a gain.
 
-    Interrupted between validations it writes a checkpoint of the last whole step, so that nothing is lost and resuming
-    gives the weights of a run that was never interrupted.
+    Interrupted between validations it draws the curves and writes a checkpoint of the last whole step, so that nothing
+    is lost and resuming gives the weights of a run that was never interrupted.
     """
     make_folder(out)
     with place() as here, Interrupt() as interrupt, DrawnAhead(recipe) as drawn:
@@ -87,6 +87,8 @@ def fit(recipe: Recipe, out: Path, *, resume: bool = False, patience: int = 0, k
                             run.validate(bar)
             except KeyboardInterrupt:
                 run.save_interrupted()
+                if here.first:
+                    run.curves.draw()
                 raise
         if here.first:
             recipe.finish(run.target)

@@ -80,6 +80,8 @@ def test_a_break_between_validations_loses_nothing(
     monkeypatch.undo()
     saved = torch.load(tmp_path / "broken/image-n10.checkpoint.pt", weights_only=True)
     assert saved["step"] == step
+    # Curves of the validations so far, of which the first is after step 2.
+    assert (tmp_path / "broken/image-n10.png").exists() == (step > 2)
     torch.rand(7)
     resumed = train(small(clips, tmp_path / "broken", resume=True))
     assert resumed.read_bytes() == whole.read_bytes()
