@@ -25,3 +25,12 @@ def why_not() -> str:
     if not torch.cuda.is_available():
         return "there is no CUDA device"
     return "TRITON_INTERPRET=1 is set" if os.environ.get("TRITON_INTERPRET") == "1" else ""
+
+
+def skip_or_fail(reason: str) -> None:
+    """Leave out a test module; where a card is expected, fail."""
+    import pytest
+
+    if EXPECTED:
+        pytest.fail(f"a CUDA device was expected here, and {reason}", pytrace=False)
+    pytest.skip(f"{reason}; `make gpu` runs these", allow_module_level=True)

@@ -5,21 +5,15 @@ Elsewhere these are skipped; with MIXSYNTH_GPU=1, which `make gpu` sets, it is a
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
-import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from card import BATCHES, EXPECTED, why_not
+from card import BATCHES, skip_or_fail, why_not
 
 if reason := why_not():
-    if EXPECTED:
-        pytest.fail(f"a CUDA device was expected here, and {reason}", pytrace=False)
-    pytest.skip(f"{reason}; `make gpu` runs these", allow_module_level=True)
+    skip_or_fail(reason)
 
 import torch
 from torch import Tensor
@@ -209,52 +203,3 @@ def test_peers_of_the_benchmark_run(contender: str) -> None:
     case = case_of("3dpw", 4)
     found: Tensor = FORWARD[contender].make(case)()
     assert motion_error(found, case.truth) < TOLERANCE["fp32"]
-
-
-_CHECKED = """
-import torch
-from mixsynth_stream.bench_encoder import random_state
-from mixsynth_stream.bench_shapes import published_shapes
-from mixsynth_stream.kernels.autograd import encode
-from mixsynth_stream.kernels.launch import Encoder
-from mixsynth_stream.network import MixSynthFormer
-for name in ("jhmdb", "3dpw", "aist-smpl"):
-    config = published_shapes()[name]
-    for precision, batch in (("bf16", 3), ("bf16", 530), ("strict", 3)):
-        keyframes = torch.zeros(batch, config.num_keyframes, config.joint_dim, device="cuda")
-        Encoder(random_state(config), config, precision=precision)(keyframes)
-    if name != "aist-smpl":
-        network = MixSynthFormer(config, dropout=0.1).cuda().train()
-        encode(network, keyframes, precision="bf16").sum().backward()
-torch.cuda.synchronize()
-print("checked")
-"""
-
-
-def _sanitizer() -> str | None:
-    found = shutil.which("compute-sanitizer")
-    nvcc = shutil.which("nvcc")
-    if found is None and nvcc is not None:
-        found = shutil.which("compute-sanitizer", path=os.path.join(os.path.dirname(os.path.realpath(nvcc))))
-    return found
-
-
-@pytest.mark.skipif(_sanitizer() is None, reason="compute-sanitizer is not installed")
-def test_nothing_is_read_or_written_out_of_bounds() -> None:
-    # Torch's own pool would hide what lies outside a tensor and inside its block.
-    environment = {**os.environ, "PYTORCH_NO_CUDA_MEMORY_CACHING": "1"}
-
-    def checked(program: str) -> subprocess.CompletedProcess[str]:
-        command = [_sanitizer() or "", "--tool", "memcheck", "--error-exitcode", "9", sys.executable, "-c", program]
-        return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, env=environment)
-
-    # Where it cannot even follow torch, that says nothing of the kernels. All that goes wrong with them is a failure,
-    # taking more than two minutes too: what was not checked to the end is not known to be right.
-    try:
-        without = checked("import torch; torch.zeros(1, device='cuda').cpu()")
-    except subprocess.TimeoutExpired:
-        pytest.skip("compute-sanitizer takes more than two minutes here for torch alone")
-    if without.returncode:
-        pytest.skip(f"compute-sanitizer does not run here: {(without.stdout + without.stderr).strip()[-200:]}")
-    done = checked(_CHECKED)
-    assert done.returncode == 0 and "checked" in done.stdout, (done.stdout + done.stderr)[-3000:]

@@ -10,12 +10,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from card import DROPPED, DROPPED_PRECISIONS, EXPECTED, TRAINED, why_not
+from card import DROPPED, DROPPED_PRECISIONS, TRAINED, skip_or_fail, why_not
 
 if reason := why_not():
-    if EXPECTED:
-        pytest.fail(f"a CUDA device was expected here, and {reason}", pytrace=False)
-    pytest.skip(f"{reason}; `make gpu` runs these", allow_module_level=True)
+    skip_or_fail(reason)
 
 import torch
 from torch import Tensor
