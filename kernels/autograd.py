@@ -14,8 +14,9 @@ from torch import Tensor
 from mixsynth_stream.errors import BackendUnavailableError
 from mixsynth_stream.kernels.encoder_layer import TrainedLayer, check_fits, training_tile
 from mixsynth_stream.kernels.launch import INTERPRETED, check_capability, find_device
+from mixsynth_stream.kernels.library_products import library_precision
 from mixsynth_stream.kernels.pack import OPERANDS, pack_layer
-from mixsynth_stream.kernels.tile import Tile
+from mixsynth_stream.kernels.tile import Tile, for_training
 from mixsynth_stream.kernels.weights import (
     EncoderWeights,
     FeedForwardWeights,
@@ -99,7 +100,7 @@ def encoder_layer_op(
     _check(x, tile)
     # Products of operands stay those of the named precision, whatever autocast is in force; backwards too. And Triton
     # launches on the current device, wherever the tensors are.
-    with torch.autocast(x.device.type, enabled=False), torch.cuda.device_of(x):
+    with torch.autocast(x.device.type, enabled=False), torch.cuda.device_of(x), library_precision(precision):
         packed = pack_layer(layer, tile)
         return TrainedLayer(tile, *packed, seed, share)(x), *packed
 
@@ -132,7 +133,7 @@ def encoder_layer_bwd_op(
     if not len(x):
         return [torch.zeros_like(tensor) for tensor in (x, *weights)]
     trained = TrainedLayer(_tile(layer, precision), matrices, vectors, seed, share)
-    with torch.autocast(x.device.type, enabled=False), torch.cuda.device_of(x):
+    with torch.autocast(x.device.type, enabled=False), torch.cuda.device_of(x), library_precision(precision):
         d_x, d_layer = trained.backward(x, d_out.float().contiguous())
     found = zip(_flat(d_layer), weights, strict=True)
     return [d_x, *(d.to(weight.dtype) if d.numel() else torch.zeros_like(weight) for d, weight in found)]
@@ -196,7 +197,7 @@ def _layer(tensors: list[Tensor]) -> LayerWeights:
 
 def _tile(layer: LayerWeights, precision: str) -> Tile:
     """The tile of a layer by itself; the ends of its network do not matter."""
-    return Tile(
+    return for_training(Tile(
         tokens=layer.mix.fc1_weight.shape[1],
         channels=layer.mix.proj_weight.shape[0],
         numbers=1,
@@ -207,4 +208,4 @@ def _tile(layer: LayerWeights, precision: str) -> Tile:
         hidden=len(layer.feed_forward.fc1_bias),
         windows=1,
         precision=precision,
-    )
+    ))  # fmt: skip

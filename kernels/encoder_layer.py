@@ -2,7 +2,7 @@
 
 Four launches forward, eight backwards: `README.md` says which and what they leave in memory. Each of those backwards
 writes the gradients that its Linears received, as operands, and a library product makes that of the weight. No sum
-depends on which program comes first.
+depends on which program comes first. Windows that one program cannot hold have their branches from `large_mix.py`.
 """
 
 from __future__ import annotations
@@ -22,10 +22,19 @@ from mixsynth_stream.kernels.feed_forward_bwd import (
     feed_forward_end_bwd_kernel,
     feed_forward_train_fwd_kernel,
 )
+from mixsynth_stream.kernels.large_branch import (
+    MOST_KEYS,
+    BranchRows,
+    branch_layout,
+    large_branch_bwd_kernel,
+    large_branch_fwd_kernel,
+)
+from mixsynth_stream.kernels.large_mix import LargeMix, Mixed
 from mixsynth_stream.kernels.launch import Specialisation
+from mixsynth_stream.kernels.library_products import linear_bwd, linear_bwd_by_keys, reweight_bwd
 from mixsynth_stream.kernels.pack import OPERANDS
 from mixsynth_stream.kernels.synth_mix_bwd import synth_mix_bwd_kernel, synth_mix_train_fwd_kernel
-from mixsynth_stream.kernels.tile import Tile
+from mixsynth_stream.kernels.tile import Tile, for_training
 from mixsynth_stream.kernels.tiled_launch import MOST_REGISTERS
 from mixsynth_stream.kernels.token_branch_bwd import token_branch_bwd_kernel, token_branch_fwd_kernel
 from mixsynth_stream.kernels.token_rows import TokenRows, token_rows
@@ -39,18 +48,24 @@ from mixsynth_stream.kernels.weights import (
 
 # Type of a kernel's arguments where it is neither float32 nor a flag.
 _OPERAND_ARGUMENTS = ("matrices", "d_proj", "y", "y_out", "hidden_out", "d_before", "d_second", "mixed_out",
-                      "d_energies_out", "d_values_out")  # fmt: skip
+                      "d_energies_out", "d_values_out", "rows", "dense", "attention_out", "key_values",
+                      "d_given")  # fmt: skip
 _KERNELS = (dropout_fwd_kernel, channel_branch_fwd_kernel, token_branch_fwd_kernel, synth_mix_train_fwd_kernel,
             feed_forward_train_fwd_kernel, feed_forward_end_bwd_kernel, feed_forward_bwd_kernel, synth_mix_bwd_kernel,
             token_branch_bwd_kernel, channel_branch_bwd_kernel)  # fmt: skip
+# Those that hold a window; and what is in their place where none can.
+_OF_BRANCHES = (channel_branch_fwd_kernel, token_branch_fwd_kernel, token_branch_bwd_kernel, channel_branch_bwd_kernel)
+_OF_LARGE_BRANCHES = (large_branch_fwd_kernel, large_branch_bwd_kernel)
 # Those in which tokens do not meet.
 _OF_TOKENS = (synth_mix_train_fwd_kernel, feed_forward_train_fwd_kernel, feed_forward_end_bwd_kernel,
               feed_forward_bwd_kernel, synth_mix_bwd_kernel)  # fmt: skip
+# In large windows.
+_MOST_CHANNELS = 256
 
 
 def training_tile(config: ModelConfig, precision: str) -> Tile:
-    """One window a program. Raises `BackendUnavailableError` where a program cannot hold it."""
-    tile = Tile(
+    """One window a program, where a program can hold it. Raises `BackendUnavailableError` on what no kernel trains."""
+    tile = for_training(Tile(
         tokens=config.seq_len,
         channels=config.emb_dim,
         numbers=config.joint_dim,
@@ -61,17 +76,18 @@ def training_tile(config: ModelConfig, precision: str) -> Tile:
         hidden=config.emb_dim * config.expansion_factor,
         windows=1,
         precision=precision,
-    )
+    ))  # fmt: skip
     check_fits(tile)
     return tile
 
 
 def check_fits(tile: Tile) -> None:
-    """Raises `BackendUnavailableError` where a program cannot hold a window."""
-    if not tile.fits:
+    """Raises `BackendUnavailableError` where a program cannot hold a row of channels, or of a branch's energies."""
+    keys = max(tile.token_keys, tile.channel_keys)
+    if tile.tiled and (keys > MOST_KEYS or tile.channels > _MOST_CHANNELS):
         raise BackendUnavailableError(
-            f"training on the kernels needs a window that fits into one program, found {tile.tokens} tokens and "
-            f"{tile.channels} channels; train without them"
+            f"training on the kernels takes at most {_MOST_CHANNELS} channels and {MOST_KEYS} keys a branch where one "
+            f"program cannot hold a window, found {tile.channels} and {keys}; train without them"
         )
 
 
@@ -105,12 +121,15 @@ class TrainedLayer:
             synth_mix_bwd_kernel, d_proj, again.token, again.given, again.weight, d_token, d_given, d_difference, mixed,
             self._packed[0],
         )  # fmt: skip
-        proj, mean, values = _linear_bwd(mixed, d_proj), again.mean, again.values
+        proj, mean, branches = linear_bwd(mixed, d_proj), again.mean, again.branches
         del kept, again, d_proj, mixed
-        token, d_mean, mix_small = self._token_bwd(x, d_token, mean, d_difference, d_x, made)
-        del d_token
-        channel = self._channel_bwd(x, values, d_given, d_mean, d_x, made)
-        reweight = _reweight_bwd(mean, d_difference, mix_small)
+        if isinstance(branches, Mixed):
+            token, channel, reweight = self._large.backward(x, branches, d_token, d_given, d_difference, d_x)
+        else:
+            token, d_mean, mix_small = self._token_bwd(x, d_token, mean, d_difference, d_x, made)
+            del d_token
+            channel = self._channel_bwd(x, branches, d_given, d_mean, d_x, made)
+            reweight = reweight_bwd(mean, d_difference, *mix_small[..., : self.tile.tokens // 4].unbind(1))
         mix = SynthMixWeights(token, channel, *reweight, *proj)
         return d_x, LayerWeights(mix, NormWeights(*_norms(norms, self.tile, 0)), feed_forward)
 
@@ -133,7 +152,7 @@ class TrainedLayer:
             *self._packed, kept_hidden, kept_proj, share, **self._flags,
         )  # fmt: skip
         weights = FeedForwardWeights(
-            *_linear_bwd(y, d_before), *_linear_bwd(hidden, d_second), NormWeights(*_norms(norms, tile, 2))
+            *linear_bwd(y, d_before), *linear_bwd(hidden, d_second), NormWeights(*_norms(norms, tile, 2))
         )
         return d_proj, d_summed, norms, weights
 
@@ -149,8 +168,8 @@ class TrainedLayer:
             token_branch_bwd_kernel, x, d_token, mean, d_difference, d_x, d_mean, d_energies, d_values, mix_small,
             small, *self._packed,
         )  # fmt: skip
-        dense, gate = _linear_bwd(made.rows, d_energies), _gate_bwd(small, tile.rows, tile.tokens)
-        return SynthAttentionWeights(*dense, *gate, *_by_keys(d_values, made.by_time)), d_mean, mix_small
+        dense, gate = linear_bwd(made.rows, d_energies), _gate_bwd(small, tile.rows, tile.tokens)
+        return SynthAttentionWeights(*dense, *gate, *linear_bwd_by_keys(d_values, made.by_time)), d_mean, mix_small
 
     def _channel_bwd(
         self, x: Tensor, values: Tensor, d_given: Tensor, d_mean: Tensor, d_x: Tensor, made: _Made
@@ -164,14 +183,14 @@ class TrainedLayer:
             *self._packed,
         )  # fmt: skip
         gate = _gate_bwd(small, tile.padded_channels, tile.channels)
-        dense = _by_keys(d_energies, by_time)
+        dense = linear_bwd_by_keys(d_energies, by_time)
         pool = (by_time @ d_pooled.to(by_time.dtype).flatten(), d_pooled.sum())
         dense = dense[0] + pool[0] / tile.channel_keys, dense[1] + pool[1] / tile.channel_keys
         if not tile.reduces_channels:
-            return SynthAttentionWeights(*dense, *gate, *_linear_bwd(rows, made(0)))
+            return SynthAttentionWeights(*dense, *gate, *linear_bwd(rows, made(0)))
         d_values = d_values.to(rows.dtype)
         d_x += d_values @ self._channel_value().T
-        return SynthAttentionWeights(*dense, *gate, *_linear_bwd(rows, d_values))
+        return SynthAttentionWeights(*dense, *gate, *linear_bwd(rows, d_values))
 
     def _kept(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """What the three dropouts keep; without dropout, anything."""
@@ -190,20 +209,32 @@ class TrainedLayer:
         return kept[0], kept[1], kept[2]
 
     def _recomputed(self, x: Tensor, kept: Tensor) -> _Recomputed:
-        values = x
-        if self.tile.reduces_channels:
-            at, operand = self.tile.at, self._packed[0].dtype
-            bias = self._packed[1][at.channel_value_bias :][: self.tile.channel_keys]
-            values = x.to(operand) @ self._channel_value() + bias.to(operand)
-        given, token, summed = (torch.empty_like(x) for _ in range(3))
-        mean, weight = x.new_empty(x.shape[:2]), x.new_empty(x.shape[:2])
-        self._launch(channel_branch_fwd_kernel, x, values, given, *self._packed)
-        self._launch(token_branch_fwd_kernel, x, given, token, mean, weight, *self._packed)
-        share = self._drops[1]
+        branches: Tensor | Mixed
+        if self.tile.tiled:
+            branches = self._large(x)
+            token, given, mean, weight = branches[:4]
+        else:
+            branches = self._channel_values(x)
+            given, token = torch.empty_like(x), torch.empty_like(x)
+            mean, weight = x.new_empty(x.shape[:2]), x.new_empty(x.shape[:2])
+            self._launch(channel_branch_fwd_kernel, x, branches, given, *self._packed)
+            self._launch(token_branch_fwd_kernel, x, given, token, mean, weight, *self._packed)
+        share, summed = self._drops[1], torch.empty_like(x)
         self._launch(
             synth_mix_train_fwd_kernel, x, token, given, weight, summed, *self._packed, kept, share, **self._flags
         )
-        return _Recomputed(values, given, token, mean, weight, summed)
+        return _Recomputed(branches, given, token, mean, weight, summed)
+
+    @cached_property
+    def _large(self) -> LargeMix:
+        return LargeMix(self.tile, *self._packed)
+
+    def _channel_values(self, x: Tensor) -> Tensor:  # [B, T, C] -> [B, T, n]
+        if not self.tile.reduces_channels:
+            return x
+        operand = self._packed[0].dtype
+        bias = self._packed[1][self.tile.at.channel_value_bias :][: self.tile.channel_keys]
+        return x.to(operand) @ self._channel_value() + bias.to(operand)
 
     def _channel_value(self) -> Tensor:  # [C, n]
         """The matrix that reduces channels, where there is one."""
@@ -227,7 +258,8 @@ class TrainedLayer:
 class _Recomputed(NamedTuple):
     """What a layer goes through up to its first LayerNorm."""
 
-    values: Tensor  # [B, T, n], what the channels attend to: x, or reduced
+    # [B, T, n], what the channels attend to: x, or reduced. For large windows, what the branches kept.
+    branches: Tensor | Mixed
     given: Tensor  # [B, T, C], of the channels
     token: Tensor  # [B, T, C], of the tokens
     mean: Tensor  # [B, T], of both
@@ -257,16 +289,6 @@ class _Made:
         return self._x.new_empty(keys, len(self._x), self._x.shape[2], dtype=self._operand)
 
 
-def _linear_bwd(x: Tensor, d_out: Tensor) -> tuple[Tensor, Tensor]:  # [B, T, i], [B, T, o] -> [o, i], [o]
-    d_out = d_out.flatten(0, -2)
-    return d_out.T @ x.flatten(0, -2), d_out.sum(0, dtype=torch.float32)
-
-
-def _by_keys(d_out: Tensor, by_time: Tensor) -> tuple[Tensor, Tensor]:  # [o, B, C], [T, B * C] -> [o, T], [o]
-    d_out = d_out.flatten(1)
-    return d_out @ by_time.T, d_out.sum(1, dtype=torch.float32)
-
-
 def _norms(norms: Tensor, tile: Tile, first: int) -> tuple[Tensor, Tensor]:  # [B, 4, padded channels] -> [C] each
     weight, bias = norms[:, first : first + 2, : tile.channels].sum(0)
     return weight.clone(), bias.clone()
@@ -284,17 +306,6 @@ def _gate_bwd(small: Tensor, padded: int, length: int) -> tuple[Tensor, Tensor]:
     return d_squeezed.T @ pooled, d_excited.T @ squeezed
 
 
-def _reweight_bwd(
-    mean: Tensor,  # [B, T]
-    d_difference: Tensor,  # [B, T]
-    small: Tensor,  # [B, 2, padded squeezed]: what GELU gave, and the gradient of what it took
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    hidden, d_before = small[..., : mean.shape[1] // 4].unbind(1)
-    # Two scores a token, of which the kernels know the difference.
-    weight, bias = (torch.stack((part, -part), dim=1).flatten(0, 1) for part in _linear_bwd(hidden, d_difference))
-    return *_linear_bwd(mean, d_before), weight, bias
-
-
 def _laid_out(kernel: Any, tile: Tile) -> Tile | TokenRows:
     """What a program of a kernel holds: a window, or a block of tokens."""
     return token_rows(tile) if kernel in _OF_TOKENS else tile
@@ -303,21 +314,25 @@ def _laid_out(kernel: Any, tile: Tile) -> Tile | TokenRows:
 def specialisations_backward(config: ModelConfig, precision: str) -> list[Specialisation]:
     """What a training step launches, for those who compile it ahead of time. With dropout, which takes more."""
     tile = training_tile(config, precision)
-    operand = {torch.float32: "*fp32", torch.bfloat16: "*bf16", torch.float16: "*fp16"}[OPERANDS[precision]]
-    found = []
-    for kernel in _KERNELS:
-        laid_out = _laid_out(kernel, tile)
-        constants: dict[str, object] = {"S": laid_out, "DROPS": True, "STREAM": 0, "BLOCK": BLOCK}
-        kinds = dict.fromkeys(kernel.arg_names, "*fp32")
-        kinds |= {name: operand for name in _OPERAND_ARGUMENTS if name in kinds}
-        if tile.reduces_channels and "values" in kinds:
-            kinds["values"] = operand
-        scalars = {"seed": "*i64", "share": "fp32", "batch": "i32", "count": "i32"}
-        scalars |= dict.fromkeys(("kept", "kept_proj", "kept_hidden", "kept_out"), "*i8")
-        scalars |= dict.fromkeys(constants, "constexpr")
-        kinds |= {name: kind for name, kind in scalars.items() if name in kinds}
-        values = {name: value for name, value in constants.items() if name in kinds}
-        aligned = tuple(i for i, (name, kind) in enumerate(kinds.items()) if kind.startswith("*") and name != "seed")
-        name = kernel.fn.__name__.removesuffix("_kernel")
-        found.append(Specialisation(kernel, kinds, values, aligned, laid_out.num_warps, 1, name, MOST_REGISTERS))
-    return found
+    large = dict.fromkeys(branch_layout(tile, tokens) for tokens in (True, False)) if tile.tiled else {}
+    found = [_specialisation(kernel, layout, tile) for kernel in _OF_LARGE_BRANCHES for layout in large]
+    left = [kernel for kernel in _KERNELS if not (tile.tiled and kernel in _OF_BRANCHES)]
+    return found + [_specialisation(kernel, _laid_out(kernel, tile), tile) for kernel in left]
+
+
+def _specialisation(kernel: Any, laid_out: Tile | TokenRows | BranchRows, tile: Tile) -> Specialisation:
+    """One of these, with the types of its arguments."""
+    operand = {torch.float32: "*fp32", torch.bfloat16: "*bf16", torch.float16: "*fp16"}[OPERANDS[tile.precision]]
+    constants: dict[str, object] = {"S": laid_out, "DROPS": True, "STREAM": 0, "BLOCK": BLOCK}
+    kinds = dict.fromkeys(kernel.arg_names, "*fp32")
+    kinds |= {name: operand for name in _OPERAND_ARGUMENTS if name in kinds}
+    if tile.reduces_channels and "values" in kinds:
+        kinds["values"] = operand
+    scalars = {"seed": "*i64", "share": "fp32", "batch": "i32", "count": "i32"}
+    scalars |= dict.fromkeys(("kept", "kept_proj", "kept_hidden", "kept_out"), "*i8")
+    scalars |= dict.fromkeys(constants, "constexpr")
+    kinds |= {name: kind for name, kind in scalars.items() if name in kinds}
+    values = {name: value for name, value in constants.items() if name in kinds}
+    aligned = tuple(i for i, (name, kind) in enumerate(kinds.items()) if kind.startswith("*") and name != "seed")
+    name = kernel.fn.__name__.removesuffix("_kernel")
+    return Specialisation(kernel, kinds, values, aligned, laid_out.num_warps, 1, name, MOST_REGISTERS)

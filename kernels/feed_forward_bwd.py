@@ -19,15 +19,38 @@ from mixsynth_stream.kernels.product import (
     vector,
     zeros,
 )
-from mixsynth_stream.kernels.product_bwd import gelu_slope, norm_bwd, store_columns
+from mixsynth_stream.kernels.product_bwd import gelu_slope, load_columns, norm_bwd, store_columns
+
+
+@triton.jit
+def wide_dot(
+    left: tl.tensor,  # [B, T, C]
+    right: tl.tensor,
+    first: tl.tensor,  # hidden number
+    channel_stride: tl.constexpr,  # in `right`
+    number_stride: tl.constexpr,
+    group: tl.tensor,
+    batch: tl.tensor,
+    S: tl.constexpr,
+) -> tl.tensor:  # [rows, hidden block]
+    """Rows in memory times a packed matrix, a block of channels at a time."""
+    number = first + tl.arange(0, S.hidden_block)
+    out = zeros(S.rows, S.hidden_block)
+    for channel_first in tl.range(0, tl.constexpr(S.padded_channels), tl.constexpr(S.channel_block), num_stages=1):
+        channel = channel_first + tl.arange(0, S.channel_block)
+        part = load_columns(left, channel_first, group, batch, S.channels, S.channel_block, S)
+        out += dot(part, tl.load(right + channel[:, None] * channel_stride + number[None, :] * number_stride), S)
+    return out
 
 
 @triton.jit
 def hidden_block(
-    y: tl.tensor,  # [rows, channels]
+    y: tl.tensor,  # [rows, channels], or where S.wide [B, T, C]
     first: tl.tensor,
     matrices: tl.tensor,
     vectors: tl.tensor,
+    group: tl.tensor,
+    batch: tl.tensor,
     S: tl.constexpr,
 ) -> tuple[tl.tensor, tl.tensor, tl.tensor]:
     """What GELU takes [rows, block], and the block's parts of both matrices: [channels, block], [block, channels]."""
@@ -35,12 +58,17 @@ def hidden_block(
     number = first + tl.arange(0, S.hidden_block)
     fc1 = tl.load(matrices + S.at.fc1 + channel[:, None] * S.padded_hidden + number[None, :])
     fc2 = tl.load(matrices + S.at.fc2 + number[:, None] * S.padded_channels + channel[None, :])
-    return dot(y, fc1, S) + tl.load(vectors + S.at.fc1_bias + number)[None, :], fc1, fc2
+    if S.wide:
+        before = wide_dot(y, matrices + S.at.fc1, first, S.padded_hidden, 1, group, batch, S)
+    else:
+        before = dot(y, fc1, S)
+    return before + tl.load(vectors + S.at.fc1_bias + number)[None, :], fc1, fc2
 
 
 @triton.jit
 def dropped_feed_forward(
     y: tl.tensor,  # [rows, channels]
+    again: tl.tensor,  # [B, T, C], where y is stored to be read back
     matrices: tl.tensor,
     vectors: tl.tensor,
     kept_hidden: tl.tensor,
@@ -52,12 +80,19 @@ def dropped_feed_forward(
     DROPS: tl.constexpr,
 ) -> tl.tensor:  # [rows, channels]
     out = zeros(S.rows, S.padded_channels)
+    if S.wide:
+        store_windows(again, y, group, batch, S)
+        # What is read back here was stored by other threads.
+        tl.debug_barrier()
     for first in tl.range(0, tl.constexpr(S.padded_hidden), tl.constexpr(S.hidden_block), num_stages=1):
-        before, _, fc2 = hidden_block(y, first, matrices, vectors, S)
+        before, _, fc2 = hidden_block(again if S.wide else y, first, matrices, vectors, group, batch, S)
         hidden = gelu(before)
         if DROPS:
             hidden *= factors(kept_hidden, share, group, batch, first, S.hidden, S.hidden_block, S)
         out += dot(hidden, fc2, S)
+    if S.wide:
+        # Others may still read what the caller writes over.
+        tl.debug_barrier()
     out += vector(vectors + S.at.fc2_bias, S.padded_channels)[None, :]
     if DROPS:
         out *= factors(kept_out, share, group, batch, 0, S.channels, S.padded_channels, S)
@@ -81,7 +116,7 @@ def feed_forward_train_fwd_kernel(
     group = tl.program_id(0)
     y = load_windows(summed, group, batch, S)
     y = normed(y, vectors + S.at.norm1_weight, vectors + S.at.norm1_bias, S)
-    made = dropped_feed_forward(y, matrices, vectors, kept_hidden, kept_out, share, group, batch, S, DROPS)
+    made = dropped_feed_forward(y, out, matrices, vectors, kept_hidden, kept_out, share, group, batch, S, DROPS)
     # Made again: kept in registers all the while, it would push others out.
     y = load_windows_again(summed, group, batch, S)
     y = made + normed(y, vectors + S.at.norm1_weight, vectors + S.at.norm1_bias, S)
@@ -110,7 +145,7 @@ def feed_forward_end_bwd_kernel(
     y = load_windows(summed, group, batch, S)
     y = normed(y, vectors + S.at.norm1_weight, vectors + S.at.norm1_bias, S)
     store_windows(y_out, y, group, batch, S)
-    made = dropped_feed_forward(y, matrices, vectors, kept_hidden, kept_out, share, group, batch, S, DROPS)
+    made = dropped_feed_forward(y, y_out, matrices, vectors, kept_hidden, kept_out, share, group, batch, S, DROPS)
     y = load_windows_again(summed, group, batch, S)
     y = made + normed(y, vectors + S.at.norm1_weight, vectors + S.at.norm1_bias, S)
     partial = norms + (group.to(tl.int64) * 4 + 2) * S.padded_channels
@@ -143,12 +178,18 @@ def feed_forward_bwd_kernel(
 ) -> None:
     """From there back to what the first LayerNorm took."""
     group = tl.program_id(0)
-    rows, d_made = load_windows(y, group, batch, S), load_windows(d_second, group, batch, S)
+    rows, d_made = y, d_second
+    if not S.wide:
+        rows, d_made = load_windows(y, group, batch, S), load_windows(d_second, group, batch, S)
     d_y = zeros(S.rows, S.padded_channels)
     for first in tl.range(0, tl.constexpr(S.padded_hidden), tl.constexpr(S.hidden_block), num_stages=1):
-        before, fc1, fc2 = hidden_block(rows, first, matrices, vectors, S)
+        before, fc1, fc2 = hidden_block(rows, first, matrices, vectors, group, batch, S)
+        if S.wide:
+            d_hidden = wide_dot(d_made, matrices + S.at.fc2, first, 1, S.padded_channels, group, batch, S)
+        else:
+            d_hidden = dot(d_made, tl.trans(fc2), S)
         hidden = gelu(before)
-        d_hidden = dot(d_made, tl.trans(fc2), S) * gelu_slope(before)
+        d_hidden *= gelu_slope(before)
         if DROPS:
             factor = factors(kept_hidden, share, group, batch, first, S.hidden, S.hidden_block, S)
             hidden *= factor

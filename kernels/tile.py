@@ -23,6 +23,9 @@ PRECISIONS = ("strict", "tf32", "bf16", "fp16")
 # Numbers that one program can hold in registers as x [rows, channels], which is the largest thing that lives long.
 _LARGEST_TILE = 128 * 128
 _MOST_ROWS = 256
+# In training a program holds three matrices of the tokens' energies: beyond these it spills, or finds no shared memory.
+_TRAINED_ENERGIES = 64 * 64
+_MOST_TRAINED_ROWS = 128
 # Up to these sizes (half as much where strict) one launch does the whole network, or a whole layer, unspilled.
 _WHOLE_STACK = 64 * 32
 _WHOLE_LAYER = 128 * 64
@@ -61,7 +64,8 @@ class Tile:
     hidden: int  # E
     windows: int
     precision: str
-    tiled: bool = False  # in blocks (`tiled.py`), not in one program
+    # Not in one program: in blocks (`tiled.py`) or, in training, with products of the library (`large_mix.py`).
+    tiled: bool = False
 
     def __post_init__(self) -> None:
         if self.precision not in PRECISIONS:
@@ -300,6 +304,23 @@ class Tile:
     def fits(self) -> bool:
         """Whether one program can hold a window. Otherwise it has to be tiled."""
         return self.rows <= _MOST_ROWS and self.largest <= _LARGEST_TILE
+
+    @property
+    def fits_training(self) -> bool:
+        """Whether one program can hold a window in training. Otherwise the library makes the branches' products."""
+        energies = self.rows * self.padded_token_keys
+        return self.fits and self.rows <= _MOST_TRAINED_ROWS and energies <= _TRAINED_ENERGIES
+
+    @property
+    def training_plan(self) -> str:
+        """The launches of one layer in training, in words."""
+        words = "4 launches a layer forward and 8 backwards"
+        return words + (", products of both branches by the library" if self.tiled else "")
+
+
+def for_training(tile: Tile) -> Tile:
+    """The same in training, where fewer windows fit."""
+    return replace(tile, tiled=not tile.fits_training)
 
 
 def tile_of(

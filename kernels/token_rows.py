@@ -13,6 +13,8 @@ _THIS_CODE = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:16]
 # Rows and hidden numbers at once with operands of two bytes; half of each with those of four.
 _ROWS = 64
 _NUMBERS = 32
+# Rows of operands of four bytes that are longer than this, whole on both sides of a product, would spill.
+_FEW_CHANNELS = 128
 # What a row of as many channels leaves room for in registers, where the backward holds several matrices of the size.
 _LARGEST = 64 * 128
 
@@ -67,6 +69,11 @@ class TokenRows:
     def hidden_block(self) -> int:
         """Hidden numbers that are in registers at once."""
         return min(self.tile.hidden_block, _NUMBERS if self.tile.half else _NUMBERS // 2)
+
+    @property
+    def wide(self) -> bool:
+        """Whether rows are so long that products read them a block of channels at a time."""
+        return not self.tile.half and self.padded_channels > _FEW_CHANNELS
 
     @property
     def num_warps(self) -> int:

@@ -108,13 +108,14 @@ def _speed_here() -> str:
 
 
 def _kernels() -> list[tuple[str, ...]]:
-    """How many launches a forward takes on a card of the kind that the fused kernels are made for."""
+    """How many launches a forward takes on a card of the kind that the fused kernels are made for, and training."""
     from mixsynth_stream.bench_shapes import published_shapes, shipped_shapes
-    from mixsynth_stream.kernels.tile import FUSED_CAPABILITY, tile_of
+    from mixsynth_stream.kernels.tile import FUSED_CAPABILITY, for_training, tile_of
 
     many, multiprocessors = 4096, 132
+    shapes = published_shapes() | shipped_shapes()
     names: dict[tuple[str, str], list[str]] = {}  # shapes that run alike are one row
-    for name, shape in (published_shapes() | shipped_shapes()).items():
+    for name, shape in shapes.items():
         plans = tuple(tile_of(shape, "bf16", batch, multiprocessors).plan for batch in (1, many))
         names.setdefault((plans[0], plans[1]), []).append(name)
     rows: list[tuple[str, ...]] = [
@@ -122,7 +123,12 @@ def _kernels() -> list[tuple[str, ...]]:
         for (one, batch), alike in names.items()
     ]
     capability = ".".join(map(str, FUSED_CAPABILITY))
-    return [*rows, (f"Triton, bf16, compute capability {capability}; older cards and strict take more launches",)]
+    training = " or ".join(sorted({for_training(tile_of(shape, "bf16", 1)).training_plan for shape in shapes.values()}))
+    remarks = (
+        f"Triton, bf16, compute capability {capability}; older cards and strict take more launches",
+        f"training: {training}; in windows that one program cannot hold, products of both branches by the library",
+    )
+    return [*rows, *((remark,) for remark in remarks)]
 
 
 def _pose_models() -> list[tuple[str, ...]]:

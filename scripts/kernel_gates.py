@@ -1,7 +1,7 @@
 """Compile the Triton kernels ahead of time, without a GPU, and judge what the compiler made of them.
 
     python scripts/kernel_gates.py         sm_90, bf16, published shapes: what `make test` asks
-    python scripts/kernel_gates.py --all   every architecture and shape, strict too: what `make gates` asks
+    python scripts/kernel_gates.py --all   every architecture and shape, and strict too: what `make gates` asks
     python scripts/kernel_gates.py --arch sm_89 --precision strict --shape jhmdb image-n10
 
 A kernel fails that spills registers, wants more shared memory than a card has, leaves a product to the ordinary cores,
@@ -44,6 +44,8 @@ PROGRAMS = {"sm_80": 108, "sm_89": 142, "sm_90": 132}
 # One window, and a batch that fills every card: whatever lies between is launched as one of the two.
 BATCHES = (1, 4096)
 PARTS = ("forward", "training")
+# The largest window that training takes, with nothing reduced.
+LARGE = {"large": ModelConfig(sample_interval=100, step=5, horizon=11, joint_dim=51, emb_dim=256, num_encoder_layers=1)}
 MOST_COMPILE_S = 60.0
 OPERANDS = {"strict": "tf32", "tf32": "tf32", "bf16": "bf16", "fp16": "f16"}
 # Read when a kernel is defined and when it is compiled, in the workers too.
@@ -290,9 +292,10 @@ def report(judged: dict[str, tuple[Outcome, list[Job]]]) -> tuple[str, int]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    shapes = published_shapes() | shipped_shapes()
+    shapes = published_shapes() | shipped_shapes() | LARGE
     parser = argparse.ArgumentParser(description="compile the Triton kernels ahead of time and judge them")
-    parser.add_argument("--all", action="store_true", help="sm_80, sm_89 and sm_90; bf16 and strict; every shape")
+    parser.add_argument("--all", action="store_true",
+                        help="sm_80, sm_89 and sm_90; bf16 and strict; every shape and a large one")  # fmt: skip
     parser.add_argument("--arch", nargs="+", choices=list(SHARED), help="default: sm_90")
     parser.add_argument("--precision", nargs="+", choices=PRECISIONS, help="default: bf16")
     parser.add_argument("--shape", nargs="+", choices=list(shapes), help="default: the published ones")
