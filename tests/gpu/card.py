@@ -5,12 +5,17 @@ from __future__ import annotations
 import importlib.util
 import os
 
+from mixsynth_stream.config import ModelConfig
+
 # Set by `make gpu`: there a missing card is a failure.
 EXPECTED = os.environ.get("MIXSYNTH_GPU") == "1"
 # One window; several that do not fill the last group; enough to be grouped on every card.
 BATCHES = (1, 7, 1030)
 # A backward has many kernels: one network of each kind.
 TRAINED = ("jhmdb", "h36m", "3dpw", "aist-smpl", "image-n10")
+# More tokens, keys and numbers than a program can hold in training, and no size that a block divides.
+LARGE = {"large": ModelConfig(sample_interval=60, step=5, horizon=8, joint_dim=51, emb_dim=150, num_encoder_layers=2,
+                              reduce_token=1, reduce_channel=2)}  # fmt: skip
 # Trained for some steps, with dropout.
 DROPPED, DROPPED_PRECISIONS = ("jhmdb", "3dpw"), ("strict", "bf16")
 

@@ -11,17 +11,18 @@ import subprocess
 import sys
 
 import pytest
-from card import skip_or_fail, why_not
+from card import LARGE, skip_or_fail, why_not
 
 if reason := why_not():
     skip_or_fail(reason)
 
 AT_MOST_S = 180
 
-_CHECKED = """
+_CHECKED = f"""
 import torch
 from mixsynth_stream.bench_encoder import random_state
 from mixsynth_stream.bench_shapes import published_shapes
+from mixsynth_stream.config import ModelConfig
 from mixsynth_stream.kernels.autograd import encode
 from mixsynth_stream.kernels.launch import Encoder
 from mixsynth_stream.network import MixSynthFormer
@@ -33,6 +34,9 @@ for name in ("jhmdb", "3dpw", "aist-smpl"):
     if name != "aist-smpl":
         network = MixSynthFormer(config, dropout=0.1).cuda().train()
         encode(network, keyframes, precision="bf16").sum().backward()
+config = {LARGE["large"]!r}
+keyframes = torch.zeros(1, config.num_keyframes, config.joint_dim, device="cuda")
+encode(MixSynthFormer(config, dropout=0.1).cuda().train(), keyframes, precision="bf16").sum().backward()
 torch.cuda.synchronize()
 print("checked")
 """

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from card import DROPPED, DROPPED_PRECISIONS, TRAINED, skip_or_fail, why_not
+from card import DROPPED, DROPPED_PRECISIONS, LARGE, TRAINED, skip_or_fail, why_not
 
 if reason := why_not():
     skip_or_fail(reason)
@@ -18,11 +18,12 @@ if reason := why_not():
 import torch
 from torch import Tensor
 
+from mixsynth_stream.bench_encoder import random_state
 from mixsynth_stream.bench_kernels import gradient_error, network_of
 from mixsynth_stream.bench_kernels_contenders import GRADIENT_TOLERANCE, TRAINING, Case
 from mixsynth_stream.bench_shapes import published_shapes
 from mixsynth_stream.config import ModelConfig
-from mixsynth_stream.kernels.autograd import encode, use_kernels
+from mixsynth_stream.kernels.autograd import encode, encode_layers, use_kernels
 from mixsynth_stream.kernels.tile import PRECISIONS
 from mixsynth_stream.network import MixSynthFormer
 
@@ -40,10 +41,40 @@ def test_gradients(name: str, precision: str) -> None:
     assert error <= GRADIENT_TOLERANCE[precision], f"off by {error:.1e}"
 
 
-@pytest.mark.parametrize("name", DROPPED)
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("name", LARGE)
+def test_gradients_of_large_windows(name: str, precision: str) -> None:
+    case = Case(name, LARGE[name], random_state(LARGE[name]), 5, torch.device("cuda"))
+    step: Callable[[], Any] = TRAINING[f"kernels {precision}"].make(case)
+    error = gradient_error(step(), case.true_gradients)
+    assert error <= GRADIENT_TOLERANCE[precision], f"off by {error:.1e}"
+
+
+@pytest.mark.parametrize("name", [*LARGE, "3dpw"])
+def test_strict_is_strict_though_torch_may_take_tf32(name: str) -> None:
+    config = (published_shapes() | LARGE)[name]
+    network = MixSynthFormer(config, dropout=0.1).to("cuda").train()
+    x = torch.randn(5, config.seq_len, config.emb_dim, device="cuda")
+    layers = [p for p in network.encoder.parameters() if p.numel()]
+
+    def gradients() -> tuple[Tensor, ...]:
+        loss = encode_layers(network, x, precision="strict", seed=5).square().mean()
+        return torch.autograd.grad(loss, layers, allow_unused=True, materialize_grads=True)
+
+    exact, matmul = gradients(), torch.backends.cuda.matmul
+    before = matmul.fp32_precision
+    try:
+        matmul.fp32_precision = "tf32"
+        assert all(map(torch.equal, gradients(), exact))
+        assert matmul.fp32_precision == "tf32"
+    finally:
+        matmul.fp32_precision = before
+
+
+@pytest.mark.parametrize("name", [*LARGE, *DROPPED])
 def test_a_step_with_dropout_repeats_to_the_bit(name: str) -> None:
     """What one thread leaves in memory and another reads shows here, where nothing stands between them."""
-    config = published_shapes()[name]
+    config = (published_shapes() | LARGE)[name]
     network = MixSynthFormer(config, dropout=0.1).to("cuda").train()
     keyframes = torch.randn(65, config.num_keyframes, config.joint_dim, device="cuda", requires_grad=True)
     inputs = [keyframes, *(p for p in network.parameters() if p.numel())]

@@ -8,7 +8,7 @@ import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
 
-from card import BATCHES, DROPPED, DROPPED_PRECISIONS, TRAINED, why_not
+from card import BATCHES, DROPPED, DROPPED_PRECISIONS, LARGE, TRAINED, why_not
 
 from mixsynth_stream.bench_shapes import published_shapes, shipped_shapes
 from mixsynth_stream.kernels.tile import PRECISIONS
@@ -27,8 +27,9 @@ def launch(name: str, precision: str, what: str) -> str:
     from mixsynth_stream.kernels.launch import Encoder
     from mixsynth_stream.network import MixSynthFormer
 
-    config = (published_shapes() | shipped_shapes())[name]
-    case = Case(name, config, random_state(config), max(BATCHES), torch.device("cuda"))
+    config = (published_shapes() | shipped_shapes() | LARGE)[name]
+    batch = 5 if name in LARGE else max(BATCHES)
+    case = Case(name, config, random_state(config), batch, torch.device("cuda"))
     try:
         if what == "training":
             TRAINING[f"kernels {precision}"].make(case)()
@@ -50,8 +51,8 @@ def main() -> int:
         print(f"a CUDA device was expected here, and {reason}", file=sys.stderr)
         return 1
     # Those that take longest first, so that no process is left alone with one at the end.
-    wanted = [(name, precision, "training") for name in TRAINED for precision in PRECISIONS]
-    wanted += [(name, precision, "dropout") for name in DROPPED for precision in DROPPED_PRECISIONS]
+    wanted = [(name, precision, "training") for name in (*LARGE, *TRAINED) for precision in PRECISIONS]
+    wanted += [(name, precision, "dropout") for name in (*LARGE, *DROPPED) for precision in DROPPED_PRECISIONS]
     wanted += [
         (name, precision, "forward") for name in published_shapes() | shipped_shapes() for precision in PRECISIONS
     ]
