@@ -114,7 +114,8 @@ build/core/fuzzed.so: $(wildcard csrc/*) | $(VENV)/.dev
 	$(CXX) -std=c++17 -O1 -g -Wno-psabi -fPIC -shared -fvisibility=hidden -fsanitize=address -Icsrc $(PYTHON_INCLUDES) csrc/*.cpp \
 	    -pthread -o $@
 fuzz: build/core/fuzzed.so
-	LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libstdc++.so)" ASAN_OPTIONS=detect_leaks=0 \
+	LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libstdc++.so)" \
+	    ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 \
 	    $(BIN)/python tests/native/fuzz_bindings.py $< --seconds $(FUZZ_S) --seed $(FUZZ_SEED)
 
 # No card is needed. What is known from the run before is not compiled again (build/kernel-gates.json).
