@@ -9,6 +9,7 @@ import json
 import math
 import sys
 from dataclasses import asdict
+from functools import reduce
 from pathlib import Path
 
 import numpy as np
@@ -172,7 +173,7 @@ def motion_loss(
 
 def _distance(error: Tensor) -> Tensor:  # [..., axes] -> [...]
     # Axis by axis, because torch is slow at sums of two or three numbers.
-    squares = sum(axis.square() for axis in error.unbind(dim=-1))
+    squares = reduce(torch.add, (axis.square() for axis in error.unbind(dim=-1)))
     return (squares + _SMALL_ERROR**2).sqrt() - _SMALL_ERROR
 
 
