@@ -261,10 +261,11 @@ int64_t threads_of(const py::object& threads, int64_t batch) {
 }
 
 // part(i, first window, number of windows, scratch memory) for a batch in `parts` parts. The thread that asks and
-// `threads` - 1 others each take the next part when they are free: a core that has other work to do holds up nobody.
+// `threads` - 1 others, as far as there are parts for them, each take the next one when they are free: a core that has
+// other work to do holds up nobody.
 template <typename Part>
 void in_threads(int64_t threads, int64_t parts, int64_t batch, Workspaces& workspaces, Part part) {
-    std::vector<Memory> taken(static_cast<size_t>(threads));
+    std::vector<Memory> taken(static_cast<size_t>(std::max<int64_t>(std::min(threads, parts), 1)));
     for (Memory& memory : taken) memory = workspaces.take();
     std::atomic<int64_t> next{0};
     const auto work = [&](float* workspace) {
