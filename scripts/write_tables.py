@@ -1,4 +1,4 @@
-"""Put the tables of README.md and docs/model-card.md together from what lies in benchmarks/results.
+"""Put the tables of README.md, docs/model-card.md and docs/results.md together from what lies in benchmarks/results.
 
 The weights that ship are read for one of them. `info` shows the speed of the encoder, from a copy in the package.
 
@@ -20,18 +20,21 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from mixsynth_stream.evaluate_score import simple_methods
 from mixsynth_stream.weights import ASSETS, load_weights
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS_FOLDER = ROOT / "benchmarks" / "results"
-DOCUMENTS = ("README.md", "docs/model-card.md")
+DOCUMENTS = ("README.md", "docs/model-card.md", "docs/results.md")
 ENCODER_SPEED = "mixsynth_stream/assets/encoder_speed.tsv"
 RESULTS = ("evaluate-mocap.json.gz", "evaluate-videos.json.gz")
 SPACES = ("image", "world")
 SPACINGS = (5, 10, 15)
 FILES = ("cmu_val.npz", "extra_val.npz")
 CLIPS = "videos"
+TARGETS = ("carried", "clean")
 HORIZONS_MS = (100, 200, 300, 400, 500, 600)
+ALL_HORIZONS_MS = (80, 100, 160, 200, 300, 320, 400, 500, 600)
 _TABLE = re.compile(r"(<!-- table (?P<name>[\w -]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 Case = tuple[str, int | None]  # question and horizon
@@ -42,6 +45,21 @@ _WHOLE: tuple[tuple[str, Case], ...] = (
     ("now: up to the next keyframe", ("now", None)),
     *((f"{ms} ms ahead", ("ahead", ms)) for ms in HORIZONS_MS),
 )
+_FULL: tuple[tuple[str, Case, str], ...] = (
+    *((what, case, "mpjpe") for what, case in _WHOLE[:4]),
+    ("now, with two to four keyframes known", ("now_cold", None), "mpjpe"),
+    *((f"{ms} ms ahead", ("ahead", ms), "mpjpe") for ms in ALL_HORIZONS_MS),
+    *((f"up to {ms} ms ahead", ("ahead_mean", ms), "mpjpe") for ms in ALL_HORIZONS_MS),
+    *(
+        (f"{what}: {label}", case, metric)
+        for what, case in (("gap", ("filled", None)), ("now", ("now", None)), ("400 ms ahead", ("ahead", 400)))
+        for label, metric in (("P-MPJPE", "p_mpjpe"), ("Accel", "accel_error"), ("PCK@0.2", "pck@0.2"),
+                              ("PCK@0.1", "pck@0.1"), ("PCK@0.05", "pck@0.05"))
+        if (what, metric) != ("400 ms ahead", "accel_error")
+    ),
+)  # fmt: skip
+_PARTS = ("head", "shoulders", "elbows", "wrists", "hips", "knees", "ankles")
+_BANDS = ("<0.5", "0.5-1", "1-2", "2-4", ">4")
 # Name, case, metric, target.
 _RATIOS: tuple[tuple[str, Case, str, str], ...] = (
     ("filled against carried truth", ("filled", None), "mpjpe_ratio", "carried"),
@@ -56,28 +74,40 @@ _RATIOS: tuple[tuple[str, Case, str, str], ...] = (
 
 
 class Results:
-    """Rows of `evaluate --json`, over all joints and speeds, by what they say."""
+    """Rows of `evaluate --json` by what they say."""
 
     def __init__(self, folder: Path) -> None:
         self._rows: dict[tuple[Any, ...], dict[str, Any]] = {}
+        self.clips: list[str] = []
         for name in RESULTS:
             for row in json.loads(gzip.decompress((folder / name).read_bytes()))["rows"]:
-                if row.get("group") is None and row.get("band") is None:
-                    key = (row["model"], row["data"], (row["question"], row.get("horizon_ms")), row["metric"])
-                    self._rows[(*key, row["target"], row["method"])] = row
+                key = (row["model"], row["data"], (row["question"], row.get("horizon_ms")), row["metric"])
+                # Of all joints and speeds, of a group of joints, or of a band of speeds.
+                part = row.get("group") or row.get("band")
+                self._rows[(*key, row["target"], row["method"], part)] = row
+                if row["target"] == "dense" and row["data"] not in (CLIPS, *self.clips):
+                    self.clips.append(row["data"])
 
     def get(
-        self, model: str, data: str, case: Case, metric: str, target: str, method: str = "network"
+        self,
+        model: str,
+        data: str,
+        case: Case,
+        metric: str,
+        target: str,
+        method: str = "network",
+        part: str | None = None,
     ) -> dict[str, Any] | None:
         """The row, or None where nobody measured that: clips too short for a full window, for one."""
-        return self._rows.get((model, data, case, metric, "dense" if data == CLIPS else target, method))
+        target = target if data in FILES else "dense"
+        return self._rows.get((model, data, case, metric, target, method, part))
 
 
 def overview(results: Results, every: int) -> Iterator[list[str]]:
     """Ratios to the best simple method, file by file, for the README."""
     cases: list[Case] = [("filled", None), ("now", None), *(("ahead", ms) for ms in HORIZONS_MS)]
     yield ["", "filled", "now", "100 ms ahead", *map(str, HORIZONS_MS[1:])]
-    named = {"cmu_val.npz": "dance (cmu_val)", "extra_val.npz": "exercises and styles (extra_val)"}
+    named = {"cmu_val.npz": "dance and sport (cmu_val)", "extra_val.npz": "exercises and styles (extra_val)"}
     for space in SPACES:
         for file, label in named.items():
             rows = (results.get(f"{space}-n{every}", file, case, "mpjpe_ratio", "carried") for case in cases)
@@ -143,6 +173,47 @@ def ratios(results: Results, every: int) -> Iterator[list[str]]:
         yield [label, *map(_ratio, known)]
 
 
+def clip_by_clip(results: Results, every: int) -> Iterator[list[str]]:
+    """Ratios on each real clip, for the model card."""
+    cases = (*_WHOLE[:2], ("now", ("now", None)), *((f"{ms} ms ahead", ("ahead", ms)) for ms in (300, 400)))
+    yield ["", *(f"{space}, {what.partition(':')[0]}" for space in SPACES for what, _ in cases)]
+    for clip in sorted(results.clips):
+        rows = [results.get(f"{s}-n{every}", clip, case, "mpjpe_ratio", "dense") for s in SPACES for _, case in cases]
+        if any(rows):
+            yield [clip.removeprefix("video/"), *map(_ratio, rows)]
+
+
+def full(results: Results, every: int, target: str) -> Iterator[list[str]]:
+    """Every metric of the network with its ratio to the best simple method and the ratio's interval."""
+    columns = [(f"{space}-n{every}", file) for space in SPACES for file in FILES]
+    yield ["", *(f"{model.partition('-')[0]}, {file.removesuffix('.npz')}" for model, file in columns)]
+    for label, case, metric in _FULL:
+        yield [label, *(_full_cell(results, model, file, case, metric, target) for model, file in columns)]
+
+
+def parts(results: Results, every: int) -> Iterator[list[str]]:
+    """Ratios by group of joints and by band of speeds."""
+    cases: dict[str, Case] = {"gap": ("filled", None), "now": ("now", None), "400 ms ahead": ("ahead", 400)}
+    columns = [(space, file, what) for space in SPACES for file in FILES for what in cases]
+    yield ["", *(f"{space}, {file.removesuffix('.npz')}, {what}" for space, file, what in columns)]
+    for part in (*_PARTS, *_BANDS):
+        rows = (
+            results.get(f"{space}-n{every}", file, cases[what], "mpjpe_ratio", "carried", part=part)
+            for space, file, what in columns
+        )
+        yield [part, *map(_ratio, rows)]
+
+
+def truth(_: Results) -> Iterator[list[str]]:
+    """Errors in the gaps against motion that four cameras measured, for the README."""
+    methods = {"network": "network", "PCHIP": "PCHIP through the same keyframes",
+               "dense estimator": "MediaPipe on every frame"}  # fmt: skip
+    yield ["", *methods.values()]
+    for path in sorted(RESULTS_FOLDER.glob("truth-*.json")):
+        rows = {row["method"]: row for row in json.loads(path.read_text())["rows"] if row["question"] == "gaps"}
+        yield [path.stem.removeprefix("truth-"), *(f"{rows[method]['error_px']:.1f} px" for method in methods)]
+
+
 def encoder(_: Results) -> Iterator[list[str]]:
     """The native encoder against others, one row a network, for the README and for `info`."""
     document = json.loads((RESULTS_FOLDER / "encoder.json").read_text())
@@ -182,13 +253,31 @@ TABLES: dict[str, Callable[[Results], Iterator[list[str]]]] = {
     "weights": weights,
     "encoder": encoder,
     "push": push,
+    "truth": truth,
     **{f"whole n{n}": partial(whole, every=n) for n in SPACINGS},
     **{f"ratios n{n}": partial(ratios, every=n) for n in SPACINGS},
+    **{f"clip by clip n{n}": partial(clip_by_clip, every=n) for n in SPACINGS},
+    **{f"full n{n} {target}": partial(full, every=n, target=target) for n in SPACINGS for target in TARGETS},
+    **{f"parts n{n}": partial(parts, every=n) for n in SPACINGS},
 }
 
 
 def _ratio(row: dict[str, Any] | None) -> str:
     return "-" if row is None else f"{row['value']:.3f}"
+
+
+def _full_cell(results: Results, model: str, file: str, case: Case, metric: str, target: str) -> str:
+    row = results.get(model, file, case, metric, target)
+    if row is None:
+        return "-"
+    if metric.startswith("pck"):
+        simple = (results.get(model, file, case, metric, target, method) for method in simple_methods(case[0]))
+        best = max(other["value"] for other in simple if other is not None)
+        return f"{row['value']:.1%} (best simple {best:.1%})"
+    ratio = results.get(model, file, case, f"{metric}_ratio", target)
+    assert ratio is not None, f"no ratio of {metric} of {model} on {file}"
+    shown = f"{row['value']:.3g} mm" if "mm" in row["unit"] else f"{row['value']:.3f}"
+    return "{} ({:.3f}: {:.3f}-{:.3f})".format(shown, ratio["value"], *ratio["interval"])
 
 
 def _error(results: Results, model: str, file: str, case: Case) -> str:

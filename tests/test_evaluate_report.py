@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from fakes import CatmullRom, standing_pose
 
+from mixsynth_stream import evaluate_plot, evaluate_ridge
 from mixsynth_stream import evaluate_report as report
-from mixsynth_stream import evaluate_ridge
 from mixsynth_stream.baselines import hold
 from mixsynth_stream.data.windows import Windows
 from mixsynth_stream.evaluate_detail import JOINT_GROUPS, SPEED_BANDS, breakdown, joint_speed, rows_of_parts
@@ -311,14 +311,40 @@ def test_the_detail_table_shows_error_and_ratio_of_every_part():
     assert report.detail_table(Evaluation("t", [])) == ""
 
 
+def _judged_videos(model: str, calls_hz: float, errors: dict[str, float]) -> tuple[Evaluation, list[Evaluation]]:
+    """All together and each by itself, where the network has the errors given and simple methods twice as much."""
+    shares = ((NETWORK, 1), ("linear", 2), ("hold", 2))
+
+    def rows(name: str, error: float) -> list[Row]:
+        what = {"target": "dense", "data": name, "model": model, "clips": len(errors) if name == "videos" else 1}
+        return [_row(q, m, n * error, **what) for q in ("filled", "now", "ahead") for m, n in shares]
+
+    cost = Cost(calls_hz=calls_hz, dense_calls_hz=30.0, filled_lag_s=1 / calls_hz)
+    together = Evaluation("t", rows("videos", float(np.mean(list(errors.values())))), cost=cost)
+    return together, [Evaluation(name, rows(name, error)) for name, error in errors.items()]
+
+
 def test_videos_are_drawn_against_lag_and_compute(tmp_path):
-    rows = [_row(q, m, 0.1, target="dense") for q in ("filled", "now", "ahead") for m in (NETWORK, "linear", "hold")]
-    results = [
-        Evaluation("t", rows, cost=Cost(calls_hz=calls_hz, dense_calls_hz=30.0, filled_lag_s=1 / calls_hz))
-        for calls_hz in (3.0, 6.0)
-    ]
-    write_plot(tmp_path / "videos.png", results)
-    write_plot(tmp_path / "mocap.png", [replace(results[0], cost=None)])
+    (often, each), (seldom, each_seldom) = (_judged_videos(f"m{hz:g}", hz, {"a": 0.1, "b": 0.3}) for hz in (6.0, 3.0))
+    write_plot(tmp_path / "videos.png", [often, seldom], [*each, *each_seldom])
+    write_plot(tmp_path / "mocap.png", [replace(often, cost=None), replace(seldom, cost=None)])
     widths = [int.from_bytes((tmp_path / name).read_bytes()[16:20], "big") for name in ("videos.png", "mocap.png")]
-    # One panel against horizon; two more where there are videos.
-    assert widths[0] == pytest.approx(3 * widths[1], abs=3)
+    # Two panels against horizon; two more where there are videos.
+    assert widths[0] == pytest.approx(2 * widths[1], abs=3)
+
+
+def test_accuracy_against_lag_is_of_the_videos_that_all_models_were_judged_on():
+    often, each = _judged_videos("m6", 6.0, {"a": 0.1, "b": 0.3, "short": 0.9})
+    seldom, each_seldom = _judged_videos("m3", 3.0, {"a": 0.2, "b": 0.4})
+    shown = evaluate_plot.of_the_same_videos([often, seldom], [*each, *each_seldom])
+    values = [{row.method: row.value for row in result.rows if row.question == "now"} for result in shown]
+    assert values == [pytest.approx({NETWORK: 0.2, "linear": 0.4, "hold": 0.4}),
+                      pytest.approx({NETWORK: 0.3, "linear": 0.6, "hold": 0.6})]  # fmt: skip
+    assert {row.clips for result in shown for row in result.rows} == {2}
+
+
+def test_a_curve_ends_where_half_of_the_clips_are_over():
+    lasting = ((80, 6), (100, 6), (320, 5), (400, 2), (600, 2))
+    rows = [_row("ahead", NETWORK, 0.1, horizon_ms=ms, clips=clips) for ms, clips in reversed(lasting)]
+    stretches = [[row.horizon_ms for row in stretch] for stretch in evaluate_plot.of_the_same_clips(rows)]
+    assert stretches == [[80, 100, 320], [400, 600]]
