@@ -11,8 +11,10 @@ from layouts import SETS, objects, write_expmaps, write_folder
 
 from mixsynth_stream.data import h36m
 from mixsynth_stream.data.deciwatch import LAYOUTS, load_pairs
+from mixsynth_stream.data.mocap import load_clips
 from mixsynth_stream.data.object_arrays import load_arrays
 from mixsynth_stream.errors import SourceError
+from mixsynth_stream.evaluate import DEFAULT_DATA
 from mixsynth_stream.rotations import axis_angle_to_matrix, geodesic_error, matrix_from_6d
 
 
@@ -95,6 +97,12 @@ def change(folder: Path, name: str, key: str, edit: Callable[[list[np.ndarray]],
         ("*gt_train.npz", "joints_3d", lambda a: a.__setitem__(0, [[1.0], [1.0, 2.0]]), "sequence 0 is ragged"),
         ("*gt_train.npz", "joints_3d", lambda a: [x.__imul__(1000) for x in a], "looks like millimetres"),
         ("*gt_train.npz", "imgname", lambda a: a.__setitem__(2, a[2][:1]), "1 frames; motion takes two"),
+        ("*gt_train.npz", "imgname", lambda a: a.__setitem__(slice(None), ["a.jpg", "b.jpg", "c.jpg"]),
+         "gt_train.npz: imgname of sequence 0 is 'a.jpg', expected an array; .* counts sequences"),
+        ("*spin_train.npz", "joints_3d", lambda a: a.__setitem__(slice(None), [0.1, 0.2, 0.3]),
+         "spin_train.npz: joints_3d of sequence 0 is 0.1, expected an array"),
+        ("*spin_train.npz", "joints_3d", lambda a: a.__setitem__(1, np.full((150, 51), "far")),
+         r"spin_train.npz: joints_3d of sequence 1 holds text \('far'\), expected numbers"),
     ],
 )  # fmt: skip
 def test_folders_that_do_not_fit_are_refused_in_a_sentence(
@@ -104,6 +112,86 @@ def test_folders_that_do_not_fit_are_refused_in_a_sentence(
     change(folder, name, key, edit)
     with pytest.raises(SourceError, match=says):
         load_pairs(folder, "3dpw-spin", "train")
+
+
+def box(frame: int, numbers: list[float]) -> Callable[[list[np.ndarray]], object]:
+    """The box of one frame of sequence 1."""
+
+    def edit(boxes: list[np.ndarray]) -> None:
+        boxes[1] = boxes[1].astype(float)
+        boxes[1][frame] = numbers
+
+    return edit
+
+
+@pytest.mark.parametrize(
+    ("key", "edit", "says"),
+    [
+        (
+            "bbox",
+            box(7, [90, 50, np.nan, 190]),
+            r"bbox of sequence 1 is no box in 1 of 30 .* frame 7 \(90, 50, nan, 190",
+        ),
+        ("bbox", box(0, [90, 50, np.inf, 190]), "no box in 1 of 30"),
+        ("bbox", box(0, [90, 50, 90, 50]), "no box in 1 of 30"),
+        # Left, top, width and height.
+        ("bbox", box(0, [90, 50, 60, 140]), "no box in 1 of 30 .*expected left, top, right, bottom in pixels"),
+        ("bbox", lambda a: a.__setitem__(0, np.full((40, 4), "wide")), "bbox of sequence 0 holds text"),
+        (
+            "imgshape",
+            lambda a: a.__setitem__(1, np.array([240])),
+            r"imgshape of sequence 1 is \[240\], expected the he",
+        ),
+        (
+            "imgshape",
+            lambda a: a.__setitem__(0, np.array([0, 320, 3])),
+            r"sequence 0 is \[0, 320, 3\], expected the he",
+        ),
+        ("imgshape", lambda a: a.__setitem__(0, np.array([np.nan, 320])), r"imgshape of sequence 0 is \[nan, 320.0\]"),
+        (
+            "imgshape",
+            lambda a: a.__setitem__(0, np.array(["high", "wide"])),
+            r"holds text \('high'\), expected numbers",
+        ),
+    ],
+)
+def test_boxes_and_frames_that_have_no_size_are_refused(
+    tmp_path: Path, key: str, edit: Callable[[list[np.ndarray]], object], says: str
+) -> None:
+    folder = write_folder(tmp_path, "jhmdb", lengths=(40, 30))
+    change(folder, "*gt_train.npz", key, edit)
+    with pytest.raises(SourceError, match=rf"jhmdb_gt_train.npz: .*{says}"):
+        load_pairs(folder, "jhmdb", "train")
+
+
+def backwards(arrays: list[np.ndarray]) -> None:
+    arrays[:] = [a[::-1] for a in arrays]
+
+
+@pytest.mark.parametrize(("preset", "key"), [("3dpw-smpl-pare", "pose"), ("aist", "joints_3d"), ("jhmdb", "joints_2d")])
+def test_estimates_from_the_last_frame_to_the_first_are_refused(tmp_path: Path, preset: str, key: str) -> None:
+    folder = write_folder(tmp_path, preset, lengths=(130, 45, 2))
+    change(folder, f"*{SETS[preset][1]}_train.npz", key, backwards)
+    with pytest.raises(SourceError, match=rf"{SETS[preset][1]}_train.npz: .* their frames are in reverse, turn them"):
+        load_pairs(folder, preset, "train")
+
+
+@pytest.mark.parametrize("still", [True, False])
+def test_poor_estimates_of_people_who_hardly_move_pass(tmp_path: Path, still: bool) -> None:
+    """Backwards they are as near to the truth as they were, give or take."""
+    rng = np.random.default_rng(2)
+    folder = write_folder(tmp_path, "aist-smpl", lengths=(12, 20, 9))
+
+    def rest(arrays: list[np.ndarray]) -> None:
+        arrays[:] = [np.mean(a, axis=0) + (0 if still else 0.1) * (a - np.mean(a, axis=0)) for a in arrays]
+
+    def noisy(arrays: list[np.ndarray]) -> None:
+        rest(arrays)
+        arrays[:] = [a + rng.normal(0, 0.3, a.shape) for a in arrays]
+
+    change(folder, "*gt_train.npz", "pose", rest)
+    change(folder, "*spin_train.npz", "pose", noisy)
+    assert len(load_pairs(folder, "aist-smpl", "train")) == 3
 
 
 def turned(axes: int, order: list[int]) -> Callable[[list[np.ndarray]], object]:
@@ -214,3 +302,28 @@ def test_a_missing_subject_is_named(tmp_path: Path) -> None:
         h36m.load_split(folder, "train")
     with pytest.raises(SourceError, match="holds no h3.6m/dataset"):
         h36m.load_split(tmp_path / "elsewhere", "train")
+
+
+CLIP = Path(__file__).parent.parent / DEFAULT_DATA[0]
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"fps": 1e-9}, r"a.npz says fps 1e-09, expected 1 or more frames a second; is this seconds per frame instead"),
+        ({"fps": 1 / 30}, r"says fps 0.03333, .* seconds per frame instead of frames a second\?"),
+        ({"lengths": [1e30]}, r"a.npz: .* lengths whole numbers \(found 1e\+30 in lengths\)"),
+        ({"starts": [-1e30]}, r"\(found -1e\+30 in starts\)"),
+        ({"starts": [np.nan]}, r"\(found nan in starts\)"),
+        ({"lengths": [np.inf]}, r"\(found inf in lengths\)"),
+    ],
+)
+@pytest.mark.filterwarnings("error")
+def test_rates_and_borders_of_clips_that_cannot_be_are_refused(
+    tmp_path: Path, changes: dict[str, object], says: str
+) -> None:
+    with np.load(CLIP) as data:
+        content = {key: data[key] for key in ("joints", "fps", "positions")}
+    np.savez(tmp_path / "a.npz", **content | {"starts": [0], "lengths": [30]} | changes)  # type: ignore[arg-type]
+    with pytest.raises(SourceError, match=says):
+        load_clips(tmp_path / "a.npz")

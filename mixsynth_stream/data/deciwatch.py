@@ -19,7 +19,7 @@ import numpy as np
 from mixsynth_stream.data.object_arrays import load_arrays, pieces
 from mixsynth_stream.data.sequences import guessed_units
 from mixsynth_stream.errors import SourceError
-from mixsynth_stream.rotations import axis_angle_to_6d
+from mixsynth_stream.rotations import axis_angle_to_6d, geodesic_error, matrix_from_6d
 
 SPLITS = ("train", "test")
 # The 14 joints of J14 among the 17 of the 3DPW files (pelvis, left leg, right leg, spine, neck, head, top of the head,
@@ -30,6 +30,9 @@ _FAR_OFF = 0.8
 # Shares of the frame that people fill, and turns of an axis-angle vector beyond which it is not in radians.
 _SMALLEST_PERSON, _LARGEST_PERSON = 0.02, 5.0
 _LARGEST_ANGLE = 4 * np.pi
+# Estimates whose error shrinks below this share once they are reversed, are reversed. Of people who stand still it
+# stays what it was, give or take a few hundredths. So many frames of a sequence are looked at.
+_NEARER, _FRAMES_COMPARED = 0.8, 50
 _J14_ROOT, _J14_LEG, _H36M_LEG = (2, 3), (2, 1, 0), (4, 5, 6)
 
 
@@ -99,7 +102,7 @@ def load_pairs(folder: str | Path, preset: str, split: str) -> list[Pair]:
         count = len(names)
         if count < 2:
             raise SourceError(f"{truth_path}: {here} has {count} frames; motion takes two at least, leave it out")
-        frame_px = truth["imgshape"][number].reshape(-1)[1::-1].astype(float) if layout.kind == "2d" else None
+        frame_px = _frame_size(truth_path, here, truth["imgshape"][number]) if layout.kind == "2d" else None
         size_px = _box_size(truth_path, here, truth["bbox"][number], count) if layout.kind == "2d" else None
         pairs.append(Pair(
             name=str(names.reshape(-1)[0]).rpartition("/")[0] or here,
@@ -117,6 +120,7 @@ def load_pairs(folder: str | Path, preset: str, split: str) -> list[Pair]:
         _check_pixels(detected_path, [pair.detected for pair in pairs])
     if layout.kind != "smpl":
         _check_axes(detected_path, pairs)
+    _check_time(detected_path, pairs, layout)
     return pairs
 
 
@@ -124,18 +128,16 @@ def load_shapes(folder: str | Path, preset: str, split: str) -> list[tuple[np.nd
     """SMPL shapes (betas) [T, S] of truth and estimate, of every sequence; zeros where a file has none (AIST++)."""
     found = []
     for path in _paths(folder, LAYOUTS[preset], split):
-        lengths = [len(names) for names in _columns(path, ("imgname",))["imgname"]]
-        arrays = load_arrays(path, (), ("shape",))
-        if not arrays:
+        columns = _columns(path, ("imgname",), ("shape",))
+        lengths = [len(names) for names in columns["imgname"]]
+        if "shape" not in columns:
             found.append([np.zeros((length, 1)) for length in lengths])
             continue
-        shapes = [np.atleast_2d(shape).astype(np.float64) for shape in pieces(path, "shape", arrays["shape"])]
-        for number, (shape, length) in enumerate(zip(shapes, lengths, strict=False)):
+        shapes = [np.atleast_2d(shape).astype(np.float64) for shape in columns["shape"]]
+        for number, (shape, length) in enumerate(zip(shapes, lengths, strict=True)):
             if shape.ndim != 2 or len(shape) not in (1, length) or not np.isfinite(shape).all():
                 raise SourceError(f"{path}: shape of sequence {number} is {list(shape.shape)}, expected finite numbers "
                                   f"for {length} frames, or for all of them")  # fmt: skip
-        if len(shapes) != len(lengths):
-            raise SourceError(f"{path} names {len(lengths)} sequences and has shape of {len(shapes)}")
         found.append([np.broadcast_to(s, (n, s.shape[1])) for s, n in zip(shapes, lengths, strict=True)])
     return list(zip(*found, strict=True))
 
@@ -149,10 +151,19 @@ def _paths(folder: str | Path, layout: Layout, split: str) -> tuple[Path, Path]:
     )  # fmt: skip
 
 
-def _columns(path: Path, keys: tuple[str, ...]) -> dict[str, list[np.ndarray]]:
-    arrays = load_arrays(path, keys)
-    columns = {key: list(pieces(path, key, np.atleast_1d(arrays[key]))) for key in keys}
+def _columns(path: Path, keys: tuple[str, ...], optional: tuple[str, ...] = ()) -> dict[str, list[np.ndarray]]:
+    """Arrays of every sequence: of the frames' names in `imgname`, of numbers in the others."""
+    arrays = load_arrays(path, keys, optional)
+    columns = {key: list(pieces(path, key, np.atleast_1d(array))) for key, array in arrays.items()}
     for key, column in columns.items():
+        for number, piece in enumerate(column):
+            if piece.ndim == 0:
+                raise SourceError(f"{path}: {key} of sequence {number} is {piece.item()!r}, expected an array; the "
+                                  "first axis counts sequences, so that a single one is an array of one")  # fmt: skip
+            if key != "imgname" and piece.dtype.kind in "US":
+                found = repr(piece.reshape(-1)[0].item()) if piece.size else "none"
+                raise SourceError(f"{path}: {key} of sequence {number} holds text ({found}), expected numbers; store "
+                                  "them as an array of floats")  # fmt: skip
         if len(column) != len(columns["imgname"]):
             raise SourceError(f"{path} names {len(columns['imgname'])} sequences and has {key} of {len(column)}")
     return columns
@@ -182,10 +193,29 @@ def _poses(
     return (poses - poses[:, list(layout.root)].mean(axis=1, keepdims=True)).astype(np.float32)
 
 
+def _frame_size(path: Path, here: str, shape: np.ndarray) -> np.ndarray:  # [height, width, ...] -> [2] width, height
+    size = shape.reshape(-1)[:2].astype(float)
+    if len(size) < 2 or not (np.isfinite(size) & (size > 0)).all():
+        raise SourceError(f"{path}: imgshape of {here} is {shape.reshape(-1)[:3].tolist()}, expected the height and "
+                          "width of its frames in pixels")  # fmt: skip
+    return size[::-1]
+
+
 def _box_size(path: Path, here: str, box: np.ndarray, count: int) -> np.ndarray:  # [T, 4] -> [T]
     if box.shape != (count, 4):
         raise SourceError(f"{path}: bbox of {here} is {list(box.shape)}, expected {count} frames of 4 numbers")
-    return np.asarray(np.maximum(box[:, 2] - box[:, 0], box[:, 3] - box[:, 1]).astype(float))
+    box = box.astype(float)
+    known = np.isfinite(box).all(axis=1)
+    # Boxes that are not known have no size either.
+    corners = np.where(known[:, None], box, 0.0)
+    sides = corners[:, 2:] - corners[:, :2]
+    bad = (sides.min(axis=1) < 0) | (sides.max(axis=1) <= 0)
+    if bad.any():
+        first = int(np.argmax(bad))
+        raise SourceError(f"{path}: bbox of {here} is no box in {bad.sum()} of {count} frames, first in frame {first} "
+                          f"({', '.join(f'{number:g}' for number in box[first])}); expected left, top, right, bottom "
+                          "in pixels: leave the sequence out or cut it")  # fmt: skip
+    return np.asarray(sides.max(axis=1))
 
 
 def _check_metres(path: Path, sequences: list[np.ndarray], layout: Layout) -> None:  # [T, J, 3] each
@@ -232,3 +262,24 @@ def _check_axes(path: Path, pairs: list[Pair]) -> None:
     named = ", ".join(("" if sign > 0 else "-") + "xyz"[axis] for axis, sign in zip(*orders[best], strict=True))
     hint = f"its axes look like {named}" if errors[best] <= _FAR_OFF else "are the sequences in another order?"
     raise SourceError(f"{path}: estimates are off by {as_it_is:.2g} times the size of a person; {hint}")
+
+
+def _check_time(path: Path, pairs: list[Pair], layout: Layout) -> None:
+    """Estimates must not be nearer to the truth when they are read backwards."""
+    forward, backward = [], []
+    for pair in pairs:
+        frames = np.unique(np.linspace(0, len(pair.truth) - 1, _FRAMES_COMPARED).astype(int))
+        truth = pair.truth[frames]
+        forward.append(_distance(pair.detected[frames], truth, layout).ravel())
+        backward.append(_distance(pair.detected[::-1][frames], truth, layout).ravel())
+    as_it_is, reversed_ = (float(np.median(np.concatenate(parts))) for parts in (forward, backward))
+    if reversed_ < _NEARER * as_it_is:
+        share = round(100 * reversed_ / as_it_is)
+        raise SourceError(f"{path}: read backwards, estimates are off by {share} % of what they are off by forwards; "
+                          "their frames are in reverse, turn them round")  # fmt: skip
+
+
+def _distance(a: np.ndarray, b: np.ndarray, layout: Layout) -> np.ndarray:  # both [T, J, axes] -> [T, J]
+    if layout.kind == "smpl":
+        return geodesic_error(matrix_from_6d(a), matrix_from_6d(b))
+    return np.asarray(np.linalg.norm(a - b, axis=-1))

@@ -32,6 +32,10 @@ _CORE_SOURCE = {"nose": "head", "index": "hand", "foot_index": "toe"}
 NOSE_AHEAD_M, NOSE_BELOW_M = 0.07, 0.03
 
 _ANKLE_HEIGHT_M = 0.08
+# Nobody's motion can be read from fewer frames a second.
+_SLOWEST_HZ = 1.0
+# From here on a float64 holds no fractions, so that nothing says whether a number was whole.
+_NO_COUNT = 2.0**53
 # What may be said of each clip.
 _LABELS = ("subject", "trial", "src")
 
@@ -62,7 +66,7 @@ def load_clips(path: str | Path) -> list[Clip]:
                           "or make a file for each rate")  # fmt: skip
     try:
         positions, rate_hz = np.array(data["positions"], np.float32), float(data["fps"].item())
-        starts, lengths = (_whole(data[key]).astype(int).reshape(-1) for key in ("starts", "lengths"))
+        starts, lengths = (_whole(key, data[key]).reshape(-1) for key in ("starts", "lengths"))
     except (TypeError, ValueError) as error:
         raise SourceError(
             f"{path}: positions and fps must be numbers, starts and lengths whole numbers ({error})"
@@ -73,6 +77,9 @@ def load_clips(path: str | Path) -> list[Clip]:
         raise SourceError(f"{path} has {len(starts)} clips and {short[0]} {list(labels[short[0]].shape)}; one each")
     if not 0 < rate_hz < FASTEST_HZ:
         raise SourceError(f"{path} says {rate_hz:g} frames a second; expected a rate between 0 and {FASTEST_HZ:g}")
+    if rate_hz < _SLOWEST_HZ:
+        raise SourceError(f"{path} says fps {rate_hz:.4g}, expected {_SLOWEST_HZ:g} or more frames a second; is this "
+                          "seconds per frame instead of frames a second?")  # fmt: skip
     if positions.ndim != 3 or positions.shape[1:] != (len(MOCAP_22), 3) or len(starts) != len(lengths):
         raise SourceError(
             f"{path} has positions {positions.shape}; expected [F, {len(MOCAP_22)}, 3] and starts, lengths"
@@ -96,10 +103,14 @@ def load_clips(path: str | Path) -> list[Clip]:
     return clips
 
 
-def _whole(values: np.ndarray) -> np.ndarray:
-    if not (np.asarray(values, np.float64) % 1 == 0).all():
+def _whole(key: str, values: np.ndarray) -> np.ndarray:
+    numbers = np.asarray(values, np.float64)
+    wrong = ~(np.abs(numbers) < _NO_COUNT)
+    if wrong.any():
+        raise ValueError(f"found {numbers[wrong][0]:g} in {key}")
+    if (numbers % 1 != 0).any():
         raise ValueError("found fractions")
-    return values
+    return numbers.astype(int)
 
 
 def stature(positions: np.ndarray) -> float:  # [T, 22, 3] -> metres when the unit is the metre
