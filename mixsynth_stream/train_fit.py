@@ -174,6 +174,10 @@ class Run:
         if self.here.first:
             rows = recipe.measure(_caller(self.average))
             score = recipe.score(rows)
+            if not math.isfinite(score):
+                bad = ", ".join(f"{name} {value}" for name, value in rows.items() if not math.isfinite(value))
+                raise ModelError(f"the score became {score} after step {self.step} ({bad or 'all errors are finite'}); "
+                                 "look at the validation data, or use a lower --lr")  # fmt: skip
             self.curves.add_row(self.step, recipe.learning_rate(self.step - 1), score, rows)
             bar.set_postfix(score=f"{score:.4f}")
             better = score < self.best

@@ -153,6 +153,19 @@ def test_a_loss_that_is_no_number_ends_training_in_a_sentence(
         train(small(clips, tmp_path))
 
 
+def test_a_score_that_is_no_number_ends_training_in_a_sentence(
+    clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measure = train_loop.MocapRecipe.measure
+    monkeypatch.setattr(
+        train_loop.MocapRecipe, "measure", lambda *args: measure(*args) | {"validation/gap": float("nan")}
+    )
+    with pytest.raises(
+        ModelError, match=r"became nan after step 2 \(validation/gap nan\); look at the validation data, "
+    ):
+        train(small(clips, tmp_path))
+
+
 def test_damaged_checkpoints_and_those_of_others_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.checkpoint.pt"
     write_checkpoint(path, {"settings": "preset jhmdb"})
