@@ -70,6 +70,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> int:
     """Evaluate, print the tables as they are ready, write the files asked for."""
     evaluate_preset.check(args)
+    check_outputs(args)
     if args.preset:
         return evaluate_preset.main(args)
     from mixsynth_stream import evaluate_report as report
@@ -118,29 +119,39 @@ def main(args: argparse.Namespace) -> int:
     if args.json:
         report.write_json(args.json, [row for result in [*results, *by_clip] for row in (*result.rows, *result.detail)])
     if args.plot:
-        write_plot(args.plot, results)
+        write_plot(args.plot, results, by_clip)
     return 0
 
 
 def check_arguments(args: argparse.Namespace) -> None:
     """Refuse what would come to nothing in the end.
 
-    Raises `ValueError`, `OutputError`, `SourceError` and `ModelError`.
+    Raises `ValueError`, `SourceError` and `ModelError`.
     """
-    from mixsynth_stream.errors import ModelError, OutputError, SourceError
+    from mixsynth_stream.errors import ModelError, SourceError
 
     if args.data == [] and not args.video:
         raise ValueError("--data names no file; leave it out for the checkout's two files")
     if args.seed < 0:
         raise ValueError(f"--seed must be 0 or more, found {args.seed}")
-    for path in (args.json, args.plot):
-        if path is not None and not path.absolute().parent.is_dir():
-            raise OutputError(f"cannot write {path}: there is no folder {path.parent}")
     if args.plot is not None and importlib.util.find_spec("matplotlib") is None:
         raise ModelError("--plot needs matplotlib: pip install matplotlib")
     for name in args.video:
         if not Path(name).exists() and "://" not in name:
             raise SourceError(f"there is no file {name}: check the path")
+
+
+def check_outputs(args: argparse.Namespace) -> None:
+    """Refuse files that could not be written in the end. Raises `OutputError`."""
+    from mixsynth_stream.errors import OutputError
+    from mixsynth_stream.export.atomic import make_folder
+
+    for path in (args.json, args.plot):
+        if path is None:
+            continue
+        if not path.absolute().parent.is_dir():
+            raise OutputError(f"cannot write {path}: there is no folder {path.parent}")
+        make_folder(path)
 
 
 def _coverage(path: Path, name: str, model: Model, seed: int) -> list[CoverageRow]:

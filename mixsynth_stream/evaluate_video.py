@@ -115,15 +115,21 @@ def save_dense(folder: Path, dense: DensePoses) -> Path:
 def load_dense(path: str | Path) -> DensePoses:
     """What `save_dense` kept. Raises `SourceError`."""
     found = load_arrays(path, ("name", "height_px", *_ARRAYS))
-    frames = len(found["time_s"].reshape(-1))
-    for key, shape in _ARRAYS.items():
-        if found[key].shape != (frames, *shape) or found[key].dtype.kind != "f":
-            raise SourceError(f"{path}: {key} is {list(found[key].shape)} of {found[key].dtype}, expected "
-                              f"{[frames, *shape]} of float; give poses that evaluate --keep-dense wrote")  # fmt: skip
-    if not (np.isfinite(found["time_s"]).all() and (np.diff(found["time_s"]) > 0).all()):
-        raise SourceError(f"{path}: time_s must be seconds that grow from frame to frame; give poses that evaluate "
-                          "--keep-dense wrote")  # fmt: skip
-    return DensePoses(name=str(found["name"]), height_px=int(found["height_px"]), time_s=found["time_s"],
+    frames, name, height_px = len(found["time_s"].reshape(-1)), found["name"], found["height_px"]
+    wrong = [
+        f"{key} is {list(found[key].shape)} of {found[key].dtype}, expected {[frames, *shape]} of float"
+        for key, shape in _ARRAYS.items()
+        if found[key].shape != (frames, *shape) or found[key].dtype.kind != "f"
+    ]
+    if not wrong and not (np.isfinite(found["time_s"]).all() and (np.diff(found["time_s"]) > 0).all()):
+        wrong.append("time_s must be seconds that grow from frame to frame")
+    if name.ndim or name.dtype.kind != "U":
+        wrong.append(f"name is {list(name.shape)} of {name.dtype}, expected one text")
+    if height_px.ndim or height_px.dtype.kind not in "iu" or height_px < 1:
+        wrong.append(f"height_px is {height_px.tolist()}, expected the height of the frames, a whole number")
+    if wrong:
+        raise SourceError(f"{path}: {wrong[0]}; give poses that evaluate --keep-dense wrote")
+    return DensePoses(name=name.item(), height_px=height_px.item(), time_s=found["time_s"],
                       poses=found["poses"], world=found["world"], scores=found["scores"])  # fmt: skip
 
 

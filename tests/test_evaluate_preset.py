@@ -143,6 +143,13 @@ def test_weights_and_data_of_something_else_are_refused(tmp_path: Path, evaluate
     assert code == 3 and "no file" in err
 
 
+def test_rows_that_cannot_be_written_are_refused_at_the_start(tmp_path: Path, evaluate: Evaluate) -> None:
+    words = ("--preset", "jhmdb", "--data", tmp_path, "--weights", preset_weights(tmp_path, "jhmdb"), "--json")
+    for path, sentence in ((tmp_path, "a folder of that name is in the way"), (tmp_path / "none/a.json", "no folder")):
+        code, _, err = evaluate(*words, path)
+        assert code == 1 and sentence in err and "evaluating" not in err
+
+
 def smpl_arrays(vertices: int = 60) -> dict[str, np.ndarray]:
     """A body of few vertices: joint j sits on vertex j and moves it, and those that belong to it."""
     rng = np.random.default_rng(0)

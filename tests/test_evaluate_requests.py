@@ -75,3 +75,30 @@ def test_kept_poses_whose_time_does_not_pass_are_refused(tmp_path, times):
     np.savez(tmp_path / "a.npz", **{**np.load(save_dense(tmp_path / "kept", _standing(20))), "time_s": times})
     with pytest.raises(SourceError, match=r"a.npz: time_s must be seconds that grow from frame to frame"):
         dense_poses(tmp_path / "a.npz")
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"height_px": [640, 480]}, r"a.npz: height_px is \[640, 480\], expected the height of the frames"),
+        ({"height_px": 0}, "height_px is 0, expected"),
+        ({"height_px": np.nan}, "height_px is nan, expected"),
+        ({"height_px": "high"}, "height_px is high, expected"),
+        (
+            {"name": ["a", "b"]},
+            r"a.npz: name is \[2\] of <U1, expected one text; give poses that evaluate --keep-dense",
+        ),
+        ({"name": 7}, r"name is \[\] of int64, expected one text"),
+    ],
+)
+def test_kept_poses_that_say_the_wrong_things_are_refused(tmp_path, changes, says):
+    np.savez(tmp_path / "a.npz", **{**np.load(save_dense(tmp_path / "kept", _standing(20))), **changes})
+    with pytest.raises(SourceError, match=says):
+        dense_poses(tmp_path / "a.npz")
+
+
+@pytest.mark.parametrize("option", ["--json", "--plot"])
+def test_a_folder_in_the_place_of_a_result_is_refused_at_the_start(tmp_path, capsys, option):
+    with pytest.raises(OutputError, match=f"{tmp_path.name} cannot be written: a folder of that name is in the way"):
+        evaluate.main(_asked("--model", "world-n10", "--data", str(FILE), option, str(tmp_path)))
+    assert "evaluating" not in capsys.readouterr().err
