@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from networks import SHAPES, core_info, random_state
+from turning import preset_weights
 
-from mixsynth_stream.errors import SourceError
+from mixsynth_stream.errors import ModelError, SourceError
 from mixsynth_stream.interrupt import Interrupt
-from mixsynth_stream.run import expand, folders, limited
+from mixsynth_stream.run import expand, folders, limited, load_models
 from mixsynth_stream.viewer.window import ppm, smaller
+from mixsynth_stream.weights import save_weights
+
+SEVEN = replace(SHAPES["image-n10"], sample_interval=7)
 
 
 def test_patterns_become_the_files_that_match_in_order(tmp_path):
@@ -90,3 +96,28 @@ def test_pictures_for_the_window_fit_and_keep_their_pixels():
     header, _, data = ppm(shown).partition(b"\n")
     assert header == b"P6 800 450 255"
     assert np.array_equal(np.frombuffer(data, np.uint8).reshape(450, 800, 3), rgb[::2, ::2])
+
+
+@pytest.fixture
+def weights(tmp_path):
+    """Weights of a spacing that does not ship, and of joints that a stream does not have."""
+    save_weights(tmp_path / "seven.safetensors", random_state(SEVEN), SEVEN, core_info())
+    return {"seven": str(tmp_path / "seven.safetensors"), "h36m": str(preset_weights(tmp_path, "h36m-prediction"))}
+
+
+def asked(*names: str) -> SimpleNamespace:
+    return SimpleNamespace(weights=names, every=None, backend="auto")
+
+
+def test_weights_for_other_joints_are_named_first(weights):
+    with pytest.raises(
+        ModelError, match=r"--weights .*h36m-prediction\.safetensors: .* skeleton H36M.* is needed; use"
+    ):
+        load_models(asked(weights["h36m"]))
+
+
+def test_a_spacing_whose_other_weights_do_not_ship_takes_two_files(weights):
+    says = r"--weights .*seven\.safetensors has a keyframe every 7 steps in image space, and no world weights ship for"
+    with pytest.raises(ModelError, match=rf"{says} that \(shipped weights: image-n10, .*\); give --weights twice"):
+        load_models(asked(weights["seven"]))
+    assert [model.info.space for model in load_models(asked("image-n5"))] == ["image", "world"]
