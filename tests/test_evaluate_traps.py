@@ -11,13 +11,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fakes import CatmullRom
+from layouts import objects, write_folder
+from turning import preset_weights
 
-from mixsynth_stream import evaluate, evaluate_mocap
+from mixsynth_stream import evaluate, evaluate_mocap, train_preset_score
 from mixsynth_stream.baselines import tuned_baselines
+from mixsynth_stream.data.deciwatch import J14_FROM_PW3D, Pair
 from mixsynth_stream.data.estimator_noise import EstimatorNoise
 from mixsynth_stream.data.mocap import Clip, load_clips
+from mixsynth_stream.data.object_arrays import load_arrays
 from mixsynth_stream.data.windows import Windows, validation_windows
 from mixsynth_stream.evaluate_score import NETWORK, Case, Row, Scores
+from mixsynth_stream.train_preset_score import open_score
+from mixsynth_stream.weights import load_model
 
 FILES = [Path(evaluate.__file__).parents[1] / name for name in evaluate.DEFAULT_DATA]
 CASE = Case(data="d", model="m", question="", target="", horizon_ms=None, metric="", unit="")
@@ -87,3 +93,54 @@ def test_every_clip_counts(clips: list[Clip], monkeypatch: pytest.MonkeyPatch):
         fewer = _rows(_evaluated(), "filled_cold")
         assert fewer[NETWORK].clips == len(rest)
         assert fewer[NETWORK].poses < _rows(rows, "filled_cold")[NETWORK].poses
+
+
+PRESET = "3dpw-spin"
+LENGTHS = (64, 30, 45)
+METHODS = ("network", "input", "linear")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Test sequences of people who stand still, with estimates that put one of 14 joints 140 mm, 280 mm, ... off."""
+    written = write_folder(tmp_path, PRESET, LENGTHS)
+    truth_path, detected_path = (next(written.rglob(name)) for name in ("*gt_test.npz", "*spin_test.npz"))
+    names = load_arrays(truth_path, ["imgname", "joints_3d"])
+    still = [np.repeat(poses[:1], len(poses), axis=0) for poses in names["joints_3d"]]
+    ankle = np.arange(51) == 3 * J14_FROM_PW3D[0]
+    for path, offset_m in ((truth_path, 0.0), (detected_path, 0.14)):
+        sequences = [poses + (number + 1) * offset_m * ankle for number, poses in enumerate(still)]
+        np.savez(path, imgname=names["imgname"], joints_3d=objects(sequences))
+    return tmp_path
+
+
+def _scored(folder: Path) -> tuple[dict[str, float], tuple[int, int]]:
+    """The error in mm of every method on a published folder, and how many poses and sequences were judged."""
+    model = load_model(preset_weights(folder, PRESET))
+    score = open_score(PRESET, folder, model.config)
+    values = score.measure(model)
+    return {method: values[f"{method}/mpjpe_mm"] for method in METHODS}, score.counts["test"]
+
+
+def test_a_published_folder_is_judged_on_its_estimates_and_on_every_sequence(folder: Path):
+    """With the truth in the input nothing would be off, and of the first sequence alone 10 mm."""
+    values, counts = _scored(folder)
+    assert counts == (sum(LENGTHS), len(LENGTHS))
+    expected = np.average([10.0, 20.0, 30.0], weights=LENGTHS)
+    assert values == pytest.approx(dict.fromkeys(METHODS, expected), rel=1e-3)
+
+
+def test_either_trap_shows_in_the_numbers_of_a_published_folder(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    honest, _ = _scored(folder)
+    load = train_preset_score.load_pairs
+
+    def overwritten(*args: str) -> list[Pair]:
+        """The published line: the detected poses of the input become the ground truth."""
+        return [replace(pair, detected=pair.truth) for pair in load(*args)]
+
+    monkeypatch.setattr(train_preset_score, "load_pairs", overwritten)
+    assert _scored(folder)[0]["network"] < 0.01 * honest["network"]
+    monkeypatch.setattr(train_preset_score, "load_pairs", lambda *args: load(*args)[:1])
+    values, counts = _scored(folder)
+    assert counts == (LENGTHS[0], 1)
+    assert values["network"] < 0.6 * honest["network"]
