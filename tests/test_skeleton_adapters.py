@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from test_data import person
+from walker import person
 
 from mixsynth_stream.data.deciwatch import J14_FROM_PW3D
 from mixsynth_stream.data.mocap import MOCAP_22 as FILE_JOINTS

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -208,3 +210,23 @@ def test_validation_clips_that_are_too_short_are_named(clips: Path, tmp_path: Pa
         np.savez(short, **{**data, "positions": data["positions"][:6], "starts": [0], "lengths": [6], "subject": ["a"]})
     with pytest.raises(SourceError, match="^short: no clip reaches from one keyframe to the next"):
         train(small(clips, tmp_path, validation=(short,)))
+
+
+def test_the_length_that_clips_should_have_had_is_enough(clips: Path, tmp_path: Path) -> None:
+    """Of a clip that is too slow for it, more than of a lively one."""
+
+    def cut(frames: int) -> Path:
+        path = tmp_path / f"{frames}.npz"
+        with np.load(clips) as data:
+            np.savez(path, **{**data, "lengths": [frames] * 3})
+        return path
+
+    config = small(clips, tmp_path / "out", steps=1, validation=(clips,))
+    with pytest.raises(SourceError, match="no clip is long enough to train on: the longest lasts 0.50 s") as raised:
+        train(replace(config, data=(cut(16),)))
+    (least_s,) = re.findall(r"; ([\d.]+) s would do for clip \d, which lasts 0.50 s", str(raised.value))
+    enough = int(np.ceil(30 * float(least_s))) + 1
+    assert float(least_s) > 0.6
+    train(replace(config, data=(cut(enough),)))
+    with pytest.raises(SourceError, match=f" {least_s} s would do"):
+        train(replace(config, data=(cut(enough - 2),)))

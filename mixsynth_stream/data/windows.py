@@ -76,9 +76,13 @@ class WindowSampler:
         room = self._track.length - 1 - (config.sample_interval + _LEAST_AHEAD) * steps * self._fastest
         weight = np.maximum(room, 0) * np.clip(speed / _LIVELY_M_S, _LEAST_WEIGHT, 1)
         if not weight.any():
-            least_s = (config.sample_interval + _LEAST_AHEAD) / GRID_HZ
-            raise SourceError(f"no clip is long enough to train on: the longest lasts {_longest_s(self._track):.2f} s, "
-                              f"{least_s:.2f} s are the least; give longer clips")  # fmt: skip
+            nearest = int(np.argmax(room / self._track.rate))
+            has_s = (self._track.length[nearest] - 1) / self._track.rate[nearest]
+            # Rounded up, so that what is said is enough.
+            least_s = np.ceil(100 * (has_s - room[nearest] / self._track.rate[nearest]) + 1e-6) / 100
+            raise SourceError(f"no clip is long enough to train on: the longest lasts {_longest_s(self._track):.2f} s; "
+                              f"{least_s:.2f} s would do for {clips[nearest].name}, which lasts {has_s:.2f} s, and the "
+                              "slower the motion the more it takes; give longer clips")  # fmt: skip
         self._chance = weight / weight.sum()
 
     def draw(self, batch: int) -> Windows:
