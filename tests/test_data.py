@@ -48,7 +48,7 @@ def test_other_units_are_refused_by_name(tmp_path: Path, factor: float, unit: st
         ({"lengths": [500]}, "0 to 500 of 30"),
         ({"lengths": [1]}, "clip 0 has 1 frames; motion takes two"),
         ({"lengths": [0]}, "clip 0 has 0 frames; motion takes two"),
-        ({"fps": 0.0}, "0 frames a second; expected a rate between 0 and 10000"),
+        ({"fps": 0.0}, "0 frames a second, expected 1 to 10000$"),
         ({"fps": float("nan")}, "nan frames a second"),
         ({"fps": float("inf")}, "inf frames a second"),
         ({"fps": [30, 60]}, "2 frame rates; all clips of a file share one"),

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from mixsynth_stream.data.object_arrays import load_arrays
-from mixsynth_stream.data.sequences import FASTEST_HZ, check_height, check_sides, check_up
+from mixsynth_stream.data.sequences import check_height, check_rate, check_sides, check_up
 from mixsynth_stream.errors import SourceError
 from mixsynth_stream.skeleton import CORE_17
 
@@ -32,8 +32,6 @@ _CORE_SOURCE = {"nose": "head", "index": "hand", "foot_index": "toe"}
 NOSE_AHEAD_M, NOSE_BELOW_M = 0.07, 0.03
 
 _ANKLE_HEIGHT_M = 0.08
-# Nobody's motion can be read from fewer frames a second.
-_SLOWEST_HZ = 1.0
 # From here on a float64 holds no fractions, so that nothing says whether a number was whole.
 _NO_COUNT = 2.0**53
 # What may be said of each clip.
@@ -75,11 +73,7 @@ def load_clips(path: str | Path) -> list[Clip]:
     short = [key for key, values in labels.items() if values.shape != starts.shape]
     if short:
         raise SourceError(f"{path} has {len(starts)} clips and {short[0]} {list(labels[short[0]].shape)}; one each")
-    if not 0 < rate_hz < FASTEST_HZ:
-        raise SourceError(f"{path} says {rate_hz:g} frames a second; expected a rate between 0 and {FASTEST_HZ:g}")
-    if rate_hz < _SLOWEST_HZ:
-        raise SourceError(f"{path} says fps {rate_hz:.4g}, expected {_SLOWEST_HZ:g} or more frames a second; is this "
-                          "seconds per frame instead of frames a second?")  # fmt: skip
+    check_rate(path, rate_hz)
     if positions.ndim != 3 or positions.shape[1:] != (len(MOCAP_22), 3) or len(starts) != len(lengths):
         raise SourceError(
             f"{path} has positions {positions.shape}; expected [F, {len(MOCAP_22)}, 3] and starts, lengths"

@@ -21,8 +21,8 @@ METRES_PER_UNIT = {"millimetres": 0.001, "centimetres": 0.01, "inches": 0.0254, 
 # A unit is guessed for the usual height of a recorded person, so that centimetres are not taken for inches.
 _USUAL_RANGE_M = (1.45, 2.05)
 _AXES = "xyz"
-# No recording of people has more frames a second.
-FASTEST_HZ = 10_000.0
+# No recording of people has fewer or more frames a second.
+SLOWEST_HZ, FASTEST_HZ = 1.0, 10_000.0
 # The body's own up, against an axis of the file: closer than this in most frames, and the person stands along it.
 _ALONG_AXIS = 0.8
 _STANDING_SHARE = 0.75
@@ -57,13 +57,19 @@ def checked(
         raise SourceError(f"{path}: {name} has poses {list(poses.shape)}, expected {len(joints)} joints a frame")
     if len(poses) < 2:
         raise SourceError(f"{path}: {name} has {len(poses)} frames; motion takes two at least, leave it out")
-    if not 0 < rate_hz < FASTEST_HZ:
-        raise SourceError(f"{path}: {name} has {rate_hz:g} frames a second; expected a positive rate")
+    check_rate(f"{path}: {name}", rate_hz)
     bad = ~np.isfinite(poses).all(axis=(1, 2))
     if bad.any():
         raise SourceError(f"{path}: {name} holds NaN or infinite positions in {bad.sum()} of {len(bad)} frames, first "
                           f"in frame {int(np.argmax(bad))}; cut the gaps out of it")  # fmt: skip
     return PoseSequence(name=name, poses=poses, joints=tuple(joints), rate_hz=float(rate_hz), subject=subject)
+
+
+def check_rate(what: str | Path, rate_hz: float) -> None:
+    """Raise `SourceError` for a rate at which nobody records motion."""
+    if not SLOWEST_HZ <= rate_hz < FASTEST_HZ:
+        hint = "; is this the seconds of a frame?" if 0 < rate_hz < SLOWEST_HZ else ""
+        raise SourceError(f"{what} has {rate_hz:.4g} frames a second, expected {SLOWEST_HZ:g} to {FASTEST_HZ:g}{hint}")
 
 
 def check_height(where: str, height: float) -> None:
