@@ -79,7 +79,7 @@ def main(args: argparse.Namespace) -> int:
     from mixsynth_stream.evaluate_coverage import coverage_summary, coverage_table
     from mixsynth_stream.evaluate_mocap import evaluate_mocap
     from mixsynth_stream.evaluate_plot import write_plot
-    from mixsynth_stream.evaluate_video import dense_poses, evaluate_videos, save_dense
+    from mixsynth_stream.evaluate_video import dense_poses, evaluate_videos, save_dense, video_name
     from mixsynth_stream.weights import load_model
 
     check_arguments(args)
@@ -103,9 +103,9 @@ def main(args: argparse.Namespace) -> int:
     for files_of_model in bounds.values():
         report.write_text(coverage_summary(files_of_model) + "\n\n")
     clips = []
-    for path in args.video:
+    for path, clip in zip(args.video, told_apart(args.video, [video_name(path) for path in args.video]), strict=True):
         print(f"looking at every frame of {path}", file=sys.stderr)
-        clips.append(dense_poses(path))
+        clips.append(dense_poses(path, name=clip))
         if args.keep_dense:
             save_dense(args.keep_dense, clips[-1])
     for name, model in models if clips else []:

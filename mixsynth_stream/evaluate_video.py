@@ -63,10 +63,16 @@ class DensePoses:
         )
 
 
-def dense_poses(path: str | Path, estimator: Estimator | None = None) -> DensePoses:
+def video_name(path: str | Path) -> str:
+    """What a video is called in the tables: its folder and its file."""
+    path = Path(path)
+    return f"{path.parent.name}/{path.name}" if path.parent.name else path.name
+
+
+def dense_poses(path: str | Path, estimator: Estimator | None = None, name: str | None = None) -> DensePoses:
     """Run the estimator (MediaPipe in the pipeline's default mode) on every frame, or read what it said before.
 
-    Raises `SourceError`.
+    A video is called `name`, or else by `video_name`. Raises `SourceError`.
     """
     if Path(path).suffix == ".npz":
         return load_dense(path)
@@ -87,9 +93,8 @@ def dense_poses(path: str | Path, estimator: Estimator | None = None) -> DensePo
     finally:
         if own is not None:
             own.close()
-    path = Path(path)
     return DensePoses(
-        name=f"{path.parent.name}/{path.name}" if path.parent.name else path.name,
+        name=name or video_name(path),
         time_s=np.array(times),
         poses=np.array([person.pose for person in people]).reshape(-1, 33, 2),
         world=np.array([person.world for person in people]).reshape(-1, 33, 3),

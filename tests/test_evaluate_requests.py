@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -102,3 +103,17 @@ def test_a_folder_in_the_place_of_a_result_is_refused_at_the_start(tmp_path, cap
     with pytest.raises(OutputError, match=f"{tmp_path.name} cannot be written: a folder of that name is in the way"):
         evaluate.main(_asked("--model", "world-n10", "--data", str(FILE), option, str(tmp_path)))
     assert "evaluating" not in capsys.readouterr().err
+
+
+def test_videos_of_one_name_in_folders_of_one_name_are_kept_apart(tmp_path, monkeypatch):
+    videos = [tmp_path / day / "camera" / "clip.mp4" for day in ("monday", "tuesday")]
+    for video in videos:
+        video.parent.mkdir(parents=True)
+        video.touch()
+    monkeypatch.setattr(
+        "mixsynth_stream.evaluate_video.dense_poses", lambda path, name: replace(_standing(30), name=name)
+    )
+    words = ["--video", *map(str, videos), "--keep-dense", str(tmp_path / "kept")]
+    with pytest.raises(SourceError, match="nothing could be judged"):
+        evaluate.main(_asked("--model", "world-n10", *words))
+    assert len(list((tmp_path / "kept").iterdir())) == 2
