@@ -126,10 +126,13 @@ def main(args: argparse.Namespace) -> int:
 def check_arguments(args: argparse.Namespace) -> None:
     """Refuse what would come to nothing in the end.
 
-    Raises `ValueError`, `SourceError` and `ModelError`.
+    Raises `ValueError`, `SourceError`, `ModelError` and `OutputError`.
     """
     from mixsynth_stream.errors import ModelError, SourceError
+    from mixsynth_stream.export.atomic import make_folder
 
+    if args.keep_dense is not None and not args.video:
+        raise ValueError("--keep-dense keeps what the estimator said of videos; name them with --video")
     if args.data == [] and not args.video:
         raise ValueError("--data names no file; leave it out for the checkout's two files")
     if args.seed < 0:
@@ -139,6 +142,8 @@ def check_arguments(args: argparse.Namespace) -> None:
     for name in args.video:
         if not Path(name).exists() and "://" not in name:
             raise SourceError(f"there is no file {name}: check the path")
+    if args.keep_dense is not None:
+        make_folder(args.keep_dense / "*.npz")
 
 
 def check_outputs(args: argparse.Namespace) -> None:

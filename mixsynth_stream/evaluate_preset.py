@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from mixsynth_stream.weights import Model
 
 # Options of `evaluate` that mean nothing with a preset.
-_FOREIGN = ("model", "video", "train_data", "detail", "coverage", "plot", "seed")
+_FOREIGN = ("model", "video", "keep_dense", "train_data", "detail", "coverage", "plot", "seed")
 _QUESTIONS = {
     "sequence": "every frame of the test sequences, put together from windows that overlap",
     "ahead": "the pose at the horizon, counted from the newest keyframe",

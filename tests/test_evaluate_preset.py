@@ -121,6 +121,7 @@ def test_it_prints_what_training_measured(tmp_path: Path, evaluate: Evaluate) ->
             "--video, --train",
         ),
         (["--preset", "jhmdb", "--data", "d", "--weights", "w", "--detail", "--plot", "p"], "--detail, --plot"),
+        (["--preset", "jhmdb", "--data", "d", "--weights", "w", "--keep-dense", "k"], "--keep-dense does not go with"),
         (["--preset", "jhmdb", "--data", "d", "--weights", "w", "--smpl-model", "s.npz"], "and jhmdb has none"),
         (["--weights", "w"], "--weights goes with --preset only"),
         (["--smpl-model", "s.npz"], "--smpl-model goes with --preset only"),

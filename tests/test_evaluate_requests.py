@@ -117,3 +117,18 @@ def test_videos_of_one_name_in_folders_of_one_name_are_kept_apart(tmp_path, monk
     with pytest.raises(SourceError, match="nothing could be judged"):
         evaluate.main(_asked("--model", "world-n10", *words))
     assert len(list((tmp_path / "kept").iterdir())) == 2
+
+
+def test_a_place_where_poses_cannot_be_kept_is_refused_before_the_videos_are_looked_at(tmp_path, capsys):
+    video, place = save_dense(tmp_path / "kept", _standing(20)), tmp_path / "place"
+    place.touch()
+    with pytest.raises(OutputError, match=r"place/\*\.npz cannot be written: a file is in the place of the folder"):
+        evaluate.main(_asked("--model", "world-n10", "--video", str(video), "--keep-dense", str(place)))
+    assert "looking at" not in capsys.readouterr().err
+
+
+def test_poses_are_kept_of_videos_only(tmp_path):
+    words = ["--model", "world-n10", "--data", str(FILE), "--keep-dense", str(tmp_path / "place")]
+    with pytest.raises(ValueError, match="--keep-dense keeps what the estimator said of videos; name them with --vid"):
+        evaluate.main(_asked(*words))
+    assert not (tmp_path / "place").exists()
