@@ -98,6 +98,9 @@ def check_fits(model: Model, preset: str, weights: str | Path) -> None:
     if info.normalisation != wanted.normalisation:
         raise ModelError(f"{weights} wants its input normalised as {info.normalisation}, but the data of {preset} are "
                          f"taken as they are ({wanted.normalisation}); use weights of that preset")  # fmt: skip
+    if info.rate_hz != wanted.rate_hz:
+        raise ModelError(f"{weights} is for {info.rate_hz:g} frames a second, but {preset} has {wanted.rate_hz:g}: its "
+                         "windows would last another time; use weights of that preset")  # fmt: skip
     if wanted is PREDICTION and (config.sample_interval != 1 or config.horizon < 10):
         raise ModelError(f"{weights} has N = {config.sample_interval} and H = {config.horizon}, but {preset} asks for "
                          "every frame (N = 1) and at least 10 frames ahead; use weights of that preset")  # fmt: skip

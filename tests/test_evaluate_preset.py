@@ -140,6 +140,8 @@ def test_weights_and_data_of_something_else_are_refused(tmp_path: Path, evaluate
     centred = saved_again(preset_weights(tmp_path, "jhmdb"), normalisation="root")
     code, _, err = evaluate("--preset", "jhmdb", "--data", tmp_path, "--weights", centred)
     assert code == 4 and "wants its input normalised as root" in err
+    code, _, err = evaluate("--preset", "aist-smpl", "--data", tmp_path, "--weights", smpl)
+    assert code == 4 and "is for 30 frames a second, but aist-smpl has 60: its windows would last another time" in err
     code, _, err = evaluate("--preset", "3dpw-smpl-pare", "--data", tmp_path, "--weights", smpl)
     assert code == 3 and "no file" in err
 
