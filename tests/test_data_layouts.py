@@ -213,6 +213,13 @@ def times(factor: float) -> Callable[[list[np.ndarray]], object]:
         ("jhmdb", "*simplepose_train.npz", "joints_2d", turned(2, [1, 0]), "its axes look like y, x"),
         ("jhmdb", "*gt_train.npz", "joints_2d", times(1 / 320), "gt_train.*looks like fractions of the frame"),
         ("jhmdb", "*simplepose_train.npz", "joints_2d", times(1 / 320), "simplepose.*looks like fractions"),
+        (
+            "3dpw-spin",
+            "*gt_train.npz",
+            "joints_3d",
+            lambda a: a[1].__imul__(100),
+            "gt_train.*in sequence 1 people would be 195 m tall; it looks like centimetres",
+        ),
         ("aist-smpl", "*gt_train.npz", "pose", times(180 / np.pi), "expected radians; are these degrees"),
     ],
 )
@@ -227,7 +234,7 @@ def test_units_and_axes_of_truth_and_estimates_are_looked_at(
 
 def test_missing_files_and_keys_are_named(tmp_path: Path) -> None:
     folder = write_folder(tmp_path, "h36m")
-    with pytest.raises(SourceError, match="no file .*pw3d_gt_train.npz"):
+    with pytest.raises(SourceError, match="no file .*pw3d_gt_train.npz; give the folder that holds groundtruth"):
         load_pairs(folder, "3dpw-spin", "train")
     (path,) = folder.rglob("h36m_fcn_train.npz")
     np.savez(path, imgname=objects([np.array(["a"])]))
@@ -285,6 +292,7 @@ def test_the_protocol_takes_every_second_frame_of_its_subjects(tmp_path: Path) -
         (lambda text: text.splitlines()[0], "1 frames"),
         (lambda text: text.replace("0.", "nan;", 1).replace("nan;", "x", 1), "no number"),
         (lambda text: "\n".join(",".join(["90"] * 99) for _ in range(9)), "degrees"),
+        (lambda text: text + ",".join(["inf"] * 99), "infinite positions in 1 of 121 frames, first in frame 120"),
     ],
 )
 def test_damaged_expmap_files_are_refused(tmp_path: Path, edit: Callable[[str], str], says: str) -> None:

@@ -33,6 +33,8 @@ _LARGEST_ANGLE = 4 * np.pi
 # Estimates whose error shrinks below this share once they are reversed, are reversed. Of people who stand still it
 # stays what it was, give or take a few hundredths. So many frames of a sequence are looked at.
 _NEARER, _FRAMES_COMPARED = 0.8, 50
+# Beyond these a single sequence is in another unit than the rest of its file, however poor its estimates are.
+_SHORTEST_M, _TALLEST_M = 0.6, 4.0
 _J14_ROOT, _J14_LEG, _H36M_LEG = (2, 3), (2, 1, 0), (4, 5, 6)
 
 
@@ -144,11 +146,16 @@ def load_shapes(folder: str | Path, preset: str, split: str) -> list[tuple[np.nd
 
 def _paths(folder: str | Path, layout: Layout, split: str) -> tuple[Path, Path]:
     """The files of truth and of estimates."""
-    return (
+    paths = (
         Path(folder) / "groundtruth_poses" / layout.folder / f"{layout.folder}_gt_{split}.npz",
         Path(folder) / "detected_poses" / layout.folder / layout.estimator
         / f"{layout.folder}_{layout.estimator}_{split}.npz",
     )  # fmt: skip
+    missing = next((path for path in paths if not path.is_file()), None)
+    if missing is not None:
+        raise SourceError(f"there is no file {missing}; give the folder that holds groundtruth_poses and "
+                          "detected_poses (docs/data.md has the files of every preset)")  # fmt: skip
+    return paths
 
 
 def _columns(path: Path, keys: tuple[str, ...], optional: tuple[str, ...] = ()) -> dict[str, list[np.ndarray]]:
@@ -226,11 +233,15 @@ def _check_metres(path: Path, sequences: list[np.ndarray], layout: Layout) -> No
         for poses in sequences
     ]
     # A leg from hip to ankle is 0.46 of a person's height.
-    height = float(np.median(legs)) / 0.46
-    if not 1.0 <= height <= 2.6:
+    heights = np.array(legs) / 0.46
+    where, height = "", float(np.median(heights))
+    other = np.flatnonzero((heights < _SHORTEST_M) | (heights > _TALLEST_M))
+    if 0 < len(other) < len(heights):
+        where, height = f"in sequence {other[0]} ", float(heights[other[0]])
+    if where or not 1.0 <= height <= 2.6:
         guesses = guessed_units(height)
         hint = f"; it looks like {guesses[0]}" if guesses else "; joints in another order?"
-        raise SourceError(f"{path}: people would be {height:.3g} m tall{hint}; these files hold metres")
+        raise SourceError(f"{path}: {where}people would be {height:.3g} m tall{hint}; these files hold metres")
 
 
 def _check_pixels(path: Path, sequences: list[np.ndarray]) -> None:  # [T, J, 2] each, as fractions of the frame

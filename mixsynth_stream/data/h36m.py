@@ -91,6 +91,8 @@ def read_expmap(path: str | Path) -> PoseSequence:
         numbers = np.array(rows, np.float64).reshape(-1, NUMBERS)
     except ValueError as error:
         raise SourceError(f"{path} holds something that is no number ({error})") from error
+    # As little known as NaN, and no rotations that are too large: `checked` names the frames.
+    numbers[np.isinf(numbers)] = np.nan
     largest = float(np.abs(numbers[:, 6:]).max(initial=0))
     if largest > 4 * np.pi:
         raise SourceError(f"{path} holds rotations of up to {largest:.3g}, expected radians; are these degrees?")
