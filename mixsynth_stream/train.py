@@ -204,6 +204,9 @@ def config_from(args: argparse.Namespace) -> TrainConfig | PresetConfig:
             named = ", ".join("--" + name.replace("_", "-") for name in foreign)
             wrong = named or ("--gap-weights" if gap_weights else "several --data")
             raise ValueError(f"{wrong} does not go with --preset; a preset takes one folder and the published settings")
+        nothing = [name for name in ("batch", "lr") if given.get(name) == 0]
+        if nothing:
+            raise ValueError(f"--{nothing[0]} must be positive, found 0; leave it out for the published one")
         given["data"] = given["data"][0]
         return PresetConfig(**{name: given[name] for name in PresetConfig.__dataclass_fields__ if name in given})
     if "epochs" in given:

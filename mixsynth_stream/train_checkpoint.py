@@ -11,14 +11,6 @@ import torch
 from mixsynth_stream.errors import OutputError, SourceError
 
 
-def make_folder(folder: Path) -> None:
-    """Raises `OutputError` where it cannot be made."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"cannot write to {folder}: {error.strerror or error}") from error
-
-
 def write_checkpoint(path: Path, content: dict[str, Any]) -> None:
     """Raises `OutputError` where the disk says no; what was at `path` is still there then."""
     part = path.with_suffix(".part")

@@ -16,9 +16,10 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from mixsynth_stream.errors import ModelError
+from mixsynth_stream.export.atomic import make_folder
 from mixsynth_stream.interrupt import Interrupt
 from mixsynth_stream.network import MixSynthFormer
-from mixsynth_stream.train_checkpoint import make_folder, read_checkpoint, write_checkpoint
+from mixsynth_stream.train_checkpoint import read_checkpoint, write_checkpoint
 from mixsynth_stream.train_curves import Curves
 from mixsynth_stream.train_place import Place, fast_layers, on_kernels, place
 
@@ -72,7 +73,7 @@ def fit(recipe: Recipe, out: Path, *, resume: bool = False, patience: int = 0, k
     Interrupted between validations it draws the curves and writes a checkpoint of the last whole step, so that nothing
     is lost and resuming gives the weights of a run that was never interrupted.
     """
-    make_folder(out)
+    make_folder(out / f"{recipe.name}.safetensors")
     with place() as here, Interrupt() as interrupt, DrawnAhead(recipe) as drawn:
         run = Run(recipe, out, here, drawn, kernels)
         if resume:

@@ -111,8 +111,9 @@ def test_bad_settings_and_places_are_refused_in_a_sentence(clips: Path, tmp_path
         with pytest.raises(ValueError, match=says):
             small(clips, tmp_path, **change)
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(OutputError, match="cannot write"):
-        train(small(clips, tmp_path / "file" / "out"))
+    for out, says in (("file", "a file is in the place of the folder"), ("file/out", "a part of that path is a file")):
+        with pytest.raises(OutputError, match=rf"image-n10.safetensors cannot be written: {says}.*; choose another"):
+            train(small(clips, tmp_path / out))
     with np.load(clips) as data:
         np.savez(tmp_path / "alone.npz", **{**data, "subject": ["a", "a", "a"]})
     with pytest.raises(SourceError, match="one subject"):

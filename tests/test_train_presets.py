@@ -179,6 +179,8 @@ def test_the_command_line_chooses_the_recipe() -> None:
         (["--preset", "aist", "--data", "a", "--gap-weights", "1", "2"], "--gap-weights does not go"),
         (["--data", "a", "--epochs", "5"], "--epochs goes with --preset only"),
         (["--preset", "aist", "--data", "a", "--lr", "-1"], "lr must be positive"),
+        (["--preset", "aist", "--data", "a", "--batch", "0"], "--batch must be positive, found 0; leave it out for"),
+        (["--preset", "aist", "--data", "a", "--lr", "0"], "--lr must be positive, found 0; leave it out for"),
         (["--data", "a", "--wrong-person", "1.5"], "wrong_person must be a chance in 0..1, found 1.5"),
         (["--preset", "aist", "--data", "a", "--wrong-person", "0.1"], "--wrong-person does not go with --preset"),
     ],
