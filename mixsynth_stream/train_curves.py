@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +15,9 @@ from mixsynth_stream.export.atomic import write_whole
 class Curves:
     """Rows of numbers by step, written after every row."""
 
-    def __init__(self, stem: Path, label: str = "error / best simple method") -> None:
-        self._label = label
+    def __init__(self, stem: Path, label: str = "error / best simple method", drawn: str = "/") -> None:
+        """`drawn`: a regular expression, which errors of a row the plot shows. The CSV has all of them."""
+        self._label, self._drawn = label, drawn
         self._csv, self._png = stem.with_name(stem.name + ".csv"), stem.with_name(stem.name + ".png")
         self.rows: list[dict[str, float]] = []
         self._losses: list[float] = []
@@ -54,7 +56,7 @@ class Curves:
         left.plot(steps, [row["loss"] for row in self.rows])
         left.set(xlabel="step", ylabel="training loss", yscale="log")
         for name in self.rows[0]:
-            if "/" in name:
+            if re.search(self._drawn, name):
                 right.plot(steps, [row[name] for row in self.rows], label=name)
         if "/" in self._label:
             right.axhline(1.0, color="black", linewidth=0.8)

@@ -35,6 +35,8 @@ class Recipe(Protocol):
     validate_every: int
     gradient_limit: float
     curves_label: str
+    # Regular expression: which of the measured errors the plot shows.
+    curves_drawn: str
 
     def settings(self) -> str:
         """What must not change between a run and its continuation."""
@@ -140,7 +142,7 @@ class Run:
             # Some parameters of the published network are never used (value_reduce where its factor is 1).
             self.trained = nn.parallel.DistributedDataParallel(self.network, find_unused_parameters=True)
         self.optimisers = recipe.optimisers(self.network)
-        self.curves = Curves(out / recipe.name, recipe.curves_label)
+        self.curves = Curves(out / recipe.name, recipe.curves_label, recipe.curves_drawn)
         self.checkpoint, self.target = out / f"{recipe.name}.checkpoint.pt", out / f"{recipe.name}.safetensors"
         self.step, self.best, self.since_best = 0, math.inf, 0
         self._random, self._whole = (here.random_state(), recipe.random_state()), True

@@ -53,6 +53,7 @@ class MocapRecipe:
     """A `train_fit.Recipe` that follows a `TrainConfig`."""
 
     curves_label = "error / best simple method"
+    curves_drawn = "/"
     gradient_limit = _GRADIENT_LIMIT
 
     def __init__(self, config: TrainConfig) -> None:

@@ -84,6 +84,8 @@ class PresetRecipe:
         self.shape = model_config(config.preset)
         sequences = self._load()
         self.curves_label = {"2d": "share of joints", "smpl": "degrees"}.get(self._kind, "millimetres")
+        # Of the prediction's 48 errors those that choose the weights, and what they have to be below.
+        self.curves_drawn = "validation/(network|constant_velocity)_at" if self._kind == "prediction" else "/"
         self._windows = _Windows(sequences, self.shape, ahead_only=self._kind == "prediction")
         self._epoch_steps = math.ceil(self._windows.frames / config.batch)
         self.steps, self.validate_every = config.epochs * self._epoch_steps, config.validate_every * self._epoch_steps

@@ -6,6 +6,7 @@ import argparse
 import csv
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,6 +20,8 @@ from mixsynth_stream.train import PRESET_NAMES, PresetConfig, TrainConfig, add_a
 from mixsynth_stream.weights import load_weights
 
 torch = pytest.importorskip("torch")
+from matplotlib.figure import Figure  # noqa: E402
+
 from mixsynth_stream.train_preset_score import put_together  # noqa: E402
 from mixsynth_stream.train_presets import PresetRecipe, model_config  # noqa: E402
 
@@ -67,6 +70,22 @@ def test_prediction_reports_both_conventions_and_both_baselines(tmp_path: Path) 
             assert metrics[f"{split}/{method}_at_80"] < metrics[f"{split}/{method}_at_160"]
     # Slow waves: going on at the same speed beats standing still.
     assert metrics["test/constant_velocity_at_80"] < metrics["test/last_pose_at_80"]
+
+
+def test_the_curves_of_prediction_can_be_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """48 errors are measured; matplotlib's colours repeat after ten lines."""
+    drawn: list[list[str]] = []
+    save = Figure.savefig
+
+    def seen(figure: Figure, *args: Any, **options: Any) -> None:
+        drawn.append([line.get_label() for line in figure.axes[1].get_lines()])
+        save(figure, *args, **options)
+
+    monkeypatch.setattr(Figure, "savefig", seen)
+    weights = train(small(write_expmaps(tmp_path, frames=64), "h36m-prediction"))
+    assert drawn == [[f"validation/{method}_at_{ms}" for method in ("network", "constant_velocity")
+                      for ms in (80, 160, 320, 400)]]  # fmt: skip
+    assert len(weights.with_suffix(".csv").read_text().splitlines()[0].split(",")) == 4 + 48
 
 
 def test_prediction_error_is_that_of_all_32_joints(tmp_path: Path) -> None:
