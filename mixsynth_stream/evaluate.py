@@ -50,8 +50,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="motion capture to fit ridge regression to (default: the checkout's fits to what the "
                         "shipped weights learned from)")  # fmt: skip
     parser.add_argument("--detail", nargs="?", const="mpjpe", choices=(*DETAILS, "all"), metavar="METRIC",
-                        help="print this metric of every method, and of motion capture by joint group and "
-                        f"by speed, too: {', '.join(DETAILS)} or all (default: %(const)s)")  # fmt: skip
+                        help="print this metric of every method, and by joint group and by speed, too: "
+                        f"{', '.join(DETAILS)} or all (default: %(const)s)")  # fmt: skip
     parser.add_argument("--coverage", action="store_true", help="print how often the uncertainty's bounds "
                         "hold, on every second clip: training sets their level by the others")  # fmt: skip
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all rows: every metric, by joint "
@@ -110,7 +110,8 @@ def main(args: argparse.Namespace) -> int:
             save_dense(args.keep_dense, clips[-1])
     for name, model in models if clips else []:
         together, each = evaluate_videos(clips, name, model, seed=args.seed, ridge=ridges[name])
-        report.write_text(report.table(together, details) + report.ratio_table(each))
+        parts = report.detail_table(together, details)
+        report.write_text(report.table(together, details) + parts + report.ratio_table(each))
         results.append(together)
         by_clip += each
     if not any(result.rows for result in results):

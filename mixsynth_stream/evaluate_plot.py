@@ -93,7 +93,7 @@ def _against_lag(axes: Any, results: Sequence[Evaluation], unit: str) -> None:
             label = f"best simple, {name}" if best else name
             axes.plot(*zip(*drawn, strict=True), color=colour, label=label, **style)
     dense = max(result.cost.dense_calls_hz for result in results if result.cost)
-    axes.plot([0], [0], "k*", markersize=10, label=f"every frame, {dense:g}/s: the reference")
+    axes.plot([0], [0], "k*", markersize=10, label=f"every frame, {dense:.3g}/s: the reference")
     axes.set_xlabel("lag in ms")
     axes.set_title(f"accuracy against lag (estimator calls a second), {results[0].rows[0].clips} videos", fontsize=8)
     _finish(axes, unit, room=1.6)
@@ -116,7 +116,7 @@ def _against_compute(axes: Any, results: Sequence[Evaluation], unit: str) -> Non
     axes.plot([dense], [0], "k*", markersize=10, label="every frame: the reference")
     axes.set_xscale("log")
     calls = sorted({dense, *(result.cost.calls_hz for result in results if result.cost)})
-    axes.set_xticks(calls, [f"{hz:g}" for hz in calls])
+    axes.set_xticks(calls, [f"{hz:.3g}" for hz in calls])
     axes.set_xticks([], minor=True)
     axes.set_xlabel("estimator calls a second")
     axes.set_title(f"accuracy against compute, {results[0].rows[0].clips} videos", fontsize=8)
@@ -125,25 +125,32 @@ def _against_compute(axes: Any, results: Sequence[Evaluation], unit: str) -> Non
 
 
 def of_the_same_videos(results: Sequence[Evaluation], by_clip: Sequence[Evaluation]) -> list[Evaluation]:
-    """The results that have a cost, of the videos that all models of their unit were judged on, counting the same."""
+    """The results that have a cost, of the videos that all models of their unit were judged on, counting the same.
+
+    The estimator's calls on every frame are those of these videos, too.
+    """
     judged = [result for result in results if result.cost is not None and result.rows]
     rows = [row for clip in by_clip for row in clip.rows if row.metric == "mpjpe"]
     narrowed = []
     for result in judged:
         models = {other.rows[0].model for other in judged if other.rows[0].unit == result.rows[0].unit}
         values: dict[tuple[str, int | None, str], list[float]] = {}
+        names = set()
         for row in rows:
             asked = (row.data, row.question, row.horizon_ms)
             known = {other.model for other in rows if (other.data, other.question, other.horizon_ms) == asked}
             if row.model == result.rows[0].model and models <= known:
                 values.setdefault((row.question, row.horizon_ms, row.method), []).append(row.value)
+                names.add(row.data)
         shared = [
             replace(row, value=float(np.mean(found)), clips=len(found))
             for row in result.rows
             if row.metric == "mpjpe" and (found := values.get((row.question, row.horizon_ms, row.method)))
         ]
-        if shared:
-            narrowed.append(replace(result, rows=shared))
+        if shared and result.cost is not None:
+            rates_hz = [clip.cost.dense_calls_hz for clip in by_clip if clip.cost and clip.rows[0].data in names]
+            cost = replace(result.cost, dense_calls_hz=float(np.mean(rates_hz)))
+            narrowed.append(replace(result, rows=shared, cost=cost))
     return narrowed
 
 

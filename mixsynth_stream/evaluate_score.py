@@ -73,7 +73,10 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """What poses cost: calls of the estimator a second, with a network and without; and how late a gap is filled."""
+    """What poses cost: calls of the estimator a second, with a network and without; and how late a gap is filled.
+
+    Without a network it looks at every frame: of several clips the mean of their rates.
+    """
 
     calls_hz: float
     dense_calls_hz: float

@@ -19,6 +19,7 @@ import numpy as np
 from mixsynth_stream.baselines import Baseline, tuned, tuned_baselines
 from mixsynth_stream.data.object_arrays import load_arrays
 from mixsynth_stream.errors import SourceError
+from mixsynth_stream.evaluate_detail import rows_of_parts
 from mixsynth_stream.evaluate_mocap import parameters
 from mixsynth_stream.evaluate_question import Judged, score_question
 from mixsynth_stream.evaluate_ridge import MIN_SCALE, Ridge
@@ -167,18 +168,21 @@ def evaluate_videos(
     config, rate_hz = model.config, model.info.rate_hz
     # Long enough for one full window and the frames up to the next keyframe.
     least_s = (config.newest + config.sample_interval / 2) / rate_hz
-    together, each, left_out = Scores(), [], []
+    together, together_detail, each, judged, left_out = Scores(), Scores(), [], [], []
     for number, clip in enumerate(clips):
-        alone = Scores()
+        alone, detail = Scores(), Scores()
         people = tracks(clip, least_s)
         for person in people:
             case = Case(data=clip.name, model=name, question="", target="dense", horizon_ms=None, metric="", unit="")
             for first in range(_frames_of_first_interval(person, config.sample_interval / rate_hz)):
                 start = person.part(first, len(person.time_s))
-                _score_stream(alone, case, model, start, number, ridge)
+                _score_stream(alone, detail, case, model, start, number, ridge)
         if people:
-            each.append(Evaluation(clip.name, alone.rows(seed)))
+            parts = rows_of_parts(detail.rows(seed))
+            each.append(Evaluation(clip.name, alone.rows(seed), parts, _cost(model, [clip])))
+            judged.append(clip)
             together.include(alone, "videos")
+            together_detail.include(detail, "videos")
         else:
             left_out.append(clip.name)
     missing = f"; left out, as nobody was followed well for {least_s:.1f} s: {', '.join(left_out)}" if left_out else ""
@@ -187,11 +191,15 @@ def evaluate_videos(
         f"in {'torso lengths' if model.info.space == 'image' else 'mm'}, clips counting the same{missing}\n"
         f"{parameters(tuned(model.info.space, config.sample_interval), ridge)}"
     )
-    steps_s = [float(np.median(np.diff(clip.time_s))) for clip in clips if len(clip.time_s) > 1]
-    interval_s = config.sample_interval / rate_hz
-    cost = Cost(calls_hz=1 / interval_s, filled_lag_s=interval_s,
-                dense_calls_hz=round(1 / float(np.median(steps_s)), 2) if steps_s else rate_hz)  # fmt: skip
-    return Evaluation(title, together.rows(seed, equal_groups=True), cost=cost), each
+    parts = rows_of_parts(together_detail.rows(seed, equal_groups=True))
+    return Evaluation(title, together.rows(seed, equal_groups=True), parts, _cost(model, judged)), each
+
+
+def _cost(model: Model, clips: Sequence[DensePoses]) -> Cost:
+    interval_s = model.config.sample_interval / model.info.rate_hz
+    rates_hz = [1 / np.median(np.diff(clip.time_s)) for clip in clips]
+    return Cost(calls_hz=1 / interval_s, filled_lag_s=interval_s,
+                dense_calls_hz=float(np.mean(rates_hz or [model.info.rate_hz])))  # fmt: skip
 
 
 def _frames_of_first_interval(person: DensePoses, interval_s: float) -> int:
@@ -199,10 +207,13 @@ def _frames_of_first_interval(person: DensePoses, interval_s: float) -> int:
 
 
 def _score_stream(
-    scores: Scores, case: Case, model: Model, person: DensePoses, group: int, ridge: Ridge | None
+    scores: Scores, detail: Scores, case: Case, model: Model, person: DensePoses, group: int, ridge: Ridge | None
 ) -> None:
-    """Stream one person from the first frame on, and score what is known after every keyframe but the first."""
-    config, space = model.config, model.info.space
+    """Stream one person from the first frame on, and score what is known after every keyframe but the first.
+
+    Joint groups and speed bands go to `detail`.
+    """
+    config, space, rate_hz = model.config, model.info.space, model.info.rate_hz
     clock, keyframes = KeyframeClock(config.sample_interval), []
     for frame, time_s in enumerate(person.time_s):
         if clock.is_due(time_s):
@@ -213,6 +224,7 @@ def _score_stream(
     window = MotionWindow(model, min_scale=min_scale)
     truth = np.where((person.scores[:, _CORE] >= _LEAST_SCORE)[..., None], poses[:, _CORE], np.nan)
     torso = max(float(np.median(scale_of(poses[:, _CORE]))), min_scale)
+    speed = _speed(truth, person.time_s, 1 / rate_hz) / torso
     methods: dict[str, Baseline] = tuned_baselines(space, config.sample_interval)
     if ridge is not None:
         methods[RIDGE] = replace(ridge, min_scale=min_scale)
@@ -236,7 +248,19 @@ def _score_stream(
                         torso=np.array([torso]), clip=np.array([group]), space=space)  # fmt: skip
         for (question, horizon_ms), asked in frames.items():
             about = replace(case, question=question, horizon_ms=horizon_ms)
-            score_question(scores, about, judged, asked - first)
+            score_question(scores, about, judged, asked - first, detail, speed[None, first : last + 1])
+
+
+def _speed(
+    truth: np.ndarray,  # [F, 17, D]
+    time_s: np.ndarray,  # [F]
+    reach_s: float,
+) -> np.ndarray:  # [F, 17] of the truth's unit a second
+    """Over a step of the grid to either side: from frame to frame the reference trembles more than people move."""
+    before, after = np.maximum(time_s - reach_s, time_s[0]), np.minimum(time_s + reach_s, time_s[-1])
+    path = truth.reshape(len(truth), -1).T
+    moved = np.stack([np.interp(after, time_s, x) - np.interp(before, time_s, x) for x in path], axis=-1)
+    return np.asarray(np.linalg.norm(moved.reshape(truth.shape), axis=-1) / (after - before)[:, None])
 
 
 def asked_frames(

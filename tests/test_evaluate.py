@@ -10,7 +10,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import av
 import numpy as np
 import pytest
 from fakes import CatmullRom, standing_pose
@@ -19,12 +18,9 @@ from mixsynth_stream import evaluate, evaluate_report, evaluate_ridge
 from mixsynth_stream.baselines import baselines
 from mixsynth_stream.data.mocap import load_clips
 from mixsynth_stream.data.windows import Windows, validation_windows
-from mixsynth_stream.errors import OutputError, SourceError
 from mixsynth_stream.evaluate_mocap import evaluate_mocap, score_windows
 from mixsynth_stream.evaluate_plot import write_plot
 from mixsynth_stream.evaluate_score import HORIZONS_MS, NETWORK, Case, Row, Scores
-from mixsynth_stream.evaluate_video import DensePoses, asked_frames, dense_poses, evaluate_videos, save_dense, tracks
-from mixsynth_stream.pipeline.motion import Person
 from mixsynth_stream.weights import save_weights, untrained_model, untrained_state
 
 ROOT = Path(__file__).parent.parent
@@ -192,116 +188,14 @@ def test_means_ratio_and_interval_of_known_numbers():
     assert all(row.interval is None for row in few.rows())
 
 
-def _dense(frames: int, rate_hz: float, speed_px: float = 0.0) -> DensePoses:
-    time_s = np.arange(frames) / rate_hz
-    poses = np.tile(standing_pose(), (frames, 1, 1))
-    poses[..., 0] += speed_px * time_s[:, None]
-    world = np.concatenate([poses / 200, np.zeros((frames, 33, 1))], axis=2)
-    return DensePoses(
-        name="clip.mp4", time_s=time_s, poses=poses, world=world, scores=np.full((frames, 33), 0.9), height_px=480
-    )
-
-
-@pytest.mark.parametrize("rate_hz", [25.0, 30.0, 60.0])
-def test_a_video_of_steady_motion(rate_hz: float):
-    together, each = evaluate_videos([_dense(int(3 * rate_hz), rate_hz, speed_px=50.0)], "m", CatmullRom("image"))
-    values = _values(together.rows)
-    torso_px = 100.0
-    for question in ("filled", "filled_later", "filled_cold"):
-        assert values[question, "dense", None, "linear"] == pytest.approx(0, abs=1e-9)
-    # At 25 Hz keyframes are 8 or 9 frames apart and the grid takes them for even: 0.1 px.
-    assert values["filled", "dense", None, NETWORK] == pytest.approx(0, abs=1e-3 if rate_hz == 25 else 1e-5)
-    # The nearest frame to the horizon is judged, at its own time.
-    held = values["ahead", "dense", 400, "hold"] * torso_px / 50.0
-    assert held == pytest.approx(0.4, abs=0.5 / rate_hz + 1e-6)
-    damped = values["ahead", "dense", 400, "damped_velocity"]
-    assert values["ahead", "dense", 400, NETWORK] == pytest.approx(damped, rel=0.02)
-    assert [result.title for result in each] == ["clip.mp4"]
-
-
-def test_keyframes_are_never_judged_and_later_frames_never_seen():
-    time_s = np.arange(120) / 60
-    frames = asked_frames(time_s, [0, 20, 40], [60], warm=True)
-    assert list(frames["filled", None]) == list(range(21, 40))
-    assert list(frames["filled_later", None]) == list(range(1, 20))
-    assert list(frames["now", None]) == list(range(41, 60))
-    ahead = {ms: list(f) for (question, ms), f in frames.items() if question == "ahead"}
-    assert ahead == {ms: [40 + round(ms * 60 / 1000)] for ms in HORIZONS_MS}
-    assert all(list(frames["ahead_mean", ms]) == list(range(41, ahead[ms][0] + 1)) for ms in HORIZONS_MS)
-    # What comes later must not matter to the frames of a window that is not full yet.
-    moving = _dense(120, 60.0)
-    moving.poses[..., 0] += 50 * np.sin(4 * moving.time_s)[:, None]
-    ended = replace(moving, poses=moving.poses.copy())
-    ended.poses[100:] = np.nan
-    rows = [evaluate_videos([dense], "m", CatmullRom("image"))[0].rows for dense in (moving, ended)]
-    a, b = ({(r.question, r.method): r.value for r in part if r.metric == "mpjpe" and r.question == "filled_cold"}
-            for part in rows)  # fmt: skip
-    assert a.keys() == b.keys()
-    assert all(a[key] == pytest.approx(b[key], abs=1e-6) for key in a)
-
-
-def test_only_people_who_are_followed_well_are_judged():
-    dense = _dense(200, 30.0)
-    dense.poses[60] = np.nan  # lost in one frame
-    dense.poses[130:] += 400.0  # somebody else from here
-    assert [(t.time_s[0], len(t.time_s)) for t in tracks(dense, 1.5)] == [(0.0, 60), (61 / 30, 69), (130 / 30, 70)]
-    assert [len(t.time_s) for t in tracks(dense, 2.2)] == [69, 70]
-    assert tracks(replace(dense, scores=np.full((200, 33), 0.3)), 1.5) == []
-    assert tracks(replace(dense, poses=dense.poses * 0.3), 1.5) == []
-    together, each = evaluate_videos([replace(dense, poses=np.full((200, 33, 2), np.nan))], "m", CatmullRom("image"))
-    assert each == together.rows == []
-    assert "0 of 1 videos" in together.title
-    assert "left out, as nobody was followed well for 1.5 s: clip.mp4" in together.title
-
-
-def test_joints_that_the_reference_doubts_are_not_judged():
-    dense = _dense(90, 30.0, 50.0)
-    doubted = replace(dense, scores=dense.scores.copy(), poses=dense.poses.copy())
-    doubted.scores[:, 15] = 0.1
-    doubted.poses[:, 15] += np.random.default_rng(0).normal(0, 30, (90, 2))
-    rows = evaluate_videos([doubted], "m", CatmullRom("image"))[0].rows
-    assert _values(rows)["filled", "dense", None, "linear"] == pytest.approx(0, abs=1e-9)
-
-
-def test_the_reference_is_the_estimator_on_every_frame(tmp_path):
-    with av.open(str(tmp_path / "clip.mp4"), "w") as container:
-        stream = container.add_stream("mpeg4", rate=25)
-        stream.width, stream.height = 64, 48
-        for _ in range(12):
-            picture = av.VideoFrame.from_ndarray(np.zeros((48, 64, 3), np.uint8), "rgb24")
-            container.mux(stream.encode(picture))
-        container.mux(stream.encode())
-    asked = []
-
-    class Recorder:
-        skeleton = "BlazePose-33"
-
-        def __call__(self, rgb: np.ndarray, time_s: float) -> list[Person]:
-            asked.append((rgb.shape, time_s))
-            pose = standing_pose(x_px=float(len(asked)))
-            return [] if len(asked) == 5 else [Person(pose, np.zeros((33, 3)), np.ones(33))]
-
-        def close(self) -> None:
-            raise AssertionError("the estimator is the caller's")
-
-    dense = dense_poses(tmp_path / "clip.mp4", Recorder())
-    assert [shape for shape, _ in asked] == [(48, 64, 3)] * 12
-    np.testing.assert_allclose(dense.time_s, np.arange(12) / 25, atol=1e-3)
-    assert list(np.flatnonzero(np.isnan(dense.poses).any((1, 2)))) == [4]
-    np.testing.assert_array_equal(dense.poses[7], standing_pose(x_px=8.0))
-    assert dense.height_px == 48
-    with pytest.raises(SourceError):
-        dense_poses(tmp_path / "missing.mp4", Recorder())
-
-
 def _arguments(*words: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser()
     evaluate.add_arguments(parser)
     return parser.parse_args(list(words))
 
 
-def _weights(path: Path, space: str = "world") -> str:
-    model = untrained_model(space)
+def _weights(path: Path) -> str:
+    model = untrained_model("world")
     save_weights(path, untrained_state(model.config), model.config, model.info)
     return str(path)
 
@@ -354,27 +248,6 @@ def test_the_command_prints_a_table_and_writes_rows_and_a_plot(tmp_path, capsys,
     first = (tmp_path / "rows.json.gz").read_bytes()
     evaluate.main(_arguments(*words))
     assert (tmp_path / "rows.json.gz").read_bytes() == first
-
-
-def test_what_the_estimator_said_of_a_video_stands_for_it(tmp_path, capsys):
-    dense = replace(_dense(90, 30.0, speed_px=50.0), name="folder/clip.mp4")
-    dense.poses[:3] = np.nan
-    path = save_dense(tmp_path / "kept", dense)
-    assert path == tmp_path / "kept" / "folder_clip.mp4.npz"
-    again = dense_poses(path)
-    assert (again.name, again.height_px) == (dense.name, dense.height_px)
-    np.testing.assert_allclose(again.time_s, dense.time_s)
-    np.testing.assert_allclose(again.poses, dense.poses, rtol=1e-6)
-    weights = _weights(tmp_path / "untrained.safetensors", "image")
-    words = ["--model", weights, "--video", str(path), "--keep-dense", str(tmp_path / "twice")]
-    assert evaluate.main(_arguments(*words)) == 0
-    assert "folder/clip.mp4" in capsys.readouterr().out
-    assert (tmp_path / "twice" / path.name).read_bytes() == path.read_bytes()
-    np.savez(tmp_path / "short.npz", **{**np.load(path), "scores": np.zeros((89, 33))})
-    with pytest.raises(SourceError, match=r"short.npz: scores is \[89, 33\] of float64, expected \[90, 33\]"):
-        dense_poses(tmp_path / "short.npz")
-    with pytest.raises(OutputError, match="cannot be written: a file is in the place"):
-        save_dense(path, dense)
 
 
 def test_the_command_prints_how_often_the_bounds_of_shipped_weights_hold(capsys):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -311,7 +312,9 @@ def test_the_detail_table_shows_error_and_ratio_of_every_part():
     assert report.detail_table(Evaluation("t", [])) == ""
 
 
-def _judged_videos(model: str, calls_hz: float, errors: dict[str, float]) -> tuple[Evaluation, list[Evaluation]]:
+def _judged_videos(
+    model: str, calls_hz: float, errors: dict[str, float], rates_hz: Sequence[float] = (30.0, 30.0)
+) -> tuple[Evaluation, list[Evaluation]]:
     """All together and each by itself, where the network has the errors given and simple methods twice as much."""
     shares = ((NETWORK, 1), ("linear", 2), ("hold", 2))
 
@@ -319,9 +322,11 @@ def _judged_videos(model: str, calls_hz: float, errors: dict[str, float]) -> tup
         what = {"target": "dense", "data": name, "model": model, "clips": len(errors) if name == "videos" else 1}
         return [_row(q, m, n * error, **what) for q in ("filled", "now", "ahead") for m, n in shares]
 
-    cost = Cost(calls_hz=calls_hz, dense_calls_hz=30.0, filled_lag_s=1 / calls_hz)
+    cost = Cost(calls_hz=calls_hz, dense_calls_hz=float(np.mean(rates_hz)), filled_lag_s=1 / calls_hz)
     together = Evaluation("t", rows("videos", float(np.mean(list(errors.values())))), cost=cost)
-    return together, [Evaluation(name, rows(name, error)) for name, error in errors.items()]
+    each = [Evaluation(name, rows(name, error), cost=replace(cost, dense_calls_hz=rate_hz))
+            for (name, error), rate_hz in zip(errors.items(), rates_hz, strict=True)]  # fmt: skip
+    return together, each
 
 
 def test_videos_are_drawn_against_lag_and_compute(tmp_path):
@@ -334,13 +339,15 @@ def test_videos_are_drawn_against_lag_and_compute(tmp_path):
 
 
 def test_accuracy_against_lag_is_of_the_videos_that_all_models_were_judged_on():
-    often, each = _judged_videos("m6", 6.0, {"a": 0.1, "b": 0.3, "short": 0.9})
-    seldom, each_seldom = _judged_videos("m3", 3.0, {"a": 0.2, "b": 0.4})
+    often, each = _judged_videos("m6", 6.0, {"a": 0.1, "b": 0.3, "short": 0.9}, (10.0, 30.0, 60.0))
+    seldom, each_seldom = _judged_videos("m3", 3.0, {"a": 0.2, "b": 0.4}, (10.0, 30.0))
     shown = evaluate_plot.of_the_same_videos([often, seldom], [*each, *each_seldom])
     values = [{row.method: row.value for row in result.rows if row.question == "now"} for result in shown]
     assert values == [pytest.approx({NETWORK: 0.2, "linear": 0.4, "hold": 0.4}),
                       pytest.approx({NETWORK: 0.3, "linear": 0.6, "hold": 0.6})]  # fmt: skip
     assert {row.clips for result in shown for row in result.rows} == {2}
+    # Nor is what the estimator costs on every frame that of the other one.
+    assert [result.cost.dense_calls_hz for result in shown if result.cost] == [20.0, 20.0]
 
 
 def test_a_curve_ends_where_half_of_the_clips_are_over():
