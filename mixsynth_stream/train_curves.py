@@ -55,9 +55,10 @@ class Curves:
         steps = [row["step"] for row in self.rows]
         left.plot(steps, [row["loss"] for row in self.rows])
         left.set(xlabel="step", ylabel="training loss", yscale="log")
-        for name in self.rows[0]:
-            if re.search(self._drawn, name):
-                right.plot(steps, [row[name] for row in self.rows], label=name)
+        for number, name in enumerate(name for name in self.rows[0] if re.search(self._drawn, name)):
+            # There are ten colours.
+            style = "-" if number < 10 else "--"
+            right.plot(steps, [row[name] for row in self.rows], style, label=name)
         if "/" in self._label:
             right.axhline(1.0, color="black", linewidth=0.8)
         right.set(xlabel="step", ylabel=self._label)
