@@ -80,8 +80,10 @@ def main(args: argparse.Namespace) -> int:
     from mixsynth_stream.evaluate_mocap import evaluate_mocap
     from mixsynth_stream.evaluate_plot import write_plot
     from mixsynth_stream.evaluate_video import dense_poses, evaluate_videos, save_dense, video_name
+    from mixsynth_stream.pipeline.patterns import expand
     from mixsynth_stream.weights import load_model
 
+    args.video = expand(args.video)
     check_arguments(args)
     models = [(str(name), load_model(name, args.backend)) for name in args.model or DEFAULT_MODELS]
     files = data_files(args.data, has_video=bool(args.video))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import glob
 import itertools
 import sys
 import time
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from mixsynth_stream.errors import ModelError, OutputError, SourceError
 from mixsynth_stream.interrupt import Interrupt
+from mixsynth_stream.pipeline.patterns import expand
 from mixsynth_stream.progress import Progress
 
 if TYPE_CHECKING:
@@ -324,20 +324,6 @@ def limited(motions: Iterable[Motion], frames: int | None) -> Iterator[Motion]:
             yield motion
         if frames is not None and motion.final and motion.index >= frames - 1:
             return
-
-
-def expand(patterns: Iterable[str]) -> list[str]:
-    """Sources with patterns replaced by the files that match, in order of their names."""
-    sources: list[str] = []
-    for pattern in patterns:
-        if "://" in pattern or not glob.has_magic(pattern) or Path(pattern).exists():
-            sources.append(pattern)
-            continue
-        found = sorted(path for path in glob.glob(pattern, recursive=True) if Path(path).is_file())
-        if not found:
-            raise SourceError(f"no file matches {pattern}: check the pattern and the folder that you are in")
-        sources += found
-    return sources
 
 
 def folders(sources: list[str], out: Path | None) -> list[Path | None]:

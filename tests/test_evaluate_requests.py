@@ -98,6 +98,17 @@ def test_kept_poses_that_say_the_wrong_things_are_refused(tmp_path, changes, say
         dense_poses(tmp_path / "a.npz")
 
 
+def test_videos_may_be_a_pattern(tmp_path, capsys):
+    dense = _standing(20)
+    for name in ("a.mp4", "b.mp4"):
+        save_dense(tmp_path, replace(dense, name=name))
+    with pytest.raises(SourceError, match="nothing could be judged"):
+        evaluate.main(_asked("--model", "world-n10", "--video", str(tmp_path / "*.npz")))
+    assert "0 of 2 videos" in capsys.readouterr().out
+    with pytest.raises(SourceError, match="no file matches .*mp4: check the pattern"):
+        evaluate.main(_asked("--model", "world-n10", "--video", str(tmp_path / "*.mp4")))
+
+
 @pytest.mark.parametrize("option", ["--json", "--plot"])
 def test_a_folder_in_the_place_of_a_result_is_refused_at_the_start(tmp_path, capsys, option):
     with pytest.raises(OutputError, match=f"{tmp_path.name} cannot be written: a folder of that name is in the way"):

@@ -15,7 +15,8 @@ from turning import preset_weights
 
 from mixsynth_stream.errors import ModelError, SourceError
 from mixsynth_stream.interrupt import Interrupt
-from mixsynth_stream.run import expand, folders, limited, load_models
+from mixsynth_stream.pipeline.patterns import expand
+from mixsynth_stream.run import folders, limited, load_models
 from mixsynth_stream.viewer.window import ppm, smaller
 from mixsynth_stream.weights import save_weights
 
