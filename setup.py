@@ -24,10 +24,18 @@ setup(
     ext_modules=[native],
     packages=[
         "mixsynth_stream",
+        "mixsynth_stream.bench",
+        "mixsynth_stream.commands",
         "mixsynth_stream.data",
+        "mixsynth_stream.draw",
+        "mixsynth_stream.evaluate",
         "mixsynth_stream.export",
+        "mixsynth_stream.job",
         "mixsynth_stream.kernels",
         "mixsynth_stream.pipeline",
+        "mixsynth_stream.pipeline.estimators",
+        "mixsynth_stream.pipeline.sources",
+        "mixsynth_stream.train",
         "mixsynth_stream.viewer",
     ],
     # The checkout keeps kernels/ and pipeline/ at the top level; installed, they live inside the package.

@@ -13,7 +13,8 @@ import numpy as np
 
 from mixsynth_stream import MotionWindow, load_model
 from mixsynth_stream.pipeline import push_all
-from mixsynth_stream.pipeline.synthetic import SyntheticScene
+from mixsynth_stream.pipeline.sources.synthetic import SyntheticScene
+from mixsynth_stream.spaces import scale_floor
 
 CAMERAS, EVERY_S, HEIGHT_PX = 8, 1 / 3, 480
 
@@ -21,7 +22,7 @@ CAMERAS, EVERY_S, HEIGHT_PX = 8, 1 / 3, 480
 def main(backend: str = "auto") -> None:
     scene = SyntheticScene(people=CAMERAS)
     model = load_model("image-n10", backend)  # one Model for all: this is what lets their windows share a call
-    windows = [MotionWindow(model, min_scale=0.02 * HEIGHT_PX) for _ in range(CAMERAS)]
+    windows = [MotionWindow(model, min_scale=scale_floor("image", HEIGHT_PX)) for _ in range(CAMERAS)]
 
     errors_px, held_px = [], []
     for keyframe in range(24):

@@ -17,8 +17,8 @@ from typing import NoReturn
 from mixsynth_stream.errors import ModelError, OutputError, SourceError
 from mixsynth_stream.interrupt import EXIT_INTERRUPTED
 
-# What each command does. The module mixsynth_stream.NAME has add_arguments(parser) and main(args) -> exit code, and
-# imports nothing heavy at its top: only the module of the command that was asked for is imported.
+# What each command does. The module commands/NAME.py has add_arguments(parser) and main(args) -> exit code, and imports
+# nothing heavy at its top: only the module of the command that the user typed is imported.
 COMMANDS = {
     "run": "motion from videos, cameras or streams, into files or onto standard output",
     "demo": "the main job on the bundled clip: overlay video, poses, a plot, a summary",
@@ -45,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         level=logging.DEBUG if args.debug else logging.WARNING, format="mixsynth-stream: %(message)s", stream=sys.stderr
     )
     try:
-        code: int = importlib.import_module(f"mixsynth_stream.{args.command}").main(args)
+        code: int = importlib.import_module(f"mixsynth_stream.commands.{args.command}").main(args)
         sys.stdout.flush()
         return code
     except BrokenPipeError:
@@ -87,7 +87,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
         command = commands.add_parser(name, help=purpose, description=purpose[0].upper() + purpose[1:] + ".")
         command.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
         if name == asked:
-            importlib.import_module(f"mixsynth_stream.{name}").add_arguments(command)
+            importlib.import_module(f"mixsynth_stream.commands.{name}").add_arguments(command)
     return parser.parse_args(argv)
 
 

@@ -5,16 +5,15 @@ Nothing is unpickled but tensors, containers, strings and numpy numbers. Publish
 
 from __future__ import annotations
 
-import argparse
 import os
 import re
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mixsynth_stream.convert_presets import PRESETS, SKELETONS, Preset
 from mixsynth_stream.errors import ModelError
+from mixsynth_stream.presets import CONVERTED, PRESETS, Preset
+from mixsynth_stream.skeleton import SKELETONS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,55 +21,6 @@ if TYPE_CHECKING:
     from mixsynth_stream.config import ModelConfig
     from mixsynth_stream.skeleton import Skeleton
     from mixsynth_stream.weights import WeightsInfo
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of the command."""
-    parser.description = (
-        "Turn a published checkpoint into a weight file. Give --preset for a published network, or --skeleton, "
-        "--space, --rate-hz, --sample-interval and --normalisation. Only tensors and numbers are ever read."
-    )
-    parser.add_argument("checkpoint", type=Path, metavar="FILE", help="the .pth.tar to read")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="weight file to write (default: beside it)")
-    parser.add_argument("--preset", choices=list(PRESETS), help="the published network that it is")
-    parser.add_argument("--skeleton", choices=list(SKELETONS), help="its joints and their order")
-    parser.add_argument("--space", choices=("image", "world", "rotation"),
-                        help="what a joint is: 2 numbers in the image, 3 in the world, or a rotation of 6")  # fmt: skip
-    parser.add_argument("--rate-hz", type=float, metavar="HZ", help="frames a second of its training data")
-    parser.add_argument("--sample-interval", type=int, metavar="N", help="frames between keyframes")
-    parser.add_argument(
-        "--horizon", type=int, default=0, metavar="H", help="steps past the newest keyframe (default: 0)"
-    )
-    parser.add_argument("--normalisation", choices=("none", "root", "root_scale"), help="what its input is relative to")
-    parser.add_argument("--data", metavar="TEXT", help="a note on the training data, kept in the file")
-    parser.add_argument("--licence", default="not stated in the checkpoint", metavar="TEXT",
-                        help="licence of the weights, kept in the file")  # fmt: skip
-
-
-def main(args: argparse.Namespace) -> int:
-    """Convert, and say on standard error what was written."""
-    name = args.checkpoint.name.removesuffix(".tar").removesuffix(".pth").removesuffix(".pt")
-    out: Path = args.out or args.checkpoint.with_name(f"{name}.safetensors")
-    config, info = convert(
-        args.checkpoint,
-        out,
-        preset=args.preset,
-        skeleton=args.skeleton,
-        space=args.space,
-        rate_hz=args.rate_hz,
-        sample_interval=args.sample_interval,
-        horizon=args.horizon,
-        normalisation=args.normalisation,
-        data=args.data,
-        licence=args.licence,
-    )
-    print(
-        f"{out}: {info.skeleton} in {info.space} space at {info.rate_hz:g} Hz, a keyframe every "
-        f"{config.sample_interval} frames, {config.num_keyframes} keyframes to {config.seq_len} poses, reduce factors "
-        f"{config.reduce_token} and {config.reduce_channel}",
-        file=sys.stderr,
-    )
-    return 0
 
 
 def convert(
@@ -98,7 +48,7 @@ def convert(
 
     chosen = PRESETS[_one_of("preset", preset, PRESETS)] if preset is not None else None
     given: dict[str, Any] = {
-        "skeleton": SKELETONS[_one_of("skeleton", skeleton, SKELETONS)] if skeleton is not None else None,
+        "skeleton": SKELETONS[_one_of("skeleton", skeleton, CONVERTED)] if skeleton is not None else None,
         "space": space, "rate_hz": rate_hz, "sample_interval": sample_interval, "normalisation": normalisation,
     }  # fmt: skip
     wanted: dict[str, Any] = {

@@ -120,3 +120,8 @@ H36M_22 = Skeleton("H36M-22", (
     "neck", "head", "head_top", "left_shoulder", "left_elbow", "left_wrist", "left_thumb", "left_palm",
     "right_shoulder", "right_elbow", "right_wrist", "right_thumb", "right_palm",
 ), ())  # fmt: skip
+
+SKELETONS = {
+    skeleton.name: skeleton
+    for skeleton in (BLAZEPOSE_33, CORE_17, COCO_17, JHMDB_15, H36M_17, H36M_22, J14, SMPL_24, MOCAP_22)
+}

@@ -19,21 +19,17 @@ import numpy as np
 
 from mixsynth_stream.backend import Forward, choose_backend, make_forward
 from mixsynth_stream.config import ModelConfig
-from mixsynth_stream.errors import ModelError, OutputError
+from mixsynth_stream.errors import ModelError
+from mixsynth_stream.files import ASSETS, write_whole
 from mixsynth_stream.normalise import NORMALISATIONS
 from mixsynth_stream.parameters import check_shapes, untrained_state
-from mixsynth_stream.skeleton import CORE_17, SMPL_24, Skeleton
+from mixsynth_stream.presets import shipped_config
+from mixsynth_stream.skeleton import CORE_17, Skeleton
+from mixsynth_stream.spaces import GRID_HZ, SPACES, checked_space
 from mixsynth_stream.uncertainty import SigmaTable
-
-__all__ = ["Model", "WeightsInfo", "load_model", "load_weights", "save_weights", "shipped_config", "shipped_models",
-           "untrained_model", "untrained_state"]  # fmt: skip
 
 FORMAT_VERSION = 1
 METADATA_KEY = "mixsynth_stream"
-# Numbers a joint has in each space: pixels, metres, or the first two columns of a rotation matrix (SMPL).
-SPACES = {"image": 2, "world": 3, "rotation": 6}
-SHIPPED_NORMALISATION = {"image": "root_scale", "world": "root"}
-ASSETS = Path(__file__).parent / "assets"
 _CONFIG_FIELDS = tuple(f.name for f in dataclasses.fields(ModelConfig))
 
 
@@ -65,8 +61,7 @@ class WeightsInfo:
                              "release reads; convert the weights again or install a matching release")  # fmt: skip
         if not self.skeleton_joints or len(set(self.skeleton_joints)) != len(self.skeleton_joints):
             raise ValueError(f"the joint names must be present and distinct, found {list(self.skeleton_joints)}")
-        if self.space not in SPACES:
-            raise ValueError(f"space must be one of {', '.join(SPACES)}, found {self.space!r}")
+        checked_space(self.space)
         if self.normalisation not in NORMALISATIONS:
             raise ValueError(f"normalisation must be one of {', '.join(NORMALISATIONS)}, found {self.normalisation!r}")
         if not 0 < self.rate_hz < 1000:
@@ -78,7 +73,7 @@ class WeightsInfo:
 
     def check_fits(self, config: ModelConfig) -> None:
         """Raise `ValueError` unless the joints of this space make up the D of `config`."""
-        joints, axes = len(self.skeleton_joints), SPACES[self.space]
+        joints, axes = len(self.skeleton_joints), SPACES[self.space].dims
         if joints * axes != config.joint_dim:
             raise ValueError(
                 f"{joints} joints with {axes} numbers each in {self.space} space make {joints * axes}, "
@@ -152,37 +147,15 @@ def model_of(state: Mapping[str, np.ndarray], config: ModelConfig, info: Weights
     return Model(config, info, chosen, make_forward(chosen, config, state))
 
 
-def shipped_config(space: str, sample_interval: int = 10) -> ModelConfig:
-    """Dimensions of the weights that ship: 17 joints, five keyframes, and 18 steps (0.6 s) past the next keyframe.
-
-    Rotation space: the same for the 24 joints of SMPL, for which no weights ship.
-    """
-    if space not in SPACES:
-        raise ValueError(f"space must be one of {', '.join(SPACES)}, found {space!r}")
-    return ModelConfig(
-        sample_interval=sample_interval,
-        step=4,
-        horizon=sample_interval + 18,
-        joint_dim=len(_skeleton(space)) * SPACES[space],
-        emb_dim=64,
-        num_encoder_layers=4,
-        reduce_token=4,
-    )
-
-
-def _skeleton(space: str) -> Skeleton:
-    return SMPL_24 if space == "rotation" else CORE_17
-
-
 def untrained_model(space: str, sample_interval: int = 10, backend: str = "auto") -> Model:
     """A model that is exactly Catmull-Rom interpolation and damped velocity, for use without trained weights."""
-    config, skeleton = shipped_config(space, sample_interval), _skeleton(space)
+    config, skeleton = shipped_config(space, sample_interval), SPACES[space].network
     info = WeightsInfo(
         skeleton=skeleton.name,
         skeleton_joints=skeleton.joints,
         space=space,
-        rate_hz=30.0,
-        normalisation=SHIPPED_NORMALISATION.get(space, "none"),
+        rate_hz=GRID_HZ,
+        normalisation=SPACES[space].normalisation,
         data="none",
         licence="Apache-2.0",
     )
@@ -208,14 +181,8 @@ def save_weights(
         del fields["uncertainty"]
     metadata = {METADATA_KEY: json.dumps(fields, indent=1)}
     tensors = {name: np.ascontiguousarray(value, dtype=np.float32) for name, value in state.items()}
-    part = Path(f"{os.fspath(path)}.part")
-    try:
-        # Not save_file: it makes files that only their owner may read.
-        part.write_bytes(save(tensors, metadata=metadata))
-        part.replace(path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise OutputError(f"cannot write weights to {os.fspath(path)}: {error}") from error
+    # Not save_file: it makes files that only their owner may read.
+    write_whole(Path(path), save(tensors, metadata=metadata))
 
 
 def load_weights(

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mixsynth_stream.pipeline.curve import WindowPoses
-    from mixsynth_stream.pipeline.estimator import ArrayEstimator, Estimator, MediaPipeEstimator
+    from mixsynth_stream.pipeline.estimators.estimator import Estimator, MediaPipeEstimator
+    from mixsynth_stream.pipeline.estimators.recorded import ArrayEstimator
     from mixsynth_stream.pipeline.motion import Forecast, Motion, Origin, Person
+    from mixsynth_stream.pipeline.sources.video import VideoReader
     from mixsynth_stream.pipeline.stream import Stream
-    from mixsynth_stream.pipeline.video import VideoReader
     from mixsynth_stream.pipeline.window import MotionWindow, push_all
 
 __all__ = [
@@ -29,16 +30,16 @@ __all__ = [
 ]
 
 _HOME = {
-    "ArrayEstimator": "estimator",
-    "Estimator": "estimator",
+    "ArrayEstimator": "estimators.recorded",
+    "Estimator": "estimators.estimator",
     "Forecast": "motion",
-    "MediaPipeEstimator": "estimator",
+    "MediaPipeEstimator": "estimators.mediapipe",
     "Motion": "motion",
     "MotionWindow": "window",
     "Origin": "motion",
     "Person": "motion",
     "Stream": "stream",
-    "VideoReader": "video",
+    "VideoReader": "sources.video",
     "WindowPoses": "curve",
     "push_all": "window",
 }

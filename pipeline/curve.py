@@ -11,7 +11,7 @@ import numpy as np
 
 from mixsynth_stream.pipeline.motion import Origin
 from mixsynth_stream.rotations import nearest_6d
-from mixsynth_stream.skeleton import BLAZEPOSE_33, CARRIER, CORE_17, CORE_FROM_BLAZEPOSE, SMPL_24, Skeleton
+from mixsynth_stream.spaces import Space
 
 if TYPE_CHECKING:
     from mixsynth_stream.weights import Model
@@ -21,31 +21,6 @@ SAME_TIME_S = 1e-6
 _MISSING, _MEASURED, _FILLED, _FORECAST, _HELD = map(np.uint8, Origin)
 # A gap wider than this many grid spacings has lost a keyframe: what is known of its middle is forecast from both ends.
 _WIDE_GAP = 1.5
-
-
-@dataclass(frozen=True)
-class Space:
-    """What a pose is in one space: J joints of D numbers each, and which of them the network runs on."""
-
-    name: str
-    skeleton: Skeleton  # of the J joints
-    dims: int
-    network: Skeleton  # of the C joints that the network runs on
-    core: np.ndarray  # [C] which of the J these are
-    carrier: np.ndarray  # [J] which of the C each joint moves with
-    is_rotation: bool = False
-
-
-def _landmarks(name: str, dims: int) -> Space:
-    return Space(name, BLAZEPOSE_33, dims, CORE_17, np.array(CORE_FROM_BLAZEPOSE), np.array(CARRIER))
-
-
-POSE_SPACES = {
-    "image": _landmarks("image", 2),
-    "world": _landmarks("world", 3),
-    # Every joint of SMPL is one of the network's: none is carried by another.
-    "rotation": Space("rotation", SMPL_24, 6, SMPL_24, np.arange(24), np.arange(24), is_rotation=True),
-}
 
 
 @dataclass(frozen=True)

@@ -98,3 +98,14 @@ class Motion:
         if self._forecaster is None:
             raise ValueError("this Motion was not made by a Stream and has no window to forecast from")
         return self._forecaster()
+
+
+def forecast_of(motion: Motion) -> Forecast | None:
+    """The forecast of a Motion, or None where there is none: nobody in view, no horizon, or not made by a Stream."""
+    if not len(motion.ids):
+        return None
+    try:
+        forecast = motion.forecast
+    except ValueError:
+        return None
+    return forecast if len(forecast.time_s) else None

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mixsynth_stream.normalise import scale_of
-from mixsynth_stream.pipeline.curve import POSE_SPACES, Curve
+from mixsynth_stream.pipeline.curve import Curve
 from mixsynth_stream.pipeline.motion import Origin, Person
 from mixsynth_stream.pipeline.window import MotionWindow, push_all
 from mixsynth_stream.skeleton import CORE_FROM_BLAZEPOSE
+from mixsynth_stream.spaces import SPACES, scale_floor
 
 if TYPE_CHECKING:
     from mixsynth_stream.weights import Model
@@ -27,8 +28,6 @@ _GATE = 1.0
 # What the gate gains per second without a sighting, and for a track seen only once, whose speed is not known.
 _GATE_PER_S = 1.0
 _GATE_UNKNOWN_SPEED = 1.0
-# A torso seen end-on must not blow the scale up: never under 2 % of the frame height.
-_MIN_SCALE = 0.02
 
 
 @dataclass(frozen=True)
@@ -84,8 +83,8 @@ class Scene:
                 pose.append(np.where(missing[..., None], np.nan, part.poses))
                 if part.sigma is not None:
                     sigma.append(np.where(missing, np.nan, part.sigma))
-        rows = (len(ids), len(times), len(POSE_SPACES[self.spaces[0]].skeleton))
-        known = {space: np.array(pose).reshape(*rows, POSE_SPACES[space].dims)
+        rows = (len(ids), len(times), len(SPACES[self.spaces[0]].skeleton))
+        known = {space: np.array(pose).reshape(*rows, SPACES[space].dims)
                  for space, pose in zip(self.spaces, poses, strict=True)}  # fmt: skip
         sigma_of = {space: np.array(sigma).reshape(rows)
                     for space, sigma, has in zip(self.spaces, sigmas, self.has_sigma, strict=True) if has}  # fmt: skip
@@ -102,11 +101,9 @@ class Scene:
 
 
 class _Track:
-    def __init__(self, track_id: int, models: tuple[Model, ...], min_scale_px: float) -> None:
+    def __init__(self, track_id: int, models: tuple[Model, ...], frame_height: int) -> None:
         self.id = track_id
-        self.windows = [
-            MotionWindow(model, min_scale=min_scale_px if model.info.space == "image" else 0.0) for model in models
-        ]
+        self.windows = [MotionWindow(model, min_scale=scale_floor(model.info.space, frame_height)) for model in models]
         self.sightings = 0
         self.last_seen_s = -np.inf
 
@@ -207,7 +204,7 @@ class People:
             if not silent:
                 return []
             self._tracks.remove(min(silent, key=lambda track: track.last_seen_s))
-        track = _Track(self._next_id if person.id is None else person.id, self._models, _MIN_SCALE * frame_height)
+        track = _Track(self._next_id if person.id is None else person.id, self._models, frame_height)
         track.seen(time_s)
         self._tracks.append(track)
         self._next_id += 1

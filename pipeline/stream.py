@@ -15,20 +15,23 @@ from typing import Any
 import numpy as np
 
 from mixsynth_stream.errors import ModelError, SourceError
-from mixsynth_stream.pipeline.estimator import ArrayEstimator, Estimator, as_estimator
-from mixsynth_stream.pipeline.frame import Frame, FrameSource, VideoInfo, frame_from_array
-from mixsynth_stream.pipeline.mediapipe_estimator import MODELS, MediaPipeEstimator
+from mixsynth_stream.pipeline.estimators.choose import as_estimator
+from mixsynth_stream.pipeline.estimators.estimator import Estimator
+from mixsynth_stream.pipeline.estimators.mediapipe import MODELS, MediaPipeEstimator
+from mixsynth_stream.pipeline.estimators.recorded import ArrayEstimator
+from mixsynth_stream.pipeline.frame import Frame, VideoInfo
+from mixsynth_stream.pipeline.keyframes import KeyframeClock
 from mixsynth_stream.pipeline.motion import Motion, Person
 from mixsynth_stream.pipeline.people import People
-from mixsynth_stream.pipeline.read_ahead import ReadAhead
-from mixsynth_stream.pipeline.source import open_source
-from mixsynth_stream.pipeline.synthetic import SyntheticEstimator, SyntheticReader
-from mixsynth_stream.pipeline.timeline import KeyframeClock, Timeline
-from mixsynth_stream.pipeline.video import VideoReader
+from mixsynth_stream.pipeline.sources.open import open_source
+from mixsynth_stream.pipeline.sources.read_ahead import ReadAhead
+from mixsynth_stream.pipeline.sources.source import FrameSource, frame_from_array
+from mixsynth_stream.pipeline.sources.synthetic import SyntheticEstimator, SyntheticReader
+from mixsynth_stream.pipeline.sources.video import VideoReader
+from mixsynth_stream.pipeline.timeline import Timeline
 from mixsynth_stream.skeleton import BLAZEPOSE_33, CORE_17, SMPL_24
+from mixsynth_stream.spaces import GRID_HZ, LANDMARK_SPACES
 from mixsynth_stream.weights import Model, load_model
-
-_SPACES = ("image", "world")
 
 
 @dataclass
@@ -274,7 +277,7 @@ def _recorded(path: Any) -> tuple[FrameSource, ArrayEstimator]:
         raise SourceError(f"{path} holds {estimator.skeleton} in pixels of a video: give the video as the source and "
                           "the recording as its estimator (--estimates)")  # fmt: skip
     spacing_s = np.diff(estimator.time_s)
-    source = open_source(estimator.frames(), rate_hz=1 / float(np.median(spacing_s)) if len(spacing_s) else 30.0)
+    source = open_source(estimator.frames(), rate_hz=1 / float(np.median(spacing_s)) if len(spacing_s) else GRID_HZ)
     source.info = replace(source.info, source=str(path), width=0, height=0)
     return source, estimator
 
@@ -288,7 +291,7 @@ def _checked(given: Sequence[Model] | Model) -> tuple[Model, ...]:
                              "pair, or one for rotations")  # fmt: skip
         models[0].expect(SMPL_24, "rotation")
         return models
-    for model, space in zip(models, _SPACES, strict=True):
+    for model, space in zip(models, LANDMARK_SPACES, strict=True):
         model.expect(CORE_17, space)
     image, world = (model.config.sample_interval for model in models)
     if image != world:

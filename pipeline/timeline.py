@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
@@ -11,33 +10,11 @@ import numpy as np
 
 from mixsynth_stream.pipeline.motion import Forecast, Motion, Origin, Person
 from mixsynth_stream.pipeline.people import Scene
+from mixsynth_stream.spaces import GRID_HZ
 
 if TYPE_CHECKING:
     from mixsynth_stream.pipeline.frame import Frame
     from mixsynth_stream.pipeline.people import People
-
-_RATE_HZ = 30.0  # of the time grid, whatever the source's rate; weights may have been trained on another one
-# Time stamps are rounded to their container's ticks (1/90 000 s to 1 ms): a frame this close to its due time counts.
-_TICK_S = 2e-3
-
-
-class KeyframeClock:
-    """Keyframe k is the first frame with time_s >= t0 + k * N / 30, or / the rate of the weights' grid."""
-
-    def __init__(self, sample_interval: int, rate_hz: float = _RATE_HZ) -> None:
-        self._period_s = sample_interval / rate_hz
-        self._start_s: float | None = None
-        self._next = 0
-
-    def is_due(self, time_s: float) -> bool:
-        """Whether the frame at this time is a keyframe; asking does not move the clock."""
-        return self._start_s is None or time_s >= self._start_s + self._next * self._period_s - _TICK_S
-
-    def tick(self, time_s: float) -> None:
-        """The frame at this time was taken as a keyframe."""
-        if self._start_s is None:
-            self._start_s = time_s
-        self._next = math.floor((time_s - self._start_s + _TICK_S) / self._period_s) + 1
 
 
 class Timeline:
@@ -50,7 +27,7 @@ class Timeline:
     def __init__(self, people: People, *, lag: int, horizon_s: float) -> None:
         self._people = people
         self._lag = lag
-        self._ahead_s = np.arange(1, round(horizon_s * _RATE_HZ) + 1) / _RATE_HZ
+        self._ahead_s = np.arange(1, round(horizon_s * GRID_HZ) + 1) / GRID_HZ
         self._scene = people.nobody()  # as known after the newest keyframe
         self._keyframe: tuple[Frame, tuple[Person, ...]] | None = None  # the newest one
         self._waiting: list[tuple[Frame, bool]] = []  # (frame, is the newest keyframe), not yet final

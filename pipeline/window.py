@@ -10,9 +10,10 @@ import numpy as np
 
 from mixsynth_stream.errors import ModelError
 from mixsynth_stream.normalise import root_and_scale_of_one
-from mixsynth_stream.pipeline.curve import POSE_SPACES, SAME_TIME_S, Answer, Curve, Slots, WindowPoses
+from mixsynth_stream.pipeline.curve import SAME_TIME_S, Answer, Curve, Slots, WindowPoses
 from mixsynth_stream.pipeline.motion import Origin
 from mixsynth_stream.rotations import matrix_to_6d, nearest_6d
+from mixsynth_stream.spaces import SPACES
 
 if TYPE_CHECKING:
     from mixsynth_stream.weights import Model
@@ -42,7 +43,7 @@ class MotionWindow:
     """
 
     def __init__(self, model: Model, *, min_scale: float = 0.0) -> None:
-        self.space = POSE_SPACES[model.info.space]
+        self.space = SPACES[model.info.space]
         model.expect(self.space.network, model.info.space)
         if self.space.is_rotation and model.info.normalisation != "none":
             raise ModelError(

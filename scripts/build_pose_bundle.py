@@ -26,6 +26,8 @@ import numpy as np
 from mediapipe.tasks.metadata import metadata_schema_py_generated as metadata_schema
 from mediapipe.tasks.metadata import schema_py_generated as tflite_schema
 
+from mixsynth_stream.files import zip_entry
+
 WHEEL = "mediapipe==0.10.21"
 NPM_PACKAGE = "@mediapipe/pose@0.5.1675469404"
 ASSETS = Path(__file__).resolve().parents[1] / "mixsynth_stream" / "assets"
@@ -48,7 +50,6 @@ BUNDLE_SHA256 = {
 _METADATA_NAME = "TFLITE_METADATA"
 _MEMBER_ALIGNMENT = 64
 # The zip format's first day; a real time stamp would change the bytes with every build.
-_ZIP_TIME = (1980, 1, 1, 0, 0, 0)
 
 
 class _AlignedBuilder(flatbuffers.Builder):
@@ -120,7 +121,7 @@ def write_bundle(path: Path, detector: bytes, landmarks: bytes) -> None:
     """A stored zip of both networks, the same bytes every time, each member on a 64-byte boundary (it is mapped)."""
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as bundle:
         for name, data in (("pose_detector.tflite", detector), ("pose_landmarks_detector.tflite", landmarks)):
-            member = zipfile.ZipInfo(name, _ZIP_TIME)
+            member = zip_entry(name)
             member.create_system, member.external_attr = 3, 0o644 << 16
             start = bundle.fp.tell() + 30 + len(name) + 4  # type: ignore[union-attr]
             padding = -start % _MEMBER_ALIGNMENT

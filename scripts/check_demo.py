@@ -8,17 +8,17 @@ from __future__ import annotations
 import csv
 import json
 import sys
-from importlib.resources import files
 from pathlib import Path
 
 import av
 import numpy as np
 
+from mixsynth_stream.files import ASSETS
 from mixsynth_stream.normalise import scale_of
 from mixsynth_stream.pipeline import MediaPipeEstimator
 from mixsynth_stream.skeleton import CORE_FROM_BLAZEPOSE
 
-CLIP = files("mixsynth_stream") / "assets" / "demo.mp4"
+CLIP = ASSETS / "demo.mp4"
 # The man is in every frame of the clip; MediaPipe may need a moment.
 MIN_SHARE_WITH_PERSON = 0.95
 MIN_CHANGED_NEAR = 3.0

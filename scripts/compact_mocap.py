@@ -10,15 +10,14 @@ depend only on the input (fixed zip times), so anybody can repeat them.
 from __future__ import annotations
 
 import argparse
-import io
-import zipfile
 from pathlib import Path
 
 import numpy as np
 
+from mixsynth_stream.files import write_arrays
+
 # A power of two, so that the rounded float32 numbers end in zeros, which is what compresses.
 STEPS_PER_METRE = 4096
-_FIXED_TIME = (1980, 1, 1, 0, 0, 0)
 
 
 def compact(source: Path, target: Path) -> float:
@@ -27,12 +26,7 @@ def compact(source: Path, target: Path) -> float:
         arrays = {key: data[key] for key in data.files}
     exact = arrays["positions"]
     arrays["positions"] = (np.round(exact * STEPS_PER_METRE) / STEPS_PER_METRE).astype(np.float32)
-    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
-        for key, array in arrays.items():
-            buffer = io.BytesIO()
-            np.lib.format.write_array(buffer, np.asanyarray(array), allow_pickle=False)
-            member = zipfile.ZipInfo(f"{key}.npy", _FIXED_TIME)
-            archive.writestr(member, buffer.getvalue(), zipfile.ZIP_DEFLATED, 9)
+    write_arrays(target, arrays)
     return float(np.abs(arrays["positions"] - exact).max())
 
 

@@ -30,16 +30,16 @@ import torch
 from deciwatch_transformer import DeciWatchTransformer
 from torch import Tensor, nn
 
-from mixsynth_stream.bench_report import table, write_json
 from mixsynth_stream.config import ModelConfig
 from mixsynth_stream.errors import ModelError, OutputError, SourceError
 from mixsynth_stream.network import MixSynthFormer
-from mixsynth_stream.train import TrainConfig
-from mixsynth_stream.train_checkpoint import write_checkpoint
-from mixsynth_stream.train_fit import Caller, fit
-from mixsynth_stream.train_loop import MocapRecipe, motion_loss
-from mixsynth_stream.train_presets import published_network
-from mixsynth_stream.train_score import HORIZONS_MS
+from mixsynth_stream.reports import table, write_json
+from mixsynth_stream.train.checkpoint import write_checkpoint
+from mixsynth_stream.train.config import TrainConfig
+from mixsynth_stream.train.loop import Caller, fit
+from mixsynth_stream.train.mocap import MocapRecipe, motion_loss
+from mixsynth_stream.train.mocap_score import HORIZONS_MS
+from mixsynth_stream.train.published import published_network
 from mixsynth_stream.weights import save_weights
 
 COLUMNS = {"gap": "gap", "earlier_gap": "gap before", **{f"ahead_{ms}": f"{ms} ms" for ms in HORIZONS_MS}}

@@ -11,10 +11,11 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from mixsynth_stream.baselines import tuned
 from mixsynth_stream.data.mocap import load_clips
-from mixsynth_stream.evaluate_ridge import KEPT_RIDGES, ridge_sums, save_ridge
-from mixsynth_stream.weights import SHIPPED_NORMALISATION, shipped_config
+from mixsynth_stream.evaluate.baselines import tuned
+from mixsynth_stream.evaluate.ridge import KEPT_RIDGES, ridge_sums, save_ridge
+from mixsynth_stream.presets import shipped_config
+from mixsynth_stream.spaces import LANDMARK_SPACES, SPACES
 
 
 def main() -> None:
@@ -26,8 +27,8 @@ def main() -> None:
     clips = [clip for path in args.files for clip in load_clips(path)]
     args.out.mkdir(parents=True, exist_ok=True)
     for every in args.every:
-        for space, normalisation in SHIPPED_NORMALISATION.items():
-            sums = ridge_sums(clips, shipped_config(space, every), space, normalisation)
+        for space in LANDMARK_SPACES:
+            sums = ridge_sums(clips, shipped_config(space, every), space, SPACES[space].normalisation)
             path = args.out / f"{space}-n{every}.npz"
             save_ridge(path, sums.fit(tuned(space, every).ridge_strength))
             print(path)

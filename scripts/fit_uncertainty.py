@@ -15,8 +15,8 @@ import argparse
 from pathlib import Path
 
 from mixsynth_stream.data.mocap import load_clips
-from mixsynth_stream.evaluate_coverage import coverage, coverage_summary, coverage_table, every_second
-from mixsynth_stream.fit_uncertainty import with_uncertainty
+from mixsynth_stream.evaluate.coverage import coverage, coverage_summary, coverage_table, every_second
+from mixsynth_stream.evaluate.sigma_fit import with_uncertainty
 from mixsynth_stream.weights import load_model
 
 

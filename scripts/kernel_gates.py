@@ -32,10 +32,10 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
-from mixsynth_stream.bench_report import table
-from mixsynth_stream.bench_shapes import published_shapes, shipped_shapes
 from mixsynth_stream.config import ModelConfig
 from mixsynth_stream.kernels.tile import PRECISIONS
+from mixsynth_stream.presets import published_shapes, shipped_shapes
+from mixsynth_stream.reports import table
 
 # Shared memory that one block may have, in bytes (CUDA C++ Programming Guide, compute capabilities), and the
 # multiprocessors of a card of the kind: A100, L40S, H100.

@@ -9,20 +9,19 @@ in a few sizes. DejaVu Sans comes with matplotlib (licence: DEJAVU, derived from
 from __future__ import annotations
 
 import shutil
-import zipfile
-from io import BytesIO
 from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from mixsynth_stream.files import write_arrays
+
 ASSETS = Path(__file__).resolve().parents[1] / "mixsynth_stream" / "assets"
 FONTS = Path(mpl.get_data_path()) / "fonts" / "ttf"
 CHARACTERS = "".join(map(chr, range(32, 127))) + "°±·×–—…−µ→←↑↓�"
 SIZES_PX = (10, 12, 14, 16, 18, 21, 24, 28, 34, 42)
 # A fixed time, so that the same font makes the same bytes.
-_ZIP_TIME = (1980, 1, 1, 0, 0, 0)
 
 
 def draw_size(font: ImageFont.FreeTypeFont) -> dict[str, np.ndarray]:
@@ -51,11 +50,7 @@ def main() -> None:
         drawn = draw_size(ImageFont.truetype(str(FONTS / "DejaVuSans.ttf"), size))
         arrays |= {f"{name}_{size}": value for name, value in drawn.items()}
     target = ASSETS / "font.npz"
-    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
-        for name, value in arrays.items():
-            member = BytesIO()
-            np.save(member, value, allow_pickle=False)
-            archive.writestr(zipfile.ZipInfo(f"{name}.npy", _ZIP_TIME), member.getvalue(), zipfile.ZIP_DEFLATED, 9)
+    write_arrays(target, arrays)
     shutil.copyfile(FONTS / "LICENSE_DEJAVU", ASSETS / "font_LICENSE.txt")
     print(f"{target.name}: {len(CHARACTERS)} glyphs in {len(SIZES_PX)} sizes, {target.stat().st_size / 1e3:.0f} kB")
 

@@ -12,7 +12,7 @@ One-Euro         mean error plus Accel error in the intervals around the newest 
 ridge            mean error in the last interval and up to 600 ms past it, carried target; fitted on every second clip,
                  judged on the others
 
-The last lines are the table TUNED of mixsynth_stream/baselines.py.
+The last lines are the table TUNED of mixsynth_stream/evaluate/baselines.py.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ from functools import partial
 
 import numpy as np
 
-from mixsynth_stream.baselines import TUNED, Baseline, damped_velocity, kalman
-from mixsynth_stream.baselines_filters import one_euro
 from mixsynth_stream.config import ModelConfig
 from mixsynth_stream.data.mocap import Clip, load_clips
 from mixsynth_stream.data.windows import Windows, validation_windows
-from mixsynth_stream.evaluate_mocap import rows_of
-from mixsynth_stream.evaluate_ridge import ridge_sums
+from mixsynth_stream.evaluate.baselines import TUNED, Baseline, damped_velocity, kalman
+from mixsynth_stream.evaluate.filters import one_euro
+from mixsynth_stream.evaluate.mocap import rows_of
+from mixsynth_stream.evaluate.ridge import ridge_sums
 from mixsynth_stream.metrics import accel_error, mpjpe
 from mixsynth_stream.normalise import scale_of
-from mixsynth_stream.weights import SHIPPED_NORMALISATION, shipped_config
+from mixsynth_stream.presets import shipped_config
+from mixsynth_stream.spaces import GRID_HZ, SPACES
 
-RATE_HZ = 30.0
 STRIDE = 30
 DAMPING_STEPS = (0.03, 0.06, 0.12, 0.25, 0.5, 1, 1.5, 2, 3, 4, 5, 6, 8, 12, 24)
 KALMAN_NOISE = (1e-5, 1e-4, 3e-4, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10)
@@ -102,7 +102,7 @@ def tune(files: Sequence[Sequence[Clip]], space: str, sample_interval: int) -> s
         for word, steps in (("gap", gap), ("ahead", ahead))
     )  # fmt: skip
     cutoff, beta = best(f"{name} One-Euro", ONE_EURO, one_euro_cost(sets))
-    sums = ridge_sums([clip for clips in files for clip in clips[::2]], config, space, SHIPPED_NORMALISATION[space])
+    sums = ridge_sums([clip for clips in files for clip in clips[::2]], config, space, SPACES[space].normalisation)
     others = Sets([clips[1::2] for clips in files], config, space)
     asked = np.concatenate([gap, newest + np.arange(1, 19)])
     strength = best(f"{name} ridge", RIDGE_STRENGTH, lambda s: others.method_error(sums.fit(s), asked, ("carried",)))
@@ -119,7 +119,7 @@ def one_euro_cost(sets: Sets) -> Callable[[tuple[float, float]], float]:
 
     def filtered(windows: Windows, cutoff_hz: float, beta: float) -> np.ndarray:
         unit = sets.unit(windows)[..., None, None]
-        return one_euro(windows.estimates / unit, RATE_HZ, cutoff_hz, beta)[:, steps] * unit
+        return one_euro(windows.estimates / unit, GRID_HZ, cutoff_hz, beta)[:, steps] * unit
 
     raw = [sets.error(lambda windows: windows.estimates[:, steps], steps, metric=m) for m in (mpjpe, accel_error)]
     return lambda p: sum(

@@ -20,15 +20,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from mixsynth_stream.evaluate_score import simple_methods
-from mixsynth_stream.weights import ASSETS, load_weights
+from mixsynth_stream.evaluate.scores import simple_methods
+from mixsynth_stream.files import ASSETS
+from mixsynth_stream.spaces import LANDMARK_SPACES
+from mixsynth_stream.weights import load_weights
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS_FOLDER = ROOT / "benchmarks" / "results"
 DOCUMENTS = ("README.md", "docs/model-card.md", "docs/results.md")
 ENCODER_SPEED = "mixsynth_stream/assets/encoder_speed.tsv"
 RESULTS = ("evaluate-mocap.json.gz", "evaluate-videos.json.gz")
-SPACES = ("image", "world")
 SPACINGS = (5, 10, 15)
 FILES = ("cmu_val.npz", "extra_val.npz")
 CLIPS = "videos"
@@ -108,7 +109,7 @@ def overview(results: Results, every: int) -> Iterator[list[str]]:
     cases: list[Case] = [("filled", None), ("now", None), *(("ahead", ms) for ms in HORIZONS_MS)]
     yield ["", "filled", "now", "100 ms ahead", *map(str, HORIZONS_MS[1:])]
     named = {"cmu_val.npz": "dance and sport (cmu_val)", "extra_val.npz": "exercises and styles (extra_val)"}
-    for space in SPACES:
+    for space in LANDMARK_SPACES:
         for file, label in named.items():
             rows = (results.get(f"{space}-n{every}", file, case, "mpjpe_ratio", "carried") for case in cases)
             yield [f"{space}, {label}", *map(_ratio, rows)]
@@ -118,7 +119,7 @@ def clips(results: Results, every: int) -> Iterator[list[str]]:
     """Ratios on the real clips, for the README."""
     cases: list[Case] = [("filled", None), ("now", None), *(("ahead", ms) for ms in HORIZONS_MS)]
     yield ["", "filled", "now", "100 ms ahead", *map(str, HORIZONS_MS[1:])]
-    for space in SPACES:
+    for space in LANDMARK_SPACES:
         rows = (results.get(f"{space}-n{every}", CLIPS, case, "mpjpe_ratio", "dense") for case in cases)
         yield [space, *map(_ratio, rows)]
 
@@ -127,7 +128,7 @@ def spacings(results: Results) -> Iterator[list[str]]:
     """The three keyframe spacings side by side, for the README."""
     cases: list[Case] = [("filled", None), ("now", None), ("ahead", 400)]
     yield ["", *(f"{what}, N = {n}" for what in ("filled", "now", "400 ms ahead") for n in SPACINGS)]
-    for space in SPACES:
+    for space in LANDMARK_SPACES:
         for file in FILES:
             rows = (results.get(f"{space}-n{n}", file, c, "mpjpe_ratio", "carried") for c in cases for n in SPACINGS)
             yield [f"{space}, {file.removesuffix('.npz')}", *map(_ratio, rows)]
@@ -136,7 +137,7 @@ def spacings(results: Results) -> Iterator[list[str]]:
 def weights(_: Results) -> Iterator[list[str]]:
     """What ships, for the model card."""
     yield ["", "keyframes apart", "window", "ahead", "T", "parameters", "file", "best after"]
-    for name in (f"{space}-n{every}" for space in SPACES for every in SPACINGS):
+    for name in (f"{space}-n{every}" for space in LANDMARK_SPACES for every in SPACINGS):
         path = ASSETS / f"{name}.safetensors"
         state, config, info = load_weights(path)
         yield [
@@ -153,14 +154,20 @@ def weights(_: Results) -> Iterator[list[str]]:
 
 def whole(results: Results, every: int) -> Iterator[list[str]]:
     """Errors beside the best simple method's, for the model card."""
-    yield ["", *(f"{space}, {file.removesuffix('.npz')}" for space in SPACES for file in FILES)]
+    yield ["", *(f"{space}, {file.removesuffix('.npz')}" for space in LANDMARK_SPACES for file in FILES)]
     for label, case in _WHOLE:
-        yield [label, *(_error(results, f"{space}-n{every}", file, case) for space in SPACES for file in FILES)]
+        yield [
+            label,
+            *(_error(results, f"{space}-n{every}", file, case) for space in LANDMARK_SPACES for file in FILES),
+        ]
 
 
 def ratios(results: Results, every: int) -> Iterator[list[str]]:
     """All ratios of one keyframe spacing, real clips included, for the model card."""
-    columns = [*((space, file) for space in SPACES for file in FILES), *((space, CLIPS) for space in SPACES)]
+    columns = [
+        *((space, file) for space in LANDMARK_SPACES for file in FILES),
+        *((space, CLIPS) for space in LANDMARK_SPACES),
+    ]
     yield ["", *(f"{space}, {'clips' if data == CLIPS else data.removesuffix('.npz')}" for space, data in columns)]
     for label, case, metric, target in _RATIOS:
         # What the estimator says on every frame of a clip is no clean truth.
@@ -176,16 +183,20 @@ def ratios(results: Results, every: int) -> Iterator[list[str]]:
 def clip_by_clip(results: Results, every: int) -> Iterator[list[str]]:
     """Ratios on each real clip, for the model card."""
     cases = (*_WHOLE[:2], ("now", ("now", None)), *((f"{ms} ms ahead", ("ahead", ms)) for ms in (300, 400)))
-    yield ["", *(f"{space}, {what.partition(':')[0]}" for space in SPACES for what, _ in cases)]
+    yield ["", *(f"{space}, {what.partition(':')[0]}" for space in LANDMARK_SPACES for what, _ in cases)]
     for clip in sorted(results.clips):
-        rows = [results.get(f"{s}-n{every}", clip, case, "mpjpe_ratio", "dense") for s in SPACES for _, case in cases]
+        rows = [
+            results.get(f"{s}-n{every}", clip, case, "mpjpe_ratio", "dense")
+            for s in LANDMARK_SPACES
+            for _, case in cases
+        ]
         if any(rows):
             yield [clip.removeprefix("video/"), *map(_ratio, rows)]
 
 
 def full(results: Results, every: int, target: str) -> Iterator[list[str]]:
     """Every metric of the network with its ratio to the best simple method and the ratio's interval."""
-    columns = [(f"{space}-n{every}", file) for space in SPACES for file in FILES]
+    columns = [(f"{space}-n{every}", file) for space in LANDMARK_SPACES for file in FILES]
     yield ["", *(f"{model.partition('-')[0]}, {file.removesuffix('.npz')}" for model, file in columns)]
     for label, case, metric in _FULL:
         yield [label, *(_full_cell(results, model, file, case, metric, target) for model, file in columns)]
@@ -194,7 +205,7 @@ def full(results: Results, every: int, target: str) -> Iterator[list[str]]:
 def parts(results: Results, every: int) -> Iterator[list[str]]:
     """Ratios by group of joints and by band of speeds."""
     cases: dict[str, Case] = {"gap": ("filled", None), "now": ("now", None), "400 ms ahead": ("ahead", 400)}
-    columns = [(space, file, what) for space in SPACES for file in FILES for what in cases]
+    columns = [(space, file, what) for space in LANDMARK_SPACES for file in FILES for what in cases]
     yield ["", *(f"{space}, {file.removesuffix('.npz')}, {what}" for space, file, what in columns)]
     for part in (*_PARTS, *_BANDS):
         rows = (

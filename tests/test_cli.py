@@ -11,20 +11,21 @@ import signal
 import subprocess
 import sys
 from dataclasses import replace
-from importlib.resources import files
 from pathlib import Path
 
 import av
-import clips
 import numpy as np
 import pytest
+from support import clips
+from support.processes import run_apart
 
 from mixsynth_stream.cli import main
+from mixsynth_stream.files import ASSETS
 from mixsynth_stream.parameters import untrained_state
-from mixsynth_stream.pipeline.synthetic import SyntheticScene
+from mixsynth_stream.pipeline.sources.synthetic import SyntheticScene
 from mixsynth_stream.weights import load_weights, save_weights, untrained_model
 
-DEMO = str(files("mixsynth_stream") / "assets" / "demo.mp4")
+DEMO = str(ASSETS / "demo.mp4")
 
 
 class Result:
@@ -321,12 +322,6 @@ def test_standard_output_without_room():
     with open("/dev/full", "w") as full:
         done = run_apart("run", "synthetic:seconds=10", "--quiet", stdout=full)
     Result(done.returncode, "", done.stderr).fails(1, "No space left")
-
-
-def run_apart(*arguments: str, stdout: object = subprocess.PIPE) -> subprocess.CompletedProcess:
-    """The command in a process of its own."""
-    command = [sys.executable, "-m", "mixsynth_stream", *arguments]
-    return subprocess.run(command, stdout=stdout, stderr=subprocess.PIPE, text=True, timeout=120, check=False)
 
 
 def test_a_reader_that_has_seen_enough():

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import os
 
-import networks
 import numpy as np
 import pytest
 import torch
-from networks import PUBLISHED, assert_close, published, random_keyframes, random_state
+from support import networks
+from support.networks import PUBLISHED, assert_close, published, random_keyframes, random_state
 
 from mixsynth_stream import cli
 from mixsynth_stream.convert import convert, read_checkpoint
-from mixsynth_stream.convert_presets import PRESETS
 from mixsynth_stream.errors import ModelError
 from mixsynth_stream.network import MixSynthFormer
+from mixsynth_stream.presets import PRESETS
 from mixsynth_stream.weights import load_model
 
 SHAPE_OF_PRESET = {

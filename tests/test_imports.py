@@ -6,28 +6,37 @@ import ast
 import subprocess
 import sys
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
+from mixsynth_stream.cli import COMMANDS
+
 ROOT = Path(__file__).parent.parent
 
-# Every module belongs to one level (the longest prefix that matches; train_epochs goes with train) and may import its
-# own level and those below it. A new module at the top of the package has to be given its place here.
-LEVELS: tuple[tuple[str, ...], ...] = (
-    ("config", "errors", "interpolation", "metrics", "normalise", "parameters", "skeleton", "baselines", "rotations"),
-    ("network", "kernels", "_C", "pipeline.motion", "uncertainty"),
+# Floors of the house, from the ground up. A room (a folder) or a module at the top of the package stands on one floor
+# and imports only from floors below its own. A new one has to be given its place here; deeper folders may have their
+# own. The longest name that fits decides: pipeline.motion is a floor of its own below the rest of pipeline.
+FLOORS: tuple[tuple[str, ...], ...] = (
+    ("config", "errors", "interpolation", "interrupt", "metrics", "rotations", "skeleton"),
+    ("files", "normalise", "parameters", "spaces", "uncertainty"),
+    ("network", "presets", "reports", "_C"),
+    ("kernels",),
     ("backend",),
     ("weights",),
-    ("pipeline", "data", "skeleton_adapters"),
-    ("train", "evaluate", "bench", "viewer", "export", "progress", "interrupt", "info", "convert", "fit_uncertainty"),
-    ("run",),
-    ("demo", "webcam"),
+    ("data", "pipeline.frame", "pipeline.motion"),
+    ("pipeline.estimators", "pipeline.sources"),
+    ("pipeline",),
+    ("draw", "evaluate"),
+    ("convert", "export", "train"),
+    ("bench", "viewer"),
+    ("job",),
+    ("commands",),
     ("cli",),
-    ("__main__", "__init__"),
+    ("__init__", "__main__"),
 )
-TORCH_MAY = ("network", "kernels", "train", "evaluate", "backend", "weights", "bench", "convert", "info")
+TORCH_MAY = ("network", "kernels", "train", "evaluate", "backend", "weights", "bench", "convert")
 HEAVY = ("numpy", "torch", "av", "mediapipe", "safetensors", "matplotlib", "triton")
 
 
@@ -55,62 +64,126 @@ def imported(tree: ast.AST, *, run_time_only: bool = False) -> Iterator[tuple[in
             yield from imported(node, run_time_only=run_time_only)
 
 
-def belongs(name: str, family: str) -> bool:
-    return name == family or name.startswith((family + ".", family + "_"))
+def belongs(name: str, room: str) -> bool:
+    return name == room or name.startswith(room + ".")
 
 
-def level(name: str) -> int | None:
-    """The level of a module, by the longest prefix that names it."""
-    found: tuple[int, int] | None = None
-    for number, prefixes in enumerate(LEVELS):
-        for prefix in prefixes:
-            if belongs(name, prefix) and (found is None or len(prefix) > found[1]):
-                found = number, len(prefix)
-    return None if found is None else found[0]
+def room_of(name: str) -> str | None:
+    """The room of FLOORS that a module is in; None for one that has no place yet."""
+    rooms = [room for floor in FLOORS for room in floor if belongs(name, room)]
+    return max(rooms, key=len, default=None)
 
 
-def upward_imports(name: str, source: str) -> list[str]:
-    here = level(name)
-    assert here is not None, f"{name} has no place in LEVELS: put it where it belongs"
-    wrong = []
+def floor_of(room: str) -> int:
+    return next(number for number, floor in enumerate(FLOORS) if room in floor)
+
+
+def own_imports(source: str) -> Iterator[tuple[int, str]]:
+    """(line, name inside the package) of every import of ours at run time, the lazy ones in functions too."""
     for line, target in imported(ast.parse(source), run_time_only=True):
-        package, _, rest = target.partition(".")
-        if package != "mixsynth_stream" or rest in ("", "__version__"):
-            continue
-        there = level(rest)
+        package, _, name = target.partition(".")
+        if package == "mixsynth_stream" and name != "__version__":
+            yield line, name or "__init__"
+
+
+def wrong_imports(name: str, source: str) -> list[str]:
+    """Imports that do not lead from a room to one on a floor below."""
+    room = room_of(name)
+    assert room is not None, f"{name} has no place in FLOORS: put it where it belongs"
+    wrong = []
+    for line, target in own_imports(source):
         # `from mixsynth_stream import X` is the lazy public face; inside the package the full name says where X lives.
-        if there is None or there > here:
+        other = room_of(target)
+        if other is None or (other != room and floor_of(other) >= floor_of(room)):
             wrong.append(f"{name}, line {line}: {target}")
     return wrong
 
 
-def test_imports_point_downward():
-    wrong = [w for name, path in modules() for w in upward_imports(name, path.read_text())]
-    assert not wrong, "imports against the direction:\n" + "\n".join(wrong)
+def circles(imports: Mapping[str, Collection[str]]) -> list[list[str]]:
+    """Ways through `imports` that come back to where they began, one for each first step back that is met."""
+    done: set[str] = set()
+    found: list[list[str]] = []
+
+    def walk(name: str, way: list[str]) -> None:
+        if name in way:
+            found.append([*way[way.index(name) :], name])
+        elif name not in done:
+            for target in imports.get(name, ()):
+                walk(target, [*way, name])
+            done.add(name)
+
+    for name in imports:
+        walk(name, [])
+    return found
+
+
+def module_imports() -> dict[str, list[str]]:
+    """For each module, those of ours that it imports."""
+    names = {name for name, _ in modules()}
+    imports: dict[str, list[str]] = {}
+    for name, path in modules():
+        targets = (target for _, target in own_imports(path.read_text()))
+        # `from a.b import c` names the module a.b.c, or something in the module a.b.
+        there = (target if target in names else target.rpartition(".")[0] for target in targets)
+        imports[name] = [target for target in there if target in names]
+    return imports
+
+
+def test_imports_lead_to_floors_below():
+    wrong = [w for name, path in modules() for w in wrong_imports(name, path.read_text())]
+    assert not wrong, "imports that do not lead down:\n" + "\n".join(wrong)
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    assert not circles(module_imports())
+
+
+def test_every_room_is_there():
+    """A floor plan that names rooms which are gone says nothing."""
+    names = {name for name, _ in modules()} | {"_C"}
+    gone = [room for floor in FLOORS for room in floor if not any(belongs(name, room) for name in names)]
+    assert not gone
 
 
 @pytest.mark.parametrize(
-    "source",
+    ("name", "source"),
     [
-        "from mixsynth_stream.pipeline.stream import Stream",
-        "def f():\n    from mixsynth_stream.cli import main",
-        "from mixsynth_stream import Stream",
+        ("weights", "from mixsynth_stream.pipeline.stream import Stream"),
+        ("weights", "def f():\n    from mixsynth_stream.cli import main"),
+        ("weights", "from mixsynth_stream import Stream"),
+        # Two rooms on one floor, in either direction; and from a folder to the one above it.
+        ("evaluate.video", "from mixsynth_stream.draw.canvas import Canvas"),
+        ("evaluate.scores", "from mixsynth_stream.train.loop import fit"),
+        ("pipeline.sources.video", "from mixsynth_stream.pipeline.stream import Stream"),
+        ("pipeline.motion", "from mixsynth_stream.pipeline.window import MotionWindow"),
     ],
 )
-def test_an_upward_import_is_found(source):
-    assert upward_imports("weights", source)
+def test_an_upward_import_is_found(name, source):
+    assert wrong_imports(name, source)
+
+
+@pytest.mark.parametrize(
+    ("imports", "count"),
+    [
+        ({"a": ["b"], "b": ["c"], "c": []}, 0),
+        ({"a": ["b", "c"], "b": ["d"], "c": ["d"], "d": []}, 0),
+        ({"a": ["b"], "b": ["a"]}, 1),
+        ({"x": ["a"], "a": ["b"], "b": ["c"], "c": ["a", "x"]}, 2),
+    ],
+)
+def test_a_circle_is_found(imports, count):
+    assert len(circles(imports)) == count
 
 
 def test_type_checking_imports_may_point_anywhere():
-    assert not upward_imports("weights", "if TYPE_CHECKING:\n    from mixsynth_stream.cli import main")
+    assert not wrong_imports("weights", "if TYPE_CHECKING:\n    from mixsynth_stream.cli import main")
 
 
 def test_torch_is_imported_only_where_it_is_needed():
     for name, path in modules():
-        found = [
-            line for line, t in imported(ast.parse(path.read_text()), run_time_only=True) if t.split(".")[0] == "torch"
-        ]
-        assert not found or any(belongs(name, family) for family in TORCH_MAY), f"{path}, line {found[0]} imports torch"
+        imports = imported(ast.parse(path.read_text()), run_time_only=True)
+        lines = [line for line, target in imports if target.split(".")[0] == "torch"]
+        assert not lines or any(belongs(name, room) for room in TORCH_MAY), f"{path}, line {lines[0]} imports torch"
 
 
 def loaded_after(code: str) -> set[str]:
@@ -123,9 +196,7 @@ def loaded_after(code: str) -> set[str]:
     return set(done.stdout.splitlines()[-1].split()[1:])
 
 
-@pytest.mark.parametrize(
-    "arguments", [["--help"], ["run", "--help"], ["train", "--help"], ["bench", "--help"], ["--version"]]
-)
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], *([command, "--help"] for command in COMMANDS)])
 def test_help_loads_nothing_heavy(arguments):
     code = f"""
         from mixsynth_stream.cli import main

@@ -13,9 +13,9 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from networks import ODD
+from support.networks import ODD
 
-from mixsynth_stream.bench_shapes import published_shapes
+from mixsynth_stream.presets import published_shapes
 
 if importlib.util.find_spec("triton") is None:
     pytest.skip("Triton is not installed: `pip install mixsynth-stream[gpu]`", allow_module_level=True)

@@ -16,12 +16,12 @@ import pytest
 if importlib.util.find_spec("triton") is None:
     pytest.skip("Triton is not installed: `pip install mixsynth-stream[gpu]`", allow_module_level=True)
 
-import networks
 import torch
 import triton
 import triton.language as tl
 from hypothesis import given, settings
-from networks import ODD, SHAPES, odd_configs, random_keyframes, random_state
+from support import networks
+from support.networks import ODD, SHAPES, odd_configs, random_keyframes, random_state
 
 from mixsynth_stream.backend import choose_backend
 from mixsynth_stream.config import ModelConfig

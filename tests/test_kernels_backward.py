@@ -11,7 +11,7 @@ if importlib.util.find_spec("triton") is None:
     pytest.skip("Triton is not installed: `pip install mixsynth-stream[gpu]`", allow_module_level=True)
 
 import torch
-from gradients import (
+from support.gradients import (
     DEVICE,
     assert_gradients,
     assert_layer_is_the_reference,
@@ -20,8 +20,8 @@ from gradients import (
     random_like,
     rebuilt,
 )
-from networks import ODD, SHAPES, random_state
-from swings import small, write_swings
+from support.networks import ODD, SHAPES, random_state
+from support.swings import small, write_swings
 
 from mixsynth_stream import weights
 from mixsynth_stream.config import ModelConfig
@@ -33,7 +33,7 @@ from mixsynth_stream.kernels.ref_bwd import Drops, encoder_layer_bwd_ref, encode
 from mixsynth_stream.kernels.tile import PRECISIONS
 from mixsynth_stream.kernels.weights import EncoderWeights
 from mixsynth_stream.network import MixSynthFormer
-from mixsynth_stream.train import train
+from mixsynth_stream.train.start import train
 
 UNREDUCED = ModelConfig(sample_interval=4, step=3, horizon=2, joint_dim=6, emb_dim=20, num_encoder_layers=1,
                         reduce_token=1, reduce_channel=1)  # fmt: skip
@@ -169,7 +169,7 @@ def test_training_on_the_kernels_has_the_loss_curve_of_plain_training(tmp_path, 
     tiny = dataclasses.replace(weights.shipped_config("image", 5), emb_dim=8, num_encoder_layers=1)
     monkeypatch.setattr(weights, "shipped_config", lambda *_: tiny)
     # As a file for streaming these would have to be of the shipped size.
-    monkeypatch.setattr("mixsynth_stream.train_loop.with_uncertainty", lambda *_, **__: None)
+    monkeypatch.setattr("mixsynth_stream.train.mocap.with_uncertainty", lambda *_, **__: None)
     clips, found = write_swings(tmp_path / "swing.npz"), {}
     for kernels in (False, True):
         path = train(

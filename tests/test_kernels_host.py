@@ -17,7 +17,7 @@ if importlib.util.find_spec("triton") is None:
     pytest.skip("Triton is not installed: `pip install mixsynth-stream[gpu]`", allow_module_level=True)
 
 import torch
-from networks import ODD, assert_close, random_keyframes, random_state
+from support.networks import ODD, assert_close, random_keyframes, random_state
 
 from mixsynth_stream.backend import make_forward
 from mixsynth_stream.kernels import host

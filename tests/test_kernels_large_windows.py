@@ -12,11 +12,11 @@ if importlib.util.find_spec("triton") is None:
     pytest.skip("Triton is not installed: `pip install mixsynth-stream[gpu]`", allow_module_level=True)
 
 import torch
-from gradients import DEVICE, assert_gradients, assert_layer_is_the_reference, layer_of, leaves, random_like
-from networks import ODD, published
+from support.gradients import DEVICE, assert_gradients, assert_layer_is_the_reference, layer_of, leaves, random_like
+from support.networks import ODD, published
 
-from mixsynth_stream.bench_kernels import gradient_error
-from mixsynth_stream.bench_kernels_contenders import GRADIENT_TOLERANCE
+from mixsynth_stream.bench.kernels import gradient_error
+from mixsynth_stream.bench.kernels_contenders import GRADIENT_TOLERANCE
 from mixsynth_stream.config import ModelConfig
 from mixsynth_stream.kernels import autograd, large_mix, tile
 from mixsynth_stream.kernels.encoder_layer import specialisations_backward, training_tile

@@ -12,12 +12,12 @@ import sys
 import threading
 from pathlib import Path
 
-import networks
 import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from networks import ODD, SHAPES, assert_close, random_keyframes, random_state
+from support import networks
+from support.networks import ODD, SHAPES, assert_close, random_keyframes, random_state
 
 from mixsynth_stream import _C
 from mixsynth_stream.config import ModelConfig
@@ -285,7 +285,7 @@ def old_x86(program: str) -> subprocess.CompletedProcess[str]:
 def test_an_old_x86_runs_what_was_built_without_illegal_instructions():
     done = old_x86("""
 import dataclasses
-import networks
+from support import networks
 from mixsynth_stream import _C
 native = _C.Encoder(state=networks.random_state(networks.ODD), **dataclasses.asdict(networks.ODD))
 keyframes = networks.random_keyframes(networks.ODD, 2)
@@ -330,7 +330,8 @@ def test_untrained_it_interpolates_exactly_at_the_keyframes():
 
 
 def test_a_model_on_the_native_backend_never_imports_torch(tmp_path):
-    from mixsynth_stream.weights import save_weights, shipped_config
+    from mixsynth_stream.presets import shipped_config
+    from mixsynth_stream.weights import save_weights
 
     path = tmp_path / "some.safetensors"
     config = shipped_config("image")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import networks
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from networks import ODD, SHAPES, assert_close, published
+from support import networks
+from support.networks import ODD, SHAPES, assert_close, published
 
 from mixsynth_stream.config import ModelConfig
 from mixsynth_stream.errors import ModelError

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from mixsynth_stream.evaluate_mocap import evaluate_mocap
-from mixsynth_stream.evaluate_score import HORIZONS_MS
-from mixsynth_stream.weights import ASSETS, load_model, shipped_models
+from mixsynth_stream.evaluate.mocap import evaluate_mocap
+from mixsynth_stream.evaluate.scores import HORIZONS_MS
+from mixsynth_stream.files import ASSETS
+from mixsynth_stream.weights import load_model, shipped_models
 
 NAMES = [f"{space}-n{every}" for space in ("image", "world") for every in (5, 10, 15)]
 MOCAP = Path(__file__).parent.parent / "benchmarks" / "mocap"

@@ -14,7 +14,6 @@ from mixsynth_stream.data.time_last import hips_of, poses, time_last
 from mixsynth_stream.normalise import root_of
 from mixsynth_stream.skeleton import CORE_17
 
-SPACES = ("image", "world")
 # Every simulated picture is this high; the root_scale normalisation makes the choice irrelevant beyond the 2 % floor.
 FRAME_HEIGHT_PX = 1080.0
 _NEAREST_M = 0.7

@@ -22,8 +22,8 @@ from mixsynth_stream.data.cameras import BONE_PARENT
 from mixsynth_stream.data.time_last import hips_of, poses, time_last
 from mixsynth_stream.normalise import root_of
 from mixsynth_stream.skeleton import CORE_17
+from mixsynth_stream.spaces import GRID_HZ
 
-GRID_HZ = 30.0
 # Lags in seconds at which the autocorrelation was measured.
 LAGS_S = (1 / 30, 0.1, 1 / 3, 1.0)
 # Time constants of the smooth processes that are mixed to meet the autocorrelation at the two longer lags.

@@ -11,18 +11,24 @@ import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from mixsynth_stream.data.object_arrays import load_arrays
 from mixsynth_stream.data.sequences import check_height, check_rate, check_sides, check_up
 from mixsynth_stream.errors import SourceError
-from mixsynth_stream.skeleton import CORE_17
+from mixsynth_stream.files import CHECKOUT
+from mixsynth_stream.skeleton import CORE_17, MOCAP_22
 
-MOCAP_22 = (
-    "pelvis", "spine", "chest", "neck", "head", "headtip", "lshoulder", "lelbow", "lwrist", "lhand", "rshoulder",
-    "relbow", "rwrist", "rhand", "lhip", "lknee", "lankle", "ltoe", "rhip", "rknee", "rankle", "rtoe",
-)  # fmt: skip
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+# Where the validation clips lie in a checkout; they are not part of the wheel.
+DEFAULT_DATA = ("benchmarks/mocap/cmu_val.npz", "benchmarks/mocap/extra_val.npz")
+
+# The joints of Mocap-22 as the files of clips name them: lshoulder for left_shoulder.
+FILE_JOINTS = tuple(name.replace("left_", "l").replace("right_", "r") for name in MOCAP_22.joints)
 
 # The motion capture joint that stands for each core joint; the nose is placed from the head, see core_from_mocap.
 _CORE_SOURCE = {"nose": "head", "index": "hand", "foot_index": "toe"}
@@ -57,8 +63,8 @@ def load_clips(path: str | Path) -> list[Clip]:
                           "them of BVH, ASF/AMC and C3D files")  # fmt: skip
     data = load_arrays(path, ("joints", "fps", "positions", "starts", "lengths"), optional=_LABELS)
     joints = tuple(str(name) for name in data["joints"].reshape(-1))
-    if joints != MOCAP_22:
-        raise SourceError(f"{path} has joints {', '.join(joints)}; expected {', '.join(MOCAP_22)} in this order")
+    if joints != FILE_JOINTS:
+        raise SourceError(f"{path} has joints {', '.join(joints)}; expected {', '.join(FILE_JOINTS)} in this order")
     if data["fps"].size != 1:
         raise SourceError(f"{path} has {data['fps'].size} frame rates; all clips of a file share one: resample them, "
                           "or make a file for each rate")  # fmt: skip
@@ -74,9 +80,9 @@ def load_clips(path: str | Path) -> list[Clip]:
     if short:
         raise SourceError(f"{path} has {len(starts)} clips and {short[0]} {list(labels[short[0]].shape)}; one each")
     check_rate(path, rate_hz)
-    if positions.ndim != 3 or positions.shape[1:] != (len(MOCAP_22), 3) or len(starts) != len(lengths):
+    if positions.ndim != 3 or positions.shape[1:] != (len(FILE_JOINTS), 3) or len(starts) != len(lengths):
         raise SourceError(
-            f"{path} has positions {positions.shape}; expected [F, {len(MOCAP_22)}, 3] and starts, lengths"
+            f"{path} has positions {positions.shape}; expected [F, {len(FILE_JOINTS)}, 3] and starts, lengths"
         )
     clips = []
     for number, (start, length) in enumerate(zip(starts, lengths, strict=True)):
@@ -111,7 +117,7 @@ def stature(positions: np.ndarray) -> float:  # [T, 22, 3] -> metres when the un
     """Height of the person standing, from bone lengths, so that it does not depend on the pose."""
 
     def bones(*names: str) -> float:
-        chain = positions[:, [MOCAP_22.index(name) for name in names]]
+        chain = positions[:, [FILE_JOINTS.index(name) for name in names]]
         return float(np.median(np.linalg.norm(np.diff(chain, axis=1), axis=-1).sum(axis=1)))
 
     legs = (bones("lhip", "lknee", "lankle") + bones("rhip", "rknee", "rankle")) / 2
@@ -127,13 +133,13 @@ def _check_clip(path: str | Path, clip: Clip) -> None:
 
 
 def _feet_to_head(positions: np.ndarray) -> np.ndarray:  # [T, 22, 3] -> [T, 3]
-    ankles = positions[:, [MOCAP_22.index("lankle"), MOCAP_22.index("rankle")]]
-    return np.asarray(positions[:, MOCAP_22.index("head")] - ankles.mean(axis=1))
+    ankles = positions[:, [FILE_JOINTS.index("lankle"), FILE_JOINTS.index("rankle")]]
+    return np.asarray(positions[:, FILE_JOINTS.index("head")] - ankles.mean(axis=1))
 
 
 def left_and_ahead(positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:  # [T, 22, 3] -> [T, 3] each
     """From the right hip to the left one, and the way that the feet point."""
-    at = {name: positions[:, MOCAP_22.index(name)] for name in ("lhip", "rhip", "ltoe", "rtoe", "lankle", "rankle")}
+    at = {name: positions[:, FILE_JOINTS.index(name)] for name in ("lhip", "rhip", "ltoe", "rtoe", "lankle", "rankle")}
     return at["lhip"] - at["rhip"], at["ltoe"] - at["lankle"] + at["rtoe"] - at["rankle"]
 
 
@@ -145,8 +151,8 @@ def core_from_mocap(positions: np.ndarray) -> np.ndarray:  # [T, 22, 3] -> [T, 1
     person's height.
     """
     core = positions[:, _core_columns()].copy()
-    up = _unit(positions[:, MOCAP_22.index("headtip")] - positions[:, MOCAP_22.index("neck")])
-    left = positions[:, MOCAP_22.index("lshoulder")] - positions[:, MOCAP_22.index("rshoulder")]
+    up = _unit(positions[:, FILE_JOINTS.index("headtip")] - positions[:, FILE_JOINTS.index("neck")])
+    left = positions[:, FILE_JOINTS.index("lshoulder")] - positions[:, FILE_JOINTS.index("rshoulder")]
     ahead = _unit(np.cross(left, up))
     size = stature(positions) / 1.7
     core[:, CORE_17.index("nose")] += size * (NOSE_AHEAD_M * ahead - NOSE_BELOW_M * up)
@@ -172,9 +178,25 @@ def _core_columns() -> list[int]:
         side, _, part = name.partition("_")
         prefix = {"left": "l", "right": "r"}.get(side, "")
         part = part if prefix else side
-        columns.append(MOCAP_22.index(prefix + _CORE_SOURCE.get(part, part)))
+        columns.append(FILE_JOINTS.index(prefix + _CORE_SOURCE.get(part, part)))
     return columns
 
 
 def _unit(vectors: np.ndarray) -> np.ndarray:  # [..., 3]
     return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-9))
+
+
+def data_files(given: Sequence[str] | None, has_video: bool) -> list[Path]:
+    """The files of --data, or the checkout's own. `SourceError` where those are meant and this is no checkout."""
+    from mixsynth_stream.errors import SourceError
+
+    if given is not None or has_video:
+        return [Path(name) for name in given or ()]
+    files = [CHECKOUT / name for name in DEFAULT_DATA]
+    missing = [path for path in files if not path.is_file()]
+    if missing:
+        raise SourceError(
+            f"the validation clips are in the repository, not in the installed package (looked for {missing[0]}); run "
+            "evaluate from a checkout, or give motion capture files with --data or videos with --video"
+        )
+    return files

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from mixsynth_stream.data.mocap import MOCAP_22, Clip, left_and_ahead, stature
+from mixsynth_stream.data.mocap import FILE_JOINTS, Clip, left_and_ahead, stature
 from mixsynth_stream.data.sequences import PoseSequence, check_height, check_sides, check_up, checked, read_text
-from mixsynth_stream.errors import OutputError, SourceError
+from mixsynth_stream.errors import SourceError
+from mixsynth_stream.files import write_arrays
+from mixsynth_stream.spaces import GRID_HZ
 
 # Names that stand for each of our joints, the first that a file has; S is l or r in ASF files, Left or Right in BVH.
 # An ASF name is the END of that bone, a BVH name the START of that joint, so the two differ by one bone.
@@ -68,7 +70,7 @@ def mocap_from_asf(sequence: PoseSequence) -> PoseSequence:
 def _by_name(sequence: PoseSequence, table: dict[str, tuple[str, ...]], sides: tuple[str, str]) -> PoseSequence:
     names = [name.rpartition(":")[2] for name in sequence.joints]
     columns = []
-    for joint in MOCAP_22:
+    for joint in FILE_JOINTS:
         key, side = _sided(joint, sides)
         wanted = [name.replace("S", side, 1) if key != joint else name for name in table[key]]
         found = next((name for name in wanted if name in names), None)
@@ -77,8 +79,8 @@ def _by_name(sequence: PoseSequence, table: dict[str, tuple[str, ...]], sides: t
                               f"{', '.join(names)}")  # fmt: skip
         columns.append(names.index(found))
     return checked(
-        sequence.name, name=sequence.name, poses=sequence.poses[:, columns], joints=MOCAP_22, rate_hz=sequence.rate_hz,
-        subject=sequence.subject,
+        sequence.name, name=sequence.name, poses=sequence.poses[:, columns], joints=FILE_JOINTS,
+        rate_hz=sequence.rate_hz, subject=sequence.subject,
     )  # fmt: skip
 
 
@@ -99,7 +101,7 @@ def mocap_from_markers(sequence: PoseSequence) -> PoseSequence:
     if missing:
         raise SourceError(f"{sequence.name} has no marker {', '.join(missing[:5])}; Plug-in Gait's full body is needed")
     joints = {}
-    for joint in MOCAP_22:
+    for joint in FILE_JOINTS:
         key, side = _sided(joint, ("L", "R"))
         if key in _MARKERS:
             joints[joint] = middle(*(m.replace("S", side, 1) if key != joint else m for m in _MARKERS[key]))
@@ -118,8 +120,8 @@ def mocap_from_markers(sequence: PoseSequence) -> PoseSequence:
     along = joints["head"] - joints["neck"]
     along = along / np.maximum(np.linalg.norm(along, axis=-1, keepdims=True), 1e-9)
     joints["headtip"] = joints["head"] + _HEADTIP_M * along
-    poses = np.stack([joints[joint] for joint in MOCAP_22], axis=1).astype(np.float32)
-    return checked(sequence.name, name=sequence.name, poses=poses, joints=MOCAP_22, rate_hz=sequence.rate_hz,
+    poses = np.stack([joints[joint] for joint in FILE_JOINTS], axis=1).astype(np.float32)
+    return checked(sequence.name, name=sequence.name, poses=poses, joints=FILE_JOINTS, rate_hz=sequence.rate_hz,
                    subject=sequence.subject)  # fmt: skip
 
 
@@ -152,7 +154,7 @@ def _feet_to_head(sequence: PoseSequence) -> np.ndarray:  # -> [T, 3]
     return sequence.at("head") - (sequence.at("lankle") + sequence.at("rankle")) / 2
 
 
-def clip_of(sequence: PoseSequence, source: str, rate_hz: float = 30.0) -> Clip:
+def clip_of(sequence: PoseSequence, source: str, rate_hz: float = GRID_HZ) -> Clip:
     """A clip at our rate, linearly between frames, after a look at its height and at which way is up."""
     where = f"{sequence.name}: the person"
     check_height(where, stature(sequence.poses))
@@ -175,16 +177,17 @@ def save_clips(path: str | Path, clips: Sequence[Clip], licence: str) -> None:
     if len(rates) != 1:
         raise SourceError(f"{path} would mix {len(rates)} frame rates ({sorted(rates)}); resample the clips to one")
     lengths = np.array([len(clip.positions) for clip in clips])
-    path = Path(path)
-    part = path.with_name(f"{path.name}.part")
-    try:
-        with part.open("wb") as file:
-            np.savez_compressed(
-                file, joints=np.array(MOCAP_22), fps=rates.pop(), starts=np.cumsum(lengths) - lengths, lengths=lengths,
-                positions=np.concatenate([c.positions for c in clips]), subject=np.array([c.subject for c in clips]),
-                trial=np.array([c.name for c in clips]), src=np.array([c.source for c in clips]), licence=licence,
-            )  # fmt: skip
-        part.replace(path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise OutputError(f"cannot write {path}: {error.strerror or error}; choose another file") from error
+    write_arrays(
+        Path(path),
+        {
+            "joints": FILE_JOINTS,
+            "fps": rates.pop(),
+            "starts": np.cumsum(lengths) - lengths,
+            "lengths": lengths,
+            "positions": np.concatenate([clip.positions for clip in clips]),
+            "subject": [clip.subject for clip in clips],
+            "trial": [clip.name for clip in clips],
+            "src": [clip.source for clip in clips],
+            "licence": licence,
+        },
+    )

@@ -10,7 +10,7 @@ import numpy as np
 
 from mixsynth_stream.config import ModelConfig
 from mixsynth_stream.data import cameras as cam
-from mixsynth_stream.data.estimator_noise import GRID_HZ, EstimatorNoise, add_accidents, errors
+from mixsynth_stream.data.estimator_noise import EstimatorNoise, add_accidents, errors
 from mixsynth_stream.data.gaussian import QuickGaussian
 from mixsynth_stream.data.gestures import with_gestures
 from mixsynth_stream.data.mocap import Clip, core_from_mocap
@@ -18,6 +18,7 @@ from mixsynth_stream.data.time_last import poses, time_last
 from mixsynth_stream.errors import SourceError
 from mixsynth_stream.interpolation import catmull_rom_matrix
 from mixsynth_stream.normalise import scale_of
+from mixsynth_stream.spaces import GRID_HZ, LANDMARK_SPACES, checked_space
 
 # Half of the windows come from a source whose frames do not fall on the grid: 24 to 60 Hz.
 _OFF_GRID_SHARE = 0.5
@@ -63,8 +64,7 @@ class WindowSampler:
         seed: int,
         noise: EstimatorNoise | None = None,
     ) -> None:
-        if space not in cam.SPACES:
-            raise ValueError(f"space must be one of {', '.join(cam.SPACES)}, found {space!r}")
+        checked_space(space, LANDMARK_SPACES)
         self.rng = QuickGaussian(np.random.PCG64(seed))
         self.noise = replace(noise or EstimatorNoise(), left_out=_LEFT_OUT)
         self._config, self._space = config, space

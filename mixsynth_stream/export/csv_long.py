@@ -6,9 +6,9 @@ import math
 from collections.abc import Iterator
 from pathlib import Path
 
-from mixsynth_stream.export.atomic import PartFile
 from mixsynth_stream.export.header import ORIGIN_WORDS
 from mixsynth_stream.export.sink import SinkBase, known, known_rotations, wanted_forecast
+from mixsynth_stream.files import PartFile
 from mixsynth_stream.pipeline.motion import Forecast, Motion
 from mixsynth_stream.rotations import axis_angle_from_6d
 from mixsynth_stream.skeleton import BLAZEPOSE_33, SMPL_24

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from mixsynth_stream.export.atomic import PartFile
 from mixsynth_stream.export.header import Header
 from mixsynth_stream.export.sink import SinkBase, known, known_rotations, wanted_forecast
+from mixsynth_stream.files import PartFile
 from mixsynth_stream.pipeline.motion import Forecast, Motion
 from mixsynth_stream.rotations import axis_angle_from_6d
 

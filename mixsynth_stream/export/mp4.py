@@ -15,7 +15,7 @@ from av.bitstream import BitStreamFilterContext
 from av.video.reformatter import ColorRange, Colorspace
 
 from mixsynth_stream.errors import OutputError
-from mixsynth_stream.export.atomic import make_folder, output_error, output_errors, part_path
+from mixsynth_stream.files import make_folder, output_error, output_errors, part_path
 
 log = logging.getLogger(__name__)
 

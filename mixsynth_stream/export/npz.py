@@ -15,15 +15,14 @@ from pathlib import Path
 
 import numpy as np
 
-from mixsynth_stream.export.atomic import make_folder, output_error, output_errors, part_path
 from mixsynth_stream.export.header import Header
 from mixsynth_stream.export.sink import SinkBase, known, known_rotations, wanted_forecast
+from mixsynth_stream.files import make_folder, output_error, output_errors, part_path, zip_entry
 from mixsynth_stream.pipeline.motion import Forecast, Motion
 from mixsynth_stream.rotations import axis_angle_from_6d
 
 _HEADER_BYTES = 128
 # A fixed time, so that the same poses make the same bytes.
-_ZIP_TIME = (1980, 1, 1, 0, 0, 0)
 # A row of an array: shape and type.
 _Columns = dict[str, tuple[tuple[int, ...], str]]
 _LANDMARKS: _Columns = {
@@ -110,7 +109,7 @@ class NpzSink(SinkBase):
                 table.close()
             with zipfile.ZipFile(archive_part, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
                 for name, text in self._facts().items():
-                    with archive.open(zipfile.ZipInfo(f"{name}.npy", _ZIP_TIME), "w") as member:
+                    with archive.open(zip_entry(f"{name}.npy"), "w") as member:
                         np.lib.format.write_array(member, np.array(text), allow_pickle=False)
                 for name in (name for table in self._tables.values() for name in table.columns):
                     self._pack(archive, name)
@@ -127,7 +126,7 @@ class NpzSink(SinkBase):
         return {"header": json.dumps(self._header.as_json()), "joints": list(self._header.skeleton.joints)}
 
     def _pack(self, archive: zipfile.ZipFile, name: str) -> None:
-        info = zipfile.ZipInfo(f"{name}.npy", _ZIP_TIME)
+        info = zip_entry(f"{name}.npy")
         with open(self._folder / f"{name}.npy", "rb") as array, archive.open(info, "w", force_zip64=True) as member:
             while block := array.read(1 << 20):
                 member.write(block)

@@ -7,13 +7,13 @@ from pathlib import Path
 import av
 import numpy as np
 
-from mixsynth_stream.export.atomic import make_folder
-from mixsynth_stream.export.canvas import Canvas
-from mixsynth_stream.export.drawing import Look, draw_legend, draw_motion, draw_status
+from mixsynth_stream.draw.canvas import Canvas
+from mixsynth_stream.draw.pose import Look, draw_legend, draw_motion, draw_status
 from mixsynth_stream.export.header import Header
 from mixsynth_stream.export.mp4 import Mp4File
-from mixsynth_stream.export.sink import SinkBase, forecast_of
-from mixsynth_stream.pipeline.motion import Motion
+from mixsynth_stream.export.sink import SinkBase
+from mixsynth_stream.files import make_folder
+from mixsynth_stream.pipeline.motion import Motion, forecast_of
 
 
 class OverlaySink(SinkBase):

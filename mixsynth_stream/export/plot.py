@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
-from mixsynth_stream.export.atomic import make_folder
-from mixsynth_stream.export.canvas import Canvas, Casing, Color
-from mixsynth_stream.export.chart import INK, Axes, draw_key
+from mixsynth_stream.draw.canvas import Canvas, Casing, Color
+from mixsynth_stream.draw.chart import INK, Axes, draw_key
+from mixsynth_stream.draw.png import write_png
 from mixsynth_stream.export.header import Header
-from mixsynth_stream.export.png import write_png
-from mixsynth_stream.export.sink import SinkBase, forecast_of
-from mixsynth_stream.pipeline.motion import Motion, Origin
+from mixsynth_stream.export.sink import SinkBase
+from mixsynth_stream.files import make_folder
+from mixsynth_stream.pipeline.motion import Motion, Origin, forecast_of
 from mixsynth_stream.skeleton import BLAZEPOSE_33
 
 JOINTS = ("nose", "left_wrist", "right_wrist", "left_ankle")

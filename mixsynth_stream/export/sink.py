@@ -8,7 +8,7 @@ from types import TracebackType
 
 import numpy as np
 
-from mixsynth_stream.pipeline.motion import Forecast, Motion, Origin
+from mixsynth_stream.pipeline.motion import Forecast, Motion, Origin, forecast_of
 
 
 class SinkBase(ABC):
@@ -38,17 +38,6 @@ class SinkBase(ABC):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-def forecast_of(motion: Motion) -> Forecast | None:
-    """The forecast of a Motion, or None where there is none: nobody in view, no horizon, or not made by a Stream."""
-    if not len(motion.ids):
-        return None
-    try:
-        forecast = motion.forecast
-    except ValueError:
-        return None
-    return forecast if len(forecast.time_s) else None
 
 
 def wanted_forecast(motion: Motion, every_frame: bool) -> Forecast | None:

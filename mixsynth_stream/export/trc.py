@@ -10,16 +10,16 @@ from pathlib import Path
 
 import numpy as np
 
-from mixsynth_stream.export.atomic import PartFile
 from mixsynth_stream.export.header import Header
 from mixsynth_stream.export.sink import SinkBase, known
+from mixsynth_stream.files import PartFile
 from mixsynth_stream.pipeline.motion import Motion
 from mixsynth_stream.skeleton import BLAZEPOSE_33
+from mixsynth_stream.spaces import GRID_HZ
 
 _TO_OPENSIM = np.array([1.0, -1.0, -1.0])
 _COUNT_WIDTH = 12
 _OPEN_FILES = 32
-_UNKNOWN_RATE_HZ = 30.0
 
 
 class TrcSink(SinkBase):
@@ -31,7 +31,7 @@ class TrcSink(SinkBase):
     def __init__(self, path: Path, header: Header) -> None:
         super().__init__(None)
         self._path = path
-        self._rate_hz = header.rate_hz or _UNKNOWN_RATE_HZ
+        self._rate_hz = header.rate_hz or GRID_HZ
         self._files: dict[int, PartFile] = {}  # those open, the one written to last at the end
         self._rows: dict[int, int] = {}
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mixsynth_stream.draw.canvas import Canvas
+from mixsynth_stream.draw.pose import Look, draw_legend, draw_motion
 from mixsynth_stream.errors import OutputError
-from mixsynth_stream.export.canvas import Canvas
-from mixsynth_stream.export.drawing import Look, draw_legend, draw_motion
 
 if TYPE_CHECKING:
     from mixsynth_stream.pipeline.motion import Motion

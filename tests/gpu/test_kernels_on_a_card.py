@@ -19,13 +19,13 @@ import torch
 from torch import Tensor
 
 from mixsynth_stream.backend import make_forward
-from mixsynth_stream.bench_kernels import motion_error, network_of
-from mixsynth_stream.bench_kernels_contenders import FORWARD, TOLERANCE, Case
-from mixsynth_stream.bench_shapes import published_shapes, shipped_shapes
+from mixsynth_stream.bench.kernels import motion_error, network_of
+from mixsynth_stream.bench.kernels_contenders import FORWARD, TOLERANCE, Case
 from mixsynth_stream.errors import BackendUnavailableError
 from mixsynth_stream.kernels.host import HostEncoder
 from mixsynth_stream.kernels.launch import Encoder
 from mixsynth_stream.kernels.tile import PRECISIONS
+from mixsynth_stream.presets import published_shapes, shipped_shapes
 
 SHAPES = published_shapes() | shipped_shapes()
 DEVICE = torch.device("cuda")

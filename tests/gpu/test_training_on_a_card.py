@@ -18,14 +18,14 @@ if reason := why_not():
 import torch
 from torch import Tensor
 
-from mixsynth_stream.bench_encoder import random_state
-from mixsynth_stream.bench_kernels import gradient_error, network_of
-from mixsynth_stream.bench_kernels_contenders import GRADIENT_TOLERANCE, TRAINING, Case
-from mixsynth_stream.bench_shapes import published_shapes
+from mixsynth_stream.bench.kernels import gradient_error, network_of
+from mixsynth_stream.bench.kernels_contenders import GRADIENT_TOLERANCE, TRAINING, Case
+from mixsynth_stream.bench.measure import random_state
 from mixsynth_stream.config import ModelConfig
 from mixsynth_stream.kernels.autograd import encode, encode_layers, use_kernels
 from mixsynth_stream.kernels.tile import PRECISIONS
 from mixsynth_stream.network import MixSynthFormer
+from mixsynth_stream.presets import published_shapes
 
 SEEDS = (0, 1, 2)
 # Losses are averaged over as many steps: a step's own loss says more of its batch than of the network.

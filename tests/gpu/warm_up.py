@@ -10,8 +10,8 @@ from concurrent.futures import ProcessPoolExecutor
 
 from card import BATCHES, DROPPED, DROPPED_PRECISIONS, LARGE, TRAINED, why_not
 
-from mixsynth_stream.bench_shapes import published_shapes, shipped_shapes
 from mixsynth_stream.kernels.tile import PRECISIONS
+from mixsynth_stream.presets import published_shapes, shipped_shapes
 
 
 def launch(name: str, precision: str, what: str) -> str:
@@ -21,8 +21,8 @@ def launch(name: str, precision: str, what: str) -> str:
     """
     import torch
 
-    from mixsynth_stream.bench_encoder import random_state
-    from mixsynth_stream.bench_kernels_contenders import TRAINING, Case
+    from mixsynth_stream.bench.kernels_contenders import TRAINING, Case
+    from mixsynth_stream.bench.measure import random_state
     from mixsynth_stream.kernels.autograd import encode
     from mixsynth_stream.kernels.launch import Encoder
     from mixsynth_stream.network import MixSynthFormer

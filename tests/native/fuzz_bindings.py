@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from networks import random_state, reference
+from support.networks import random_state, reference
 
 from mixsynth_stream.config import ModelConfig
 

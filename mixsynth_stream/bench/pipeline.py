@@ -1,0 +1,353 @@
+"""`bench pipeline`: a stream against the estimator on every frame, and against decoding alone.
+
+Dense is MediaPipe's VIDEO mode on every frame, through the same decoder and as far ahead. All contenders read the same
+frames, take turns round by round in one process, and are compared by the median of the rounds' ratios.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import av
+import numpy as np
+
+from mixsynth_stream.errors import ModelError, SourceError
+from mixsynth_stream.files import ASSETS
+from mixsynth_stream.normalise import scale_of
+from mixsynth_stream.pipeline.estimators.mediapipe import MediaPipeEstimator
+from mixsynth_stream.pipeline.frame import Frame
+from mixsynth_stream.pipeline.motion import Motion, Origin, Person
+from mixsynth_stream.pipeline.sources.read_ahead import ReadAhead
+from mixsynth_stream.pipeline.sources.source import FrameSource
+from mixsynth_stream.pipeline.sources.video import VideoReader
+from mixsynth_stream.pipeline.stream import Stream
+from mixsynth_stream.reports import table, write_json
+from mixsynth_stream.skeleton import CORE_FROM_BLAZEPOSE
+from mixsynth_stream.weights import load_model
+
+if TYPE_CHECKING:
+    from mixsynth_stream.weights import Model
+
+DENSE, STREAM, DECODE = "dense", "stream", "decode only"
+_CORE = list(CORE_FROM_BLAZEPOSE)
+_DEMO_CLIP = ASSETS / "demo.mp4"
+# Filled poses differ from the dense estimator's by 0.05-0.1 torso lengths on lively clips of one person.
+_SANE_GAP_ERROR = 0.3
+# Peak memory after all frames over that after the first tenth.
+_FLAT = 1.05
+
+
+@dataclass
+class Run:
+    """One contender, once through the frames."""
+
+    seconds: float = 0.0
+    stages: dict[str, float] = field(default_factory=lambda: {"decode": 0.0, "estimator": 0.0})
+    frames: int = 0
+    estimator_calls: int = 0
+    people: list[list[Person]] = field(default_factory=list)  # dense: what was seen in each frame
+    motions: list[Motion] = field(default_factory=list)
+
+    @property
+    def fps(self) -> float:
+        return self.frames / self.seconds
+
+    def share(self, stage: str) -> float:
+        """Part of the time spent in a stage; "rest" is everything but decoding and the estimator."""
+        if stage == "rest":
+            return 1.0 - sum(self.stages[name] for name in ("decode", "estimator")) / self.seconds
+        return self.stages[stage] / self.seconds
+
+
+class FirstFrames(FrameSource):
+    """The first `frames` frames of a video file."""
+
+    def __init__(self, path: str | Path, frames: int) -> None:
+        super().__init__()
+        self._left = frames
+        self._reader = VideoReader(path)
+        self.info = self._reader.info
+
+    def __next__(self) -> Frame:
+        if self._left == 0:
+            raise StopIteration
+        self._left -= 1
+        return next(self._reader)
+
+    def close(self) -> None:
+        self._reader.close()
+
+
+def long_enough(clip: Path, frames: int, folder: Path) -> Path:
+    """The clip, or where it has fewer frames, a file in `folder` that holds it again and again, not compressed anew.
+
+    One long file, because opening a short one hundreds of times would measure the opening.
+    """
+    with VideoReader(clip) as reader:
+        count = sum(1 for _ in reader)
+    if count >= frames:
+        return clip
+    path = folder / f"long{clip.suffix}"
+    with av.open(str(path), "w") as target:
+        stream: av.VideoStream | None = None
+        shift = 0
+        for _ in range(-(-frames // count)):
+            with av.open(str(clip)) as source:
+                if stream is None:
+                    stream = target.add_stream_from_template(source.streams.video[0])
+                packets = [packet for packet in source.demux(video=0) if packet.size and packet.pts is not None]
+                first, last = min(p.pts or 0 for p in packets), max((p.pts or 0) + (p.duration or 1) for p in packets)
+                for packet in packets:
+                    packet.pts = (packet.pts or 0) + shift
+                    packet.dts = None if packet.dts is None else packet.dts + shift
+                    packet.stream = stream
+                    target.mux(packet)
+                shift += last - first
+    return path
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What is compared: a clip, how far the keyframes are apart, which pose model, which networks."""
+
+    clip: Path
+    frames: int
+    every: int
+    model: str
+    models: tuple[Model, Model]
+
+    def decode(self) -> Run:
+        run = Run()
+        with ReadAhead(FirstFrames(self.clip, self.frames)) as frames:
+            start = time.perf_counter()
+            run.frames = sum(1 for _ in frames)
+            run.seconds = run.stages["decode"] = time.perf_counter() - start
+        return run
+
+    def dense(self, *, keep: bool = False) -> Run:
+        run = Run()
+        with (
+            ReadAhead(FirstFrames(self.clip, self.frames)) as frames,
+            MediaPipeEstimator(self.model, mode="video") as estimator,
+        ):
+            clock = start = time.perf_counter()
+            for frame in frames:
+                rgb = frame.rgb
+                decoded = time.perf_counter()
+                people = estimator(rgb, frame.time_s)
+                run.stages["decode"] += decoded - clock
+                clock = time.perf_counter()
+                run.stages["estimator"] += clock - decoded
+                run.frames += 1
+                if keep:
+                    run.people.append(people)
+            run.seconds = time.perf_counter() - start
+        run.estimator_calls = run.frames
+        return run
+
+    def stream(self, *, keep: bool = False) -> Run:
+        run = Run()
+        with (
+            MediaPipeEstimator(self.model) as estimator,
+            Stream(
+                ReadAhead(FirstFrames(self.clip, self.frames)),
+                every=self.every,
+                estimator=estimator,
+                models=self.models,
+                lag=1,
+            ) as stream,
+        ):
+            start = time.perf_counter()
+            for motion in stream:
+                run.frames += 1
+                if keep:
+                    run.motions.append(motion)
+            run.seconds = time.perf_counter() - start
+            run.stages = {name: stream.stats.seconds[name] for name in ("decode", "estimator")}
+            run.estimator_calls = stream.stats.estimator_calls
+        return run
+
+
+def main(args: argparse.Namespace) -> int:
+    """Run and print; 1 where the correctness gate is red or memory grows."""
+    setting = setting_from(args)
+    with tempfile.TemporaryDirectory() as folder:
+        name = setting.clip.name
+        setting = replace(setting, clip=long_enough(setting.clip, setting.frames, Path(folder)))
+        if args.memory:
+            return _memory(setting, name, args.json)
+        return _speed(setting, name, args.rounds, args.json)
+
+
+def setting_from(args: argparse.Namespace) -> Setting:
+    """The options, checked before anything is measured."""
+    for name in ("rounds", "frames"):
+        if getattr(args, name) is not None and getattr(args, name) < 1:
+            raise ValueError(f"--{name} must be at least 1, found {getattr(args, name)}")
+    names = args.weights or [f"{space}-n{args.every}" for space in ("image", "world")]
+    image, world = (load_model(name) for name in names)
+    frames = args.frames or (10_000 if args.memory else 300)
+    return Setting(Path(args.clip or _DEMO_CLIP), frames, image.config.sample_interval, args.model, (image, world))
+
+
+def wrong_with(setting: Setting, dense: Run, stream: Run) -> tuple[list[str], float]:
+    """What is wrong with a stream's output (nothing, if all is well), and its median gap error in torso lengths."""
+    wrong = []
+    motions = stream.motions
+    if [motion.index for motion in motions] != list(range(dense.frames)) or not all(m.final for m in motions):
+        wrong.append(f"{dense.frames} frames went in, {len(motions)} came out, not each once, in order and final")
+    expected = expected_keyframes([motion.time_s for motion in motions], setting.every)
+    found = [motion.index for motion in motions if motion.keyframe]
+    if found != expected:
+        wrong.append(f"keyframes should be {expected}, found {found}")
+    if stream.estimator_calls != len(found):
+        wrong.append(f"{stream.estimator_calls} estimator calls for {len(found)} keyframes")
+    missed = False
+    for motion in reversed(motions):
+        known = {Origin(int(origin)) for origin in np.unique(motion.origin)} - {Origin.MISSING}
+        missed = not motion.measured if motion.keyframe else missed
+        # Up to a keyframe on which the estimator saw nobody, the honest answer is the forecast from those before.
+        allowed = {Origin.FILLED, Origin.HELD, Origin.FORECAST if missed else Origin.FILLED}
+        allowed |= {Origin.MEASURED} if motion.keyframe else set()
+        if not known <= allowed:
+            wrong.append(f"frame {motion.index} says {', '.join(o.name for o in known - allowed)}")
+            break
+    errors = gap_errors(motions, dense.people)
+    error = float(np.median(errors)) if errors else math.nan
+    if not error < _SANE_GAP_ERROR:
+        wrong.append(
+            f"filled poses lie {error:.2f} torso lengths from the estimator's on every frame, more than "
+            f"{_SANE_GAP_ERROR}: take a clip of one person who is always in view"
+        )
+    return wrong, error
+
+
+def expected_keyframes(times_s: Sequence[float], every: int) -> list[int]:
+    """The first frame at or after each multiple of `every` / 30 s, and the last frame."""
+    period_s, tick_s = every / 30, 2e-3
+    passed = [math.floor((time_s - times_s[0] + tick_s) / period_s) for time_s in times_s]
+    keyframes = [0, *(i for i in range(1, len(passed)) if passed[i] > passed[i - 1])]
+    return keyframes if keyframes[-1] == len(times_s) - 1 else [*keyframes, len(times_s) - 1]
+
+
+def gap_errors(motions: Sequence[Motion], people: Sequence[list[Person]]) -> list[float]:
+    """Mean joint distance of each filled pose to the nearest one that the dense estimator saw, in torso lengths."""
+    errors = []
+    for motion, seen in zip(motions, people, strict=False):
+        if motion.keyframe or not seen:
+            continue
+        for pose in motion.poses[:, _CORE]:
+            distances = [
+                np.linalg.norm(pose - one.pose[_CORE], axis=1).mean() / float(scale_of(one.pose[_CORE])) for one in seen
+            ]
+            errors.append(float(min(distances)))
+    return errors
+
+
+def _speed(setting: Setting, clip_name: str, rounds: int, json_path: Path | None) -> int:
+    """The gate, then interleaved rounds."""
+    wrong, gap_error = wrong_with(setting, setting.dense(keep=True), stream := setting.stream(keep=True))
+    with VideoReader(setting.clip) as reader:
+        info = reader.info
+    print(
+        f"{clip_name}: {info.width} x {info.height}, {info.rate_hz:.4g} Hz, {setting.frames} frames a round, "
+        f"keyframes every {setting.every}/30 s, model {setting.model}, network on {setting.models[0].backend}"
+    )
+    if wrong:
+        print("gate: RED, so no speed is measured", *wrong, sep="\n  ")
+        return 1
+    print(
+        f"gate: {stream.frames} frames, each once and final; {stream.estimator_calls} estimator calls, one a keyframe; "
+        f"filled poses {gap_error:.3f} torso lengths from the dense estimator's (median)"
+    )
+    contenders: dict[str, Callable[[], Run]] = {
+        DENSE: setting.dense,
+        STREAM: setting.stream,
+        DECODE: setting.decode,
+    }
+    runs: dict[str, list[Run]] = {name: [] for name in contenders}
+    for _ in range(rounds):
+        for name, run in contenders.items():
+            runs[name].append(run())
+    rows = [_row(setting, clip_name, info.rate_hz, name, runs) for name in contenders]
+    print(table([_HEADS, *(_cells(row) for row in rows)]))
+    if json_path is not None:
+        write_json(json_path, rows)
+    return 0
+
+
+_HEADS = ["", "frames/s p20", "p50", "p80", "over dense", "calls", "decode", "estimator", "rest"]
+
+
+def _row(setting: Setting, clip_name: str, rate_hz: float, name: str, all_runs: dict[str, list[Run]]) -> dict[str, Any]:
+    runs, dense = all_runs[name], all_runs[DENSE]
+    fps = np.percentile([run.fps for run in runs], [20, 50, 80])
+    return {
+        "case": clip_name,
+        "rate_hz": rate_hz,
+        "every": setting.every,
+        "frames": setting.frames,
+        "contender": name,
+        "p20_fps": float(fps[0]),
+        "p50_fps": float(fps[1]),
+        "p80_fps": float(fps[2]),
+        "over_dense": float(np.median([run.fps / base.fps for run, base in zip(runs, dense, strict=True)])),
+        "estimator_calls": runs[0].estimator_calls,
+        **{f"share_{s}": float(np.median([run.share(s) for run in runs])) for s in ("decode", "estimator", "rest")},
+    }
+
+
+def _cells(row: dict[str, Any]) -> list[str]:
+    shares = [f"{row[f'share_{stage}']:.1%}" for stage in ("decode", "estimator", "rest")]
+    speeds = [f"{row[f'{p}_fps']:.1f}" for p in ("p20", "p50", "p80")]
+    return [row["contender"], *speeds, f"{row['over_dense']:.2f}x", str(row["estimator_calls"]), *shares]
+
+
+def _memory(setting: Setting, clip_name: str, json_path: Path | None) -> int:
+    """Peak memory of one long stream after a tenth of its frames and after all."""
+    early_frames = max(setting.frames // 10, 1)
+    early = late = frames = 0
+    with (
+        MediaPipeEstimator(setting.model) as estimator,
+        Stream(
+            ReadAhead(FirstFrames(setting.clip, setting.frames)),
+            every=setting.every,
+            estimator=estimator,
+            models=setting.models,
+        ) as stream,
+    ):
+        for frames, _ in enumerate(stream, start=1):
+            if frames == early_frames:
+                early = peak_memory()
+    late = peak_memory()
+    if not early:
+        raise SourceError(f"{setting.clip} gave {frames} frames, {early_frames} are needed: take a longer clip")
+    ratio = late / early
+    print(
+        f"{clip_name}, keyframes every {setting.every}/30 s: peak memory {early / 2**20:.1f} MiB after "
+        f"{early_frames} frames, {late / 2**20:.1f} MiB after {frames}: {ratio:.3f}x"
+        f"{'' if ratio <= _FLAT else f', which is over {_FLAT}: it grows'}"
+    )
+    if json_path is not None:
+        row = {"case": clip_name, "contender": STREAM, "every": setting.every}
+        memory = {"early_frames": early_frames, "early_bytes": early, "frames": frames, "bytes": late, "ratio": ratio}
+        write_json(json_path, [row | memory])
+    return 0 if ratio <= _FLAT else 1
+
+
+def peak_memory() -> int:
+    """The most memory that this process has held so far, in bytes."""
+    try:
+        import resource
+        import sys
+    except ImportError as error:
+        raise ModelError("peak memory cannot be read on this system: run --memory on Linux or macOS") from error
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

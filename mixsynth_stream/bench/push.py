@@ -1,0 +1,119 @@
+"""`bench push`: what a keyframe costs a `MotionWindow`, beside the bare call of the native encoder that is inside it.
+
+The two take turns, keyframe by keyframe, in one process pinned to one core. A person has two windows, image and world,
+so their two pushes are compared with the two calls as well. Reading poses off the window, which is not part of a push,
+has a column of its own: one frame, the first after the keyframe, when sigma is worked out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from mixsynth_stream.bench.measure import one_core
+from mixsynth_stream.normalise import root_and_scale
+from mixsynth_stream.pipeline.window import MotionWindow
+from mixsynth_stream.reports import processor, table, write_json
+from mixsynth_stream.skeleton import CORE_FROM_BLAZEPOSE
+from mixsynth_stream.weights import Model, load_model, shipped_models
+
+# Keyframes before a window is full and the processor has warmed up.
+_WARM_UP = 20
+
+
+@dataclass(frozen=True)
+class Times:
+    """Seconds of each keyframe."""
+
+    push: np.ndarray  # [K]
+    call: np.ndarray  # [K]
+    read: np.ndarray  # [K]
+
+    def __add__(self, other: Times) -> Times:
+        return Times(self.push + other.push, self.call + other.call, self.read + other.read)
+
+
+def main(args: argparse.Namespace) -> int:
+    """Run and print; 1 where a window says something else than its network."""
+    if args.rounds < 1:
+        raise ValueError(f"--rounds must be at least 1, found {args.rounds}")
+    models = {name: load_model(name, backend="native") for name in shipped_models()}
+    found: dict[str, Times] = {}
+    with one_core(args.core) as core:
+        for name, model in models.items():
+            if not says_what_its_network_says(model):
+                print(f"{name}: gate RED, so no speed is measured: the window is not what its network gave")
+                return 1
+            found[name] = measure(model, args.rounds)
+        for every in sorted({model.config.sample_interval for model in models.values()}):
+            pair = [found[f"{space}-n{every}"] for space in ("image", "world")]
+            found[f"a person, N = {every}"] = pair[0] + pair[1]
+    rows = [row_of(name, times) for name, times in found.items()]
+    print(f"{processor()}, core {core}: microseconds of a keyframe, medians")
+    print(table([["", "push", "bare call", "push over call", "read a frame"], *map(_cells, rows)]))
+    if args.json is not None:
+        write_json(args.json, rows)
+    return 0
+
+
+def _poses(model: Model, count: int) -> np.ndarray:  # [K, 33, D]
+    """Somebody who sways: what the network is given does not change what it costs."""
+    dims, size = (2, 200.0) if model.info.space == "image" else (3, 1.0)
+    random = np.random.default_rng(0)
+    still, sway = random.standard_normal((33, dims)), random.standard_normal((33, dims)) * 0.1
+    phase = np.arange(count) * model.config.sample_interval / model.info.rate_hz
+    return np.asarray(size * (3.0 + still + np.sin(3 * phase)[:, None, None] * sway))
+
+
+def measure(model: Model, rounds: int) -> Times:
+    """Push, bare call and read in turns."""
+    config, window = model.config, MotionWindow(model)
+    keyframes = np.zeros((1, config.num_keyframes, config.joint_dim), np.float32)
+    scores, clock = np.ones(33), time.process_time
+    times = np.empty((3, rounds + _WARM_UP))
+    for k, pose in enumerate(_poses(model, rounds + _WARM_UP)):
+        time_s = k * config.sample_interval / model.info.rate_hz
+        ahead = [time_s + 1 / model.info.rate_hz]
+        start = clock()
+        window.push(pose, scores, time_s)
+        pushed = clock()
+        model(keyframes)
+        called = clock()
+        window.at(ahead)
+        times[:, k] = pushed - start, called - pushed, clock() - called
+    return Times(*times[:, _WARM_UP:])
+
+
+def says_what_its_network_says(model: Model) -> bool:
+    """Whether a full window, read on the grid, gives the network's output for its keyframes."""
+    config, rate_hz = model.config, model.info.rate_hz
+    poses, window = _poses(model, config.num_keyframes), MotionWindow(model)
+    for k, pose in enumerate(poses):
+        window.push(pose, None, k * config.sample_interval / rate_hz)
+    core = poses[:, list(CORE_FROM_BLAZEPOSE)]
+    root, scale = root_and_scale(core, model.info.normalisation)
+    inputs = ((core - root) / scale).reshape(1, config.num_keyframes, config.joint_dim)
+    expected = model(inputs)[0].reshape(config.seq_len, *core.shape[1:]) * scale + root
+    read = window.at(np.arange(config.seq_len) / rate_hz).poses[:, list(CORE_FROM_BLAZEPOSE)]
+    return bool(np.abs(read - expected).max() <= 1e-6 * np.abs(expected).max())
+
+
+def row_of(name: str, times: Times) -> dict[str, Any]:
+    """Medians; the ratio is that of the keyframes' own ratios."""
+    return {
+        "case": name,
+        "push_us": float(1e6 * np.median(times.push)),
+        "call_us": float(1e6 * np.median(times.call)),
+        "read_us": float(1e6 * np.median(times.read)),
+        "push_over_call": float(np.median(times.push / times.call)),
+    }
+
+
+def _cells(row: Mapping[str, Any]) -> Sequence[str]:
+    times = [f"{row[f'{what}_us']:.0f}" for what in ("push", "call")]
+    return [row["case"], *times, f"{row['push_over_call']:.2f}x", f"{row['read_us']:.0f}"]

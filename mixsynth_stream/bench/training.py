@@ -1,0 +1,220 @@
+"""`bench training`: layers of the network in the native extension against torch's, and the steps a second of `train`.
+
+First every gradient is compared with torch's in float64. Then the two take turns in one process pinned to one core, so
+that other work slows both alike: a layer, forward and backward, one pass a turn; and steps of `train` with all that it
+does, the drawing of its windows too, some a turn. Times are the processor time of the process: of a step, that of one
+core. `train` draws the next windows in a thread of its own, so a second core makes it faster.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from threadpoolctl import threadpool_limits
+
+from mixsynth_stream.bench.measure import one_core, take_turns
+from mixsynth_stream.config import ModelConfig
+from mixsynth_stream.data.mocap import data_files
+from mixsynth_stream.network import MixSynthFormer
+from mixsynth_stream.presets import shipped_shapes
+from mixsynth_stream.reports import processor, table, write_json
+from mixsynth_stream.train.config import TrainConfig
+from mixsynth_stream.train.devices import Place
+from mixsynth_stream.train.loop import DrawnAhead, Run
+from mixsynth_stream.train.mocap import MocapRecipe
+from mixsynth_stream.train.native import use_native, use_torch
+
+NATIVE, TORCH = "native", "torch"
+# A gradient may differ from float64's by this share of the largest number in it: three times what torch's does.
+MOST_ERROR = 3e-5
+# Windows of which gradients are compared; passes of a layer before any is timed; steps in one turn of `train`.
+_GATE_WINDOWS, _WARM_UP, _STEPS_A_TURN = 8, 3, 5
+
+
+def main(args: argparse.Namespace) -> int:
+    """Run and print; 1 where gradients are wrong."""
+    shapes = shipped_shapes()
+    names = args.case or list(shapes)
+    if unknown := [name for name in names if name not in shapes]:
+        raise ValueError(f"--case must be of {', '.join(shapes)}, found {', '.join(unknown)}")
+    if min(args.rounds, args.batch) < 1 or not args.seconds >= 0:
+        raise ValueError("--rounds and --batch must be at least 1, and --seconds not negative")
+    files = data_files(args.data, has_video=False) if args.seconds > 0 else []
+    errors = {name: gradient_errors(shapes[name]) for name in names}
+    if wrong := wrong_with(errors):
+        print("gate RED, so no speed is measured", *wrong, sep="\n  ")
+        return 1
+    rows: list[dict[str, Any]] = []
+    with one_core(args.core) as core:
+        print(f"{processor()}, core {core}: one layer, {args.batch} windows, forward and backward")
+        for label, same in same_layers({name: shapes[name] for name in names}).items():
+            seconds = layer_seconds(shapes[same[0]], args.batch, args.rounds)
+            worst = {way: max(errors[name][way] for name in same) for way in seconds}
+            rows += layer_rows(label, args.batch, seconds, worst)
+        print(table([["milliseconds", "p20", "p50", "p80", "over torch", "error"], *map(_layer_cells, rows)]))
+        if args.seconds > 0:
+            print(f"\nsteps of train: {args.batch} windows of {', '.join(path.name for path in files)}")
+            steps = [row for name in names for row in step_rows(name, files, args.batch, args.seconds)]
+            print(table([["", "milliseconds", "steps a second", "over torch"], *map(_step_cells, steps)]))
+            rows += steps
+    if args.json is not None:
+        write_json(args.json, rows, packages=("torch",))
+    return 0
+
+
+def gradient_errors(shape: ModelConfig) -> dict[str, float]:
+    """The worst gradient of a whole network, as a share of the largest number in it, against torch in float64."""
+    torch.manual_seed(0)
+    plain = MixSynthFormer(shape, dropout=0.0)
+    # Untrained it is zero, and the layers get no gradient.
+    torch.nn.init.xavier_uniform_(plain.fc.weight)
+    native, exact = (MixSynthFormer(shape, dropout=0.0) for _ in range(2))
+    for other in (native, exact):
+        other.load_state_dict(plain.state_dict())
+    use_native(native)
+    keyframes = torch.randn(_GATE_WINDOWS, shape.num_keyframes, shape.joint_dim)
+    d_out = torch.randn(_GATE_WINDOWS, shape.seq_len, shape.joint_dim)
+    exact.double()(keyframes.double()).backward(d_out.double())
+    errors = {}
+    for way, network in ((NATIVE, native), (TORCH, plain)):
+        network(keyframes).backward(d_out)
+        errors[way] = max(
+            _off(found.grad, wanted.grad)
+            for found, wanted in zip(network.parameters(), exact.parameters(), strict=True)
+            if wanted.grad is not None
+        )
+    return errors
+
+
+def _off(found: torch.Tensor | None, wanted: torch.Tensor) -> float:
+    if found is None or found.shape != wanted.shape:
+        return float("inf")
+    return float((found - wanted).abs().max() / wanted.abs().max())
+
+
+def wrong_with(errors: Mapping[str, Mapping[str, float]]) -> list[str]:
+    """A sentence for every network whose gradients are off."""
+    return [
+        f"{name}: a gradient of {way} is off by {error:.1e} of its largest number from float64, more than {MOST_ERROR}"
+        for name, found in errors.items()
+        for way, error in found.items()
+        if not error <= MOST_ERROR
+    ]
+
+
+def same_layers(shapes: Mapping[str, ModelConfig]) -> dict[str, list[str]]:
+    """Networks by their layer: image and world differ in the numbers of a pose only. `image-n5, world-n5` -> both."""
+    found: dict[ModelConfig, list[str]] = {}
+    for name, shape in shapes.items():
+        found.setdefault(replace(shape, joint_dim=1), []).append(name)
+    return {", ".join(names): names for names in found.values()}
+
+
+def layer_seconds(shape: ModelConfig, batch: int, rounds: int) -> dict[str, list[float]]:
+    """Processor time of one pass, forward and backward, with all that `train` has around a layer in torch."""
+    passes = {}
+    for way, x, d_out in ((way, *torch.randn(2, batch, shape.seq_len, shape.emb_dim)) for way in (NATIVE, TORCH)):
+        network = MixSynthFormer(replace(shape, num_encoder_layers=1), dropout=0.0)
+        if way == NATIVE:
+            use_native(network)
+        passes[way] = _layer_pass(network, x.requires_grad_(), d_out)
+    for each in passes.values():
+        for _ in range(_WARM_UP):
+            each()
+    return take_turns(list(passes), rounds, lambda way: _processor_time(passes[way]))
+
+
+def _layer_pass(network: MixSynthFormer, x: torch.Tensor, d_out: torch.Tensor) -> Callable[[], None]:
+    def layer_pass() -> None:
+        network.zero_grad()
+        x.grad = None
+        network.encoder(x).backward(d_out)
+
+    return layer_pass
+
+
+def _processor_time(call: Callable[[], None]) -> float:
+    start = time.process_time()
+    call()
+    return time.process_time() - start
+
+
+def layer_rows(
+    label: str, batch: int, seconds: Mapping[str, Sequence[float]], errors: Mapping[str, float]
+) -> list[dict[str, Any]]:
+    """One row a way; the ratio is the median over the rounds, above 1 where it is faster than torch."""
+    torch_s = np.array(seconds[TORCH])
+    rows = []
+    for way, times in seconds.items():
+        p20, p50, p80 = (float(value) for value in np.percentile(1e6 * np.array(times), [20, 50, 80]))
+        rows.append({
+            "case": label, "what": "layer", "batch": batch, "contender": way, "p20_us": p20, "p50_us": p50,
+            "p80_us": p80, "over_torch": float(np.median(torch_s / times)), "max_error": errors[way],
+        })  # fmt: skip
+    return rows
+
+
+def step_rows(name: str, files: Sequence[Path], batch: int, seconds: float) -> list[dict[str, Any]]:
+    """Processor time of a step of `train`, layers in the native extension and in torch, so many seconds of each.
+
+    Both learn from the same windows, drawn of `files`.
+    """
+    space, _, every = name.partition("-n")
+    # It never gets to its end, where it would write.
+    config = TrainConfig(data=tuple(files), out=Path(), space=space, every=int(every), batch=batch, steps=10**6)
+    spent: dict[str, list[float]] = {NATIVE: [], TORCH: []}
+    with both_ways(config) as runs:
+        while min(map(sum, spent.values())) < seconds:
+            for way, run in runs.items():
+                # Its windows were drawn in the turn of the other.
+                run.advance()
+                spent[way].append(_processor_time(partial(_steps, run)))
+    per_step = {way: np.array(times) / _STEPS_A_TURN for way, times in spent.items()}
+    return [
+        {
+            "case": name, "what": "step of train", "batch": batch, "contender": way,
+            "p50_us": float(1e6 * np.median(times)), "over_torch": float(np.median(per_step[TORCH] / times)),
+        }
+        for way, times in per_step.items()
+    ]  # fmt: skip
+
+
+@contextmanager
+def both_ways(config: TrainConfig) -> Iterator[dict[str, Run]]:
+    """Two trainings on this processor at their first step, one of them with its layers in torch."""
+    with ExitStack() as stack:
+        stack.enter_context(threadpool_limits(1, "blas"))
+        runs = {}
+        for way in (NATIVE, TORCH):
+            recipe = MocapRecipe(config)
+            drawn = stack.enter_context(DrawnAhead(recipe))
+            runs[way] = Run(recipe, config.out, Place(torch.device("cpu")), drawn, kernels=False)
+        in_torch = runs[TORCH].network
+        assert isinstance(in_torch, MixSynthFormer)
+        use_torch(in_torch)
+        yield runs
+
+
+def _steps(run: Run) -> None:
+    for _ in range(_STEPS_A_TURN):
+        run.advance()
+
+
+def _layer_cells(row: Mapping[str, Any]) -> list[str]:
+    times = [f"{row[f'{p}_us'] / 1000:.1f}" for p in ("p20", "p50", "p80")]
+    return [f"{row['case']}: {row['contender']}", *times, f"{row['over_torch']:.2f}x", f"{row['max_error']:.0e}"]
+
+
+def _step_cells(row: Mapping[str, Any]) -> list[str]:
+    milliseconds = row["p50_us"] / 1000
+    return [f"{row['case']}: {row['contender']}", f"{milliseconds:.0f}", f"{1000 / milliseconds:.1f}",
+            f"{row['over_torch']:.2f}x"]  # fmt: skip

@@ -1,0 +1,168 @@
+"""`bench truth`: 2D error between keyframes against measured motion, projected into the camera that filmed it.
+
+The clip is streamed once from every frame that could be the first keyframe. Judged are the frames between keyframes of
+a full window ("gaps"), and those of the first windows apart ("warm-up"), always on the twelve limb joints. PCHIP gets
+the estimator's poses at the same keyframes that the network got.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Generator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mixsynth_stream.data.camera_truth import LIMB_JOINTS, limbs_in_picture, read_camera, read_trc
+from mixsynth_stream.errors import SourceError
+from mixsynth_stream.evaluate.baselines import pchip
+from mixsynth_stream.pipeline.estimators.mediapipe import MediaPipeEstimator
+from mixsynth_stream.pipeline.motion import Motion
+from mixsynth_stream.pipeline.sources.video import VideoReader
+from mixsynth_stream.pipeline.stream import Stream
+from mixsynth_stream.reports import table, write_json
+from mixsynth_stream.weights import load_model
+
+if TYPE_CHECKING:
+    from mixsynth_stream.weights import Model
+
+NETWORK, PCHIP, DENSE, KEYFRAME = "network", "PCHIP", "dense estimator", "estimator at keyframes"
+GAPS, WARM_UP = "gaps", "warm-up"
+_LIMBS = list(LIMB_JOINTS)
+_SHOULDERS, _HIPS = slice(0, 2), slice(6, 8)
+
+
+@dataclass
+class Errors:
+    """Errors of each method in pixels, [12] a frame, by question."""
+
+    found: dict[tuple[str, str], list[np.ndarray]] = field(default_factory=dict)
+
+    def add(self, question: str, method: str, pose: np.ndarray, truth: np.ndarray) -> None:  # [12, 2] each
+        if np.isfinite(pose).all():
+            self.found.setdefault((question, method), []).append(np.linalg.norm(pose - truth, axis=1))
+
+    def mean_px(self, question: str, method: str) -> float:
+        return float(np.mean(self.found[question, method]))
+
+
+def main(args: argparse.Namespace) -> int:
+    """Run and print the table."""
+    truth = limbs_in_picture(read_trc(args.trc), read_camera(args.calibration, args.camera or _camera_of(args.video)))
+    names = args.weights or [f"{space}-n{args.every}" for space in ("image", "world")]
+    image, world = (load_model(name) for name in names)
+    errors = measure(args.video, truth, (image, world), args.model)
+    shoulders, hips = truth[:, _SHOULDERS].mean(axis=1), truth[:, _HIPS].mean(axis=1)
+    torso_px = float(np.linalg.norm(shoulders - hips, axis=1).mean())
+    rows = [
+        {
+            "case": args.video.name,
+            "every": image.config.sample_interval,
+            "question": question,
+            "method": method,
+            "error_px": errors.mean_px(question, method),
+            "error_torso": errors.mean_px(question, method) / torso_px,
+            "over_pchip": errors.mean_px(question, method) / errors.mean_px(question, PCHIP),
+            "frames": len(found),
+        }
+        for question in (GAPS, WARM_UP)
+        for method in (NETWORK, PCHIP, DENSE, KEYFRAME)
+        if (found := errors.found.get((question, method)))
+    ]
+    if not rows:
+        raise SourceError(f"{args.video} has no gap between two keyframes at which one person was seen")
+    print(f"{args.video.name}: {len(truth)} frames of truth, torso {torso_px:.0f} px, mean error of 12 limb joints")
+    heads = ["question", "method", "px", "torso lengths", "over PCHIP", "frames"]
+    cells = [
+        [str(r["question"]), str(r["method"]), f"{r['error_px']:.2f}", f"{r['error_torso']:.4f}",
+         f"{r['over_pchip']:.3f}", str(r["frames"])]
+        for r in rows
+    ]  # fmt: skip
+    print(table([heads, *cells]))
+    if args.json is not None:
+        write_json(args.json, rows)
+    return 0
+
+
+def measure(
+    clip: Path,
+    truth: np.ndarray,  # [F, 12, 2] pixels, one row a frame
+    models: tuple[Model, Model],
+    pose_model: str,
+) -> Errors:
+    """The errors of the network, of PCHIP, and of the estimator on every frame, in the same frames."""
+    dense = _dense_poses(clip, pose_model)
+    if len(dense) != len(truth):
+        raise SourceError(f"{clip} has {len(dense)} frames and the truth {len(truth)} rows: they must belong together")
+    errors = Errors()
+    config = models[0].config
+    with VideoReader(clip) as reader:
+        phases = max(round(config.sample_interval * reader.info.rate_hz / models[0].info.rate_hz), 1)
+    for phase in range(phases):
+        with (
+            MediaPipeEstimator(pose_model) as estimator,
+            closing(_frames_from(clip, phase)) as frames,
+            Stream(frames, estimator=estimator, models=models, lag=1) as stream,
+        ):
+            _judge(list(stream), phase, truth, dense, models, errors)
+    return errors
+
+
+def _judge(
+    motions: Sequence[Motion],
+    phase: int,
+    truth: np.ndarray,  # [F, 12, 2]
+    dense: np.ndarray,  # [F, 12, 2]
+    models: tuple[Model, Model],
+    errors: Errors,
+) -> None:
+    """One run: every gap between two keyframes on the grid at which the one person was seen."""
+    config, grid_hz = models[0].config, models[0].info.rate_hz
+    spacing_s = config.sample_interval / grid_hz
+    keyframes = [motion for motion in motions if motion.keyframe]
+    for newest in range(1, len(keyframes)):
+        left, right = keyframes[newest - 1], keyframes[newest]
+        # The end of a clip is a keyframe off the grid, and no other stretch of a stream looks like it.
+        if right is motions[-1] and abs(right.time_s - left.time_s - spacing_s) > 0.01 * spacing_s:
+            continue
+        window = keyframes[max(newest - config.step, 0) : newest + 1]
+        if not all(keyframe.measured and len(keyframe.ids) == 1 for keyframe in window):
+            continue
+        question = GAPS if len(window) == config.num_keyframes else WARM_UP
+        measured = np.array([keyframe.measured[0].pose[_LIMBS] for keyframe in window if keyframe.measured])
+        errors.add(question, KEYFRAME, measured[-1], truth[phase + right.index])
+        gap = [m for m in motions[left.index + 1 : right.index] if len(m.ids) == 1]
+        steps = np.interp(
+            [m.time_s for m in gap], [k.time_s for k in window], np.arange(len(window)) * config.sample_interval
+        )
+        simple = pchip(measured[None], config.sample_interval, steps)[0]
+        for motion, filled in zip(gap, simple, strict=True):
+            frame = phase + motion.index
+            errors.add(question, NETWORK, motion.poses[0, _LIMBS], truth[frame])
+            errors.add(question, PCHIP, filled, truth[frame])
+            errors.add(question, DENSE, dense[frame], truth[frame])
+
+
+def _frames_from(clip: Path, first: int) -> Generator[tuple[np.ndarray, float], None, None]:
+    """The frames of a clip from number `first` on; those before are never converted."""
+    with VideoReader(clip) as reader:
+        for frame in reader:
+            if frame.index >= first:
+                yield frame.rgb, frame.time_s
+
+
+def _dense_poses(clip: Path, pose_model: str) -> np.ndarray:  # -> [F, 12, 2], NaN where nobody was seen
+    poses = []
+    with VideoReader(clip) as reader, MediaPipeEstimator(pose_model, mode="video") as estimator:
+        for frame in reader:
+            people = estimator(frame.rgb, frame.time_s)
+            poses.append(people[0].pose[_LIMBS] if people else np.full((len(_LIMBS), 2), np.nan))
+    return np.array(poses)
+
+
+def _camera_of(clip: Path) -> str:
+    """`cam03.mp4` was filmed by `cam_03` in the calibrations of Pose2Sim."""
+    return clip.stem.replace("cam", "cam_") if clip.stem.startswith("cam") and "_" not in clip.stem else clip.stem

@@ -1,0 +1,155 @@
+"""`info`: what is installed and found on this machine."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import platform
+from collections.abc import Iterable
+from importlib import metadata
+from pathlib import Path
+
+# What decides results and speed, in the order of the base install and the extras.
+_PACKAGES = ("numpy", "av", "mediapipe", "safetensors", "torch", "triton")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """`info` has no options."""
+
+
+def main(args: argparse.Namespace) -> int:
+    """Print the tables."""
+    from mixsynth_stream import __version__
+
+    print(f"mixsynth-stream {__version__}, Python {platform.python_version()}, {platform.platform()}")
+    print("  " + ", ".join(f"{name} {_version(name)}" for name in _PACKAGES))
+    _print("backends", _backends())
+    _print("weights", _weights())
+    _print("encoder", _encoder())
+    _print("kernels", _kernels())
+    _print("pose models", _pose_models())
+    _print("cameras", _cameras())
+    return 0
+
+
+def _print(title: str, rows: Iterable[tuple[str, ...]]) -> None:
+    rows = list(rows)
+    # A row of one cell is a remark on the whole table.
+    columns = zip(*(row for row in rows if len(row) > 1), strict=True)
+    widths = [max(map(len, column)) for column in columns] or [0]
+    print(f"\n{title}")
+    for row in rows:
+        print("  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=False)).rstrip())
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def _backends() -> list[tuple[str, ...]]:
+    from mixsynth_stream.backend import available_backends
+
+    rows = available_backends()
+    return [(row.name, "ready" if row.ready else "missing", row.device, row.reason) for row in rows]
+
+
+def _weights() -> list[tuple[str, ...]]:
+    from mixsynth_stream.files import ASSETS
+    from mixsynth_stream.weights import load_weights, shipped_models
+
+    rows: list[tuple[str, ...]] = []
+    data: dict[str, None] = {}  # each once, in order
+    for name in shipped_models():
+        state, config, info = load_weights(ASSETS / f"{name}.safetensors")
+        numbers = sum(value.size for value in state.values())
+        shape = (
+            f"N {config.sample_interval}, Q {config.step}, H {config.horizon}, C {config.emb_dim}, "
+            f"L {config.num_encoder_layers}"
+        )
+        about = f"{info.space} space, {info.skeleton}, {info.normalisation} normalisation"
+        sigma = "with sigma" if info.uncertainty is not None else "without sigma"
+        rows.append((name, about, shape, f"{numbers / 1000:.0f} k parameters", sigma, info.date))
+        data[info.data] = None
+    return [*rows, *((f"trained on {text}",) for text in data)] if rows else [("none",)]
+
+
+def _encoder() -> list[tuple[str, ...]]:
+    """The table of the README, made by `bench encoder`, and how long a window takes here."""
+    from mixsynth_stream.files import ASSETS
+
+    lines = (ASSETS / "encoder_speed.tsv").read_text(encoding="utf-8").splitlines()
+    rows: list[tuple[str, ...]] = [tuple(line.split("\t")) for line in lines]
+    return [*rows, (_speed_here(),)]
+
+
+def _speed_here() -> str:
+    import time
+
+    import numpy as np
+
+    from mixsynth_stream.errors import ModelError
+    from mixsynth_stream.weights import load_model, shipped_models
+
+    try:
+        name = next(iter(shipped_models()))
+        model = load_model(name, backend="native")
+    except (StopIteration, ModelError, ValueError) as error:
+        return f"here: not measured, {error or 'no weights'}"
+    keyframes = np.zeros((1, model.config.num_keyframes, model.config.joint_dim), np.float32)
+    times = []
+    for _ in range(200):
+        start = time.perf_counter()
+        model(keyframes)
+        times.append(time.perf_counter() - start)
+    bits = importlib.import_module("mixsynth_stream._C").simd_bits()
+    return f"here: {name} takes {1e6 * np.median(times):.0f} µs a window in registers of {bits} bits"
+
+
+def _kernels() -> list[tuple[str, ...]]:
+    """How many launches a forward takes on a card of the kind that the fused kernels are made for, and training."""
+    from mixsynth_stream.kernels.tile import FUSED_CAPABILITY, for_training, tile_of
+    from mixsynth_stream.presets import published_shapes, shipped_shapes
+
+    many, multiprocessors = 4096, 132
+    shapes = published_shapes() | shipped_shapes()
+    names: dict[tuple[str, str], list[str]] = {}  # shapes that run alike are one row
+    for name, shape in shapes.items():
+        plans = tuple(tile_of(shape, "bf16", batch, multiprocessors).plan for batch in (1, many))
+        names.setdefault((plans[0], plans[1]), []).append(name)
+    rows: list[tuple[str, ...]] = [
+        (", ".join(alike), one if one == batch else f"one window: {one}; {many}: {batch}")
+        for (one, batch), alike in names.items()
+    ]
+    capability = ".".join(map(str, FUSED_CAPABILITY))
+    training = " or ".join(sorted({for_training(tile_of(shape, "bf16", 1)).training_plan for shape in shapes.values()}))
+    remarks = (
+        f"Triton, bf16, compute capability {capability}; older cards and strict take more launches",
+        f"training: {training}; in windows that one program cannot hold, products of both branches by the library",
+    )
+    return [*rows, *((remark,) for remark in remarks)]
+
+
+def _pose_models() -> list[tuple[str, ...]]:
+    from mixsynth_stream.errors import ModelError
+    from mixsynth_stream.pipeline.estimators.mediapipe import MODELS, bundle_path
+
+    rows: list[tuple[str, ...]] = []
+    for model in MODELS:
+        try:
+            size = bundle_path(model).stat().st_size
+        except ModelError:
+            rows.append((model, "not there; scripts/build_pose_bundle.py in a checkout makes it"))
+        else:
+            rows.append((model, f"{size / 1e6:.1f} MB"))
+    return rows
+
+
+def _cameras() -> list[tuple[str, ...]]:
+    rows: list[tuple[str, ...]] = []
+    for device in sorted(Path("/dev").glob("video*")):
+        name = Path("/sys/class/video4linux", device.name, "name")
+        rows.append((str(device), name.read_text().strip() if name.is_file() else ""))
+    return rows or [("none found under /dev/video*",)]

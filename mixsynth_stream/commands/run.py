@@ -1,0 +1,151 @@
+"""`run`: sources through a Stream into sinks. `demo` and `webcam` are the same job with other defaults."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mixsynth_stream.commands.patterns import expand
+from mixsynth_stream.errors import ModelError, OutputError, SourceError
+from mixsynth_stream.job.outputs import folders
+from mixsynth_stream.job.process import process, summary
+
+if TYPE_CHECKING:
+    pass
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of `run`."""
+    parser.add_argument(
+        "sources",
+        nargs="+",
+        metavar="SOURCE",
+        help="a video file, a quoted pattern ('*.mp4'), a URL (rtsp://, http://), webcam, webcam:1, - (standard input) "
+        "or synthetic:",
+    )
+    add_stream_arguments(parser)
+    add_output_arguments(parser)
+
+
+def add_stream_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options that say how motion is made; shared by `run`, `demo` and `webcam`."""
+    group = parser.add_argument_group("motion")
+    group.add_argument(
+        "--every", type=_at_least(1), metavar="N", help="a keyframe every N/30 s (default: 10, or as --weights says)"
+    )
+    group.add_argument(
+        "--lag",
+        type=int,
+        choices=(0, 1),
+        help="1: each frame once, when the keyframe after it is known (default for files); "
+        "0: each frame at once, and again when final (default for cameras)",
+    )
+    group.add_argument(
+        "--horizon", type=_seconds, default=0.4, metavar="S", help="seconds to forecast (default: %(default)s)"
+    )
+    group.add_argument(
+        "--max-people", type=_at_least(1), default=4, metavar="P", help="people to follow (default: %(default)s)"
+    )
+    group.add_argument(
+        "--model",
+        metavar="NAME",
+        help="pose model: lite, full, heavy or a .task file (default: full)",
+    )
+    group.add_argument("--estimates", metavar="FILE", help="replay recorded estimates (.npz) instead of a pose model")
+    group.add_argument(
+        "--weights",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="weights of the network, by name or file; twice for image and world space (default: those that ship)",
+    )
+    group.add_argument("--backend", default="auto", metavar="NAME", help="what runs the network (default: auto)")
+    group.add_argument("--limit-frames", type=_at_least(1), metavar="F", help="stop after F frames")
+
+
+def add_output_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options that say where motion goes."""
+    group = parser.add_argument_group("output")
+    group.add_argument(
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help="folder for results; several sources get a subfolder each (default: JSON lines to standard output)",
+    )
+    group.add_argument("--format", type=_formats, metavar="F,F", help="some of jsonl, csv, npz, trc (default: jsonl)")
+    group.add_argument("--overlay", action="store_true", help="also write a video with the poses drawn on it")
+    group.add_argument("--plot", action="store_true", help="also write a picture of the joints' trajectories")
+    group.add_argument(
+        "--write-forecast", action="store_true", help="write the forecast of every frame, not of keyframes only"
+    )
+    group.add_argument("--view", choices=("window", "none"), default="none", help="show the frames as they come")
+    group.add_argument("--quiet", action="store_true", help="no progress and no summary")
+
+
+def main(args: argparse.Namespace) -> int:
+    """Process every source. One that fails is reported and the next one goes on; the exit code says so at the end."""
+    check(args)
+    sources = expand(args.sources)
+    failed = 0
+    for source, folder in zip(sources, folders(sources, args.out), strict=True):
+        try:
+            done = process(source, folder, args)
+        except SourceError as error:
+            if len(sources) == 1:
+                raise
+            failed += 1
+            print(f"mixsynth-stream: {error}", file=sys.stderr)
+            continue
+        except (ModelError, OutputError) as error:
+            left = len(sources) - 1 - sources.index(source)
+            if not left:
+                raise
+            raise type(error)(f"{error} ({left} sources after {source} were not started)") from error
+        if not args.quiet:
+            print(summary(done), file=sys.stderr)
+    if failed:
+        raise SourceError(f"{failed} of {len(sources)} sources failed; the others are complete")
+    return 0
+
+
+def check(args: argparse.Namespace) -> None:
+    """Refuse options that do not go together, before anything is opened."""
+    if args.out is None and (args.overlay or args.plot or args.format not in (None, ("jsonl",))):
+        raise ValueError(
+            "only JSON lines go to standard output: give --out DIR for other formats, --overlay and --plot"
+        )
+    if args.estimates and args.model:
+        raise ValueError("--estimates replays recorded poses and --model makes new ones: give one of the two")
+    if len(args.weights) > 2:
+        raise ValueError(f"--weights is for one image and one world network, found {len(args.weights)}")
+
+
+def _at_least(least: int) -> Any:
+    def whole_number(text: str) -> int:
+        if not text.lstrip("-").isdigit() or int(text) < least:
+            raise argparse.ArgumentTypeError(f"expected a whole number of at least {least}, found {text!r}")
+        return int(text)
+
+    return whole_number
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds <= 10:
+        raise argparse.ArgumentTypeError(f"expected seconds in 0..10, found {text!r}")
+    return seconds
+
+
+def _formats(text: str) -> tuple[str, ...]:
+    from mixsynth_stream.export import FORMATS
+
+    names = tuple(name.strip() for name in text.split(","))
+    for name in names:
+        if name not in FORMATS:
+            raise argparse.ArgumentTypeError(f"expected some of {', '.join(FORMATS)}, found {name!r}")
+    return names

@@ -1,0 +1,26 @@
+"""`webcam`: follow the people before a camera, in a window or into files."""
+
+from __future__ import annotations
+
+import argparse
+
+from mixsynth_stream.commands import run
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of `webcam`."""
+    parser.add_argument("--camera", default="0", metavar="N", help="number of the camera (default: %(default)s)")
+    run.add_stream_arguments(parser)
+    run.add_output_arguments(parser)
+    parser.set_defaults(view=None)
+
+
+def main(args: argparse.Namespace) -> int:
+    """Run until q, Esc or Ctrl-C."""
+    from mixsynth_stream.viewer.window import window_possible
+
+    if args.view is None:
+        # A window is never forced: without a display, poses still go to files or standard output.
+        args.view = "window" if window_possible() else "none"
+    args.sources = [f"webcam:{args.camera}"]
+    return run.main(args)

@@ -1,0 +1,206 @@
+"""Skeletons, ghosts and the legend, drawn on a picture: the same for the overlay file and for anything that is live.
+
+How a pose came about is told by style: measured is solid with white-ringed joints, filled is solid and thin, forecast
+and held are dashed. The ghost is the forecast's last pose, with trails that lead to it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from mixsynth_stream.draw.canvas import Canvas, Casing, Color, Sticker
+from mixsynth_stream.draw.capsules import dashes
+from mixsynth_stream.draw.font import line_height, text_width
+from mixsynth_stream.pipeline.motion import Forecast, Motion, Origin, forecast_of
+from mixsynth_stream.skeleton import BLAZEPOSE_33
+
+SIDE_COLORS: dict[str, Color] = {"left": (0, 255, 0), "right": (255, 128, 0), "middle": (51, 153, 255)}
+MIN_SCORE = 0.3
+WHITE: Color = (255, 255, 255)
+_INK: Color = (0, 0, 0)
+_DIM: Color = (130, 130, 130)
+_BONES = np.array(BLAZEPOSE_33.bones)  # [E, 2]
+_TRAILS = np.array([BLAZEPOSE_33.index(name) for name in ("left_wrist", "right_wrist", "left_ankle", "right_ankle")])
+_GHOST_WIDTH, _GHOST_OPACITY = 0.8, 0.5  # width in lines
+_AHEAD = (Origin.FORECAST, Origin.HELD)
+
+
+def _bone_side(start: int, end: int) -> str:
+    """A bone belongs to a side when one of its ends does and none is on the other side."""
+    sides = {BLAZEPOSE_33.side(start), BLAZEPOSE_33.side(end)} - {"middle"}
+    return sides.pop() if len(sides) == 1 else "middle"
+
+
+_JOINT_COLORS = np.array([SIDE_COLORS[BLAZEPOSE_33.side(j)] for j in range(len(BLAZEPOSE_33))])  # [33, 3]
+_BONE_COLORS = np.array([SIDE_COLORS[_bone_side(*bone)] for bone in BLAZEPOSE_33.bones])  # [E, 3]
+_PALE_BONE_COLORS = _BONE_COLORS + (255 - _BONE_COLORS) * 0.3
+
+
+@dataclass(frozen=True)
+class Look:
+    """Sizes in pixels, in proportion to the picture."""
+
+    line: float
+    text: float
+
+    @classmethod
+    def of(cls, width: int, height: int) -> Look:
+        side = min(width, height)
+        return cls(line=float(np.clip(side / 155, 1.7, 14)), text=float(np.clip(side / 46, 10, 42)))
+
+    @property
+    def casing(self) -> Casing:
+        return Casing(max(self.line / 4, 0.8), _INK, 0.45)
+
+    @property
+    def ring(self) -> Casing:
+        return Casing(max(self.line * 0.36, 1.0), WHITE, 1.0)
+
+
+def draw_motion(canvas: Canvas, motion: Motion, look: Look, *, ghost: bool = True) -> None:
+    """Everybody in a Motion; with `ghost`, where they are forecast to be, underneath."""
+    forecast = forecast_of(motion) if ghost else None
+    if forecast is not None:
+        _draw_ghosts(canvas, motion, forecast, look)
+    for p in range(len(motion.ids)):
+        _draw_person(canvas, motion.poses[p], motion.scores[p], motion.origin[p], look)
+    if len(motion.ids) > 1:
+        for p, person in enumerate(motion.ids):
+            _draw_id(canvas, int(person), motion.poses[p][_shown(motion.poses[p], motion.scores[p])], look)
+
+
+def _shown(pose: np.ndarray, scores: np.ndarray) -> np.ndarray:  # [33, 2], [33] -> [33] bool
+    return np.asarray(np.isfinite(pose).all(1) & (scores >= MIN_SCORE))
+
+
+def _draw_person(
+    canvas: Canvas,
+    pose: np.ndarray,  # [33, 2]
+    scores: np.ndarray,  # [33]
+    origin: np.ndarray,  # [33]
+    look: Look,
+) -> None:
+    shown = _shown(pose, scores) & (origin != Origin.MISSING)
+    ahead = np.isin(origin, _AHEAD)
+    measured = origin == Origin.MEASURED
+    drawn = shown[_BONES].all(1)
+    dashed = drawn & ahead[_BONES].any(1)
+    solid = drawn & ~dashed
+    start, end = pose[_BONES[:, 0]], pose[_BONES[:, 1]]
+    width = np.where(measured[_BONES].all(1), look.line, 0.7 * look.line)
+
+    first, last, bone = dashes(start[dashed], end[dashed], 2.2 * look.line, 1.8 * look.line)
+    canvas.strokes(
+        np.concatenate([start[solid], first]),
+        np.concatenate([end[solid], last]),
+        np.concatenate([_BONE_COLORS[solid], _BONE_COLORS[dashed][bone]]),
+        np.concatenate([width[solid], np.full(len(first), 0.7 * look.line)]),
+        casing=look.casing,
+    )
+    plain, ringed = shown & ~measured, shown & measured
+    canvas.discs(pose[plain], _JOINT_COLORS[plain], 1.3 * look.line, casing=look.casing)
+    canvas.discs(pose[ringed], _JOINT_COLORS[ringed], 1.9 * look.line, casing=look.ring)
+
+
+def _draw_ghosts(canvas: Canvas, motion: Motion, forecast: Forecast, look: Look) -> None:
+    """All ghosts as one translucent layer: the last pose ahead, and trails that grow stronger on the way there."""
+    for p in range(len(motion.ids)):
+        pose, scores = forecast.poses[p, -1], forecast.scores[p, -1]
+        shown = _shown(pose, scores) & (forecast.origin[p, -1] != Origin.MISSING)
+        drawn = shown[_BONES].all(1)
+        trails = _TRAILS[shown[_TRAILS]]
+        path = np.concatenate([motion.poses[p][None], forecast.poses[p]])[:, trails]  # [F + 1, J, 2]
+        steps = len(path) - 1
+        canvas.strokes(
+            np.concatenate([pose[_BONES[drawn, 0]], path[:-1].reshape(-1, 2)]),
+            np.concatenate([pose[_BONES[drawn, 1]], path[1:].reshape(-1, 2)]),
+            np.concatenate([_PALE_BONE_COLORS[drawn], np.tile(_JOINT_COLORS[trails], (steps, 1))]),
+            np.repeat([_GHOST_WIDTH * look.line, max(0.4 * look.line, 1.2)], [drawn.sum(), steps * len(trails)]),
+            opacity=np.concatenate(
+                [np.full(drawn.sum(), _GHOST_OPACITY), np.repeat(np.linspace(0.2, 0.8, steps), len(trails))]
+            ),
+        )
+
+
+def _draw_id(canvas: Canvas, person: int, joints: np.ndarray, look: Look) -> None:  # joints: [J, 2]
+    """The number of a person, above their head, in a small box."""
+    if not len(joints):
+        return
+    (left, top), right = joints.min(0), joints[:, 0].max()
+    text = str(person)
+    width, height = text_width(text, look.text) + look.text / 2, line_height(look.text)
+    x, y = (left + right) / 2, max(top - 1.2 * height, height / 2)
+    canvas.box(x - width / 2, y - height / 2, x + width / 2, y + height / 2, _INK, 0.6)
+    canvas.text(x, y, text, look.text, WHITE, anchor="middle")
+
+
+def draw_legend(canvas: Canvas, look: Look, ahead_s: float | None) -> None:
+    """What the styles mean, in the top left corner, where it does not take up the picture."""
+    rows = ("measured", "filled", "forecast") + ((f"{ahead_s:.1f} s ahead",) if ahead_s else ())
+    sticker = _legend(look, rows)
+    height, width = sticker.clear.shape[:2]
+    margin = round(0.7 * look.text)
+    if width + margin <= canvas.width * 0.6 and height + margin <= canvas.height * 0.5:
+        canvas.stick(sticker, margin, margin)
+
+
+@lru_cache(maxsize=4)
+def _legend(look: Look, rows: tuple[str, ...]) -> Sticker:
+    pad, step, sample = look.text * 0.7, line_height(look.text) * 1.15, look.text * 2.6
+    # On a panel of its own the samples need not grow with the lines of a large picture.
+    small = Look(min(look.line, 0.35 * look.text), look.text)
+
+    def draw(panel: Canvas) -> None:
+        panel.box(0, 0, panel.width, panel.height, _INK, 0.5)
+        for number, row in enumerate(rows):
+            y = pad * 0.8 + step * (number + 0.5)
+            _draw_sample(panel, row, 1.2 * pad, 1.2 * pad + sample, y, small)
+            panel.text(2.1 * pad + sample, y, row, look.text, WHITE)
+
+    width = 3.1 * pad + sample + max(text_width(row, look.text) for row in rows)
+    return Sticker.drawn(round(width), round(1.6 * pad + step * len(rows)), draw)
+
+
+def _draw_sample(canvas: Canvas, kind: str, x0: float, x1: float, y: float, look: Look) -> None:
+    start, end = np.array([[x0, y]]), np.array([[x1, y]])
+    color = SIDE_COLORS["left"]
+    ends = np.concatenate([start, end])
+    if kind == "measured":
+        canvas.strokes(start, end, color, look.line)
+        canvas.discs(ends, color, 1.9 * look.line, casing=look.ring)
+    elif kind == "filled":
+        canvas.strokes(start, end, color, 0.7 * look.line)
+        canvas.discs(ends, color, 1.3 * look.line)
+    elif kind == "forecast":
+        first, last, _ = dashes(start, end, 2.2 * look.line, 1.8 * look.line)
+        canvas.strokes(first, last, color, 0.7 * look.line)
+    else:
+        pale = _PALE_BONE_COLORS[BLAZEPOSE_33.bones.index((11, 13))]
+        canvas.strokes(start, end, pale, _GHOST_WIDTH * look.line, opacity=_GHOST_OPACITY)
+
+
+def draw_status(canvas: Canvas, look: Look, motion: Motion, frames: int, calls: int) -> None:
+    """One line at the bottom: the frame's time, whether it is a keyframe, how many estimator calls there were."""
+    parts = [f"{motion.time_s:.3f} s", f"frame {motion.index}"]
+    parts.append(f"{calls} estimator call{'s' * (calls != 1)} for {frames} frame{'s' * (frames != 1)}")
+    if len(motion.ids) > 1:
+        parts.append("people " + ", ".join(map(str, motion.ids)))
+    text = "  ·  ".join(parts)
+    mark = "keyframe"
+    pad, dot = look.text * 0.7, look.text * 0.55
+    height, mark_width = line_height(look.text) * 1.3, text_width(mark, look.text)
+    width = 3.2 * pad + dot + mark_width + text_width(text, look.text)
+    if width + 2 * pad > canvas.width:
+        mark, mark_width, text = "", 0, parts[0]
+        width = 3.2 * pad + dot + text_width(text, look.text)
+    if width + 2 * pad > canvas.width or 4 * height > canvas.height:
+        return
+    middle = canvas.height - pad - height / 2
+    canvas.box(pad, middle - height / 2, pad + width, middle + height / 2, _INK, 0.5)
+    color = WHITE if motion.keyframe else _DIM
+    canvas.discs(np.array([[1.7 * pad + dot / 2, middle]]), color, dot)
+    canvas.text(1.7 * pad + 1.6 * dot, middle, mark, look.text, color)
+    canvas.text(2.6 * pad + 1.6 * dot + mark_width, middle, text, look.text, WHITE)

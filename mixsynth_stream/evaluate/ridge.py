@@ -1,0 +1,146 @@
+"""Ridge regression from keyframes to motion: what a linear map learns from the windows that the network learns from.
+
+The same inputs and outputs as the network: normalised keyframes, oldest repeated while there are too few, to all steps.
+The target is `carried`, as in training.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from mixsynth_stream.config import ModelConfig
+from mixsynth_stream.data.cameras import FRAME_HEIGHT_PX
+from mixsynth_stream.data.mocap import Clip, load_clips
+from mixsynth_stream.data.object_arrays import load_arrays
+from mixsynth_stream.data.windows import WindowSampler
+from mixsynth_stream.errors import SourceError
+from mixsynth_stream.files import CHECKOUT, write_arrays
+from mixsynth_stream.normalise import root_and_scale
+from mixsynth_stream.spaces import scale_floor
+from mixsynth_stream.weights import Model
+
+RIDGE_WINDOWS = 8192
+# In a checkout: fits to the training clips of the shipped weights (scripts/fit_ridge.py).
+KEPT_RIDGES = "benchmarks/ridge"
+_BATCH = 512
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ridge:
+    """A fitted regression; call it like any method of baselines.py."""
+
+    weights: np.ndarray  # [(Q+1) * D + 1, T * D], the last row is the constant
+    config: ModelConfig
+    normalisation: str
+    min_scale: float
+
+    def __call__(
+        self,
+        keyframes: np.ndarray,  # [B, K, J, D], at most Q+1
+        sample_interval: int,
+        steps: np.ndarray,  # [M], from the oldest keyframe given
+    ) -> np.ndarray:  # [B, M, J, D], NaN outside the window
+        """Poses at grid steps, linearly between whole ones."""
+        config = self.config
+        if sample_interval != config.sample_interval:
+            raise ValueError(f"fitted for keyframes {config.sample_interval} steps apart, found {sample_interval}")
+        missing = config.num_keyframes - keyframes.shape[1]
+        padded = keyframes[:, np.maximum(np.arange(config.num_keyframes) - missing, 0)]
+        root, scale = root_and_scale(padded, self.normalisation, self.min_scale)
+        motion = _inputs((padded - root) / scale) @ self.weights
+        poses = motion.reshape(len(keyframes), config.seq_len, *keyframes.shape[2:]) * scale + root
+        at = np.asarray(steps, np.float64) + missing * sample_interval
+        below = np.clip(np.floor(at).astype(int), 0, config.seq_len - 2)
+        phase = (at - below)[:, None, None]
+        inside = ((at >= 0) & (at <= config.seq_len - 1))[:, None, None]
+        return np.where(inside, poses[:, below] * (1 - phase) + poses[:, below + 1] * phase, np.nan)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RidgeSums:
+    """What a fit needs of its windows, so that many strengths are tried on one pass over the data."""
+
+    inputs: np.ndarray  # [F, F] mean of x x^T
+    outputs: np.ndarray  # [F, T * D] mean of x y^T
+    config: ModelConfig
+    normalisation: str
+    min_scale: float
+
+    def fit(self, strength: float) -> Ridge:
+        """Minimise the mean squared error plus `strength` times the squared weights; the constant is free."""
+        penalty = np.diag(np.append(np.full(len(self.inputs) - 1, strength), 0.0))
+        weights = np.linalg.solve(self.inputs + penalty, self.outputs)
+        return Ridge(weights=weights, config=self.config, normalisation=self.normalisation, min_scale=self.min_scale)
+
+
+def ridge_sums(
+    clips: Sequence[Clip], config: ModelConfig, space: str, normalisation: str, *, count: int = RIDGE_WINDOWS
+) -> RidgeSums:
+    """Draw windows as training does. Those that reach past the end of their clip have no truth there: left out.
+
+    Raises `SourceError` where nothing is left.
+    """
+    sampler = WindowSampler(clips, config, space, seed=0)
+    min_scale = scale_floor(space, FRAME_HEIGHT_PX)
+    size = config.num_keyframes * config.joint_dim + 1
+    xx, xy, used = np.zeros((size, size)), np.zeros((size, config.seq_len * config.joint_dim)), 0
+    for _ in range(0, count, _BATCH):
+        windows = sampler.draw(_BATCH)
+        whole = windows.valid[:, -1]
+        keyframes, carried = windows.keyframes[whole], windows.carried[whole]
+        root, scale = root_and_scale(keyframes, normalisation, min_scale)
+        x, y = _inputs((keyframes - root) / scale), ((carried - root) / scale).reshape(len(carried), -1)
+        xx, xy, used = xx + x.T @ x, xy + x.T @ y, used + len(x)
+    if used == 0:
+        raise SourceError(
+            f"of {len(clips)} clips none reaches {config.horizon} steps of 1/30 s past its second keyframe: nothing to "
+            "fit ridge regression to; give longer training clips"
+        )
+    return RidgeSums(
+        inputs=xx / used, outputs=xy / used, config=config, normalisation=normalisation, min_scale=min_scale
+    )
+
+
+def fit_ridge(files: Sequence[str | Path], model: Model, strength: float) -> Ridge:
+    """The regression that stands beside `model`, from the files it was trained on. Raises `SourceError`."""
+    clips = [clip for path in files for clip in load_clips(path)]
+    return ridge_sums(clips, model.config, model.info.space, model.info.normalisation).fit(strength)
+
+
+def save_ridge(path: Path, ridge: Ridge) -> None:
+    """Keep a fit, so that those who do not have the training clips can compare, too."""
+    # Half precision changes an error of position by less than one in a thousand, of acceleration by one percent.
+    weights = ridge.weights.astype(np.float16)
+    facts = {"normalisation": ridge.normalisation, "min_scale": ridge.min_scale}
+    write_arrays(path, {"weights": weights, "config": json.dumps(asdict(ridge.config)), **facts})
+
+
+def load_ridge(path: Path) -> Ridge:
+    """What `save_ridge` kept. Raises `SourceError`."""
+    found = load_arrays(path, ("weights", "config", "normalisation", "min_scale"))
+    return Ridge(
+        weights=found["weights"].astype(np.float32), config=ModelConfig(**json.loads(str(found["config"]))),
+        normalisation=str(found["normalisation"]), min_scale=float(found["min_scale"]),
+    )  # fmt: skip
+
+
+def kept_ridge(model: Model) -> Ridge | None:
+    """The fit in the checkout to the windows that the shipped weights learned from; None where none is of this kind."""
+    folder = CHECKOUT / KEPT_RIDGES
+    path = folder / f"{model.info.space}-n{model.config.sample_interval}.npz"
+    if not path.is_file():
+        return None
+    ridge = load_ridge(path)
+    dimensions = ("num_keyframes", "sample_interval", "seq_len", "joint_dim")
+    same = all(getattr(ridge.config, name) == getattr(model.config, name) for name in dimensions)
+    return ridge if same and ridge.normalisation == model.info.normalisation else None
+
+
+def _inputs(keyframes: np.ndarray) -> np.ndarray:  # [B, Q+1, J, D] -> [B, (Q+1) * J * D + 1]
+    flat = keyframes.reshape(len(keyframes), -1)
+    return np.concatenate([flat, np.ones((len(flat), 1), flat.dtype)], axis=1)

@@ -1,0 +1,159 @@
+"""Files: where those that ship lie; and files that appear whole, written as `<name>.part` and renamed at the end.
+
+A leaf: importing it loads no numpy.
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from mixsynth_stream.errors import OutputError
+
+# The checkout, where this is one: clips to judge by, fits and documents lie there and not in the wheel.
+CHECKOUT = Path(__file__).resolve().parent.parent
+# Weights, pose model, clips and font: what ships inside the package.
+ASSETS = Path(__file__).parent / "assets"
+
+_CAUSES = {
+    errno.ENOSPC: "the disk is full; free some space",
+    errno.EDQUOT: "the disk quota is used up; free some space",
+    errno.EFBIG: "the file has reached the largest size allowed here; choose another folder",
+    errno.EACCES: "there is no permission to write there; choose another folder",
+    errno.EPERM: "there is no permission to write there; choose another folder",
+    errno.EROFS: "that disk is read-only; choose another folder",
+    errno.ENOTDIR: "a part of that path is a file, not a folder; choose another folder",
+    errno.EEXIST: "a file is in the place of the folder; choose another folder",
+    errno.EISDIR: "a folder of that name is in the way; choose another name or remove it",
+    errno.ENAMETOOLONG: "the name is too long; choose a shorter one",
+}
+
+
+def output_error(path: Path, error: OSError, kept: str = "") -> OutputError:
+    """The sentence for a file that could not be written. `kept` says what was saved of it."""
+    cause = _CAUSES.get(error.errno or 0, error.strerror or str(error))
+    return OutputError(f"{path} cannot be written: {cause}" + (f" ({kept})" if kept else ""))
+
+
+@contextmanager
+def output_errors(path: Path, kept: str = "") -> Iterator[None]:
+    """Turn what the operating system says inside the block into an `OutputError` about `path`."""
+    try:
+        yield
+    except OSError as error:
+        raise output_error(path, error, kept) from error
+
+
+def part_path(path: Path) -> Path:
+    """Where a file lies until it is complete."""
+    return path.with_name(path.name + ".part")
+
+
+def make_folder(path: Path) -> None:
+    """Make the folder that `path` will lie in, and refuse at once what could only fail hours later."""
+    with output_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not os.access(path.parent, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+
+
+@contextmanager
+def whole_file(path: Path, kept: str = "") -> Iterator[Path]:
+    """Give the block a path to write to; what it wrote becomes `path` at the end, whole.
+
+    Where the disk does not take it, what was there before stays, which `kept` may say. Raises `OutputError`.
+    """
+    part = part_path(path)
+    try:
+        with output_errors(path, kept):
+            yield part
+            part.replace(path)
+    except BaseException:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+        raise
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """All of a file at once, as `whole_file` writes it. Raises `OutputError`."""
+    with whole_file(path) as part:
+        part.write_bytes(content)
+
+
+def zip_entry(name: str) -> zipfile.ZipInfo:
+    """A member of a zip archive that is the same bytes whenever it is written."""
+    return zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0))
+
+
+def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
+    """A packed .npz, which is the same bytes every time. Raises `OutputError`."""
+    import numpy as np
+
+    with whole_file(path) as part, zipfile.ZipFile(part, "w") as archive:
+        for name, values in arrays.items():
+            member = io.BytesIO()
+            np.lib.format.write_array(member, np.asanyarray(values), allow_pickle=False)
+            archive.writestr(zip_entry(f"{name}.npy"), member.getvalue(), zipfile.ZIP_DEFLATED, 9)
+
+
+class PartFile:
+    """A file of whole records: `append` writes all of a record or nothing of it, close() gives the file its name.
+
+    After a failed write, the records before it are still there and close() still renames them.
+    """
+
+    def __init__(self, path: Path, *, resume: bool = False) -> None:
+        """`resume`: go on with a file that was closed before."""
+        self.path = path
+        self.size = 0
+        make_folder(path)
+        with output_errors(path):
+            if resume:
+                os.replace(path, part_path(path))
+                self.size = part_path(path).stat().st_size
+            self._file = open(part_path(path), "r+b" if resume else "wb", buffering=0)  # noqa: SIM115
+            self._file.seek(self.size)
+
+    def append(self, record: bytes) -> None:
+        """Write one record after the others."""
+        try:
+            self._write(record)
+        except OSError as error:
+            with suppress(OSError):
+                self._file.truncate(self.size)
+                self._file.seek(self.size)
+            raise output_error(self.path, error, "everything before that is kept") from error
+        self.size += len(record)
+
+    def rewrite(self, offset: int, record: bytes) -> None:
+        """Write over bytes that are there already, which needs no space."""
+        with output_errors(self.path):
+            self._file.seek(offset)
+            self._write(record)
+            self._file.seek(self.size)
+
+    def close(self) -> None:
+        """Give the file its name. Safe to call twice."""
+        if self._file.closed:
+            return
+        with output_errors(self.path):
+            self._file.close()
+            os.replace(part_path(self.path), self.path)
+
+    def discard(self) -> None:
+        """Leave no file behind."""
+        self._file.close()
+        part_path(self.path).unlink(missing_ok=True)
+
+    def _write(self, record: bytes) -> None:
+        rest = memoryview(record)
+        while rest:
+            rest = rest[self._file.write(rest) :]

@@ -1,0 +1,125 @@
+"""How far a job is: one line on standard error, rewritten on a terminal, repeated every few seconds elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    from mixsynth_stream.pipeline.motion import Motion
+    from mixsynth_stream.pipeline.sources.video import VideoInfo
+    from mixsynth_stream.pipeline.stream import StreamStats
+
+_TERMINAL_EVERY_S = 0.1
+_LOG_EVERY_S = 5.0
+# The rate shown is that of the last few seconds, so that it follows what a machine can do now.
+_RATE_OVER_S = 3.0
+
+
+class Progress:
+    """Call `update` after every Motion and `close` at the end; `with` does the latter.
+
+    Files: frames, share, rate, people, time left. Cameras: rate, latency, keyframes, people and drops by reason.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        info: VideoInfo | None,
+        *,
+        shown: bool = True,
+        to: TextIO | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._name = name
+        self._live = info is not None and info.live
+        self._total = _frame_count(info)
+        self._to = to or sys.stderr
+        self._terminal = self._to.isatty()
+        self._shown = shown
+        self._clock = clock
+        self._recent: deque[tuple[float, int]] = deque([(clock(), 0)])
+        self._due = clock() + (_TERMINAL_EVERY_S if self._terminal else _LOG_EVERY_S)
+        self._line = ""
+        self._newest = -1
+
+    def update(self, motion: Motion, stats: StreamStats, latency_s: float | None = None) -> None:
+        """Note a Motion; draws the line when it is time to. `latency_s`: how old the Motion is, where that is known."""
+        now = self._clock()
+        # Revised finals of earlier frames say nothing about now.
+        if not self._shown or now < self._due or motion.index < self._newest:
+            return
+        self._newest = motion.index
+        self._due = now + (_TERMINAL_EVERY_S if self._terminal else _LOG_EVERY_S)
+        self._recent.append((now, stats.frames))
+        while len(self._recent) > 2 and now - self._recent[0][0] > _RATE_OVER_S:
+            self._recent.popleft()
+        self._draw(self._text(motion, stats, latency_s))
+
+    def close(self) -> None:
+        """Leave the terminal on a fresh line."""
+        if self._terminal and self._line:
+            self._to.write("\r" + " " * len(self._line) + "\r")
+            self._to.flush()
+            self._line = ""
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _text(self, motion: Motion, stats: StreamStats, latency_s: float | None) -> str:
+        (then, frames_then), (now, frames) = self._recent[0], self._recent[-1]
+        rate = (frames - frames_then) / max(now - then, 1e-9)
+        people = f"{len(motion.ids)} {'person' if len(motion.ids) == 1 else 'people'}"
+        parts = [self._name]
+        if self._live:
+            latency = [] if latency_s is None else [f"latency {1000 * latency_s:.0f} ms"]
+            drops = [f"{reason.replace('_', ' ')} {count}" for reason, count in sorted(stats.counters.items()) if count]
+            return "  ".join([*parts, f"{rate:.1f} fps", *latency, f"{stats.keyframes} keyframes", people, *drops])
+        if self._total:
+            # An estimate from the container may be short of the truth: never claim more than all of it.
+            share = min(frames / self._total, 1.0)
+            left = max(self._total - frames, 0) / rate if rate > 0 else float("inf")
+            return "  ".join(
+                [
+                    *parts,
+                    f"{frames}/{self._total} frames",
+                    f"{100 * share:.0f} %",
+                    f"{rate:.0f} frames/s",
+                    people,
+                    _left(left),
+                ]
+            )
+        return "  ".join([*parts, f"{frames} frames", f"{rate:.0f} frames/s", people])
+
+    def _draw(self, text: str) -> None:
+        if not self._terminal:
+            print(text, file=self._to, flush=True)
+            return
+        self._to.write("\r" + text.ljust(len(self._line)))
+        self._to.flush()
+        self._line = text
+
+
+def _frame_count(info: VideoInfo | None) -> int | None:
+    if info is None or info.live:
+        return None
+    if info.frame_count:
+        return info.frame_count
+    return round(info.duration_s * info.rate_hz) if info.duration_s and info.rate_hz else None
+
+
+def _left(seconds: float) -> str:
+    if seconds == float("inf"):
+        return ""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s left"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s left"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min left"

@@ -1,0 +1,251 @@
+"""Training on motion capture: Muon and AdamW, warm-up and cosine, a moving average of the weights.
+
+Windows are seen by simulated cameras and a simulated estimator (data/windows.py). The loop itself is train_fit.py.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from dataclasses import asdict
+from functools import reduce
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from mixsynth_stream.config import ModelConfig
+from mixsynth_stream.data.cameras import FRAME_HEIGHT_PX
+from mixsynth_stream.data.estimator_noise import EstimatorNoise
+from mixsynth_stream.data.mocap import Clip, data_hash, load_clips, told_apart
+from mixsynth_stream.data.windows import Windows, WindowSampler
+from mixsynth_stream.errors import ModelError, SourceError
+from mixsynth_stream.evaluate.sigma_fit import with_uncertainty
+from mixsynth_stream.network import MixSynthFormer
+from mixsynth_stream.normalise import root_and_scale
+from mixsynth_stream.skeleton import CORE_17
+from mixsynth_stream.spaces import GRID_HZ, SPACES, scale_floor
+from mixsynth_stream.train.config import TrainConfig
+from mixsynth_stream.train.devices import Place
+from mixsynth_stream.train.loop import Caller, fit, network_state
+from mixsynth_stream.train.mocap_score import Validation
+from mixsynth_stream.train.muon import Muon
+from mixsynth_stream.weights import WeightsInfo, load_weights, save_weights, weights_path
+
+_GRADIENT_LIMIT = 1.0
+# Learning rate of AdamW, where Muon's is 1.
+_ADAMW_LR_SHARE = 0.5
+_LAST_LR_SHARE = 0.01
+# In body scales or metres. Keeps the gradient finite at zero; larger values make slow motion learn the mean of rare
+# large errors instead of the usual small one.
+_SMALL_ERROR = 0.001
+
+
+def run(config: TrainConfig) -> Path:
+    """See `train.train`."""
+    recipe = MocapRecipe(config)
+    return fit(recipe, config.out, resume=config.resume, patience=config.patience, kernels=config.kernels)
+
+
+class MocapRecipe:
+    """A `train_fit.Recipe` that follows a `TrainConfig`."""
+
+    curves_label = "error / best simple method"
+    curves_drawn = "/"
+    gradient_limit = _GRADIENT_LIMIT
+
+    def __init__(self, config: TrainConfig) -> None:
+        self.config, self.name, self.shape = config, config.name, config.model
+        self.seed, self.steps, self.validate_every = config.seed, config.steps, config.validate_every
+        self._normalisation = SPACES[config.space].normalisation
+        self._weights = step_weights(config, self.shape)
+
+    def start(self, here: Place) -> None:
+        config = self.config
+        self._training, self._validation_sets = _clips(config)
+        clips = [clip for file in self._training for clip in file]
+        # Far apart, so that the processes of one run never share the windows of another seed's.
+        noise = EstimatorNoise(wrong_person=config.wrong_person)
+        self._sampler = WindowSampler(clips, self.shape, config.space, config.seed + 1_000_003 * here.rank, noise)
+        self._share = here.share(config.batch)
+        self._validation = Validation(self._validation_sets, self.shape, config.space, self._normalisation)
+        self._weights = self._weights.to(here.device)
+
+    def settings(self) -> str:
+        return _settings(self.config)
+
+    def network(self) -> nn.Module:
+        network = MixSynthFormer(self.shape, dropout=0.0)
+        if self.config.start:
+            network.load_state_dict(_start_state(self.config, self.shape))
+        return network
+
+    def optimisers(self, network: nn.Module) -> list[torch.optim.Optimizer]:
+        return _optimisers(network, self.config)
+
+    def learning_rate(self, step: int) -> float:
+        return learning_rate(self.config, step)
+
+    def average_keep(self, step: int) -> float:
+        return min(self.config.ema, (1 + step) / (10 + step))
+
+    def draw(self, step: int) -> tuple[Tensor, ...]:
+        return _batch(self._sampler.draw(self._share), self.config.space, self._normalisation)
+
+    def loss(self, said: Tensor, *wanted: Tensor) -> Tensor:
+        truth, valid = wanted
+        return motion_loss(said, truth, valid, self._weights, self.config.velocity_weight)
+
+    def measure(self, call: Caller) -> dict[str, float]:
+        return self._validation.measure(call)
+
+    def score(self, rows: dict[str, float]) -> float:
+        return self._validation.score(rows)
+
+    def random_state(self) -> str:
+        return json.dumps(self._sampler.rng.bit_generator.state)
+
+    def set_random_state(self, state: str) -> None:
+        self._sampler.rng.bit_generator.state = json.loads(state)
+
+    def finish(self, weights: Path) -> None:
+        """Fit the uncertainty table of the best weights; clips that were not trained on set its level."""
+        if self.config.every > 1:
+            unseen = [clips[::2] for clips in self._validation_sets.values()]
+            try:
+                with_uncertainty(weights, self._training, unseen=unseen, seed=self.seed)
+            except SourceError as error:
+                tqdm.write(f"{weights} carries no uncertainty table: {error}", file=sys.stderr)
+
+    def save(self, weights: Path, state: dict[str, np.ndarray], step: int, rows: dict[str, float]) -> None:
+        save_weights(weights, state, self.shape, self.info(step, rows))
+
+    def info(self, step: int, rows: dict[str, float]) -> WeightsInfo:
+        config = self.config
+        return WeightsInfo(
+            skeleton=CORE_17.name,
+            skeleton_joints=CORE_17.joints,
+            space=config.space,
+            rate_hz=GRID_HZ,
+            normalisation=self._normalisation,
+            data=config.data_name or ", ".join(data.name for data in config.data),
+            licence=config.licence,
+            data_hash=data_hash(config.data),
+            metrics={"step": step, **{name: round(value, 5) for name, value in rows.items()}},
+        )
+
+
+def learning_rate(config: TrainConfig, step: int) -> float:
+    """Linear warm-up, then a cosine down to one percent."""
+    if step < config.warmup:
+        return config.lr * (step + 1) / config.warmup
+    done = (step - config.warmup) / max(config.steps - config.warmup, 1)
+    return config.lr * (_LAST_LR_SHARE + (1 - _LAST_LR_SHARE) * (1 + math.cos(math.pi * done)) / 2)
+
+
+def step_weights(config: TrainConfig, shape: ModelConfig) -> Tensor:  # [T]
+    """Weight of each step of the window in the loss, mean 1."""
+    age = (shape.newest - np.arange(shape.seq_len)) / shape.sample_interval
+    weights = np.select(
+        [age < 0, age <= 1, age <= 2],
+        [config.ahead_weight, config.newest_gap_weight, config.second_gap_weight],
+        config.older_weight,
+    )
+    return torch.from_numpy((weights / weights.mean()).astype(np.float32))
+
+
+def motion_loss(
+    said: Tensor,  # [B, T, D] normalised
+    wanted: Tensor,  # [B, T, 17, axes] normalised
+    valid: Tensor,  # [B, T] 0 or 1
+    weights: Tensor,  # [T]
+    velocity_weight: float,
+) -> Tensor:
+    """Mean distance of the joints, which is the error that is reported, plus that of their steps from pose to pose."""
+    error = said.view_as(wanted) - wanted
+    share = weights * valid
+    position = _distance(error).mean(dim=-1) * share
+    step_share = share[:, 1:] * valid[:, :-1]
+    velocity = _distance(error[:, 1:] - error[:, :-1]).mean(dim=-1) * step_share
+    return position.sum() / share.sum() + velocity_weight * velocity.sum() / step_share.sum()
+
+
+def _distance(error: Tensor) -> Tensor:  # [..., axes] -> [...]
+    # Axis by axis, because torch is slow at sums of two or three numbers.
+    squares = reduce(torch.add, (axis.square() for axis in error.unbind(dim=-1)))
+    return (squares + _SMALL_ERROR**2).sqrt() - _SMALL_ERROR
+
+
+def _batch(windows: Windows, space: str, normalisation: str) -> tuple[Tensor, Tensor, Tensor]:
+    """Normalised keyframes [B, Q+1, D], normalised targets [B, T, 17, axes] and valid steps [B, T]."""
+    floor = scale_floor(space, FRAME_HEIGHT_PX)
+    root, scale = root_and_scale(windows.keyframes, normalisation, floor)
+    keyframes, wanted = (
+        np.ascontiguousarray((poses - root) / scale, np.float32) for poses in (windows.keyframes, windows.carried)
+    )
+    return (
+        torch.from_numpy(keyframes).flatten(2),
+        torch.from_numpy(wanted),
+        torch.from_numpy(windows.valid.astype(np.float32)),
+    )
+
+
+def _optimisers(network: nn.Module, config: TrainConfig) -> list[torch.optim.Optimizer]:
+    """Muon for the matrices of the network's layers, AdamW for everything else.
+
+    Muon steps by the nearest orthogonal matrix to the gradient: after the same number of steps it was ahead of AdamW
+    alone on every question (docs/experiments.md). No decay outside the layers: the start of l_interp is the best simple
+    interpolation, not zero.
+    """
+    matrices: list[Tensor] = []
+    rest: list[Tensor] = []
+    for name, parameter in network.named_parameters():
+        (matrices if ".layers." in name and parameter.dim() == 2 else rest).append(parameter)
+    muon = Muon([{"params": matrices, "lr_share": 1.0}], lr=config.lr, weight_decay=config.weight_decay)
+    adamw = torch.optim.AdamW(
+        [{"params": rest, "lr_share": _ADAMW_LR_SHARE}], lr=config.lr, weight_decay=0.0, fused=True
+    )
+    return [muon, adamw]
+
+
+def _clips(config: TrainConfig) -> tuple[list[list[Clip]], dict[str, list[Clip]]]:
+    """Training clips of each file, and validation clips by the name of their file."""
+    files = [load_clips(path) for path in config.data]
+    if config.validation:
+        names = told_apart(config.validation, [path.stem for path in config.validation])
+        return files, {name: load_clips(path) for name, path in zip(names, config.validation, strict=True)}
+    subjects = sorted({clip.subject for clips in files for clip in clips})
+    if len(subjects) < 2:
+        raise SourceError("all clips are of one subject, so none can be kept back; pass --validation with other people")
+    kept = set(subjects[:: max(2, min(10, len(subjects)))])
+    training = [[clip for clip in clips if clip.subject not in kept] for clips in files]
+    validation = [clip for clips in files for clip in clips if clip.subject in kept]
+    return [clips for clips in training if clips], {"validation": validation}
+
+
+def _start_state(config: TrainConfig, shape: ModelConfig) -> dict[str, Tensor]:
+    """Parameters of the weights to start from. Raises `ModelError` where they are for another network."""
+    assert config.start is not None
+    state, found, info = load_weights(weights_path(config.start))
+    if found != shape or info.space != config.space:
+        there, here = {"space": info.space, **asdict(found)}, {"space": config.space, **asdict(shape)}
+        wrong = "; ".join(f"{name} {there[name]}, here {here[name]}" for name in here if there[name] != here[name])
+        raise ModelError(
+            f"{config.start} is for another network ({wrong}); start from weights of the same --space and --every"
+        )
+    return network_state(state)
+
+
+def _settings(config: TrainConfig) -> str:
+    """What must not change between a run and its continuation."""
+    names = ("space", "every", "steps", "batch", "lr", "warmup", "weight_decay", "ema", "seed", "newest_gap_weight",
+             "second_gap_weight", "older_weight", "ahead_weight", "velocity_weight")  # fmt: skip
+    files = {"data": data_hash(config.data), "validation": data_hash(config.validation)}
+    # Only where it is asked for, so that checkpoints from before it could be asked for go on.
+    asked = {name: value for name in ("wrong_person", "kernels") if (value := getattr(config, name))}
+    # Checkpoints of torch's Muon keep its momentum under another name: ours would go on without it and say nothing.
+    optimiser = {"optimiser": "Muon, float32"}
+    return json.dumps({name: getattr(config, name) for name in names} | asked | optimiser | files)

@@ -1,0 +1,216 @@
+"""Published recipes as presets, on the public data in their own layouts.
+
+Recipe (Sun et al., ICCV 2023, and the authors' configuration): Adam with amsgrad, the learning rate times 0.97 an
+epoch, 100 epochs, L1 loss, dropout 0.1, Xavier-uniform weights. An epoch sees each frame once as the name of a window.
+Where a sequence is shorter than a window the published loaders fill it up with zeros; here its last pose is repeated,
+and what is repeated does not count in the loss. The paper does not state the encoder of its prediction network: ours
+has 64 channels and 4 layers, starts as this project's network does, and only the frames ahead count.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import math
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from mixsynth_stream.config import ModelConfig
+from mixsynth_stream.data import h36m
+from mixsynth_stream.data.deciwatch import LAYOUTS, load_pairs
+from mixsynth_stream.errors import SourceError
+from mixsynth_stream.evaluate.published_score import open_score
+from mixsynth_stream.network import MixSynthFormer
+from mixsynth_stream.presets import PREDICTION, PRESETS, Preset
+from mixsynth_stream.spaces import SPACES
+from mixsynth_stream.train.config import PresetConfig
+from mixsynth_stream.train.devices import Place
+from mixsynth_stream.train.loop import Caller, fit
+from mixsynth_stream.weights import WeightsInfo, save_weights
+
+_DECAY_AN_EPOCH = 0.97
+_DROPOUT = 0.1
+# The published training script; its evaluation script says 1, 1.
+_REDUCE_TOKEN, _REDUCE_CHANNEL = 4, 1
+_HORIZON = 10
+
+
+def run(config: PresetConfig) -> Path:
+    """See `train.train`."""
+    recipe = PresetRecipe(config)
+    return fit(recipe, config.out, resume=config.resume, patience=config.patience, kernels=config.kernels)
+
+
+def model_config(name: str) -> ModelConfig:
+    """The published shape of a preset."""
+    preset = _preset(name)
+    return ModelConfig(
+        sample_interval=preset.sample_interval,
+        step=preset.step,
+        horizon=_HORIZON if preset is PREDICTION else 0,
+        joint_dim=len(preset.skeleton) * SPACES[preset.space].dims,
+        emb_dim=preset.emb_dim,
+        num_encoder_layers=preset.num_encoder_layers,
+        reduce_token=_REDUCE_TOKEN,
+        reduce_channel=_REDUCE_CHANNEL,
+    )
+
+
+def published_network(shape: ModelConfig, dropout: float) -> MixSynthFormer:
+    """Made as the authors make it: every matrix Xavier-uniform, those that start as interpolation in ours too."""
+    network = MixSynthFormer(shape, dropout)
+    for parameter in network.parameters():
+        if parameter.dim() > 1 and parameter.numel():
+            nn.init.xavier_uniform_(parameter)
+    return network
+
+
+def _preset(name: str) -> Preset:
+    return PREDICTION if name == "h36m-prediction" else PRESETS[name]
+
+
+class PresetRecipe:
+    """A `train_fit.Recipe` that follows a published one."""
+
+    gradient_limit = math.inf
+
+    def __init__(self, config: PresetConfig) -> None:
+        self.config, self.name, self.seed = config, config.preset, config.seed
+        self.shape = model_config(config.preset)
+        sequences = self._load()
+        self.curves_label = {"2d": "share of joints", "smpl": "degrees"}.get(self._kind, "millimetres")
+        # Of the prediction's 48 errors those that choose the weights, and what they have to be below.
+        self.curves_drawn = "validation/(network|constant_velocity)_at" if self._kind == "prediction" else "/"
+        self._windows = _Windows(sequences, self.shape, ahead_only=self._kind == "prediction")
+        self._epoch_steps = math.ceil(self._windows.frames / config.batch)
+        self.steps, self.validate_every = config.epochs * self._epoch_steps, config.validate_every * self._epoch_steps
+
+    def _load(self) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Training sequences, what is seen and what is wanted, [T, J, axes] each; opens the test split too."""
+        config = self.config
+        if config.preset == "h36m-prediction":
+            self._kind = "prediction"
+            sequences = [(one.poses, one.poses) for one in h36m.load_split(config.data, "train")]
+        else:
+            self._kind = LAYOUTS[config.preset].kind
+            sequences = [(pair.detected, pair.truth) for pair in load_pairs(config.data, config.preset, "train")]
+        self._score = open_score(config.preset, config.data, self.shape)
+        return sequences
+
+    def start(self, here: Place) -> None:
+        here.share(self.config.batch)
+        self._here, self._order = here, (-1, np.arange(0))
+
+    def settings(self) -> str:
+        names = ("preset", "epochs", "batch", "lr", "seed")
+        asked = {"kernels": True} if self.config.kernels else {}
+        settings = {name: getattr(self.config, name) for name in names} | asked
+        return json.dumps(settings | {"data": self._windows.fingerprint})
+
+    def network(self) -> MixSynthFormer:
+        make = MixSynthFormer if self._kind == "prediction" else published_network
+        return make(self.shape, dropout=_DROPOUT)
+
+    def optimisers(self, network: nn.Module) -> list[torch.optim.Optimizer]:
+        return [torch.optim.Adam(network.parameters(), lr=self.config.lr, amsgrad=True)]
+
+    def learning_rate(self, step: int) -> float:
+        return float(self.config.lr * _DECAY_AN_EPOCH ** (step // self._epoch_steps))
+
+    def average_keep(self, step: int) -> float:
+        return 0.0
+
+    def draw(self, step: int) -> tuple[Tensor, ...]:
+        """The epoch's order follows from seed and epoch alone, so that any step can be drawn again."""
+        epoch, number = divmod(step, self._epoch_steps)
+        if self._order[0] != epoch:
+            order = np.random.default_rng([self.seed, epoch]).permutation(self._windows.frames)
+            # The last batch is filled up with the first frames of the epoch.
+            self._order = epoch, np.resize(order, self._epoch_steps * self.config.batch)
+        first = number * self.config.batch
+        own = self._order[1][first : first + self.config.batch][self._here.rank :: self._here.world]
+        return self._windows.at(own)
+
+    def loss(self, said: Tensor, *wanted: Tensor) -> Tensor:
+        truth, valid = wanted
+        return ((said - truth).abs().mean(dim=-1) * valid).sum() / valid.sum()
+
+    def measure(self, call: Caller) -> dict[str, float]:
+        rows = self._score.measure(call)
+        tqdm.write("  ".join(f"{name} {value:.4g}" for name, value in rows.items()), file=sys.stderr)
+        return rows
+
+    def score(self, rows: dict[str, float]) -> float:
+        return self._score.score(rows)
+
+    def random_state(self) -> str:
+        return ""
+
+    def set_random_state(self, state: str) -> None:
+        """Nothing to do: see `draw`."""
+
+    def finish(self, weights: Path) -> None:
+        """Nothing to do: an uncertainty table is for streaming, on our own joints."""
+
+    def save(self, weights: Path, state: dict[str, np.ndarray], step: int, rows: dict[str, float]) -> None:
+        save_weights(weights, state, self.shape, self.info(step, rows))
+
+    def info(self, step: int, rows: dict[str, float]) -> WeightsInfo:
+        preset = _preset(self.config.preset)
+        return WeightsInfo(
+            skeleton=preset.skeleton.name,
+            skeleton_joints=preset.skeleton.joints,
+            space=preset.space,
+            rate_hz=preset.rate_hz,
+            normalisation=preset.normalisation,
+            data=self.config.data_name or preset.data,
+            licence=self.config.licence,
+            data_hash=self._windows.fingerprint,
+            metrics={"step": step, **{name: round(value, 5) for name, value in rows.items()}},
+        )
+
+
+class _Windows:
+    """All sequences end to end; a frame's number names the window that belongs to it, as in the published loaders."""
+
+    def __init__(self, sequences: list[tuple[np.ndarray, np.ndarray]], shape: ModelConfig, ahead_only: bool) -> None:
+        self._seen, self._wanted = (
+            np.concatenate([part[which].reshape(len(part[which]), -1) for part in sequences]).astype(np.float32)
+            for which in (0, 1)
+        )
+        self._length = np.array([len(seen) for seen, _ in sequences])
+        self._start = np.cumsum(self._length) - self._length
+        self._shape = shape
+        self._counted = np.arange(shape.seq_len) > (shape.newest if ahead_only else -1)
+        # Where a sequence is too short for one frame that counts, there is nothing to learn from it.
+        useful = self._length > np.argmax(self._counted)
+        if not useful.any():
+            raise SourceError(f"no sequence is long enough: {int(np.argmax(self._counted)) + 1} frames are the least")
+        self._names = np.flatnonzero(np.repeat(useful, self._length))
+        self.frames = len(self._names)
+
+    def at(self, numbers: np.ndarray) -> tuple[Tensor, ...]:
+        """Keyframes [B, Q+1, D], the truth [B, T, D], and which steps count [B, T]."""
+        frame = self._names[numbers]
+        sequence = np.searchsorted(self._start, frame, side="right") - 1
+        length = self._length[sequence]
+        first = (frame - self._start[sequence]) % np.maximum(length - self._shape.seq_len + 1, 1)
+        steps = first[:, None] + np.arange(self._shape.seq_len)
+        index = self._start[sequence][:, None] + np.minimum(steps, length[:, None] - 1)
+        keyframes = self._seen[index[:, : self._shape.newest + 1 : self._shape.sample_interval]]
+        counted = (steps < length[:, None]) & self._counted
+        return torch.from_numpy(keyframes), torch.from_numpy(self._wanted[index]), torch.from_numpy(counted).float()
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of the poses as they are trained on."""
+        digest = hashlib.sha256(self._length.tobytes())
+        digest.update(self._seen.tobytes())
+        digest.update(self._wanted.tobytes())
+        return digest.hexdigest()

@@ -1,0 +1,167 @@
+"""What an estimator says of a person, checked at the door: landmarks (BlazePose-33) or joint rotations (SMPL-24)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from mixsynth_stream.errors import ModelError
+from mixsynth_stream.pipeline.motion import Person
+from mixsynth_stream.rotations import axis_angle_to_6d, matrix_to_6d
+from mixsynth_stream.skeleton import BLAZEPOSE_33, SKELETONS, SMPL_24, Skeleton
+
+ESTIMATED = (BLAZEPOSE_33.name, SMPL_24.name)
+ROTATION_FORMS = "axis-angle [24, 3], 6 numbers [24, 6], matrices [24, 3, 3], or 72 or 144 numbers in a row"
+_JOINTS = len(BLAZEPOSE_33)
+# Pixels of a person reach further than this, metres about the hips do not.
+_NORMALISED_LIMIT = 2.0
+_WORLD_LIMIT_M = 20.0
+# Nobody writes two whole turns; degrees are past them at once.
+_MOST_RADIANS = 4 * np.pi
+# How far the columns of a matrix may be from unit length and right angles, as files of few digits are.
+_NOT_QUITE = 0.02
+_SHORTEST_COLUMN = 0.05
+
+
+def check_skeleton(name: str) -> Skeleton:
+    """The skeleton of that name, if estimators may speak of it."""
+    if name not in ESTIMATED:
+        raise ModelError(f"the skeleton {name!r} is not supported: estimators must give {' or '.join(ESTIMATED)}")
+    return SKELETONS[name]
+
+
+def check_person(person: Any, name: str) -> Person:
+    """A Person of float64 arrays from a Person or a (pose, world, scores) tuple; `ModelError` says what is wrong."""
+    if isinstance(person, Person):
+        person = (person.pose, person.world, person.scores)
+    if not isinstance(person, (tuple, list)) or len(person) != 3:
+        raise ModelError(f"{name} must be a Person or a (pose, world, scores) tuple, found {_found(person)}")
+    pose = _joints(person[0], (_JOINTS, 2), f"{name}: pose")
+    world = _joints(person[1], (_JOINTS, 3), f"{name}: world")
+    scores = _scores(person[2], np.isfinite(pose).all(axis=1), BLAZEPOSE_33, name)
+    seen = np.isfinite(pose).all(axis=1)
+    if seen.any() and np.abs(pose[seen]).max() <= _NORMALISED_LIMIT:
+        raise ModelError(
+            f"{name}: pose must be in pixels, found values within {np.abs(pose[seen]).max():.3g}: they look "
+            "normalised; multiply by the frame's width and height"
+        )
+    if np.nanmax(np.abs(world), initial=0.0) > _WORLD_LIMIT_M:
+        raise ModelError(
+            f"{name}: world must be in metres about the hips, found values up to {np.nanmax(np.abs(world)):.4g}"
+        )
+    return Person(pose, world, scores)
+
+
+def check_body(person: Any, name: str) -> Person:
+    """A Person of rotations from a Person or a (rotations, scores, id) tuple; `ModelError` says what is wrong."""
+    if isinstance(person, Person):
+        person = (person.rotations, person.scores, person.id)
+    if not isinstance(person, (tuple, list)) or len(person) != 3:
+        raise ModelError(f"{name} must be a Person or a (rotations, scores, id) tuple, found {_found(person)}")
+    rotations = check_rotations(person[0], f"{name}: rotations")
+    if rotations.ndim != 2:
+        raise ModelError(f"{name}: rotations must be {ROTATION_FORMS}, found {list(np.shape(person[0]))}")
+    if isinstance(person[2], bool) or not isinstance(person[2], int | np.integer) or person[2] < 0:
+        raise ModelError(f"{name}: id must be a whole number from 0 on that says who it is, found {person[2]!r}")
+    scores = _scores(person[1], np.isfinite(rotations).all(axis=1), SMPL_24, name)
+    return Person.of_rotations(rotations, scores, int(person[2]))
+
+
+def check_rotations(value: Any, name: str) -> np.ndarray:  # -> [..., 24, 6]
+    """Rotations in any of `ROTATION_FORMS`, joints that were not seen NaN; whatever stands before these axes stays."""
+    array = _as_numbers(value, name)
+    shape, joints = array.shape, len(SMPL_24)
+    if shape[-3:] == (joints, 3, 3):
+        array = array.reshape(*shape[:-3], joints, 9)
+    elif shape[-1:] in ((3 * joints,), (6 * joints,)):
+        array = array.reshape(*shape[:-1], joints, -1)
+    elif shape[-2:] not in ((joints, 3), (joints, 6)):
+        raise ModelError(f"{name} must be {ROTATION_FORMS}, found {list(shape)}")
+    seen = _finite_or_missing(array, SMPL_24, name)
+    if array.shape[-1] == 3:
+        most = np.nanmax(np.linalg.norm(array, axis=-1), initial=0.0)
+        if most > _MOST_RADIANS:
+            raise ModelError(
+                f"{name} must be axis-angle in radians, found an angle of {most:.4g}: it looks like degrees"
+            )
+        return axis_angle_to_6d(array)
+    if array.shape[-1] == 9:
+        matrices = array.reshape(*array.shape[:-1], 3, 3)
+        off = _off_unit(matrices[seen])
+        if off > _NOT_QUITE or (np.linalg.det(matrices[seen]) < 0).any():
+            raise ModelError(f"{name} must be rotation matrices, found one whose columns are {off:.3g} off right "
+                             "angles and length 1, or that mirrors")  # fmt: skip
+        return matrix_to_6d(matrices)
+    columns, rows = (array[seen].reshape(-1, *pair) for pair in ((3, 2), (2, 3)))
+    if seen.any() and _off_unit(columns) > _NOT_QUITE and _off_unit(rows.swapaxes(1, 2)) <= _NOT_QUITE:
+        raise ModelError(f"{name}: the 6 numbers look like the first two rows of the matrices; give the first two "
+                         "columns, row by row, or whole matrices, or axis-angle")  # fmt: skip
+    if np.linalg.norm(columns, axis=1).min(initial=1.0) < _SHORTEST_COLUMN:
+        raise ModelError(f"{name}: 6 numbers must be the first two columns of a matrix, row by row; found a column of "
+                         f"length {np.linalg.norm(columns, axis=1).min():.3g}")  # fmt: skip
+    return array
+
+
+def with_people(array: np.ndarray, axes: int) -> np.ndarray:  # [F, P, ...] or [F, ...], of `axes` or one less
+    """An axis of one person where it was left out."""
+    return array[:, None] if array.ndim == axes - 1 else array
+
+
+def _off_unit(columns: np.ndarray) -> float:  # [..., 3, C]
+    """The furthest that columns are from unit length and right angles."""
+    gram = columns.swapaxes(-1, -2) @ columns
+    return float(np.abs(gram - np.eye(columns.shape[-1])).max(initial=0.0))
+
+
+def _scores(value: Any, seen: np.ndarray, skeleton: Skeleton, name: str) -> np.ndarray:  # seen: [J] -> [J]
+    scores = np.where(seen, _numbers(value, seen.shape, f"{name}: scores"), 0.0)
+    wrong = ~((scores >= 0) & (scores <= 1))
+    if wrong.any():
+        joint = int(wrong.argmax())
+        raise ModelError(f"{name}: scores must lie in 0..1, found {scores[joint]} at {skeleton.joints[joint]}")
+    return scores
+
+
+def _found(person: Any) -> str:
+    return f"{len(person)} values" if isinstance(person, (tuple, list)) else type(person).__name__
+
+
+def _as_numbers(value: Any, name: str) -> np.ndarray:
+    array = np.asarray(value)
+    if array.dtype.kind not in "fiu":
+        raise ModelError(f"{name} must hold numbers, found dtype {array.dtype}")
+    return array.astype(np.float64)
+
+
+def _numbers(value: Any, shape: tuple[int, ...], name: str) -> np.ndarray:
+    array = _as_numbers(value, name)
+    if array.shape != shape:
+        raise ModelError(f"{name} must be {list(shape)}, found {list(array.shape)}")
+    return array
+
+
+def _joints(value: Any, shape: tuple[int, ...], name: str) -> np.ndarray:
+    array = _numbers(value, shape, name)
+    _finite_or_missing(array, BLAZEPOSE_33, name)
+    return array
+
+
+def _finite_or_missing(array: np.ndarray, skeleton: Skeleton, name: str) -> np.ndarray:  # [..., J, axes] -> [..., J]
+    """Which joints are finite; the others must be NaN in every number (not seen)."""
+    finite, missing = np.isfinite(array).all(axis=-1), np.isnan(array).all(axis=-1)
+    wrong = ~(finite | missing)
+    if wrong.any():
+        first = np.unravel_index(int(wrong.argmax()), wrong.shape)
+        raise ModelError(
+            f"{name}: a joint must be finite or all NaN (not seen), found {array[first].tolist()} at "
+            f"{skeleton.joints[first[-1]]}"
+        )
+    return np.asarray(finite)
+
+
+def check_ids(people: Sequence[Person], name: str) -> None:
+    ids = [person.id for person in people if person.id is not None]
+    if len(set(ids)) < len(ids):
+        raise ModelError(f"{name}: two people have the same id (found {ids}); an id says who is who")

@@ -1,0 +1,63 @@
+"""What an estimator is, and the three kinds: MediaPipe, recorded estimates, and any callable of yours."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+
+from mixsynth_stream.errors import ModelError
+from mixsynth_stream.pipeline.estimators.checks import (
+    check_body,
+    check_ids,
+    check_person,
+    check_skeleton,
+)
+from mixsynth_stream.pipeline.motion import Person
+from mixsynth_stream.skeleton import SMPL_24
+
+
+@runtime_checkable
+class Estimator(Protocol):
+    """Anything that finds people in a picture."""
+
+    skeleton: str  # "BlazePose-33", or "SMPL-24" for rotations
+
+    def __call__(self, rgb: np.ndarray, time_s: float) -> list[Person]:  # rgb: [H, W, 3] uint8
+        """The people in one frame: poses in pixels of this frame, worlds in metres about the hips, scores 0..1.
+
+        Of SMPL: rotations, scores, and an id that says who it is from frame to frame.
+        """
+
+    def close(self) -> None:
+        """Free what it holds."""
+
+
+class CallableEstimator:
+    """A user's callable `(rgb, time_s) -> people`, each a `Person` or a tuple, checked.
+
+    The tuple is (pose, world, scores), or (rotations, scores, id) where the skeleton is SMPL-24.
+    """
+
+    def __init__(self, function: Callable[[np.ndarray, float], Sequence[Any]], skeleton: str) -> None:
+        self.skeleton = check_skeleton(skeleton).name
+        self._check = check_body if skeleton == SMPL_24.name else check_person
+        self._function = function
+
+    def __call__(self, rgb: np.ndarray, time_s: float) -> list[Person]:  # rgb: [H, W, 3] uint8
+        """The callable's people; `ModelError` says which value is wrong."""
+        people = self._function(rgb, time_s)
+        if isinstance(people, Person) or not isinstance(people, Sequence):
+            raise ModelError(
+                f"an estimator must return a list of people (empty: nobody), found {type(people).__name__}"
+            )
+        checked = [self._check(person, f"person {p} at {time_s:.3f} s") for p, person in enumerate(people)]
+        check_ids(checked, f"the people at {time_s:.3f} s")
+        return checked
+
+    def close(self) -> None:
+        """Close the callable, where it can be closed."""
+        close = getattr(self._function, "close", None)
+        if callable(close):
+            close()

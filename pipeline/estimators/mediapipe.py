@@ -1,0 +1,237 @@
+"""MediaPipe's PoseLandmarker (Tasks API) as an estimator. MediaPipe itself is imported on construction only."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import platform
+import re
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from mixsynth_stream.errors import ModelError
+from mixsynth_stream.files import ASSETS
+from mixsynth_stream.normalise import scale_of
+from mixsynth_stream.pipeline.motion import Person
+from mixsynth_stream.skeleton import BLAZEPOSE_33, CORE_FROM_BLAZEPOSE
+
+log = logging.getLogger(__name__)
+
+MODELS = ("lite", "full", "heavy")
+MODES = ("keyframe", "video", "image")
+_CORE = list(CORE_FROM_BLAZEPOSE)
+# Two estimates closer than this, as a mean over the joints in body scales, are one person seen twice. On real clips
+# doubles lie under 0.3 apart and different people, even when they cross, over 0.5.
+_SAME_PERSON = 0.4
+# Where more people are seen than wanted, one within this many body scales of a person returned before goes first.
+_SAME_AS_BEFORE = 2.0
+# What MediaPipe's C++ side writes to standard error without being asked: information and warnings, never errors.
+_NOISE = re.compile(rb"(?:[IW]\d{4} [\d:.]+ |INFO: Created TensorFlow|WARNING: All log messages before absl).*\n?")
+
+
+def bundle_path(model: str) -> Path:
+    """The file of a model by name (lite, full, heavy: looked up in the package's assets) or by path."""
+    if model in MODELS:
+        path = ASSETS / f"pose_landmarker_{model}.task"
+        if not path.is_file():
+            raise ModelError(
+                f"the {model} pose model is not installed: {path} is missing. Build it with "
+                f"`python scripts/build_pose_bundle.py --models {model}` in a checkout, or use the shipped model 'full'"
+            )
+        return path
+    path = Path(model)
+    if not path.is_file():
+        raise ModelError(
+            f"there is no pose model {model!r}: give {', '.join(MODELS)} or the path of a pose landmarker .task file"
+        )
+    return path
+
+
+@contextlib.contextmanager
+def quiet_stderr() -> Iterator[None]:
+    """Hold back what is written to file descriptor 2, then pass it on without MediaPipe's log lines.
+
+    The C++ library logs before its log levels can be set, so the only way is to catch the text itself.
+    """
+    try:
+        saved = os.dup(2)
+    except OSError:  # no standard error: nothing to keep clean
+        yield
+        return
+    if sys.stderr is not None:
+        sys.stderr.flush()
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        finally:
+            if sys.stderr is not None:
+                sys.stderr.flush()
+            os.dup2(saved, 2)
+            os.close(saved)
+            held.seek(0)
+            text = _NOISE.sub(b"", held.read())
+            if text:
+                os.write(2, text)
+
+
+class MediaPipeEstimator:
+    """Poses of up to `max_people` people by MediaPipe on the CPU.
+
+    model: "lite", "full" (shipped), "heavy", or the path of a pose landmarker bundle.
+    mode: "keyframe" for frames that lie far apart: detects afresh in each and also follows the people of the last one.
+    "video" for every frame of a video: follows, detects only when somebody is lost, and smooths a single person over
+    time. "image" for unrelated pictures. docs/estimator-modes.md has the measurements behind the default.
+    Scores are the smaller of MediaPipe's visibility and presence. Raises `ModelError` where MediaPipe or the model
+    cannot be used.
+    """
+
+    skeleton = BLAZEPOSE_33.name
+
+    def __init__(self, model: str = "full", *, max_people: int = 1, mode: str = "keyframe") -> None:
+        if mode not in MODES:
+            raise ValueError(f"mode must be one of {', '.join(MODES)}, found {mode!r}")
+        if max_people < 1:
+            raise ValueError(f"max_people must be at least 1, found {max_people}")
+        self.path = bundle_path(str(model))
+        self.mode = mode
+        self.max_people = max_people
+        self._mediapipe: Any = _import_mediapipe()
+        self._landmarker: Any = None
+        # The C++ side still logs when it first sees a person; from then on its calls are left alone.
+        self._quiet = True
+        self._size: tuple[int, ...] = ()
+        self._first_s = self._last_s = 0.0
+        self._before: list[Person] = []
+        self._time_ms = -1
+        self._open()
+
+    def _open(self) -> None:
+        """A fresh landmarker: nothing tracked, no time stamp seen."""
+        self.close()
+        vision = self._mediapipe.tasks.vision
+        options = vision.PoseLandmarkerOptions(
+            base_options=self._mediapipe.tasks.BaseOptions(model_asset_path=str(self.path)),
+            running_mode=vision.RunningMode.IMAGE if self.mode == "image" else vision.RunningMode.VIDEO,
+            # MediaPipe runs its detector only while it follows fewer people than it may return. One more than are
+            # wanted keeps the detector running, and with it the crops right, when people move far between calls.
+            num_poses=self.max_people + (self.mode == "keyframe"),
+        )
+        try:
+            with quiet_stderr():
+                self._landmarker = vision.PoseLandmarker.create_from_options(options)
+        except (OSError, RuntimeError, ValueError) as error:
+            raise ModelError(
+                f"MediaPipe cannot use the pose model {self.path}: {_first_line(error)}. "
+                "It has to be a pose landmarker bundle (.task)"
+            ) from error
+        self._time_ms = -1
+        self._before = []
+
+    def __call__(self, rgb: np.ndarray, time_s: float) -> list[Person]:  # rgb: [H, W, 3] uint8
+        """The people in one frame, duplicates suppressed; at most `max_people`."""
+        if not isinstance(rgb, np.ndarray) or rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3:
+            found = f"{rgb.dtype} {list(rgb.shape)}" if isinstance(rgb, np.ndarray) else type(rgb).__name__
+            raise ValueError(f"rgb must be a uint8 array [H, W, 3], found {found}")
+        if self._landmarker is None:
+            raise ValueError("this MediaPipeEstimator is closed")
+        # mp.Image ignores strides: rows that are padded would be read skewed, with no error and no pose.
+        image = self._mediapipe.Image(self._mediapipe.ImageFormat.SRGB, np.ascontiguousarray(rgb))
+        with quiet_stderr() if self._quiet else contextlib.nullcontext():
+            result = self._detect(image, rgb.shape, time_s)
+        if result.pose_landmarks:
+            self._quiet = False
+        height, width = rgb.shape[:2]
+        people = [
+            _person(landmarks, world, width, height)
+            for landmarks, world in zip(result.pose_landmarks, result.pose_world_landmarks, strict=True)
+        ]
+        return self._wanted(without_duplicates(people))
+
+    def _wanted(self, people: list[Person]) -> list[Person]:
+        """At most `max_people`: those returned before go first, then the best scores."""
+        if len(people) > self.max_people:
+            left, people = people, []
+            for before in self._before:
+                nearest = min(left, key=lambda person: _distance(person, before))
+                if _distance(nearest, before) < _SAME_AS_BEFORE:
+                    left = [person for person in left if person is not nearest]
+                    people.append(nearest)
+            people = (people + left)[: self.max_people]
+        self._before = people or self._before
+        return people
+
+    def _detect(self, image: Any, shape: tuple[int, ...], time_s: float) -> Any:
+        if self.mode == "image":
+            return self._landmarker.detect(image)
+        # Another size or a jump back in time is another video: tracking from the last pose would only mislead.
+        if self._time_ms >= 0 and (shape != self._size or time_s < self._last_s):
+            self._open()
+        if self._time_ms < 0:
+            self._first_s = time_s
+        self._size, self._last_s = shape, time_s
+        # MediaPipe wants time stamps that increase strictly, in whole milliseconds.
+        self._time_ms = max(round((time_s - self._first_s) * 1000), self._time_ms + 1)
+        return self._landmarker.detect_for_video(image, self._time_ms)
+
+    def close(self) -> None:
+        """Free the networks; the estimator cannot be used afterwards."""
+        if self._landmarker is not None:
+            self._landmarker.close()
+            self._landmarker = None
+
+    def __enter__(self) -> MediaPipeEstimator:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def without_duplicates(people: list[Person]) -> list[Person]:
+    """The people without those that lie on one with better scores: MediaPipe may return a person twice."""
+    kept: list[Person] = []
+    for person in sorted(people, key=lambda one: -float(one.scores[_CORE].mean())):
+        if all(_distance(person, other) > _SAME_PERSON for other in kept):
+            kept.append(person)
+    return kept
+
+
+def _distance(person: Person, other: Person) -> float:
+    """Mean joint distance in units of the larger one's body scale."""
+    scale = max(float(scale_of(person.pose[_CORE])), float(scale_of(other.pose[_CORE])), 1.0)
+    return float(np.linalg.norm(person.pose[_CORE] - other.pose[_CORE], axis=1).mean()) / scale
+
+
+def _person(landmarks: Any, world: Any, width: int, height: int) -> Person:
+    size = np.array([width, height], np.float64)
+    pose = np.array([(one.x, one.y) for one in landmarks]) * size
+    scores = np.array([min(one.visibility, one.presence) for one in landmarks])
+    metres = np.array([(one.x, one.y, one.z) for one in world])
+    return Person(pose, metres, np.clip(scores, 0.0, 1.0))
+
+
+def _import_mediapipe() -> Any:
+    try:
+        with quiet_stderr():
+            import mediapipe
+            import mediapipe.tasks.python
+    except (ImportError, OSError) as error:
+        raise ModelError(
+            f"MediaPipe cannot be used here ({_first_line(error)}). It has wheels for Linux x86_64, Windows and macOS "
+            f"on arm64; this is {platform.system()} {platform.machine()}, Python {platform.python_version()}. Install "
+            "mediapipe==0.10.31, or pass an estimator of your own"
+        ) from error
+    return mediapipe
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error) or type(error).__name__).strip().splitlines()[0].rstrip(".")

@@ -1,0 +1,128 @@
+"""FrameSource: what every source of video gives, whatever it reads."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import av
+import numpy as np
+
+from mixsynth_stream.pipeline.frame import Frame, VideoInfo
+
+
+class FrameSource(ABC):
+    """An iterator of Frames in order of time, and a context manager. `counters` says what was repaired or dropped."""
+
+    info: VideoInfo
+
+    def __init__(self) -> None:
+        self.counters: dict[str, int] = {}
+
+    def _count(self, what: str, number: int = 1) -> None:
+        self.counters[what] = self.counters.get(what, 0) + number
+
+    @abstractmethod
+    def __next__(self) -> Frame: ...
+
+    @abstractmethod
+    def close(self) -> None: ...
+
+    def now_s(self) -> float | None:
+        """The present, on the clock that `time_s` runs on; None for a file, whose clock stands still."""
+        return None
+
+    def __iter__(self) -> Iterator[Frame]:
+        return self
+
+    def __enter__(self) -> FrameSource:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class TimeStamps:
+    """Seconds that always grow, made from a stream's own times with as little change as possible."""
+
+    def __init__(self, step_s: float) -> None:
+        self.step_s = step_s
+        self.repaired = 0
+        self._last_s: float | None = None
+        self._shift_s = 0.0
+
+    def next(self, time_s: float | None) -> float:
+        last_s = self._last_s
+        if time_s is not None:
+            time_s += self._shift_s
+        if time_s is None or (last_s is not None and time_s <= last_s):
+            self.repaired += 1
+            if last_s is None:
+                repaired_s = 0.0
+            elif time_s is None:
+                repaired_s = last_s + self.step_s
+            elif last_s - time_s < 1.0:
+                repaired_s = last_s + self.step_s / 2  # half a step: the next good time stamp is still later
+            else:
+                repaired_s = last_s + self.step_s  # the clock started again: go on from here
+                self._shift_s += repaired_s - time_s
+            time_s = repaired_s
+        self._last_s = time_s
+        return time_s
+
+
+def reason(error: av.error.FFmpegError) -> str:
+    """What FFmpeg ran into, in words that help."""
+    if isinstance(error, av.error.ExitError | av.error.TimeoutError):
+        return "no answer in time"
+    if isinstance(error, av.error.ProtocolNotFoundError):
+        return "the FFmpeg in use does not know this protocol"
+    return error.strerror or type(error).__name__
+
+
+class FrameMaker:
+    """Makes Frames of decoded pictures, which stay as they are until somebody looks, and knows which way up they are.
+
+    The display matrix is read from the first picture, and again where size or rotation change. Reading it makes PyAV
+    tie a picture to itself: megabytes a frame would then wait for the garbage collector.
+    """
+
+    def __init__(self) -> None:
+        self._like: tuple[float, ...] | None = None
+        self._matrix: list[int] | None = None  # a, b, _, c, d
+
+    def __call__(self, picture: av.VideoFrame, index: int, time_s: float) -> Frame:
+        like = (picture.width, picture.height, picture.rotation)
+        if like != self._like:
+            self._like = like
+            found: Any = picture.side_data.get("DISPLAYMATRIX")
+            self._matrix = None if found is None else np.frombuffer(bytes(found), np.int32)[:5].tolist()
+        if self._matrix is None:
+            return Frame(index, time_s, picture.width, picture.height, partial(_rgb, picture))
+        a, b, _, c, d = self._matrix
+        sideways = abs(b) > abs(a)
+        width, height = (picture.height, picture.width) if sideways else (picture.width, picture.height)
+        return Frame(index, time_s, width, height, partial(_upright, picture, sideways, (a, b, c, d)))
+
+
+def frame_from_array(rgb: np.ndarray, time_s: float, index: int) -> Frame:  # rgb: [H, W, 3] uint8
+    """A Frame of a user's own picture; anything but an rgb array of uint8 is refused."""
+    if not isinstance(rgb, np.ndarray) or rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3 or not rgb.size:
+        found = f"{rgb.dtype} {list(rgb.shape)}" if isinstance(rgb, np.ndarray) else type(rgb).__name__
+        raise ValueError(f"frame {index} must be an rgb array [H, W, 3] of uint8, not {found}")
+    return Frame(index, float(time_s), rgb.shape[1], rgb.shape[0], partial(np.ascontiguousarray, rgb))
+
+
+def _rgb(picture: av.VideoFrame) -> np.ndarray:
+    return np.ascontiguousarray(picture.to_ndarray(format="rgb24"))
+
+
+def _upright(picture: av.VideoFrame, sideways: bool, matrix: tuple[int, int, int, int]) -> np.ndarray:
+    """The display matrix maps (x, y) to (a x + c y, b x + d y): quarter turns and mirror images."""
+    a, b, c, d = matrix
+    rgb = picture.to_ndarray(format="rgb24")
+    if sideways:
+        rgb, a, d = rgb.transpose(1, 0, 2), c, b
+    return np.ascontiguousarray(rgb[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1])

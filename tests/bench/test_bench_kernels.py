@@ -1,0 +1,207 @@
+"""`bench kernels` without a card: the gate, the ratios and the table, in the interpreter, with a made-up clock."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+import json
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from support.networks import ODD, random_state
+
+if importlib.util.find_spec("triton") is None:
+    pytest.skip("Triton is not installed: `pip install mixsynth-stream[gpu]`", allow_module_level=True)
+
+import torch
+
+from mixsynth_stream.bench import kernels as bench_kernels
+from mixsynth_stream.bench import kernels_card as bench_kernels_card
+from mixsynth_stream.bench.kernels import Bench, gradient_error, least_bytes, motion_error
+from mixsynth_stream.bench.kernels_contenders import FORWARD, TRAINING, Case, Contender
+from mixsynth_stream.bench.measure import flops
+from mixsynth_stream.cli import main
+from mixsynth_stream.files import ASSETS
+from mixsynth_stream.presets import shipped_shapes, shipped_weights
+from mixsynth_stream.weights import load_weights
+
+SMALL = dataclasses.replace(ODD, num_encoder_layers=1)
+HERE = ("eager", "kernels strict", "kernels fp16")  # what neither compiles nor needs a card
+
+
+class FakeCard:
+    """The n-th call timed takes n microseconds, whatever it does."""
+
+    device, name = torch.device("cpu"), "a card that is not there"
+
+    def __init__(self) -> None:
+        self.timed: list[Callable[[], Any]] = []
+
+    def seconds(self, call: Callable[[], Any], calls: int) -> float:
+        self.timed.append(call)
+        return 1e-6 * len(self.timed)
+
+    def memory(self, call: Callable[[], Any]) -> int:
+        call()
+        return 3 << 20
+
+    def launches(self, call: Callable[[], Any]) -> int | None:
+        return 7
+
+    def ceilings(self) -> dict[str, float]:
+        return {"bytes": 1e12, "fp32": 1e12, "tf32": 2e12, "bf16": 4e12, "fp16": 4e12}
+
+
+def small_case(batch: int = 2) -> Case:
+    return Case("odd", SMALL, random_state(SMALL), batch, torch.device("cpu"))
+
+
+def off_by(error: float) -> Contender:
+    def make(case: Case) -> Callable[[], torch.Tensor]:
+        right = FORWARD["eager"].make(case)
+        return lambda: right() + error
+
+    return Contender(make, "fp32")
+
+
+def test_kernels_pass_the_gate_and_every_row_is_filled() -> None:
+    case = small_case()
+    rows, wrong = Bench(FakeCard(), rounds=3).rows_of(case, {name: FORWARD[name] for name in HERE})
+    assert not wrong
+    assert [row["contender"] for row in rows] == list(HERE)
+    for row in rows:
+        assert row["launches"] == 7 and row["memory_mb"] == 3.0
+        assert 0 < row["p20_us"] <= row["p50_us"] <= row["p80_us"]
+        assert row["over_compiled"] is None and row["over_graph"] is None  # they did not take part
+        assert row["gflops"] == pytest.approx(2 * flops(SMALL) / row["p50_us"] / 1e3)
+        assert row["gb_s"] == pytest.approx(least_bytes(SMALL, 2) / row["p50_us"] / 1e3)
+    strict = rows[HERE.index("kernels strict")]
+    assert 0 < strict["max_error"] < 2e-5
+    assert strict["of_flops"] == pytest.approx(strict["gflops"] * 1e9 / 2e12)
+
+
+def test_a_contender_that_is_wrong_turns_the_gate_red() -> None:
+    card = FakeCard()
+    contenders = {"eager": FORWARD["eager"], "careless": off_by(1e-3), "lost": off_by(float("nan"))}
+    rows, wrong = Bench(card, rounds=3).rows_of(small_case(), contenders)
+    assert [row["contender"] for row in rows] == ["eager"], "no speed of those that are wrong"
+    assert len(set(card.timed)) == 1
+    assert re.fullmatch(r"careless is off by \d\.\de-0[34] from float64, more than 2e-05", wrong[0])
+    assert "lost is off by nan" in wrong[1]
+
+
+def test_contenders_take_turns_and_are_compared_round_by_round() -> None:
+    card = FakeCard()
+    contenders = dict.fromkeys(("eager", "torch.compile"), FORWARD["eager"])
+    rows, _ = Bench(card, rounds=4).rows_of(small_case(), contenders)
+    # Two to warm up and two to count; then rounds of 5 6 | 7 8 | 9 10 | 11 12 microseconds, the second first in
+    # every other round.
+    eager, compiled = np.array([5, 8, 9, 12]), np.array([6, 7, 10, 11])
+    assert rows[1]["over_eager"] == pytest.approx(np.median(eager / compiled))
+    assert rows[0]["over_compiled"] == pytest.approx(np.median(compiled / eager))
+    assert rows[0]["p50_us"] == pytest.approx(8.5)
+
+
+def test_compilers_stop_when_their_time_is_spent(capsys: pytest.CaptureFixture[str]) -> None:
+    contenders = dict.fromkeys(("eager", "torch.compile", "torch.compile reduce-overhead"), FORWARD["eager"])
+    rows, _ = Bench(FakeCard(), rounds=1, compile_s=1e-9).rows_of(small_case(), contenders)
+    assert [row["contender"] for row in rows] == ["eager", "torch.compile"]
+    assert "without torch.compile reduce-overhead at odd, batch 2: the time for compilers" in capsys.readouterr().out
+
+
+def test_a_compiler_that_fails_is_left_out(capsys: pytest.CaptureFixture[str]) -> None:
+    def fail(case: Case) -> Callable[[], Any]:
+        raise RuntimeError("no compiler\nhere")
+
+    contenders = {"eager": FORWARD["eager"], "torch.compile": Contender(fail, "fp32")}
+    rows, wrong = Bench(FakeCard(), rounds=1).rows_of(small_case(), contenders)
+    assert [row["contender"] for row in rows] == ["eager"] and not wrong
+    assert "without torch.compile at odd, batch 2: RuntimeError: no compiler here" in capsys.readouterr().out
+    rows, wrong = Bench(FakeCard(), rounds=1).rows_of(
+        small_case(), contenders | {"kernels bf16": Contender(fail, "bf16")}
+    )
+    assert wrong == ["kernels bf16 fails: RuntimeError: no compiler here"]
+    assert [row["contender"] for row in rows] == ["eager"], "the others are measured all the same"
+
+
+def test_a_training_step_is_held_against_gradients_in_float64() -> None:
+    case = small_case(batch=3)
+    rows, wrong = Bench(FakeCard(), rounds=1).rows_of(case, {"eager": TRAINING["eager"]}, training=True)
+    assert not wrong and rows[0]["what"] == "training step" and rows[0]["max_error"] < 1e-4
+    right = case.true_gradients
+    name = max(right, key=lambda name: float(right[name].norm()))
+    assert gradient_error(right | {name: 1.1 * right[name]}, right) == pytest.approx(0.1)
+    assert gradient_error({name: right[name]}, right) == float("inf")
+
+
+def test_errors_are_held_against_the_size_of_the_output() -> None:
+    truth = torch.full((1, 2, 3), 10.0, dtype=torch.float64)
+    assert motion_error(truth + 1e-3, truth) == pytest.approx(5e-4)
+    assert motion_error(truth / 10 + 1e-3, truth / 10) == pytest.approx(1e-3)
+    assert motion_error(truth[:, :1], truth) == float("inf")
+
+
+def test_the_report(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench_kernels_card, "Card", FakeCard)
+    monkeypatch.setattr("mixsynth_stream.kernels.launch.INTERPRETED", False)
+    monkeypatch.setattr(bench_kernels, "network_of", lambda name: (SMALL, random_state(SMALL)))
+    monkeypatch.setattr("mixsynth_stream.bench.kernels_contenders.FORWARD",
+                        {"eager": FORWARD["eager"], "kernels strict": FORWARD["eager"]})  # fmt: skip
+    monkeypatch.setattr("mixsynth_stream.bench.kernels_contenders.TRAINING", {"eager": TRAINING["eager"]})
+    report, plot = tmp_path / "kernels.json", tmp_path / "kernels.png"
+    options = ["--case", "3dpw", "--batch", "1", "2", "--rounds", "2", "--json", str(report), "--plot", str(plot)]
+    assert main(["bench", "kernels", *options]) == 0
+    said = capsys.readouterr().out
+    assert "a card that is not there: 1 T bytes/s, 1 T fp32/s" in said
+    assert "3dpw, batch 2, forward" in said and "3dpw, batch 512, training step" in said
+    rows = json.loads(report.read_text())["rows"]
+    assert [(row["batch"], row["what"], row["contender"]) for row in rows] == [
+        (1, "forward", "eager"),
+        (1, "forward", "kernels strict"),
+        (2, "forward", "eager"),
+        (2, "forward", "kernels strict"),
+        (512, "training step", "eager"),
+    ]
+    assert {row["card"] for row in rows} == {"a card that is not there"}
+    assert plot.read_bytes().startswith(b"\x89PNG")
+    monkeypatch.setattr("mixsynth_stream.bench.kernels_contenders.FORWARD",
+                        {"eager": FORWARD["eager"], "kernels bf16": off_by(1.0)})  # fmt: skip
+    assert main(["bench", "kernels", *options[:7]]) == 1
+    assert (
+        "3dpw, batch 2: gate RED, and no speed measured of these\n  kernels bf16 is off by" in capsys.readouterr().out
+    )
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="here it runs")
+def test_without_a_card_it_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", "kernels"]) == 4
+    assert "bench kernels measures on a CUDA device, and there is none here" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--case", "3dwp"], "--case must be of jhmdb, h36m, 3dpw, .*world-n15, found 3dwp"),
+        (["--rounds", "0"], "--rounds and --batch must be at least 1"),
+    ],
+)
+def test_options_that_do_not_fit_are_refused(
+    options: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["bench", "kernels", *options]) == 2
+    assert re.search(sentence, capsys.readouterr().err)
+
+
+@pytest.mark.parametrize("name", shipped_shapes())
+def test_weights_that_ship_are_read_without_their_package(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected, config, _ = load_weights(ASSETS / f"{name}.safetensors")
+    monkeypatch.setitem(sys.modules, "safetensors", None)
+    found = shipped_weights(name)
+    assert config == shipped_shapes()[name] and found.keys() == expected.keys()
+    for tensor, value in expected.items():
+        np.testing.assert_array_equal(found[tensor], value)

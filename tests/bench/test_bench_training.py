@@ -1,0 +1,109 @@
+"""`bench training`: no speed of wrong gradients, the same windows for both, ratios that are those of the rows."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import pytest
+from support.swings import small, write_swings
+
+pytest.importorskip("torch", reason="training needs torch")
+from mixsynth_stream.bench import training as bench_training
+from mixsynth_stream.bench.training import both_ways, layer_rows, same_layers, wrong_with
+from mixsynth_stream.cli import main
+from mixsynth_stream.network import MixSynthFormer
+from mixsynth_stream.presets import shipped_shapes
+from mixsynth_stream.train.native import use_native
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_swings(tmp_path_factory.mktemp("clips") / "swing.npz")
+
+
+def test_layers_and_steps_of_every_network_are_told(
+    clips: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
+    report = tmp_path / "training.json"
+    options = ["--case", "image-n5", "world-n5", "--batch", "2", "--rounds", "3", "--seconds", "0.01"]
+    assert main(["bench", "training", *options, "--data", str(clips), "--json", str(report)]) == 0
+    assert before == (os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set())
+    printed = capsys.readouterr().out
+    assert "2 windows of swing.npz" in printed
+    document = json.loads(report.read_text())
+    assert document["versions"]["torch"]
+    rows = {(row["what"], row["case"], row["contender"]): row for row in document["rows"]}
+    cases = [("layer", "image-n5, world-n5"), ("step of train", "image-n5"), ("step of train", "world-n5")]
+    assert list(rows) == [(*case, way) for case in cases for way in ("native", "torch")]
+    for row in rows.values():
+        assert row["p50_us"] > 0 and row["batch"] == 2
+        assert f"{row['over_torch']:.2f}x" in printed
+    assert all(rows[(*case, "torch")]["over_torch"] == 1 for case in cases)
+    assert [path.name for path in tmp_path.iterdir()] == ["training.json"]
+
+
+def test_wrong_gradients_have_no_speed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def careless(network: MixSynthFormer) -> None:
+        use_native(network)
+        network.encoder.layers[1].ff.fc1.weight.register_hook(lambda gradient: gradient * 1.001)
+
+    monkeypatch.setattr(bench_training, "use_native", careless)
+    report = tmp_path / "training.json"
+    assert main(["bench", "training", "--case", "image-n5", "--seconds", "0", "--json", str(report)]) == 1
+    printed = capsys.readouterr().out
+    assert "gate RED" in printed and "image-n5: a gradient of native is off by 1.0e-03" in printed
+    assert "torch is off" not in printed and "over torch" not in printed and not report.exists()
+
+
+def test_a_gradient_that_is_no_number_is_wrong() -> None:
+    assert wrong_with({"a": {"native": 0.0}}) == []
+    assert len(wrong_with({"a": {"native": float("nan"), "torch": float("inf")}})) == 2
+
+
+def test_both_ways_take_the_same_step(clips: Path, tmp_path: Path) -> None:
+    with both_ways(small(clips, tmp_path / "nowhere")) as runs:
+        for run in runs.values():
+            run.advance()
+        losses = [run.curves.state()["losses"] for run in runs.values()]
+        assert ["forward" in vars(run.network.encoder) for run in runs.values()] == [True, False]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5) and len(losses[0]) == 1
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_networks_share_a_layer_where_only_the_pose_differs() -> None:
+    assert list(same_layers(shipped_shapes()).values()) == [[f"image-n{n}", f"world-n{n}"] for n in (5, 10, 15)]
+
+
+def test_the_ratio_is_the_median_over_the_rounds() -> None:
+    native, _ = layer_rows("a", 1, {"native": [1.0, 1.0, 2.0], "torch": [3.0, 2.0, 2.0]}, {"native": 0, "torch": 0})
+    assert native["over_torch"] == 2 and native["p50_us"] == 1e6
+
+
+def test_a_missing_package_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delitem(sys.modules, "mixsynth_stream.bench.training")
+    monkeypatch.setitem(sys.modules, "threadpoolctl", None)
+    assert main(["bench", "training"]) == 4
+    assert "bench training needs threadpoolctl: pip install 'mixsynth-stream[train]'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--case", "image-n7"], "--case must be of image-n5"),
+        (["--rounds", "0"], "--rounds and --batch must be at least 1"),
+        (["--batch", "0"], "--rounds and --batch must be at least 1"),
+        (["--seconds", "-1"], "--seconds not negative"),
+        (["--seconds", "nan"], "--seconds not negative"),
+    ],
+)
+def test_wrong_options_are_named(words: list[str], says: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", "training", *words]) == 2
+    assert says in capsys.readouterr().err

@@ -1,0 +1,337 @@
+"""Public data sets in their own layouts: DeciWatch and SmoothNet folders, Human3.6M exponential maps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from support.layouts import SETS, objects, write_expmaps, write_folder
+
+from mixsynth_stream.data import h36m
+from mixsynth_stream.data.deciwatch import LAYOUTS, load_pairs
+from mixsynth_stream.data.mocap import DEFAULT_DATA, load_clips
+from mixsynth_stream.data.object_arrays import load_arrays
+from mixsynth_stream.errors import SourceError
+from mixsynth_stream.files import CHECKOUT
+from mixsynth_stream.rotations import axis_angle_to_matrix, geodesic_error, matrix_from_6d
+
+
+@pytest.mark.parametrize(("preset", "shape"), [
+    ("jhmdb", (15, 2)), ("h36m", (17, 3)), ("3dpw-eft", (14, 3)), ("aist", (14, 3)), ("3dpw-smpl-pare", (24, 6)),
+])  # fmt: skip
+def test_each_family_is_read_as_the_network_takes_it(tmp_path: Path, preset: str, shape: tuple[int, int]) -> None:
+    pairs = load_pairs(write_folder(tmp_path, preset), preset, "test")
+    assert [pair.truth.shape for pair in pairs] == [(frames, *shape) for frames in (130, 150, 40)]
+    assert all(pair.detected.shape == pair.truth.shape for pair in pairs)
+    assert all(0 < np.abs(pair.detected - pair.truth).mean() < 0.1 for pair in pairs)
+
+
+def test_two_dimensions_are_fractions_of_the_frame(tmp_path: Path) -> None:
+    pair = load_pairs(write_folder(tmp_path, "jhmdb"), "jhmdb", "train")[0]
+    assert pair.size_px is not None and pair.frame_px is not None
+    np.testing.assert_array_equal(pair.frame_px, [320, 240])
+    np.testing.assert_array_equal(pair.size_px, 140)
+    raw = load_arrays(tmp_path / "groundtruth_poses/jhmdb/jhmdb_gt_train.npz", ["joints_2d"])["joints_2d"][0]
+    np.testing.assert_allclose((pair.truth * pair.frame_px).reshape(130, 30), raw, rtol=1e-5)
+
+
+@pytest.mark.parametrize("preset", ["3dpw-pare", "aist"])
+def test_three_dimensions_start_at_the_hips_with_the_right_leg_first(tmp_path: Path, preset: str) -> None:
+    for pair in load_pairs(write_folder(tmp_path, preset), preset, "train"):
+        np.testing.assert_allclose(pair.truth[:, [2, 3]].mean(axis=1), 0, atol=1e-6)
+        mean = pair.truth.mean(axis=0)
+        # y points down; J14: right ankle, knee, hip; the person's right is at -x here.
+        assert mean[0, 1] > mean[1, 1] > mean[2, 1]
+        assert mean[0, 0] < 0 < mean[5, 0]
+        assert mean[13, 1] < mean[12, 1] < mean[8, 1] + 0.1
+
+
+def test_smpl_poses_are_the_same_rotations(tmp_path: Path) -> None:
+    pair = load_pairs(write_folder(tmp_path, "aist-smpl"), "aist-smpl", "train")[0]
+    raw = load_arrays(tmp_path / "groundtruth_poses/aist/aist_gt_train.npz", ["pose"])["pose"][0].reshape(-1, 24, 3)
+    assert geodesic_error(matrix_from_6d(pair.truth), axis_angle_to_matrix(raw)).max() < 1e-3
+
+
+def test_sequences_of_one_length_are_read_too(tmp_path: Path) -> None:
+    """numpy stores them as one array of three axes."""
+    folder = write_folder(tmp_path, "aist", lengths=(60, 60))
+    for path in folder.rglob("*.npz"):
+        with np.load(path, allow_pickle=True) as data:
+            np.savez(path, **{key: np.stack(list(data[key])) for key in data.files})
+    assert [len(pair.truth) for pair in load_pairs(folder, "aist", "train")] == [60, 60]
+
+
+class Bomb:
+    def __reduce__(self) -> tuple[Callable[..., object], tuple[str]]:
+        return (Path.touch, (Path("exploded"),))  # type: ignore[return-value]
+
+
+def test_an_array_that_wants_to_run_something_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    np.savez("bomb.npz", pose=objects([np.zeros(2), Bomb()]))
+    with pytest.raises(SourceError, match="refused: it asks for pathlib"):
+        load_arrays("bomb.npz", ["pose"])
+    assert not Path("exploded").exists()
+    with np.load("bomb.npz", allow_pickle=True) as data:
+        assert data["pose"].shape == (2,)
+    assert Path("exploded").exists(), "the file has to be one that plain numpy would run"
+
+
+def change(folder: Path, name: str, key: str, edit: Callable[[list[np.ndarray]], object]) -> None:
+    (path,) = folder.rglob(name)
+    with np.load(path, allow_pickle=True) as data:
+        arrays = {k: list(data[k]) for k in data.files}
+    edit(arrays[key])
+    np.savez(path, **{k: objects(v) for k, v in arrays.items()})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "edit", "says"),
+    [
+        ("*gt_train.npz", "joints_3d", lambda a: a[1].__setitem__((5, 3), np.nan), "sequence 1 holds NaN.* 1 of 150"),
+        ("*gt_train.npz", "joints_3d", lambda a: a.__setitem__(0, a[0][:, :42]), r"\[130, 42\], expected 130 frames"),
+        ("*spin_train.npz", "joints_3d", lambda a: a.__setitem__(0, a[0][:-1]), r"\[129, 51\], expected 130"),
+        ("*spin_train.npz", "imgname", lambda a: a.pop(), "2 sequences and has joints_3d of 3|names 2"),
+        ("*gt_train.npz", "joints_3d", lambda a: a.__setitem__(0, [[1.0], [1.0, 2.0]]), "sequence 0 is ragged"),
+        ("*gt_train.npz", "joints_3d", lambda a: [x.__imul__(1000) for x in a], "looks like millimetres"),
+        ("*gt_train.npz", "imgname", lambda a: a.__setitem__(2, a[2][:1]), "1 frames; motion takes two"),
+        ("*gt_train.npz", "imgname", lambda a: a.__setitem__(slice(None), ["a.jpg", "b.jpg", "c.jpg"]),
+         "gt_train.npz: imgname of sequence 0 is 'a.jpg', expected an array; .* counts sequences"),
+        ("*spin_train.npz", "joints_3d", lambda a: a.__setitem__(slice(None), [0.1, 0.2, 0.3]),
+         "spin_train.npz: joints_3d of sequence 0 is 0.1, expected an array"),
+        ("*spin_train.npz", "joints_3d", lambda a: a.__setitem__(1, np.full((150, 51), "far")),
+         r"spin_train.npz: joints_3d of sequence 1 holds text \('far'\), expected numbers"),
+    ],
+)  # fmt: skip
+def test_folders_that_do_not_fit_are_refused_in_a_sentence(
+    tmp_path: Path, name: str, key: str, edit: Callable[[list[np.ndarray]], object], says: str
+) -> None:
+    folder = write_folder(tmp_path, "3dpw-spin")
+    change(folder, name, key, edit)
+    with pytest.raises(SourceError, match=says):
+        load_pairs(folder, "3dpw-spin", "train")
+
+
+def box(frame: int, numbers: list[float]) -> Callable[[list[np.ndarray]], object]:
+    """The box of one frame of sequence 1."""
+
+    def edit(boxes: list[np.ndarray]) -> None:
+        boxes[1] = boxes[1].astype(float)
+        boxes[1][frame] = numbers
+
+    return edit
+
+
+@pytest.mark.parametrize(
+    ("key", "edit", "says"),
+    [
+        (
+            "bbox",
+            box(7, [90, 50, np.nan, 190]),
+            r"bbox of sequence 1 is no box in 1 of 30 .* frame 7 \(90, 50, nan, 190",
+        ),
+        ("bbox", box(0, [90, 50, np.inf, 190]), "no box in 1 of 30"),
+        ("bbox", box(0, [90, 50, 90, 50]), "no box in 1 of 30"),
+        # Left, top, width and height.
+        ("bbox", box(0, [90, 50, 60, 140]), "no box in 1 of 30 .*expected left, top, right, bottom in pixels"),
+        ("bbox", lambda a: a.__setitem__(0, np.full((40, 4), "wide")), "bbox of sequence 0 holds text"),
+        (
+            "imgshape",
+            lambda a: a.__setitem__(1, np.array([240])),
+            r"imgshape of sequence 1 is \[240\], expected the he",
+        ),
+        (
+            "imgshape",
+            lambda a: a.__setitem__(0, np.array([0, 320, 3])),
+            r"sequence 0 is \[0, 320, 3\], expected the he",
+        ),
+        ("imgshape", lambda a: a.__setitem__(0, np.array([np.nan, 320])), r"imgshape of sequence 0 is \[nan, 320.0\]"),
+        (
+            "imgshape",
+            lambda a: a.__setitem__(0, np.array(["high", "wide"])),
+            r"holds text \('high'\), expected numbers",
+        ),
+    ],
+)
+def test_boxes_and_frames_that_have_no_size_are_refused(
+    tmp_path: Path, key: str, edit: Callable[[list[np.ndarray]], object], says: str
+) -> None:
+    folder = write_folder(tmp_path, "jhmdb", lengths=(40, 30))
+    change(folder, "*gt_train.npz", key, edit)
+    with pytest.raises(SourceError, match=rf"jhmdb_gt_train.npz: .*{says}"):
+        load_pairs(folder, "jhmdb", "train")
+
+
+def backwards(arrays: list[np.ndarray]) -> None:
+    arrays[:] = [a[::-1] for a in arrays]
+
+
+@pytest.mark.parametrize(("preset", "key"), [("3dpw-smpl-pare", "pose"), ("aist", "joints_3d"), ("jhmdb", "joints_2d")])
+def test_estimates_from_the_last_frame_to_the_first_are_refused(tmp_path: Path, preset: str, key: str) -> None:
+    folder = write_folder(tmp_path, preset, lengths=(130, 45, 2))
+    change(folder, f"*{SETS[preset][1]}_train.npz", key, backwards)
+    with pytest.raises(SourceError, match=rf"{SETS[preset][1]}_train.npz: .* their frames are in reverse, turn them"):
+        load_pairs(folder, preset, "train")
+
+
+@pytest.mark.parametrize("still", [True, False])
+def test_poor_estimates_of_people_who_hardly_move_pass(tmp_path: Path, still: bool) -> None:
+    """Backwards they are as near to the truth as they were, give or take."""
+    rng = np.random.default_rng(2)
+    folder = write_folder(tmp_path, "aist-smpl", lengths=(12, 20, 9))
+
+    def rest(arrays: list[np.ndarray]) -> None:
+        arrays[:] = [np.mean(a, axis=0) + (0 if still else 0.1) * (a - np.mean(a, axis=0)) for a in arrays]
+
+    def noisy(arrays: list[np.ndarray]) -> None:
+        rest(arrays)
+        arrays[:] = [a + rng.normal(0, 0.3, a.shape) for a in arrays]
+
+    change(folder, "*gt_train.npz", "pose", rest)
+    change(folder, "*spin_train.npz", "pose", noisy)
+    assert len(load_pairs(folder, "aist-smpl", "train")) == 3
+
+
+def turned(axes: int, order: list[int]) -> Callable[[list[np.ndarray]], object]:
+    """All poses with their axes in another order."""
+    return lambda arrays: [a.__setitem__(slice(None), a.reshape(len(a), -1, axes)[..., order].reshape(a.shape))
+                           for a in arrays]  # fmt: skip
+
+
+def times(factor: float) -> Callable[[list[np.ndarray]], object]:
+    return lambda arrays: [a.__imul__(factor) for a in arrays]
+
+
+@pytest.mark.parametrize(
+    ("preset", "name", "key", "edit", "says"),
+    [
+        ("3dpw-spin", "*spin_train.npz", "joints_3d", times(1000), "spin_train.* tall; it looks like millimetres"),
+        ("h36m", "*fcn_train.npz", "joints_3d", times(1 / 0.0254), "fcn_train.* tall; it looks like inches"),
+        ("aist", "*spin_train.npz", "joints_3d", turned(3, [0, 2, 1]), "its axes look like x, z, y"),
+        ("jhmdb", "*simplepose_train.npz", "joints_2d", turned(2, [1, 0]), "its axes look like y, x"),
+        ("jhmdb", "*gt_train.npz", "joints_2d", times(1 / 320), "gt_train.*looks like fractions of the frame"),
+        ("jhmdb", "*simplepose_train.npz", "joints_2d", times(1 / 320), "simplepose.*looks like fractions"),
+        (
+            "3dpw-spin",
+            "*gt_train.npz",
+            "joints_3d",
+            lambda a: a[1].__imul__(100),
+            "gt_train.*in sequence 1 people would be 195 m tall; it looks like centimetres",
+        ),
+        ("aist-smpl", "*gt_train.npz", "pose", times(180 / np.pi), "expected radians; are these degrees"),
+    ],
+)
+def test_units_and_axes_of_truth_and_estimates_are_looked_at(
+    tmp_path: Path, preset: str, name: str, key: str, edit: Callable[[list[np.ndarray]], object], says: str
+) -> None:
+    folder = write_folder(tmp_path, preset, lengths=(40, 30))
+    change(folder, name, key, edit)
+    with pytest.raises(SourceError, match=says):
+        load_pairs(folder, preset, "train")
+
+
+def test_missing_files_and_keys_are_named(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path, "h36m")
+    with pytest.raises(SourceError, match="no file .*pw3d_gt_train.npz; give the folder that holds groundtruth"):
+        load_pairs(folder, "3dpw-spin", "train")
+    (path,) = folder.rglob("h36m_fcn_train.npz")
+    np.savez(path, imgname=objects([np.array(["a"])]))
+    with pytest.raises(SourceError, match="no joints_3d; found imgname"):
+        load_pairs(folder, "h36m", "train")
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(SourceError, match="cannot be read"):
+        load_pairs(folder, "h36m", "train")
+
+
+def test_every_preset_has_a_generated_folder() -> None:
+    assert {name: (layout.folder, layout.estimator) for name, layout in LAYOUTS.items()} == SETS
+
+
+def test_a_resting_skeleton_has_the_published_bones() -> None:
+    joints = h36m.joints_from_expmap(np.zeros((1, 99)))[0]
+    place = dict(zip(h36m.JOINTS_32, joints, strict=True))
+    assert place["right_ankle"][1] == pytest.approx(-442.894612 - 454.206447)
+    assert place["head_top"][1] == pytest.approx(0.1 + 233.383263 + 257.077681 + 121.134938 + 115.002227)
+    assert place["left_hip"][0] == pytest.approx(132.948826)
+
+
+def test_a_knee_that_bends_moves_what_hangs_on_it_only() -> None:
+    numbers = np.zeros((1, 99))
+    numbers[0, 3 + 3 * 2] = np.pi / 2  # the right knee, about x
+    bent, straight = h36m.joints_from_expmap(numbers)[0], h36m.joints_from_expmap(np.zeros((1, 99)))[0]
+    moved = np.abs(bent - straight).max(axis=-1) > 1
+    assert [h36m.JOINTS_32[j] for j in np.flatnonzero(moved)] == ["right_ankle", "right_foot", "right_toe"]
+    # Row vectors: a shank along -y comes to lie along z.
+    np.testing.assert_allclose(bent[3] - bent[2], [0, 0, 454.206447], atol=1e-6)
+
+
+def test_the_root_is_left_out_and_the_rest_can_be_put_back(tmp_path: Path) -> None:
+    sequence = h36m.read_expmap(write_expmaps(tmp_path) / "h3.6m/dataset/S5/walking_1.txt")
+    assert (sequence.name, sequence.rate_hz, sequence.poses.shape) == ("S5/walking_1", 50.0, (120, 32, 3))
+    np.testing.assert_allclose(np.ptp(sequence.poses[:, h36m.STILL], axis=0), 0, atol=1e-9)
+    np.testing.assert_allclose(h36m.all_joints(sequence.poses[:, h36m.MOVING]), sequence.poses, atol=1e-6)
+    assert len(h36m.MOVING) == 22
+
+
+def test_the_protocol_takes_every_second_frame_of_its_subjects(tmp_path: Path) -> None:
+    folder = write_expmaps(tmp_path)
+    train, test = h36m.load_split(folder, "train"), h36m.load_split(folder / "h3.6m", "test")
+    assert {s.subject for s in train} == {"S1", "S6", "S7", "S8", "S9"}
+    assert {(s.subject, s.rate_hz, len(s.poses)) for s in test} == {("S5", 25.0, 60)}
+    whole = h36m.read_expmap(folder / f"h3.6m/dataset/{test[0].name}.txt")
+    np.testing.assert_allclose(test[0].poses, whole.poses[::2, h36m.MOVING] / 1000)
+
+
+@pytest.mark.parametrize(
+    ("edit", "says"),
+    [
+        (lambda text: text.replace(",", "", 1), "line 1 has 98 numbers, expected 99"),
+        (lambda text: "", "0 frames"),
+        (lambda text: text.splitlines()[0], "1 frames"),
+        (lambda text: text.replace("0.", "nan;", 1).replace("nan;", "x", 1), "no number"),
+        (lambda text: "\n".join(",".join(["90"] * 99) for _ in range(9)), "degrees"),
+        (lambda text: text + ",".join(["inf"] * 99), "infinite positions in 1 of 121 frames, first in frame 120"),
+    ],
+)
+def test_damaged_expmap_files_are_refused(tmp_path: Path, edit: Callable[[str], str], says: str) -> None:
+    path = write_expmaps(tmp_path) / "h3.6m/dataset/S5/walking_1.txt"
+    path.write_text(edit(path.read_text()))
+    with pytest.raises(SourceError, match=says):
+        h36m.read_expmap(path)
+
+
+def test_a_missing_subject_is_named(tmp_path: Path) -> None:
+    folder = write_expmaps(tmp_path)
+    for path in (folder / "h3.6m/dataset/S7").iterdir():
+        path.unlink()
+    with pytest.raises(SourceError, match="S7 holds no .txt files"):
+        h36m.load_split(folder, "train")
+    with pytest.raises(SourceError, match="holds no h3.6m/dataset"):
+        h36m.load_split(tmp_path / "elsewhere", "train")
+
+
+CLIP = CHECKOUT / DEFAULT_DATA[0]
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"fps": 1e-9}, r"a.npz has 1e-09 frames a second, expected 1 to 10000; is this the seconds of a frame\?"),
+        ({"fps": 1 / 30}, "has 0.03333 frames a second, .* seconds of a frame"),
+        ({"lengths": [1e30]}, r"a.npz: .* lengths whole numbers \(found 1e\+30 in lengths\)"),
+        ({"starts": [-1e30]}, r"\(found -1e\+30 in starts\)"),
+        ({"starts": [np.nan]}, r"\(found nan in starts\)"),
+        ({"lengths": [np.inf]}, r"\(found inf in lengths\)"),
+    ],
+)
+@pytest.mark.filterwarnings("error")
+def test_rates_and_borders_of_clips_that_cannot_be_are_refused(
+    tmp_path: Path, changes: dict[str, object], says: str
+) -> None:
+    with np.load(CLIP) as data:
+        content = {key: data[key] for key in ("joints", "fps", "positions")}
+    np.savez(tmp_path / "a.npz", **content | {"starts": [0], "lengths": [30]} | changes)  # type: ignore[arg-type]
+    with pytest.raises(SourceError, match=says):
+        load_clips(tmp_path / "a.npz")

@@ -1,0 +1,95 @@
+"""The progress line: what it says, and when it says nothing."""
+
+from __future__ import annotations
+
+import io
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from mixsynth_stream.job.progress import Progress
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+class Clock:
+    """Time that passes when told to."""
+
+    def __init__(self) -> None:
+        self.now_s = 0.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+def info(**fields: object) -> SimpleNamespace:
+    return SimpleNamespace(**{"live": False, "frame_count": 300, "duration_s": 10.0, "rate_hz": 30.0, **fields})
+
+
+def motion(index: int, people: int = 1) -> SimpleNamespace:
+    return SimpleNamespace(index=index, ids=np.arange(people))
+
+
+def stats(frames: int, **fields: object) -> SimpleNamespace:
+    return SimpleNamespace(**{"frames": frames, "keyframes": frames // 10, "counters": {}, **fields})
+
+
+def said(source: object, *, to: io.StringIO, latency_s: float | None = None, **counters: int) -> str:
+    """The last line after 6 seconds at 20 frames a second, of which 120 were read."""
+    clock = Clock()
+    with Progress("clip.mp4", source, to=to, clock=clock) as progress:
+        for second in range(1, 7):
+            clock.now_s = second
+            progress.update(motion(20 * second), stats(20 * second, counters=counters), latency_s)
+        return to.getvalue().replace("\r", "\n").splitlines()[-1]
+
+
+@pytest.mark.parametrize("to", [Terminal(), io.StringIO()])
+def test_a_file_shows_share_rate_people_and_time_left(to):
+    line = said(info(), to=to)
+    for part in ("clip.mp4", "/300 frames", "20 frames/s", "1 person"):
+        assert part in line
+    assert "9 s left" in line or "10 s left" in line
+
+
+def test_a_file_of_unknown_length_claims_no_share():
+    line = said(info(frame_count=None, duration_s=None), to=Terminal())
+    assert "120 frames" in line
+    assert "%" not in line
+    assert "left" not in line
+
+
+def test_an_estimate_that_is_too_short_never_passes_the_whole():
+    assert "100 %" in said(info(frame_count=50), to=Terminal())
+
+
+def test_a_camera_shows_rate_latency_keyframes_and_drops():
+    line = said(info(live=True), to=Terminal(), latency_s=0.012, dropped_consumer_behind=7, corrupt_packets=0)
+    for part in ("20.0 fps", "latency 12 ms", "12 keyframes", "dropped consumer behind 7"):
+        assert part in line
+    assert "corrupt" not in line
+
+
+def test_a_terminal_is_left_clean():
+    to = Terminal()
+    said(info(), to=to)
+    assert to.getvalue().endswith("\r")
+    assert "\n" not in to.getvalue()
+
+
+def test_a_log_gets_a_line_every_few_seconds_only():
+    to = io.StringIO()
+    said(info(), to=to)
+    assert len(to.getvalue().splitlines()) == 1
+
+
+def test_quiet_is_quiet():
+    to, clock = Terminal(), Clock()
+    with Progress("clip.mp4", info(), shown=False, to=to, clock=clock) as progress:
+        clock.now_s = 60
+        progress.update(motion(1), stats(1))
+    assert to.getvalue() == ""

@@ -1,0 +1,236 @@
+"""Live sources: newest frames first in line, losses counted, a lost sender waited for, nobody blocked for ever."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import islice, pairwise
+from pathlib import Path
+
+import av
+import pytest
+from support import clips
+
+from mixsynth_stream.errors import SourceError
+from mixsynth_stream.pipeline.sources.capture import LiveReader, pause_before
+from mixsynth_stream.pipeline.sources.open import open_source
+
+# Sends a file over TCP, 50 pieces a second, over and over, to whoever connects; prints its port once it listens.
+_SENDER = """
+import socket, sys, time
+data, port = open(sys.argv[1], "rb").read(), int(sys.argv[2])
+with socket.socket() as server:
+    server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    server.bind(("127.0.0.1", port))
+    server.listen()
+    print(server.getsockname()[1], flush=True)
+    while True:
+        connection, _ = server.accept()
+        piece = len(data) // 50
+        try:
+            while True:
+                for start in range(0, len(data), piece):
+                    connection.sendall(data[start : start + piece])
+                    time.sleep(0.02)
+        except OSError:
+            pass
+"""
+
+
+@contextmanager
+def sender(path: Path, port: int = 0) -> Iterator[tuple[subprocess.Popen[str], int]]:
+    command = [sys.executable, "-c", _SENDER, str(path), str(port)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            yield process, int(process.stdout.readline())
+        finally:
+            process.kill()
+
+
+def camera(rate: int = 50, frames: int | None = None) -> Callable[[], av.container.InputContainer]:
+    """A paced camera without hardware; with `frames`, one that is lost after so many."""
+    end = "" if frames is None else f":duration={frames / rate}"
+    return lambda: av.open(f"testsrc2=size=64x48:rate={rate}{end},realtime", "r", format="lavfi")
+
+
+def soon(happened: Callable[[], bool], limit_s: float = 20.0) -> bool:
+    end_s = time.perf_counter() + limit_s
+    while not happened() and time.perf_counter() < end_s:
+        time.sleep(0.01)
+    return happened()
+
+
+def test_frames_come_at_the_pace_of_the_camera() -> None:
+    with LiveReader("camera", opener=camera(rate=50)) as reader:
+        assert reader.info.live
+        assert (reader.info.width, reader.info.height, reader.info.rate_hz) == (64, 48, 50)
+        frames = list(islice(reader, 40))
+    assert frames[0].time_s < 1e-3
+    assert all(later.time_s > sooner.time_s for sooner, later in pairwise(frames))
+    # Indices count what the camera gave, so seconds and indices agree whatever was dropped on a busy machine.
+    assert frames[-1].time_s == pytest.approx(frames[-1].index / 50, abs=0.5)
+    assert frames[0].rgb.shape == (48, 64, 3)
+
+
+def test_a_late_consumer_gets_the_newest_and_a_count() -> None:
+    with LiveReader("camera", opener=camera(rate=50)) as reader:
+        first = next(reader)
+        assert soon(lambda: reader.counters.get("dropped_consumer_behind", 0) >= 10)
+        dropped = reader.counters["dropped_consumer_behind"]
+        assert next(reader).index >= first.index + dropped
+
+
+def test_every_frame_is_delivered_or_counted() -> None:
+    with LiveReader("camera", opener=camera(rate=50, frames=30), retries=0) as reader:
+        indices = [next(reader).index]
+        assert soon(lambda: reader.counters.get("dropped_consumer_behind", 0) >= 5)
+        with pytest.raises(SourceError, match="was lost after 30 frames"):
+            indices.extend(frame.index for frame in reader)
+    assert indices[-1] == 29  # the newest is never the one that is dropped
+    assert len(indices) + reader.counters["dropped_consumer_behind"] == 30
+
+
+def test_a_lost_camera_is_opened_again(caplog: pytest.LogCaptureFixture) -> None:
+    attempts = []
+    give = camera(rate=50, frames=20)
+
+    def opener() -> av.container.InputContainer:
+        attempts.append(1)
+        if len(attempts) in (2, 3):
+            return av.open("/dev/video-that-does-not-exist", "r")
+        return give()
+
+    pauses = []
+    with LiveReader("camera", opener=opener, pause_s=lambda n: pauses.append(n) or 0.0) as reader:
+        assert soon(lambda: (reader.read(0.1) or reader.info) and len(attempts) >= 5)
+        later = next(reader)
+    assert later.index > 20
+    assert pauses[:3] == [1, 2, 3]  # it grows while opening fails
+    assert pauses[3] == 1  # and starts again once there was a picture
+    assert reader.counters["reopened"] >= 4
+    assert "camera was lost" in caplog.text
+
+
+def test_pauses_grow_as_documented() -> None:
+    assert [pause_before(n) for n in (1, 5, 6, 10, 11, 20, 21, 1000)] == [1, 1, 5, 5, 10, 10, 60, 60]
+
+
+def test_giving_up_reaches_the_consumer() -> None:
+    with LiveReader("camera", opener=camera(frames=5), retries=2, pause_s=lambda n: 0.0) as reader:
+        reader._open = lambda: av.open("/dev/video-that-does-not-exist", "r")
+        with pytest.raises(SourceError, match="was lost after 5 frames"):
+            list(reader)
+        with pytest.raises(SourceError):  # and again, for whoever asks again
+            reader.read(1.0)
+
+
+def test_an_error_of_the_thread_reaches_the_consumer() -> None:
+    def broken(_: int) -> float:
+        raise ZeroDivisionError("a bug")
+
+    with (
+        LiveReader("camera", opener=camera(frames=5), pause_s=broken) as reader,
+        pytest.raises(SourceError, match="ZeroDivisionError"),
+    ):
+        list(reader)
+
+
+def test_close_wakes_a_waiting_consumer_and_ends_the_thread() -> None:
+    reader = LiveReader("camera", opener=camera(frames=1), pause_s=lambda n: 60.0)
+    assert next(reader).index == 0
+    seen: list[object] = []
+    consumer = threading.Thread(target=lambda: seen.extend(reader))
+    consumer.start()
+    reader.close()
+    consumer.join(5.0)
+    assert not consumer.is_alive()
+    assert not reader._thread.is_alive()
+    reader.close()  # twice is fine
+    assert list(reader) == []
+
+
+def test_a_source_that_hangs_is_not_waited_for_for_ever() -> None:
+    hang = threading.Event()
+    openers = iter([camera(frames=3), lambda: hang.wait(30) and camera()()])
+
+    def opener() -> av.container.InputContainer:
+        return next(openers)()
+
+    with LiveReader("camera", opener=opener, silence_s=0.2, pause_s=lambda n: 0.0) as reader:
+        with pytest.raises(SourceError, match="hangs"):
+            list(reader)
+        hang.set()
+
+
+def test_a_sender_that_dies_and_comes_back(tmp_path: Path) -> None:
+    path = clips.make(tmp_path / "live.ts", frames=60)
+    with sender(path) as (process, port):
+        reader = LiveReader(f"tcp://127.0.0.1:{port}", pause_s=lambda n: 0.1, silence_s=5)
+        before = list(islice(reader, 20))
+        process.kill()
+        assert soon(lambda: (reader.read(0.1) or reader.info) and reader.counters.get("reopened", 0) > 0)
+    with reader, sender(path, port):
+        after = list(islice(reader, 20))
+    assert after[0].index > before[-1].index
+    assert after[0].time_s > before[-1].time_s
+    assert after[-1].rgb.shape == (48, 64, 3)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="cannot pause a process here")
+def test_a_silent_sender_is_lost(tmp_path: Path) -> None:
+    path = clips.make(tmp_path / "live.ts", frames=60)
+    with (
+        sender(path) as (process, port),
+        LiveReader(f"tcp://127.0.0.1:{port}", silence_s=1.0, retries=0) as reader,
+    ):
+        next(reader)
+        process.send_signal(signal.SIGSTOP)
+        with pytest.raises(SourceError, match="no answer in time"):
+            list(reader)
+
+
+def test_a_playlist_that_goes_on_is_live_and_played_at_its_own_pace(tmp_path: Path) -> None:
+    source = clips.make(tmp_path / "a.mp4", frames=150)
+    options = {"hls_time": "1", "hls_list_size": "0", "hls_flags": "omit_endlist"}
+    with av.open(str(source)) as given, av.open(str(tmp_path / "live.m3u8"), "w", options=options) as playlist:
+        stream = playlist.add_stream_from_template(given.streams.video[0])
+        for packet in given.demux(video=0):
+            if packet.size:
+                packet.stream = stream
+                playlist.mux(packet)
+    command = [sys.executable, "-u", "-m", "http.server", "0", "--bind", "127.0.0.1", "--directory", str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as server:
+        try:
+            assert server.stdout is not None
+            port = re.search(r"port (\d+)", server.stdout.readline())[1]  # type: ignore[index]
+            with open_source(f"http://127.0.0.1:{port}/live.m3u8") as reader:
+                assert reader.info.live
+                frames = list(islice(reader, 30))
+        finally:
+            server.kill()
+    assert frames[-1].time_s >= frames[-1].index / 30 - 0.05
+
+
+@pytest.mark.parametrize(
+    ("source", "sentence"),
+    [
+        ("webcam:97", "there is no camera 97 .*: connect one"),
+        ("tcp://127.0.0.1:9", "cannot be opened .*: check the address"),
+        ("rtsp://127.0.0.1:9/a", "cannot be opened .*: check the address"),
+    ],
+)
+def test_what_cannot_be_opened_says_so_at_once(source: str, sentence: str) -> None:
+    with pytest.raises(SourceError, match=sentence):
+        open_source(source)
+
+
+def test_sound_alone_is_refused() -> None:
+    with pytest.raises(SourceError, match="sends no video"):
+        LiveReader("radio", opener=lambda: av.open("sine", "r", format="lavfi"))
