@@ -25,6 +25,8 @@ setup(
     packages=[
         "mixsynth_stream",
         "mixsynth_stream.bench",
+        "mixsynth_stream.bench.encoder",
+        "mixsynth_stream.bench.kernels",
         "mixsynth_stream.commands",
         "mixsynth_stream.data",
         "mixsynth_stream.draw",

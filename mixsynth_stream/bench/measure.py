@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from mixsynth_stream.backend import Forward
-from mixsynth_stream.bench.encoder_contenders import NATIVE_AVX2
+from mixsynth_stream.bench.encoder.contenders import NATIVE_AVX2
 from mixsynth_stream.config import ModelConfig
 from mixsynth_stream.parameters import SQUEEZE_RATIO, parameter_shapes
 

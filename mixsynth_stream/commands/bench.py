@@ -17,6 +17,8 @@ _WHAT = {
     "push": "what a keyframe costs a window, over the bare call of the encoder, for the weights that ship",
     "training": "a layer forward and backward, and steps of `train`: native against torch, for the weights that ship",
 }
+# A bench that is a folder; each of the others is the file of its name.
+_MODULES = {"encoder": "encoder.run", "kernels": "kernels.run"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -100,7 +102,7 @@ def _add_training(benches: Any) -> None:
 def main(args: argparse.Namespace) -> int:
     """Run one benchmark; 1 where its correctness gate is red."""
     try:
-        module = importlib.import_module(f"mixsynth_stream.bench.{args.bench}")
+        module = importlib.import_module(f"mixsynth_stream.bench.{_MODULES.get(args.bench, args.bench)}")
     except ModuleNotFoundError as error:
         raise ModelError(f"bench {args.bench} needs {error.name}: pip install 'mixsynth-stream[train]'") from error
     code: int = module.main(args)

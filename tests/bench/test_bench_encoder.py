@@ -14,8 +14,8 @@ from support.networks import ODD, random_state
 
 from mixsynth_stream.backend import Forward
 from mixsynth_stream.bench import push as bench_push
-from mixsynth_stream.bench.encoder import measure, networks, rows_of, wrong_with
-from mixsynth_stream.bench.encoder_contenders import CONTENDERS, Case
+from mixsynth_stream.bench.encoder.contenders import CONTENDERS, Case
+from mixsynth_stream.bench.encoder.run import measure, networks, rows_of, wrong_with
 from mixsynth_stream.bench.measure import flops
 from mixsynth_stream.cli import main
 from mixsynth_stream.config import ModelConfig

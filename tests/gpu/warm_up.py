@@ -21,7 +21,7 @@ def launch(name: str, precision: str, what: str) -> str:
     """
     import torch
 
-    from mixsynth_stream.bench.kernels_contenders import TRAINING, Case
+    from mixsynth_stream.bench.kernels.contenders import TRAINING, Case
     from mixsynth_stream.bench.measure import random_state
     from mixsynth_stream.kernels.autograd import encode
     from mixsynth_stream.kernels.launch import Encoder

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from mixsynth_stream.backend import Forward, choose_backend
-from mixsynth_stream.bench.encoder_contenders import (
+from mixsynth_stream.bench.encoder.contenders import (
     CONTENDERS,
     EAGER,
     NATIVE,
@@ -26,7 +26,7 @@ from mixsynth_stream.bench.encoder_contenders import (
     make,
     missing_packages,
 )
-from mixsynth_stream.bench.encoder_threads import measure_threads
+from mixsynth_stream.bench.encoder.threads import measure_threads
 from mixsynth_stream.bench.measure import _peaks, _seconds, flops, one_core, random_state, take_turns
 from mixsynth_stream.config import ModelConfig
 from mixsynth_stream.errors import ModelError

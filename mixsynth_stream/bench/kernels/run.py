@@ -34,7 +34,7 @@ _ROUND_S, _MOST_CALLS = 0.02, 200
 
 
 class Meter(Protocol):
-    """What is asked of a card; see `bench_kernels_card.Card`."""
+    """What is asked of a card; see `bench.kernels.card.Card`."""
 
     device: Any
     name: str
@@ -49,8 +49,8 @@ def main(args: argparse.Namespace) -> int:
     """Run and print; 1 where a contender's numbers are wrong."""
     names, batches, rounds = _plan(args)
     try:
-        from mixsynth_stream.bench.kernels_card import Card
-        from mixsynth_stream.bench.kernels_contenders import FORWARD, TRAINING, Case
+        from mixsynth_stream.bench.kernels.card import Card
+        from mixsynth_stream.bench.kernels.contenders import FORWARD, TRAINING, Case
         from mixsynth_stream.kernels.launch import INTERPRETED
     except ImportError as error:
         raise BackendUnavailableError(f"bench kernels needs torch and triton: {error}; "
@@ -113,7 +113,7 @@ class Bench:
         self, case: Any, contenders: Mapping[str, Any], *, training: bool = False
     ) -> tuple[list[dict[str, Any]], list[str]]:
         """The rows of a case, and a sentence for each contender that fails or whose numbers are wrong, and has none."""
-        from mixsynth_stream.bench.kernels_contenders import SLOW_TO_MAKE
+        from mixsynth_stream.bench.kernels.contenders import SLOW_TO_MAKE
 
         expected = case.true_gradients if training else case.truth
         calls: dict[str, Callable[[], Any]] = {}
@@ -160,7 +160,7 @@ class Bench:
         self, case: Any, seconds: Mapping[str, Sequence[float]], facts: Mapping[str, Mapping[str, Any]], training: bool
     ) -> list[dict[str, Any]]:
         """Ratios are medians over the rounds, above 1 where the contender is faster."""
-        from mixsynth_stream.bench.kernels_contenders import CEILING
+        from mixsynth_stream.bench.kernels.contenders import CEILING
 
         per_round = {name: np.array(times) for name, times in seconds.items()}
         # The backward of a product is two products.
@@ -217,7 +217,7 @@ def gradient_error(found: Mapping[str, Any], truth: Mapping[str, Any]) -> float:
 
 def wrong_with(facts: Mapping[str, Mapping[str, Any]], *, training: bool = False) -> dict[str, str]:
     """A sentence for every contender whose largest error is too large, by its name."""
-    from mixsynth_stream.bench.kernels_contenders import GRADIENT_TOLERANCE, TOLERANCE
+    from mixsynth_stream.bench.kernels.contenders import GRADIENT_TOLERANCE, TOLERANCE
 
     allowed = GRADIENT_TOLERANCE if training else TOLERANCE
     return {
