@@ -1,7 +1,7 @@
-"""Who takes part in `bench encoder`: the native encoder, and other ways to run the same network on one CPU core.
+"""Contenders of `bench encoder`: the native encoder, and other ways to run the same network on one CPU core.
 
 Every contender is a function keyframes [B, Q+1, D] -> motion [B, T, D] on numpy arrays, held to one thread. Peers get
-fixed shapes, and what speeds them up switched on; none is rewritten.
+fixed shapes and every switch that makes them faster; none is rewritten.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import importlib.util
 import io
 import logging
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
     from mixsynth_stream.network import MixSynthFormer
 
 NATIVE, NATIVE_AVX2, EAGER = "native", "native AVX2", "eager"
-# These are not compared with each other.
+# Our own contenders, which are not compared with each other.
 OURS = (NATIVE, NATIVE_AVX2)
 
 
 class Case:
-    """One network and one batch, and what the contenders make of it."""
+    """One network and one batch, on which all contenders run."""
 
     def __init__(self, name: str, config: ModelConfig, state: Mapping[str, np.ndarray], batch: int) -> None:
         self.name, self.config, self.state, self.batch = name, config, state, batch
@@ -40,7 +40,7 @@ class Case:
 
     @cached_property
     def network(self) -> MixSynthFormer:
-        """The readable network in float32; each contender gets one of its own."""
+        """The readable network in float32."""
         import torch
 
         from mixsynth_stream.network import MixSynthFormer
@@ -51,7 +51,7 @@ class Case:
 
     @cached_property
     def truth(self) -> np.ndarray:  # [B, T, D] float64
-        """The readable network in float64."""
+        """The output of the readable network in float64."""
         import copy
 
         import torch
@@ -66,7 +66,7 @@ def _native(case: Case) -> Forward:
 
 
 def _native_avx2(case: Case) -> Forward:
-    """As on a processor without AVX-512; the others keep the widest registers that they know to use."""
+    """The native encoder as on a processor without AVX-512. The peers keep the widest registers that they use."""
     native: Any = importlib.import_module("mixsynth_stream._C")
     forward: Forward = native.Encoder(state=dict(case.state), simd_bits=256, **dataclasses.asdict(case.config)).forward
     return forward
@@ -111,8 +111,8 @@ def _onnx_bytes(case: Case) -> bytes:
     with warnings.catch_warnings(), contextlib.redirect_stdout(progress), contextlib.redirect_stderr(progress):
         warnings.simplefilter("ignore")
         program: Any = torch.onnx.export(case.network, (torch.from_numpy(case.keyframes),), dynamo=True)
-    exported: bytes = program.model_proto.SerializeToString()
-    return exported
+    model_bytes: bytes = program.model_proto.SerializeToString()
+    return model_bytes
 
 
 def _onnx_runtime(case: Case) -> Forward:
@@ -131,14 +131,19 @@ def _openvino(case: Case) -> Forward:
     import openvino
 
     # Without the hint a processor that has bfloat16 would be allowed to use it.
-    settings = {"INFERENCE_NUM_THREADS": 1, "NUM_STREAMS": 1, "PERFORMANCE_HINT": "LATENCY",
-                "INFERENCE_PRECISION_HINT": "f32", "ENABLE_CPU_PINNING": False}  # fmt: skip
+    settings = {
+        "INFERENCE_NUM_THREADS": 1,
+        "NUM_STREAMS": 1,
+        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_PRECISION_HINT": "f32",
+        "ENABLE_CPU_PINNING": False,
+    }
     core = openvino.Core()
     request = core.compile_model(core.read_model(_onnx_bytes(case)), "CPU", settings).create_infer_request()
     return lambda keyframes: request.infer([keyframes], share_inputs=True, share_outputs=True)[0]
 
 
-# Name -> (how it is made, the packages that it needs).
+# Name -> (its maker, the packages that it needs).
 CONTENDERS: dict[str, tuple[Callable[[Case], Forward], tuple[str, ...]]] = {
     NATIVE: (_native, ()),
     NATIVE_AVX2: (_native_avx2, ()),
@@ -151,9 +156,19 @@ CONTENDERS: dict[str, tuple[Callable[[Case], Forward], tuple[str, ...]]] = {
 
 
 def missing_packages(name: str) -> list[str]:
-    """What has to be installed before this contender can take part."""
+    """The packages that this contender needs and that are not installed."""
     return [package for package in CONTENDERS[name][1] if importlib.util.find_spec(package) is None]
 
 
 def make(name: str, case: Case) -> Forward:
+    """The contender of that name for a case."""
     return CONTENDERS[name][0](case)
+
+
+def peaks_of(contenders: Sequence[str]) -> dict[str, float]:
+    """Multiplications and additions a second that this core could do, in the registers that each contender has."""
+    native: Any = importlib.import_module("mixsynth_stream._C")
+    peaks = dict.fromkeys(contenders, float(native.fma_peak()))
+    if NATIVE_AVX2 in peaks:
+        peaks[NATIVE_AVX2] = float(native.fma_peak(256))
+    return peaks

@@ -1,8 +1,8 @@
 """`bench encoder`: the native encoder against torch, its compilers, ONNX Runtime and OpenVINO on one core.
 
 Correctness against the network in float64 comes first. Then all contenders take turns, round by round, in one process
-pinned to one core, and are compared by the median of the rounds' ratios: other work on the machine slows all alike.
-Times are the processor time of the process: on an idle core that is the time that passes, and others do not count.
+pinned to one core. The median of the rounds' ratios compares them, because other work on the machine slows all alike.
+Times are the processor time of the process: it is the time that passes on an idle core, and it leaves out other work.
 """
 
 from __future__ import annotations
@@ -25,12 +25,14 @@ from mixsynth_stream.bench.encoder.contenders import (
     Case,
     make,
     missing_packages,
+    peaks_of,
 )
 from mixsynth_stream.bench.encoder.threads import measure_threads
-from mixsynth_stream.bench.measure import _peaks, _seconds, flops, one_core, random_state, take_turns
+from mixsynth_stream.bench.measure import flops, median_seconds, one_core, percentiles_us, take_turns
 from mixsynth_stream.config import ModelConfig
 from mixsynth_stream.errors import ModelError
 from mixsynth_stream.files import ASSETS
+from mixsynth_stream.parameters import random_state
 from mixsynth_stream.presets import published_shapes
 from mixsynth_stream.reports import processor, save_plot, table, write_json
 from mixsynth_stream.weights import load_weights
@@ -45,64 +47,65 @@ _ROUND_S = 0.02
 
 def main(args: argparse.Namespace) -> int:
     """Run and print; 1 where a contender's numbers are wrong."""
-    known = networks()
-    names = args.case or list(known)
-    for option, asked, choices in (("--case", names, known), ("--contender", args.contender or (), CONTENDERS)):
-        if unknown := [name for name in asked if name not in choices]:
+    networks = all_networks()
+    names = args.case or list(networks)
+    requests = (("--case", names, networks), ("--contender", args.contender or (), CONTENDERS))
+    for option, request, choices in requests:
+        if unknown := [name for name in request if name not in choices]:
             raise ValueError(f"{option} must be of {', '.join(choices)}, found {', '.join(unknown)}")
     if min(args.rounds, *args.batch) < 1:
         raise ValueError("--rounds and --batch must be at least 1")
     choose_backend(NATIVE)
     if args.threads is not None:
-        measure_threads({name: known[name] for name in names}, args.threads, args.batch, args.rounds, args.json)
+        measure_threads({name: networks[name] for name in names}, args.threads, args.batch, args.rounds, args.json)
         return 0
-    taking_part = _taking_part(args.contender or list(CONTENDERS))
+    contenders = _installed(args.contender or list(CONTENDERS))
     rows: list[dict[str, Any]] = []
     with one_core(args.core) as core:
-        peaks = _peaks(taking_part)
+        peaks = peaks_of(contenders)
         print(f"{processor()}, core {core}: {peaks[NATIVE] / 1e9:.0f} GFLOP/s in multiply-adds")
-        for case in (Case(name, *known[name], batch) for name in names for batch in args.batch):
-            forwards = {contender: make(contender, case) for contender in taking_part}
-            errors = {contender: _error(case, forward) for contender, forward in forwards.items()}
-            if wrong := wrong_with(errors):
-                print(f"{case.name}, batch {case.batch}: gate RED, so no speed is measured", *wrong, sep="\n  ")
+        for case in (Case(name, *networks[name], batch) for name in names for batch in args.batch):
+            forwards = {contender: make(contender, case) for contender in contenders}
+            errors = {contender: _largest_error(case, forward) for contender, forward in forwards.items()}
+            if failures := gate_failures(errors):
+                print(f"{case.name}, batch {case.batch}: gate RED, so no speed is measured", *failures, sep="\n  ")
                 return 1
-            found = rows_of(case, measure(case, forwards, args.rounds), errors, peaks)
+            case_rows = contender_rows(case, window_seconds(case, forwards, args.rounds), errors, peaks)
             print(f"\n{case.name}, batch {case.batch}: largest error {errors[NATIVE]:.1e} (eager {errors[EAGER]:.1e})")
-            print(table([_HEADS, *(_cells(row) for row in found)]), flush=True)
-            rows += found
+            print(table([_HEADS, *(_cells(row) for row in case_rows)]), flush=True)
+            rows += case_rows
     if args.json is not None:
         write_json(args.json, rows, packages=("torch", "onnxruntime", "openvino"))
     if args.plot is not None:
-        write_plot(args.plot, rows)
+        plot_speedups(args.plot, rows)
     return 0
 
 
-def networks() -> dict[str, tuple[ModelConfig, Mapping[str, np.ndarray]]]:
+def all_networks() -> dict[str, tuple[ModelConfig, Mapping[str, np.ndarray]]]:
     """The published shapes with random weights, and the weight files that ship."""
     shapes = published_shapes()
-    found: dict[str, tuple[ModelConfig, Mapping[str, np.ndarray]]] = {
+    networks: dict[str, tuple[ModelConfig, Mapping[str, np.ndarray]]] = {
         name: (shapes[name], random_state(shapes[name])) for name in PUBLISHED
     }
     for path in sorted(ASSETS.glob("*.safetensors")):
         state, config, _ = load_weights(path)
-        found[path.stem] = config, state
-    return found
+        networks[path.stem] = config, state
+    return networks
 
 
-def _taking_part(asked: Sequence[str]) -> list[str]:
-    """Those of the contenders that are installed; native and eager always: all are compared with them."""
-    found = []
+def _installed(request: Sequence[str]) -> list[str]:
+    """The contenders of `request` that are installed. Native and eager always take part: all are compared with them."""
+    contenders = []
     for name in CONTENDERS:
-        if name not in (*asked, NATIVE, EAGER) or (name == NATIVE_AVX2 and _simd_bits() < 512):
+        if name not in (*request, NATIVE, EAGER) or (name == NATIVE_AVX2 and _simd_bits() < 512):
             continue
         if not (missing := missing_packages(name)):
-            found.append(name)
+            contenders.append(name)
         elif name == EAGER:
             raise ModelError("bench encoder compares with torch: pip install 'mixsynth-stream[bench]'")
         else:
             print(f"without {name}: {', '.join(missing)} not installed (pip install 'mixsynth-stream[bench]')")
-    return found
+    return contenders
 
 
 def _simd_bits() -> int:
@@ -111,14 +114,14 @@ def _simd_bits() -> int:
     return bits
 
 
-def _error(case: Case, forward: Forward) -> float:
+def _largest_error(case: Case, forward: Forward) -> float:
     motion = forward(case.keyframes)
     if motion.shape != case.truth.shape:
         return float("inf")
     return float(np.abs(motion - case.truth).max())
 
 
-def wrong_with(errors: Mapping[str, float]) -> list[str]:
+def gate_failures(errors: Mapping[str, float]) -> list[str]:
     """A sentence for every contender whose largest error is too large."""
     bound = min(MOST_ERROR, MOST_TIMES_EAGER * errors[EAGER])
     return [
@@ -128,21 +131,21 @@ def wrong_with(errors: Mapping[str, float]) -> list[str]:
     ]
 
 
-def measure(case: Case, forwards: Mapping[str, Forward], rounds: int) -> dict[str, list[float]]:
+def window_seconds(case: Case, forwards: Mapping[str, Forward], rounds: int) -> dict[str, list[float]]:
     """Seconds a window, one number a round; every round starts with another contender."""
     calls = {}
     for name, forward in forwards.items():
         for _ in range(3):  # compilers and allocators settle
             forward(case.keyframes)
-        calls[name] = max(3, int(_ROUND_S / _seconds(forward, case.keyframes, 3)))
+        calls[name] = max(3, int(_ROUND_S / median_seconds(forward, case.keyframes, 3)))
 
-    def of(name: str) -> float:
-        return _seconds(forwards[name], case.keyframes, calls[name]) / case.batch
+    def round_seconds(name: str) -> float:
+        return median_seconds(forwards[name], case.keyframes, calls[name]) / case.batch
 
-    return take_turns(list(forwards), rounds, of)
+    return take_turns(list(forwards), rounds, round_seconds)
 
 
-def rows_of(
+def contender_rows(
     case: Case, seconds: Mapping[str, Sequence[float]], errors: Mapping[str, float], peaks: Mapping[str, float]
 ) -> list[dict[str, Any]]:
     """One row a contender; ratios are medians over the rounds, above 1 where the contender is faster."""
@@ -151,19 +154,17 @@ def rows_of(
     best = min(peers, key=lambda name: float(np.median(per_round[name])))
     rows = []
     for name, times in per_round.items():
-        p20, p50, p80 = (float(value) for value in np.percentile(1e6 * times, [20, 50, 80]))
+        percentiles = percentiles_us(times)
         rows.append(
             {
                 "case": case.name,
                 "batch": case.batch,
                 "contender": name,
-                "p20_us": p20,
-                "p50_us": p50,
-                "p80_us": p80,
+                **percentiles,
                 "over_eager": float(np.median(per_round[EAGER] / times)),
                 "over_best_peer": float(np.median(per_round[best] / times)),
                 "best_peer": best,
-                "of_peak": flops(case.config) / (p50 * 1e-6) / peaks[name],
+                "of_peak": flops(case.config) / (percentiles["p50_us"] * 1e-6) / peaks[name],
                 "peak_gflops": peaks[name] / 1e9,
                 "max_error": errors[name],
             }
@@ -176,11 +177,11 @@ _HEADS = ["microseconds a window", "p20", "p50", "p80", "over eager", "over best
 
 def _cells(row: Mapping[str, Any]) -> list[str]:
     times = [f"{row[f'{p}_us']:.1f}" for p in ("p20", "p50", "p80")]
-    ratios = [f"{row[f'over_{what}']:.2f}x" for what in ("eager", "best_peer")]
+    ratios = [f"{row[f'over_{peer}']:.2f}x" for peer in ("eager", "best_peer")]
     return [row["contender"], *times, *ratios, f"{row['of_peak']:.0%}", f"{row['max_error']:.0e}"]
 
 
-def write_plot(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+def plot_speedups(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """How many times faster than eager, one group of bars a network. Raises `OutputError`; needs matplotlib."""
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg

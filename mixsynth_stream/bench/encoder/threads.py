@@ -1,4 +1,4 @@
-"""`bench encoder --threads`: how much faster threads make a batch, by the clock on the wall, not pinned."""
+"""Threads of `bench encoder --threads`: how much faster they make a batch, in wall time, on no fixed core."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import numpy as np
 from mixsynth_stream.config import ModelConfig
 from mixsynth_stream.reports import processor, table, write_json
 
-# A round's time is the fastest call of so many seconds, at least three.
+# A round's time is the fastest call in this many seconds of calls, at least three.
 _ROUND_S = 0.1
 
 Networks = Mapping[str, tuple[ModelConfig, Mapping[str, np.ndarray]]]
@@ -37,14 +37,14 @@ def measure_threads(
             for number in numbers:
                 if not np.array_equal(encoder.forward(keyframes, threads=number), alone):
                     raise AssertionError(f"{number} threads changed the numbers of {name}")
-            found = _seconds(encoder.forward, keyframes, numbers, rounds)
+            seconds = _fastest_calls(encoder.forward, keyframes, numbers, rounds)
             rows += [
                 {
                     "case": name,
                     "batch": batch,
                     "contender": f"{number} threads",
-                    "p50_us": float(1e6 * np.median(found[number])) / batch,
-                    "over_one_thread": float(np.median(found[1] / found[number])),
+                    "p50_us": float(1e6 * np.median(seconds[number])) / batch,
+                    "over_one_thread": float(np.median(seconds[1] / seconds[number])),
                 }
                 for number in numbers
             ]
@@ -53,10 +53,11 @@ def measure_threads(
         write_json(json_path, rows)
 
 
-def _seconds(
+def _fastest_calls(
     forward: Callable[..., np.ndarray], keyframes: np.ndarray, numbers: Sequence[int], rounds: int
 ) -> dict[int, np.ndarray]:  # [R] each
-    found: dict[int, list[float]] = {number: [] for number in numbers}
+    """Seconds of the fastest call in each round, by the number of threads."""
+    fastest: dict[int, list[float]] = {number: [] for number in numbers}
     for _ in range(rounds):
         for number in numbers:
             times: list[float] = []
@@ -64,8 +65,8 @@ def _seconds(
                 start = time.perf_counter()
                 forward(keyframes, threads=number)
                 times.append(time.perf_counter() - start)
-            found[number].append(min(times))
-    return {number: np.array(times) for number, times in found.items()}
+            fastest[number].append(min(times))
+    return {number: np.array(times) for number, times in fastest.items()}
 
 
 def _cells(row: Mapping[str, Any]) -> list[str]:

@@ -15,10 +15,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from mixsynth_stream.bench.measure import flops, random_state, take_turns
+from mixsynth_stream.bench.measure import flops, take_turns
 from mixsynth_stream.config import ModelConfig
 from mixsynth_stream.errors import BackendUnavailableError, ModelError
-from mixsynth_stream.parameters import parameter_shapes
+from mixsynth_stream.parameters import parameter_shapes, random_state
 from mixsynth_stream.presets import published_shapes, shipped_shapes, shipped_weights
 from mixsynth_stream.reports import save_plot, table, write_json
 
@@ -141,7 +141,7 @@ class Bench:
             error = gradient_error(found, expected) if training else motion_error(found, expected)
             facts[name] = {"max_error": error, "precision": contender.precision, "memory_mb": memory / 2**20}
         # No speed without correctness.
-        off = wrong_with(facts, training=training)
+        off = gate_failures(facts, training=training)
         calls = {name: call for name, call in calls.items() if name not in off}
         for name, call in calls.items():
             facts[name]["launches"] = self.card.launches(call)
@@ -215,7 +215,7 @@ def gradient_error(found: Mapping[str, Any], truth: Mapping[str, Any]) -> float:
     )
 
 
-def wrong_with(facts: Mapping[str, Mapping[str, Any]], *, training: bool = False) -> dict[str, str]:
+def gate_failures(facts: Mapping[str, Mapping[str, Any]], *, training: bool = False) -> dict[str, str]:
     """A sentence for every contender whose largest error is too large, by its name."""
     from mixsynth_stream.bench.kernels.contenders import GRADIENT_TOLERANCE, TOLERANCE
 
