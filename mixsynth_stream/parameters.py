@@ -149,7 +149,7 @@ def untrained_state(config: ModelConfig, seed: int = 0) -> dict[str, np.ndarray]
 
 
 def random_state(config: ModelConfig, seed: int = 0) -> dict[str, np.ndarray]:
-    """Weights of a trained network's size, no part of them zero: an untrained network's output would be its input."""
+    """Random weights as large as trained ones, none of them zero. An untrained network would only interpolate."""
     random = np.random.default_rng(seed)
     state = {}
     for name, shape in parameter_shapes(config).items():
