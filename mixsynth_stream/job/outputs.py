@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 def open_outputs(stream: Stream, folder: Path | None, options: JobOptions) -> list[Any]:
     """The sinks of a stream, which the caller closes: a window, and files in `folder` or lines on standard output."""
-    from mixsynth_stream.export import MadeBy, open_sinks
+    from mixsynth_stream.export import Settings, open_sinks
 
     every = stream.models[0].config.sample_interval
-    made_by = MadeBy(
+    settings = Settings(
         every=every,
         lag=stream.lag,
         horizon_s=options.horizon_s,
@@ -29,8 +29,8 @@ def open_outputs(stream: Stream, folder: Path | None, options: JobOptions) -> li
     )
     sinks: list[Any] = []
     if options.view:
-        if made_by.skeleton != MadeBy.skeleton:
-            raise ValueError(f"{made_by.skeleton} has no places in the picture to show: leave --view window out")
+        if settings.skeleton != Settings.skeleton:
+            raise ValueError(f"{settings.skeleton} has no places in the picture to show: leave --view window out")
         from mixsynth_stream.viewer.window import Window
 
         sinks.append(Window())
@@ -41,7 +41,7 @@ def open_outputs(stream: Stream, folder: Path | None, options: JobOptions) -> li
         overlay=options.overlay,
         plot=options.plot,
         write_forecast=options.write_forecast,
-        made_by=made_by,
+        settings=settings,
     )
 
 
