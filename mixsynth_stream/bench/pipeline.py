@@ -45,8 +45,8 @@ _MOST_GROWTH = 1.05
 
 
 @dataclass
-class Run:
-    """One contender, once through the frames."""
+class ClipRun:
+    """One contender's way through the frames: its times, counts and results."""
 
     seconds: float = 0.0
     stages: dict[str, float] = field(default_factory=lambda: {"decode": 0.0, "estimator": 0.0})
@@ -114,7 +114,7 @@ def long_enough(clip: Path, frames: int, folder: Path) -> Path:
 
 
 @dataclass(frozen=True)
-class Setting:
+class Comparison:
     """What the contenders share: the clip, the spacing of keyframes, the pose model and the networks."""
 
     clip: Path
@@ -123,16 +123,16 @@ class Setting:
     model: str
     models: tuple[Model, Model]
 
-    def decode(self) -> Run:
-        run = Run()
+    def decode(self) -> ClipRun:
+        run = ClipRun()
         with ReadAhead(FirstFrames(self.clip, self.frames)) as frames:
             start = time.perf_counter()
             run.frames = sum(1 for _ in frames)
             run.seconds = run.stages["decode"] = time.perf_counter() - start
         return run
 
-    def dense(self, *, keep: bool = False) -> Run:
-        run = Run()
+    def dense(self, *, keep: bool = False) -> ClipRun:
+        run = ClipRun()
         with (
             ReadAhead(FirstFrames(self.clip, self.frames)) as frames,
             MediaPipeEstimator(self.model, mode="video") as estimator,
@@ -152,18 +152,13 @@ class Setting:
         run.estimator_calls = run.frames
         return run
 
-    def stream(self, *, keep: bool = False) -> Run:
-        run = Run()
-        with (
-            MediaPipeEstimator(self.model) as estimator,
-            Stream(
-                ReadAhead(FirstFrames(self.clip, self.frames)),
-                every=self.every,
-                estimator=estimator,
-                models=self.models,
-                lag=1,
-            ) as stream,
-        ):
+    def open_stream(self, estimator: MediaPipeEstimator) -> Stream:
+        frames = ReadAhead(FirstFrames(self.clip, self.frames))
+        return Stream(frames, every=self.every, estimator=estimator, models=self.models, lag=1)
+
+    def stream(self, *, keep: bool = False) -> ClipRun:
+        run = ClipRun()
+        with MediaPipeEstimator(self.model) as estimator, self.open_stream(estimator) as stream:
             start = time.perf_counter()
             for motion in stream:
                 run.frames += 1
@@ -177,16 +172,16 @@ class Setting:
 
 def main(args: argparse.Namespace) -> int:
     """Run and print; 1 where the correctness gate is red or memory grows."""
-    setting = setting_from(args)
+    comparison = comparison_from(args)
     with tempfile.TemporaryDirectory() as folder:
-        name = setting.clip.name
-        setting = replace(setting, clip=long_enough(setting.clip, setting.frames, Path(folder)))
+        name = comparison.clip.name
+        comparison = replace(comparison, clip=long_enough(comparison.clip, comparison.frames, Path(folder)))
         if args.memory:
-            return _measure_memory(setting, name, args.json)
-        return _measure_speed(setting, name, args.rounds, args.json)
+            return _measure_memory(comparison, name, args.json)
+        return _measure_speed(comparison, name, args.rounds, args.json)
 
 
-def setting_from(args: argparse.Namespace) -> Setting:
+def comparison_from(args: argparse.Namespace) -> Comparison:
     """The options, checked before anything is measured."""
     for name in ("rounds", "frames"):
         if getattr(args, name) is not None and getattr(args, name) < 1:
@@ -194,16 +189,16 @@ def setting_from(args: argparse.Namespace) -> Setting:
     names = args.weights or [f"{space}-n{args.every}" for space in ("image", "world")]
     image, world = (load_model(name) for name in names)
     frames = args.frames or (10_000 if args.memory else 300)
-    return Setting(Path(args.clip or _DEMO_CLIP), frames, image.config.sample_interval, args.model, (image, world))
+    return Comparison(Path(args.clip or _DEMO_CLIP), frames, image.config.sample_interval, args.model, (image, world))
 
 
-def gate_failures(setting: Setting, dense: Run, stream: Run) -> list[str]:
+def gate_failures(comparison: Comparison, dense: ClipRun, stream: ClipRun) -> list[str]:
     """A sentence for everything that is wrong with a stream's output."""
     failures = []
     motions = stream.motions
     if [motion.index for motion in motions] != list(range(dense.frames)) or not all(m.final for m in motions):
         failures.append(f"{dense.frames} frames went in, {len(motions)} came out, not each once, in order and final")
-    expected = expected_keyframes([motion.time_s for motion in motions], setting.every)
+    expected = expected_keyframes([motion.time_s for motion in motions], comparison.every)
     keyframes = [motion.index for motion in motions if motion.keyframe]
     if keyframes != expected:
         failures.append(f"keyframes should be {expected}, found {keyframes}")
@@ -228,7 +223,7 @@ def gate_failures(setting: Setting, dense: Run, stream: Run) -> list[str]:
     return failures
 
 
-def median_gap_error(stream: Run, dense: Run) -> float:
+def median_gap_error(stream: ClipRun, dense: ClipRun) -> float:
     """The median of `gap_errors`, in torso lengths; NaN where there are none."""
     errors = gap_errors(stream.motions, dense.people)
     return float(np.median(errors)) if errors else math.nan
@@ -255,15 +250,15 @@ def gap_errors(motions: Sequence[Motion], people: Sequence[list[Person]]) -> lis
     return errors
 
 
-def _measure_speed(setting: Setting, clip_name: str, rounds: int, json_path: Path | None) -> int:
+def _measure_speed(comparison: Comparison, clip_name: str, rounds: int, json_path: Path | None) -> int:
     """The gate, then interleaved rounds."""
-    dense, stream = setting.dense(keep=True), setting.stream(keep=True)
-    failures = gate_failures(setting, dense, stream)
-    with VideoReader(setting.clip) as reader:
+    dense, stream = comparison.dense(keep=True), comparison.stream(keep=True)
+    failures = gate_failures(comparison, dense, stream)
+    with VideoReader(comparison.clip) as reader:
         info = reader.info
     print(
-        f"{clip_name}: {info.width} x {info.height}, {info.rate_hz:.4g} Hz, {setting.frames} frames a round, "
-        f"keyframes every {setting.every}/30 s, model {setting.model}, network on {setting.models[0].backend}"
+        f"{clip_name}: {info.width} x {info.height}, {info.rate_hz:.4g} Hz, {comparison.frames} frames a round, "
+        f"keyframes every {comparison.every}/30 s, model {comparison.model}, network on {comparison.models[0].backend}"
     )
     if failures:
         print("gate: RED, so no speed is measured", *failures, sep="\n  ")
@@ -272,16 +267,16 @@ def _measure_speed(setting: Setting, clip_name: str, rounds: int, json_path: Pat
         f"gate: {stream.frames} frames, each once and final; {stream.estimator_calls} estimator calls, one a keyframe; "
         f"filled poses {median_gap_error(stream, dense):.3f} torso lengths from the dense estimator's (median)"
     )
-    contenders: dict[str, Callable[[], Run]] = {
-        DENSE: setting.dense,
-        STREAM: setting.stream,
-        DECODE: setting.decode,
+    contenders: dict[str, Callable[[], ClipRun]] = {
+        DENSE: comparison.dense,
+        STREAM: comparison.stream,
+        DECODE: comparison.decode,
     }
-    runs: dict[str, list[Run]] = {name: [] for name in contenders}
+    runs: dict[str, list[ClipRun]] = {name: [] for name in contenders}
     for _ in range(rounds):
         for name, run in contenders.items():
             runs[name].append(run())
-    rows = [_contender_row(setting, clip_name, info.rate_hz, name, runs) for name in contenders]
+    rows = [_contender_row(comparison, clip_name, info.rate_hz, name, runs) for name in contenders]
     print(table([_HEADS, *(_cells(row) for row in rows)]))
     if json_path is not None:
         write_json(json_path, rows)
@@ -292,15 +287,15 @@ _HEADS = ["", "frames/s p20", "p50", "p80", "over dense", "calls", "decode", "es
 
 
 def _contender_row(
-    setting: Setting, clip_name: str, rate_hz: float, name: str, all_runs: dict[str, list[Run]]
+    comparison: Comparison, clip_name: str, rate_hz: float, name: str, all_runs: dict[str, list[ClipRun]]
 ) -> dict[str, Any]:
     runs, dense = all_runs[name], all_runs[DENSE]
     fps = np.percentile([run.fps for run in runs], [20, 50, 80])
     return {
         "case": clip_name,
         "rate_hz": rate_hz,
-        "every": setting.every,
-        "frames": setting.frames,
+        "every": comparison.every,
+        "frames": comparison.frames,
         "contender": name,
         "p20_fps": float(fps[0]),
         "p50_fps": float(fps[1]),
@@ -317,33 +312,25 @@ def _cells(row: dict[str, Any]) -> list[str]:
     return [row["contender"], *speeds, f"{row['over_dense']:.2f}x", str(row["estimator_calls"]), *shares]
 
 
-def _measure_memory(setting: Setting, clip_name: str, json_path: Path | None) -> int:
+def _measure_memory(comparison: Comparison, clip_name: str, json_path: Path | None) -> int:
     """Peak memory of one long stream after a tenth of its frames and after all."""
-    early_frames = max(setting.frames // 10, 1)
+    early_frames = max(comparison.frames // 10, 1)
     early = late = frames = 0
-    with (
-        MediaPipeEstimator(setting.model) as estimator,
-        Stream(
-            ReadAhead(FirstFrames(setting.clip, setting.frames)),
-            every=setting.every,
-            estimator=estimator,
-            models=setting.models,
-        ) as stream,
-    ):
+    with MediaPipeEstimator(comparison.model) as estimator, comparison.open_stream(estimator) as stream:
         for frames, _ in enumerate(stream, start=1):
             if frames == early_frames:
                 early = peak_memory()
     late = peak_memory()
     if not early:
-        raise SourceError(f"{setting.clip} gave {frames} frames, {early_frames} are needed: take a longer clip")
+        raise SourceError(f"{comparison.clip} gave {frames} frames, {early_frames} are needed: take a longer clip")
     ratio = late / early
     print(
-        f"{clip_name}, keyframes every {setting.every}/30 s: peak memory {early / 2**20:.1f} MiB after "
+        f"{clip_name}, keyframes every {comparison.every}/30 s: peak memory {early / 2**20:.1f} MiB after "
         f"{early_frames} frames, {late / 2**20:.1f} MiB after {frames}: {ratio:.3f}x"
         f"{'' if ratio <= _MOST_GROWTH else f', which is over {_MOST_GROWTH}: it grows'}"
     )
     if json_path is not None:
-        row = {"case": clip_name, "contender": STREAM, "every": setting.every}
+        row = {"case": clip_name, "contender": STREAM, "every": comparison.every}
         memory = {"early_frames": early_frames, "early_bytes": early, "frames": frames, "bytes": late, "ratio": ratio}
         write_json(json_path, [row | memory])
     return 0 if ratio <= _MOST_GROWTH else 1

@@ -9,7 +9,7 @@ from pathlib import Path
 from mixsynth_stream.export.header import ORIGIN_WORDS
 from mixsynth_stream.export.sink import SinkBase, forecast_to_write, known_joints, known_rotations
 from mixsynth_stream.files import PartFile
-from mixsynth_stream.pipeline.motion import Forecast, Motion
+from mixsynth_stream.pipeline.motion import Forecast, Motion, Poses
 from mixsynth_stream.rotations import axis_angle_from_6d
 from mixsynth_stream.skeleton import BLAZEPOSE_33, SMPL_24
 
@@ -65,7 +65,7 @@ class CsvSink(SinkBase):
                 self._forecasts.close()
 
 
-def _joint_cells(source: Motion | Forecast, at: tuple[int, ...]) -> Iterator[tuple[str, ...]]:
+def _joint_cells(source: Poses, at: tuple[int, ...]) -> Iterator[tuple[str, ...]]:
     """The cells from `joint` on; those of an unknown joint are empty, and its origin is `missing`."""
     scores, origin = source.scores[at].tolist(), source.origin[at].tolist()
     if source.rotations is not None:

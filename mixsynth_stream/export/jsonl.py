@@ -12,7 +12,7 @@ import numpy as np
 from mixsynth_stream.export.header import Header
 from mixsynth_stream.export.sink import SinkBase, forecast_to_write, known_joints, known_rotations
 from mixsynth_stream.files import PartFile
-from mixsynth_stream.pipeline.motion import Forecast, Motion
+from mixsynth_stream.pipeline.motion import Forecast, Motion, Poses
 from mixsynth_stream.rotations import axis_angle_from_6d
 
 
@@ -70,7 +70,7 @@ def _forecast_fields(forecast: Forecast, ids: np.ndarray) -> dict[str, Any]:
     }
 
 
-def _person_fields(source: Motion | Forecast, p: int) -> dict[str, Any]:
+def _person_fields(source: Poses, p: int) -> dict[str, Any]:
     """The fields of person number p: one pose of a Motion, F poses of a Forecast."""
     pose, world, scores, origin = source.poses[p], source.world[p], source.scores[p], source.origin[p]
     if source.rotations is None:

@@ -18,7 +18,7 @@ import numpy as np
 from mixsynth_stream.export.header import Header
 from mixsynth_stream.export.sink import SinkBase, forecast_to_write, known_joints, known_rotations
 from mixsynth_stream.files import make_folder, output_error, output_errors, part_path, zip_entry
-from mixsynth_stream.pipeline.motion import Forecast, Motion
+from mixsynth_stream.pipeline.motion import Forecast, Motion, Poses
 from mixsynth_stream.rotations import axis_angle_from_6d
 
 _HEADER_BYTES = 128
@@ -189,7 +189,7 @@ def _forecast_rows(motion: Motion, forecast: Forecast) -> dict[str, object]:
     }
 
 
-def _pose_columns(prefix: str, source: Motion | Forecast) -> dict[str, object]:
+def _pose_columns(prefix: str, source: Poses) -> dict[str, object]:
     if source.rotations is not None:
         known = known_rotations(source.rotations, source.origin)
         return {

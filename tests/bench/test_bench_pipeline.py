@@ -12,9 +12,9 @@ from support import clips
 
 from mixsynth_stream.bench import pipeline as bench_pipeline
 from mixsynth_stream.bench.pipeline import (
+    ClipRun,
+    Comparison,
     FirstFrames,
-    Run,
-    Setting,
     expected_keyframes,
     gate_failures,
     long_enough,
@@ -34,18 +34,18 @@ def models() -> tuple[Model, Model]:
 
 
 @pytest.fixture(scope="module")
-def setting(models: tuple[Model, Model]) -> Setting:
-    return Setting(clips.PERSON, FRAMES, 10, "full", models)
+def comparison(models: tuple[Model, Model]) -> Comparison:
+    return Comparison(clips.PERSON, FRAMES, 10, "full", models)
 
 
 @pytest.fixture(scope="module")
-def dense(setting: Setting) -> Run:
-    return setting.dense(keep=True)
+def dense(comparison: Comparison) -> ClipRun:
+    return comparison.dense(keep=True)
 
 
 @pytest.fixture(scope="module")
-def stream(setting: Setting) -> Run:
-    return setting.stream(keep=True)
+def stream(comparison: Comparison) -> ClipRun:
+    return comparison.stream(keep=True)
 
 
 @pytest.mark.parametrize(
@@ -73,14 +73,14 @@ def test_a_short_clip_is_played_again(tmp_path: Path) -> None:
     assert [pixel for _, _, pixel in frames[50:100]] == [pixel for _, _, pixel in frames[:50]]
 
 
-def test_the_gate_is_green_on_a_right_stream(setting: Setting, dense: Run, stream: Run) -> None:
-    assert gate_failures(setting, dense, stream) == []
+def test_the_gate_is_green_on_a_right_stream(comparison: Comparison, dense: ClipRun, stream: ClipRun) -> None:
+    assert gate_failures(comparison, dense, stream) == []
     assert 0.0 < median_gap_error(stream, dense) < 0.3
 
 
-def test_the_gate_turns_red(setting: Setting, dense: Run, stream: Run) -> None:
+def test_the_gate_turns_red(comparison: Comparison, dense: ClipRun, stream: ClipRun) -> None:
     def complaint(**change: object) -> str:
-        return "; ".join(gate_failures(setting, dense, replace(stream, **change)))  # type: ignore[arg-type]
+        return "; ".join(gate_failures(comparison, dense, replace(stream, **change)))  # type: ignore[arg-type]
 
     motions = stream.motions
     assert "not each once, in order and final" in complaint(motions=motions[:5] + motions[6:])
