@@ -1,9 +1,9 @@
 // All that a Processor does, for registers of one kind.
 #pragma once
 
-#include "peak.h"
-#include "processor.h"
-#include "train.h"
+#include "cpu/peak.h"
+#include "cpu/processor.h"
+#include "cpu/train.h"
 
 namespace mixsynth {
 namespace {

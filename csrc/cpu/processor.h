@@ -1,5 +1,5 @@
 // What is compiled once for each kind of processor, in simd_128.cpp, simd_256.cpp and simd_512.cpp, and chosen from in
-// encoder.cpp.
+// dispatch.cpp.
 #pragma once
 
 #include <cstdint>

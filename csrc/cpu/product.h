@@ -1,8 +1,8 @@
 // The matrix product: blocks of the result stay in registers while a row of the right matrix after the other passes.
 #pragma once
 
+#include "cpu/simd.h"
 #include "layout.h"
-#include "simd.h"
 
 namespace mixsynth {
 namespace {

@@ -1,7 +1,7 @@
 // The layer and the whole network, for registers of one kind.
 #pragma once
 
-#include "attention.h"
+#include "cpu/attention.h"
 
 namespace mixsynth {
 namespace {

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 AVX512 = ("avx512f", "avx512vl", "avx512dq", "avx512bw")
 REGISTERS = {"Simd128": (), "Simd256": ("avx2", "fma"), "Simd512": (*AVX512, "fma")}
 # Every 499th float between the ends: four million powers, spread evenly over their exponents.
@@ -31,7 +31,7 @@ def test_worst_errors(registers: str, tmp_path: Path) -> None:
     program = tmp_path / "math_check"
     command = [compiler, "-std=c++17", "-O2", "-fno-trapping-math", "-fno-math-errno", f"-I{ROOT / 'csrc'}"]
     command += [f"-DSIMD={registers}", *(f"-m{name}" for name in instructions)]
-    subprocess.run([*command, str(ROOT / "tests/native/math_check.cpp"), "-o", str(program)], check=True)
+    subprocess.run([*command, str(ROOT / "tests/csrc/math_check.cpp"), "-o", str(program)], check=True)
     said = subprocess.run([str(program), str(STEP)], capture_output=True, text=True, check=True).stdout.split()
     found = {name: float(value) for name, value in zip(said[::2], said[1::2], strict=True)}
     assert 0.5 < found["power_ulps"] <= 2.0

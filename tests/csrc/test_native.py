@@ -277,7 +277,7 @@ OLD_X86 = ["qemu-x86_64", "-cpu", "Nehalem-v1"]
 
 def old_x86(program: str) -> subprocess.CompletedProcess[str]:
     command = [*OLD_X86, sys.executable, "-c", program]
-    return subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
+    return subprocess.run(command, cwd=Path(__file__).parents[1], capture_output=True, text=True, check=False)
 
 
 @pytest.mark.skipif(platform.machine() != "x86_64" or shutil.which(OLD_X86[0]) is None,

@@ -1,6 +1,6 @@
 """Wrong arguments by the thousand: every answer of the native encoder is a right result or a clear Python error.
 
-    python tests/native/fuzz_bindings.py EXTENSION [--seconds S] [--seed N]
+    python tests/csrc/fuzz_bindings.py EXTENSION [--seconds S] [--seed N]
 
 `make fuzz` builds EXTENSION with AddressSanitizer, so that a wrong address ends the run. What is wrong is drawn anew
 each time: dimensions, weights, keyframes and options, none or several at once. An error has to be of a kind that a

@@ -3,7 +3,7 @@
 // matrices is zero, unless a comment says that it is never read.
 #pragma once
 
-#include "forward.h"
+#include "cpu/forward.h"
 #include "train_layout.h"
 
 namespace mixsynth {

@@ -3,7 +3,7 @@
 #include <chrono>
 #include <limits>
 
-#include "processor.h"
+#include "cpu/processor.h"
 
 namespace mixsynth {
 

@@ -1,5 +1,5 @@
 // mixsynth_stream._C: the encoder, and a layer in training.
-#include "arguments.h"
+#include "python/arguments.h"
 
 namespace {
 

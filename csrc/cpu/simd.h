@@ -11,7 +11,7 @@
 
 // MIXSYNTH_LANES compiles what MSVC gets with any other compiler, for a test.
 #if !defined(__GNUC__) || defined(MIXSYNTH_LANES)
-#include "lanes.h"
+#include "cpu/lanes.h"
 #endif
 
 namespace mixsynth {

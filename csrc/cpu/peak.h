@@ -1,8 +1,8 @@
 // The work whose speed is a core's peak.
 #pragma once
 
-#include "processor.h"
-#include "simd.h"
+#include "cpu/processor.h"
+#include "cpu/simd.h"
 
 namespace mixsynth {
 namespace {

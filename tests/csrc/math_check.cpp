@@ -5,7 +5,7 @@
 #include <cstdlib>
 #include <initializer_list>
 
-#include "simd.h"
+#include "cpu/simd.h"
 
 using Vector = mixsynth::SIMD::Vector;
 constexpr int kWide = mixsynth::kWidth<Vector>;

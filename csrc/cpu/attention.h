@@ -2,7 +2,7 @@
 // parameter, that many lie one after the other.
 #pragma once
 
-#include "product.h"
+#include "cpu/product.h"
 
 namespace mixsynth {
 namespace {
