@@ -1,4 +1,5 @@
-// All that a Processor does, for registers of one kind.
+// Core: all that a Processor does, for registers of one kind. The code lies in headers because each simd_*.cpp compiles
+// all of it with other instructions.
 #pragma once
 
 #include "cpu/peak.h"

@@ -22,12 +22,32 @@ struct Product {
     const float *row_bias = nullptr, *column_bias = nullptr, *more = nullptr;
 
     Product(int64_t rows_, int64_t depth_, int64_t columns_) : rows(rows_), depth(depth_), columns(columns_) {}
-    Product& left(const float* numbers, int64_t stride) { return a = numbers, a_stride = stride, *this; }
-    Product& right(const Right& numbers) { return b = numbers, *this; }
-    Product& to(float* numbers, int64_t stride) { return out = numbers, out_stride = stride, *this; }
-    Product& plus_row_bias(const float* numbers) { return row_bias = numbers, *this; }
-    Product& plus_column_bias(const float* numbers) { return column_bias = numbers, *this; }
-    Product& plus(const float* numbers) { return more = numbers, *this; }
+    Product& left(const float* numbers, int64_t stride) {
+        a = numbers;
+        a_stride = stride;
+        return *this;
+    }
+    Product& right(const Right& numbers) {
+        b = numbers;
+        return *this;
+    }
+    Product& to(float* numbers, int64_t stride) {
+        out = numbers;
+        out_stride = stride;
+        return *this;
+    }
+    Product& plus_row_bias(const float* numbers) {
+        row_bias = numbers;
+        return *this;
+    }
+    Product& plus_column_bias(const float* numbers) {
+        column_bias = numbers;
+        return *this;
+    }
+    Product& plus(const float* numbers) {
+        more = numbers;
+        return *this;
+    }
 };
 
 // Where one block of a product begins.
