@@ -68,12 +68,18 @@ lint: $(VENV)/.dev
 # The C++ core alone, without Python: tests/csrc/forward_check.cpp compares it with the paper's formulas.
 # make core CXX=clang++ does so with another compiler.
 CORE := $(filter-out csrc/python/%,$(SOURCES)) tests/csrc/forward_check.cpp
-CORE_INPUTS := $(CORE) $(HEADERS) tests/csrc/paper.h
+CORE_INPUTS := $(CORE) $(HEADERS) tests/csrc/paper.h build/core/example.inc
 BUILT := build/core/$(notdir $(CXX))
 # Vectors are passed between functions of one file only, so their ABI cannot differ.
-BUILD_CORE = @mkdir -p $(@D) && $(1) -std=c++17 -g -Wall -Wextra -Wno-psabi -Icsrc -pthread $(2) $(CORE) -o $@
+BUILD_CORE = @mkdir -p $(@D) && $(1) -std=c++17 -g -Wall -Wextra -Wno-psabi -Icsrc -Ibuild/core -pthread $(2) $(CORE) \
+    -o $@
 # With each kind of register that this processor has; where it has them not the program says so, with exit code 2.
 EACH_WIDTH = for bits in 128 256 512; do $(1) $(2) $$bits || [ $$? = 2 ] || exit 1; done
+
+# The example of use in the header, which forward_check.cpp compiles and runs.
+build/core/example.inc: csrc/mixsynth.h
+	@mkdir -p $(@D)
+	@sed -n 's|^//     ||p' $< > $@
 
 $(BUILT)/plain: $(CORE_INPUTS)
 	$(call BUILD_CORE,$(CXX),-O2)
