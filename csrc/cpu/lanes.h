@@ -1,11 +1,11 @@
-// Stands in for the vector types of GCC and Clang where a compiler has none (MSVC): numbers one after the other, with
-// the same operators. Slower than registers unless the compiler finds them out, and right everywhere.
+// Lanes: arrays with the operators of GCC's and Clang's vector types, for compilers without such types (MSVC). They are
+// right everywhere, and slower than registers where the compiler does not vectorise them.
 #pragma once
 
 #if !defined(__GNUC__)
 #include <cmath>
 
-#define __attribute__(attribute)  // all of ours say only what is faster
+#define __attribute__(attribute)  // ours concern speed only
 inline float __builtin_sqrtf(float x) { return std::sqrt(x); }
 #endif
 
@@ -17,30 +17,30 @@ struct Lanes {
     Number lane[kCount];
 
     Lanes() = default;
-    Lanes(Number same) {  // so that `2.0f * lanes` is one of the operators below
+    Lanes(Number same) {  // makes `2.0f * lanes` one of the operators below
         for (Number& x : lane) x = same;
     }
     template <typename... Numbers>
     Lanes(Number first, Number second, Numbers... more) : lane{first, second, more...} {}
 
     Number operator[](int i) const { return lane[i]; }
-    friend Lanes operator+(Lanes a, Lanes b) { return each(a, b, [](Number x, Number y) { return x + y; }); }
-    friend Lanes operator-(Lanes a, Lanes b) { return each(a, b, [](Number x, Number y) { return x - y; }); }
-    friend Lanes operator*(Lanes a, Lanes b) { return each(a, b, [](Number x, Number y) { return x * y; }); }
-    friend Lanes operator/(Lanes a, Lanes b) { return each(a, b, [](Number x, Number y) { return x / y; }); }
-    friend Lanes operator&(Lanes a, Lanes b) { return each(a, b, [](Number x, Number y) { return x & y; }); }
-    friend Lanes operator<<(Lanes a, int bits) { return each(a, a, [=](Number x, Number) { return x << bits; }); }
-    friend Lanes larger(Lanes a, Lanes b) { return each(a, b, [](Number x, Number y) { return x > y ? x : y; }); }
-    friend Lanes smaller(Lanes a, Lanes b) { return each(a, b, [](Number x, Number y) { return x < y ? x : y; }); }
+    friend Lanes operator+(Lanes a, Lanes b) { return apply(a, b, [](Number x, Number y) { return x + y; }); }
+    friend Lanes operator-(Lanes a, Lanes b) { return apply(a, b, [](Number x, Number y) { return x - y; }); }
+    friend Lanes operator*(Lanes a, Lanes b) { return apply(a, b, [](Number x, Number y) { return x * y; }); }
+    friend Lanes operator/(Lanes a, Lanes b) { return apply(a, b, [](Number x, Number y) { return x / y; }); }
+    friend Lanes operator&(Lanes a, Lanes b) { return apply(a, b, [](Number x, Number y) { return x & y; }); }
+    friend Lanes operator<<(Lanes a, int bits) { return apply(a, a, [=](Number x, Number) { return x << bits; }); }
+    friend Lanes larger(Lanes a, Lanes b) { return apply(a, b, [](Number x, Number y) { return x > y ? x : y; }); }
+    friend Lanes smaller(Lanes a, Lanes b) { return apply(a, b, [](Number x, Number y) { return x < y ? x : y; }); }
     friend Lanes where_positive(Lanes x, Lanes v) {
-        return each(x, v, [](Number a, Number b) { return a > 0 ? b : 0; });
+        return apply(x, v, [](Number a, Number b) { return a > 0 ? b : 0; });
     }
     Lanes operator-() const { return Lanes() - *this; }
     Lanes& operator+=(Lanes b) { return *this = *this + b; }
 
   private:
     template <typename Function>
-    static Lanes each(Lanes a, Lanes b, Function f) {
+    static Lanes apply(Lanes a, Lanes b, Function f) {
         Lanes out;
         for (int i = 0; i < kCount; ++i) out.lane[i] = f(a.lane[i], b.lane[i]);
         return out;
