@@ -33,7 +33,7 @@ double worst(Vector function(Vector), float lowest, float highest, uint32_t step
             mixsynth::store(out, function(mixsynth::load<Vector>(in)));
             for (int i = 0; i < kWide; ++i) {
                 const double size = error(static_cast<double>(in[i]), static_cast<double>(out[i]));
-                largest = size <= largest ? largest : size;  // NaN stays NaN
+                if (!std::isnan(largest) && !(size <= largest)) largest = size;  // NaN stays NaN
             }
         }
     }
