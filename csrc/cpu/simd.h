@@ -1,17 +1,16 @@
-// Registers of several floats, in the compiler's vector types (GCC and Clang), and the functions that work on all their
-// lanes at once.
+// Simd: registers of several floats, as vector types of GCC and Clang, and functions that work on all lanes at once.
 //
-// This header and those that include it keep everything in a nameless namespace, because each simd_*.cpp compiles
-// them for another processor: a function of one must never be linked into another.
+// This header and those that include it put everything into a nameless namespace: each simd_*.cpp compiles them for
+// another processor, and the linker must not mix their functions.
 #pragma once
 
 #include <cstdint>
 #include <cstring>
 #include <utility>
 
-// MIXSYNTH_LANES compiles what MSVC gets with any other compiler, for a test.
+// MIXSYNTH_LANES gives every compiler what MSVC gets, for a test.
 #if !defined(__GNUC__) || defined(MIXSYNTH_LANES)
-#include "lanes.h"
+#include "cpu/lanes.h"
 #endif
 
 namespace mixsynth {
@@ -28,8 +27,8 @@ struct RegisterOf {
 template <typename Number, int kCount>
 using Register = typename RegisterOf<Number, kCount>::Type;
 
-// A product keeps a block of rows x vectors of its result in registers; the sizes are those that leave room for one
-// row of the right matrix and one number of the left one.
+// A product keeps a block of its result in registers: rows(vectors) rows of `vectors` registers. The sizes leave room
+// for one row of the right matrix and one number of the left one.
 struct Simd128 {  // every 64-bit processor: 16 registers
     using Vector = Register<float, 4>;
     static constexpr int kMostVectors = 4;
@@ -62,12 +61,12 @@ inline void store(float* to, Vector v) {
 }
 
 template <typename Vector>
-inline Vector all(float x) {
+inline Vector broadcast(float x) {
     return x - Vector{};
 }
 
-// `larger` and `smaller` give b where one of the two is NaN. So what might be NaN stands second: where a number
-// overflows on its way through the network, the result says so.
+// larger() and smaller() return b where a or b is NaN. What may be NaN stands second, so that an overflow on its way
+// through the network reaches the result.
 template <typename Vector>
 inline Vector larger(Vector a, Vector b) {
     return a > b ? a : b;
@@ -79,37 +78,36 @@ inline Vector smaller(Vector a, Vector b) {
 }
 
 template <typename Vector>
-inline Vector positive(Vector v) {
+inline Vector relu(Vector v) {
     return larger(Vector{}, v);
 }
 
-// v in the lanes where x is positive, and zero in the others
+// v in the lanes where x is positive, and zero in the others.
 template <typename Vector>
 inline Vector where_positive(Vector x, Vector v) {
     return x > Vector{} ? v : Vector{};
 }
 
-// f(0), ..., f(kCount - 1) without a loop. An array that only such calls index stays in registers; one that loops index
-// GCC keeps in memory, which takes 12 % more time for a small network. Functions that use it are marked `flatten`, or
-// GCC makes calls of the small functions.
+// f(0), ..., f(kCount - 1) without a loop: GCC keeps an array in registers only where no loop indexes it. Functions
+// that use it are marked `flatten`, so that GCC inlines all of f.
 template <typename Function, int... kIndex>
-inline void each([[maybe_unused]] Function f, std::integer_sequence<int, kIndex...>) {
+inline void unroll([[maybe_unused]] Function f, std::integer_sequence<int, kIndex...>) {
     (f(kIndex), ...);
 }
 
 template <int kCount, typename Function>
-inline void each(Function f) {
-    each(f, std::make_integer_sequence<int, kCount>{});
+inline void unroll(Function f) {
+    unroll(f, std::make_integer_sequence<int, kCount>{});
 }
 
-// f(row, vector) for every register of a block
+// f(row, vector) for every register of a block.
 template <int kRows, int kVectors, typename Function>
-inline void each(Function f) {
-    each<kRows * kVectors>([&](int i) { f(i / kVectors, i % kVectors); });
+inline void unroll(Function f) {
+    unroll<kRows * kVectors>([&](int i) { f(i / kVectors, i % kVectors); });
 }
 
-// f(first, count) for all rows, `count` a constant: four rows at a time and the rest one by one, because a row alone
-// waits for its own sums of lanes.
+// f(first, count) for all rows, four at a time and the rest one by one; `count` is a constant. A row alone would wait
+// for its own sums of lanes.
 template <typename Function>
 inline void in_fours(int64_t rows, Function f) {
     int64_t i = 0;
@@ -117,13 +115,13 @@ inline void in_fours(int64_t rows, Function f) {
     for (; i < rows; ++i) f(i, std::integral_constant<int, 1>{});
 }
 
-// Lane by lane, because a compiler makes one instruction of this, and a trip through memory of a memcpy.
+// Compilers make one instruction of this list of lanes, while a memcpy would go through memory.
 template <int kFirst, typename Vector, int... kLane>
 inline auto some_lanes(Vector v, std::integer_sequence<int, kLane...>) {
     return Register<float, sizeof...(kLane)>{v[kFirst + kLane]...};
 }
 
-// Halves are combined until four lanes are left.
+// Combines halves until four lanes are left.
 template <typename Vector, typename Combine>
 inline float combine_lanes(Vector v, Combine combine) {
     if constexpr (kWidth<Vector> == 4) {
@@ -145,10 +143,10 @@ inline float largest_of_lanes(Vector v) {
     return combine_lanes(v, [](auto a, auto b) { return larger(a, b); });
 }
 
-// The bits of each lane, as the same number of lanes of another type, and back.
+// The same bits as a value of another type.
 template <typename To, typename From>
-inline To as(From from) {
-    static_assert(sizeof(To) == sizeof(From), "as many bits");
+inline To bit_cast(From from) {
+    static_assert(sizeof(To) == sizeof(From), "the types have the same size");
     To to;
     std::memcpy(&to, &from, sizeof to);
     return to;
@@ -159,56 +157,54 @@ using Bits = Register<uint32_t, kWidth<Vector>>;
 
 constexpr float kLog2e = 1.44269504f;
 
-// 2^y within 1.1 units in the last place for y up to 127, and 2^-115 below -115: 2^n times a degree-6 minimax
-// polynomial on [-1/2, 1/2]; one of degree 5 is off by 2.1 units without fused multiply-adds. At -115 a softmax weight
-// is lost in the sum of the others, and still far from the subnormal numbers, with which processors are slow. Powers of
-// e take more: their argument is split in three steps.
+// 2^y within 1.1 units in the last place for y up to 127, and 2^-115 below -115: 2^n times a minimax polynomial of
+// degree 6 on [-1/2, 1/2]. csrc/README.md (Numbers) has the reasons.
 template <typename Vector>
 inline Vector power_of_two(Vector y) {
-    y = larger(all<Vector>(-115.0f), y);
+    y = larger(broadcast<Vector>(-115.0f), y);
     // Adding 1.5 * 2^23 rounds to a whole number n, and leaves n in the low bits.
     const Vector shifted = y + 12582912.0f, r = y - (shifted - 12582912.0f);
     const Vector q = 0.0555035956f + r * (0.00961865205f + r * (0.00133909809f + r * 0.00015291998f));
     const Vector p = 1.0f + r * (0.693147182f + r * (0.240226462f + r * q));
-    return as<Vector>(as<Bits<Vector>>(p) + (as<Bits<Vector>>(shifted) << 23));
+    return bit_cast<Vector>(bit_cast<Bits<Vector>>(p) + (bit_cast<Bits<Vector>>(shifted) << 23));
 }
 
 template <typename Vector>
 inline Vector sigmoid(Vector x) {
-    return 1.0f / (1.0f + power_of_two(smaller(all<Vector>(126.0f), x * -kLog2e)));
+    return 1.0f / (1.0f + power_of_two(smaller(broadcast<Vector>(126.0f), x * -kLog2e)));
 }
 
-// The eighth root of the share of a normal distribution beyond |x|, as a polynomial of |x| from the constant on, fitted
-// up to kTailEnd, as which a larger |x| counts: the root is so smooth that three squarings are cheaper than more terms.
+// The eighth root of a normal distribution's share beyond |x|, as a polynomial of |x| that begins with its constant. It
+// is fitted up to kTailEnd, and a larger |x| counts as kTailEnd.
 constexpr float kTailEnd = 5.5f;
 constexpr int kTailDegree = 8;
-constexpr float kTailRoot[kTailDegree + 1] = {
-    0.917003989f,   -0.0914574116f,   -0.0319280773f, -0.000671956281f, 0.00150436303f,
-    3.42946332e-05f, -6.02574946e-05f, 7.47952708e-06f, -2.95879971e-07f};
+constexpr float kTailRoot[kTailDegree + 1] = {0.917003989f,     -0.0914574116f,  -0.0319280773f,
+                                              -0.000671956281f, 0.00150436303f,  3.42946332e-05f,
+                                              -6.02574946e-05f, 7.47952708e-06f, -2.95879971e-07f};
 
-// |x|, at most kTailEnd
+// |x|, but at most kTailEnd.
 template <typename Vector>
 inline Vector tail_size(Vector x) {
-    return smaller(all<Vector>(kTailEnd), as<Vector>(as<Bits<Vector>>(x) & 0x7fffffffu));
+    return smaller(broadcast<Vector>(kTailEnd), bit_cast<Vector>(bit_cast<Bits<Vector>>(x) & 0x7fffffffu));
 }
 
 // The share of a normal distribution beyond `size`, which is from 0 to kTailEnd.
 template <typename Vector>
 inline Vector normal_tail(Vector size) {
-    Vector root = all<Vector>(kTailRoot[kTailDegree]);
+    Vector root = broadcast<Vector>(kTailRoot[kTailDegree]);
     for (int i = kTailDegree - 1; i >= 0; --i) root = root * size + kTailRoot[i];
     const Vector second = root * root, fourth = second * second;
     return fourth * fourth;
 }
 
-// x * (1 + erf(x / sqrt 2)) / 2 within 2.5e-7, as max(x, 0) - |x| tail(|x|): no division and no exponential.
+// x * (1 + erf(x / sqrt 2)) / 2 within 2.5e-7, as relu(x) - |x| tail(|x|): without a division or an exponential.
 template <typename Vector>
 inline Vector gelu(Vector x) {
     const Vector size = tail_size(x);
-    return positive(x) - size * normal_tail(size);
+    return relu(x) - size * normal_tail(size);
 }
 
-// d times the derivative of GELU: the share of a normal distribution below x, and x times its density there.
+// d times the derivative of GELU, which is a normal distribution's share below x plus x times its density at x.
 template <typename Vector>
 inline Vector gelu_backward(Vector d, Vector x) {
     const Vector tail = normal_tail(tail_size(x));

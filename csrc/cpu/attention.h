@@ -1,13 +1,13 @@
-// Mixed synthetic attention: the two branches and their mixture. Shapes are those of one window; where `windows` is a
-// parameter, that many lie one after the other.
+// Attention: the two branches of mixed synthetic attention and their mixture. Shapes are those of one window; with a
+// parameter `windows`, that many lie one after the other.
 #pragma once
 
-#include "product.h"
+#include "cpu/product.h"
 
 namespace mixsynth {
 namespace {
 
-// x [rows, inputs] -> out [rows, outputs], plus `more` [rows, outputs] where there is any
+// x [rows, inputs] -> out [rows, outputs], plus `more` [rows, outputs] unless it is nullptr
 template <typename Simd>
 inline void linear(const Packed<const float>& layer, const float* x, float* out, int64_t rows, int64_t inputs,
                    int64_t outputs, const float* more = nullptr) {
@@ -25,49 +25,48 @@ inline void for_each(float* numbers, int64_t floats, Vector function(Vector)) {
     for (int64_t i = 0; i < floats; i += kWidth<Vector>) store(numbers + i, function(load<Vector>(numbers + i)));
 }
 
-// w.pooled [windows, length] -> w.gate [windows, length], squeeze-excite
+// Squeeze-excite: w.pooled [windows, length] -> w.gate [windows, length]
 template <typename Simd>
 void squeeze_excite(const PackedAttention<const float>& attention, const Workspace& w, int64_t windows,
                     int64_t length) {
     using Vector = typename Simd::Vector;
     const int64_t squeezed = length / 4;
     linear<Simd>({attention.squeeze, nullptr}, w.pooled, w.squeezed, windows, length, squeezed);
-    for_each<Simd>(w.squeezed, windows * padded(squeezed), positive<Vector>);
+    for_each<Simd>(w.squeezed, windows * padded(squeezed), relu<Vector>);
     linear<Simd>({attention.excite, nullptr}, w.squeezed, w.gate, windows, squeezed, length);
     for_each<Simd>(w.gate, windows * padded(length), sigmoid<Vector>);
 }
 
-// energies [kRows, padded keys] -> softmax of gate [kRows] * energies, in place. The gate is positive: the largest
-// stays the largest. It is subtracted before the gate multiplies: of two products that a fused multiply-add rounds
-// differently, the difference would be past the end of power_of_two where energies are beyond 10^9.
+// energies [kRows, padded keys] -> softmax of gate [kRows] * energies, in place. The largest energy stays the largest,
+// because a gate is positive; csrc/README.md (Numbers) says why it is subtracted before the gate multiplies.
 template <typename Simd, int kRows>
 __attribute__((flatten)) inline void softmax_rows(float* energies, int64_t stride, const float* gate) {
     using Vector = typename Simd::Vector;
-    Vector most[kRows], total[kRows];
-    each<kRows>([&](int r) {
-        most[r] = load<Vector>(energies + r * stride);
+    Vector maxima[kRows], total[kRows];
+    unroll<kRows>([&](int r) {
+        maxima[r] = load<Vector>(energies + r * stride);
         total[r] = Vector{};
     });
     for (int64_t k = kWidth<Vector>; k < stride; k += kWidth<Vector>)
-        each<kRows>([&](int r) { most[r] = larger(most[r], load<Vector>(energies + r * stride + k)); });
+        unroll<kRows>([&](int r) { maxima[r] = larger(maxima[r], load<Vector>(energies + r * stride + k)); });
     float factor[kRows], largest[kRows];
-    each<kRows>([&](int r) {
+    unroll<kRows>([&](int r) {
         factor[r] = gate[r] * kLog2e;
-        largest[r] = largest_of_lanes(most[r]);
+        largest[r] = largest_of_lanes(maxima[r]);
     });
     for (int64_t k = 0; k < stride; k += kWidth<Vector>)
-        each<kRows>([&](int r) {
-            float* at = energies + r * stride + k;
-            const Vector weight = power_of_two(factor[r] * (load<Vector>(at) - largest[r]));
-            store(at, weight);
+        unroll<kRows>([&](int r) {
+            float* energy = energies + r * stride + k;
+            const Vector weight = power_of_two(factor[r] * (load<Vector>(energy) - largest[r]));
+            store(energy, weight);
             total[r] += weight;
         });
     float scale[kRows];
-    each<kRows>([&](int r) { scale[r] = 1.0f / sum_of_lanes(total[r]); });
+    unroll<kRows>([&](int r) { scale[r] = 1.0f / sum_of_lanes(total[r]); });
     for (int64_t k = 0; k < stride; k += kWidth<Vector>)
-        each<kRows>([&](int r) {
-            float* at = energies + r * stride + k;
-            store(at, load<Vector>(at) * scale[r]);
+        unroll<kRows>([&](int r) {
+            float* weight = energies + r * stride + k;
+            store(weight, load<Vector>(weight) * scale[r]);
         });
 }
 
@@ -79,9 +78,9 @@ __attribute__((flatten)) inline void sum_rows(int64_t rows, int64_t columns, Rea
     in_fours(rows, [&](int64_t i, auto count) {
         constexpr int kRows = count;
         Vector sum[kRows];
-        each<kRows>([&](int r) { sum[r] = Vector{}; });
-        for (int64_t j = 0; j < columns; j += kWidth<Vector>) each<kRows>([&](int r) { sum[r] += read(i + r, j); });
-        each<kRows>([&](int r) { out[i + r] = scale * sum_of_lanes(sum[r]) + bias; });
+        unroll<kRows>([&](int r) { sum[r] = Vector{}; });
+        for (int64_t j = 0; j < columns; j += kWidth<Vector>) unroll<kRows>([&](int r) { sum[r] += read(i + r, j); });
+        unroll<kRows>([&](int r) { out[i + r] = scale * sum_of_lanes(sum[r]) + bias; });
     });
 }
 
@@ -121,8 +120,8 @@ void token_attention(const Dimensions& d, const PackedAttention<const float>& at
     }
 }
 
-// energies [keys, width], one column a channel -> exp(gate * (energies - the column's largest)), in place, and what
-// each column has to be scaled with to sum to 1. Registers down the columns; rows two at a time, which halves the wait.
+// energies [keys, width], one column a channel -> exp(gate * (energies - the column's largest)), in place, and scale
+// [width], with which a column sums to 1.
 template <typename Simd>
 __attribute__((flatten)) inline void softmax_columns(float* energies, int64_t keys, int64_t width, const float* gate,
                                                      float* scale) {
@@ -130,9 +129,10 @@ __attribute__((flatten)) inline void softmax_columns(float* energies, int64_t ke
     for (int64_t j = 0; j < width; j += kWidth<Vector>) {
         float* column = energies + j;
         Vector largest = load<Vector>(column + (keys - 1) * width);
+        // Two rows at a time halve the wait for earlier results.
         for (int64_t k = 0; k + 1 < keys; k += 2) {
-            const float* two = column + k * width;
-            largest = larger(largest, larger(load<Vector>(two), load<Vector>(two + width)));
+            const float* rows = column + k * width;
+            largest = larger(largest, larger(load<Vector>(rows), load<Vector>(rows + width)));
         }
         const Vector factor = load<Vector>(gate + j) * kLog2e;
         Vector total{};
@@ -145,9 +145,8 @@ __attribute__((flatten)) inline void softmax_columns(float* energies, int64_t ke
     }
 }
 
-// w.x [windows, T, C] -> w.channel_out [windows, T, C], without transposing x: the energies are made transposed, a
-// block of channels at a time, and are used up before the next block is made. w.channel_scale [windows, C] is still to
-// be multiplied with.
+// w.x [windows, T, C] -> w.channel_out [windows, T, C], still to be multiplied with w.channel_scale [windows, C].
+// Nothing is transposed: energies of a block of channels are columns, used before those of the next block.
 template <typename Simd>
 void channel_attention(const Dimensions& d, const PackedAttention<const float>& attention, const Workspace& w,
                        int64_t windows) {
@@ -167,10 +166,10 @@ void channel_attention(const Dimensions& d, const PackedAttention<const float>& 
     const int64_t value_stride = padded(keys), block = channel_block(d);
     for (int64_t b = 0; b < windows; ++b)
         for (int64_t j = 0; j < stride; j += block) {
-            const int64_t width = stride - j < block ? stride - j : block, at = b * T * stride + j;
+            const int64_t width = stride - j < block ? stride - j : block, offset = b * T * stride + j;
             multiply<Simd>(Product(keys, T, width)
                                .left(attention.dense.weight, T)
-                               .right(as_rows(w.x + at, stride))
+                               .right(as_rows(w.x + offset, stride))
                                .to(w.channel_energies, width)
                                .plus_row_bias(attention.dense.bias));
             softmax_columns<Simd>(w.channel_energies, keys, width, w.gate + b * stride + j,
@@ -178,30 +177,30 @@ void channel_attention(const Dimensions& d, const PackedAttention<const float>& 
             multiply<Simd>(Product(T, keys, width)
                                .left(values + b * T * value_stride, value_stride)
                                .right(as_rows(w.channel_energies, width))
-                               .to(w.channel_out + at, stride));
+                               .to(w.channel_out + offset, stride));
         }
 }
 
-// w.token_out, w.channel_out [windows, T, C] -> w.token_out, mixed token by token
+// w.token_out, w.channel_out [windows, T, C] -> their mixture, token by token, in w.token_out
 template <typename Simd>
 void mix_branches(const Dimensions& d, const PackedLayer<const float>& layer, const Workspace& w, int64_t windows) {
     using Vector = typename Simd::Vector;
     const int64_t T = d.tokens(), C = d.emb_dim, stride = padded(C);
-    // A padded channel attends as well, so the padding of channel_out is not zero and has to be left out of the mean.
+    // A padded channel has attention, too, so the padding of channel_out is not zero and must not enter the mean.
     const float* real = layer.norm1.real;
     for (int64_t b = 0; b < windows; ++b)
         sum_rows<Simd>(
             T, stride,
             [&](int64_t i, int64_t j) {
-                const int64_t at = (b * T + i) * stride + j;
-                const Vector c = load<Vector>(w.channel_out + at) * load<Vector>(w.channel_scale + b * stride + j);
-                return (load<Vector>(w.token_out + at) + c) * load<Vector>(real + j);
+                const int64_t offset = (b * T + i) * stride + j;
+                const Vector c = load<Vector>(w.channel_out + offset) * load<Vector>(w.channel_scale + b * stride + j);
+                return (load<Vector>(w.token_out + offset) + c) * load<Vector>(real + j);
             },
             1.0f / static_cast<float>(C), 0.0f, w.pooled + b * padded(T));
     linear<Simd>(layer.reweight1, w.pooled, w.squeezed, windows, T, T / 4);
     for_each<Simd>(w.squeezed, windows * padded(T / 4), gelu<Vector>);
     linear<Simd>(layer.reweight2, w.squeezed, w.gate, windows, T / 4, T);
-    // The softmax over two is the sigmoid of their difference.
+    // The softmax of two scores is the sigmoid of their difference.
     for_each<Simd>(w.gate, windows * padded(T), sigmoid<Vector>);
     for (int64_t b = 0; b < windows; ++b)
         for (int64_t i = 0; i < T; ++i) {

@@ -1,4 +1,4 @@
-"""The C++ forward gives the readable network's numbers for every shape, and refuses at the door what does not fit."""
+"""Tests of the C++ forward: it gives the readable network's numbers for every shape, and refuses what does not fit."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from mixsynth_stream.config import ModelConfig
 from mixsynth_stream.parameters import untrained_state
 
 TOLERANCE = 1e-5
-# Networks with fewer are not built; they have to work, but need not be as exact.
+# Nobody builds networks with fewer channels: they must work, but need not be as exact.
 FEWEST_CHANNELS = 8
 
 
@@ -54,13 +54,26 @@ def test_equals_the_readable_network(name, batch):
     assert_close(motion, torch_motion(config, state, keyframes), TOLERANCE, "motion")
 
 
-@example(config=ModelConfig(sample_interval=3, step=5, joint_dim=1, emb_dim=3, num_encoder_layers=3, horizon=5,
-                            expansion_factor=4, reduce_token=6, reduce_channel=2), batch=1, seed=45)  # fmt: skip
+@example(
+    config=ModelConfig(
+        sample_interval=3,
+        step=5,
+        joint_dim=1,
+        emb_dim=3,
+        num_encoder_layers=3,
+        horizon=5,
+        expansion_factor=4,
+        reduce_token=6,
+        reduce_channel=2,
+    ),
+    batch=1,
+    seed=45,
+)
 @given(config=networks.odd_configs(), batch=st.sampled_from([1, 3]), seed=st.integers(0, 99))
 def test_equals_the_formulas_for_any_shape(config, batch, seed):
     state, keyframes = random_state(config, seed), random_keyframes(config, batch, seed)
     expected = networks.reference(config, state, keyframes)
-    # LayerNorm over two or three nearly equal channels enlarges rounding up to 1e-4; torch's own float32 passes 1e-5.
+    # LayerNorm over two or three nearly equal channels enlarges rounding to 1e-4; torch's float32 is beyond 1e-5, too.
     tolerance = TOLERANCE if config.emb_dim >= FEWEST_CHANNELS else 100 * TOLERANCE
     assert_close(encoder(config, state).forward(keyframes), expected, tolerance, "motion")
 
@@ -69,8 +82,8 @@ def test_equals_the_formulas_for_any_shape(config, batch, seed):
 def test_processors_with_narrower_registers_get_the_same_numbers(bits):
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__, "-k", "equals_the"]
     narrower = os.environ | {"MIXSYNTH_SIMD": bits}
-    done = subprocess.run(command, env=narrower, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout
+    process = subprocess.run(command, env=narrower, capture_output=True, text=True, check=False)
+    assert process.returncode == 0, process.stdout
 
 
 @pytest.mark.parametrize("bits", ["avx2", "", "256bit", "64"])
@@ -83,9 +96,11 @@ def test_a_width_that_does_not_exist_is_refused(monkeypatch, bits):
 @settings(max_examples=20)
 @given(size=st.floats(-20, 20), seed=st.integers(0, 9))
 def test_large_and_small_activations_stay_exact(size, seed):
-    """Saturated softmax, gates and GELU: the ends of our exponential."""
-    state = {name: value * np.float32(1.35) ** np.float32(size) if value.ndim == 2 else value
-             for name, value in random_state(ODD, seed).items()}  # fmt: skip
+    """Softmax, gates and GELU saturate: the ends of our exponential."""
+    state = {
+        name: value * np.float32(1.35) ** np.float32(size) if value.ndim == 2 else value
+        for name, value in random_state(ODD, seed).items()
+    }
     keyframes = random_keyframes(ODD, 1, seed)
     expected = networks.reference(ODD, state, keyframes)
     assert_close(encoder(ODD, state).forward(keyframes), expected, 1e-4 * max(1.0, np.abs(expected).max()), "motion")
@@ -113,14 +128,14 @@ def test_threads_share_an_encoder():
     config = SHAPES["image-n10"]
     native, keyframes = encoder(config, random_state(config)), random_keyframes(config, 8)
     expected = native.forward(keyframes)
-    found: list[np.ndarray] = []
-    threads = [threading.Thread(target=lambda: found.append(native.forward(keyframes))) for _ in range(4)]
+    motions: list[np.ndarray] = []
+    threads = [threading.Thread(target=lambda: motions.append(native.forward(keyframes))) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(found) == 4
-    for motion in found:
+    assert len(motions) == 4
+    for motion in motions:
         np.testing.assert_array_equal(motion, expected)
 
 
@@ -153,7 +168,7 @@ def test_registers_can_be_chosen_one_encoder_at_a_time():
         encoder(ODD, state, simd_bits=64)
 
 
-def test_weights_may_come_from_a_dict_that_makes_them_when_asked():
+def test_weights_may_come_from_a_dict_that_makes_them_at_every_access():
     class Fresh(dict):
         def __getitem__(self, name: str) -> np.ndarray:
             return super().__getitem__(name).copy()
@@ -184,11 +199,14 @@ def _unaligned(k: np.ndarray) -> np.ndarray:
         (_strided, ValueError, r"keyframes must be C-contiguous; pass numpy.ascontiguousarray\(keyframes\)"),
         (np.asfortranarray, ValueError, "C-contiguous"),
         (_unaligned, ValueError, r"keyframes must lie at a multiple of 4 bytes; pass keyframes.copy\(\)"),
-        (lambda k: np.where(np.arange(5) == 3, np.nan, k).astype(np.float32), ValueError,
-         "keyframes must be finite, found nan at number 3"),
+        (
+            lambda k: np.where(np.arange(5) == 3, np.nan, k).astype(np.float32),
+            ValueError,
+            "keyframes must be finite, found nan at number 3",
+        ),
         (lambda k: np.where(np.arange(5) == 0, np.inf, k).astype(np.float32), ValueError, "found inf at number 0"),
     ],
-)  # fmt: skip
+)
 def test_keyframes_that_do_not_fit_are_refused_in_words(change, error, sentence):
     native, keyframes = encoder(ODD, random_state(ODD)), random_keyframes(ODD, 2)
     with pytest.raises(error, match=sentence):
@@ -202,8 +220,8 @@ def test_keyframes_of_any_size_give_what_torch_says(size, bits):
     """A softmax of energies that differ by 10^17, and LayerNorm of numbers whose squares only just fit a float."""
     state = random_state(ODD) | {"fc.weight": size * random_state(ODD)["fc.weight"]}
     keyframes = np.float32(size) * random_keyframes(ODD, 2)
-    found, expected = encoder(ODD, state, bits).forward(keyframes), torch_motion(ODD, state, keyframes)
-    assert_close(found / size, expected / size, 1e-4, "motion")
+    motion, expected = encoder(ODD, state, bits).forward(keyframes), torch_motion(ODD, state, keyframes)
+    assert_close(motion / size, expected / size, 1e-4, "motion")
 
 
 @pytest.mark.parametrize("threads", [1, 2])
@@ -218,10 +236,11 @@ def test_keyframes_that_overflow_are_refused_and_the_next_ones_are_right(size, t
     np.testing.assert_array_equal(native.forward(keyframes), expected)
 
 
-@pytest.mark.parametrize("name", ["synth_att.synth_token.dense", "synth_att.synth_channel.dense", "synth_att.proj",
-                                  "norm1", "ff.fc1"])  # fmt: skip
+@pytest.mark.parametrize(
+    "name", ["synth_att.synth_token.dense", "synth_att.synth_channel.dense", "synth_att.proj", "norm1", "ff.fc1"]
+)
 def test_weights_that_overflow_are_told_from_a_motion(name):
-    """No clamp on the way, of softmax or GELU, makes a number of what is none."""
+    """No clamp of softmax or GELU turns a NaN into a number on its way."""
     state, name = random_state(ODD), f"encoder.layers.1.{name}.weight"
     state[name] = np.where(np.arange(state[name].shape[-1]) % 2, 3e38, -3e38).astype(np.float32) + 0 * state[name]
     with pytest.raises(ValueError, match="window 0; check their unit, and the weights"):
@@ -238,10 +257,19 @@ def test_a_contiguous_slice_of_a_larger_buffer_is_read_in_place():
 
 @pytest.mark.parametrize(
     ("dimension", "value"),
-    [("emb_dim", 0), ("step", -1), ("horizon", -1), ("joint_dim", 2**40), ("num_encoder_layers", 10**9),
-     ("sample_interval", 2**62), ("reduce_token", 10), ("reduce_channel", 8), ("expansion_factor", 2**16),
-     ("horizon", 60_000)],
-)  # fmt: skip
+    [
+        ("emb_dim", 0),
+        ("step", -1),
+        ("horizon", -1),
+        ("joint_dim", 2**40),
+        ("num_encoder_layers", 10**9),
+        ("sample_interval", 2**62),
+        ("reduce_token", 10),
+        ("reduce_channel", 8),
+        ("expansion_factor", 2**16),
+        ("horizon", 60_000),
+    ],
+)
 def test_absurd_dimensions_are_refused_before_anything_is_allocated(dimension, value):
     dims = dataclasses.asdict(ODD) | {dimension: value}
     with pytest.raises(ValueError, match=rf"(must|would need) .*; found .*{dimension} {value}\b"):
@@ -277,13 +305,15 @@ OLD_X86 = ["qemu-x86_64", "-cpu", "Nehalem-v1"]
 
 def old_x86(program: str) -> subprocess.CompletedProcess[str]:
     command = [*OLD_X86, sys.executable, "-c", program]
-    return subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
+    return subprocess.run(command, cwd=Path(__file__).parents[1], capture_output=True, text=True, check=False)
 
 
-@pytest.mark.skipif(platform.machine() != "x86_64" or shutil.which(OLD_X86[0]) is None,
-                    reason="needs x86 and qemu-x86_64 (Debian: qemu-user)")  # fmt: skip
+@pytest.mark.skipif(
+    platform.machine() != "x86_64" or shutil.which(OLD_X86[0]) is None,
+    reason="needs x86 and qemu-x86_64 (Debian: qemu-user)",
+)
 def test_an_old_x86_runs_what_was_built_without_illegal_instructions():
-    done = old_x86("""
+    process = old_x86("""
 import dataclasses
 from support import networks
 from mixsynth_stream import _C
@@ -293,28 +323,31 @@ networks.assert_close(native.forward(keyframes, threads=2), networks.reference(n
     networks.ODD), keyframes), 1e-5, "motion")
 print(native.simd_bits)
 """)
-    assert done.stdout.split() == ["128"], done.stderr
+    assert process.stdout.split() == ["128"], process.stderr
     # The emulator is as strict as such a processor: vaddps ymm0, ymm0, ymm0 ends it.
-    broken = old_x86("""
+    illegal = old_x86("""
 import ctypes, mmap
 code = mmap.mmap(-1, mmap.PAGESIZE, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
 code.write(bytes.fromhex("c5fc58c0c3"))
 ctypes.CFUNCTYPE(None)(ctypes.addressof(ctypes.c_char.from_buffer(code)))()
 """)
-    assert "Illegal instruction" in broken.stderr or broken.returncode == -signal.SIGILL, broken
+    assert "Illegal instruction" in illegal.stderr or illegal.returncode == -signal.SIGILL, illegal
 
 
 @pytest.mark.parametrize(
     ("change", "error", "sentence"),
     [
         (lambda s: s.pop("fc.bias"), ValueError, "state lacks fc.bias"),
-        (lambda s: s.update({"fc.bias": np.ones(6, np.float32)}), ValueError,
-         r"state\['fc.bias'\] must have shape \[5\], found \[6\]"),
+        (
+            lambda s: s.update({"fc.bias": np.ones(6, np.float32)}),
+            ValueError,
+            r"state\['fc.bias'\] must have shape \[5\], found \[6\]",
+        ),
         (lambda s: s.update({"norm.weight": np.ones(7)}), TypeError, r"state\['norm.weight'\] must be float32"),
         (lambda s: s.update({"norm.weight": np.full(7, np.nan, np.float32)}), ValueError, "must be finite, found nan"),
         (lambda s: s.update({"fc.weight": s["fc.weight"].T.copy().T}), ValueError, "C-contiguous"),
     ],
-)  # fmt: skip
+)
 def test_weights_that_do_not_fit_are_refused_in_words(change, error, sentence):
     state = random_state(ODD)
     change(state)
@@ -346,5 +379,5 @@ for model in (load_model({str(path)!r}, backend="native"), load_model({str(path)
     assert np.isfinite(motion).all()
 print("torch" in sys.modules)
 """
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
-    assert done.stdout.split() == ["False"], done.stderr
+    process = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert process.stdout.split() == ["False"], process.stderr

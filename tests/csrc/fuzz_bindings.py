@@ -1,11 +1,10 @@
-"""Wrong arguments by the thousand: every answer of the native encoder is a right result or a clear Python error.
+"""Fuzz of the binding: for thousands of wrong arguments, the result is right or a clear Python error.
 
-    python tests/native/fuzz_bindings.py EXTENSION [--seconds S] [--seed N]
+    python tests/csrc/fuzz_bindings.py EXTENSION [--seconds S] [--seed N]
 
-`make fuzz` builds EXTENSION with AddressSanitizer, so that a wrong address ends the run. What is wrong is drawn anew
-each time: dimensions, weights, keyframes and options, none or several at once. An error has to be of a kind that a
-caller expects and has to name the argument; a result has to be that of the formulas. Memory must not grow with a wrong
-number.
+`make fuzz` builds EXTENSION with AddressSanitizer, so that a wrong address ends the run. Every round draws anew what is
+wrong: dimensions, weights, keyframes and options, none or several at once. An error must be a TypeError or a ValueError
+that states what is required, a result must be that of the formulas, and memory must not grow with a wrong number.
 """
 
 from __future__ import annotations
@@ -26,9 +25,9 @@ from support.networks import random_state, reference
 
 from mixsynth_stream.config import ModelConfig
 
-ABSURD: list[Any] = [0, -1, 2**16 + 1, 2**31, 2**32, 2**62, 2**63, -(2**63), 10**30, 1.5, float("nan"), "3", None, True,
-                     np.int64(2), np.float32(2), [1], "\ud800", "ö" * 100]  # fmt: skip
-# More than any network of this run takes, with numpy and the sanitizer.
+NUMBERS: list[Any] = [0, -1, 2**16 + 1, 2**31, 2**32, 2**62, 2**63, -(2**63), 10**30, 1.5, float("nan")]
+ABSURD: list[Any] = [*NUMBERS, "3", None, True, np.int64(2), np.float32(2), [1], "\ud800", "ö" * 100]
+# Every network of a run needs less, together with numpy and the sanitizer.
 MOST_MEMORY = 1 << 31
 DTYPES = ["f8", "f2", ">f4", "i4", "?", "c8", "O", "S4", "V4", "M8[s]"]
 
@@ -43,9 +42,9 @@ def _unaligned(x: np.ndarray) -> np.ndarray:
 
 
 def _is_small(weight: Any) -> bool:
-    """One that is not used may be of anything, and a row repeated without end."""
-    some = np.atleast_1d(np.asarray(weight))[:1000]
-    return some.dtype.kind in "biuf" and bool(np.abs(some).max(initial=0) < 100)
+    """Whether all numbers are. A weight that the network does not use may be of any type, and endless."""
+    rows = np.atleast_1d(np.asarray(weight))[:1000]
+    return rows.dtype.kind in "biuf" and bool(np.abs(rows).max(initial=0) < 100)
 
 
 def _poisoned(x: np.ndarray, random: np.random.Generator) -> np.ndarray:
@@ -56,10 +55,10 @@ def _poisoned(x: np.ndarray, random: np.random.Generator) -> np.ndarray:
 
 
 def wrong_array(x: np.ndarray, random: np.random.Generator) -> Any:
-    """The array with one thing changed; some changes are harmless."""
+    """The array with one change; some changes are harmless."""
     if not x.size:
         return x.astype(random.choice(DTYPES))
-    if x.size > 10_000_000:  # a row repeated without end, of which no copy can be made
+    if x.size > 10_000_000:  # one row that seems to repeat without end: a copy does not fit the memory
         return x
     axis = int(random.integers(max(x.ndim, 1)))
     changes: list[Callable[[], Any]] = [
@@ -87,32 +86,40 @@ def wrong_array(x: np.ndarray, random: np.random.Generator) -> Any:
         lambda: x.tolist() if x.size < 1000 else [],
         lambda: random.choice(np.array([None, "x", 0, {}, object], dtype=object)),
     ]
-    changed = changes[int(random.integers(len(changes)))]()
-    if isinstance(changed, np.ndarray) and random.random() < 0.1 and changed.flags.owndata:
-        changed.setflags(write=False)
-    return changed
+    array = changes[int(random.integers(len(changes)))]()
+    if isinstance(array, np.ndarray) and random.random() < 0.1 and array.flags.owndata:
+        array.setflags(write=False)
+    return array
 
 
-def drawn_config(random: np.random.Generator) -> ModelConfig:
+def random_config(random: np.random.Generator) -> ModelConfig:
     def size(most: int) -> int:
         return int(random.integers(1, most + 1))
 
     interval, step, horizon, channels = size(6), size(5), size(10) - 1, size(70)
-    return ModelConfig(sample_interval=interval, step=step, horizon=horizon, joint_dim=size(40), emb_dim=channels,
-                       num_encoder_layers=size(2), expansion_factor=size(3),
-                       reduce_token=size(min(5, interval * step + 1 + horizon)),
-                       reduce_channel=size(min(5, channels)))  # fmt: skip
+    return ModelConfig(
+        sample_interval=interval,
+        step=step,
+        horizon=horizon,
+        joint_dim=size(40),
+        emb_dim=channels,
+        num_encoder_layers=size(2),
+        expansion_factor=size(3),
+        reduce_token=size(min(5, interval * step + 1 + horizon)),
+        reduce_channel=size(min(5, channels)),
+    )
 
 
 class Fuzz:
-    """One extension, and what it answered."""
+    """One extension, and the number of its answers by kind."""
 
     def __init__(self, native: Any, seed: int) -> None:
         self.native, self.random, self.answers = native, np.random.default_rng(seed), Counter[str]()
 
-    def once(self) -> None:
+    def round(self) -> None:
+        """A network, several calls of it, and now and then a layer in training."""
         random = self.random
-        config = drawn_config(random)
+        config = random_config(random)
         state = random_state(config, int(random.integers(1000)))
         fields: dict[str, Any] = {name: getattr(config, name) for name in config.__dataclass_fields__}
         arguments = fields | {"state": dict(state)}
@@ -142,7 +149,7 @@ class Fuzz:
             elif kind == 2:
                 arguments["simd_bits"] = random.choice(np.array([*ABSURD, 128, 256, 512, 64], dtype=object))
             elif kind == 3:
-                other = random_state(drawn_config(random))
+                other = random_state(random_config(random))
                 state.update({name: other[name] for name in list(other)[: int(random.integers(len(other)))]})
             elif kind == 4:
                 dimension = str(random.choice([n for n in arguments if n not in ("state", "simd_bits")]))
@@ -162,7 +169,7 @@ class Fuzz:
             threads = random.choice(np.array([*ABSURD, 2, 3, 256, 257], dtype=object))
             options = {"threads": threads}
             wrong = wrong or not isinstance(threads, int) or threads not in (2, 3, 256)
-        # Weights of any size are taken; what then overflows on its way is refused, whatever the keyframes.
+        # Weights of any size are right; a motion that overflows because of them is refused.
         small = all(_is_small(value) for value in state.values())
         before = keyframes.copy() if isinstance(keyframes, np.ndarray) and keyframes.size < 1e6 else None
         motion = self._ask("forward", lambda: encoder.forward(keyframes, **options), harmless=small and not wrong)
@@ -170,18 +177,18 @@ class Fuzz:
             return
         shape = (len(keyframes), config.seq_len, config.joint_dim)
         assert motion.shape == shape and motion.dtype == np.float32, f"{motion.dtype} {motion.shape}, expected {shape}"
-        assert motion.flags.owndata and motion.flags.writeable, "the result belongs to somebody else"
+        assert motion.flags.owndata and motion.flags.writeable, "the result is a view of other memory"
         assert np.isfinite(motion).all(), "the result is not finite"
         assert before is None or np.array_equal(before, keyframes), "the keyframes were changed"
         sane = small and np.abs(np.asarray(keyframes)).max(initial=0.0) < 100
         if sane and config.emb_dim >= 8 and random.random() < 0.2:
-            plain = {name: np.asarray(value) for name, value in state.items()}  # a mask means nothing to it
+            plain = {name: np.asarray(value) for name, value in state.items()}  # the reference knows no masks
             truth = reference(config, plain, np.asarray(keyframes[:1])) if len(keyframes) else motion
             error = float(np.abs(motion[:1] - truth).max(initial=0.0))
             assert error < 1e-4, f"off by {error} with {config}"
 
     def _train(self, config: ModelConfig, state: dict[str, np.ndarray]) -> None:
-        """A layer forward and backward. NaN is not refused there."""
+        """Both passes of a layer, which do not refuse NaN."""
         random, prefix = self.random, "encoder.layers.0."
         fields = {name: getattr(config, name) for name in config.__dataclass_fields__}
         layer = self._ask("TrainedLayer", lambda: self.native.TrainedLayer(**fields), harmless=config.emb_dim < 100)
@@ -194,32 +201,32 @@ class Fuzz:
         if random.random() < 0.2:
             weights = random.choice(np.array([None, (), {}], dtype=object))
         threads = int(random.choice([1, 2, 300]))
-        found = self._ask("backward", lambda: layer.backward(x, d_out, weights, threads), harmless=False)
-        if found is not None:
-            d_x, gradients = found
+        result = self._ask("backward", lambda: layer.backward(x, d_out, weights, threads), harmless=False)
+        if result is not None:
+            d_x, gradients = result
             assert d_x.shape == x.shape and d_x.dtype == np.float32
             assert all(gradients[name].shape == weights[name].shape for name in gradients)
         self._ask("layer forward", lambda: layer.forward(x, weights, threads), harmless=False)
 
-    def _ask(self, what: str, question: Callable[[], Any], harmless: bool) -> Any:
-        answer: Any = None
+    def _ask(self, what: str, call: Callable[[], Any], harmless: bool) -> Any:
+        """The result of a call, or None for an error of the right kind with the right words."""
+        result: Any = None
+        refusal: Exception | None = None
         try:
-            answer = question()
+            result = call()
         except (TypeError, ValueError) as error:
-            refused = error
-        else:
-            refused = None
+            refusal = error
         assert _peak_memory() < MOST_MEMORY, f"{what} took {_peak_memory() >> 20} MiB"
-        self.answers[f"{what}: {'result' if refused is None else type(refused).__name__}"] += 1
-        if refused is not None:
-            said = str(refused)
-            assert not harmless, f"{what} refused what is right: {said}"
-            assert any(word in said for word in ("must", "lacks", "would need", "far out of range")), said
-        return answer
+        self.answers[f"{what}: {'result' if refusal is None else type(refusal).__name__}"] += 1
+        if refusal is not None:
+            sentence = str(refusal)
+            assert not harmless, f"{what} refused what is right: {sentence}"
+            assert any(word in sentence for word in ("must", "lacks", "would need", "far out of range")), sentence
+        return result
 
 
 def random_state_like(x: Any) -> np.ndarray:
-    """The array itself; zeros of some shape where an earlier change left none."""
+    """The array itself, or zeros where an earlier change left no array."""
     return x if isinstance(x, np.ndarray) and x.dtype == np.float32 and x.ndim else np.zeros((4, 4), np.float32)
 
 
@@ -238,7 +245,7 @@ def main() -> None:
     while time.monotonic() < end:
         fuzz.random = np.random.default_rng([args.seed, rounds])
         try:
-            fuzz.once()
+            fuzz.round()
         except BaseException:
             print(f"round {rounds} of seed {args.seed}", file=sys.stderr)
             raise

@@ -1,11 +1,11 @@
-// Worst errors of the vectorised functions against double precision, over every STEP-th float of their range.
-// Compiled once for each kind of register: -DSIMD=Simd128 and so on.
+// Check of the vectorised functions: their largest errors against double precision, over every STEP-th float of their
+// range. It is compiled once for each kind of register: -DSIMD=Simd128 and so on.
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <initializer_list>
 
-#include "simd.h"
+#include "cpu/simd.h"
 
 using Vector = mixsynth::SIMD::Vector;
 constexpr int kWide = mixsynth::kWidth<Vector>;
@@ -16,7 +16,7 @@ float as_float(uint32_t bits) {
     return x;
 }
 
-// The largest error(x, found) over x of both signs with |x| up to `most`.
+// The largest error(x, function(x)) over x from `lowest`, which is negative, to `highest`.
 template <typename Error>
 double worst(Vector function(Vector), float lowest, float highest, uint32_t step, Error error) {
     double largest = 0.0;
@@ -32,32 +32,34 @@ double worst(Vector function(Vector), float lowest, float highest, uint32_t step
             }
             mixsynth::store(out, function(mixsynth::load<Vector>(in)));
             for (int i = 0; i < kWide; ++i) {
-                const double wrong = error(static_cast<double>(in[i]), static_cast<double>(out[i]));
-                largest = wrong <= largest ? largest : wrong;  // NaN stays
+                const double size = error(static_cast<double>(in[i]), static_cast<double>(out[i]));
+                if (!std::isnan(largest) && !(size <= largest)) largest = size;  // NaN stays NaN
             }
         }
     }
     return largest;
 }
 
-double power_ulps(double y, double found) {
-    const double right = std::exp2(y);
-    return std::fabs(found - right) / std::ldexp(1.0, std::ilogb(right) - 23);
+double power_ulps(double y, double result) {
+    const double exact = std::exp2(y);
+    return std::fabs(result - exact) / std::ldexp(1.0, std::ilogb(exact) - 23);
 }
 
-double gelu_error(double x, double found) { return std::fabs(found - 0.5 * x * std::erfc(-x * std::sqrt(0.5))); }
+double gelu_error(double x, double result) { return std::fabs(result - 0.5 * x * std::erfc(-x * std::sqrt(0.5))); }
 
-double sigmoid_error(double x, double found) { return std::fabs(found - 1.0 / (1.0 + std::exp(-x))); }
+double sigmoid_error(double x, double result) { return std::fabs(result - 1.0 / (1.0 + std::exp(-x))); }
 
-double power_ulps_below() { return power_ulps(-115.0, mixsynth::power_of_two(mixsynth::all<Vector>(-INFINITY))[0]); }
+double power_ulps_below() {
+    return power_ulps(-115.0, mixsynth::power_of_two(mixsynth::broadcast<Vector>(-INFINITY))[0]);
+}
 
-// How many of the functions keep NaN, of either sign, instead of clamping it to a number.
+// The number of functions that keep a NaN of either sign and do not clamp it to a number.
 int keep_nan() {
     using namespace mixsynth;
-    int kept = 0;
-    for (Vector (*function)(Vector) : {power_of_two<Vector>, sigmoid<Vector>, gelu<Vector>, positive<Vector>})
-        kept += std::isnan(function(all<Vector>(NAN))[0]) && std::isnan(function(all<Vector>(-NAN))[0]);
-    return kept;
+    int count = 0;
+    for (Vector (*function)(Vector) : {power_of_two<Vector>, sigmoid<Vector>, gelu<Vector>, relu<Vector>})
+        count += std::isnan(function(broadcast<Vector>(NAN))[0]) && std::isnan(function(broadcast<Vector>(-NAN))[0]);
+    return count;
 }
 
 int main(int, char** arguments) {

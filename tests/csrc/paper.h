@@ -1,4 +1,4 @@
-// The paper's formulas in double precision, and random weights for them.
+// Paper: its formulas in double precision, and random weights for them.
 #pragma once
 
 #include <algorithm>
@@ -20,7 +20,7 @@ inline int64_t between(int64_t low, int64_t high) {
     return std::uniform_int_distribution<int64_t>(low, high)(generator);
 }
 
-// Random published weights, which own their numbers.
+// Random weights in the published layout, and the memory that holds them.
 class RandomWeights {
   public:
     explicit RandomWeights(const Dimensions& d) {
@@ -35,19 +35,19 @@ class RandomWeights {
 
     // The weights of the first layer, in the order of the published file.
     std::vector<std::vector<float>*> first_layer() {
-        std::vector<std::vector<float>*> found;
-        for (size_t i = 0; i < kLayerTensors; ++i) found.push_back(&kept_[i]);
-        return found;
+        std::vector<std::vector<float>*> tensors;
+        for (size_t i = 0; i < kLayerTensors; ++i) tensors.push_back(&tensors_[i]);
+        return tensors;
     }
 
   private:
     static constexpr size_t kLayerTensors = 26;
 
     const float* numbers(int64_t count, double spread, double centre = 0.0) {
-        std::uniform_real_distribution<double> of(centre - spread, centre + spread);
-        std::vector<float>& kept = kept_.emplace_back();
-        for (int64_t i = 0; i < count; ++i) kept.push_back(static_cast<float>(of(generator)));
-        return kept.data();
+        std::uniform_real_distribution<double> distribution(centre - spread, centre + spread);
+        std::vector<float>& tensor = tensors_.emplace_back();
+        for (int64_t i = 0; i < count; ++i) tensor.push_back(static_cast<float>(distribution(generator)));
+        return tensor.data();
     }
     const float* matrix(int64_t inputs, int64_t outputs) {
         return numbers(inputs * outputs, std::sqrt(6.0 / static_cast<double>(inputs + outputs)));
@@ -58,7 +58,7 @@ class RandomWeights {
         return {linear(width, n / reduce), matrix(n, n / 4), matrix(n / 4, n), linear(n, n / reduce)};
     }
 
-    std::deque<std::vector<float>> kept_;
+    std::deque<std::vector<float>> tensors_;  // pointers to its elements stay valid
     std::vector<mixsynth::Layer> layers_;
 };
 

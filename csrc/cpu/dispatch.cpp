@@ -1,9 +1,9 @@
-// Chooses the core for this processor.
+// Dispatch: chooses the core for this processor.
 #include <algorithm>
 #include <chrono>
 #include <limits>
 
-#include "processor.h"
+#include "cpu/processor.h"
 
 namespace mixsynth {
 
@@ -43,14 +43,14 @@ void layer_backward(const Dimensions& dims, const float* packed, const float* x,
 double fma_peak(int bits) {
     constexpr int64_t kSteps = 20'000;
     constexpr int kTries = 200;
-    // The fastest of many short tries: the others were interrupted.
+    // The fastest of many short tries counts, because other work interrupts the slower ones.
     double fastest = std::numeric_limits<double>::infinity();
     for (int i = 0; i < kTries; ++i) {
-        const auto before = std::chrono::steady_clock::now();
-        volatile float kept = core(bits).multiply_add(kSteps);
-        static_cast<void>(kept);
-        const std::chrono::duration<double> passed = std::chrono::steady_clock::now() - before;
-        fastest = std::min(fastest, passed.count());
+        const auto start = std::chrono::steady_clock::now();
+        volatile float result = core(bits).multiply_add(kSteps);
+        static_cast<void>(result);
+        const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
+        fastest = std::min(fastest, seconds.count());
     }
     return 2.0 * kStrands * (bits / 32) * kSteps / fastest;
 }

@@ -1,12 +1,12 @@
-// The layer and the whole network, for registers of one kind.
+// Forward: an encoder layer and the whole network, for registers of one kind.
 #pragma once
 
-#include "attention.h"
+#include "cpu/attention.h"
 
 namespace mixsynth {
 namespace {
 
-// Of infinity NaN: a row whose squares overflow does not pass for one of zeros.
+// 1 / sqrt(x), and NaN for infinity: a row whose squares overflow must not become a row of zeros.
 inline float inverse_root(float x) { return __builtin_sqrtf(x) / x; }
 
 // x [rows, columns] -> normed [rows, columns]
@@ -21,17 +21,17 @@ __attribute__((flatten)) void layer_norm(const PackedNorm<const float>& norm, co
         const auto at = [&](int r, int64_t j) { return load<Vector>(x + (i + r) * stride + j); };
         Vector sum[kRows], squares[kRows];
         float mean[kRows], scale[kRows];
-        each<kRows>([&](int r) { sum[r] = squares[r] = Vector{}; });
-        for (int64_t j = 0; j < stride; j += kWidth<Vector>) each<kRows>([&](int r) { sum[r] += at(r, j); });
-        each<kRows>([&](int r) { mean[r] = sum_of_lanes(sum[r]) * share; });
+        unroll<kRows>([&](int r) { sum[r] = squares[r] = Vector{}; });
+        for (int64_t j = 0; j < stride; j += kWidth<Vector>) unroll<kRows>([&](int r) { sum[r] += at(r, j); });
+        unroll<kRows>([&](int r) { mean[r] = sum_of_lanes(sum[r]) * share; });
         for (int64_t j = 0; j < stride; j += kWidth<Vector>)
-            each<kRows>([&](int r) {
+            unroll<kRows>([&](int r) {
                 const Vector centred = at(r, j) - mean[r] * load<Vector>(real + j);
                 squares[r] += centred * centred;
             });
-        each<kRows>([&](int r) { scale[r] = inverse_root(sum_of_lanes(squares[r]) * share + 1e-5f); });
+        unroll<kRows>([&](int r) { scale[r] = inverse_root(sum_of_lanes(squares[r]) * share + 1e-5f); });
         for (int64_t j = 0; j < stride; j += kWidth<Vector>)
-            each<kRows>([&](int r) {
+            unroll<kRows>([&](int r) {
                 const Vector unit = (at(r, j) - mean[r]) * scale[r];
                 store(normed + (i + r) * stride + j, unit * load<Vector>(weight + j) + load<Vector>(bias + j));
             });
@@ -54,8 +54,8 @@ void encoder_layer(const Dimensions& d, const PackedLayer<const float>& layer, c
     layer_norm<Simd>(layer.norm2, w.updated, w.x, rows, C);
 }
 
-// keyframes [Q+1, D] of one window -> interpolated [T, D], x [T, C]. The keyframes are embedded before they are
-// interpolated, which is the same and less work; a row of ones carries the bias of the interpolation.
+// keyframes [Q+1, D] of one window -> interpolated [T, D], x [T, C]. Embedding comes first, which gives the same with
+// less work; a row of ones carries the bias of the interpolation.
 template <typename Simd>
 void interpolate_and_embed(const Dimensions& d, const PackedEnds<const float>& ends, const float* keyframes,
                            float* interpolated, float* x, const Workspace& w) {
@@ -82,12 +82,12 @@ template <typename Simd>
 void forward_group(const Dimensions& d, const float* packed, const float* keyframes, float* motion, const Workspace& w,
                    int64_t windows) {
     const int64_t T = d.tokens(), C = d.emb_dim, D = d.joint_dim, stride = padded(D);
-    Cursor at(packed);
-    const PackedEnds<const float> ends = take_ends(at, d);
+    Cursor cursor(packed);
+    const PackedEnds<const float> ends = take_ends(cursor, d);
     for (int64_t b = 0; b < windows; ++b)
         interpolate_and_embed<Simd>(d, ends, keyframes + b * d.keyframes() * D, w.interpolated + b * T * stride,
                                     w.x + b * T * padded(C), w);
-    for (int64_t i = 0; i < d.num_encoder_layers; ++i) encoder_layer<Simd>(d, take_layer(at, d), w, windows);
+    for (int64_t i = 0; i < d.num_encoder_layers; ++i) encoder_layer<Simd>(d, take_layer(cursor, d), w, windows);
     layer_norm<Simd>(ends.norm, w.x, w.updated, windows * T, C);
     linear<Simd>(ends.fc, w.updated, w.out, windows * T, C, D, w.interpolated);
     for (int64_t t = 0; t < windows * T; ++t)
@@ -97,8 +97,8 @@ void forward_group(const Dimensions& d, const float* packed, const float* keyfra
 template <typename Simd>
 void forward_windows(const Dimensions& d, const float* packed, const float* keyframes, int64_t batch, float* motion,
                      float* workspace) {
-    Cursor at(workspace);
-    const Workspace w = take_workspace(at, d);
+    Cursor cursor(workspace);
+    const Workspace w = take_workspace(cursor, d);
     const int64_t group = group_size(d);
     for (int64_t b = 0; b < batch; b += group)
         forward_group<Simd>(d, packed, keyframes + b * d.keyframes() * d.joint_dim,

@@ -1,5 +1,5 @@
-// What is compiled once for each kind of processor, in simd_128.cpp, simd_256.cpp and simd_512.cpp, and chosen from in
-// encoder.cpp.
+// Processor: the functions that simd_128.cpp, simd_256.cpp and simd_512.cpp compile for one kind of processor each.
+// dispatch.cpp chooses among them.
 #pragma once
 
 #include <cstdint>
@@ -11,13 +11,13 @@
 namespace mixsynth {
 
 struct Processor {
-    // forward() of mixsynth.h
+    // forward() of mixsynth.h.
     void (*forward)(const Dimensions&, const float* packed, const float* keyframes, int64_t batch, float* motion,
                     float* workspace);
-    // layer_forward(), and layer_backward() where `d_out` is given; `out` is d_x then.
+    // layer_forward(), or layer_backward() where d_out is not nullptr; `out` then is d_x.
     void (*train)(const Dimensions&, const float* packed, const float* x, const float* d_out, int64_t batch, float* out,
                   float* gradients, float* workspace);
-    // kStrands * `steps` multiply-adds in registers, to be timed
+    // kStrands * `steps` multiply-adds in registers, to be timed.
     float (*multiply_add)(int64_t steps);
 };
 
@@ -30,8 +30,8 @@ extern const Processor kProcessor256, kProcessor512;
 
 }  // namespace mixsynth
 
-// Functions between the two may be made of `instructions`, which either compiler has its own words for. What files for
-// other processors share is included before: of that the linker keeps one copy, whichever file it is from.
+// Functions between MIXSYNTH_BEGIN and MIXSYNTH_END may use `instructions`. What files for other processors share is
+// included before: the linker keeps one copy of it, from whichever file.
 #define MIXSYNTH_PRAGMA(words) _Pragma(#words)
 #if defined(__clang__)
 #define MIXSYNTH_BEGIN(instructions) \
