@@ -1,9 +1,9 @@
-"""Put the tables of README.md, docs/model-card.md and docs/results.md together from what lies in benchmarks/results.
+"""Tables of figures in README.md and in docs/, put together from what lies in benchmarks/results.
 
 The weights that ship are read for one of them. `info` shows the speed of the encoder, from a copy in the package.
 
 python scripts/write_tables.py            rewrites the tables in place
-python scripts/write_tables.py --check    says which table is not what the results give (exit code 1)
+python scripts/write_tables.py --check    names each document whose tables are not what the results give (exit code 1)
 
 A table stands between `<!-- table NAME -->` and `<!-- end -->`.
 """
@@ -15,7 +15,7 @@ import gzip
 import json
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from mixsynth_stream.weights import load_weights
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS_FOLDER = ROOT / "benchmarks" / "results"
-DOCUMENTS = ("README.md", "docs/model-card.md", "docs/results.md")
+DOCUMENTS = ("README.md", "docs/speed.md", "docs/model-card.md", "docs/results.md")
 ENCODER_SPEED = "mixsynth_stream/assets/encoder_speed.tsv"
 RESULTS = ("evaluate-mocap.json.gz", "evaluate-videos.json.gz")
 SPACINGS = (5, 10, 15)
@@ -46,6 +46,7 @@ _WHOLE: tuple[tuple[str, Case], ...] = (
     ("now: up to the next keyframe", ("now", None)),
     *((f"{ms} ms ahead", ("ahead", ms)) for ms in HORIZONS_MS),
 )
+OVERVIEW: tuple[Case, ...] = (("filled", None), ("now", None), *(("ahead", ms) for ms in HORIZONS_MS))
 _FULL: tuple[tuple[str, Case, str], ...] = (
     *((what, case, "mpjpe") for what, case in _WHOLE[:4]),
     ("now, with two to four keyframes known", ("now_cold", None), "mpjpe"),
@@ -105,27 +106,21 @@ class Results:
 
 
 def overview(results: Results, every: int) -> Iterator[list[str]]:
-    """Ratios to the best simple method, file by file, for the README."""
-    cases: list[Case] = [("filled", None), ("now", None), *(("ahead", ms) for ms in HORIZONS_MS)]
+    """Ratios to the best simple method on real clips and file by file, for the README."""
     yield ["", "filled", "now", "100 ms ahead", *map(str, HORIZONS_MS[1:])]
-    named = {"cmu_val.npz": "dance and sport (cmu_val)", "extra_val.npz": "exercises and styles (extra_val)"}
-    for space in LANDMARK_SPACES:
-        for file, label in named.items():
-            rows = (results.get(f"{space}-n{every}", file, case, "mpjpe_ratio", "carried") for case in cases)
-            yield [f"{space}, {label}", *map(_ratio, rows)]
-
-
-def clips(results: Results, every: int) -> Iterator[list[str]]:
-    """Ratios on the real clips, for the README."""
-    cases: list[Case] = [("filled", None), ("now", None), *(("ahead", ms) for ms in HORIZONS_MS)]
-    yield ["", "filled", "now", "100 ms ahead", *map(str, HORIZONS_MS[1:])]
-    for space in LANDMARK_SPACES:
-        rows = (results.get(f"{space}-n{every}", CLIPS, case, "mpjpe_ratio", "dense") for case in cases)
-        yield [space, *map(_ratio, rows)]
+    labels = {
+        CLIPS: "real videos",
+        "cmu_val.npz": "dance and sport (cmu_val)",
+        "extra_val.npz": "exercises and styles (extra_val)",
+    }
+    for data, label in labels.items():
+        for space in LANDMARK_SPACES:
+            rows = (results.get(f"{space}-n{every}", data, case, "mpjpe_ratio", "carried") for case in OVERVIEW)
+            yield [f"{label}, {space}", *map(_ratio, rows)]
 
 
 def spacings(results: Results) -> Iterator[list[str]]:
-    """The three keyframe spacings side by side, for the README."""
+    """The three keyframe spacings side by side, for the model card."""
     cases: list[Case] = [("filled", None), ("now", None), ("ahead", 400)]
     yield ["", *(f"{what}, N = {n}" for what in ("filled", "now", "400 ms ahead") for n in SPACINGS)]
     for space in LANDMARK_SPACES:
@@ -216,7 +211,7 @@ def parts(results: Results, every: int) -> Iterator[list[str]]:
 
 
 def truth(_: Results) -> Iterator[list[str]]:
-    """Errors in the gaps against motion that four cameras measured, for the README."""
+    """Errors in the gaps against motion that four cameras measured, for the model card."""
     methods = {"network": "network", "PCHIP": "PCHIP through the same keyframes",
                "dense estimator": "MediaPipe on every frame"}  # fmt: skip
     yield ["", *methods.values()]
@@ -226,7 +221,7 @@ def truth(_: Results) -> Iterator[list[str]]:
 
 
 def encoder(_: Results) -> Iterator[list[str]]:
-    """The native encoder against others, one row a network, for the README and for `info`."""
+    """The native encoder against others, one row a network, for docs/speed.md and for `info`."""
     document = json.loads((RESULTS_FOLDER / "encoder.json").read_text())
     rows = {(row["case"], row["batch"], row["contender"]): row for row in document["rows"]}
     yield [document["machine"].rpartition(", ")[2], "one window", "over torch", "over the best other", "of peak",
@@ -249,7 +244,7 @@ def encoder(_: Results) -> Iterator[list[str]]:
 
 
 def push(_: Results) -> Iterator[list[str]]:
-    """What a keyframe of one person, in the image and in the world, costs beside the two bare calls, for the README."""
+    """What a keyframe of one person costs beside the two bare calls, image and world, for docs/speed.md."""
     yield ["", "two pushes", "two bare calls", "pushes over calls", "first pose read"]
     for row in json.loads((RESULTS_FOLDER / "push.json").read_text())["rows"]:
         if row["case"].startswith("a person"):
@@ -257,9 +252,27 @@ def push(_: Results) -> Iterator[list[str]]:
             yield [row["case"], *times, f"{row['push_over_call']:.2f}x", f"{row['read_us']:.0f} µs"]
 
 
+def pipeline(_: Results) -> Iterator[list[str]]:
+    """A whole stream beside the estimator on every frame, for the README."""
+    heads = ("MediaPipe on every frame", "this stream", "times as fast", "estimator calls", "decoding alone")
+    yield ["", *heads, "share of decoding / estimator / all else"]
+    for path in sorted(RESULTS_FOLDER.glob("pipeline-*.json")):
+        rows = {row["contender"]: row for row in json.loads(path.read_text())["rows"]}
+        dense, stream, decode = (rows[name] for name in ("dense", "stream", "decode only"))
+        shares = " / ".join(f"{stream[f'share_{stage}'] * 100:.0f} %" for stage in ("decode", "estimator", "rest"))
+        yield [
+            f"{stream['rate_hz']:.0f} Hz, {stream['frames']} frames",
+            *(f"{_three_digits(row['p50_fps'])} frames/s" for row in (dense, stream)),
+            f"{stream['over_dense']:.1f}x",
+            f"{stream['estimator_calls']} instead of {dense['estimator_calls']}",
+            f"{_three_digits(decode['p50_fps'])} frames/s",
+            shares,
+        ]
+
+
 TABLES: dict[str, Callable[[Results], Iterator[list[str]]]] = {
     "overview": partial(overview, every=10),
-    "clips": partial(clips, every=10),
+    "pipeline": pipeline,
     "spacings": spacings,
     "weights": weights,
     "encoder": encoder,
@@ -271,6 +284,10 @@ TABLES: dict[str, Callable[[Results], Iterator[list[str]]]] = {
     **{f"full n{n} {target}": partial(full, every=n, target=target) for n in SPACINGS for target in TARGETS},
     **{f"parts n{n}": partial(parts, every=n) for n in SPACINGS},
 }
+
+
+def _three_digits(number: float) -> str:
+    return f"{number:.1f}" if number < 100 else f"{number:.0f}"
 
 
 def _ratio(row: dict[str, Any] | None) -> str:
@@ -309,7 +326,19 @@ def markdown(rows: Iterator[list[str]]) -> str:
 
 def rewritten(text: str, results: Results) -> str:
     """The document with its tables as the results give them."""
-    return _TABLE.sub(lambda match: match[1] + markdown(TABLES[match["name"]](results)) + match[3], text)
+
+    def table(match: re.Match[str]) -> str:
+        make = TABLES.get(match["name"])
+        return match[0] if make is None else match[1] + markdown(make(results)) + match[3]
+
+    return _TABLE.sub(table, text)
+
+
+def misplaced(texts: Iterable[str]) -> list[str]:
+    """A sentence for each table that no document has, and for each that a document has and nobody can write."""
+    places = [match["name"] for text in texts for match in _TABLE.finditer(text)]
+    missing = [f"the table {name} is in no document" for name in TABLES if name not in places]
+    return missing + [f"there is no table {name} to write" for name in places if name not in TABLES]
 
 
 def main() -> int:
@@ -319,17 +348,19 @@ def main() -> int:
     results = Results(RESULTS_FOLDER)
     written = {name: rewritten((ROOT / name).read_text(), results) for name in DOCUMENTS}
     written[ENCODER_SPEED] = "".join("\t".join(cells[:6]) + "\n" for cells in encoder(results))
-    stale = 0
+    wrong = []
     for name, new in written.items():
         path = ROOT / name
         if path.exists() and path.read_text() == new:
             continue
-        stale += 1
         if args.check:
-            print(f"{name} does not say what benchmarks/results says: run python {sys.argv[0]}", file=sys.stderr)
+            wrong.append(f"{name} does not say what benchmarks/results says: run python {sys.argv[0]}")
         else:
             path.write_text(new)
-    return int(args.check and stale > 0)
+    wrong += misplaced(written.values())
+    for sentence in wrong:
+        print(sentence, file=sys.stderr)
+    return int(bool(wrong))
 
 
 if __name__ == "__main__":

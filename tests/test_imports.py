@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import importlib
+import importlib.util
 import subprocess
 import sys
 import textwrap
@@ -177,6 +179,28 @@ def test_a_circle_is_found(imports, count):
 
 def test_type_checking_imports_may_point_anywhere():
     assert not wrong_imports("weights", "if TYPE_CHECKING:\n    from mixsynth_stream.cli import main")
+
+
+def missing_imports(path: Path) -> list[str]:
+    """What a file imports of ours that is not there. Read, not run: some files run on machines with a card only."""
+    wrong = []
+    for node in ast.walk(ast.parse(path.read_text())):
+        if not isinstance(node, ast.ImportFrom) or (node.module or "").partition(".")[0] != "mixsynth_stream":
+            continue
+        module = importlib.import_module(str(node.module))
+        for alias in node.names:
+            is_module = importlib.util.find_spec(f"{node.module}.{alias.name}") if hasattr(module, "__path__") else None
+            if not hasattr(module, alias.name) and is_module is None:
+                wrong.append(f"{path.relative_to(ROOT)}, line {node.lineno}: {node.module}.{alias.name}")
+    return wrong
+
+
+@pytest.mark.parametrize("folder", ["tests", "scripts", "examples"])
+def test_imports_outside_the_package_name_what_is_there(folder):
+    pytest.importorskip("torch")
+    files = sorted((ROOT / folder).rglob("*.py"))
+    assert files
+    assert not [wrong for path in files for wrong in missing_imports(path)]
 
 
 def test_torch_is_imported_only_where_it_is_needed():

@@ -100,7 +100,7 @@ def _add_training(benches: Any) -> None:
 def main(args: argparse.Namespace) -> int:
     """Run one benchmark; 1 where its correctness gate is red."""
     try:
-        module = importlib.import_module(f"mixsynth_stream.bench_{args.bench}")
+        module = importlib.import_module(f"mixsynth_stream.bench.{args.bench}")
     except ModuleNotFoundError as error:
         raise ModelError(f"bench {args.bench} needs {error.name}: pip install 'mixsynth-stream[train]'") from error
     code: int = module.main(args)
