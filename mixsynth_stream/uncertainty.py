@@ -273,7 +273,7 @@ class SigmaTable:
 
     @classmethod
     def from_json(cls, fields: Mapping[str, Any]) -> SigmaTable:
-        """The table from what `as_json` gave. `ValueError` says what is wrong."""
+        """The table from the fields that `as_json` returned. `ValueError` says what is wrong."""
         if fields.get("version") != VERSION:
             raise ValueError(
                 f"version {fields.get('version')!r} is not the version {VERSION} that this release reads; fit the "

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mixsynth_stream.data.sequences import PoseSequence, checked, read_text
+from mixsynth_stream.data.sequences import PoseSequence, checked, read_rows
 from mixsynth_stream.errors import SourceError
 from mixsynth_stream.rotations import axis_angle_to_matrix
 
@@ -84,17 +84,7 @@ def all_joints(moving: np.ndarray) -> np.ndarray:  # [..., 22, 3] -> [..., 32, 3
 
 def read_expmap(path: str | Path) -> PoseSequence:
     """One file at 50 Hz: 32 joints in millimetres, without position and rotation of the root. Raises `SourceError`."""
-    rows = [line.replace(",", " ").split() for line in read_text(path).splitlines() if line.strip()]
-    wrong = next((n for n, row in enumerate(rows) if len(row) != NUMBERS), None)
-    if wrong is not None:
-        raise SourceError(
-            f"{path}, line {wrong + 1} has {len(rows[wrong])} numbers, expected {NUMBERS}: position, "
-            "rotation, and 31 joints as exponential maps"
-        )
-    try:
-        numbers = np.array(rows, np.float64).reshape(-1, NUMBERS)
-    except ValueError as error:
-        raise SourceError(f"{path} holds something that is no number ({error})") from error
+    numbers = read_rows(path, NUMBERS, "position, rotation, and 31 joints as exponential maps")
     # Infinity counts as NaN, not as a rotation that is too large, so that `checked` names its frames.
     numbers[np.isinf(numbers)] = np.nan
     largest = float(np.abs(numbers[:, 6:]).max(initial=0))

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from mixsynth_stream.data.mocap import FILE_JOINTS, Clip, feet_to_head, left_and_ahead, stature
-from mixsynth_stream.data.sequences import PoseSequence, check_height, check_sides, check_up, checked, read_text
+from mixsynth_stream.data.sequences import PoseSequence, check_height, check_sides, check_up, checked, read_rows
 from mixsynth_stream.errors import SourceError
 from mixsynth_stream.files import write_arrays
 from mixsynth_stream.rotations import unit_vectors
@@ -142,17 +142,8 @@ def read_ui_prmd(path: str | Path, unit_m: float = 0.001, rate_hz: float = 100.0
 
     `SourceError` where a line has another count, or something that is no number.
     """
-    rows = [line.replace(",", " ").split() for line in read_text(path).splitlines() if line.strip()]
-    wrong = next((n for n, row in enumerate(rows) if len(row) != 3 * len(PLUG_IN_GAIT_39)), None)
-    if wrong is not None:
-        raise SourceError(
-            f"{path}, line {wrong + 1} has {len(rows[wrong])} numbers, expected 117: 39 markers x 3; the "
-            "Kinect folder has 66, and no positions of its own"
-        )
-    try:
-        values = np.array(rows, np.float64).reshape(-1, len(PLUG_IN_GAIT_39), 3)
-    except ValueError as error:
-        raise SourceError(f"{path} holds something that is no number ({error})") from error
+    meaning = "39 markers x 3; the Kinect folder has 66, and no positions of its own"
+    values = read_rows(path, 3 * len(PLUG_IN_GAIT_39), meaning).reshape(-1, len(PLUG_IN_GAIT_39), 3)
     words = Path(path).stem.split("_")
     subject = next((f"ui{word[1:]}" for word in words if word[:1] == "s" and word[1:].isdigit()), "ui")
     poses = (values[..., _Y_UP_FROM_Z_UP] * unit_m).astype(np.float32)

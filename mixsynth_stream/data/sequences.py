@@ -130,3 +130,18 @@ def read_text(path: str | Path) -> str:
         return Path(path).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise SourceError(f"{path} cannot be read ({error}); give a text file of a recording") from error
+
+
+def read_rows(path: str | Path, width: int, meaning: str) -> np.ndarray:  # [lines, width] float64
+    """The numbers of a text file, a row a line, between spaces or commas.
+
+    `SourceError` where a line has another count than `width`, whose `meaning` it names, or something that is no number.
+    """
+    rows = [line.replace(",", " ").split() for line in read_text(path).splitlines() if line.strip()]
+    wrong = next((n for n, row in enumerate(rows) if len(row) != width), None)
+    if wrong is not None:
+        raise SourceError(f"{path}, line {wrong + 1} has {len(rows[wrong])} numbers, expected {width}: {meaning}")
+    try:
+        return np.array(rows, np.float64).reshape(-1, width)
+    except ValueError as error:
+        raise SourceError(f"{path} holds something that is no number ({error})") from error
