@@ -8,8 +8,7 @@ from support.walker import person
 
 from mixsynth_stream.data.adapt import ADAPTED, adapt, shared_joints, targets_of
 from mixsynth_stream.data.deciwatch import J14_FROM_PW3D
-from mixsynth_stream.data.mocap import FILE_JOINTS
-from mixsynth_stream.skeleton import BLAZEPOSE_33, COCO_17, H36M_17, MOCAP_22, SKELETONS, Skeleton
+from mixsynth_stream.skeleton import BLAZEPOSE_33, COCO_17, H36M_17, SKELETONS, Skeleton
 
 ALLOWED = {("BlazePose-33", "COCO-17"), ("BlazePose-33", "Core-17"), ("H36M-17", "J14"), ("Mocap-22", "Core-17"),
            ("Mocap-22", "J14"), ("Mocap-22", "H36M-17")}  # fmt: skip
@@ -93,9 +92,3 @@ def test_wrong_shapes_and_names_are_refused() -> None:
         adapt(np.zeros((33, 2)), "COCO-17", "Core-17")
     with pytest.raises(ValueError, match="one of Mocap-22"):
         adapt(np.zeros((25, 2)), "BODY-25", "Core-17")
-
-
-def test_the_joints_of_the_files_are_those_of_the_skeleton() -> None:
-    long = {"l": "left_", "r": "right_"}
-    named = tuple(long[n[0]] + n[1:] if f"l{n[1:]}" in FILE_JOINTS and n[0] in "lr" else n for n in FILE_JOINTS)
-    assert named == MOCAP_22.joints

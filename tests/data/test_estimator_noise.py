@@ -1,4 +1,4 @@
-"""The simulated estimator against the measured table that it stands for (the numbers are written out again here)."""
+"""The simulated estimator against the measured table that it stands for, whose numbers are repeated here."""
 
 from __future__ import annotations
 
@@ -27,10 +27,13 @@ MEASURED = {
     "knee": ((0.02, 0.03), (0.058, 0.062), (0.018, 0.010), (0.94, 0.83, 0.66, 0.53)),
     "ankle": ((0.02, 0.02), (0.077, 0.057), (0.039, 0.014), (0.80, 0.64, 0.44, 0.34)),
 }
+
+
 WORLD_STD_CM = {"shoulder": (4.6, 3.2, 6.4), "elbow": (6, 5, 9.6), "wrist": (7.3, 5.4, 14.7), "knee": (4.2, 2.8, 7.6),
                 "ankle": (6.8, 4.3, 11)}  # fmt: skip
+
+
 TORSO_PX = 200.0
-# One size of error, not growing with speed, is what a table of standard deviations describes.
 
 
 @pytest.fixture(scope="module")
@@ -152,9 +155,34 @@ def test_somebody_else_stays_for_a_while_at_the_same_size_and_aside() -> None:
     np.testing.assert_allclose(root_of(world), root_of(standing(50, 3)[:, :5]), atol=1e-5)
 
 
+@pytest.mark.parametrize("dims", [2, 3])
+def test_the_modes_that_training_leaves_out_do_not_show(dims: int) -> None:
+    size, found = unit(400, 1.0), []
+    for left_out in (0.0, 1e-5):
+        slow, _ = errors(np.random.default_rng(0), replace(STEADY, left_out=left_out), standing(400, dims), size)
+        steps, again = np.diff(slow, axis=1), np.diff(slow, 2, axis=1)
+        later = [(slow[:, lag:] * slow[:, :-lag]).mean() for lag in (1, 10, 30)]
+        found.append([slow.std(), steps.std(), again.std(), *later])
+    np.testing.assert_allclose(found[1], found[0], rtol=0.06)
+
+
+def test_looking_at_keyframes_only_sees_the_same_errors() -> None:
+    size, grid = unit(600, 200.0), slice(0, 51, 10)
+    moving = standing(600, 2) + np.float32(40) * np.sin(np.arange(100, dtype=np.float32) / 9)[:, None, None]
+    slow, fast = errors(np.random.default_rng(0), STEADY, moving, size)
+    same, seen = errors(np.random.default_rng(0), STEADY, moving, size, grid)
+    assert seen.shape == (600, 6, 17, 2)
+    np.testing.assert_allclose(seen.std(axis=0), fast[:, grid].std(axis=0), rtol=0.25)
+    np.testing.assert_allclose(same.std(axis=(0, 1)), slow.std(axis=(0, 1)), rtol=1e-3)
+
+
 # The estimator with all its parameters, on recorded motion, against the measured table. P: error above 0.3 torsos.
 AS_TRAINED_P = {"shoulder": 0.007, "elbow": 0.020, "wrist": 0.036, "hip": 0.005, "knee": 0.005, "ankle": 0.012}
+
+
 SPEEDS = ((0, 0.5), (0.5, 1), (1, 2), (2, 4), (4, 8))  # torso lengths a second
+
+
 P90 = (0.117, 0.132, 0.148, 0.205, 0.245)
 
 
