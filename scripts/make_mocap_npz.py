@@ -124,8 +124,10 @@ def main(words: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return {SourceError: 3, ModelError: 4, OutputError: 1}[type(error)]
     minutes = sum(len(c.positions) / c.rate_hz for c in clips) / 60
-    print(f"{args.out}: {len(clips)} clips of {len({c.subject for c in clips})} people, {minutes:.1f} minutes; "
-          f"{left_out} files left out")  # fmt: skip
+    print(
+        f"{args.out}: {len(clips)} clips of {len({c.subject for c in clips})} people, {minutes:.1f} minutes; "
+        f"{left_out} files left out"
+    )
     return 0
 
 

@@ -43,8 +43,11 @@ def test_c3d_markers_come_in_the_unit_that_the_file_states(tmp_path: Path) -> No
 
 def test_c3d_of_two_people_is_refused(tmp_path: Path) -> None:
     both = markers()
-    two = replace(both, poses=np.repeat(both.poses, 2, axis=1), joints=tuple(
-        f"{who}:{name}" for name in both.joints for who in ("anna", "ben")))  # fmt: skip
+    two = replace(
+        both,
+        poses=np.repeat(both.poses, 2, axis=1),
+        joints=tuple(f"{who}:{name}" for name in both.joints for who in ("anna", "ben")),
+    )
     with pytest.raises(SourceError, match=r"several markers LASI \(anna:LASI, ben:LASI\); give files of one person"):
         read_c3d(write_c3d(tmp_path / "two.c3d", two), BODY_MARKERS)
     read_c3d(tmp_path / "two.c3d", [name for name in two.joints if name.startswith("ben")])

@@ -18,8 +18,13 @@ CLIP = CHECKOUT / DEFAULT_DATA[0]
 
 
 def write_clips(path: Path, positions: np.ndarray, **changes: object) -> Path:
-    content = {"joints": np.array(FILE_JOINTS), "fps": 30.0, "positions": positions, "starts": [0],
-               "lengths": [len(positions)]} | changes  # fmt: skip
+    content = {
+        "joints": np.array(FILE_JOINTS),
+        "fps": 30.0,
+        "positions": positions,
+        "starts": [0],
+        "lengths": [len(positions)],
+    } | changes
     np.savez(path, **{key: value for key, value in content.items() if value is not None})  # type: ignore[arg-type]
     return path
 

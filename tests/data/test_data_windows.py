@@ -17,8 +17,6 @@ from mixsynth_stream.errors import SourceError
 from mixsynth_stream.skeleton import CORE_17
 
 CONFIG = ModelConfig(sample_interval=10, step=4, joint_dim=34, emb_dim=8, num_encoder_layers=1, horizon=28)
-
-
 NO_NOISE = EstimatorNoise(slow_scale=0, fast_scale=0, outlier=0, swap=0, lost=0)
 
 
@@ -60,8 +58,8 @@ def test_published_figures_are_measured_on_these_windows(
     """Other numbers mean that every table of errors has to be made anew."""
     windows = validation_windows([clip(person(150))], CONFIG, space, seed=3)
     assert windows.estimates is not None
-    found = windows.keyframes[-1, 2, 3], windows.carried[-1, 20, 5], windows.estimates[-1, 45, 9]
-    for values, expected in zip(found, (keyframe, carried, estimate), strict=True):
+    samples = windows.keyframes[-1, 2, 3], windows.carried[-1, 20, 5], windows.estimates[-1, 45, 9]
+    for values, expected in zip(samples, (keyframe, carried, estimate), strict=True):
         np.testing.assert_allclose(values, expected, rtol=1e-5, atol=5e-4 if space == "image" else 2e-6)
 
 

@@ -15,9 +15,16 @@ from mixsynth_stream.errors import SourceError
 from mixsynth_stream.rotations import axis_angle_to_matrix, geodesic_error, matrix_from_6d
 
 
-@pytest.mark.parametrize(("preset", "shape"), [
-    ("jhmdb", (15, 2)), ("h36m", (17, 3)), ("3dpw-eft", (14, 3)), ("aist", (14, 3)), ("3dpw-smpl-pare", (24, 6)),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("preset", "shape"),
+    [
+        ("jhmdb", (15, 2)),
+        ("h36m", (17, 3)),
+        ("3dpw-eft", (14, 3)),
+        ("aist", (14, 3)),
+        ("3dpw-smpl-pare", (24, 6)),
+    ],
+)
 def test_each_family_is_read_as_the_network_takes_it(tmp_path: Path, preset: str, shape: tuple[int, int]) -> None:
     pairs = load_pairs(write_folder(tmp_path, preset), preset, "test")
     assert [pair.truth.shape for pair in pairs] == [(frames, *shape) for frames in (130, 150, 40)]
@@ -78,14 +85,26 @@ def change(folder: Path, name: str, key: str, edit: Callable[[list[np.ndarray]],
         ("*gt_train.npz", "joints_3d", lambda a: a.__setitem__(0, [[1.0], [1.0, 2.0]]), "sequence 0 is ragged"),
         ("*gt_train.npz", "joints_3d", lambda a: [x.__imul__(1000) for x in a], "looks like millimetres"),
         ("*gt_train.npz", "imgname", lambda a: a.__setitem__(2, a[2][:1]), "1 frames; motion takes two"),
-        ("*gt_train.npz", "imgname", lambda a: a.__setitem__(slice(None), ["a.jpg", "b.jpg", "c.jpg"]),
-         "gt_train.npz: imgname of sequence 0 is 'a.jpg', expected an array; .* counts sequences"),
-        ("*spin_train.npz", "joints_3d", lambda a: a.__setitem__(slice(None), [0.1, 0.2, 0.3]),
-         "spin_train.npz: joints_3d of sequence 0 is 0.1, expected an array"),
-        ("*spin_train.npz", "joints_3d", lambda a: a.__setitem__(1, np.full((150, 51), "far")),
-         r"spin_train.npz: joints_3d of sequence 1 holds text \('far'\), expected numbers"),
+        (
+            "*gt_train.npz",
+            "imgname",
+            lambda a: a.__setitem__(slice(None), ["a.jpg", "b.jpg", "c.jpg"]),
+            "gt_train.npz: imgname of sequence 0 is 'a.jpg', expected an array; .* counts sequences",
+        ),
+        (
+            "*spin_train.npz",
+            "joints_3d",
+            lambda a: a.__setitem__(slice(None), [0.1, 0.2, 0.3]),
+            "spin_train.npz: joints_3d of sequence 0 is 0.1, expected an array",
+        ),
+        (
+            "*spin_train.npz",
+            "joints_3d",
+            lambda a: a.__setitem__(1, np.full((150, 51), "far")),
+            r"spin_train.npz: joints_3d of sequence 1 holds text \('far'\), expected numbers",
+        ),
     ],
-)  # fmt: skip
+)
 def test_folders_that_do_not_fit_are_refused_in_a_sentence(
     tmp_path: Path, name: str, key: str, edit: Callable[[list[np.ndarray]], object], says: str
 ) -> None:
@@ -177,8 +196,9 @@ def test_poor_estimates_of_people_who_hardly_move_pass(tmp_path: Path, still: bo
 
 def turned(axes: int, order: list[int]) -> Callable[[list[np.ndarray]], object]:
     """All poses with their axes in another order."""
-    return lambda arrays: [a.__setitem__(slice(None), a.reshape(len(a), -1, axes)[..., order].reshape(a.shape))
-                           for a in arrays]  # fmt: skip
+    return lambda arrays: [
+        a.__setitem__(slice(None), a.reshape(len(a), -1, axes)[..., order].reshape(a.shape)) for a in arrays
+    ]
 
 
 def times(factor: float) -> Callable[[list[np.ndarray]], object]:

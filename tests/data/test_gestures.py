@@ -14,8 +14,10 @@ from mixsynth_stream.skeleton import CORE_17
 def test_gestures_keep_bones_and_leave_the_trunk_alone() -> None:
     motion = np.stack([core_from_mocap(person(69, speed)) for speed in np.linspace(0.2, 2, 64)])
     # Half of the people keep an arm and a leg raised, so that there are poses to go to.
-    for first, *limb in (("left_shoulder", "left_elbow", "left_wrist", "left_index"),
-                         ("left_hip", "left_knee", "left_ankle", "left_foot_index")):  # fmt: skip
+    for first, *limb in (
+        ("left_shoulder", "left_elbow", "left_wrist", "left_index"),
+        ("left_hip", "left_knee", "left_ankle", "left_foot_index"),
+    ):
         joints, root = [CORE_17.index(name) for name in limb], motion[32:, :, [CORE_17.index(first)]]
         offset = motion[32:, :, joints] - root
         motion[32:, :, joints] = root + offset[..., [1, 0, 2]]

@@ -24,8 +24,8 @@ Converter = Callable[..., tuple[int, str]]
 
 
 @pytest.fixture
-def converted(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Converter:
-    """The converter: its exit code, and what it said."""
+def convert(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Converter:
+    """The converter, which returns its exit code and its output."""
     monkeypatch.syspath_prepend(str(CHECKOUT / "scripts"))
     import make_mocap_npz
 
@@ -34,18 +34,18 @@ def converted(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str
             code = make_mocap_npz.main(["--c3d", str(folder), "--out", str(out), *words])
         except SystemExit as end:
             code = int(end.code or 0)
-        said = capsys.readouterr()
-        return code, said.out + said.err
+        output = capsys.readouterr()
+        return code, output.out + output.err
 
     return run
 
 
-def test_c3d_recordings_of_markers_become_the_training_npz(tmp_path: Path, converted: Converter) -> None:
+def test_c3d_recordings_of_markers_become_the_training_npz(tmp_path: Path, convert: Converter) -> None:
     moving = markers()
     moving.poses[..., 2] += 0.01 * np.arange(40)[:, None]
     folder, out = tmp_path / "c3d", tmp_path / "out.npz"
     folder.mkdir()
-    # Ten frames at 100 Hz without a marker of the wrist are joined, and one that nothing is made of may be missing.
+    # Ten frames at 100 Hz without a marker of the wrist are joined. A marker that makes up no joint may be missing.
     short = replace(moving, poses=moving.poses.copy())
     short.poses[5:15, PLUG_IN_GAIT_39.index("LWRA")] = np.nan
     short.poses[:, PLUG_IN_GAIT_39.index("RBAK")] = np.nan
@@ -58,32 +58,32 @@ def test_c3d_recordings_of_markers_become_the_training_npz(tmp_path: Path, conve
     write_c3d(
         folder / "ben_02.c3d", replace(moving, joints=tuple(name.replace("LKNE", "KNEE") for name in moving.joints))
     )
-    code, said = converted(folder, out)
-    assert code == 0, said
-    assert "2 clips of 2 people" in said
-    assert "ben_01.c3d (marker LWRA): ben_01 holds NaN or infinite positions in 11 of 40 frames, first" in said
-    assert "ben_02.c3d has no marker LKNE; it has LFHD" in said
+    code, output = convert(folder, out)
+    assert code == 0, output
+    assert "2 clips of 2 people" in output
+    assert "ben_01.c3d (marker LWRA): ben_01 holds NaN or infinite positions in 11 of 40 frames, first" in output
+    assert "ben_02.c3d has no marker LKNE; it has LFHD" in output
     clips = load_clips(out)
     assert {(clip.subject, clip.source) for clip in clips} == {("anna", "c3d"), ("07", "c3d")}
-    wanted = clip_of(mocap_from_markers(moving), "c3d").positions
+    expected = clip_of(mocap_from_markers(moving), "c3d").positions
     for clip in clips:
-        np.testing.assert_allclose(clip.positions, wanted, atol=1e-4)
+        np.testing.assert_allclose(clip.positions, expected, atol=1e-4)
 
 
-def test_what_the_converter_says_to_a_new_user(tmp_path: Path, converted: Converter) -> None:
+def test_what_the_converter_says_to_a_new_user(tmp_path: Path, convert: Converter) -> None:
     folder, out = tmp_path / "c3d", tmp_path / "out.npz"
-    assert converted(folder, out) == (3, f"error: there is no folder {folder}\n")
+    assert convert(folder, out) == (3, f"error: there is no folder {folder}\n")
     folder.mkdir()
-    assert converted(folder, out) == (3, f"error: {folder} and the folders in it hold no *.c3d\n")
+    assert convert(folder, out) == (3, f"error: {folder} and the folders in it hold no *.c3d\n")
     write_c3d(folder / "anna_01.c3d", markers())
-    code, said = converted(folder, out, "--up", "y", "--strict")
+    code, output = convert(folder, out, "--up", "y", "--strict")
     assert code == 3
-    assert "people stand along z, expected up to be y" in said
-    assert converted(folder, out, "--subjects", "ben") == (3, "error: nobody is called ben; the files are of anna\n")
-    code, said = converted(folder, tmp_path / "none" / "out.npz")
+    assert "people stand along z, expected up to be y" in output
+    assert convert(folder, out, "--subjects", "ben") == (3, "error: nobody is called ben; the files are of anna\n")
+    code, output = convert(folder, tmp_path / "none" / "out.npz")
     assert code == 2
-    assert f"there is no folder {tmp_path / 'none'}" in said
-    assert "must end in .npz" in converted(folder, tmp_path / "out")[1]
+    assert f"there is no folder {tmp_path / 'none'}" in output
+    assert "must end in .npz" in convert(folder, tmp_path / "out")[1]
     assert list(tmp_path.iterdir()) == [folder]
 
 
@@ -92,14 +92,12 @@ def test_the_converter_makes_a_file_that_training_reads(tmp_path: Path) -> None:
     folder.mkdir(parents=True)
     write_asf_amc(folder)
     (folder / "07_02.amc").write_text("nonsense 1\n")
-    done = subprocess.run(
-        [sys.executable, str(CHECKOUT / "scripts/make_mocap_npz.py"), "--asf-amc", str(tmp_path / "subjects"), "--out",
-         str(tmp_path / "out.npz"), "--licence", "free"],
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    assert "1 clips of 1 people" in done.stdout
-    assert "07_02.amc" in done.stderr
-    strict = subprocess.run([*done.args, "--strict"], capture_output=True, text=True, check=False)
+    command = [sys.executable, str(CHECKOUT / "scripts/make_mocap_npz.py"), "--asf-amc", str(tmp_path / "subjects")]
+    command += ["--out", str(tmp_path / "out.npz"), "--licence", "free"]
+    lenient = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "1 clips of 1 people" in lenient.stdout
+    assert "07_02.amc" in lenient.stderr
+    strict = subprocess.run([*command, "--strict"], capture_output=True, text=True, check=False)
     assert (strict.returncode, strict.stderr.count("\n")) == (3, 1)
     assert "07_02.amc" in strict.stderr
     (clip,) = load_clips(tmp_path / "out.npz")

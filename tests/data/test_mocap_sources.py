@@ -83,10 +83,10 @@ def test_wrong_units_are_named(tmp_path: Path) -> None:
     check_height("somebody", 1.5)
 
 
-@pytest.mark.parametrize(("axes", "found"), [((0, 2, 1), "z"), ((1, 0, 2), "x")])
-def test_swapped_axes_are_named(tmp_path: Path, axes: tuple[int, ...], found: str) -> None:
+@pytest.mark.parametrize(("axes", "name"), [((0, 2, 1), "z"), ((1, 0, 2), "x")])
+def test_swapped_axes_are_named(tmp_path: Path, axes: tuple[int, ...], name: str) -> None:
     standing = mocap_from_bvh(read_bvh(write_bvh(tmp_path / "a.bvh")))
-    with pytest.raises(SourceError, match=f"stand along {found}, expected up to be y"):
+    with pytest.raises(SourceError, match=f"stand along {name}, expected up to be y"):
         clip_of(replace(standing, poses=standing.poses[..., axes]), "test")
     lying = np.tile([[0.0, 0.0, 1.5], [0.0, 1.5, 0.0]], (10, 1))
     check_up("people who lie half of the time", lying)

@@ -79,18 +79,39 @@ _ASF_BONES = {
 def write_asf_amc(folder: Path, frames: int = 31, length: float = 0.45) -> tuple[Path, Path]:
     """STANDING, with CMU's units; the left radius turns 2 degrees a frame about the global x axis."""
     unit = 0.0254 / length
-    lines = [":version 1.10", ":name VICON", ":units", "  mass 1.0", f"  length {length}", "  angle deg",
-             ":documentation", "  made for a test", ":root", "  order TX TY TZ RX RY RZ", "  axis XYZ",
-             "  position 0 0 0", "  orientation 0 0 0", ":bonedata"]  # fmt: skip
+    lines = [
+        ":version 1.10",
+        ":name VICON",
+        ":units",
+        "  mass 1.0",
+        f"  length {length}",
+        "  angle deg",
+        ":documentation",
+        "  made for a test",
+        ":root",
+        "  order TX TY TZ RX RY RZ",
+        "  axis XYZ",
+        "  position 0 0 0",
+        "  orientation 0 0 0",
+        ":bonedata",
+    ]
     for number, (name, (parent, end)) in enumerate(_ASF_BONES.items(), 1):
         start = STANDING[_ASF_BONES[parent][1] if parent != "root" else "Hips"][1]
         offset = (np.array(STANDING[end][1]) - start) / unit
         size = np.linalg.norm(offset)
         # The bone's own axes are turned a quarter about z: its ry is the negative of the global x.
         axis, dof = ("0 0 90", "  dof ry") if name == "lradius" else ("0 0 0", "")
-        lines += ["  begin", f"    id {number}", f"    name {name}",
-                  "    direction " + " ".join(f"{x:.9f}" for x in offset / size), f"    length {size:.9f}",
-                  f"    axis {axis}  XYZ", dof, "    limits (-160.0 20.0)" if dof else "", "  end"]  # fmt: skip
+        lines += [
+            "  begin",
+            f"    id {number}",
+            f"    name {name}",
+            "    direction " + " ".join(f"{x:.9f}" for x in offset / size),
+            f"    length {size:.9f}",
+            f"    axis {axis}  XYZ",
+            dof,
+            "    limits (-160.0 20.0)" if dof else "",
+            "  end",
+        ]
     lines += [":hierarchy", "  begin"]
     for parent in ("root", *_ASF_BONES):
         children = [name for name, (of, _) in _ASF_BONES.items() if of == parent]
