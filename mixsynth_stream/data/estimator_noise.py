@@ -128,9 +128,8 @@ class EstimatorNoise:
     outlier_size: float = 0.4
     swap: float = 0.002
     lost: float = 0.02
-    # Chance a window that the estimator follows somebody else for a while, for how many keyframes on average, and how
-    # many body scales away. Weights that ship have 0: the stream sees in place and pose that a keyframe is of somebody
-    # else (pipeline/people.py) and predicts instead, as it does for a lost one.
+    # Chance a window that the estimator follows somebody else, the mean number of keyframes and body scales away. 0 for
+    # weights that ship: the stream refuses such a keyframe by place and pose (pipeline/people.py) and predicts instead.
     wrong_person: float = 0.0
     wrong_person_keyframes: float = 1.5
     wrong_person_distance: float = 2.0
