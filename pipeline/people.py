@@ -100,7 +100,7 @@ class Scene:
 
 
 class _Track:
-    def __init__(self, track_id: int, models: tuple[Model, ...], frame_height: int) -> None:
+    def __init__(self, track_id: int, models: tuple[Model, ...], frame_height: float) -> None:
         self.id = track_id
         self.windows = [MotionWindow(model, min_scale=scale_floor(model.info.space, frame_height)) for model in models]
         self.sightings = 0

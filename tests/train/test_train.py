@@ -35,7 +35,8 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_options_cost_no_import() -> None:
     """`train --help` has to be quick and must work without torch."""
     code = (
-        "import argparse, sys; from mixsynth_stream import train; train.add_arguments(argparse.ArgumentParser());"
+        "import argparse, sys; from mixsynth_stream.commands import train; "
+        "train.add_arguments(argparse.ArgumentParser());"
         "print([name for name in ('torch', 'numpy', 'matplotlib', 'tqdm') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
