@@ -27,14 +27,14 @@ from mixsynth_stream.files import make_folder, write_arrays
 from mixsynth_stream.normalise import scale_of
 from mixsynth_stream.pipeline.keyframes import KeyframeClock
 from mixsynth_stream.pipeline.window import MotionWindow
-from mixsynth_stream.skeleton import CORE_17, CORE_FROM_BLAZEPOSE
-from mixsynth_stream.spaces import scale_floor
+from mixsynth_stream.skeleton import CORE_17
+from mixsynth_stream.spaces import SPACES, scale_floor
 from mixsynth_stream.weights import Model
 
 if TYPE_CHECKING:
     from mixsynth_stream.pipeline.estimators.estimator import Estimator
 
-_CORE = list(CORE_FROM_BLAZEPOSE)
+_CORE = SPACES["image"].core
 # The reference has changed to another person, or lost this one, when half of the joints move faster than this.
 _JUMP_TORSO_PER_S = 15.0
 # A joint that the reference scores lower is not judged; a person is followed well when half of the scores are higher.
