@@ -13,7 +13,7 @@ import numpy as np
 
 from mixsynth_stream.normalise import scale_of
 from mixsynth_stream.pipeline.curve import Curve
-from mixsynth_stream.pipeline.motion import ARRAYS_OF, Origin, Person, Poses
+from mixsynth_stream.pipeline.motion import SPACE_ARRAYS, Origin, Person, Poses
 from mixsynth_stream.pipeline.window import MotionWindow, push_all
 from mixsynth_stream.spaces import LANDMARK_SPACES, SPACES, scale_floor
 
@@ -44,7 +44,7 @@ class TrackView:
         missing = origin == Origin.MISSING
         arrays = {"scores": np.where(missing, 0.0, parts[0].scores), "origin": origin}
         for curve, part in zip(self.curves, parts, strict=True):
-            poses, sigma = ARRAYS_OF[curve.space.name]
+            poses, sigma = SPACE_ARRAYS[curve.space.name]
             arrays[poses] = np.where(missing[..., None], np.nan, part.poses)
             if sigma is not None and part.sigma is not None:
                 arrays[sigma] = np.where(missing, np.nan, part.sigma)
@@ -92,7 +92,7 @@ class Scene:
             "origin": np.zeros((times, joints), np.uint8),
         }
         for space, has_sigma in zip(self.spaces, self.has_sigma, strict=True):
-            poses, sigma = ARRAYS_OF[space]
+            poses, sigma = SPACE_ARRAYS[space]
             arrays[poses] = np.full((times, joints, SPACES[space].dims), np.nan)
             if has_sigma and sigma is not None:
                 arrays[sigma] = np.full((times, joints), np.nan)

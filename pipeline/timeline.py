@@ -90,4 +90,4 @@ def _forecast(scene: Scene, ids: np.ndarray, times_s: np.ndarray) -> Forecast:
     ahead = scene.at(times_s)
     row = {int(track): p for p, track in enumerate(ahead.ids)}
     rows = np.array([row.get(int(track), -1) for track in ids], int)
-    return Forecast(time_s=times_s, **ahead.and_nobody().take(rows).arrays())
+    return Forecast(time_s=times_s, **ahead.with_missing_row().take(rows).arrays())
