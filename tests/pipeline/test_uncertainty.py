@@ -152,7 +152,7 @@ def test_somebody_without_a_table_in_one_space_only_has_the_other():
     pair = with_table("image"), models()[1]
     scene = People(pair, max_people=1).observe([person()], 0.0, 480.0)
     assert scene.at([0.1]).sigma is not None and scene.at([0.1]).world_sigma is None
-    assert People(pair, max_people=1).nobody().at([0.0]).sigma is not None
+    assert People(pair, max_people=1).empty_scene().at([0.0]).sigma is not None
 
 
 def test_what_makes_up_the_liveliness_are_speeds():
