@@ -5,18 +5,25 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import av
 import numpy as np
 
 from mixsynth_stream.pipeline.frame import Frame, VideoInfo
 
+if TYPE_CHECKING:
+    from mixsynth_stream.pipeline.estimators.estimator import Estimator
+
 
 class FrameSource(ABC):
-    """An iterator of Frames in order of time, and a context manager. `counters` says what was repaired or dropped."""
+    """An iterator of Frames in order of time, and a context manager.
+
+    `counters` counts what was repaired or dropped. `estimator` is the source's own, for one that knows its people.
+    """
 
     info: VideoInfo
+    estimator: Estimator | None = None
 
     def __init__(self) -> None:
         self.counters: dict[str, int] = {}

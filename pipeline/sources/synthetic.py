@@ -102,6 +102,7 @@ class SyntheticReader(FrameSource):
     def __init__(self, source: str | SyntheticScene = "synthetic:") -> None:
         super().__init__()
         self.scene = scene = source if isinstance(source, SyntheticScene) else SyntheticScene.parse(source)
+        self.estimator = SyntheticEstimator(scene)
         count = round(scene.seconds * scene.rate) or None
         self.info = VideoInfo(
             source=source if isinstance(source, str) else "synthetic:",

@@ -17,8 +17,6 @@ from mixsynth_stream.errors import SourceError
 from mixsynth_stream.pipeline.frame import Frame, VideoInfo
 from mixsynth_stream.pipeline.sources.source import FrameMaker, FrameSource, TimeStamps, reason
 
-__all__ = ["Frame", "FrameSource", "VideoInfo", "VideoReader"]
-
 _OPEN_S, _READ_S = 10.0, 30.0  # patience with a server that sends a file
 # A fixed number, so that a damaged file gives the same frames on every machine. More take time from the estimator where
 # there are two cores; fewer do not keep up.
