@@ -13,7 +13,7 @@ from mixsynth_stream.spaces import GRID_HZ
 
 
 class RgbReader(FrameSource):
-    """Frames from the user's own iterator: rgb arrays at a given rate, or pairs (rgb, time_s)."""
+    """Frames from the user's own iterator: rgb arrays at a fixed rate, or pairs (rgb, time_s)."""
 
     def __init__(self, items: Iterable[np.ndarray | tuple[np.ndarray, float]], *, rate_hz: float = GRID_HZ) -> None:
         super().__init__()
