@@ -1,4 +1,4 @@
-"""Live sources: newest frames first in line, losses counted, a lost sender waited for, nobody blocked for ever."""
+"""LiveReader: newest frames first, losses counted, a lost sender waited for, nobody blocked for ever."""
 
 from __future__ import annotations
 
@@ -99,13 +99,13 @@ def test_every_frame_is_delivered_or_counted() -> None:
 
 def test_a_lost_camera_is_opened_again(caplog: pytest.LogCaptureFixture) -> None:
     attempts = []
-    give = camera(rate=50, frames=20)
+    open_camera = camera(rate=50, frames=20)
 
     def opener() -> av.container.InputContainer:
         attempts.append(1)
         if len(attempts) in (2, 3):
             return av.open("/dev/video-that-does-not-exist", "r")
-        return give()
+        return open_camera()
 
     pauses = []
     with LiveReader("camera", opener=opener, pause_s=lambda n: pauses.append(n) or 0.0) as reader:
@@ -199,9 +199,9 @@ def test_a_silent_sender_is_lost(tmp_path: Path) -> None:
 def test_a_playlist_that_goes_on_is_live_and_played_at_its_own_pace(tmp_path: Path) -> None:
     source = clips.make(tmp_path / "a.mp4", frames=150)
     options = {"hls_time": "1", "hls_list_size": "0", "hls_flags": "omit_endlist"}
-    with av.open(str(source)) as given, av.open(str(tmp_path / "live.m3u8"), "w", options=options) as playlist:
-        stream = playlist.add_stream_from_template(given.streams.video[0])
-        for packet in given.demux(video=0):
+    with av.open(str(source)) as original, av.open(str(tmp_path / "live.m3u8"), "w", options=options) as playlist:
+        stream = playlist.add_stream_from_template(original.streams.video[0])
+        for packet in original.demux(video=0):
             if packet.size:
                 packet.stream = stream
                 playlist.mux(packet)
