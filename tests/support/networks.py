@@ -45,9 +45,18 @@ SHAPES = {name: published(name) for name in PUBLISHED}
 SHAPES |= {f"{space}-n{n}": shipped_config(space, n) for space in ("image", "world") for n in (5, 10, 15)}
 SHAPES |= {"unreduced": published("3dpw", 1, 1), "default": published("jhmdb", 4, 8)}
 
-# Small, for tests that do not care, and odd in every dimension.
-ODD = ModelConfig(sample_interval=3, step=2, horizon=2, joint_dim=5, emb_dim=7, num_encoder_layers=2,
-                  expansion_factor=3, reduce_token=2, reduce_channel=3)  # fmt: skip
+# Small, for tests where the shape does not matter, and odd in every dimension.
+ODD = ModelConfig(
+    sample_interval=3,
+    step=2,
+    horizon=2,
+    joint_dim=5,
+    emb_dim=7,
+    num_encoder_layers=2,
+    expansion_factor=3,
+    reduce_token=2,
+    reduce_channel=3,
+)
 
 
 @st.composite

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import signal
 import subprocess
 import sys
@@ -16,6 +15,7 @@ from pathlib import Path
 import av
 import pytest
 from support import clips
+from support.file_server import serve
 
 from mixsynth_stream.errors import SourceError
 from mixsynth_stream.pipeline.sources.capture import LiveReader, pause_before
@@ -205,16 +205,9 @@ def test_a_playlist_that_goes_on_is_live_and_played_at_its_own_pace(tmp_path: Pa
             if packet.size:
                 packet.stream = stream
                 playlist.mux(packet)
-    command = [sys.executable, "-u", "-m", "http.server", "0", "--bind", "127.0.0.1", "--directory", str(tmp_path)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as server:
-        try:
-            assert server.stdout is not None
-            port = re.search(r"port (\d+)", server.stdout.readline())[1]  # type: ignore[index]
-            with open_source(f"http://127.0.0.1:{port}/live.m3u8") as reader:
-                assert reader.info.live
-                frames = list(islice(reader, 30))
-        finally:
-            server.kill()
+    with serve(tmp_path) as address, open_source(f"{address}/live.m3u8") as reader:
+        assert reader.info.live
+        frames = list(islice(reader, 30))
     assert frames[-1].time_s >= frames[-1].index / 30 - 0.05
 
 

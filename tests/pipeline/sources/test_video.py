@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +13,7 @@ import numpy as np
 import pytest
 from av.stream import Disposition
 from support import clips
+from support.file_server import serve
 
 from mixsynth_stream.errors import SourceError
 from mixsynth_stream.pipeline.frame import Frame
@@ -276,22 +276,16 @@ def test_standard_input(tmp_path: Path) -> None:
 def test_a_file_over_http(tmp_path: Path) -> None:
     clips.make(tmp_path / "a.mp4", frames=25)
     clips.make(tmp_path / "b.ts", frames=25)
-    command = [sys.executable, "-u", "-m", "http.server", "0", "--bind", "127.0.0.1", "--directory", str(tmp_path)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as server:
-        try:
-            assert server.stdout is not None
-            port = re.search(r"port (\d+)", server.stdout.readline())[1]  # type: ignore[index]
-            with open_source(f"http://127.0.0.1:{port}/a.mp4") as reader:
-                assert not reader.info.live
-                assert len(list(reader)) == 25
-            # Without an index its duration is not known, but the server says how long the file is.
-            with open_source(f"http://127.0.0.1:{port}/b.ts") as reader:
-                assert not reader.info.live
-                assert len(list(reader)) == 25
-            with pytest.raises(SourceError, match="404"):
-                open_source(f"http://127.0.0.1:{port}/none.mp4")
-        finally:
-            server.kill()
+    with serve(tmp_path) as address:
+        with open_source(f"{address}/a.mp4") as reader:
+            assert not reader.info.live
+            assert len(list(reader)) == 25
+        # Without an index its duration is not known, but the server says how long the file is.
+        with open_source(f"{address}/b.ts") as reader:
+            assert not reader.info.live
+            assert len(list(reader)) == 25
+        with pytest.raises(SourceError, match="404"):
+            open_source(f"{address}/none.mp4")
 
 
 def test_pictures_are_freed_at_once(tmp_path):
