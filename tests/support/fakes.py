@@ -19,7 +19,7 @@ _DIMS = {"image": 2, "world": 3}
 
 
 class CatmullRom:
-    """The untrained network: what it computes is known in closed form. Notes the windows of each call."""
+    """The untrained network, whose output is known in closed form. `batches` counts the windows of each call."""
 
     def __init__(self, space: str = "image", *, sample_interval: int = 10, step: int = 4, horizon: int = 28) -> None:
         dims = _DIMS[space]

@@ -71,7 +71,7 @@ def preset_weights(folder: Path, preset: str) -> Path:
 
 
 def saved_again(path: Path, **changes: object) -> Path:
-    """The same weights with other things said about them."""
+    """The same weights with other facts about them in the file."""
     state, config, info = load_weights(path)
     changed = path.with_name(f"changed-{path.name}")
     save_weights(changed, state, config, replace(info, **changes))  # type: ignore[arg-type]
