@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from support.noise import STEADY, standing, unit
+from support.steady_noise import STEADY, standing, unit
 
 from mixsynth_stream.data.estimator_noise import errors
 from mixsynth_stream.data.gaussian import QuickGaussian

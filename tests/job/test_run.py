@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from support.networks import SHAPES, core_info, random_state
-from support.turning import preset_weights
+from support.smpl_bodies import preset_weights
 
 from mixsynth_stream.commands.patterns import expand
 from mixsynth_stream.errors import ModelError, SourceError

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from support.fakes import models, person
-from support.turning import JOINTS, degrees_off, preset_weights, recording, saved_again, truth, turning
+from support.smpl_bodies import JOINTS, degrees_off, preset_weights, recording, saved_again, truth, turning
 
 from mixsynth_stream.cli import main
 from mixsynth_stream.errors import ModelError, SourceError

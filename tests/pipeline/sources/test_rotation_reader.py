@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from support.fakes import person
-from support.turning import recording
+from support.smpl_bodies import recording
 
 from mixsynth_stream.errors import SourceError
 from mixsynth_stream.pipeline.sources.open import open_for_stream
