@@ -50,7 +50,7 @@ class Bridge(NamedTuple):
 
 
 class NetworkInput(NamedTuple):
-    """Keyframes as the network takes them: seen from `root`, in units of `scale`. Its output has the same unit."""
+    """Keyframes as the network takes them: less `root`, over `scale`. Its output is normalised in the same way."""
 
     keyframes: np.ndarray  # [Q+1, C * D]
     root: list[float]  # [D] in the unit of the poses
@@ -106,7 +106,7 @@ class Curve:
         times: np.ndarray,  # [M]
         steps: np.ndarray,  # [M]
     ) -> tuple[np.ndarray, np.ndarray]:  # [M, J, D], [M, J]
-        """Poses and scores, linear between grid steps. Of rotations, numbers that `nearest_6d` has to mend."""
+        """Poses and scores, linear between grid steps. Rotations come as numbers that `nearest_6d` has to mend."""
         config, scale = self.model.config, self.network_input.scale
         slots, joints, dims = self.slots.poses.shape
         positions = np.minimum(steps, config.newest) / config.sample_interval - (config.num_keyframes - slots)
@@ -122,9 +122,9 @@ class Curve:
 
     @cached_property
     def _slot_rows(self) -> np.ndarray:  # [K, J * D + J]
-        """What the network's output is added to: each joint's offset from its carrier, at the root; and the scores.
+        """A row for each slot: the joints' offsets from their carriers plus the root, and the scores.
 
-        Without an output these are the poses themselves.
+        The network's output is added to it. While there is none, a row holds the pose itself.
         """
         poses, space = self.slots.poses, self.space
         if self.output is not None:

@@ -70,14 +70,14 @@ class Scene:
         """Poses at M seconds of all people who are known at one of these times at least."""
         times = np.asarray(times_s, dtype=np.float64)
         tracks = [(track.id, track.at(times)) for track in self.tracks]
-        known = [(track, arrays) for track, arrays in tracks if (arrays["origin"] != Origin.MISSING).any()]
+        rows = [(track, arrays) for track, arrays in tracks if (arrays["origin"] != Origin.MISSING).any()]
         # A space that the scene does not have is NaN. Where nobody is known the shapes are still those of a scene.
         missing = self._missing_arrays(len(times), len(SPACES[self.spaces[0]].skeleton))
         return ScenePoses(
-            ids=np.array([track for track, _ in known], np.int64),
+            ids=np.array([track for track, _ in rows], np.int64),
             **{
-                name: np.array([arrays.get(name, values) for _, arrays in known], values.dtype).reshape(
-                    len(known), *values.shape
+                name: np.array([arrays.get(name, values) for _, arrays in rows], values.dtype).reshape(
+                    len(rows), *values.shape
                 )
                 for name, values in missing.items()
             },
@@ -121,14 +121,14 @@ class _Track:
         if person.id is not None:
             return 0.0 if person.id == self.id else np.inf
         image = self.windows[0]
-        predicted = image.at([time_s]).poses[0][_CORE]
-        detected = person.pose[_CORE]
-        shared = np.isfinite(predicted).all(axis=1) & np.isfinite(detected).all(axis=1)
+        prediction = image.at([time_s]).poses[0][_CORE]
+        detection = person.pose[_CORE]
+        shared = np.isfinite(prediction).all(axis=1) & np.isfinite(detection).all(axis=1)
         if not shared.any():
             return np.inf
-        scales = [float(scale_of(pose)) for pose in (predicted, detected) if np.isfinite(pose).all()]
+        scales = [float(scale_of(pose)) for pose in (prediction, detection) if np.isfinite(pose).all()]
         scale = max([image.min_scale, *scales, 1e-6])
-        distance = float(np.linalg.norm(predicted - detected, axis=1)[shared].mean()) / scale
+        distance = float(np.linalg.norm(prediction - detection, axis=1)[shared].mean()) / scale
         gate = _GATE + _GATE_PER_S * (time_s - self.last_seen_s) + (_GATE_UNKNOWN_SPEED if self.sightings < 2 else 0)
         return distance if distance <= gate else np.inf
 
@@ -165,10 +165,10 @@ class People:
         for track, match in keyframes:
             if match is not None:
                 track.add_sighting(time_s)
-        matched = {id(person) for person in matches.values()}
+        matched_objects = {id(person) for person in matches.values()}
         for person in detections:
             pose = person.in_space(self._models[0].info.space)
-            if id(person) not in matched and pose is not None and np.isfinite(pose).all(axis=1).any():
+            if id(person) not in matched_objects and pose is not None and np.isfinite(pose).all(axis=1).any():
                 keyframes += [(track, person) for track in self._start(person, time_s, frame_height)]
         self._last_keyframe_s = time_s
         _push_keyframes(keyframes, time_s)
@@ -192,11 +192,11 @@ class People:
             for p, person in enumerate(detections)
         ]
         matches: dict[int, Person] = {}
-        matched: set[int] = set()
+        matched_detections: set[int] = set()
         for distance, t, p in sorted(pairs):
-            if np.isfinite(distance) and self._tracks[t].id not in matches and p not in matched:
+            if np.isfinite(distance) and self._tracks[t].id not in matches and p not in matched_detections:
                 matches[self._tracks[t].id] = detections[p]
-                matched.add(p)
+                matched_detections.add(p)
         return matches
 
     def _start(self, person: Person, time_s: float, frame_height: float) -> list[_Track]:

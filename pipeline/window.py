@@ -140,9 +140,9 @@ class MotionWindow:
         """Fill the slot of a missed keyframe. The curve stays: it reaches past this time, and nothing new was seen."""
         if self.curve is None or self._slots is None:
             return
-        predicted = self.curve.at([time_s])
-        pose = np.where(np.isfinite(predicted.poses[0]), predicted.poses[0], self._slots.poses[-1])
-        self._slots = self._append(self._slots, pose, predicted.scores[0], time_s)
+        prediction = self.curve.at([time_s])
+        pose = np.where(np.isfinite(prediction.poses[0]), prediction.poses[0], self._slots.poses[-1])
+        self._slots = self._append(self._slots, pose, prediction.scores[0], time_s)
 
     def _complete(self, pose: np.ndarray, measured: np.ndarray, time_s: float) -> np.ndarray:
         """The pose with each unseen joint filled in: predicted, or else moved along with the body.
@@ -152,10 +152,10 @@ class MotionWindow:
         is_rotation = self.space.is_rotation
         fallback = np.broadcast_to(_NO_ROTATION if is_rotation else pose[measured].mean(axis=0), pose.shape)
         if self.curve is not None and self._slots is not None:
-            predicted = self.curve.at([time_s]).poses[0]
+            prediction = self.curve.at([time_s]).poses[0]
             before = self._slots.poses[-1]
-            moved = before if is_rotation else before + (pose[measured] - before[measured]).mean(axis=0)
-            fallback = np.where(np.isfinite(predicted), predicted, moved)
+            fallback = before if is_rotation else before + (pose[measured] - before[measured]).mean(axis=0)
+            fallback = np.where(np.isfinite(prediction), prediction, fallback)
         return np.where(measured[:, None], pose, fallback)
 
     def _append(self, slots: Slots | None, pose: np.ndarray, scores: np.ndarray, time_s: float) -> Slots:
@@ -242,10 +242,8 @@ def push_all(
                 windows[w]._finish(draft, output)
     if refusals:
         w = min(refusals)
-        taken = len(windows) - len(refusals)
-        raise ValueError(f"{refusals[w]} (windows[{w}]; {taken} of {len(windows)} keyframes were taken)") from refusals[
-            w
-        ]
+        error, taken = refusals[w], len(windows) - len(refusals)
+        raise ValueError(f"{error} (windows[{w}]; {taken} of {len(windows)} keyframes were taken)") from error
 
 
 def _outputs(

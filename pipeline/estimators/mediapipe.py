@@ -135,8 +135,8 @@ class MediaPipeEstimator:
     def __call__(self, rgb: np.ndarray, time_s: float) -> list[Person]:  # rgb: [H, W, 3] uint8
         """The people in one frame, duplicates suppressed; at most `max_people`."""
         if not isinstance(rgb, np.ndarray) or rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3:
-            found = f"{rgb.dtype} {list(rgb.shape)}" if isinstance(rgb, np.ndarray) else type(rgb).__name__
-            raise ValueError(f"rgb must be a uint8 array [H, W, 3], found {found}")
+            kind = f"{rgb.dtype} {list(rgb.shape)}" if isinstance(rgb, np.ndarray) else type(rgb).__name__
+            raise ValueError(f"rgb must be a uint8 array [H, W, 3], found {kind}")
         if self._landmarker is None:
             raise ValueError("this MediaPipeEstimator is closed")
         # mp.Image ignores strides: rows that are padded would be read skewed, with no error and no pose.

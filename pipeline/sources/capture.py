@@ -169,7 +169,7 @@ class LiveReader(FrameSource):
             self._changed.notify()
 
     def _wait(self, seconds: float) -> None:
-        """Wait, until the reader is closed at most. A thread that waits is alive."""
+        """Wait, or return early when the reader is closed. A thread that waits does not count as hanging."""
         end_s = time.perf_counter() + seconds
         while (rest_s := end_s - time.perf_counter()) > 0 and not self._closing.wait(min(rest_s, 1.0)):
             self._alive_s = time.perf_counter()

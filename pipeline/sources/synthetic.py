@@ -34,7 +34,7 @@ _LIMB_RADIUS_M = 0.05
 
 @dataclass(frozen=True, kw_only=True)
 class SyntheticScene:
-    """The options of a "synthetic:people=2&seconds=10&rate=30&size=640x480&live=0". With 0 seconds it has no end."""
+    """The options in "synthetic:people=2&seconds=10&rate=30&size=640x480&live=0". A scene of 0 seconds has no end."""
 
     people: int = 1
     seconds: float = 10.0
@@ -89,7 +89,7 @@ class SyntheticScene:
         return Person(pose, walk, np.ones(len(walk)))
 
     def _place(self, number: int, time_s: float) -> np.ndarray:  # -> [3] metres, the hips from the camera
-        """Even numbers walk from side to side, odd ones the other way and further off, so that they cross."""
+        """Each person walks against the one before, a little further off, so that they cross."""
         swing = math.sin(2 * math.pi * time_s / _CROSSING_S + 0.4 * (number // 2))
         reach_m = 0.9 * min(1.0, self.size[0] / self.size[1])
         side = 1 if number % 2 == 0 else -1
@@ -128,7 +128,7 @@ class SyntheticReader(FrameSource):
         return Frame(index, time_s, *self.scene.size, partial(self.scene.draw, time_s))
 
     def now_s(self) -> float | None:
-        """The present, on the clock that `time_s` runs on; None before the first frame of a live scene."""
+        """The present, on the clock of a live scene; None before its first frame, and for other scenes."""
         return None if self._start_s is None else time.perf_counter() - self._start_s
 
     def close(self) -> None:

@@ -110,10 +110,7 @@ class VideoReader(FrameSource):
             )
 
     def _avi_stamp(self, last: int | None, picture: av.VideoFrame) -> int:
-        """The stamp of an AVI's picture, made from when it is decoded: AVI does not store when it is shown.
-
-        Its time unit is one frame.
-        """
+        """The stamp of a picture in an AVI, which stores only when it is decoded. Its time unit is one frame."""
         if last is None:
             self._avi_start = picture.dts or 0
             return 0
@@ -121,21 +118,21 @@ class VideoReader(FrameSource):
 
     def _pictures(self) -> Iterator[av.VideoFrame]:
         """Every picture that can be decoded. Sets `_cut_reason`."""
-        self._cut_reason = ""  # what shows that the file should go on, if it should
+        self._cut_reason = ""  # why the file counts as cut off; empty where it is whole
         # Pictures that the decoder holds back: the packets that it took, less the pictures that it gave.
-        held, end, last_pts = 0, 0, None
+        pending, end, last_pts = 0, 0, None
         for packet in self._packets():
             end = max(end, (packet.pts or 0) + (packet.duration or 0))
             pictures = self._try_decode(packet)
-            held += pictures is not None
+            pending += pictures is not None
             for picture in pictures or ():
-                held, last_pts = held - 1, picture.pts
+                pending, last_pts = pending - 1, picture.pts
                 yield picture
         with suppress(av.error.FFmpegError):
             for picture in self._stream.decode(None):
-                held, last_pts = held - 1, picture.pts
+                pending, last_pts = pending - 1, picture.pts
                 yield picture
-        if held > 0 and self._threads > 1:
+        if pending > 0 and self._threads > 1:
             yield from self._tail(last_pts)
         self._cut_reason = _shortfall(self._container, self._stream, end) or self._cut_reason
 
