@@ -242,8 +242,8 @@ def push_all(
                 windows[w]._finish(draft, output)
     if refusals:
         w = min(refusals)
-        error, taken = refusals[w], len(windows) - len(refusals)
-        raise ValueError(f"{error} (windows[{w}]; {taken} of {len(windows)} keyframes were taken)") from error
+        first, count = refusals[w], len(windows) - len(refusals)
+        raise ValueError(f"{first} (windows[{w}]; {count} of {len(windows)} keyframes were taken)") from first
 
 
 def _outputs(
