@@ -1,4 +1,4 @@
-"""Frame, VideoInfo and FrameSource: what every source of video gives, whatever it reads."""
+"""Frame: one picture of a source. VideoInfo: what is known about the source."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 
 
 class Frame:
-    """One picture of a source. Looking at `rgb` converts it; a frame that nobody looks at costs its decoding only."""
+    """One picture of a source. Reading `rgb` converts it; a frame whose `rgb` nobody reads costs its decoding only."""
 
     __slots__ = ("_lock", "_picture", "height", "index", "time_s", "width")
 
@@ -22,7 +22,7 @@ class Frame:
         self.width = width  # of the upright picture
         self.height = height
         self._picture = picture
-        # FFmpeg must not convert one picture twice at once: the estimator's thread and the loop may both look at it.
+        # FFmpeg must not convert one picture in two threads at once: the estimator's and the loop may both read it.
         self._lock = threading.Lock()
 
     @property
@@ -33,21 +33,21 @@ class Frame:
             return rgb
 
     def release(self) -> None:
-        """Let go of the picture (megabytes) while the frame's number and time live on."""
+        """Free the picture (megabytes); the frame keeps its number and time."""
         with self._lock:
-            self._picture = partial(_released, self.index)
+            self._picture = partial(_refuse, self.index)
 
     def __repr__(self) -> str:
         return f"Frame(index={self.index}, time_s={self.time_s:.3f}, {self.width}x{self.height})"
 
 
-def _released(index: int) -> np.ndarray:
+def _refuse(index: int) -> np.ndarray:
     raise ValueError(f"the picture of frame {index} was released: copy frame.rgb while the frame is the current one")
 
 
 @dataclass(frozen=True, kw_only=True)
 class VideoInfo:
-    """What is known about a source once it is open. A later frame may differ in size from the first."""
+    """What is known about an open source. Later frames may differ in size from the first."""
 
     source: str
     width: int  # of the first frame, upright

@@ -6,12 +6,12 @@ import math
 
 from mixsynth_stream.spaces import GRID_HZ
 
-# Time stamps are rounded to their container's ticks (1/90 000 s to 1 ms): a frame this close to its due time counts.
+# Time stamps are rounded to their container's ticks (1/90 000 s to 1 ms): a frame this little too early is on time.
 _TICK_S = 2e-3
 
 
 class KeyframeClock:
-    """Keyframe k is the first frame with time_s >= t0 + k * N / 30, or / the rate of the weights' grid."""
+    """Keyframe k is the first frame with time_s >= t0 + k * N / rate_hz, on the grid of the weights."""
 
     def __init__(self, sample_interval: int, rate_hz: float = GRID_HZ) -> None:
         self._period_s = sample_interval / rate_hz
@@ -23,7 +23,7 @@ class KeyframeClock:
         return self._start_s is None or time_s >= self._start_s + self._next * self._period_s - _TICK_S
 
     def tick(self, time_s: float) -> None:
-        """The frame at this time was taken as a keyframe."""
+        """Take the frame at this time as a keyframe."""
         if self._start_s is None:
             self._start_s = time_s
         self._next = math.floor((time_s - self._start_s + _TICK_S) / self._period_s) + 1

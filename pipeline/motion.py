@@ -1,4 +1,4 @@
-"""What comes out: Motion, the pose of everybody in one frame, and Origin, where each number comes from."""
+"""Motion: the poses of everybody in one frame, and Origin: where each number comes from."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Person:
     world: np.ndarray  # [33, 3] metres, hip-centred, x right, y down, z away from the camera
     scores: np.ndarray  # [33] 0..1
     rotations: np.ndarray | None = None  # [24, 6] first two columns of the matrices, row by row
-    id: int | None = None  # rotations alone do not tell who is who
+    id: int | None = None  # who it is; needed with rotations, which alone do not tell people apart
 
     @classmethod
     def of_rotations(
@@ -41,23 +41,23 @@ class Person:
         scores: np.ndarray,  # [24]
         person_id: int,
     ) -> Person:
-        """Somebody of whom nothing but rotations is known: 24 joints without a place."""
-        nowhere = np.full((len(scores), 5), np.nan)
-        return cls(nowhere[:, :2], nowhere[:, 2:], scores, rotations, person_id)
+        """A person of 24 joints whose rotations are known and whose places are not."""
+        joints = len(scores)
+        return cls(np.full((joints, 2), np.nan), np.full((joints, 3), np.nan), scores, rotations, person_id)
 
     def in_space(self, space: str) -> np.ndarray | None:  # -> [33, 2], [33, 3] or [24, 6]
-        """What is known of them in image, world or rotation space."""
+        """Their pose in image, world or rotation space; None where they have none in that space."""
         return {"image": self.pose, "world": self.world, "rotation": self.rotations}[space]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Poses:
-    """The joints of some people at one time, or at several: [...] stands for [P] people, or for [P, M] at M times.
+    """Poses of P people, at one time or at M times: [...] stands for [P] or for [P, M].
 
-    `sigma` and `world_sigma` say how far off `poses` and `world` may be from what the estimator itself would have said:
+    `sigma` and `world_sigma` estimate how far `poses` and `world` are from what the estimator itself would give;
     `SigmaTable.multiplier` makes bounds of them. They are NaN where a joint is MEASURED or MISSING, and None where the
     weights carry no uncertainty table.
-    A stream of SMPL has 24 joints instead of 33: `rotations`, with scores and origin; its poses and worlds are NaN.
+    A stream of SMPL has 24 joints instead of 33, with `rotations`, scores and origin; its `poses` and `world` are NaN.
     """
 
     poses: np.ndarray  # [..., 33, 2] pixels
@@ -70,34 +70,31 @@ class Poses:
 
     def arrays(self) -> dict[str, np.ndarray]:
         """The arrays by name, without those that are None."""
-        named = ((name, getattr(self, name)) for name in _ARRAYS)
-        return {name: values for name, values in named if values is not None}
+        pairs = ((name, getattr(self, name)) for name in _ARRAYS)
+        return {name: values for name, values in pairs if values is not None}
 
     def take(self, rows: np.ndarray) -> Poses:  # [P] bool, or [R] whole numbers
-        """The people in these rows."""
+        """The people of these rows, as `array[rows]` does with each array."""
         return Poses(**{name: values[rows] for name, values in self.arrays().items()})
 
-    def at(self, time: int) -> Poses:
-        """Of people at several times [P, M], everybody at one of them [P]."""
-        return Poses(**{name: values[:, time] for name, values in self.arrays().items()})
+    def at(self, index: int) -> Poses:
+        """Everybody at one of the M times: arrays [P, M, ...] become [P, ...]."""
+        return Poses(**{name: values[:, index] for name, values in self.arrays().items()})
 
-    def and_nobody(self) -> Poses:
-        """The people, and behind them one row, -1, of somebody of whom everything is MISSING."""
-        return Poses(
-            **{
-                name: np.concatenate(
-                    [values, np.full((1, *values.shape[1:]), _NOTHING.get(name, np.nan), values.dtype)]
-                )
-                for name, values in self.arrays().items()
-            }
-        )
+    def with_missing_row(self) -> Poses:
+        """The people, and one more row at the end, -1, in which every joint is MISSING."""
+        arrays = {}
+        for name, values in self.arrays().items():
+            row = np.full((1, *values.shape[1:]), _MISSING_VALUES.get(name, np.nan), values.dtype)
+            arrays[name] = np.concatenate([values, row])
+        return Poses(**arrays)
 
 
 _ARRAYS = tuple(array.name for array in fields(Poses))
-# What stands in the arrays for a MISSING joint; NaN in all others.
-_NOTHING = {"scores": 0.0, "origin": Origin.MISSING}
-# The arrays of a space: of its poses, and of their sigma. Rotations have none.
-ARRAYS_OF: dict[str, tuple[str, str | None]] = {
+# The value of a MISSING joint; arrays that are not listed hold NaN there.
+_MISSING_VALUES = {"scores": 0.0, "origin": Origin.MISSING}
+# For each space, the array of its poses and the array of their sigma. Rotations have no sigma.
+SPACE_ARRAYS: dict[str, tuple[str, str | None]] = {
     "image": ("poses", "sigma"),
     "world": ("world", "world_sigma"),
     "rotation": ("rotations", None),
@@ -106,17 +103,17 @@ ARRAYS_OF: dict[str, tuple[str, str | None]] = {
 
 @dataclass(frozen=True)
 class Forecast(Poses):
-    """The F poses ahead of a Motion's own time, made only from keyframes up to that time: arrays are [P, F, ...]."""
+    """Poses at F times after a Motion's own, made only from keyframes up to that time. Arrays are [P, F, ...]."""
 
     time_s: np.ndarray  # [F]
 
 
 @dataclass(frozen=True)
 class Motion(Poses):
-    """Everybody in one frame. P people, in the order of `ids`; a person not known at this time is absent.
+    """The poses of everybody in one frame: P people in the order of `ids`. A person not known at this time is absent.
 
-    `final` is False for a pose that a later keyframe will still improve (lag 0); such a frame comes again.
-    `frame.rgb` is the picture; a Stream that reads its own source lets go of it when the next Motion is asked for.
+    `final` is False where a later keyframe will still improve the poses (lag 0); such a frame comes again.
+    `frame.rgb` is the picture. A Stream that reads its own source releases it when the next Motion is asked for.
     """
 
     index: int
@@ -124,13 +121,13 @@ class Motion(Poses):
     final: bool
     keyframe: bool
     ids: np.ndarray  # [P] int64, unique over a stream
-    measured: tuple[Person, ...] | None  # what the estimator itself said, on keyframes only
+    measured: tuple[Person, ...] | None  # the estimator's own people, on keyframes only
     frame: Frame | None = field(default=None, repr=False, compare=False)
     _forecaster: Callable[[], Forecast] | None = field(default=None, repr=False, compare=False)
 
     @cached_property
     def forecast(self) -> Forecast:
-        """The next `horizon_s` seconds after this frame, computed when first asked for."""
+        """The poses of the next `horizon_s` seconds after this frame, computed at the first use."""
         if self._forecaster is None:
             raise ValueError("this Motion was not made by a Stream and has no window to forecast from")
         return self._forecaster()

@@ -1,6 +1,6 @@
-"""Who is who: people matched between keyframes by predicted pose, a window for each of their spaces.
+"""People: who is who. Detections are matched to tracks by predicted pose; a track has a window for each space.
 
-Rotations (SMPL) do not say where somebody is: there the estimator has to know who it is.
+Rotations (SMPL) do not say where somebody is: their estimator has to say who it is.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 
 from mixsynth_stream.normalise import scale_of
 from mixsynth_stream.pipeline.curve import Curve
-from mixsynth_stream.pipeline.motion import ARRAYS_OF, Origin, Person, Poses
+from mixsynth_stream.pipeline.motion import SPACE_ARRAYS, Origin, Person, Poses
 from mixsynth_stream.pipeline.window import MotionWindow, push_all
 from mixsynth_stream.spaces import LANDMARK_SPACES, SPACES, scale_floor
 
@@ -24,67 +24,67 @@ _CORE = SPACES["image"].core
 # A detection belongs to a track when its joints lie, on average, within this many body scales of the prediction.
 # A walker's forecast over 333 ms is off by 0.1-0.4; two people side by side are 1-3 apart.
 _GATE = 1.0
-# What the gate gains per second without a sighting, and for a track seen only once, whose speed is not known.
+# The gate grows with each second without a sighting, and for a track seen only once, whose speed is not known.
 _GATE_PER_S = 1.0
 _GATE_UNKNOWN_SPEED = 1.0
 
 
 @dataclass(frozen=True)
-class TrackView:
-    """One person as known after a keyframe."""
+class TrackCurves:
+    """One track as known after a keyframe: a curve for each space of the scene."""
 
     id: int
-    curves: tuple[Curve, ...]  # one for each space of the scene
-    until_s: float  # after this time without a sighting the person counts as gone
+    curves: tuple[Curve, ...]
+    until_s: float  # after this time the person counts as gone
 
     def at(self, times: np.ndarray) -> dict[str, np.ndarray]:  # [M] seconds -> arrays of `Poses` [M, ...]
         """The arrays of `Poses` that the curves give, MISSING after `until_s`."""
-        parts = [curve.at(times) for curve in self.curves]
-        origin = np.where((times > self.until_s)[:, None], np.uint8(Origin.MISSING), parts[0].origin)
+        by_space = [curve.at(times) for curve in self.curves]
+        origin = np.where((times > self.until_s)[:, None], np.uint8(Origin.MISSING), by_space[0].origin)
         missing = origin == Origin.MISSING
-        arrays = {"scores": np.where(missing, 0.0, parts[0].scores), "origin": origin}
-        for curve, part in zip(self.curves, parts, strict=True):
-            poses, sigma = ARRAYS_OF[curve.space.name]
-            arrays[poses] = np.where(missing[..., None], np.nan, part.poses)
-            if sigma is not None and part.sigma is not None:
-                arrays[sigma] = np.where(missing, np.nan, part.sigma)
+        arrays = {"scores": np.where(missing, 0.0, by_space[0].scores), "origin": origin}
+        for curve, window_poses in zip(self.curves, by_space, strict=True):
+            poses, sigma = SPACE_ARRAYS[curve.space.name]
+            arrays[poses] = np.where(missing[..., None], np.nan, window_poses.poses)
+            if sigma is not None and window_poses.sigma is not None:
+                arrays[sigma] = np.where(missing, np.nan, window_poses.sigma)
         return arrays
 
 
 @dataclass(frozen=True)
 class ScenePoses(Poses):
-    """Everybody at M times, arrays [P, M, ...]. A person of whom nothing is known at any of them is absent."""
+    """Everybody at M times: arrays are [P, M, ...]. A person who is not known at any of these times is absent."""
 
     ids: np.ndarray  # [P] int64
 
 
 @dataclass(frozen=True)
 class Scene:
-    """Everybody as known after one keyframe: immutable, and a function of time like each person's curve."""
+    """Everybody as known after one keyframe: a function of time, and immutable, like each person's curves."""
 
-    tracks: tuple[TrackView, ...] = ()
+    tracks: tuple[TrackCurves, ...] = ()
     spaces: tuple[str, ...] = LANDMARK_SPACES
     has_sigma: tuple[bool, ...] = (False, False)  # whether the weights of each space carry an uncertainty table
 
     def at(self, times_s: Sequence[float] | np.ndarray) -> ScenePoses:
-        """Poses at M seconds of all people who are known at one of them at least."""
+        """Poses at M seconds of all people who are known at one of these times at least."""
         times = np.asarray(times_s, dtype=np.float64)
         tracks = [(track.id, track.at(times)) for track in self.tracks]
-        known = [(track, arrays) for track, arrays in tracks if (arrays["origin"] != Origin.MISSING).any()]
-        rows = (len(known), len(times), len(SPACES[self.spaces[0]].skeleton))
+        rows = [(track, arrays) for track, arrays in tracks if (arrays["origin"] != Origin.MISSING).any()]
+        # A space that the scene does not have is NaN. Where nobody is known the shapes are still those of a scene.
+        missing = self._missing_arrays(len(times), len(SPACES[self.spaces[0]].skeleton))
         return ScenePoses(
-            ids=np.array([track for track, _ in known], np.int64),
+            ids=np.array([track for track, _ in rows], np.int64),
             **{
-                # A space that the scene does not have is NaN; where nobody is known, shapes still say who could be.
-                name: np.array([arrays.get(name, nowhere) for _, arrays in known], nowhere.dtype).reshape(
-                    *rows, *nowhere.shape[2:]
+                name: np.array([arrays.get(name, values) for _, arrays in rows], values.dtype).reshape(
+                    len(rows), *values.shape
                 )
-                for name, nowhere in self._nowhere(*rows[1:]).items()
+                for name, values in missing.items()
             },
         )
 
-    def _nowhere(self, times: int, joints: int) -> dict[str, np.ndarray]:  # [M, J, ...]
-        """The arrays that `Poses` of this scene have, for somebody whose places are not known."""
+    def _missing_arrays(self, times: int, joints: int) -> dict[str, np.ndarray]:  # [M, J, ...]
+        """The arrays of this scene's `Poses`, for somebody who is not known at any time."""
         arrays = {
             "poses": np.full((times, joints, 2), np.nan),
             "world": np.full((times, joints, 3), np.nan),
@@ -92,7 +92,7 @@ class Scene:
             "origin": np.zeros((times, joints), np.uint8),
         }
         for space, has_sigma in zip(self.spaces, self.has_sigma, strict=True):
-            poses, sigma = ARRAYS_OF[space]
+            poses, sigma = SPACE_ARRAYS[space]
             arrays[poses] = np.full((times, joints, SPACES[space].dims), np.nan)
             if has_sigma and sigma is not None:
                 arrays[sigma] = np.full((times, joints), np.nan)
@@ -100,32 +100,35 @@ class Scene:
 
 
 class _Track:
+    """One person over the keyframes: a window for each space, and when the person was last seen."""
+
     def __init__(self, track_id: int, models: tuple[Model, ...], frame_height: float) -> None:
         self.id = track_id
         self.windows = [MotionWindow(model, min_scale=scale_floor(model.info.space, frame_height)) for model in models]
         self.sightings = 0
         self.last_seen_s = -np.inf
 
-    def seen(self, time_s: float) -> None:
+    def add_sighting(self, time_s: float) -> None:
+        """The person was detected at this time."""
         self.sightings += 1
         self.last_seen_s = time_s
 
     def distance(self, person: Person, time_s: float) -> float:
-        """Mean joint distance between the prediction and a detection in body scales; infinite outside the gate.
+        """Mean joint distance between the prediction and a detection, in body scales; infinite outside the gate.
 
-        Where the estimator knows who it is, that decides.
+        An id from the estimator decides by itself: 0 where it is this track's, infinite where it is not.
         """
         if person.id is not None:
             return 0.0 if person.id == self.id else np.inf
         image = self.windows[0]
-        predicted = image.at([time_s]).poses[0][_CORE]
-        found = person.pose[_CORE]
-        both = np.isfinite(predicted).all(axis=1) & np.isfinite(found).all(axis=1)
-        if not both.any():
+        prediction = image.at([time_s]).poses[0][_CORE]
+        detection = person.pose[_CORE]
+        shared = np.isfinite(prediction).all(axis=1) & np.isfinite(detection).all(axis=1)
+        if not shared.any():
             return np.inf
-        scales = [float(scale_of(pose)) for pose in (predicted, found) if np.isfinite(pose).all()]
+        scales = [float(scale_of(pose)) for pose in (prediction, detection) if np.isfinite(pose).all()]
         scale = max([image.min_scale, *scales, 1e-6])
-        distance = float(np.linalg.norm(predicted - found, axis=1)[both].mean()) / scale
+        distance = float(np.linalg.norm(prediction - detection, axis=1)[shared].mean()) / scale
         gate = _GATE + _GATE_PER_S * (time_s - self.last_seen_s) + (_GATE_UNKNOWN_SPEED if self.sightings < 2 else 0)
         return distance if distance <= gate else np.inf
 
@@ -145,8 +148,8 @@ class People:
         self._tracks: list[_Track] = []
         self._last_keyframe_s = -np.inf
 
-    def nobody(self) -> Scene:
-        """What is known before the first keyframe."""
+    def empty_scene(self) -> Scene:
+        """The scene before the first keyframe."""
         return Scene(
             (),
             tuple(model.info.space for model in self._models),
@@ -155,79 +158,82 @@ class People:
 
     def observe(self, detections: Sequence[Person], time_s: float, frame_height: float) -> Scene:
         """Match detections to tracks, push everybody's keyframe, start and end tracks."""
-        known = list(self._tracks)
+        before = list(self._tracks)
         self._tracks = [track for track in self._tracks if not self._is_gone(track, time_s)]
         matches = self._match(detections, time_s)
         keyframes = [(track, matches.get(track.id)) for track in self._tracks]
         for track, match in keyframes:
             if match is not None:
-                track.seen(time_s)
-        matched = {id(person) for person in matches.values()}
+                track.add_sighting(time_s)
+        matched_objects = {id(person) for person in matches.values()}
         for person in detections:
             pose = person.in_space(self._models[0].info.space)
-            if id(person) not in matched and pose is not None and np.isfinite(pose).all(axis=1).any():
+            if id(person) not in matched_objects and pose is not None and np.isfinite(pose).all(axis=1).any():
                 keyframes += [(track, person) for track in self._start(person, time_s, frame_height)]
         self._last_keyframe_s = time_s
-        _push(keyframes, time_s)
-        ended = [track for track in known if track not in self._tracks]
+        _push_keyframes(keyframes, time_s)
+        ended = [track for track in before if track not in self._tracks]
         return self._scene(time_s, ended)
 
     def _is_gone(self, track: _Track, time_s: float) -> bool:
-        # Seen at the previous keyframe means no silence, however slow the source is.
+        # A person seen at the previous keyframe is not silent, however slow the source is.
         silent = track.last_seen_s < self._last_keyframe_s
         return silent and time_s > self._believed_until_s(track)
 
     def _believed_until_s(self, track: _Track) -> float:
-        # Somebody seen once only may never have been there: estimators invent people for a frame.
+        # Somebody seen only once may never have been there: estimators invent people for a frame.
         return track.last_seen_s + (self._max_silence_s if track.sightings > 1 else 0.0)
 
     def _match(self, detections: Sequence[Person], time_s: float) -> dict[int, Person]:
-        """Closest pairs first: track id -> detection."""
+        """Detections by track id, matched from the closest pair on."""
         pairs = [
             (track.distance(person, time_s), t, p)
             for t, track in enumerate(self._tracks)
             for p, person in enumerate(detections)
         ]
         matches: dict[int, Person] = {}
-        taken: set[int] = set()
+        matched_detections: set[int] = set()
         for distance, t, p in sorted(pairs):
-            if np.isfinite(distance) and self._tracks[t].id not in matches and p not in taken:
+            if np.isfinite(distance) and self._tracks[t].id not in matches and p not in matched_detections:
                 matches[self._tracks[t].id] = detections[p]
-                taken.add(p)
+                matched_detections.add(p)
         return matches
 
     def _start(self, person: Person, time_s: float, frame_height: float) -> list[_Track]:
-        """The track that begins, if any; where all places are taken, the one that was silent longest yields."""
+        """The new track, in a list. It replaces the longest silent track where all places are taken.
+
+        Where nobody is silent either, the list is empty.
+        """
         if len(self._tracks) >= self._max_people:
             silent = [track for track in self._tracks if track.last_seen_s < time_s]
             if not silent:
                 return []
             self._tracks.remove(min(silent, key=lambda track: track.last_seen_s))
         track = _Track(self._next_id if person.id is None else person.id, self._models, frame_height)
-        track.seen(time_s)
+        track.add_sighting(time_s)
         self._tracks.append(track)
         self._next_id += 1
         return [track]
 
     def _scene(self, time_s: float, ended: Sequence[_Track]) -> Scene:
-        """The tracks as known at a keyframe. Those that ended since the one before still count in the gap between."""
-        views = []
+        """The scene after a keyframe. A track that ended there is still known in the gap before it."""
+        tracks = []
         for track in sorted([*self._tracks, *ended], key=lambda track: track.id):
             until_s = np.inf if track.last_seen_s == time_s else self._believed_until_s(track)
             if track in ended:
                 until_s = min(until_s, np.nextafter(time_s, -np.inf))
             curves = tuple(window.curve for window in track.windows if window.curve is not None)
             if len(curves) == len(track.windows):
-                views.append(TrackView(track.id, curves, float(until_s)))
-        return replace(self.nobody(), tracks=tuple(views))
+                tracks.append(TrackCurves(track.id, curves, float(until_s)))
+        return replace(self.empty_scene(), tracks=tuple(tracks))
 
 
-def _push(keyframes: Sequence[tuple[_Track, Person | None]], time_s: float) -> None:
-    """Everybody's keyframe into all their windows, in one call of each network."""
-    pushed = [(window, person) for track, person in keyframes for window in track.windows]
+def _push_keyframes(keyframes: Sequence[tuple[_Track, Person | None]], time_s: float) -> None:
+    """Push everybody's keyframe into all their windows, in one call of each network."""
+    pairs = [(window, person) for track, person in keyframes for window in track.windows]
     push_all(
-        [window for window, _ in pushed],
-        [None if person is None else person.in_space(window.space.name) for window, person in pushed],
-        [None if person is None else person.scores for _, person in pushed],
-        [time_s] * len(pushed),
+        [window for window, _ in pairs],
+        [None if person is None else person.in_space(window.space.name) for window, person in pairs],
+        [None if person is None else person.scores for _, person in pairs],
+        [time_s] * len(pairs),
     )

@@ -1,4 +1,4 @@
-"""Timeline: which frames are keyframes, and in which order frames leave as Motions."""
+"""Timeline: in which order frames leave as Motions, and when a Motion is final."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Timeline:
-    """Takes frames in order and gives the Motions now due.
+    """Takes frames in order and gives the Motions that are due.
 
     lag 1: each frame once, final, when the keyframe after it is known. lag 0: each frame at once and provisional; when
     a keyframe arrives, the finals of the frames before it come first, then the keyframe itself, provisional.
@@ -28,9 +28,9 @@ class Timeline:
         self._people = people
         self._lag = lag
         self._ahead_s = np.arange(1, round(horizon_s * GRID_HZ) + 1) / GRID_HZ
-        self._scene = people.nobody()  # as known after the newest keyframe
+        self._scene = people.empty_scene()  # as known after the newest keyframe
         self._keyframe: tuple[Frame, tuple[Person, ...]] | None = None  # the newest one
-        self._waiting: list[tuple[Frame, bool]] = []  # (frame, is the newest keyframe), not yet final
+        self._waiting: list[tuple[Frame, bool]] = []  # not yet final: (frame, whether it is the newest keyframe)
 
     @property
     def last_frame(self) -> Frame | None:
@@ -38,12 +38,12 @@ class Timeline:
         return self._waiting[-1][0] if self._waiting and not self._waiting[-1][1] else None
 
     def frame(self, frame: Frame) -> list[Motion]:
-        """A frame that no estimator looks at (or has not yet looked at)."""
+        """Take a frame that no estimator looks at, or has not looked at yet."""
         self._waiting.append((frame, False))
         return self._motions([frame], self._scene, self._scene, final=False) if self._lag == 0 else []
 
     def keyframe(self, frame: Frame, people: Sequence[Person]) -> list[Motion]:
-        """A frame with what the estimator said of it; newer frames may have come while it was thinking."""
+        """Take a frame with the people that the estimator saw in it. Newer frames may have come in the meantime."""
         people = tuple(people)
         before = self._scene
         scene = self._people.observe(people, frame.time_s, frame.height)
@@ -57,18 +57,18 @@ class Timeline:
         return motions
 
     def flush(self) -> list[Motion]:
-        """The end: what is still waiting becomes final as it stands."""
+        """End the stream: every frame that still waits becomes final as it stands."""
         waiting, self._waiting = self._waiting, []
         return self._motions([frame for frame, _ in waiting], self._scene, self._scene, final=True)
 
-    def _motions(self, frames: list[Frame], scene: Scene, known_then: Scene, *, final: bool) -> list[Motion]:
-        """Frames read off `scene`; forecasts come from `known_then`, the keyframes up to the frames' own time."""
-        read = scene.at([frame.time_s for frame in frames])
-        present = (read.origin != Origin.MISSING).any(axis=2)  # [P, M]
+    def _motions(self, frames: list[Frame], scene: Scene, forecast_scene: Scene, *, final: bool) -> list[Motion]:
+        """Poses come from `scene`; forecasts from `forecast_scene`, which knows keyframes up to the frames' time."""
+        scene_poses = scene.at([frame.time_s for frame in frames])
+        present = (scene_poses.origin != Origin.MISSING).any(axis=2)  # [P, M]
         motions = []
         for m, frame in enumerate(frames):
-            poses = read.at(m).take(present[:, m])
-            ids = read.ids[present[:, m]]
+            poses = scene_poses.at(m).take(present[:, m])
+            ids = scene_poses.ids[present[:, m]]
             is_keyframe = self._keyframe is not None and self._keyframe[0] is frame
             motion = Motion(
                 index=frame.index,
@@ -78,7 +78,7 @@ class Timeline:
                 ids=ids,
                 measured=self._keyframe[1] if is_keyframe and self._keyframe else None,
                 frame=frame,
-                _forecaster=partial(_forecast, known_then, ids, frame.time_s + self._ahead_s),
+                _forecaster=partial(_forecast, forecast_scene, ids, frame.time_s + self._ahead_s),
                 **poses.arrays(),
             )
             motions.append(motion)
@@ -86,8 +86,8 @@ class Timeline:
 
 
 def _forecast(scene: Scene, ids: np.ndarray, times_s: np.ndarray) -> Forecast:
-    """The people `ids` at the given times, in that order; of somebody not known then everything is MISSING."""
-    ahead = scene.at(times_s)
-    row = {int(track): p for p, track in enumerate(ahead.ids)}
-    rows = np.array([row.get(int(track), -1) for track in ids], int)
-    return Forecast(time_s=times_s, **ahead.and_nobody().take(rows).arrays())
+    """The people `ids`, in that order, at the given times. Somebody whom the scene does not know then is MISSING."""
+    poses = scene.at(times_s)
+    row_of = {int(track): p for p, track in enumerate(poses.ids)}
+    rows = np.array([row_of.get(int(track), -1) for track in ids], int)
+    return Forecast(time_s=times_s, **poses.with_missing_row().take(rows).arrays())

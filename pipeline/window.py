@@ -10,7 +10,7 @@ import numpy as np
 
 from mixsynth_stream.errors import ModelError
 from mixsynth_stream.normalise import root_and_scale_of_one
-from mixsynth_stream.pipeline.curve import SAME_TIME_S, Answer, Curve, Slots, WindowPoses
+from mixsynth_stream.pipeline.curve import SAME_TIME_S, Curve, NetworkInput, Slots, WindowPoses
 from mixsynth_stream.pipeline.motion import Origin
 from mixsynth_stream.rotations import matrix_to_6d, nearest_6d
 from mixsynth_stream.spaces import SPACES
@@ -18,28 +18,28 @@ from mixsynth_stream.spaces import SPACES
 if TYPE_CHECKING:
     from mixsynth_stream.weights import Model
 
-# Keyframes whose spacing is further off the grid than this share are resampled to it before the network sees them:
-# training has seen 20 % (time warp) with half a frame of jitter on top.
+# Keyframes whose spacing is further off the grid than this share are resampled to the grid for the network.
+# Training has shown it spacings off by 20 % (time warp), and half a frame of jitter on top.
 _SPACING_TOLERANCE = 0.3
-_NOT_TURNED = matrix_to_6d(np.eye(3))
+_NO_ROTATION = matrix_to_6d(np.eye(3))
 
 
-class _Prepared(NamedTuple):
-    """What a window is after a keyframe, but for what its network says."""
+class _Draft(NamedTuple):
+    """The curve after a new keyframe, still without the network's output."""
 
     slots: Slots
-    sightings: tuple[tuple[float, np.ndarray], ...]
+    sightings: tuple[tuple[float, np.ndarray], ...]  # as in Curve
     known: np.ndarray  # [J] bool
-    asked: tuple[np.ndarray, list[float], float]  # all of an Answer but its output
-    resampled: bool  # the slots before were, to the grid of the new one
+    network_input: NetworkInput
+    resampled: bool  # whether the earlier slots were moved to the new keyframe's grid
 
 
 class MotionWindow:
     """One person in one space: push keyframes in, read poses at any time out.
 
-    `model` says the space, the spacing N and the number of keyframes Q + 1. `min_scale` is the smallest body scale
-    that normalisation divides by, in the unit of the poses (the stream gives 2 % of the frame height in images).
-    State is this object's alone; `reset()` restores the empty window.
+    `model` sets the space, the spacing N and the number of keyframes Q + 1. `min_scale` is the smallest body scale
+    that normalisation divides by, in the unit of the poses (a stream gives 2 % of the frame height in images).
+    All state is in this object; `reset()` restores the empty window.
     """
 
     def __init__(self, model: Model, *, min_scale: float = 0.0) -> None:
@@ -61,32 +61,37 @@ class MotionWindow:
 
     def push(
         self,
-        pose: np.ndarray
-        | None,  # [J, D] in the unit of the space, NaN for a joint that was not seen; None: nobody seen
-        scores: np.ndarray | None,  # [J] 0..1
+        pose: np.ndarray | None,  # [J, D] in the space's unit; an unseen joint is NaN, an unseen person None
+        scores: np.ndarray | None,  # [J] 0..1; None: all 1
         time_s: float,
     ) -> None:
-        """Take a keyframe and run the network once. A keyframe without a person takes the window's own prediction."""
-        if (prepared := self._prepare(pose, scores, time_s)) is not None:
-            self._take(prepared, self._model(prepared.asked[0][None].astype(np.float32))[0])
+        """Take a keyframe and run the network once. A keyframe without a person takes the window's own prediction.
 
-    def _prepare(self, pose: np.ndarray | None, scores: np.ndarray | None, time_s: float) -> _Prepared | None:
-        """A keyframe up to where the network is asked; None where it is taken without. Refused, it leaves no trace."""
+        Raises `ValueError` for a shape that does not fit and for a time that is not later than the last.
+        """
+        if (draft := self._draft(pose, scores, time_s)) is not None:
+            self._finish(draft, self._model(draft.network_input.keyframes[None].astype(np.float32))[0])
+
+    def _draft(self, pose: np.ndarray | None, scores: np.ndarray | None, time_s: float) -> _Draft | None:
+        """Begin a keyframe, up to the call of the network; None where it needs no call and is already taken.
+
+        A keyframe that is refused (`ValueError`) leaves the window as it was.
+        """
         if self._slots is not None and time_s <= self._slots.time_s[-1]:
             raise ValueError(f"keyframe times must increase, found {time_s} s after {self._slots.time_s[-1]} s")
         if pose is None:
             self._push_prediction(time_s)
             return None
-        pose, scores, time_s = *self._checked(pose, scores), float(time_s)
+        pose, scores, time_s = *self._check(pose, scores), float(time_s)
         measured = np.logical_and.reduce(np.isfinite(pose), axis=1)
-        seen = np.count_nonzero(measured)
-        if not seen:
+        count = np.count_nonzero(measured)
+        if not count:
             self._push_prediction(time_s)
             return None
-        if seen < len(measured):
+        if count < len(measured):
             pose = self._complete(pose, measured, time_s)
-        spaced = self._spaced(time_s, pose)
-        slots = self._appended(spaced, pose, scores, time_s)
+        earlier = self._slots_on_grid(time_s, pose)
+        slots = self._append(earlier, pose, scores, time_s)
         known, sightings = measured, [(time_s, measured)]
         if self.curve is not None:
             known = self.curve.known
@@ -96,16 +101,16 @@ class MotionWindow:
                 known = measured | known
             oldest_s = slots.time_s[0] - SAME_TIME_S
             sightings = [sighting for sighting in self.curve.sightings if sighting[0] >= oldest_s] + sightings
-        prepared = _Prepared(slots, tuple(sightings), known, self._normalised(slots), spaced is not self._slots)
+        draft = _Draft(slots, tuple(sightings), known, self._network_input(slots), earlier is not self._slots)
         if len(slots.time_s) > 1:
-            return prepared
-        self._take(prepared, None)
+            return draft
+        self._finish(draft, None)
         return None
 
-    def _take(self, prepared: _Prepared, output: np.ndarray | None) -> None:  # [T, C * D]
-        """What `_prepare` began, with what the network said; None where there is one keyframe only."""
-        slots, sightings, known, asked, resampled = prepared
-        curve = Curve(self._model, self.space, slots, sightings, known, Answer(*asked, output))
+    def _finish(self, draft: _Draft, output: np.ndarray | None) -> None:  # [T, C * D]
+        """Make the draft this window's curve. `output` is the network's; None while there is one keyframe only."""
+        slots, sightings, known, network_input, resampled = draft
+        curve = Curve(self._model, self.space, slots, sightings, known, network_input, output)
         if resampled and self.curve is not None:
             curve = replace(curve, bridge=curve.bridge_from(self.curve))
         self._slots, self.curve = slots, curve
@@ -114,12 +119,13 @@ class MotionWindow:
         """Poses at M seconds; see `Curve.at`. An empty window gives MISSING everywhere."""
         if self.curve is None:
             shape = (len(times_s), len(self.space.skeleton))
-            nothing = np.full((*shape, self.space.dims), np.nan)
+            poses = np.full((*shape, self.space.dims), np.nan)
             sigma = None if self._model.sigma_table is None else np.full(shape, np.nan)
-            return WindowPoses(nothing, np.zeros(shape), np.full(shape, Origin.MISSING, np.uint8), sigma)
+            return WindowPoses(poses, np.zeros(shape), np.full(shape, Origin.MISSING, np.uint8), sigma)
         return self.curve.at(times_s)
 
-    def _checked(self, pose: np.ndarray, scores: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    def _check(self, pose: np.ndarray, scores: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+        """Both as float64 arrays of the space's shape, rotations made exact. `ValueError` where they do not fit."""
         pose = np.asarray(pose, dtype=np.float64)
         expected = (len(self.space.skeleton), self.space.dims)
         if pose.shape != expected:
@@ -131,28 +137,29 @@ class MotionWindow:
         return pose, np.where(np.isfinite(scores), scores, 0.0)
 
     def _push_prediction(self, time_s: float) -> None:
-        """Mark a keyframe as missed. The curve stays: it reaches past this time, and no sighting has changed it."""
+        """Fill the slot of a missed keyframe. The curve stays: it reaches past this time, and nothing new was seen."""
         if self.curve is None or self._slots is None:
             return
-        predicted = self.curve.at([time_s])
-        pose = np.where(np.isfinite(predicted.poses[0]), predicted.poses[0], self._slots.poses[-1])
-        self._slots = self._appended(self._slots, pose, predicted.scores[0], time_s)
+        prediction = self.curve.at([time_s])
+        pose = np.where(np.isfinite(prediction.poses[0]), prediction.poses[0], self._slots.poses[-1])
+        self._slots = self._append(self._slots, pose, prediction.scores[0], time_s)
 
     def _complete(self, pose: np.ndarray, measured: np.ndarray, time_s: float) -> np.ndarray:
-        """Unseen joints take the prediction; those without one move with the body, at first from its middle.
+        """The pose with each unseen joint filled in: predicted, or else moved along with the body.
 
-        Rotations are relative to the joint before: without a prediction they stay as they were, at first not turned.
+        At the first keyframe such a joint stands in the middle of the body. Rotations stay as they are, at first none.
         """
-        still = self.space.is_rotation
-        fallback = np.broadcast_to(_NOT_TURNED if still else pose[measured].mean(axis=0), pose.shape)
+        is_rotation = self.space.is_rotation
+        fallback = np.broadcast_to(_NO_ROTATION if is_rotation else pose[measured].mean(axis=0), pose.shape)
         if self.curve is not None and self._slots is not None:
-            predicted = self.curve.at([time_s]).poses[0]
+            prediction = self.curve.at([time_s]).poses[0]
             before = self._slots.poses[-1]
-            moved = before if still else before + (pose[measured] - before[measured]).mean(axis=0)
-            fallback = np.where(np.isfinite(predicted), predicted, moved)
+            fallback = before if is_rotation else before + (pose[measured] - before[measured]).mean(axis=0)
+            fallback = np.where(np.isfinite(prediction), prediction, fallback)
         return np.where(measured[:, None], pose, fallback)
 
-    def _appended(self, slots: Slots | None, pose: np.ndarray, scores: np.ndarray, time_s: float) -> Slots:
+    def _append(self, slots: Slots | None, pose: np.ndarray, scores: np.ndarray, time_s: float) -> Slots:
+        """The newest Q slots and a new one."""
         if slots is None:
             return Slots((time_s,), pose[None].copy(), scores[None])
         keep = slice(-self._model.config.step, None)
@@ -162,11 +169,11 @@ class MotionWindow:
             np.concatenate([slots.scores[keep], scores[None]]),
         )
 
-    def _spaced(self, time_s: float, pose: np.ndarray) -> Slots | None:
-        """The earlier slots, resampled to the grid that ends at `time_s` where the new keyframe falls off it.
+    def _slots_on_grid(self, time_s: float, pose: np.ndarray) -> Slots | None:
+        """The earlier slots, resampled where the new keyframe falls off their grid: the new grid ends with it.
 
-        That happens at the last frame of a file and in sources slower than the keyframe rate: there the spacing would
-        make a person look several times faster or slower than anything the network was trained on.
+        That happens at the last frame of a file and in sources slower than the keyframe rate. The network would take
+        the person for several times faster or slower than anybody it was trained on.
         """
         slots, config = self._slots, self._model.config
         if slots is None or self.curve is None:
@@ -179,12 +186,13 @@ class MotionWindow:
         if not len(times):
             return Slots((time_s - spacing_s,), slots.poses[-1:], slots.scores[-1:])
         past = self.curve.at(np.minimum(times, slots.time_s[-1]))
-        gap = np.clip((times - slots.time_s[-1]) / (time_s - slots.time_s[-1]), 0.0, 1.0)[:, None, None]
+        share = np.clip((times - slots.time_s[-1]) / (time_s - slots.time_s[-1]), 0.0, 1.0)[:, None, None]
         known = np.isfinite(past.poses)
-        poses = np.where(known, past.poses, slots.poses[-1]) * (1.0 - gap) + pose * gap
+        poses = np.where(known, past.poses, slots.poses[-1]) * (1.0 - share) + pose * share
         return Slots(tuple(times.tolist()), nearest_6d(poses) if self.space.is_rotation else poses, past.scores)
 
-    def _normalised(self, slots: Slots) -> tuple[np.ndarray, list[float], float]:
+    def _network_input(self, slots: Slots) -> NetworkInput:
+        """The core joints of the slots, normalised. While slots are fewer than Q + 1 the oldest is repeated."""
         config, info = self._model.config, self._model.info
         keyframes = slots.poses.take(self.space.core, axis=1)  # [Q+1, C, D]
         if (missing := config.num_keyframes - len(keyframes)) > 0:
@@ -193,7 +201,7 @@ class MotionWindow:
         # Rows of all joints, because numpy is slow on rows of two or three numbers.
         normalised = keyframes.reshape(config.num_keyframes, config.joint_dim) - np.array(root * keyframes.shape[1])
         normalised /= scale
-        return normalised, root, scale
+        return NetworkInput(normalised, root, scale)
 
 
 def push_all(
@@ -205,45 +213,47 @@ def push_all(
     """`push` a keyframe into each of several windows: other people, spaces, cameras. Each network runs once.
 
     Windows share a call of the network where they were made with the same `Model` object. A keyframe that is refused
-    leaves its own window as it was; the others are taken, and then the first refusal is raised, as `ValueError`.
+    leaves its own window as it was; all others are taken. Then the first refusal is raised, as `ValueError`.
     """
     if not len(windows) == len(poses) == len(scores) == len(times_s):
-        raise ValueError("windows, poses, scores and times_s must be as many, "
-                         f"found {len(windows)}, {len(poses)}, {len(scores)} and {len(times_s)}")  # fmt: skip
+        raise ValueError(
+            "windows, poses, scores and times_s must be as many, "
+            f"found {len(windows)}, {len(poses)}, {len(scores)} and {len(times_s)}"
+        )
     if len({id(window) for window in windows}) < len(windows):
         raise ValueError(f"each window takes one keyframe in a call, found one twice among {len(windows)}")
-    refused: dict[int, ValueError] = {}
-    asking: dict[int, list[tuple[int, _Prepared]]] = {}
+    refusals: dict[int, ValueError] = {}  # by window
+    batches: dict[int, list[tuple[int, _Draft]]] = {}  # by model: windows and their drafts
     for w, (window, pose, score, time_s) in enumerate(zip(windows, poses, scores, times_s, strict=True)):
         try:
-            prepared = window._prepare(pose, score, time_s)
+            draft = window._draft(pose, score, time_s)
         except ValueError as error:
-            refused[w] = error
+            refusals[w] = error
         else:
-            if prepared is not None:
-                asking.setdefault(id(window._model), []).append((w, prepared))
-    for group in asking.values():
-        model = windows[group[0][0]]._model
-        keyframes = np.array([prepared.asked[0] for _, prepared in group], np.float32)
-        for (w, prepared), output in zip(group, _motion_of_each(model, keyframes), strict=True):
+            if draft is not None:
+                batches.setdefault(id(window._model), []).append((w, draft))
+    for batch in batches.values():
+        model = windows[batch[0][0]]._model
+        keyframes = np.array([draft.network_input.keyframes for _, draft in batch], np.float32)
+        for (w, draft), output in zip(batch, _outputs(model, keyframes), strict=True):
             if isinstance(output, ValueError):
-                refused[w] = output
+                refusals[w] = output
             else:
-                windows[w]._take(prepared, output)
-    if refused:
-        w = min(refused)
-        taken = len(windows) - len(refused)
-        raise ValueError(f"{refused[w]} (windows[{w}]; {taken} of {len(windows)} keyframes were taken)") from refused[w]
+                windows[w]._finish(draft, output)
+    if refusals:
+        w = min(refusals)
+        first, count = refusals[w], len(windows) - len(refusals)
+        raise ValueError(f"{first} (windows[{w}]; {count} of {len(windows)} keyframes were taken)") from first
 
 
-def _motion_of_each(
+def _outputs(
     model: Model,
     keyframes: np.ndarray,  # [B, Q+1, D]
-) -> Sequence[np.ndarray | ValueError]:  # B of [T, D]
-    """A backend that refuses one window refuses the batch: then each is asked for alone."""
+) -> Sequence[np.ndarray | ValueError]:  # B of [T, D], or of the reason why there is none
+    """The network's output for each window. A backend that refuses a batch is called once more for each window."""
     try:
         return list(model(keyframes))
     except ValueError as error:
         if len(keyframes) == 1:
             return [error]
-        return [said for window in keyframes for said in _motion_of_each(model, window[None])]
+        return [output for window in keyframes for output in _outputs(model, window[None])]

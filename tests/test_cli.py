@@ -17,7 +17,7 @@ import av
 import numpy as np
 import pytest
 from support import clips
-from support.processes import run_apart
+from support.command_line import run_apart
 
 from mixsynth_stream.cli import main
 from mixsynth_stream.files import ASSETS

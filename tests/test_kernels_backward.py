@@ -21,7 +21,7 @@ from support.gradients import (
     rebuilt,
 )
 from support.networks import ODD, SHAPES, random_state
-from support.swings import small, write_swings
+from support.swing_clips import small, write_swings
 
 from mixsynth_stream import weights
 from mixsynth_stream.config import ModelConfig

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Protocol
 from mixsynth_stream.export.header import Header, Settings
 
 if TYPE_CHECKING:
+    from mixsynth_stream.pipeline.frame import VideoInfo
     from mixsynth_stream.pipeline.motion import Motion
-    from mixsynth_stream.pipeline.sources.video import VideoInfo
 
 __all__ = ["FORMATS", "Header", "Settings", "Sink", "open_sinks"]
 

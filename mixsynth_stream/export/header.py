@@ -7,7 +7,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mixsynth_stream.pipeline.sources.video import VideoInfo
+    from mixsynth_stream.pipeline.frame import VideoInfo
     from mixsynth_stream.skeleton import Skeleton
     from mixsynth_stream.uncertainty import SigmaTable
 

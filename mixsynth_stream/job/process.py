@@ -20,9 +20,10 @@ from mixsynth_stream.job.progress import Progress
 
 if TYPE_CHECKING:
     from mixsynth_stream.export import Sink
+    from mixsynth_stream.pipeline.frame import VideoInfo
     from mixsynth_stream.pipeline.motion import Motion
-    from mixsynth_stream.pipeline.sources.video import VideoInfo
-    from mixsynth_stream.pipeline.stream import Stream, StreamStats
+    from mixsynth_stream.pipeline.stats import StreamStats
+    from mixsynth_stream.pipeline.stream import Stream
     from mixsynth_stream.weights import Model
 
 DEFAULT_EVERY = 10

@@ -9,9 +9,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
+    from mixsynth_stream.pipeline.frame import VideoInfo
     from mixsynth_stream.pipeline.motion import Motion
-    from mixsynth_stream.pipeline.sources.video import VideoInfo
-    from mixsynth_stream.pipeline.stream import StreamStats
+    from mixsynth_stream.pipeline.stats import StreamStats
 
 _TERMINAL_EVERY_S = 0.1
 _LOG_EVERY_S = 5.0

@@ -1,3 +1,3 @@
-"""Estimators: what looks at a keyframe and says where the people are."""
+"""Estimators: what finds the people in a keyframe."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What an estimator says of a person, checked at the door: landmarks (BlazePose-33) or joint rotations (SMPL-24)."""
+"""Checks of the people that an estimator gives: landmarks (BlazePose-33) or joint rotations (SMPL-24)."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from mixsynth_stream.skeleton import BLAZEPOSE_33, SKELETONS, SMPL_24, Skeleton
 ESTIMATED = (BLAZEPOSE_33.name, SMPL_24.name)
 ROTATION_FORMS = "axis-angle [24, 3], 6 numbers [24, 6], matrices [24, 3, 3], or 72 or 144 numbers in a row"
 _JOINTS = len(BLAZEPOSE_33)
-# Pixels of a person reach further than this, metres about the hips do not.
+# A pose in pixels reaches further than this; one in shares of the frame, or in metres about the hips, does not.
 _NORMALISED_LIMIT = 2.0
 _WORLD_LIMIT_M = 20.0
-# Nobody writes two whole turns; degrees are past them at once.
+# A rotation of more than two whole turns is in degrees, not in radians.
 _MOST_RADIANS = 4 * np.pi
-# How far the columns of a matrix may be from unit length and right angles, as files of few digits are.
-_NOT_QUITE = 0.02
+# How far the columns of a matrix may be from length 1 and right angles, because files hold few digits.
+_COLUMN_TOLERANCE = 0.02
 _SHORTEST_COLUMN = 0.05
 
 
 def check_skeleton(name: str) -> Skeleton:
-    """The skeleton of that name, if estimators may speak of it."""
+    """The skeleton of that name. `ModelError` where estimators cannot have it."""
     if name not in ESTIMATED:
         raise ModelError(f"the skeleton {name!r} is not supported: estimators must give {' or '.join(ESTIMATED)}")
     return SKELETONS[name]
@@ -37,7 +37,7 @@ def check_person(person: Any, name: str) -> Person:
     if isinstance(person, Person):
         person = (person.pose, person.world, person.scores)
     if not isinstance(person, (tuple, list)) or len(person) != 3:
-        raise ModelError(f"{name} must be a Person or a (pose, world, scores) tuple, found {_found(person)}")
+        raise ModelError(f"{name} must be a Person or a (pose, world, scores) tuple, found {_description(person)}")
     pose = _joints(person[0], (_JOINTS, 2), f"{name}: pose")
     world = _joints(person[1], (_JOINTS, 3), f"{name}: world")
     scores = _scores(person[2], np.isfinite(pose).all(axis=1), BLAZEPOSE_33, name)
@@ -59,7 +59,7 @@ def check_body(person: Any, name: str) -> Person:
     if isinstance(person, Person):
         person = (person.rotations, person.scores, person.id)
     if not isinstance(person, (tuple, list)) or len(person) != 3:
-        raise ModelError(f"{name} must be a Person or a (rotations, scores, id) tuple, found {_found(person)}")
+        raise ModelError(f"{name} must be a Person or a (rotations, scores, id) tuple, found {_description(person)}")
     rotations = check_rotations(person[0], f"{name}: rotations")
     if rotations.ndim != 2:
         raise ModelError(f"{name}: rotations must be {ROTATION_FORMS}, found {list(np.shape(person[0]))}")
@@ -70,8 +70,8 @@ def check_body(person: Any, name: str) -> Person:
 
 
 def check_rotations(value: Any, name: str) -> np.ndarray:  # -> [..., 24, 6]
-    """Rotations in any of `ROTATION_FORMS`, joints that were not seen NaN; whatever stands before these axes stays."""
-    array = _as_numbers(value, name)
+    """Rotations in any of `ROTATION_FORMS`, as 6 numbers. Axes before these stay; unseen joints are NaN."""
+    array = as_numbers(value, name)
     shape, joints = array.shape, len(SMPL_24)
     if shape[-3:] == (joints, 3, 3):
         array = array.reshape(*shape[:-3], joints, 9)
@@ -90,32 +90,39 @@ def check_rotations(value: Any, name: str) -> np.ndarray:  # -> [..., 24, 6]
     if array.shape[-1] == 9:
         matrices = array.reshape(*array.shape[:-1], 3, 3)
         off = _off_unit(matrices[seen])
-        if off > _NOT_QUITE or (np.linalg.det(matrices[seen]) < 0).any():
-            raise ModelError(f"{name} must be rotation matrices, found one whose columns are {off:.3g} off right "
-                             "angles and length 1, or that mirrors")  # fmt: skip
+        if off > _COLUMN_TOLERANCE or (np.linalg.det(matrices[seen]) < 0).any():
+            raise ModelError(
+                f"{name} must be rotation matrices, found one whose columns are {off:.3g} off right "
+                "angles and length 1, or that mirrors"
+            )
         return matrix_to_6d(matrices)
     columns, rows = (array[seen].reshape(-1, *pair) for pair in ((3, 2), (2, 3)))
-    if seen.any() and _off_unit(columns) > _NOT_QUITE and _off_unit(rows.swapaxes(1, 2)) <= _NOT_QUITE:
-        raise ModelError(f"{name}: the 6 numbers look like the first two rows of the matrices; give the first two "
-                         "columns, row by row, or whole matrices, or axis-angle")  # fmt: skip
+    if seen.any() and _off_unit(columns) > _COLUMN_TOLERANCE and _off_unit(rows.swapaxes(1, 2)) <= _COLUMN_TOLERANCE:
+        raise ModelError(
+            f"{name}: the 6 numbers look like the first two rows of the matrices; give the first two "
+            "columns, row by row, or whole matrices, or axis-angle"
+        )
     if np.linalg.norm(columns, axis=1).min(initial=1.0) < _SHORTEST_COLUMN:
-        raise ModelError(f"{name}: 6 numbers must be the first two columns of a matrix, row by row; found a column of "
-                         f"length {np.linalg.norm(columns, axis=1).min():.3g}")  # fmt: skip
+        raise ModelError(
+            f"{name}: 6 numbers must be the first two columns of a matrix, row by row; found a column of "
+            f"length {np.linalg.norm(columns, axis=1).min():.3g}"
+        )
     return array
 
 
-def with_people(array: np.ndarray, axes: int) -> np.ndarray:  # [F, P, ...] or [F, ...], of `axes` or one less
-    """An axis of one person where it was left out."""
+def with_people(array: np.ndarray, axes: int) -> np.ndarray:  # [F, P, ...] or [F, ...] -> [F, P, ...]
+    """The array with `axes` axes: one person's P axis is added where it was left out."""
     return array[:, None] if array.ndim == axes - 1 else array
 
 
 def _off_unit(columns: np.ndarray) -> float:  # [..., 3, C]
-    """The furthest that columns are from unit length and right angles."""
+    """The most that columns are off length 1 and right angles."""
     gram = columns.swapaxes(-1, -2) @ columns
     return float(np.abs(gram - np.eye(columns.shape[-1])).max(initial=0.0))
 
 
 def _scores(value: Any, seen: np.ndarray, skeleton: Skeleton, name: str) -> np.ndarray:  # seen: [J] -> [J]
+    """Scores in 0..1, made 0 for joints that were not seen."""
     scores = np.where(seen, _numbers(value, seen.shape, f"{name}: scores"), 0.0)
     wrong = ~((scores >= 0) & (scores <= 1))
     if wrong.any():
@@ -124,11 +131,13 @@ def _scores(value: Any, seen: np.ndarray, skeleton: Skeleton, name: str) -> np.n
     return scores
 
 
-def _found(person: Any) -> str:
+def _description(person: Any) -> str:
+    """What a value is that is no person, for an error."""
     return f"{len(person)} values" if isinstance(person, (tuple, list)) else type(person).__name__
 
 
-def _as_numbers(value: Any, name: str) -> np.ndarray:
+def as_numbers(value: Any, name: str) -> np.ndarray:
+    """The value as an array of float64. `ModelError` where it does not hold numbers."""
     array = np.asarray(value)
     if array.dtype.kind not in "fiu":
         raise ModelError(f"{name} must hold numbers, found dtype {array.dtype}")
@@ -136,7 +145,7 @@ def _as_numbers(value: Any, name: str) -> np.ndarray:
 
 
 def _numbers(value: Any, shape: tuple[int, ...], name: str) -> np.ndarray:
-    array = _as_numbers(value, name)
+    array = as_numbers(value, name)
     if array.shape != shape:
         raise ModelError(f"{name} must be {list(shape)}, found {list(array.shape)}")
     return array
@@ -149,7 +158,7 @@ def _joints(value: Any, shape: tuple[int, ...], name: str) -> np.ndarray:
 
 
 def _finite_or_missing(array: np.ndarray, skeleton: Skeleton, name: str) -> np.ndarray:  # [..., J, axes] -> [..., J]
-    """Which joints are finite; the others must be NaN in every number (not seen)."""
+    """Which joints are finite. All others were not seen and must be NaN in every number."""
     finite, missing = np.isfinite(array).all(axis=-1), np.isnan(array).all(axis=-1)
     wrong = ~(finite | missing)
     if wrong.any():
@@ -162,6 +171,7 @@ def _finite_or_missing(array: np.ndarray, skeleton: Skeleton, name: str) -> np.n
 
 
 def check_ids(people: Sequence[Person], name: str) -> None:
+    """`ModelError` where two people of one frame have the same id."""
     ids = [person.id for person in people if person.id is not None]
     if len(set(ids)) < len(ids):
         raise ModelError(f"{name}: two people have the same id (found {ids}); an id says who is who")

@@ -1,4 +1,4 @@
-"""`as_estimator`: the estimator that a user means."""
+"""`as_estimator`: the estimator that a user means. `stream_estimator`: the one that a Stream asks."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any
 from mixsynth_stream.errors import ModelError
 from mixsynth_stream.pipeline.estimators.checks import ESTIMATED
 from mixsynth_stream.pipeline.estimators.estimator import CallableEstimator, Estimator
-from mixsynth_stream.pipeline.estimators.mediapipe import MediaPipeEstimator
+from mixsynth_stream.pipeline.estimators.mediapipe import MODELS, MediaPipeEstimator
 from mixsynth_stream.pipeline.estimators.recorded import ArrayEstimator
-from mixsynth_stream.skeleton import BLAZEPOSE_33, Skeleton
+from mixsynth_stream.skeleton import BLAZEPOSE_33, SMPL_24, Skeleton
 
 
 def as_estimator(estimator: Any, skeleton: str | Skeleton | None = None) -> Estimator:
@@ -24,10 +24,40 @@ def as_estimator(estimator: Any, skeleton: str | Skeleton | None = None) -> Esti
         return ArrayEstimator(estimator)
     if not callable(estimator):
         raise ModelError(f"an estimator must be callable as (rgb, time_s) -> people, found {type(estimator).__name__}")
-    said = getattr(estimator, "skeleton", None) if skeleton is None else skeleton
-    if said is None:
+    if skeleton is None:
+        skeleton = getattr(estimator, "skeleton", None)
+    if skeleton is None:
         raise ModelError(
             f"the estimator does not say its skeleton ({' or '.join(ESTIMATED)}): pass as_estimator(..., "
             f"skeleton={BLAZEPOSE_33.name!r}) or set its attribute `skeleton`"
         )
-    return CallableEstimator(estimator, said.name if isinstance(said, Skeleton) else str(said))
+    return CallableEstimator(estimator, skeleton.name if isinstance(skeleton, Skeleton) else str(skeleton))
+
+
+def is_pose_model(choice: Any) -> bool:
+    """Whether a user's choice of estimator is a model for MediaPipe, by name or path, or none at all."""
+    return choice is None or choice in MODELS or str(choice).endswith(".task")
+
+
+def stream_estimator(choice: Any, default: Estimator | None, skeleton: str, *, max_people: int) -> Estimator:
+    """The estimator of a Stream whose networks take `skeleton`.
+
+    `choice` is the user's: a pose model, or what `as_estimator` takes. Without one it is the source's own (`default`),
+    or MediaPipe. Raises `ModelError` where an estimator gives other joints than the networks take.
+    """
+    if choice is None:
+        estimator = default
+    else:
+        estimator = None if is_pose_model(choice) else as_estimator(choice)
+    estimated = BLAZEPOSE_33.name if estimator is None else estimator.skeleton
+    if is_pose_model(choice) and estimated == BLAZEPOSE_33.name != skeleton:
+        raise ModelError(
+            f"no pose model here gives the rotations of {SMPL_24.name} that the network takes: "
+            "give an estimator of them (recorded .npz, or a callable)"
+        )
+    if estimated != skeleton:
+        raise ModelError(
+            f"the estimator gives {estimated}, but the networks need {skeleton}: give weights for "
+            f"{estimated}, or another estimator"
+        )
+    return MediaPipeEstimator(str(choice or "full"), max_people=max_people) if estimator is None else estimator

@@ -1,4 +1,4 @@
-"""What an estimator is, and the three kinds: MediaPipe, recorded estimates, and any callable of yours."""
+"""Estimator: what finds people in a picture. CallableEstimator: a function of the user's as one."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Estimator(Protocol):
         """
 
     def close(self) -> None:
-        """Free what it holds."""
+        """Free what the estimator holds."""
 
 
 class CallableEstimator:

@@ -1,9 +1,8 @@
-"""MediaPipe's PoseLandmarker (Tasks API) as an estimator. MediaPipe itself is imported on construction only."""
+"""MediaPipeEstimator: MediaPipe's PoseLandmarker (Tasks API). MediaPipe itself is imported on construction only."""
 
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import platform
 import re
@@ -23,22 +22,20 @@ from mixsynth_stream.pipeline.motion import Person
 from mixsynth_stream.skeleton import BLAZEPOSE_33
 from mixsynth_stream.spaces import SPACES
 
-log = logging.getLogger(__name__)
-
 MODELS = ("lite", "full", "heavy")
 MODES = ("keyframe", "video", "image")
 _CORE = SPACES["image"].core
 # Two estimates closer than this, as a mean over the joints in body scales, are one person seen twice. On real clips
-# doubles lie under 0.3 apart and different people, even when they cross, over 0.5.
+# such doubles are less than 0.3 apart, and different people, even when they cross, more than 0.5.
 _SAME_PERSON = 0.4
-# Where more people are seen than wanted, one within this many body scales of a person returned before goes first.
+# Where too many people are seen, one within this many body scales of a person of the last call has precedence.
 _SAME_AS_BEFORE = 2.0
-# What MediaPipe's C++ side writes to standard error without being asked: information and warnings, never errors.
+# Information and warnings that MediaPipe's C++ side writes to standard error. Errors do not match.
 _NOISE = re.compile(rb"(?:[IW]\d{4} [\d:.]+ |INFO: Created TensorFlow|WARNING: All log messages before absl).*\n?")
 
 
 def bundle_path(model: str) -> Path:
-    """The file of a model by name (lite, full, heavy: looked up in the package's assets) or by path."""
+    """The file of a model, by path or by name: lite, full and heavy lie in the package's assets."""
     if model in MODELS:
         path = ASSETS / f"pose_landmarker_{model}.task"
         if not path.is_file():
@@ -59,26 +56,26 @@ def bundle_path(model: str) -> Path:
 def quiet_stderr() -> Iterator[None]:
     """Hold back what is written to file descriptor 2, then pass it on without MediaPipe's log lines.
 
-    The C++ library logs before its log levels can be set, so the only way is to catch the text itself.
+    The C++ library logs before its log levels can be set, so that only the text itself can be held back.
     """
     try:
-        saved = os.dup(2)
+        stderr = os.dup(2)
     except OSError:  # no standard error: nothing to keep clean
         yield
         return
     if sys.stderr is not None:
         sys.stderr.flush()
-    with tempfile.TemporaryFile() as held:
-        os.dup2(held.fileno(), 2)
+    with tempfile.TemporaryFile() as file:
+        os.dup2(file.fileno(), 2)
         try:
             yield
         finally:
             if sys.stderr is not None:
                 sys.stderr.flush()
-            os.dup2(saved, 2)
-            os.close(saved)
-            held.seek(0)
-            text = _NOISE.sub(b"", held.read())
+            os.dup2(stderr, 2)
+            os.close(stderr)
+            file.seek(0)
+            text = _NOISE.sub(b"", file.read())
             if text:
                 os.write(2, text)
 
@@ -106,23 +103,23 @@ class MediaPipeEstimator:
         self.max_people = max_people
         self._mediapipe: Any = _import_mediapipe()
         self._landmarker: Any = None
-        # The C++ side still logs when it first sees a person; from then on its calls are left alone.
+        # The C++ side logs until it has seen a person; after that its calls need no quiet.
         self._quiet = True
         self._size: tuple[int, ...] = ()
         self._first_s = self._last_s = 0.0
-        self._before: list[Person] = []
+        self._before: list[Person] = []  # the people of the last call that saw somebody
         self._time_ms = -1
-        self._open()
+        self._open_landmarker()
 
-    def _open(self) -> None:
+    def _open_landmarker(self) -> None:
         """A fresh landmarker: nothing tracked, no time stamp seen."""
         self.close()
         vision = self._mediapipe.tasks.vision
         options = vision.PoseLandmarkerOptions(
             base_options=self._mediapipe.tasks.BaseOptions(model_asset_path=str(self.path)),
             running_mode=vision.RunningMode.IMAGE if self.mode == "image" else vision.RunningMode.VIDEO,
-            # MediaPipe runs its detector only while it follows fewer people than it may return. One more than are
-            # wanted keeps the detector running, and with it the crops right, when people move far between calls.
+            # MediaPipe runs its detector only while it follows fewer people than it may return. One more than the
+            # user asks for keeps the detector running, and the crops right, when people move far between calls.
             num_poses=self.max_people + (self.mode == "keyframe"),
         )
         try:
@@ -139,8 +136,8 @@ class MediaPipeEstimator:
     def __call__(self, rgb: np.ndarray, time_s: float) -> list[Person]:  # rgb: [H, W, 3] uint8
         """The people in one frame, duplicates suppressed; at most `max_people`."""
         if not isinstance(rgb, np.ndarray) or rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3:
-            found = f"{rgb.dtype} {list(rgb.shape)}" if isinstance(rgb, np.ndarray) else type(rgb).__name__
-            raise ValueError(f"rgb must be a uint8 array [H, W, 3], found {found}")
+            kind = f"{rgb.dtype} {list(rgb.shape)}" if isinstance(rgb, np.ndarray) else type(rgb).__name__
+            raise ValueError(f"rgb must be a uint8 array [H, W, 3], found {kind}")
         if self._landmarker is None:
             raise ValueError("this MediaPipeEstimator is closed")
         # mp.Image ignores strides: rows that are padded would be read skewed, with no error and no pose.
@@ -151,30 +148,31 @@ class MediaPipeEstimator:
             self._quiet = False
         height, width = rgb.shape[:2]
         people = [
-            _person(landmarks, world, width, height)
+            _person_of(landmarks, world, width, height)
             for landmarks, world in zip(result.pose_landmarks, result.pose_world_landmarks, strict=True)
         ]
-        return self._wanted(without_duplicates(people))
+        return self._limit(without_duplicates(people))
 
-    def _wanted(self, people: list[Person]) -> list[Person]:
-        """At most `max_people`: those returned before go first, then the best scores."""
+    def _limit(self, people: list[Person]) -> list[Person]:
+        """At most `max_people`: first those of the last call, then those with the best scores."""
         if len(people) > self.max_people:
-            left, people = people, []
+            others, people = people, []
             for before in self._before:
-                nearest = min(left, key=lambda person: _distance(person, before))
+                nearest = min(others, key=lambda person: _distance(person, before))
                 if _distance(nearest, before) < _SAME_AS_BEFORE:
-                    left = [person for person in left if person is not nearest]
+                    others = [person for person in others if person is not nearest]
                     people.append(nearest)
-            people = (people + left)[: self.max_people]
+            people = (people + others)[: self.max_people]
         self._before = people or self._before
         return people
 
     def _detect(self, image: Any, shape: tuple[int, ...], time_s: float) -> Any:
+        """MediaPipe's result for an image."""
         if self.mode == "image":
             return self._landmarker.detect(image)
-        # Another size or a jump back in time is another video: tracking from the last pose would only mislead.
+        # Another size or a jump back in time is another video, where the last pose would mislead the tracking.
         if self._time_ms >= 0 and (shape != self._size or time_s < self._last_s):
-            self._open()
+            self._open_landmarker()
         if self._time_ms < 0:
             self._first_s = time_s
         self._size, self._last_s = shape, time_s
@@ -198,21 +196,22 @@ class MediaPipeEstimator:
 
 
 def without_duplicates(people: list[Person]) -> list[Person]:
-    """The people without those that lie on one with better scores: MediaPipe may return a person twice."""
-    kept: list[Person] = []
+    """The people, best scores first, each of them once: MediaPipe may return a person twice."""
+    unique: list[Person] = []
     for person in sorted(people, key=lambda one: -float(one.scores[_CORE].mean())):
-        if all(_distance(person, other) > _SAME_PERSON for other in kept):
-            kept.append(person)
-    return kept
+        if all(_distance(person, other) > _SAME_PERSON for other in unique):
+            unique.append(person)
+    return unique
 
 
 def _distance(person: Person, other: Person) -> float:
-    """Mean joint distance in units of the larger one's body scale."""
+    """Mean joint distance, in body scales of the larger person."""
     scale = max(float(scale_of(person.pose[_CORE])), float(scale_of(other.pose[_CORE])), 1.0)
     return float(np.linalg.norm(person.pose[_CORE] - other.pose[_CORE], axis=1).mean()) / scale
 
 
-def _person(landmarks: Any, world: Any, width: int, height: int) -> Person:
+def _person_of(landmarks: Any, world: Any, width: int, height: int) -> Person:
+    """A Person of MediaPipe's landmarks, which are shares of the frame's width and height."""
     size = np.array([width, height], np.float64)
     pose = np.array([(one.x, one.y) for one in landmarks]) * size
     scores = np.array([min(one.visibility, one.presence) for one in landmarks])

@@ -12,6 +12,7 @@ import numpy as np
 
 from mixsynth_stream.errors import ModelError
 from mixsynth_stream.pipeline.estimators.checks import (
+    as_numbers,
     check_body,
     check_ids,
     check_person,
@@ -24,7 +25,7 @@ from mixsynth_stream.skeleton import BLAZEPOSE_33, SMPL_24
 
 _JOINTS = len(BLAZEPOSE_33)
 
-# A recorded estimate answers for a frame at most this far away, however slow the recording is.
+# A recorded estimate stands for frames at most this far away, however slow the recording is.
 _MAX_HALF_FRAME_S = 0.05
 
 
@@ -35,31 +36,31 @@ class ArrayEstimator:
     else 1). SMPL: time_s [F]; rotations [F, P, 24, 3] axis-angle in radians, or [F, P, 24, 6], [F, P, 24, 3, 3],
     [F, P, 72]; scores [F, P, 24] (optional); ids [P] or [F, P], who is who (optional, else the place along P).
 
-    The P axis may be left out for one person. Somebody whose pose is all NaN was not there. `skeleton` (optional) must
-    say BlazePose-33 or SMPL-24. A frame takes the recorded one nearest in time, at most half a frame away.
+    The P axis may be left out for one person. Somebody whose pose is all NaN was not seen. `skeleton` (optional) must
+    say BlazePose-33 or SMPL-24. A frame takes the estimates nearest in time, at most half a frame away.
     """
 
     def __init__(self, source: str | os.PathLike[str] | Mapping[str, Any]) -> None:
         name = "the recorded estimates" if isinstance(source, Mapping) else str(source)
         arrays = dict(source) if isinstance(source, Mapping) else _read_npz(Path(source))
         is_smpl = "rotations" in arrays and "poses" not in arrays
-        needed = ("time_s", "rotations") if is_smpl else ("time_s", "poses", "world")
-        missing = [key for key in needed if key not in arrays]
+        required = ("time_s", "rotations") if is_smpl else ("time_s", "poses", "world")
+        missing = [key for key in required if key not in arrays]
         if missing:
             raise ModelError(f"{name}: no array {missing[0]!r}; found {', '.join(sorted(arrays)) or 'none'}")
         kind = SMPL_24 if is_smpl else BLAZEPOSE_33
         self.skeleton = check_skeleton(str(np.asarray(arrays.get("skeleton", kind.name)))).name
         if self.skeleton != kind.name:
-            raise ModelError(f"{name}: {needed[1]} are of {kind.name}, but its skeleton says {self.skeleton}")
+            raise ModelError(f"{name}: {required[1]} are of {kind.name}, but its skeleton says {self.skeleton}")
         self.time_s = np.asarray(arrays["time_s"], np.float64)  # [F]
         if self.time_s.ndim != 1 or not len(self.time_s) or not (np.diff(self.time_s) > 0).all():
             raise ModelError(f"{name}: time_s must be [F] and increase, found shape {list(self.time_s.shape)}")
-        self._frames = (_bodies if is_smpl else _landmarks)(arrays, len(self.time_s), name)
+        self._frames = (_people_of_rotations if is_smpl else _people_of_landmarks)(arrays, len(self.time_s), name)
         spacing = float(np.median(np.diff(self.time_s))) if len(self.time_s) > 1 else np.inf
         # A hair more than half, because time stamps are often rounded to milliseconds.
         self._reach_s = min(0.5 * spacing, _MAX_HALF_FRAME_S) + 1e-3
 
-    def __call__(self, rgb: np.ndarray, time_s: float) -> list[Person]:  # rgb: [H, W, 3] uint8, not looked at
+    def __call__(self, rgb: np.ndarray, time_s: float) -> list[Person]:  # rgb: [H, W, 3] uint8, not used
         """The people recorded for this time; `ModelError` where nothing was recorded within half a frame."""
         nearest = int(np.abs(self.time_s - time_s).argmin())
         if abs(self.time_s[nearest] - time_s) > self._reach_s:
@@ -70,7 +71,7 @@ class ArrayEstimator:
         return list(self._frames[nearest])
 
     def frames(self) -> list[tuple[np.ndarray, float]]:
-        """A blank picture for every recorded time: rotations need no video, and this is a source for a Stream."""
+        """A blank picture and its time for each recorded frame: a source for a Stream of rotations, without a video."""
         blank = np.zeros((2, 2, 3), np.uint8)
         return [(blank, float(time_s)) for time_s in self.time_s]
 
@@ -91,11 +92,11 @@ def _read_npz(path: Path) -> dict[str, np.ndarray]:
         ) from error
 
 
-def _landmarks(arrays: Mapping[str, Any], frames: int, name: str) -> list[list[Person]]:
+def _people_of_landmarks(arrays: Mapping[str, Any], frames: int, name: str) -> list[list[Person]]:
     poses = _of_people(arrays["poses"], 2, frames, f"{name}: poses")
     world = _of_people(arrays["world"], 3, frames, f"{name}: world")
-    found = arrays.get("scores")
-    scores = np.ones(poses.shape[:3]) if found is None else with_people(np.asarray(found, np.float64), 3)
+    scores = arrays.get("scores")
+    scores = np.ones(poses.shape[:3]) if scores is None else with_people(np.asarray(scores, np.float64), 3)
     if world.shape[:3] != poses.shape[:3] or scores.shape != poses.shape[:3]:
         shapes = ", ".join(str(list(array.shape)) for array in (poses, world, scores))
         raise ModelError(f"{name}: poses, world and scores must agree in frames and people, found {shapes}")
@@ -109,7 +110,7 @@ def _landmarks(arrays: Mapping[str, Any], frames: int, name: str) -> list[list[P
     ]
 
 
-def _bodies(arrays: Mapping[str, Any], frames: int, name: str) -> list[list[Person]]:
+def _people_of_rotations(arrays: Mapping[str, Any], frames: int, name: str) -> list[list[Person]]:
     rotations = with_people(check_rotations(arrays["rotations"], f"{name}: rotations"), 4)
     scores = with_people(np.asarray(arrays.get("scores", np.ones(rotations.shape[:3])), np.float64), 3)
     ids = np.asarray(arrays.get("ids", np.arange(rotations.shape[1] if rotations.ndim == 4 else 0)))
@@ -121,18 +122,16 @@ def _bodies(arrays: Mapping[str, Any], frames: int, name: str) -> list[list[Pers
     ids = np.broadcast_to(ids, rotations.shape[:2])
     people = []
     for f in range(frames):
-        there = np.flatnonzero(np.isfinite(rotations[f]).any(axis=(1, 2)))
-        here = [check_body((rotations[f, p], scores[f, p], ids[f, p]), f"{name}: frame {f}, person {p}") for p in there]
-        check_ids(here, f"{name}: frame {f}")
-        people.append(here)
+        columns = np.flatnonzero(np.isfinite(rotations[f]).any(axis=(1, 2)))
+        people.append(
+            [check_body((rotations[f, p], scores[f, p], ids[f, p]), f"{name}: frame {f}, person {p}") for p in columns]
+        )
+        check_ids(people[f], f"{name}: frame {f}")
     return people
 
 
 def _of_people(value: Any, dims: int, frames: int, name: str) -> np.ndarray:  # -> [F, P, 33, dims]
-    array = np.asarray(value)
-    if array.dtype.kind not in "fiu":
-        raise ModelError(f"{name} must hold numbers, found dtype {array.dtype}")
-    array = with_people(array, 4)
+    array = with_people(as_numbers(value, name), 4)
     expected = f"[{frames}, P, {_JOINTS}, {dims}] or [{frames}, {_JOINTS}, {dims}]"
     if array.ndim != 4 or array.shape[0] != frames or array.shape[2:] != (_JOINTS, dims):
         raise ModelError(f"{name} must be {expected} ({BLAZEPOSE_33.name}), found {list(np.shape(value))}")

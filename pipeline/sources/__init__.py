@@ -1,3 +1,3 @@
-"""Sources of frames: files, streams, cameras, frames of your own, and a synthetic scene."""
+"""Sources of frames: files, streams, cameras, frames of the user, recorded rotations, and a synthetic scene."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""LiveReader: cameras and network streams, captured in a thread, newest frames win, opened again when they are lost."""
+"""LiveReader: a camera or a network stream, captured in a thread, newest frames first, opened again when it is lost."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ import av
 
 from mixsynth_stream.errors import SourceError
 from mixsynth_stream.pipeline.frame import Frame, VideoInfo
-from mixsynth_stream.pipeline.sources.source import FrameMaker, FrameSource, reason
+from mixsynth_stream.pipeline.sources.source import FrameMaker, FrameSource, ffmpeg_reason
 
 logger = logging.getLogger(__name__)
 
 Opener = Callable[[], "av.container.InputContainer"]
 
-SILENCE_S = 10.0  # without a frame for so long, a source is lost
-_BUFFER = 2  # frames that wait for the consumer; more would only be older
+SILENCE_S = 10.0  # a source that gives no frame for so long is lost
+_BUFFER = 2  # frames that wait for the consumer; with more, they would only be older
 
 
 class LiveReader(FrameSource):
@@ -48,7 +48,7 @@ class LiveReader(FrameSource):
         self._open = opener or opener_for(source, silence_s)
         self._pause_s = pause_s or pause_before
         self._buffer: deque[Frame] = deque()
-        self._news = threading.Condition()
+        self._changed = threading.Condition()  # of the buffer, the error or the closing
         self._closing = threading.Event()
         self._error: SourceError | None = None
         self._index = 0
@@ -57,9 +57,9 @@ class LiveReader(FrameSource):
         self._alive_s = time.perf_counter()
         try:
             container = self._open()
-            self.info = _describe(source, container)
+            self.info = _live_info(source, container)
         except av.error.FFmpegError as error:
-            raise SourceError(_why_not(source, error)) from error
+            raise SourceError(_live_failure(source, error)) from error
         self._thread = threading.Thread(target=self._run, args=(container,), name=f"capture {source}", daemon=True)
         self._thread.start()
 
@@ -71,35 +71,35 @@ class LiveReader(FrameSource):
         raise StopIteration
 
     def read(self, timeout_s: float) -> Frame | None:
-        """The next frame; None when none came in time or the reader is closed; SourceError when it has given up."""
-        with self._news:
-            self._news.wait_for(lambda: self._buffer or self._error or self._closing.is_set(), timeout_s)
+        """The next frame; None where none came in time or the reader is closed. SourceError once it has given up."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._buffer or self._error or self._closing.is_set(), timeout_s)
             if self._closing.is_set():
                 return None
             if self._buffer:
                 return self._buffer.popleft()
             if self._error:
                 raise self._error
-        # A driver can hang where no time limit reaches it; the thread is then lost with it.
+        # A driver can hang where no time limit reaches it. The thread then hangs with it.
         if time.perf_counter() - self._alive_s > 3 * self._silence_s:
             raise SourceError(f"{self._source} hangs and does not answer: unplug it or stop it, and start again")
         return None
 
     def now_s(self) -> float | None:
-        """The present, on the clock that `time_s` runs on."""
+        """The present, on the clock that `time_s` runs on; None before the first frame."""
         return None if self._start_s is None else time.perf_counter() - self._start_s
 
     def close(self) -> None:
-        """End the capture. A read that is stuck in a silent source ends by its own time limit, behind the scenes."""
-        with self._news:
+        """End the capture. A thread that waits for a silent source ends later, by its own time limit."""
+        with self._changed:
             self._closing.set()
             self._buffer.clear()
-            self._news.notify_all()
+            self._changed.notify_all()
         if threading.current_thread() is not self._thread:
             self._thread.join(timeout=1.0)
 
     def _run(self, container: av.container.InputContainer | None) -> None:
-        """The thread: capture until it breaks, pause, open again."""
+        """What the thread does: capture until the source is lost, pause, open it again."""
         failures = 0
         try:
             while not self._closing.is_set():
@@ -108,29 +108,29 @@ class LiveReader(FrameSource):
                         for frame in self._capture(container):
                             failures = 0
                             self._offer(frame)
-                    why = "it ended"
+                    reason = "it ended"
                 except av.error.FFmpegError as error:
-                    why = reason(error)
+                    reason = ffmpeg_reason(error)
                 container = None
                 if self._closing.is_set():
                     return
                 failures += 1
                 if self._retries is not None and failures > self._retries:
-                    raise SourceError(f"{self._source} was lost after {self._index} frames ({why})")
+                    raise SourceError(f"{self._source} was lost after {self._index} frames ({reason})")
                 pause_s = self._pause_s(failures)
-                logger.warning("%s was lost (%s); trying again in %g s", self._source, why, pause_s)
+                logger.warning("%s was lost (%s); trying again in %g s", self._source, reason, pause_s)
                 self._wait(pause_s)
                 self._count("reopened")
         except SourceError as error:
             self._give_up(error)
-        except Exception as error:  # the consumer must hear of it, whatever it is
+        except Exception as error:  # whatever it is, the consumer raises it
             self._give_up(SourceError(f"{self._source} cannot be captured any further: {error!r}"))
 
     def _capture(self, container: av.container.InputContainer) -> Iterator[Frame]:
         stream = container.streams.video[0]
-        # Threads by frame would hold frames back; those by slice do not.
+        # Threads that share a picture do not hold pictures back, as threads with a picture each would.
         stream.thread_type = "SLICE"
-        # Streams that come in pieces of seconds are played at their own pace; all others are as new as they can be.
+        # Streams that come in pieces of some seconds are played at their own pace; all others as soon as they come.
         pace = _Pace(float(stream.time_base or 0)) if container.format.name in ("hls", "dash") else None
         last_s = time.perf_counter()
         for packet in container.demux(stream):
@@ -146,11 +146,12 @@ class LiveReader(FrameSource):
                 if pace is not None:
                     self._wait(pace.ahead_s(picture.pts))
                 last_s = time.perf_counter()
-                yield self._stamped(picture, last_s)
+                yield self._stamp(picture, last_s)
             if now_s - last_s > self._silence_s:
                 raise av.error.TimeoutError(0, "no picture")
 
-    def _stamped(self, picture: av.VideoFrame, now_s: float) -> Frame:
+    def _stamp(self, picture: av.VideoFrame, now_s: float) -> Frame:
+        """A Frame with the next number and the time of now."""
         if self._start_s is None:
             self._start_s = self._last_s = now_s - 1e-6
         self._last_s = max(now_s, self._last_s + 1e-6)  # two pictures of one packet
@@ -159,26 +160,28 @@ class LiveReader(FrameSource):
         return frame
 
     def _offer(self, frame: Frame) -> None:
-        with self._news:
+        """Put a frame into the buffer; the oldest leaves a full one."""
+        with self._changed:
             if len(self._buffer) == _BUFFER:
                 self._buffer.popleft()
                 self._count("dropped_consumer_behind")
             self._buffer.append(frame)
-            self._news.notify()
+            self._changed.notify()
 
     def _wait(self, seconds: float) -> None:
+        """Wait, or return early when the reader is closed. A thread that waits does not count as hanging."""
         end_s = time.perf_counter() + seconds
-        while (left_s := end_s - time.perf_counter()) > 0 and not self._closing.wait(min(left_s, 1.0)):
+        while (rest_s := end_s - time.perf_counter()) > 0 and not self._closing.wait(min(rest_s, 1.0)):
             self._alive_s = time.perf_counter()
 
     def _give_up(self, error: SourceError) -> None:
-        with self._news:
+        with self._changed:
             self._error = error
-            self._news.notify()
+            self._changed.notify()
 
 
 class _Pace:
-    """How far pictures run ahead of the clock that started with the first of them."""
+    """How far the time of pictures is ahead of a clock that starts with the first of them."""
 
     def __init__(self, unit_s: float) -> None:
         self._unit_s = unit_s
@@ -192,14 +195,14 @@ class _Pace:
 
 
 def pause_before(attempt: int) -> float:
-    """Seconds before the attempt-th try in a row to open a lost source again."""
+    """Seconds to wait before a lost source is opened again, by the number of the attempt in a row."""
     if attempt <= 5:
         return 1.0
     return 5.0 if attempt <= 10 else 10.0 if attempt <= 20 else 60.0
 
 
 def opener_for(source: str, silence_s: float) -> Opener:
-    """How to open a camera or a stream; every wait has a limit."""
+    """A function that opens the camera or stream, with a time limit for every wait."""
     timeout = (silence_s, silence_s)
     kind, _, camera = source.partition(":")
     if kind != "webcam":
@@ -219,7 +222,7 @@ def opener_for(source: str, silence_s: float) -> Opener:
 
 
 def _windows_camera(camera: str) -> str:
-    """DirectShow knows cameras by name only."""
+    """The name of a camera by its number, because DirectShow knows cameras by name only."""
     if not camera.isdigit():
         return camera
     from av.device import enumerate_input_devices
@@ -230,7 +233,7 @@ def _windows_camera(camera: str) -> str:
     return names[int(camera)]
 
 
-def _describe(source: str, container: av.container.InputContainer) -> VideoInfo:
+def _live_info(source: str, container: av.container.InputContainer) -> VideoInfo:
     if not container.streams.video:
         container.close()
         raise SourceError(f"{source} sends no video: check the address")
@@ -246,11 +249,12 @@ def _describe(source: str, container: av.container.InputContainer) -> VideoInfo:
     return replace(info, time_base=stream.time_base) if stream.time_base else info
 
 
-def _why_not(source: str, error: av.error.FFmpegError) -> str:
+def _live_failure(source: str, error: av.error.FFmpegError) -> str:
+    """Why a camera or a stream cannot be opened, in a sentence that says what to do."""
     if not source.startswith("webcam"):
-        return f"{source} cannot be opened ({reason(error)}): check the address, and that its sender is running"
+        return f"{source} cannot be opened ({ffmpeg_reason(error)}): check the address, and that its sender is running"
     if isinstance(error, av.error.FileNotFoundError):
         return f"there is no camera {source.partition(':')[2] or '0'} ({error.filename} is missing): connect one"
     if isinstance(error, av.error.PermissionError):
         return f"{source} may not be used: allow this program the camera (on Linux: join the group 'video')"
-    return f"{source} cannot be opened ({reason(error)}): check that no other program uses the camera"
+    return f"{source} cannot be opened ({ffmpeg_reason(error)}): check that no other program uses the camera"

@@ -1,16 +1,15 @@
-"""`open_source` finds the reader for whatever a user calls a source; RgbReader takes frames from their own iterator."""
+"""`open_source`: the reader for whatever a user calls a source. `open_for_stream`: the same, as a Stream reads it."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sized
+from collections.abc import Iterable
 
-import numpy as np
-
-from mixsynth_stream.errors import SourceError
-from mixsynth_stream.pipeline.frame import Frame, VideoInfo
 from mixsynth_stream.pipeline.sources.capture import LiveReader
-from mixsynth_stream.pipeline.sources.source import FrameSource, frame_from_array
+from mixsynth_stream.pipeline.sources.own_frames import RgbReader
+from mixsynth_stream.pipeline.sources.read_ahead import ReadAhead
+from mixsynth_stream.pipeline.sources.rotations import RotationReader
+from mixsynth_stream.pipeline.sources.source import FrameSource
 from mixsynth_stream.pipeline.sources.synthetic import SyntheticReader
 from mixsynth_stream.pipeline.sources.video import VideoReader
 from mixsynth_stream.spaces import GRID_HZ
@@ -45,40 +44,12 @@ def open_source(source: object, *, rate_hz: float = GRID_HZ, retries: int | None
     return reader
 
 
-class RgbReader(FrameSource):
-    """Frames from the user's own iterator: rgb arrays at a given rate, or pairs (rgb, time_s)."""
+def open_for_stream(source: object, *, has_estimator: bool) -> FrameSource:
+    """`open_source`, with a file on a disk decoded ahead.
 
-    def __init__(self, items: Iterable[np.ndarray | tuple[np.ndarray, float]], *, rate_hz: float = GRID_HZ) -> None:
-        super().__init__()
-        if not rate_hz > 0:
-            raise ValueError(f"rate_hz must be above 0, not {rate_hz}")
-        self._items = enumerate(items)
-        self._rate_hz = rate_hz
-        self._last_s = -float("inf")
-        self._first: Frame | None = self._read()
-        if self._first is None:
-            raise SourceError("the iterator of frames is empty: it must give at least one rgb array [H, W, 3] of uint8")
-        count = len(items) if isinstance(items, Sized) else None
-        self.info = VideoInfo(
-            source="frames", width=self._first.width, height=self._first.height, rate_hz=rate_hz, frame_count=count
-        )
-
-    def __next__(self) -> Frame:
-        frame, self._first = self._first or self._read(), None
-        if frame is None:
-            raise StopIteration
-        return frame
-
-    def close(self) -> None:
-        self._items = enumerate(())
-        self._first = None
-
-    def _read(self) -> Frame | None:
-        index, item = next(self._items, (0, None))
-        if item is None:
-            return None
-        rgb, time_s = item if isinstance(item, tuple) else (item, index / self._rate_hz)
-        if not time_s > self._last_s:
-            raise ValueError(f"frame {index} has time {time_s} s, but times must grow: the last was {self._last_s} s")
-        self._last_s = float(time_s)
-        return frame_from_array(rgb, time_s, index)
+    An .npz of rotations brings its own estimator: it is a source unless the user has another (`has_estimator`).
+    """
+    if not has_estimator and isinstance(source, (str, os.PathLike)) and str(source).endswith(".npz"):
+        return RotationReader(source)
+    reader = open_source(source)
+    return ReadAhead(reader) if isinstance(reader, VideoReader) and reader.is_local else reader

@@ -1,4 +1,4 @@
-"""ReadAhead: a file decoded in a thread of its own, so that a second core works while the estimator thinks."""
+"""ReadAhead: a file decoded in a thread of its own, so that a second core works while the estimator does."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import threading
 from mixsynth_stream.pipeline.frame import Frame
 from mixsynth_stream.pipeline.sources.source import FrameSource
 
-# A call of the estimator lasts about ten frames' decoding; a decoded 1080p frame holds 3 MB.
+# A call of the estimator lasts as long as decoding about ten frames; a decoded 1080p frame holds 3 MB.
 _FRAMES = 12
 _POLL_S = 0.1
 
 
 class ReadAhead(FrameSource):
-    """The frames of another source, in order and all of them, up to twelve ahead; its errors come in their place."""
+    """All frames of another source, in order, read up to twelve ahead. Its errors come after the frames before them."""
 
     def __init__(self, source: FrameSource) -> None:
         super().__init__()
@@ -47,7 +47,7 @@ class ReadAhead(FrameSource):
         while not self._closing.is_set():
             try:
                 item = next(self._source)
-            except BaseException as error:  # the consumer gets it, whatever it is
+            except BaseException as error:  # whatever it is, the consumer raises it
                 item = error
             while not self._closing.is_set():
                 try:

@@ -1,28 +1,35 @@
-"""FrameSource: what every source of video gives, whatever it reads."""
+"""FrameSource: what every source is. TimeStamps and FrameMaker: what readers make frames with."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import av
 import numpy as np
 
 from mixsynth_stream.pipeline.frame import Frame, VideoInfo
 
+if TYPE_CHECKING:
+    from mixsynth_stream.pipeline.estimators.estimator import Estimator
+
 
 class FrameSource(ABC):
-    """An iterator of Frames in order of time, and a context manager. `counters` says what was repaired or dropped."""
+    """An iterator of Frames in order of time, and a context manager.
+
+    `counters` counts what was repaired or dropped. `estimator` is the source's own, for one that knows its people.
+    """
 
     info: VideoInfo
+    estimator: Estimator | None = None
 
     def __init__(self) -> None:
         self.counters: dict[str, int] = {}
 
-    def _count(self, what: str, number: int = 1) -> None:
-        self.counters[what] = self.counters.get(what, 0) + number
+    def _count(self, reason: str, number: int = 1) -> None:
+        self.counters[reason] = self.counters.get(reason, 0) + number
 
     @abstractmethod
     def __next__(self) -> Frame: ...
@@ -54,6 +61,7 @@ class TimeStamps:
         self._shift_s = 0.0
 
     def next(self, time_s: float | None) -> float:
+        """The stream's own time where it is later than the last, else a repaired one. None: the stream has no time."""
         last_s = self._last_s
         if time_s is not None:
             time_s += self._shift_s
@@ -64,17 +72,17 @@ class TimeStamps:
             elif time_s is None:
                 repaired_s = last_s + self.step_s
             elif last_s - time_s < 1.0:
-                repaired_s = last_s + self.step_s / 2  # half a step: the next good time stamp is still later
+                repaired_s = last_s + self.step_s / 2  # half a step, so that the next good time is still later
             else:
-                repaired_s = last_s + self.step_s  # the clock started again: go on from here
+                repaired_s = last_s + self.step_s  # the clock started again: time goes on from the last
                 self._shift_s += repaired_s - time_s
             time_s = repaired_s
         self._last_s = time_s
         return time_s
 
 
-def reason(error: av.error.FFmpegError) -> str:
-    """What FFmpeg ran into, in words that help."""
+def ffmpeg_reason(error: av.error.FFmpegError) -> str:
+    """Why FFmpeg failed, in words that help."""
     if isinstance(error, av.error.ExitError | av.error.TimeoutError):
         return "no answer in time"
     if isinstance(error, av.error.ProtocolNotFoundError):
@@ -83,22 +91,22 @@ def reason(error: av.error.FFmpegError) -> str:
 
 
 class FrameMaker:
-    """Makes Frames of decoded pictures, which stay as they are until somebody looks, and knows which way up they are.
+    """Makes Frames of decoded pictures. A frame turns its picture upright and into rgb when that is read.
 
     The display matrix is read from the first picture, and again where size or rotation change. Reading it makes PyAV
     tie a picture to itself: megabytes a frame would then wait for the garbage collector.
     """
 
     def __init__(self) -> None:
-        self._like: tuple[float, ...] | None = None
+        self._geometry: tuple[float, ...] | None = None  # of the picture that the matrix is from
         self._matrix: list[int] | None = None  # a, b, _, c, d
 
     def __call__(self, picture: av.VideoFrame, index: int, time_s: float) -> Frame:
-        like = (picture.width, picture.height, picture.rotation)
-        if like != self._like:
-            self._like = like
-            found: Any = picture.side_data.get("DISPLAYMATRIX")
-            self._matrix = None if found is None else np.frombuffer(bytes(found), np.int32)[:5].tolist()
+        geometry = (picture.width, picture.height, picture.rotation)
+        if geometry != self._geometry:
+            self._geometry = geometry
+            matrix: Any = picture.side_data.get("DISPLAYMATRIX")
+            self._matrix = None if matrix is None else np.frombuffer(bytes(matrix), np.int32)[:5].tolist()
         if self._matrix is None:
             return Frame(index, time_s, picture.width, picture.height, partial(_rgb, picture))
         a, b, _, c, d = self._matrix
@@ -108,10 +116,10 @@ class FrameMaker:
 
 
 def frame_from_array(rgb: np.ndarray, time_s: float, index: int) -> Frame:  # rgb: [H, W, 3] uint8
-    """A Frame of a user's own picture; anything but an rgb array of uint8 is refused."""
+    """A Frame of a user's own picture. `ValueError` for anything but an rgb array of uint8."""
     if not isinstance(rgb, np.ndarray) or rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3 or not rgb.size:
-        found = f"{rgb.dtype} {list(rgb.shape)}" if isinstance(rgb, np.ndarray) else type(rgb).__name__
-        raise ValueError(f"frame {index} must be an rgb array [H, W, 3] of uint8, not {found}")
+        kind = f"{rgb.dtype} {list(rgb.shape)}" if isinstance(rgb, np.ndarray) else type(rgb).__name__
+        raise ValueError(f"frame {index} must be an rgb array [H, W, 3] of uint8, not {kind}")
     return Frame(index, float(time_s), rgb.shape[1], rgb.shape[0], partial(np.ascontiguousarray, rgb))
 
 
@@ -120,7 +128,7 @@ def _rgb(picture: av.VideoFrame) -> np.ndarray:
 
 
 def _upright(picture: av.VideoFrame, sideways: bool, matrix: tuple[int, int, int, int]) -> np.ndarray:
-    """The display matrix maps (x, y) to (a x + c y, b x + d y): quarter turns and mirror images."""
+    """The picture as it is shown. The display matrix maps (x, y) to (a x + c y, b x + d y): turns and mirror images."""
     a, b, c, d = matrix
     rgb = picture.to_ndarray(format="rgb24")
     if sideways:

@@ -1,6 +1,6 @@
-"""The "synthetic:" source: people whose every joint is known at every time, drawn as capsules; no file, no model.
+"""SyntheticReader: the source "synthetic:", people whose joints are known at every time, drawn as capsules.
 
-For tests, for examples, and for machines on which MediaPipe does not run. `SyntheticEstimator` sees them exactly.
+It needs no file and no model: for tests, examples, and machines on which MediaPipe does not run.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from mixsynth_stream.pipeline.motion import Person
 from mixsynth_stream.pipeline.sources.source import FrameSource
 from mixsynth_stream.skeleton import BLAZEPOSE_33
 
-_FOCAL = 1.1  # in frame heights: a lens of about 50 degrees
+_FOCAL = 1.1  # in frame heights, as of a lens of about 50 degrees
 _DISTANCE_M = 3.2
 _STRIDE_HZ = 0.9
-_CROSSING_S = 8.0  # there and back
+_CROSSING_S = 8.0  # from one side to the other and back
 _BACKGROUND = (70, 74, 80)
 _SHIRTS = ((214, 69, 65), (52, 120, 196), (62, 150, 81), (222, 160, 40))
 _SKIN = (224, 184, 152)
@@ -34,7 +34,7 @@ _LIMB_RADIUS_M = 0.05
 
 @dataclass(frozen=True, kw_only=True)
 class SyntheticScene:
-    """What a "synthetic:people=2&seconds=10&rate=30&size=640x480&live=0" says. Zero seconds: endless."""
+    """The options in "synthetic:people=2&seconds=10&rate=30&size=640x480&live=0". A scene of 0 seconds has no end."""
 
     people: int = 1
     seconds: float = 10.0
@@ -68,7 +68,7 @@ class SyntheticScene:
             raise SourceError(f"{source}: {error}") from error
 
     def truth(self, time_s: float) -> list[Person]:
-        """Everybody at a time, exactly: poses projected to pixels, world in metres about the hips, scores 1."""
+        """Everybody's true pose at a time: projected to pixels, and in metres about the hips; scores are 1."""
         return [self._person(number, time_s) for number in range(self.people)]
 
     def draw(self, time_s: float) -> np.ndarray:  # -> [H, W, 3] uint8
@@ -83,13 +83,13 @@ class SyntheticScene:
 
     def _person(self, number: int, time_s: float) -> Person:
         width, height = self.size
-        walk = body(2 * math.pi * (_STRIDE_HZ * time_s + 0.31 * number), facing=1 if number % 2 == 0 else -1)
+        walk = walker(2 * math.pi * (_STRIDE_HZ * time_s + 0.31 * number), facing=1 if number % 2 == 0 else -1)
         place = walk + self._place(number, time_s)
         pose = place[:, :2] / place[:, 2:] * _FOCAL * height + [width / 2, height / 2]
         return Person(pose, walk, np.ones(len(walk)))
 
     def _place(self, number: int, time_s: float) -> np.ndarray:  # -> [3] metres, the hips from the camera
-        """One walks from side to side, the next the other way, a little further off: they cross."""
+        """Each person walks against the one before, a little further off, so that they cross."""
         swing = math.sin(2 * math.pi * time_s / _CROSSING_S + 0.4 * (number // 2))
         reach_m = 0.9 * min(1.0, self.size[0] / self.size[1])
         side = 1 if number % 2 == 0 else -1
@@ -97,11 +97,12 @@ class SyntheticScene:
 
 
 class SyntheticReader(FrameSource):
-    """Frames of a SyntheticScene; with live=1 paced by the clock, and those that nobody took in time are dropped."""
+    """Frames of a SyntheticScene. With live=1 the clock paces them, and those that nobody took in time are dropped."""
 
     def __init__(self, source: str | SyntheticScene = "synthetic:") -> None:
         super().__init__()
         self.scene = scene = source if isinstance(source, SyntheticScene) else SyntheticScene.parse(source)
+        self.estimator = SyntheticEstimator(scene)
         count = round(scene.seconds * scene.rate) or None
         self.info = VideoInfo(
             source=source if isinstance(source, str) else "synthetic:",
@@ -127,7 +128,7 @@ class SyntheticReader(FrameSource):
         return Frame(index, time_s, *self.scene.size, partial(self.scene.draw, time_s))
 
     def now_s(self) -> float | None:
-        """The present, on the clock that `time_s` runs on."""
+        """The present, on the clock of a live scene; None before its first frame, and for other scenes."""
         return None if self._start_s is None else time.perf_counter() - self._start_s
 
     def close(self) -> None:
@@ -144,9 +145,9 @@ class SyntheticReader(FrameSource):
 
 
 class SyntheticEstimator:
-    """An Estimator that knows the scene: exact poses, or with noise and missed people as asked for.
+    """An Estimator that knows the scene. It gives true poses, with noise and missed people where that is asked for.
 
-    What it says depends on the seed and the time only, not on the calls before.
+    Its poses depend on the seed and the time only, not on the calls before.
     """
 
     skeleton = BLAZEPOSE_33.name
@@ -161,21 +162,23 @@ class SyntheticEstimator:
 
     def __call__(self, rgb: np.ndarray, time_s: float) -> list[Person]:  # rgb: [H, W, 3] uint8
         rng = np.random.default_rng([self._seed, round(time_s * 1e6)])
-        seen = [person for person in self.scene.truth(time_s) if rng.random() >= self._miss_rate]
-        return [replace(person, pose=person.pose + rng.normal(0, self._noise_px, person.pose.shape)) for person in seen]
+        people = [person for person in self.scene.truth(time_s) if rng.random() >= self._miss_rate]
+        return [
+            replace(person, pose=person.pose + rng.normal(0, self._noise_px, person.pose.shape)) for person in people
+        ]
 
     def close(self) -> None:
         """Nothing to release."""
 
 
 def synthetic_truth(time_s: float, scene: SyntheticScene | None = None) -> list[Person]:
-    """Everybody in a synthetic scene at a time, exactly."""
+    """Everybody's true pose in a synthetic scene at a time."""
     return (scene or SyntheticScene()).truth(time_s)
 
 
-def body(phase: float, facing: int) -> np.ndarray:  # -> [33, 3] metres about the hips, x right, y down, z away
-    """A walker seen from the side and a little from the front, in the BlazePose-33 skeleton; one stride is 2 pi."""
-    forward = np.array([0.8 * facing, 0.0, -0.6])  # where they walk to
+def walker(phase: float, facing: int) -> np.ndarray:  # -> [33, 3] metres about the hips, x right, y down, z away
+    """A walker in the BlazePose-33 skeleton, seen from the side and a little from the front. One stride is 2 pi."""
+    forward = np.array([0.8 * facing, 0.0, -0.6])  # the direction of the walk
     left = np.array([-forward[2], 0.0, forward[0]])
     up = np.array([0.0, -1.0, 0.0])
     joints = np.zeros((33, 3))
@@ -185,7 +188,7 @@ def body(phase: float, facing: int) -> np.ndarray:  # -> [33, 3] metres about th
         return point
 
     def limb(start: np.ndarray, length_m: float, angle: float) -> np.ndarray:
-        """Hanging down at angle 0, swung forward by a positive one."""
+        """The end of a limb that hangs down at angle 0 and swings forward with a positive angle."""
         return start + length_m * (math.sin(angle) * forward - math.cos(angle) * up)
 
     bounce = 0.02 * math.cos(2 * phase) * up

@@ -15,13 +15,11 @@ from av.stream import Disposition
 
 from mixsynth_stream.errors import SourceError
 from mixsynth_stream.pipeline.frame import Frame, VideoInfo
-from mixsynth_stream.pipeline.sources.source import FrameMaker, FrameSource, TimeStamps, reason
+from mixsynth_stream.pipeline.sources.source import FrameMaker, FrameSource, TimeStamps, ffmpeg_reason
 
-__all__ = ["Frame", "FrameSource", "VideoInfo", "VideoReader"]
-
-_OPEN_S, _READ_S = 10.0, 30.0  # patience with a server that sends a file
-# A fixed number, so that a damaged file gives the same frames on every machine. More take time from the estimator where
-# there are two cores; fewer do not keep up.
+_OPEN_S, _READ_S = 10.0, 30.0  # time limits for a server that sends a file
+# A fixed number, so that a damaged file gives the same frames on every machine. On two cores, more threads take time
+# from the estimator and fewer do not keep up.
 _DECODER_THREADS = 3
 
 
@@ -35,10 +33,10 @@ class VideoReader(FrameSource):
     def __init__(self, source: str | os.PathLike[str]) -> None:
         super().__init__()
         self._name = os.fspath(source)
-        self._container = _open(self._name)
+        self._container = _open_container(self._name)
         try:
             self._stream = _video_stream(self._container, self._name)
-            # AVI knows no presentation times; a pipe cannot be read again. Both are decoded without threads.
+            # AVI holds no presentation times, and a pipe cannot be read again. Both are decoded without threads.
             self._avi = self._container.format.name == "avi"
             self._threads = 1 if self._avi or self._name == "-" else _DECODER_THREADS
             _set_threads(self._stream, self._threads)
@@ -48,19 +46,19 @@ class VideoReader(FrameSource):
             self._first: Frame | None = next(self._frames, None)
             if self._first is None:
                 raise SourceError(f"{self._name} has a video stream but not one frame in it: record or copy it again")
-            self.info = self._describe(self._first)
+            self.info = self._file_info(self._first)
         except BaseException:
             self.close()
             raise
 
     @property
     def is_local(self) -> bool:
-        """Whether this is a file on a disk, not a server's or another program's."""
+        """Whether this is a file on a disk, and not what a server or another program sends."""
         return "://" not in self._name and self._name != "-"
 
     @property
     def is_endless(self) -> bool:
-        """Whether a server sends this for as long as one listens: no duration, and no size or a list of segments."""
+        """Whether a server sends this without end: it has no duration, and no size or a list of segments."""
         container = self._container
         segments = container.format.name in ("hls", "dash")
         return self.info.duration_s is None and (segments or container.size <= 0)
@@ -76,7 +74,7 @@ class VideoReader(FrameSource):
         self._first = None
         self._container.close()
 
-    def _describe(self, first: Frame) -> VideoInfo:
+    def _file_info(self, first: Frame) -> VideoInfo:
         stream, container = self._stream, self._container
         duration_s = None
         if stream.duration is not None and stream.time_base is not None:
@@ -99,46 +97,47 @@ class VideoReader(FrameSource):
     def _read(self) -> Iterator[Frame]:
         unit_s = float(self._stream.time_base or 0)
         index, stamp, frame_of = -1, None, FrameMaker()
-        for index, picture in enumerate(self._decoded()):
+        for index, picture in enumerate(self._pictures()):
             stamp = self._avi_stamp(stamp, picture) if self._avi else picture.pts
             time_s = self._times.next(None if stamp is None else stamp * unit_s)
             if self._times.repaired:
                 self.counters["repaired_times"] = self._times.repaired
             yield frame_of(picture, index, time_s)
-        if self._cut_off:
-            where = f"after {index + 1} frames" if index >= 0 else "before its first frame"
+        if self._cut_reason:
+            place = f"after {index + 1} frames" if index >= 0 else "before its first frame"
             raise SourceError(
-                f"{self._name} is cut off {where} ({self._cut_off}): copy or record it again for the rest"
+                f"{self._name} is cut off {place} ({self._cut_reason}): copy or record it again for the rest"
             )
 
     def _avi_stamp(self, last: int | None, picture: av.VideoFrame) -> int:
-        """AVI stores when a frame is decoded, not when it is shown; its time unit is one frame."""
+        """The stamp of a picture in an AVI, which stores only when it is decoded. Its time unit is one frame."""
         if last is None:
             self._avi_start = picture.dts or 0
             return 0
         return last + 1 if picture.dts is None else picture.dts - self._avi_start
 
-    def _decoded(self) -> Iterator[av.VideoFrame]:
-        """Every picture that can be decoded. Sets `_cut_off` to what shows that the file should go on, if it should."""
-        self._cut_off = ""
-        owed, end, last_pts = 0, 0, None  # owed: packets taken by the decoder less pictures given by it
+    def _pictures(self) -> Iterator[av.VideoFrame]:
+        """Every picture that can be decoded. Sets `_cut_reason`."""
+        self._cut_reason = ""  # why the file counts as cut off; empty where it is whole
+        # Pictures that the decoder holds back: the packets that it took, less the pictures that it gave.
+        pending, end, last_pts = 0, 0, None
         for packet in self._packets():
             end = max(end, (packet.pts or 0) + (packet.duration or 0))
             pictures = self._try_decode(packet)
-            owed += pictures is not None
+            pending += pictures is not None
             for picture in pictures or ():
-                owed, last_pts = owed - 1, picture.pts
+                pending, last_pts = pending - 1, picture.pts
                 yield picture
         with suppress(av.error.FFmpegError):
             for picture in self._stream.decode(None):
-                owed, last_pts = owed - 1, picture.pts
+                pending, last_pts = pending - 1, picture.pts
                 yield picture
-        if owed > 0 and self._threads > 1:
+        if pending > 0 and self._threads > 1:
             yield from self._tail(last_pts)
-        self._cut_off = _shortfall(self._container, self._stream, end) or self._cut_off
+        self._cut_reason = _shortfall(self._container, self._stream, end) or self._cut_reason
 
     def _packets(self) -> Iterator[av.Packet]:
-        """The whole packets of the video; one that ends with the file is not whole."""
+        """The undamaged packets of the video. One that the end of the file cuts short is damaged."""
         damaged = False
         try:
             for packet in self._container.demux(self._stream):
@@ -150,11 +149,12 @@ class VideoReader(FrameSource):
                 if not damaged:
                     yield packet
         except av.error.FFmpegError as error:
-            self._cut_off = reason(error)
+            self._cut_reason = ffmpeg_reason(error)
         if damaged:
-            self._cut_off = "its last packet is incomplete"
+            self._cut_reason = "its last packet is incomplete"
 
     def _try_decode(self, packet: av.Packet, after: int | None = None) -> list[av.VideoFrame] | None:
+        """The pictures of a packet; None, and a count, where it is corrupt. Packets up to `after` are not counted."""
         try:
             return packet.decode()
         except av.error.FFmpegError:
@@ -163,37 +163,37 @@ class VideoReader(FrameSource):
             return None
 
     def _tail(self, after: int | None) -> Iterator[av.VideoFrame]:
-        """The end of the file once more, without threads, from the last picture that was given.
+        """The pictures behind the last one that came, decoded once more without threads.
 
         A threaded decoder holds several pictures back, and loses them when a corrupt packet is among the last few.
         """
         if after is None:
             return
-        with _open(self._name) as again:
-            stream = again.streams.video[self._container.streams.video.index(self._stream)]
+        with _open_container(self._name) as container:
+            stream = container.streams.video[self._container.streams.video.index(self._stream)]
             _set_threads(stream, 1)
-            again.seek(after, stream=stream)
+            container.seek(after, stream=stream)
             with suppress(av.error.FFmpegError):
-                for packet in again.demux(stream):
+                for packet in container.demux(stream):
                     if packet.size and not packet.is_corrupt:
-                        yield from _later(self._try_decode(packet, after), after)
-                yield from _later(stream.decode(None), after)
+                        yield from _pictures_after(after, self._try_decode(packet, after))
+                yield from _pictures_after(after, stream.decode(None))
 
 
-def _later(pictures: list[av.VideoFrame] | None, after: int) -> list[av.VideoFrame]:
+def _pictures_after(after: int, pictures: list[av.VideoFrame] | None) -> list[av.VideoFrame]:
     return [picture for picture in pictures or () if picture.pts is not None and picture.pts > after]
 
 
 def _video_stream(container: av.container.InputContainer, name: str) -> av.VideoStream:
-    """The first video stream that is no picture of an album's cover."""
+    """The first video stream that is not the picture of an album's cover."""
     for stream in container.streams.video:
         if not stream.disposition & Disposition.attached_pic:
             if stream.codec_context is None:
                 raise SourceError(f"{name} is coded in a way that FFmpeg does not know: convert it to H.264")
             return stream
     kinds = sorted({stream.type for stream in container.streams if stream.type != "video"})
-    found = f", only {' and '.join(kinds)}" if kinds else ""
-    raise SourceError(f"{name} has no video in it{found}: give a video file")
+    others = f", only {' and '.join(kinds)}" if kinds else ""
+    raise SourceError(f"{name} has no video in it{others}: give a video file")
 
 
 def _set_threads(stream: av.VideoStream, count: int) -> None:
@@ -202,7 +202,7 @@ def _set_threads(stream: av.VideoStream, count: int) -> None:
 
 
 def _shortfall(container: av.container.InputContainer, stream: av.VideoStream, end: int) -> str:
-    """What a file's header promises beyond its last packet, in words; "" when nothing is known to be missing."""
+    """How much of the length in a file's header was read, in words; "" where nothing is known to be missing."""
     unit = float(stream.time_base or 0)
     formats = container.format.name.split(",")
     promised_s = None
@@ -220,25 +220,26 @@ def _shortfall(container: av.container.InputContainer, stream: av.VideoStream, e
     return f"{read_s:.1f} s of {promised_s:.1f} s" if promised_s - read_s > slack_s else ""
 
 
-def _open(name: str) -> av.container.InputContainer:
-    """Open a file for reading, or say in one sentence why it cannot be."""
+def _open_container(name: str) -> av.container.InputContainer:
+    """Open a file for reading. `SourceError` says in one sentence why it cannot be opened."""
     if name == "-":
         if sys.stdin.isatty():
             raise SourceError("'-' reads a video from standard input, which is a terminal: pipe a video into it")
-        where: object = sys.stdin.buffer
+        file: object = sys.stdin.buffer
     elif "://" in name:
-        where = name
+        file = name
     elif Path(name).is_dir():
         raise SourceError(f"{name} is a folder: give a video file, or a pattern such as '{Path(name) / '*.mp4'}'")
     else:
-        where = "file:" + name  # else FFmpeg takes what stands before a colon for a protocol
+        file = "file:" + name  # without it FFmpeg takes what stands before a colon for a protocol
     try:
-        return av.open(where, "r", timeout=None if where is not name else (_OPEN_S, _READ_S))
+        return av.open(file, "r", timeout=None if file is not name else (_OPEN_S, _READ_S))
     except av.error.FFmpegError as error:
-        raise SourceError(_why_not(name, error)) from error
+        raise SourceError(_file_failure(name, error)) from error
 
 
-def _why_not(name: str, error: av.error.FFmpegError) -> str:
+def _file_failure(name: str, error: av.error.FFmpegError) -> str:
+    """Why a file cannot be opened, in a sentence that says what to do."""
     if isinstance(error, av.error.FileNotFoundError):
         return f"there is no file {name}: check the path"
     if isinstance(error, av.error.PermissionError):
@@ -251,4 +252,4 @@ def _why_not(name: str, error: av.error.FFmpegError) -> str:
         if head[4:8] == b"ftyp":
             return f"{name} is an MP4 without its index, so it was cut off while recorded or copied: copy it again"
         return f"{name} is not a video: no format that FFmpeg knows was found in it; check the file"
-    return f"{name} cannot be opened ({reason(error)}): check that it is a video that can be reached from here"
+    return f"{name} cannot be opened ({ffmpeg_reason(error)}): check that it is a video that can be reached from here"

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from support.swings import small, write_swings
+from support.swing_clips import small, write_swings
 
 pytest.importorskip("torch", reason="training needs torch")
 from mixsynth_stream.bench import training as bench_training

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support.recordings import STANDING, bent_hand, write_asf_amc
+from support.mocap_files import STANDING, bent_hand, write_asf_amc
 
 from mixsynth_stream.data.asf_amc import read_asf_amc
 from mixsynth_stream.errors import SourceError

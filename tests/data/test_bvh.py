@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support.recordings import STANDING, bent_hand, write_bvh
+from support.mocap_files import STANDING, bent_hand, write_bvh
 
 from mixsynth_stream.data.bvh import read_bvh
 from mixsynth_stream.errors import SourceError

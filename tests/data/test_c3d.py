@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support.recordings import markers, write_c3d
+from support.mocap_files import markers, write_c3d
 
 from mixsynth_stream.data.c3d import read_c3d
 from mixsynth_stream.data.mocap_sources import (

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support.layouts import objects
+from support.published_data import objects
 from support.walker import person
 
 from mixsynth_stream.data.mocap import DEFAULT_DATA, FILE_JOINTS, core_from_mocap, data_hash, load_clips, stature

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support.layouts import SETS, objects, write_folder
+from support.published_data import SETS, objects, write_folder
 
 from mixsynth_stream.data.deciwatch import LAYOUTS, load_pairs
 from mixsynth_stream.data.object_arrays import load_arrays

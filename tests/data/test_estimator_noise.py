@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from support.noise import STEADY, STEPS, standing, unit
+from support.steady_noise import STEADY, STEPS, standing, unit
 
 from mixsynth_stream.config import ModelConfig
 from mixsynth_stream.data.estimator_noise import JOINT_NOISE, EstimatorNoise, add_accidents, errors

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support.layouts import write_expmaps
+from support.published_data import write_expmaps
 
 from mixsynth_stream.data import h36m
 from mixsynth_stream.errors import SourceError

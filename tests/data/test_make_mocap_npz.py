@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support.recordings import bent_hand, markers, write_asf_amc, write_c3d
+from support.mocap_files import bent_hand, markers, write_asf_amc, write_c3d
 
 from mixsynth_stream.data.mocap import FILE_JOINTS, load_clips
 from mixsynth_stream.data.mocap_sources import (

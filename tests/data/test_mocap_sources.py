@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support.recordings import markers, write_asf_amc, write_bvh
+from support.mocap_files import markers, write_asf_amc, write_bvh
 
 from mixsynth_stream.data.asf_amc import read_asf_amc
 from mixsynth_stream.data.bvh import read_bvh

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support.layouts import objects
+from support.published_data import objects
 
 from mixsynth_stream.data.object_arrays import load_arrays
 from mixsynth_stream.errors import SourceError

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support.layouts import objects, write_expmaps, write_folder
-from support.turning import JOINTS, preset_weights, saved_again
+from support.published_data import objects, write_expmaps, write_folder
+from support.smpl_bodies import JOINTS, preset_weights, saved_again
 
 from mixsynth_stream.cli import main
 from mixsynth_stream.data.deciwatch import load_pairs, load_shapes

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from support.fakes import CatmullRom
-from support.layouts import objects, write_folder
-from support.turning import preset_weights
+from support.published_data import objects, write_folder
+from support.smpl_bodies import preset_weights
 
 from mixsynth_stream.data.deciwatch import J14_FROM_PW3D, Pair
 from mixsynth_stream.data.estimator_noise import EstimatorNoise

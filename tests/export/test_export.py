@@ -18,8 +18,8 @@ from mixsynth_stream.export import FORMATS, Settings, open_sinks
 from mixsynth_stream.export.header import ORIGIN_WORDS, Header
 from mixsynth_stream.export.jsonl import JsonlSink
 from mixsynth_stream.export.trc import TrcSink
+from mixsynth_stream.pipeline.frame import VideoInfo
 from mixsynth_stream.pipeline.motion import Origin
-from mixsynth_stream.pipeline.sources.video import VideoInfo
 from mixsynth_stream.skeleton import BLAZEPOSE_33
 
 INFO = VideoInfo(source="walk.mp4", width=640, height=480, rate_hz=30.0)
@@ -267,7 +267,7 @@ sys.path.insert(0, sys.argv[1])
 from support.motions import motion
 from mixsynth_stream.errors import OutputError
 from mixsynth_stream.export import open_sinks
-from mixsynth_stream.pipeline.sources.video import VideoInfo
+from mixsynth_stream.pipeline.frame import VideoInfo
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 info = VideoInfo(source="walk.mp4", width=640, height=480, rate_hz=30.0)
 (sink,) = open_sinks(Path(sys.argv[2]), info, formats=(sys.argv[3],))

@@ -8,7 +8,7 @@ import sys
 
 import av
 import pytest
-from support.processes import run_apart
+from support.command_line import run_apart
 
 SOURCE = "synthetic:seconds=20"
 LIMIT_BYTES = 200_000

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 from support.networks import SHAPES, core_info, random_state
-from support.turning import preset_weights
+from support.smpl_bodies import preset_weights
 
 from mixsynth_stream.errors import ModelError
 from mixsynth_stream.job.models import load_models

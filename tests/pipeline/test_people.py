@@ -1,7 +1,9 @@
+"""People: who is who from keyframe to keyframe, and who is not believed."""
+
 from __future__ import annotations
 
 import numpy as np
-from support.fakes import models, person
+from support.fakes import models, person, with_sigma
 
 from mixsynth_stream.pipeline.motion import Origin
 from mixsynth_stream.pipeline.people import People
@@ -14,8 +16,8 @@ def walk(people: People, count: int, *paths, start: int = 0):
     """Feed keyframes; each path maps seconds to a Person or None. Returns the scene after each."""
     scenes = []
     for k in range(start, start + count):
-        found = [path(k * PERIOD_S) for path in paths]
-        scenes.append(people.observe([p for p in found if p], k * PERIOD_S, 480.0))
+        detections = [path(k * PERIOD_S) for path in paths]
+        scenes.append(people.observe([p for p in detections if p], k * PERIOD_S, 480.0))
     return scenes
 
 
@@ -41,9 +43,9 @@ def test_two_people_who_cross_keep_their_ids():
 def test_order_of_detections_does_not_matter():
     one, two = People(models(), max_people=2), People(models(), max_people=2)
     for k in range(8):
-        found = [rightwards(k * PERIOD_S), leftwards(k * PERIOD_S)]
-        a = one.observe(found, k * PERIOD_S, 480.0).at([k * PERIOD_S])
-        b = two.observe(found[::-1] if k else found, k * PERIOD_S, 480.0).at([k * PERIOD_S])
+        detections = [rightwards(k * PERIOD_S), leftwards(k * PERIOD_S)]
+        a = one.observe(detections, k * PERIOD_S, 480.0).at([k * PERIOD_S])
+        b = two.observe(detections[::-1] if k else detections, k * PERIOD_S, 480.0).at([k * PERIOD_S])
         np.testing.assert_array_equal(a.poses, b.poses)
 
 
@@ -104,8 +106,8 @@ def test_a_track_that_ends_keeps_its_last_frames():
 
 def test_never_more_than_max_people():
     people = People(models(), max_people=2)
-    found = [person(x_px=x) for x in (100.0, 400.0, 700.0)]
-    scene = people.observe(found, 0.0, 480.0)
+    detections = [person(x_px=x) for x in (100.0, 400.0, 700.0)]
+    scene = people.observe(detections, 0.0, 480.0)
     assert scene.at([0.0]).ids.tolist() == [0, 1]
 
 
@@ -155,7 +157,14 @@ def test_company_does_not_change_anybodys_poses():
     for k in range(7):
         others = [person(x_px=400 + 3 * k), person(x_px=560 - 2 * k)][: 1 + k % 2]
         expected = alone.observe([rightwards(k * PERIOD_S)], k * PERIOD_S, 480.0)
-        found = in_company.observe([rightwards(k * PERIOD_S), *others], k * PERIOD_S, 480.0)
+        scene = in_company.observe([rightwards(k * PERIOD_S), *others], k * PERIOD_S, 480.0)
         for field in ("poses", "world", "scores", "origin"):
-            a, b = (getattr(scene.at([k * PERIOD_S, k * PERIOD_S + 0.2]), field)[0] for scene in (found, expected))
+            a, b = (getattr(one.at([k * PERIOD_S, k * PERIOD_S + 0.2]), field)[0] for one in (scene, expected))
             np.testing.assert_array_equal(a, b)
+
+
+def test_somebody_without_a_table_in_one_space_only_has_the_other():
+    pair = with_sigma("image"), models()[1]
+    scene = People(pair, max_people=1).observe([person()], 0.0, 480.0)
+    assert scene.at([0.1]).sigma is not None and scene.at([0.1]).world_sigma is None
+    assert People(pair, max_people=1).empty_scene().at([0.0]).sigma is not None

@@ -1,4 +1,4 @@
-"""Rotations of SMPL through window, people, stream, estimators and files."""
+"""Rotations of SMPL through window, people, stream, estimators and result files."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from support.fakes import models, person
-from support.turning import JOINTS, degrees_off, preset_weights, recording, saved_again, truth, turning
+from support.smpl_bodies import JOINTS, degrees_off, preset_weights, recording, saved_again, truth, turning
 
 from mixsynth_stream.cli import main
 from mixsynth_stream.errors import ModelError, SourceError
@@ -123,11 +123,8 @@ def test_every_frame_becomes_final_with_either_lag(model: Model, lag: int) -> No
         assert motion.rotations is not None and motion.rotations.shape == (2, JOINTS, 6)
         assert degrees_off(motion.rotations[0], motion.time_s) < 2.0
         assert degrees_off(motion.rotations[1], motion.time_s, 0.5) < 2.0
-    assert [Origin(int(motion.origin[0, 0])).name for motion in finals[:11]] == [
-        "MEASURED",
-        *["FILLED"] * 9,
-        "MEASURED",
-    ]
+    origins = [Origin(int(motion.origin[0, 0])).name for motion in finals[:11]]
+    assert origins == ["MEASURED", *["FILLED"] * 9, "MEASURED"]
     assert np.isnan(finals[0].poses).all() and finals[0].poses.shape == (2, JOINTS, 2)
     assert finals[0].world.shape == (2, JOINTS, 3)
     if lag == 0:
@@ -280,9 +277,8 @@ def test_a_callable_streams_its_people(model: Model) -> None:
         motions = list(stream)
     assert [motion.index for motion in motions] == list(range(40))
     assert {int(i) for motion in motions for i in motion.ids} == {12}
-    assert (
-        max(degrees_off(motion.rotations[0], motion.time_s) for motion in motions if motion.rotations is not None) < 2
-    )
+    rotations = [(motion.rotations, motion.time_s) for motion in motions if motion.rotations is not None]
+    assert max(degrees_off(people[0], time_s) for people, time_s in rotations) < 2
 
 
 def test_networks_and_estimators_of_other_joints_are_refused(model: Model, tmp_path: Path) -> None:
@@ -308,14 +304,17 @@ def recorded(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.fixture
+def recorded_here(recorded: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The recording, in the current folder."""
+    monkeypatch.chdir(recorded.parent)
+    return recorded
+
+
 def test_run_writes_a_recording_without_a_video(recorded: Path, tmp_path: Path) -> None:
     weights, out = preset_weights(tmp_path, "3dpw-smpl-pare"), tmp_path / "out"
-    assert (
-        main(
-            ["run", str(recorded), "--weights", str(weights), "--out", str(out), "--format", "jsonl,csv,npz", "--quiet"]
-        )
-        == 0
-    )
+    options = ["--weights", str(weights), "--out", str(out), "--format", "jsonl,csv,npz", "--quiet"]
+    assert main(["run", str(recorded), *options]) == 0
     header, *frames = [json.loads(line) for line in (out / "poses.jsonl").read_text().splitlines()]
     assert (header["skeleton"], header["width"], header["rate_hz"]) == ("SMPL-24", None, 30.0)
     assert header["joints"] == list(SMPL_24.joints) and set(header["units"]) == {"time_s", "rotation_rad", "scores"}
@@ -362,12 +361,10 @@ def test_run_replays_rotations_beside_a_video(
     ],
 )
 def test_what_rotations_cannot_do_is_said(
-    recorded: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
-    options: list[str], code: int, sentence: str,
-) -> None:  # fmt: skip
-    monkeypatch.chdir(tmp_path)
-    weights = preset_weights(tmp_path, "3dpw-smpl-pare")
-    assert main(["run", str(recorded), "--weights", str(weights), "--quiet", *options]) == code
+    recorded_here: Path, capsys: pytest.CaptureFixture[str], options: list[str], code: int, sentence: str
+) -> None:
+    weights = preset_weights(recorded_here.parent, "3dpw-smpl-pare")
+    assert main(["run", str(recorded_here), "--weights", str(weights), "--quiet", *options]) == code
     (line,) = capsys.readouterr().err.splitlines()
     assert sentence in line
 

@@ -1,3 +1,5 @@
+"""Stream: every frame once or twice, files and live sources, what is refused, and the same numbers each time."""
+
 from __future__ import annotations
 
 import threading
@@ -80,13 +82,13 @@ def test_lag_0_finals_equal_lag_1():
 
 def test_pictures_are_there_in_the_loop_and_gone_after_it():
     with Stream("synthetic:seconds=1&size=64x48", models=models(), lag=0) as stream:
-        kept = []
+        motions = []
         for motion in stream:
             assert motion.frame is not None
             assert motion.frame.rgb.shape == (48, 64, 3)
-            kept.append(motion)
+            motions.append(motion)
     with pytest.raises(ValueError, match="released"):
-        _ = kept[0].frame.rgb
+        _ = motions[0].frame.rgb
 
 
 def test_two_runs_are_identical():
@@ -110,19 +112,19 @@ def test_live_source_gives_provisional_motions_then_finals():
 
 def test_live_pictures_may_be_looked_at_while_the_estimator_looks(tmp_path):
     clip = clips.make(tmp_path / "a.mp4", frames=60, size=(640, 480))
-    looked = as_estimator(lambda rgb, time_s: [person()] if rgb.any() else [], "BlazePose-33")
+    estimator = as_estimator(lambda rgb, time_s: [person()] if rgb.any() else [], "BlazePose-33")
     reader = LiveReader(str(clip), opener=lambda: av.open(str(clip)), retries=0)
     shapes = set()
-    with Stream(reader, models=models(), estimator=looked) as stream, pytest.raises(SourceError, match="lost"):
+    with Stream(reader, models=models(), estimator=estimator) as stream, pytest.raises(SourceError, match="lost"):
         shapes.update(motion.frame.rgb.shape for motion in stream)
     assert shapes == {(480, 640, 3)}
 
 
 def test_live_frames_do_not_wait_for_the_estimator():
-    answer, seen = threading.Event(), []
+    may_answer, seen = threading.Event(), []
 
     def slow(rgb: np.ndarray, time_s: float) -> list[Person]:
-        answer.wait(10)
+        may_answer.wait(10)
         return [person(x_px=30, y_px=30, size_px=20)]
 
     with Stream(
@@ -130,8 +132,8 @@ def test_live_frames_do_not_wait_for_the_estimator():
     ) as stream:
         for motion in stream:
             seen.append((motion.index, motion.final))
-            if len(seen) == 25:  # 25 frames came out while the estimator had not said a word
-                answer.set()
+            if len(seen) == 25:  # 25 frames came out before the estimator gave anything
+                may_answer.set()
     assert not any(final for _, final in seen[:25])
     assert stream.stats.counters["keyframes_skipped_estimator_busy"] >= 1
 

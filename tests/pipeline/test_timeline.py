@@ -1,70 +1,28 @@
-from __future__ import annotations
+"""Timeline: the order of Motions with either lag, what is final, and what a forecast knows."""
 
-from itertools import pairwise
+from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from support.fakes import FakeFrame, models, person
+from support.fakes import FakeFrame, models, person, with_sigma
 
-from mixsynth_stream.pipeline.keyframes import KeyframeClock
 from mixsynth_stream.pipeline.motion import Origin
 from mixsynth_stream.pipeline.people import People
 from mixsynth_stream.pipeline.timeline import Timeline
 
 
-def keyframe_indices(times, every=10):
-    clock, found = KeyframeClock(every), []
-    for index, time_s in enumerate(times):
-        if clock.is_due(time_s):
-            clock.tick(time_s)
-            found.append(index)
-    return found
-
-
-@pytest.mark.parametrize(
-    ("rate_hz", "expected"),
-    [
-        (30, [0, 10, 20, 30]),
-        (60, [0, 20, 40, 60]),
-        (25, [0, 9, 17, 25]),
-        (30000 / 1001, [0, 10, 20, 30]),
-        (2, [0, 1, 2, 3]),
-    ],
-)
-def test_keyframes_follow_the_30_hz_grid_at_any_rate(rate_hz, expected):
-    times = 5.0 + np.arange(int(rate_hz * 1.2) + 4) / rate_hz
-    assert keyframe_indices(times)[:4] == expected
-
-
-def test_time_stamps_rounded_to_milliseconds_make_no_difference():
-    times = np.arange(100) / 30
-    assert keyframe_indices(np.floor(times * 1000) / 1000) == keyframe_indices(times)
-
-
-@given(st.lists(st.floats(0.001, 1.5), min_size=1, max_size=60))
-def test_at_most_one_keyframe_a_period_and_no_gap_longer_than_needed(steps):
-    times = np.cumsum(steps)
-    found = keyframe_indices(times)
-    assert found[0] == 0
-    for a, b in pairwise(found):
-        assert all(times[i] - times[0] < (np.floor((times[a] - times[0] + 2e-3) * 3) + 1) / 3 for i in range(a + 1, b))
-
-
 def run(lag, frames=35, rate_hz=30.0, late=0, horizon_s=0.4):
-    """A walker at 30 Hz; the answer for a keyframe arrives `late` frames after it."""
+    """A walker at 30 Hz. The estimates of a keyframe arrive `late` frames after it."""
     timeline = Timeline(People(models(), max_people=1), lag=lag, horizon_s=horizon_s)
-    motions, asked = [], None
+    motions, keyframe = [], None
     for index in range(frames):
         frame = FakeFrame(index, index / rate_hz)
-        found = [person(x_px=100 + 3 * index)]
         if index % 10 == 0:
-            asked = (frame, found)
+            keyframe = (frame, [person(x_px=100 + 3 * index)])
             if late:
                 motions += timeline.frame(frame)
-        if asked and index == asked[0].index + late:
-            motions += timeline.keyframe(*asked)
+        if keyframe and index == keyframe[0].index + late:
+            motions += timeline.keyframe(*keyframe)
         if index % 10:
             motions += timeline.frame(frame)
     return motions + timeline.flush()
@@ -105,7 +63,7 @@ def test_forecast_knows_nothing_of_later_keyframes():
         assert set(np.unique(motion.forecast.origin)) <= {Origin.FORECAST, Origin.HELD}
 
 
-def test_a_late_answer_changes_no_final():
+def test_late_estimates_change_no_final():
     prompt, late = run(lag=1), run(lag=1, late=3)
     assert [m.index for m in late] == [m.index for m in prompt]
     for a, b in zip(prompt, late, strict=True):
@@ -113,7 +71,7 @@ def test_a_late_answer_changes_no_final():
         assert a.keyframe == b.keyframe
 
 
-def test_measured_is_what_the_estimator_said():
+def test_measured_holds_the_estimates():
     motions = run(lag=1)
     assert motions[10].measured is not None and motions[11].measured is None
     np.testing.assert_array_equal(motions[10].measured[0].pose, person(x_px=130.0).pose)
@@ -130,3 +88,27 @@ def test_somebody_unknown_then_is_missing_in_the_forecast():
 
 def test_horizon_zero_is_an_empty_forecast():
     assert run(lag=1, horizon_s=0.0)[12].forecast.poses.shape == (1, 0, 33, 2)
+
+
+@pytest.mark.parametrize("lag", [0, 1])
+def test_motion_and_forecast_carry_pixels_and_metres(lag):
+    pair = with_sigma("image"), with_sigma("world")
+    timeline = Timeline(People(pair, max_people=2), lag=lag, horizon_s=0.2)
+    motions = []
+    for index in range(31):
+        frame = FakeFrame(index, index / 30)
+        if index % 10:
+            motions += timeline.frame(frame)
+        else:
+            motions += timeline.keyframe(frame, [person(x_px=200.0 + index), person(x_px=500.0 - index)])
+    motions += timeline.flush()
+    for motion in motions:
+        for sigma in (motion.sigma, motion.world_sigma):
+            assert sigma is not None and sigma.shape == (len(motion.ids), 33)
+            measured = np.isin(motion.origin, (Origin.MEASURED, Origin.MISSING))
+            assert (np.isnan(sigma) == measured).all()
+    last = next(motion for motion in motions if motion.index == 25 and motion.final)
+    assert last.forecast.sigma is not None and last.forecast.world_sigma is not None
+    assert last.forecast.sigma.shape == last.forecast.world_sigma.shape == (2, 6, 33)
+    # 100 pixels are half a metre of these people.
+    assert np.nanmedian(last.forecast.sigma) > 20 * np.nanmedian(last.forecast.world_sigma)

@@ -1,3 +1,5 @@
+"""MotionWindow: poses between and past keyframes, unseen joints and people, odd spacings, several windows at once."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -256,9 +258,9 @@ class TestPushAll:
                 window.push(poses[w], SCORES, times_s[w])
             push_all(together, poses, [SCORES] * 7, times_s)
         for w in range(7):
-            found, expected = (windows[w].at(np.linspace(0.5, 2.5, 40)) for windows in (together, alone))
+            poses, expected = (windows[w].at(np.linspace(0.5, 2.5, 40)) for windows in (together, alone))
             for field in ("poses", "scores", "origin"):
-                np.testing.assert_array_equal(getattr(found, field), getattr(expected, field))
+                np.testing.assert_array_equal(getattr(poses, field), getattr(expected, field))
 
     def test_runs_each_network_once(self):
         cameras = CatmullRom(), CatmullRom(sample_interval=5)

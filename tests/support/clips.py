@@ -1,4 +1,4 @@
-"""Makes small video files on the fly, sound and broken ones, for every test that needs one."""
+"""Small video files, made when a test needs one: whole ones and broken ones, and one of a real person."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import av
 import numpy as np
 
-# A real person, filmed; data/README.md says by whom.
+# A real person; data/README.md says who filmed it.
 PERSON = Path(__file__).parent / "data" / "person.mp4"
 # What every clip stores: the corners' colours, clockwise from the top left.
 RED, GREEN, BLUE, WHITE = (220, 30, 30), (30, 200, 30), (30, 30, 220), (235, 235, 235)
@@ -31,7 +31,7 @@ def picture(index: int, width: int = 64, height: int = 48) -> np.ndarray:  # -> 
 
 
 def corners(rgb: np.ndarray) -> tuple[np.ndarray, ...]:  # [H, W, 3] -> four [3], clockwise from the top left
-    """The corner colours, a little inside."""
+    """The colours a little inside the corners."""
     height, width = rgb.shape[:2]
     y, x = height // 8, width // 8
     return rgb[y, x], rgb[y, -1 - x], rgb[-1 - y, -1 - x], rgb[-1 - y, x]
@@ -80,7 +80,7 @@ def audio_only(path: Path) -> Path:
 
 
 def unknown_codec(path: Path) -> Path:
-    """A clip whose codec nobody has heard of."""
+    """A clip with a codec that does not exist."""
     data = make(path, frames=3).read_bytes()
     path.write_bytes(data.replace(b"avc1", b"zzz9"))
     return path

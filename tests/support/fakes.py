@@ -1,4 +1,4 @@
-"""Small stand-ins shared by tests: a network whose numbers are known, people whose motion is known."""
+"""Small stand-ins shared by tests: a network and an uncertainty table of known numbers, people of known motion."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from mixsynth_stream.config import ModelConfig
 from mixsynth_stream.interpolation import catmull_rom_matrix
 from mixsynth_stream.pipeline.motion import Person
 from mixsynth_stream.skeleton import CORE_17
-from mixsynth_stream.uncertainty import SigmaTable
+from mixsynth_stream.uncertainty import GROUPS, SigmaTable
 from mixsynth_stream.weights import Model
 
 _DIMS = {"image": 2, "world": 3}
 
 
 class CatmullRom:
-    """The untrained network: what it computes is known in closed form. Notes the windows of each call."""
+    """The untrained network, whose output is known in closed form. `batches` counts the windows of each call."""
 
     def __init__(self, space: str = "image", *, sample_interval: int = 10, step: int = 4, horizon: int = 28) -> None:
         dims = _DIMS[space]
@@ -51,6 +51,25 @@ class CatmullRom:
         assert keyframes.shape[1:] == (self.config.num_keyframes, self.config.joint_dim)
         assert keyframes.dtype == np.float32
         return np.einsum("tq,bqd->btd", self._matrix, keyframes)
+
+
+GAP_STEPS, AHEAD_STEPS = (0, 2, 5, 8, 10), (1, 7, 14, 28)
+
+
+def sigma_table() -> SigmaTable:
+    """A hump in the gap, growth ahead, twice as much in every column; the wrist's is three times the others'."""
+    rows = np.array([0.01, 0.03, 0.05, 0.03, 0.01] * 2 + [0.02, 0.1, 0.2, 0.4])
+    sigma = rows[:, None] * np.array([1.0, 2.0, 4.0]) * np.where(np.array(GROUPS) == "wrist", 3, 1)[:, None, None]
+    weights = np.array([[0.3, 0.2, 0.2, 0.2, 0.1], [0.4, 0.2, 0.2, 0.1, 0.1], [0.6, 0.1, 0.1, 0.1, 0.1]])
+    multipliers = np.array([[[0.7, 2.0]] * len(GROUPS), [[0.8, 2.0]] * len(GROUPS)])
+    return SigmaTable(GAP_STEPS, GAP_STEPS, AHEAD_STEPS, (0.03, 0.3, 3.0), weights, sigma, multipliers)
+
+
+def with_sigma(space: str = "image") -> CatmullRom:
+    """The untrained network with `sigma_table`."""
+    model = CatmullRom(space)
+    model.sigma_table = sigma_table()
+    return model
 
 
 def models(**shape: int) -> tuple[Any, Any]:

@@ -1,4 +1,4 @@
-"""Gradients of one layer on the kernels beside those of the reference in float64. Needs Triton."""
+"""Gradients of one layer on the kernels, compared with those of the reference in float64. Needs Triton."""
 
 from __future__ import annotations
 
@@ -37,16 +37,16 @@ def random_like(*shape: int, seed: int = 3) -> torch.Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
-def assert_gradients(found: list[torch.Tensor], expected: list[torch.Tensor], tolerance: float) -> None:
-    for i, (gradient, wanted) in enumerate(zip(found, expected, strict=True)):
-        assert gradient.shape == wanted.shape
-        error = (gradient.cpu() - wanted).abs().max()
-        assert error <= tolerance * wanted.abs().max() + 1e-7, f"gradient {i} (0 is that of x) is off by {error}"
+def assert_gradients(gradients: list[torch.Tensor], expected: list[torch.Tensor], tolerance: float) -> None:
+    for i, (gradient, reference) in enumerate(zip(gradients, expected, strict=True)):
+        assert gradient.shape == reference.shape
+        error = (gradient.cpu() - reference).abs().max()
+        assert error <= tolerance * reference.abs().max() + 1e-7, f"gradient {i} (0 is that of x) is off by {error}"
 
 
 @contextlib.contextmanager
 def nan_in_new_memory() -> Iterator[None]:
-    """What a kernel reads and nobody wrote shows, in padding too: zero times NaN is NaN."""
+    """New memory is NaN, so that numbers read before they were written show, in padding too: zero times NaN is NaN."""
     torch.use_deterministic_algorithms(True, warn_only=True)
     try:
         yield
@@ -66,6 +66,6 @@ def assert_layer_is_the_reference(config: ModelConfig, precision: str, batch: in
     out = autograd.encoder_layer_op(inputs[0], inputs[1:], torch.tensor([seed], device=DEVICE), share, precision)[0]
     expected = encoder_layer_ref(x, layer, drops)
     assert (out.cpu() - expected).abs().max() <= TOLERANCE[precision] * expected.abs().max()
-    found = torch.autograd.grad(out, inputs, d_out.float().to(DEVICE))
+    gradients = torch.autograd.grad(out, inputs, d_out.float().to(DEVICE))
     d_x, d_layer = encoder_layer_bwd_ref(x, layer, drops, d_out)
-    assert_gradients(found, [d_x, *leaves(d_layer)], TOLERANCE[precision])
+    assert_gradients(gradients, [d_x, *leaves(d_layer)], TOLERANCE[precision])

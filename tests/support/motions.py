@@ -1,4 +1,4 @@
-"""Motions whose every number is known, for tests of result files."""
+"""Motions of known numbers, for tests of result files."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def motions(count: int, **kind: Any) -> list[Motion]:
 
 
 def without_joint(whole: Motion, joint: int) -> Motion:
-    """The same, but nobody's joint is known."""
+    """The same Motion, in which one joint of everybody is MISSING."""
     whole.poses[:, joint] = np.nan
     whole.world[:, joint] = np.nan
     whole.scores[:, joint] = 0.0

@@ -1,6 +1,6 @@
-"""Networks for the tests: published and shipped shapes, random weights, and the maths of DESIGN once more in numpy.
+"""Networks for the tests: published and shipped shapes, random weights, and the paper's maths once more in numpy.
 
-`reference` is written from the paper's formulas, in float64 and window by window, and shares no code with the package.
+`reference` is written from the paper's formulas, in float64 and window by window. It shares no code with the package.
 """
 
 from __future__ import annotations
@@ -45,9 +45,18 @@ SHAPES = {name: published(name) for name in PUBLISHED}
 SHAPES |= {f"{space}-n{n}": shipped_config(space, n) for space in ("image", "world") for n in (5, 10, 15)}
 SHAPES |= {"unreduced": published("3dpw", 1, 1), "default": published("jhmdb", 4, 8)}
 
-# Small, for tests that do not care, and odd in every dimension.
-ODD = ModelConfig(sample_interval=3, step=2, horizon=2, joint_dim=5, emb_dim=7, num_encoder_layers=2,
-                  expansion_factor=3, reduce_token=2, reduce_channel=3)  # fmt: skip
+# Small, for tests where the shape does not matter, and odd in every dimension.
+ODD = ModelConfig(
+    sample_interval=3,
+    step=2,
+    horizon=2,
+    joint_dim=5,
+    emb_dim=7,
+    num_encoder_layers=2,
+    expansion_factor=3,
+    reduce_token=2,
+    reduce_channel=3,
+)
 
 
 @st.composite
@@ -89,12 +98,12 @@ def core_info(space: str = "image") -> WeightsInfo:
     )
 
 
-def assert_close(found: np.ndarray, expected: np.ndarray, tolerance: float, what: str) -> None:
-    assert found.shape == expected.shape, f"{what}: shape {found.shape}, expected {expected.shape}"
-    error = np.abs(found - expected)
+def assert_close(array: np.ndarray, expected: np.ndarray, tolerance: float, name: str) -> None:
+    assert array.shape == expected.shape, f"{name}: shape {array.shape}, expected {expected.shape}"
+    error = np.abs(array - expected)
     worst = np.unravel_index(np.argmax(error), error.shape)
-    assert not np.isnan(error).any(), f"{what} holds NaN"
-    assert error[worst] <= tolerance, f"{what}{list(map(int, worst))} = {found[worst]}, expected {expected[worst]}"
+    assert not np.isnan(error).any(), f"{name} holds NaN"
+    assert error[worst] <= tolerance, f"{name}{list(map(int, worst))} = {array[worst]}, expected {expected[worst]}"
 
 
 def reference(config: ModelConfig, state: dict[str, np.ndarray], keyframes: np.ndarray) -> np.ndarray:

@@ -12,7 +12,7 @@ from types import ModuleType
 
 import numpy as np
 import pytest
-from support.swings import small, write_swings
+from support.swing_clips import small, write_swings
 
 from mixsynth_stream.evaluate.baselines import linear
 from mixsynth_stream.files import CHECKOUT

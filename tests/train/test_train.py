@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support.swings import small, write_swings
+from support.swing_clips import small, write_swings
 
 from mixsynth_stream.errors import ModelError, OutputError, SourceError
 from mixsynth_stream.files import ASSETS

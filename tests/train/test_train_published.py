@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from support.layouts import write_expmaps, write_folder
+from support.published_data import write_expmaps, write_folder
 
 from mixsynth_stream.commands.train import add_arguments, config_from
 from mixsynth_stream.data import h36m

@@ -1,4 +1,4 @@
-"""MediaPipe on a real clip, in every shape that video comes in; what it says where it cannot be used."""
+"""MediaPipeEstimator on a real clip, in every shape that video comes in; its errors where it cannot be used."""
 
 from __future__ import annotations
 
@@ -110,8 +110,8 @@ def test_any_kind_of_video_gives_the_same_pose(
     with VideoReader(transcode(tmp_path / "clip.mp4", **options)) as reader, MediaPipeEstimator() as estimator:
         rgb = next(iter(reader)).rgb
         assert rgb.shape == (size[1], size[0], 3)
-        found = estimator(rgb, 0.0)[0].pose * np.divide(SIZE, size)
-    distance = np.linalg.norm(found - plain, axis=1)[LIMBS].mean() / TORSO_PX
+        pose = estimator(rgb, 0.0)[0].pose * np.divide(SIZE, size)
+    distance = np.linalg.norm(pose - plain, axis=1)[LIMBS].mean() / TORSO_PX
     assert distance < tolerance, f"{name}: off by {distance:.3f} torso lengths"
 
 
@@ -154,8 +154,8 @@ def test_size_and_time_may_jump(mode: str, pictures: list[np.ndarray]) -> None:
 def test_keyframe_mode_does_not_trail_behind(pictures: list[np.ndarray]) -> None:
     with MediaPipeEstimator() as sparse, MediaPipeEstimator(mode="image") as afresh:
         for frame in range(0, 50, 10):
-            found, expected = sparse(pictures[frame], frame / 30)[0], afresh(pictures[frame], 0.0)[0]
-            assert error_px(found.pose, expected.pose[LIMBS]) < 0.02 * TORSO_PX
+            estimate, expected = sparse(pictures[frame], frame / 30)[0], afresh(pictures[frame], 0.0)[0]
+            assert error_px(estimate.pose, expected.pose[LIMBS]) < 0.02 * TORSO_PX
 
 
 def test_two_runs_give_the_same_numbers(pictures: list[np.ndarray]) -> None:
@@ -176,17 +176,17 @@ def test_several_people_up_to_max_people(pictures: list[np.ndarray]) -> None:
             assert len(people) == 2
             assert sorted(one.pose[LIMBS, 0].mean() > SIZE[0] for one in people) == [False, True]
     with MediaPipeEstimator(max_people=1) as estimator:
-        found = [estimator(rgb, i / 6) for i, rgb in enumerate(both)]
-    assert [len(people) for people in found] == [1, 1, 1]
+        frames = [estimator(rgb, i / 6) for i, rgb in enumerate(both)]
+    assert [len(people) for people in frames] == [1, 1, 1]
     # One of two, and the same one every time.
-    assert len({people[0].pose[LIMBS, 0].mean() > SIZE[0] for people in found}) == 1
+    assert len({people[0].pose[LIMBS, 0].mean() > SIZE[0] for people in frames}) == 1
 
 
 def test_a_person_seen_twice_is_returned_once() -> None:
     one, beside = person(x_px=300.0), person(x_px=380.0)
     again = Person(one.pose + np.array([4.0, -6.0]), one.world, one.scores * 0.9)
-    kept = without_duplicates([again, beside, one])
-    assert {float(p.pose[0, 0]) for p in kept} == {float(one.pose[0, 0]), float(beside.pose[0, 0])}
+    people = without_duplicates([again, beside, one])
+    assert {float(p.pose[0, 0]) for p in people} == {float(one.pose[0, 0]), float(beside.pose[0, 0])}
 
 
 def run_python(code: str) -> subprocess.CompletedProcess[str]:
@@ -194,7 +194,7 @@ def run_python(code: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_mediapipe_is_imported_on_construction_only_and_is_quiet() -> None:
-    ran = run_python(
+    process = run_python(
         f"""
 import sys, av
 from mixsynth_stream.pipeline.estimators.mediapipe import MediaPipeEstimator
@@ -207,8 +207,8 @@ with MediaPipeEstimator() as estimator, av.open({str(clips.PERSON)!r}) as clip:
 print(len(people), file=sys.stderr)
 """
     )
-    assert ran.stdout == "False\n"
-    assert ran.stderr == "before\n1\n"
+    assert process.stdout == "False\n"
+    assert process.stderr == "before\n1\n"
 
 
 def test_without_mediapipe_it_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -236,8 +236,8 @@ def test_wrong_arguments_are_refused(pictures: list[np.ndarray]) -> None:
     with pytest.raises(ValueError, match="max_people must be at least 1, found 0"):
         MediaPipeEstimator(max_people=0)
     estimator = MediaPipeEstimator()
-    for rgb, found in ((pictures[0] / 255.0, "float64"), (pictures[0][..., 0], r"\[636, 360\]"), ([], "list")):
-        with pytest.raises(ValueError, match=rf"rgb must be a uint8 array \[H, W, 3\], found .*{found}"):
+    for rgb, kind in ((pictures[0] / 255.0, "float64"), (pictures[0][..., 0], r"\[636, 360\]"), ([], "list")):
+        with pytest.raises(ValueError, match=rf"rgb must be a uint8 array \[H, W, 3\], found .*{kind}"):
             estimator(rgb, 0.0)  # type: ignore[arg-type]
     estimator.close()
     estimator.close()

@@ -31,9 +31,9 @@ def networks() -> dict[str, bytes]:
 
 
 def test_the_shipped_bundle_is_the_one_that_the_script_builds(script: ModuleType) -> None:
-    found = hashlib.sha256(BUNDLE.read_bytes()).hexdigest()
-    assert found == script.BUNDLE_SHA256["full"]
-    assert found in (BUNDLE.parent / "README.md").read_text(encoding="utf-8")
+    digest = hashlib.sha256(BUNDLE.read_bytes()).hexdigest()
+    assert digest == script.BUNDLE_SHA256["full"]
+    assert digest in (BUNDLE.parent / "README.md").read_text(encoding="utf-8")
 
 
 def test_the_bundle_is_stored_and_its_detector_is_the_published_one(
@@ -46,14 +46,14 @@ def test_the_bundle_is_stored_and_its_detector_is_the_published_one(
 
 
 def test_both_networks_say_how_their_input_is_normalised(script: ModuleType, networks: dict[str, bytes]) -> None:
-    found = {}
+    normalisations = {}
     for name, model in networks.items():
         metadata = script.metadata_of(model)
         parsed = script.metadata_schema.ModelMetadataT.InitFromPackedBuf(metadata)
         options = parsed.subgraphMetadata[0].inputTensorMetadata[0].processUnits[0].options
-        found[name] = (list(options.mean), list(options.std))
-    assert found["pose_detector.tflite"] == ([127.5], [127.5])
-    assert found["pose_landmarks_detector.tflite"] == ([0.0], [255.0])
+        normalisations[name] = (list(options.mean), list(options.std))
+    assert normalisations["pose_detector.tflite"] == ([127.5], [127.5])
+    assert normalisations["pose_landmarks_detector.tflite"] == ([0.0], [255.0])
 
 
 def test_building_again_gives_the_same_bytes(script: ModuleType, networks: dict[str, bytes], tmp_path: Path) -> None:

@@ -1,8 +1,7 @@
-"""Live sources: newest frames first in line, losses counted, a lost sender waited for, nobody blocked for ever."""
+"""LiveReader: newest frames first, losses counted, a lost sender waited for, nobody blocked for ever."""
 
 from __future__ import annotations
 
-import re
 import signal
 import subprocess
 import sys
@@ -16,6 +15,7 @@ from pathlib import Path
 import av
 import pytest
 from support import clips
+from support.file_server import serve
 
 from mixsynth_stream.errors import SourceError
 from mixsynth_stream.pipeline.sources.capture import LiveReader, pause_before
@@ -99,13 +99,13 @@ def test_every_frame_is_delivered_or_counted() -> None:
 
 def test_a_lost_camera_is_opened_again(caplog: pytest.LogCaptureFixture) -> None:
     attempts = []
-    give = camera(rate=50, frames=20)
+    open_camera = camera(rate=50, frames=20)
 
     def opener() -> av.container.InputContainer:
         attempts.append(1)
         if len(attempts) in (2, 3):
             return av.open("/dev/video-that-does-not-exist", "r")
-        return give()
+        return open_camera()
 
     pauses = []
     with LiveReader("camera", opener=opener, pause_s=lambda n: pauses.append(n) or 0.0) as reader:
@@ -199,22 +199,15 @@ def test_a_silent_sender_is_lost(tmp_path: Path) -> None:
 def test_a_playlist_that_goes_on_is_live_and_played_at_its_own_pace(tmp_path: Path) -> None:
     source = clips.make(tmp_path / "a.mp4", frames=150)
     options = {"hls_time": "1", "hls_list_size": "0", "hls_flags": "omit_endlist"}
-    with av.open(str(source)) as given, av.open(str(tmp_path / "live.m3u8"), "w", options=options) as playlist:
-        stream = playlist.add_stream_from_template(given.streams.video[0])
-        for packet in given.demux(video=0):
+    with av.open(str(source)) as original, av.open(str(tmp_path / "live.m3u8"), "w", options=options) as playlist:
+        stream = playlist.add_stream_from_template(original.streams.video[0])
+        for packet in original.demux(video=0):
             if packet.size:
                 packet.stream = stream
                 playlist.mux(packet)
-    command = [sys.executable, "-u", "-m", "http.server", "0", "--bind", "127.0.0.1", "--directory", str(tmp_path)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as server:
-        try:
-            assert server.stdout is not None
-            port = re.search(r"port (\d+)", server.stdout.readline())[1]  # type: ignore[index]
-            with open_source(f"http://127.0.0.1:{port}/live.m3u8") as reader:
-                assert reader.info.live
-                frames = list(islice(reader, 30))
-        finally:
-            server.kill()
+    with serve(tmp_path) as address, open_source(f"{address}/live.m3u8") as reader:
+        assert reader.info.live
+        frames = list(islice(reader, 30))
     assert frames[-1].time_s >= frames[-1].index / 30 - 0.05
 
 

@@ -1,3 +1,5 @@
+"""ReadAhead: the frames and errors of its source, and a thread that ends."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -21,23 +23,23 @@ def test_the_same_frames_in_the_same_order(tmp_path):
 def test_an_error_comes_after_the_frames_before_it_and_stays(tmp_path):
     clip = clips.truncated(tmp_path / "cut.mkv")
     with VideoReader(clip) as plain:
-        seen = []
+        expected = []
         with pytest.raises(SourceError):
-            seen.extend(frame.index for frame in plain)
+            expected.extend(frame.index for frame in plain)
     with ReadAhead(VideoReader(clip)) as ahead:
-        found = []
+        indices = []
         with pytest.raises(SourceError, match="cut off"):
-            found.extend(frame.index for frame in ahead)
-        assert found == seen
+            indices.extend(frame.index for frame in ahead)
+        assert indices == expected
         with pytest.raises(SourceError, match="cut off"):
             next(ahead)
         assert ahead.counters == plain.counters
 
 
-@pytest.mark.parametrize("taken", [0, 1, 20])
-def test_closing_in_the_middle_ends_the_thread(tmp_path, taken):
+@pytest.mark.parametrize("count", [0, 1, 20])
+def test_closing_in_the_middle_ends_the_thread(tmp_path, count):
     ahead = ReadAhead(VideoReader(clips.make(tmp_path / "a.mp4", frames=80)))
-    for _ in range(taken):
+    for _ in range(count):
         next(ahead)
     ahead.close()
     ahead.close()

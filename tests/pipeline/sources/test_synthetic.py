@@ -1,4 +1,4 @@
-"""The synthetic source: people whose every joint is known."""
+"""SyntheticReader and SyntheticEstimator: people whose every joint is known."""
 
 from __future__ import annotations
 

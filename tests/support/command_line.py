@@ -1,4 +1,4 @@
-"""The command line in processes of its own."""
+"""The command line, run in a process of its own."""
 
 from __future__ import annotations
 

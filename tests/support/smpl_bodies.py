@@ -48,19 +48,30 @@ def recording(seconds: float = 2.0, rate_hz: float = 30.0) -> dict[str, np.ndarr
 def preset_weights(folder: Path, preset: str) -> Path:
     """Untrained weights (Catmull-Rom) of a preset's joints, spacing and number of keyframes, in a small encoder."""
     published = PRESETS.get(preset, PREDICTION)
-    config = ModelConfig(sample_interval=published.sample_interval, step=published.step,
-                         horizon=10 if published is PREDICTION else 0, emb_dim=8, num_encoder_layers=1,
-                         joint_dim=len(published.skeleton) * SPACES[published.space].dims)  # fmt: skip
-    info = WeightsInfo(skeleton=published.skeleton.name, skeleton_joints=published.skeleton.joints,
-                       space=published.space, rate_hz=published.rate_hz, normalisation=published.normalisation,
-                       data="none", licence="CC0-1.0")  # fmt: skip
+    config = ModelConfig(
+        sample_interval=published.sample_interval,
+        step=published.step,
+        horizon=10 if published is PREDICTION else 0,
+        emb_dim=8,
+        num_encoder_layers=1,
+        joint_dim=len(published.skeleton) * SPACES[published.space].dims,
+    )
+    info = WeightsInfo(
+        skeleton=published.skeleton.name,
+        skeleton_joints=published.skeleton.joints,
+        space=published.space,
+        rate_hz=published.rate_hz,
+        normalisation=published.normalisation,
+        data="none",
+        licence="CC0-1.0",
+    )
     path = folder / f"{preset}.safetensors"
     save_weights(path, untrained_state(config), config, info)
     return path
 
 
 def saved_again(path: Path, **changes: object) -> Path:
-    """The same weights with other things said about them."""
+    """The same weights with other facts about them in the file."""
     state, config, info = load_weights(path)
     changed = path.with_name(f"changed-{path.name}")
     save_weights(changed, state, config, replace(info, **changes))  # type: ignore[arg-type]

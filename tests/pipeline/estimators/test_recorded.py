@@ -1,8 +1,7 @@
-"""Recorded estimates, and any callable of the user's, checked at the door."""
+"""ArrayEstimator: recorded estimates by time, and files that are no recording."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +10,9 @@ import pytest
 from support.fakes import person
 
 from mixsynth_stream.errors import ModelError
-from mixsynth_stream.pipeline.estimators.choose import as_estimator
 from mixsynth_stream.pipeline.estimators.recorded import ArrayEstimator
-from mixsynth_stream.pipeline.motion import Person
-from mixsynth_stream.skeleton import BLAZEPOSE_33
+
+BLANK = np.zeros((2, 2, 3), np.uint8)
 
 
 def recording(frames: int = 5, people: int = 2) -> dict[str, np.ndarray]:
@@ -26,9 +24,6 @@ def recording(frames: int = 5, people: int = 2) -> dict[str, np.ndarray]:
         "world": np.array([[one.world for one in row] for row in everybody]),
         "scores": np.array([[one.scores for one in row] for row in everybody]),
     }
-
-
-BLANK = np.zeros((2, 2, 3), np.uint8)
 
 
 def test_a_recording_replays_by_time(tmp_path: Path) -> None:
@@ -89,77 +84,3 @@ def test_files_that_are_no_recording(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(data)
         with pytest.raises(ModelError, match=f"{name} is not a file of recorded estimates"):
             ArrayEstimator(tmp_path / name)
-
-
-def everyone(*people: Any) -> Callable[[np.ndarray, float], list[Any]]:
-    return lambda rgb, time_s: list(people)
-
-
-def test_a_callable_becomes_an_estimator() -> None:
-    one = person()
-    estimator = as_estimator(everyone(one, (one.pose.tolist(), one.world, one.scores)), skeleton="BlazePose-33")
-    assert estimator.skeleton == "BlazePose-33"
-    first, second = estimator(BLANK, 0.0)
-    np.testing.assert_array_equal(first.pose, second.pose)
-    assert as_estimator(everyone(), BLAZEPOSE_33)(BLANK, 0.0) == []
-
-
-def test_a_callable_may_carry_its_skeleton_and_be_closed() -> None:
-    class Mine:
-        skeleton = "BlazePose-33"
-        open = True
-
-        def __call__(self, rgb: np.ndarray, time_s: float) -> list[Person]:
-            return [person()]
-
-        def close(self) -> None:
-            self.open = False
-
-    mine = Mine()
-    estimator = as_estimator(mine)
-    assert len(estimator(BLANK, 0.0)) == 1
-    estimator.close()
-    assert not mine.open
-    assert as_estimator(estimator) is estimator
-
-
-def test_joints_that_were_not_seen_are_nan() -> None:
-    one = person()
-    pose, scores = one.pose.copy(), one.scores.copy()
-    pose[15], scores[15] = np.nan, np.nan
-    found = as_estimator(everyone((pose, one.world, scores)), "BlazePose-33")(BLANK, 0.0)[0]
-    assert np.isnan(found.pose[15]).all() and found.scores[15] == 0.0
-
-
-def test_what_is_no_estimator_is_refused() -> None:
-    with pytest.raises(ModelError, match="the skeleton 'COCO-17' is not supported: estimators must give BlazePose-33"):
-        as_estimator(everyone(), skeleton="COCO-17")
-    with pytest.raises(ModelError, match="does not say its skeleton"):
-        as_estimator(everyone())
-    with pytest.raises(ModelError, match=r"must be callable as \(rgb, time_s\) -> people, found int"):
-        as_estimator(7)
-
-
-POSE, WORLD, SCORES = person().pose, person().world, person().scores
-HALF_NAN = np.where(np.arange(66).reshape(33, 2) == 23, np.nan, POSE)
-
-
-@pytest.mark.parametrize(
-    ("result", "sentence"),
-    [
-        (None, "must return a list of people.* found NoneType"),
-        (person(), "must return a list of people.* found Person"),
-        ([(POSE, WORLD)], r"person 0 at 1\.500 s must be a Person or a \(pose, world, scores\) tuple, found 2 values"),
-        ([person(), (POSE[:17], WORLD, SCORES)], r"person 1 at 1\.500 s: pose must be \[33, 2\], found \[17, 2\]"),
-        ([(POSE, WORLD[:, :2], SCORES)], r"world must be \[33, 3\], found \[33, 2\]"),
-        ([(POSE, None, SCORES)], "world must hold numbers, found dtype object"),
-        ([(POSE, WORLD, SCORES[:, None])], r"scores must be \[33\], found \[33, 1\]"),
-        ([(HALF_NAN, WORLD, SCORES)], "finite or all NaN.* at left_shoulder"),
-        ([(np.where(POSE < 200, np.inf, POSE), WORLD, SCORES)], "finite or all NaN"),
-        ([(POSE, WORLD, SCORES - 1)], r"scores must lie in 0\.\.1, found -0\.0.* at nose"),
-        ([(POSE / 640, WORLD, SCORES)], "they look normalised; multiply by the frame's width and height"),
-    ],
-)
-def test_what_a_callable_returns_is_checked(result: Any, sentence: str) -> None:
-    with pytest.raises(ModelError, match=sentence):
-        as_estimator(lambda rgb, time_s: result, "BlazePose-33")(BLANK, 1.5)

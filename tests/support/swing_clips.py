@@ -32,11 +32,13 @@ def write_swings(path: Path) -> Path:
         )
         motion[..., 2] += limbs * 0.25 * np.sin(pace * time + phase)
         motions.append(motion)
-    np.savez(path, joints=np.array(FILE_JOINTS), fps=30.0, positions=np.concatenate(motions).astype(np.float32),
-             starts=[0, 150, 300], lengths=[150] * 3, subject=["a", "b", "c"])  # fmt: skip
+    positions = np.concatenate(motions).astype(np.float32)
+    clips = {"starts": [0, 150, 300], "lengths": [150] * 3, "subject": ["a", "b", "c"]}
+    np.savez(path, joints=np.array(FILE_JOINTS), fps=30.0, positions=positions, **clips)  # type: ignore[arg-type]
     return path
 
 
 def small(clips: Path, out: Path, **changes: object) -> TrainConfig:
+    """A training of six steps on a file of clips."""
     config = TrainConfig(data=(clips,), out=out, steps=6, batch=4, warmup=2, validate_every=2)
     return replace(config, **changes)  # type: ignore[arg-type]
