@@ -77,7 +77,7 @@ def dense_poses(path: str | Path, estimator: Estimator | None = None, name: str 
     """
     if Path(path).suffix == ".npz":
         return load_dense(path)
-    from mixsynth_stream.pipeline.estimators.estimator import MediaPipeEstimator
+    from mixsynth_stream.pipeline.estimators.mediapipe import MediaPipeEstimator
     from mixsynth_stream.pipeline.motion import Person
     from mixsynth_stream.pipeline.sources.video import VideoReader
 

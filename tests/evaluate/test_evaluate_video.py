@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import av
 import numpy as np
@@ -108,14 +109,26 @@ def test_joints_that_the_reference_doubts_are_not_judged():
     assert _values(rows)["filled", "dense", None, "linear"] == pytest.approx(0, abs=1e-9)
 
 
-def test_the_reference_is_the_estimator_on_every_frame(tmp_path):
-    with av.open(str(tmp_path / "clip.mp4"), "w") as container:
+def _write_black_frames(path: Path) -> Path:
+    """Twelve frames of nothing at 25 Hz."""
+    with av.open(str(path), "w") as container:
         stream = container.add_stream("mpeg4", rate=25)
         stream.width, stream.height = 64, 48
         for _ in range(12):
             picture = av.VideoFrame.from_ndarray(np.zeros((48, 64, 3), np.uint8), "rgb24")
             container.mux(stream.encode(picture))
         container.mux(stream.encode())
+    return path
+
+
+def test_the_reference_is_mediapipe_unless_another_estimator_is_given(tmp_path):
+    dense = dense_poses(_write_black_frames(tmp_path / "black.mp4"))
+    assert dense.poses.shape == (12, 33, 2)
+    assert np.isnan(dense.poses).all()
+
+
+def test_the_reference_is_the_estimator_on_every_frame(tmp_path):
+    clip = _write_black_frames(tmp_path / "clip.mp4")
     asked = []
 
     class Recorder:
@@ -129,7 +142,7 @@ def test_the_reference_is_the_estimator_on_every_frame(tmp_path):
         def close(self) -> None:
             raise AssertionError("the estimator is the caller's")
 
-    dense = dense_poses(tmp_path / "clip.mp4", Recorder())
+    dense = dense_poses(clip, Recorder())
     assert [shape for shape, _ in asked] == [(48, 64, 3)] * 12
     np.testing.assert_allclose(dense.time_s, np.arange(12) / 25, atol=1e-3)
     assert list(np.flatnonzero(np.isnan(dense.poses).any((1, 2)))) == [4]
