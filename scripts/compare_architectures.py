@@ -30,13 +30,14 @@ import torch
 from deciwatch_transformer import DeciWatchTransformer
 from torch import Tensor, nn
 
+from mixsynth_stream.backend import Forward
 from mixsynth_stream.config import ModelConfig
 from mixsynth_stream.errors import ModelError, OutputError, SourceError
 from mixsynth_stream.network import MixSynthFormer
 from mixsynth_stream.reports import table, write_json
 from mixsynth_stream.train.checkpoint import write_checkpoint
 from mixsynth_stream.train.config import TrainConfig
-from mixsynth_stream.train.loop import Caller, fit
+from mixsynth_stream.train.loop import fit
 from mixsynth_stream.train.mocap import MocapRecipe, motion_loss
 from mixsynth_stream.train.mocap_score import HORIZONS_MS
 from mixsynth_stream.train.published import published_network
@@ -99,30 +100,30 @@ class ArchitectureRecipe(MocapRecipe):
     def network(self) -> nn.Module:
         return self._architecture.make(self.own_shape)
 
-    def loss(self, said: Tensor, *wanted: Tensor) -> Tensor:
-        truth, valid = wanted
+    def loss(self, output: Tensor, *targets: Tensor) -> Tensor:
+        truth, valid = targets
         steps = slice(self.own_shape.seq_len)
-        return motion_loss(said, truth[:, steps], valid[:, steps], self._weights[steps], self.config.velocity_weight)
+        return motion_loss(output, truth[:, steps], valid[:, steps], self._weights[steps], self.config.velocity_weight)
 
-    def measure(self, call: Caller) -> dict[str, float]:
+    def measure(self, forward: Forward) -> dict[str, float]:
         missing = self.shape.seq_len - self.own_shape.seq_len
 
         def padded(keyframes: np.ndarray) -> np.ndarray:  # [B, Q+1, D] -> [B, T, D]
-            return np.pad(call(keyframes), ((0, 0), (0, missing), (0, 0)), constant_values=np.nan)
+            return np.pad(forward(keyframes), ((0, 0), (0, missing), (0, 0)), constant_values=np.nan)
 
-        rows = super().measure(padded)
-        return {name: share for name, share in rows.items() if not (missing and "/ahead_" in name)}
+        ratios = super().measure(padded)
+        return {name: ratio for name, ratio in ratios.items() if not (missing and "/ahead_" in name)}
 
-    def save(self, weights: Path, state: dict[str, np.ndarray], step: int, rows: dict[str, float]) -> None:
+    def save(self, weights: Path, state: dict[str, np.ndarray], step: int, errors: dict[str, float]) -> None:
         """A weight file where the package has the network, a checkpoint where it has not."""
         if "l_interp.weight" in state:
-            save_weights(weights, state, self.own_shape, self.info(step, rows))
+            save_weights(weights, state, self.own_shape, self.info(step, errors))
         else:
             tensors = {name: torch.from_numpy(value) for name, value in state.items()}
             write_checkpoint(weights.with_suffix(".pt"), {"settings": self.settings(), "step": step, "state": tensors})
 
     def finish(self, weights: Path) -> None:
-        """Nothing to do: an uncertainty table is for streaming."""
+        """Do nothing: an uncertainty table is for streaming."""
 
 
 def config_for(name: str, args: argparse.Namespace) -> TrainConfig:

@@ -73,7 +73,7 @@ def main(args: argparse.Namespace) -> int:
     if args.preset:
         return _published(args)
     from mixsynth_stream.commands.patterns import expand
-    from mixsynth_stream.data.mocap import data_files, load_clips, told_apart
+    from mixsynth_stream.data.mocap import data_files, load_clips, unique_names
     from mixsynth_stream.errors import SourceError
     from mixsynth_stream.evaluate import report
     from mixsynth_stream.evaluate.coverage import coverage_summary, coverage_table
@@ -93,7 +93,7 @@ def main(args: argparse.Namespace) -> int:
     results: list[Evaluation] = []
     bounds: dict[str, list[list[CoverageRow]]] = {}
     by_clip: list[Evaluation] = []
-    for path, data in zip(files, told_apart(files, [path.name for path in files]), strict=True):
+    for path, data in zip(files, unique_names(files, [path.name for path in files]), strict=True):
         for name, model in models:
             print(f"evaluating {name} on {data}", file=sys.stderr)
             results.append(evaluate_mocap(path, name, model, data=data, seed=args.seed, ridge=ridges[name]))
@@ -104,7 +104,7 @@ def main(args: argparse.Namespace) -> int:
     for files_of_model in bounds.values():
         report.write_text(coverage_summary(files_of_model) + "\n\n")
     clips = []
-    for path, clip in zip(args.video, told_apart(args.video, [video_name(path) for path in args.video]), strict=True):
+    for path, clip in zip(args.video, unique_names(args.video, [video_name(path) for path in args.video]), strict=True):
         print(f"looking at every frame of {path}", file=sys.stderr)
         clips.append(dense_poses(path, name=clip))
         if args.keep_dense:
