@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -74,7 +74,7 @@ def convert(
     return config, info
 
 
-def _one_of(what: str, name: str, choices: Mapping[str, object]) -> str:
+def _one_of(what: str, name: str, choices: Collection[str]) -> str:
     if name not in choices:
         raise ValueError(f"{what} must be one of {', '.join(choices)}, found {name!r}")
     return name

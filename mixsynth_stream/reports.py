@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import importlib.util
+import io
 import json
 import os
 import platform
@@ -13,7 +14,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from mixsynth_stream.files import CHECKOUT, whole_file, write_whole
+from mixsynth_stream.files import CHECKOUT, write_whole
 
 # What decides results and speed; a machine for the kernels alone has neither av nor mediapipe.
 _PACKAGES = ("mixsynth-stream", "numpy", "av", "mediapipe")
@@ -49,8 +50,9 @@ def write_json(path: Path, rows: Sequence[Mapping[str, Any]], packages: Sequence
 
 def save_plot(path: Path, figure: Any) -> None:
     """A matplotlib figure as a PNG. Raises `OutputError`."""
-    with whole_file(path) as part:
-        figure.savefig(part, dpi=120, format="png")
+    png = io.BytesIO()
+    figure.savefig(png, dpi=120, format="png")
+    write_whole(path, png.getvalue())
 
 
 def processor() -> str:

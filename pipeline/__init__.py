@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mixsynth_stream.pipeline.curve import WindowPoses
-    from mixsynth_stream.pipeline.estimators.estimator import Estimator, MediaPipeEstimator
+    from mixsynth_stream.pipeline.estimators.estimator import Estimator
+    from mixsynth_stream.pipeline.estimators.mediapipe import MediaPipeEstimator
     from mixsynth_stream.pipeline.estimators.recorded import ArrayEstimator
     from mixsynth_stream.pipeline.motion import Forecast, Motion, Origin, Person
     from mixsynth_stream.pipeline.sources.video import VideoReader

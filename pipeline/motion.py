@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import IntEnum
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -50,29 +50,72 @@ class Person:
         return {"image": self.pose, "world": self.world, "rotation": self.rotations}[space]
 
 
-@dataclass(frozen=True)
-class Forecast:
-    """The F poses ahead of a Motion's own time, made only from keyframes up to that time. Joints as in Motion."""
+@dataclass(frozen=True, kw_only=True)
+class Poses:
+    """The joints of some people at one time, or at several: [...] stands for [P] people, or for [P, M] at M times.
 
-    time_s: np.ndarray  # [F]
-    poses: np.ndarray  # [P, F, 33, 2] pixels
-    world: np.ndarray  # [P, F, 33, 3] metres
-    scores: np.ndarray  # [P, F, 33]
-    origin: np.ndarray  # [P, F, 33] Origin values, uint8
-    sigma: np.ndarray | None = None  # [P, F, 33] pixels, as in Motion
-    world_sigma: np.ndarray | None = None  # [P, F, 33] metres
-    rotations: np.ndarray | None = None  # [P, F, 24, 6]
-
-
-@dataclass(frozen=True)
-class Motion:
-    """Everybody in one frame. P people, in the order of `ids`; a person not known at this time is absent.
-
-    `final` is False for a pose that a later keyframe will still improve (lag 0); such a frame comes again.
     `sigma` and `world_sigma` say how far off `poses` and `world` may be from what the estimator itself would have said:
     `SigmaTable.multiplier` makes bounds of them. They are NaN where a joint is MEASURED or MISSING, and None where the
     weights carry no uncertainty table.
     A stream of SMPL has 24 joints instead of 33: `rotations`, with scores and origin; its poses and worlds are NaN.
+    """
+
+    poses: np.ndarray  # [..., 33, 2] pixels
+    world: np.ndarray  # [..., 33, 3] metres, hip-centred
+    scores: np.ndarray  # [..., 33] 0..1
+    origin: np.ndarray  # [..., 33] Origin values, uint8
+    sigma: np.ndarray | None = None  # [..., 33] pixels
+    world_sigma: np.ndarray | None = None  # [..., 33] metres
+    rotations: np.ndarray | None = None  # [..., 24, 6] first two columns of the matrices, row by row
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """The arrays by name, without those that are None."""
+        named = ((name, getattr(self, name)) for name in _ARRAYS)
+        return {name: values for name, values in named if values is not None}
+
+    def take(self, rows: np.ndarray) -> Poses:  # [P] bool, or [R] whole numbers
+        """The people in these rows."""
+        return Poses(**{name: values[rows] for name, values in self.arrays().items()})
+
+    def at(self, time: int) -> Poses:
+        """Of people at several times [P, M], everybody at one of them [P]."""
+        return Poses(**{name: values[:, time] for name, values in self.arrays().items()})
+
+    def and_nobody(self) -> Poses:
+        """The people, and behind them one row, -1, of somebody of whom everything is MISSING."""
+        return Poses(
+            **{
+                name: np.concatenate(
+                    [values, np.full((1, *values.shape[1:]), _NOTHING.get(name, np.nan), values.dtype)]
+                )
+                for name, values in self.arrays().items()
+            }
+        )
+
+
+_ARRAYS = tuple(array.name for array in fields(Poses))
+# What stands in the arrays for a MISSING joint; NaN in all others.
+_NOTHING = {"scores": 0.0, "origin": Origin.MISSING}
+# The arrays of a space: of its poses, and of their sigma. Rotations have none.
+ARRAYS_OF: dict[str, tuple[str, str | None]] = {
+    "image": ("poses", "sigma"),
+    "world": ("world", "world_sigma"),
+    "rotation": ("rotations", None),
+}
+
+
+@dataclass(frozen=True)
+class Forecast(Poses):
+    """The F poses ahead of a Motion's own time, made only from keyframes up to that time: arrays are [P, F, ...]."""
+
+    time_s: np.ndarray  # [F]
+
+
+@dataclass(frozen=True)
+class Motion(Poses):
+    """Everybody in one frame. P people, in the order of `ids`; a person not known at this time is absent.
+
+    `final` is False for a pose that a later keyframe will still improve (lag 0); such a frame comes again.
     `frame.rgb` is the picture; a Stream that reads its own source lets go of it when the next Motion is asked for.
     """
 
@@ -81,14 +124,7 @@ class Motion:
     final: bool
     keyframe: bool
     ids: np.ndarray  # [P] int64, unique over a stream
-    poses: np.ndarray  # [P, 33, 2] pixels
-    world: np.ndarray  # [P, 33, 3] metres, hip-centred
-    scores: np.ndarray  # [P, 33] 0..1
-    origin: np.ndarray  # [P, 33] Origin values, uint8
     measured: tuple[Person, ...] | None  # what the estimator itself said, on keyframes only
-    sigma: np.ndarray | None = None  # [P, 33] pixels
-    world_sigma: np.ndarray | None = None  # [P, 33] metres
-    rotations: np.ndarray | None = None  # [P, 24, 6] first two columns of the matrices, row by row
     frame: Frame | None = field(default=None, repr=False, compare=False)
     _forecaster: Callable[[], Forecast] | None = field(default=None, repr=False, compare=False)
 

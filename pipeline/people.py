@@ -13,15 +13,14 @@ import numpy as np
 
 from mixsynth_stream.normalise import scale_of
 from mixsynth_stream.pipeline.curve import Curve
-from mixsynth_stream.pipeline.motion import Origin, Person
+from mixsynth_stream.pipeline.motion import ARRAYS_OF, Origin, Person, Poses
 from mixsynth_stream.pipeline.window import MotionWindow, push_all
-from mixsynth_stream.skeleton import CORE_FROM_BLAZEPOSE
-from mixsynth_stream.spaces import SPACES, scale_floor
+from mixsynth_stream.spaces import LANDMARK_SPACES, SPACES, scale_floor
 
 if TYPE_CHECKING:
     from mixsynth_stream.weights import Model
 
-_CORE = list(CORE_FROM_BLAZEPOSE)
+_CORE = SPACES["image"].core
 # A detection belongs to a track when its joints lie, on average, within this many body scales of the prediction.
 # A walker's forecast over 333 ms is off by 0.1-0.4; two people side by side are 1-3 apart.
 _GATE = 1.0
@@ -38,22 +37,25 @@ class TrackView:
     curves: tuple[Curve, ...]  # one for each space of the scene
     until_s: float  # after this time without a sighting the person counts as gone
 
+    def at(self, times: np.ndarray) -> dict[str, np.ndarray]:  # [M] seconds -> arrays of `Poses` [M, ...]
+        """The arrays of `Poses` that the curves give, MISSING after `until_s`."""
+        parts = [curve.at(times) for curve in self.curves]
+        origin = np.where((times > self.until_s)[:, None], np.uint8(Origin.MISSING), parts[0].origin)
+        missing = origin == Origin.MISSING
+        arrays = {"scores": np.where(missing, 0.0, parts[0].scores), "origin": origin}
+        for curve, part in zip(self.curves, parts, strict=True):
+            poses, sigma = ARRAYS_OF[curve.space.name]
+            arrays[poses] = np.where(missing[..., None], np.nan, part.poses)
+            if sigma is not None and part.sigma is not None:
+                arrays[sigma] = np.where(missing, np.nan, part.sigma)
+        return arrays
+
 
 @dataclass(frozen=True)
-class ScenePoses:
-    """Everybody at M times. A person of whom nothing is known at any of them is absent.
-
-    J is 33, and 24 where the space is rotation; then poses and world are NaN.
-    """
+class ScenePoses(Poses):
+    """Everybody at M times, arrays [P, M, ...]. A person of whom nothing is known at any of them is absent."""
 
     ids: np.ndarray  # [P] int64
-    poses: np.ndarray  # [P, M, J, 2] pixels
-    world: np.ndarray  # [P, M, J, 3] metres
-    scores: np.ndarray  # [P, M, J]
-    origin: np.ndarray  # [P, M, J] Origin values, uint8
-    sigma: np.ndarray | None = None  # [P, M, J] pixels; None: the weights carry no uncertainty table
-    world_sigma: np.ndarray | None = None  # [P, M, J] metres
-    rotations: np.ndarray | None = None  # [P, M, J, 6]
 
 
 @dataclass(frozen=True)
@@ -61,47 +63,44 @@ class Scene:
     """Everybody as known after one keyframe: immutable, and a function of time like each person's curve."""
 
     tracks: tuple[TrackView, ...] = ()
-    spaces: tuple[str, ...] = ("image", "world")
+    spaces: tuple[str, ...] = LANDMARK_SPACES
     has_sigma: tuple[bool, ...] = (False, False)  # whether the weights of each space carry an uncertainty table
 
     def at(self, times_s: Sequence[float] | np.ndarray) -> ScenePoses:
         """Poses at M seconds of all people who are known at one of them at least."""
         times = np.asarray(times_s, dtype=np.float64)
-        ids, scores, origins = [], [], []
-        poses: tuple[list[np.ndarray], ...] = tuple([] for _ in self.spaces)
-        sigmas: tuple[list[np.ndarray], ...] = tuple([] for _ in self.spaces)
-        for track in self.tracks:
-            parts = [curve.at(times) for curve in track.curves]
-            origin = np.where((times > track.until_s)[:, None], np.uint8(Origin.MISSING), parts[0].origin)
-            missing = origin == Origin.MISSING
-            if missing.all():
-                continue
-            ids.append(track.id)
-            scores.append(np.where(missing, 0.0, parts[0].scores))
-            origins.append(origin)
-            for part, pose, sigma in zip(parts, poses, sigmas, strict=True):
-                pose.append(np.where(missing[..., None], np.nan, part.poses))
-                if part.sigma is not None:
-                    sigma.append(np.where(missing, np.nan, part.sigma))
-        rows = (len(ids), len(times), len(SPACES[self.spaces[0]].skeleton))
-        known = {space: np.array(pose).reshape(*rows, SPACES[space].dims)
-                 for space, pose in zip(self.spaces, poses, strict=True)}  # fmt: skip
-        sigma_of = {space: np.array(sigma).reshape(rows)
-                    for space, sigma, has in zip(self.spaces, sigmas, self.has_sigma, strict=True) if has}  # fmt: skip
+        tracks = [(track.id, track.at(times)) for track in self.tracks]
+        known = [(track, arrays) for track, arrays in tracks if (arrays["origin"] != Origin.MISSING).any()]
+        rows = (len(known), len(times), len(SPACES[self.spaces[0]].skeleton))
         return ScenePoses(
-            np.array(ids, np.int64),
-            known["image"] if "image" in known else np.full((*rows, 2), np.nan),
-            known["world"] if "world" in known else np.full((*rows, 3), np.nan),
-            np.array(scores).reshape(rows),
-            np.array(origins, np.uint8).reshape(rows),
-            sigma_of.get("image"),
-            sigma_of.get("world"),
-            known.get("rotation"),
+            ids=np.array([track for track, _ in known], np.int64),
+            **{
+                # A space that the scene does not have is NaN; where nobody is known, shapes still say who could be.
+                name: np.array([arrays.get(name, nowhere) for _, arrays in known], nowhere.dtype).reshape(
+                    *rows, *nowhere.shape[2:]
+                )
+                for name, nowhere in self._nowhere(*rows[1:]).items()
+            },
         )
+
+    def _nowhere(self, times: int, joints: int) -> dict[str, np.ndarray]:  # [M, J, ...]
+        """The arrays that `Poses` of this scene have, for somebody whose places are not known."""
+        arrays = {
+            "poses": np.full((times, joints, 2), np.nan),
+            "world": np.full((times, joints, 3), np.nan),
+            "scores": np.zeros((times, joints)),
+            "origin": np.zeros((times, joints), np.uint8),
+        }
+        for space, has_sigma in zip(self.spaces, self.has_sigma, strict=True):
+            poses, sigma = ARRAYS_OF[space]
+            arrays[poses] = np.full((times, joints, SPACES[space].dims), np.nan)
+            if has_sigma and sigma is not None:
+                arrays[sigma] = np.full((times, joints), np.nan)
+        return arrays
 
 
 class _Track:
-    def __init__(self, track_id: int, models: tuple[Model, ...], frame_height: int) -> None:
+    def __init__(self, track_id: int, models: tuple[Model, ...], frame_height: float) -> None:
         self.id = track_id
         self.windows = [MotionWindow(model, min_scale=scale_floor(model.info.space, frame_height)) for model in models]
         self.sightings = 0
@@ -138,12 +137,12 @@ class People:
         self._models = models
         self._max_people = max_people
         self._max_silence_s = max_silence_s
+        self._next_id = 0
         self.reset()
 
     def reset(self) -> None:
         """Forget everybody; ids go on counting."""
         self._tracks: list[_Track] = []
-        self._next_id = getattr(self, "_next_id", 0)
         self._last_keyframe_s = -np.inf
 
     def nobody(self) -> Scene:

@@ -67,8 +67,8 @@ class Timeline:
         present = (read.origin != Origin.MISSING).any(axis=2)  # [P, M]
         motions = []
         for m, frame in enumerate(frames):
-            here = present[:, m]
-            ids = read.ids[here]
+            poses = read.at(m).take(present[:, m])
+            ids = read.ids[present[:, m]]
             is_keyframe = self._keyframe is not None and self._keyframe[0] is frame
             motion = Motion(
                 index=frame.index,
@@ -76,16 +76,10 @@ class Timeline:
                 final=final,
                 keyframe=is_keyframe,
                 ids=ids,
-                poses=read.poses[here, m],
-                world=read.world[here, m],
-                scores=read.scores[here, m],
-                origin=read.origin[here, m],
                 measured=self._keyframe[1] if is_keyframe and self._keyframe else None,
-                sigma=None if read.sigma is None else read.sigma[here, m],
-                world_sigma=None if read.world_sigma is None else read.world_sigma[here, m],
-                rotations=None if read.rotations is None else read.rotations[here, m],
                 frame=frame,
                 _forecaster=partial(_forecast, known_then, ids, frame.time_s + self._ahead_s),
+                **poses.arrays(),
             )
             motions.append(motion)
         return motions
@@ -95,19 +89,5 @@ def _forecast(scene: Scene, ids: np.ndarray, times_s: np.ndarray) -> Forecast:
     """The people `ids` at the given times, in that order; of somebody not known then everything is MISSING."""
     ahead = scene.at(times_s)
     row = {int(track): p for p, track in enumerate(ahead.ids)}
-    rows = [row.get(int(track), -1) for track in ids]
-
-    def pick(values: np.ndarray, nothing: float) -> np.ndarray:
-        blank = np.full((1, *values.shape[1:]), nothing, values.dtype)
-        return np.concatenate([values, blank])[rows]
-
-    return Forecast(
-        times_s,
-        poses=pick(ahead.poses, np.nan),
-        world=pick(ahead.world, np.nan),
-        scores=pick(ahead.scores, 0),
-        origin=pick(ahead.origin, 0),
-        sigma=None if ahead.sigma is None else pick(ahead.sigma, np.nan),
-        world_sigma=None if ahead.world_sigma is None else pick(ahead.world_sigma, np.nan),
-        rotations=None if ahead.rotations is None else pick(ahead.rotations, np.nan),
-    )
+    rows = np.array([row.get(int(track), -1) for track in ids], int)
+    return Forecast(time_s=times_s, **ahead.and_nobody().take(rows).arrays())

@@ -51,7 +51,7 @@ def test_a_byte_order_mark_is_no_part_of_the_hierarchy(tmp_path: Path) -> None:
 
 def test_bvh_rotations_are_taken_in_the_order_of_the_file(tmp_path: Path) -> None:
     (tmp_path / "arm.bvh").write_text(
-        "HIERARCHY CHECKOUT base { OFFSET 9 9 9 CHANNELS 6 Xposition Yposition Zposition Zrotation Xrotation Yrotation "
+        "HIERARCHY ROOT base { OFFSET 9 9 9 CHANNELS 6 Xposition Yposition Zposition Zrotation Xrotation Yrotation "
         "End Site { OFFSET 0 1 0 } } MOTION Frames: 2 Frame Time: 0.1 0 0 0 90 90 0  1 2 3 0 0 0"
     )
     sequence = read_bvh(tmp_path / "arm.bvh")

@@ -197,7 +197,7 @@ def test_mediapipe_is_imported_on_construction_only_and_is_quiet() -> None:
     ran = run_python(
         f"""
 import sys, av
-from mixsynth_stream.pipeline.estimators.estimator import MediaPipeEstimator
+from mixsynth_stream.pipeline.estimators.mediapipe import MediaPipeEstimator
 print("mediapipe" in sys.modules)
 with MediaPipeEstimator() as estimator, av.open({str(clips.PERSON)!r}) as clip:
     for frame in clip.decode(video=0):
