@@ -1,4 +1,4 @@
-"""Published score: the errors that papers print for a preset, of the network and of what it stands beside.
+"""Published score: the errors that papers print for a preset, of the network and of the methods beside it.
 
 Folders of estimates: a sequence is stitched from windows that overlap, each N frames after the one before, by the mean
 of their poses; every frame counts once. `input` is the estimator on every frame, `linear` joins the keyframes by lines.
@@ -64,11 +64,11 @@ class FolderScore:
         self._pairs, self._config, self._kind, self._more = pairs, config, kind, more
         self.counts = {"test": (sum(len(pair.truth) for pair in pairs), len(pairs))}
 
-        def joined(keyframes: np.ndarray) -> np.ndarray:  # [B, Q+1, D] -> [B, T, D]
+        def lines(keyframes: np.ndarray) -> np.ndarray:  # [B, Q+1, D] -> [B, T, D]
             return linear(keyframes[:, :, None], config.sample_interval, np.arange(config.seq_len))[:, :, 0]
 
         self._fixed = {f"input/{name}": value for name, value in self._errors(None).items()}
-        self._fixed |= {f"linear/{name}": value for name, value in self._errors(joined).items()}
+        self._fixed |= {f"linear/{name}": value for name, value in self._errors(lines).items()}
 
     def measure(self, forward: Forward) -> dict[str, float]:
         """`method/metric` -> error."""
