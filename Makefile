@@ -6,8 +6,12 @@ OUT ?= out/demo
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip
+# The folders of csrc/ that make mixsynth_stream._C, as in setup.py.
+NATIVE := csrc csrc/cpu csrc/python
+SOURCES := $(wildcard $(NATIVE:=/*.cpp))
+HEADERS := $(wildcard $(NATIVE:=/*.h))
 # Installing is skipped while none of these is newer than the stamp.
-INPUTS := setup.py pyproject.toml constraints.txt $(wildcard csrc/*)
+INPUTS := setup.py pyproject.toml constraints.txt $(SOURCES) $(HEADERS)
 
 .DEFAULT_GOAL := help
 .PHONY: help tools install dev demo test lint core sanitize emulate fuzz gates gpu format wheel clean
@@ -61,26 +65,32 @@ lint: $(VENV)/.dev
 	cd $(TREE) && $(abspath $(BIN))/mypy --config-file $(CURDIR)/pyproject.toml --cache-dir $(CURDIR)/.mypy_cache -p mixsynth_stream
 	$(BIN)/python -m pytest -q tests/test_imports.py tests/test_house.py
 
-# The C++ core alone, without Python: tests/native/forward_check.cpp compares it with the paper's formulas.
+# The C++ core alone, without Python: tests/csrc/forward_check.cpp compares it with the paper's formulas.
 # make core CXX=clang++ does so with another compiler.
-CORE := $(filter-out csrc/bindings.cpp,$(wildcard csrc/*.cpp)) tests/native/forward_check.cpp
-HEADERS := $(wildcard csrc/*.h) tests/native/paper.h
+CORE := $(filter-out csrc/python/%,$(SOURCES)) tests/csrc/forward_check.cpp
+CORE_INPUTS := $(CORE) $(HEADERS) tests/csrc/paper.h build/core/example.inc
 BUILT := build/core/$(notdir $(CXX))
 # Vectors are passed between functions of one file only, so their ABI cannot differ.
-BUILD_CORE = @mkdir -p $(@D) && $(1) -std=c++17 -g -Wall -Wextra -Wno-psabi -Icsrc -pthread $(2) $(CORE) -o $@
+BUILD_CORE = @mkdir -p $(@D) && $(1) -std=c++17 -g -Wall -Wextra -Wno-psabi -Icsrc -Ibuild/core -pthread $(2) $(CORE) \
+    -o $@
 # With each kind of register that this processor has; where it has them not the program says so, with exit code 2.
 EACH_WIDTH = for bits in 128 256 512; do $(1) $(2) $$bits || [ $$? = 2 ] || exit 1; done
 
-$(BUILT)/plain: $(CORE) $(HEADERS)
+# The example of use in the header, which forward_check.cpp compiles and runs.
+build/core/example.inc: csrc/mixsynth.h
+	@mkdir -p $(@D)
+	@sed -n 's|^//     ||p' $< > $@
+
+$(BUILT)/plain: $(CORE_INPUTS)
 	$(call BUILD_CORE,$(CXX),-O2)
-$(BUILT)/address: $(CORE) $(HEADERS)
+$(BUILT)/address: $(CORE_INPUTS)
 	$(call BUILD_CORE,$(CXX),-O1 -fsanitize=address$(,)undefined -fno-sanitize-recover=all)
-$(BUILT)/thread: $(CORE) $(HEADERS)
+$(BUILT)/thread: $(CORE_INPUTS)
 	$(call BUILD_CORE,$(CXX),-O1 -fsanitize=thread)
 , := ,
 
 # What MSVC compiles, which has no vector types.
-$(BUILT)/lanes: $(CORE) $(HEADERS)
+$(BUILT)/lanes: $(CORE_INPUTS)
 	$(call BUILD_CORE,$(CXX),-O1 -DMIXSYNTH_LANES)
 
 core: $(BUILT)/plain $(BUILT)/lanes
@@ -93,9 +103,9 @@ sanitize: $(BUILT)/address $(BUILT)/thread
 	@echo "ThreadSanitizer" && $(call EACH_WIDTH,$(BUILT)/thread,20)
 
 # Processors that this one is not: x86 without AVX, and ARM. Skipped, with a word, where Debian's packages are missing.
-build/core/old-x86: $(CORE) $(HEADERS)
+build/core/old-x86: $(CORE_INPUTS)
 	$(call BUILD_CORE,$(CXX),-O2 -static)
-build/core/arm: $(CORE) $(HEADERS)
+build/core/arm: $(CORE_INPUTS)
 	$(call BUILD_CORE,$(ARM_CXX),-O2 -static)
 ARM_CXX ?= aarch64-linux-gnu-g++
 EMULATE = @for tool in $(2) $(4); do command -v $$tool > /dev/null || { echo "skipped $(1): no $$tool"; exit 0; }; done; \
@@ -109,14 +119,14 @@ FUZZ_S ?= 40
 FUZZ_SEED ?= 0
 PYTHON_INCLUDES = $(shell $(BIN)/python -c "import pybind11, sysconfig; \
     print('-I' + pybind11.get_include(), '-I' + sysconfig.get_paths()['include'])")
-build/core/fuzzed.so: $(wildcard csrc/*) | $(VENV)/.dev
+build/core/fuzzed.so: $(SOURCES) $(HEADERS) | $(VENV)/.dev
 	@mkdir -p $(@D)
-	$(CXX) -std=c++17 -O1 -g -Wno-psabi -fPIC -shared -fvisibility=hidden -fsanitize=address -Icsrc $(PYTHON_INCLUDES) csrc/*.cpp \
-	    -pthread -o $@
+	$(CXX) -std=c++17 -O1 -g -Wno-psabi -fPIC -shared -fvisibility=hidden -fsanitize=address -Icsrc $(PYTHON_INCLUDES) \
+	    $(SOURCES) -pthread -o $@
 fuzz: build/core/fuzzed.so
 	LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libstdc++.so)" \
 	    ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 \
-	    $(BIN)/python tests/native/fuzz_bindings.py $< --seconds $(FUZZ_S) --seed $(FUZZ_SEED)
+	    $(BIN)/python tests/csrc/fuzz_bindings.py $< --seconds $(FUZZ_S) --seed $(FUZZ_SEED)
 
 # No card is needed. What is known from the run before is not compiled again (build/kernel-gates.json).
 gates: $(VENV)/.dev

@@ -10,10 +10,12 @@ from setuptools import setup
 # The two flags give up floating-point exception flags and errno only; without them no exponential is vectorised.
 flags = ["-O3", "-fno-trapping-math", "-fno-math-errno", "-pthread"]
 msvc = sys.platform == "win32"
+# The folders of csrc/ that make mixsynth_stream._C: the core of another device is a folder and an extension of its own.
+folders = ("csrc", "csrc/cpu", "csrc/python")
 native = Pybind11Extension(
     "mixsynth_stream._C",
-    sorted(glob("csrc/*.cpp")),
-    depends=sorted(glob("csrc/*.h")),
+    sorted(source for folder in folders for source in glob(f"{folder}/*.cpp")),
+    depends=sorted(header for folder in folders for header in glob(f"{folder}/*.h")),
     include_dirs=["csrc"],
     cxx_std=17,
     extra_compile_args=[] if msvc else flags,
@@ -25,6 +27,8 @@ setup(
     packages=[
         "mixsynth_stream",
         "mixsynth_stream.bench",
+        "mixsynth_stream.bench.encoder",
+        "mixsynth_stream.bench.kernels",
         "mixsynth_stream.commands",
         "mixsynth_stream.data",
         "mixsynth_stream.draw",

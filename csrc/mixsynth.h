@@ -1,10 +1,16 @@
-// MixSynthFormer forward on the CPU: plain C++17, no Python, no allocation, no global state.
+// MixSynthFormer in C++17: no Python, no global state, and no allocation in a call.
 //
-// Life of a network: fill `Dimensions` and `Weights`, allocate packed_size() floats, pack() once. Then, for every call,
-// forward() with workspace_size() floats of scratch memory that no other call is using. Memory may begin anywhere; on a
-// boundary of 64 bytes a call takes 4 to 24 % less time, because no register is filled from two lines of the cache.
+//     const mixsynth::Dimensions dims{10, 4, 28, 51, 64, 4, 2, 4, 1};  // N, Q, H, D, C, L, then the factors
+//     if (const char* problem = mixsynth::check(dims)) throw std::invalid_argument(problem);
+//     std::vector<float> packed(mixsynth::packed_size(dims));
+//     mixsynth::pack(dims, weights, packed.data());  // once; `weights` points at the published tensors
 //
-// Names and maths: mixsynth_stream/network.py. Layout of the forward: csrc/README.md.
+//     std::vector<float> workspace(mixsynth::workspace_size(dims));  // one for each call that runs at once
+//     std::vector<float> motion(batch * dims.tokens() * dims.joint_dim);  // from keyframes [batch, Q+1, D]
+//     mixsynth::forward(dims, packed.data(), keyframes, batch, motion.data(), workspace.data());
+//
+// Memory may begin anywhere, but on a boundary of 64 bytes a call takes 4 to 24 % less time.
+// Names and maths are those of mixsynth_stream/network.py; csrc/README.md says how they are computed.
 #pragma once
 
 #include <cstddef>
@@ -14,12 +20,12 @@
 
 namespace mixsynth {
 
-// The published letters: N, Q, H, D, C, L, then the factors. Valid only when check() says so.
+// The paper's N, Q and our H, then D, C, L and the factors. They are valid where check() finds no problem.
 struct Dimensions {
     int64_t sample_interval, step, horizon, joint_dim, emb_dim, num_encoder_layers;
     int64_t expansion_factor, reduce_token, reduce_channel;
 
-    int64_t keyframes() const { return step + 1; }                          // Q + 1
+    int64_t keyframes() const { return step + 1; }                           // Q + 1
     int64_t tokens() const { return sample_interval * step + 1 + horizon; }  // T
     int64_t hidden() const { return emb_dim * expansion_factor; }            // width of the feed-forward layer
     int64_t token_keys() const { return tokens() / reduce_token; }
@@ -50,7 +56,7 @@ struct Weights {
     const Layer* layers;  // [L]
 };
 
-// nullptr, or why a network of these dimensions is not built (one out of range, or more than 1 GiB of memory).
+// nullptr, or why a network of these dimensions is refused (one is out of range, or it needs more than 1 GiB).
 const char* check(const Dimensions& dims);
 
 // Bits of the widest registers that this processor has and `most_bits` allows: 512 (AVX-512), 256 (AVX2, FMA) or 128.
@@ -66,14 +72,15 @@ size_t workspace_size(const Dimensions& dims);
 // Copies the weights into the order and layout in which forward() reads them. `weights` may be freed afterwards.
 void pack(const Dimensions& dims, const Weights& weights, float* packed);
 
-// keyframes [B, Q+1, D] -> motion [B, T, D], in registers of `bits`, at most simd_bits(). The workspace may hold
-// anything.
+// keyframes [B, Q+1, D] -> motion [B, T, D], in registers of `bits`, which are at most simd_bits(). The workspace may
+// hold anything.
 void forward(const Dimensions& dims, const float* packed, const float* keyframes, int64_t batch, float* motion,
              float* workspace, int bits = simd_bits());
 
-// Training, one encoder layer at a time and without dropout: pack_layer() after every change of the weights, then
-// forward and backward with the same packed weights, each with layer_workspace_size() floats of its own.
-// Dimensions are valid where check_training() says so.
+// Training works on one encoder layer, without dropout. pack_layer() follows every change of the weights; both passes
+// read what it packed, and each call that runs at once has layer_workspace_size() floats of its own.
+
+// nullptr, or why a layer of these dimensions is refused.
 const char* check_training(const Dimensions& dims);
 size_t packed_layer_size(const Dimensions& dims);
 size_t layer_gradients_size(const Dimensions& dims);
@@ -84,19 +91,20 @@ void pack_layer(const Dimensions& dims, const Layer& layer, float* packed);
 void layer_forward(const Dimensions& dims, const float* packed, const float* x, int64_t batch, float* out,
                    float* workspace, int bits = simd_bits());
 
-// x, and the gradient of out -> that of x, all [B, T, C]. Gradients of the weights are added to `gradients`, which
-// begins as zeros.
+// x and d_out, the gradient of out -> d_x, the gradient of x, all [B, T, C]. The gradients of the weights are added to
+// `gradients`, which holds zeros before the first call.
 void layer_backward(const Dimensions& dims, const float* packed, const float* x, const float* d_out, int64_t batch,
                     float* d_x, float* gradients, float* workspace, int bits = simd_bits());
 
-// Where in `gradients` that of a weight that is used is: [rows, columns], `stride` floats from row to row. A vector has
-// kVector columns.
+// The gradient of one weight: [rows, columns], `stride` floats from row to row. A vector has kVector columns.
 constexpr int64_t kVector = -1;
 struct Gradient {
-    std::string name;  // in the published file, after the layer's prefix
+    std::string name;  // as in the published file, after the layer's prefix
     int64_t rows, columns, stride;
     const float* numbers;
 };
+
+// Where in `gradients` the gradient of each weight lies, for the weights that are used.
 std::vector<Gradient> gradients_by_name(const Dimensions& dims, float* gradients);
 
 }  // namespace mixsynth

@@ -1,8 +1,8 @@
-// Checks dimensions, and copies published weights into the layout of layout.h.
+// Packing of a network: the check of its dimensions, and its published weights in the layout of layout.h.
+#include "pack.h"
+
 #include <algorithm>
 #include <numeric>
-
-#include "pack.h"
 
 namespace mixsynth {
 namespace {
@@ -17,7 +17,7 @@ void pack_rows(const Linear& from, const Packed<float>& to, int64_t inputs, int6
     std::copy(from.bias, from.bias + outputs, to.bias);
 }
 
-// The mean over the outputs, as a Linear with one output.
+// The mean over the outputs is a Linear with one output.
 void pack_mean(const Linear& from, const Packed<float>& to, int64_t inputs, int64_t outputs) {
     for (int64_t k = 0; k < padded(inputs); ++k) {
         double sum = 0.0;
@@ -73,26 +73,25 @@ const char* check(const Dimensions& d) {
     if (d.hidden() > kLargest) return "emb_dim * expansion_factor must be at most 65536";
     if (d.reduce_token > d.tokens() || d.reduce_channel > d.emb_dim)
         return "a reduce factor must not exceed the number of tokens or channels that it divides";
-    if (packed_size(d) + workspace_size(d) > kMostFloats)
-        return "the network would need more than 1 GiB of memory";
+    if (packed_size(d) + workspace_size(d) > kMostFloats) return "the network would need more than 1 GiB of memory";
     return nullptr;
 }
 
 size_t packed_size(const Dimensions& d) {
     const auto layers = static_cast<size_t>(d.num_encoder_layers);
-    return floats_taken(take_ends<float>, d) + layers * floats_taken(take_layer<float>, d);
+    return size_of(take_ends<float>, d) + layers * size_of(take_layer<float>, d);
 }
 
-size_t workspace_size(const Dimensions& d) { return floats_taken(take_workspace, d); }
+size_t workspace_size(const Dimensions& d) { return size_of(take_workspace, d); }
 
 void pack(const Dimensions& d, const Weights& weights, float* packed) {
-    Cursor at(packed);
-    const PackedEnds<float> ends = take_ends(at, d);
+    Cursor cursor(packed);
+    const PackedEnds<float> ends = take_ends(cursor, d);
     pack_interpolation(weights.l_interp, ends.l_interp, d.keyframes(), d.tokens());
     pack_columns(weights.encoder_emb, ends.encoder_emb, d.joint_dim, d.emb_dim);
     pack_norm(weights.norm, ends.norm, d.emb_dim);
     pack_columns(weights.fc, ends.fc, d.emb_dim, d.joint_dim);
-    for (int64_t i = 0; i < d.num_encoder_layers; ++i) pack_layer(d, weights.layers[i], take_layer(at, d));
+    for (int64_t i = 0; i < d.num_encoder_layers; ++i) pack_layer(d, weights.layers[i], take_layer(cursor, d));
 }
 
 }  // namespace mixsynth

@@ -1,4 +1,4 @@
-// Copies a layer's weights into the layout of train_layout.h, and finds its gradients.
+// Packing in training: a layer's weights in the layout of train_layout.h, and its gradients by name.
 #include "pack.h"
 #include "train_layout.h"
 
@@ -13,9 +13,9 @@ void pack_padded(const float* from, float* to, int64_t inputs, int64_t outputs) 
 void pack_trained(const Linear& from, const TrainedLinear<float>& to, float padding = 0.0f) {
     pack_panels(from.weight, to.columns.weight, to.inputs, to.outputs);
     pack_padded(from.weight, to.rows, to.inputs, to.outputs);
+    // A weight without a bias gets one of zeros.
+    std::fill_n(to.columns.bias, padded(to.outputs), 0.0f);
     if (from.bias) pack_row(from.bias, to.columns.bias, to.outputs, padding);
-    // A weight without a bias has one of zeros.
-    else std::fill_n(to.columns.bias, padded(to.outputs), 0.0f);
 }
 
 void pack_trained(const SyntheticAttention& from, const TrainedAttention<float>& to) {
@@ -44,15 +44,15 @@ const char* check_training(const Dimensions& dims) {
     return nullptr;
 }
 
-size_t packed_layer_size(const Dimensions& dims) { return floats_taken(take_trained_layer<float>, dims); }
+size_t packed_layer_size(const Dimensions& dims) { return size_of(take_trained_layer<float>, dims); }
 
-size_t layer_gradients_size(const Dimensions& dims) { return floats_taken(take_gradients, dims); }
+size_t layer_gradients_size(const Dimensions& dims) { return size_of(take_gradients, dims); }
 
-size_t layer_workspace_size(const Dimensions& dims) { return floats_taken(take_layer_state, dims); }
+size_t layer_workspace_size(const Dimensions& dims) { return size_of(take_layer_state, dims); }
 
 void pack_layer(const Dimensions& dims, const Layer& from, float* packed) {
-    Cursor at(packed);
-    const TrainedLayer<float> to = take_trained_layer(at, dims);
+    Cursor cursor(packed);
+    const TrainedLayer<float> to = take_trained_layer(cursor, dims);
     pack_trained(from.synth_token, to.token);
     pack_trained(from.synth_channel, to.channel);
     pack_trained(from.reweight1, to.reweight1);
@@ -66,26 +66,26 @@ void pack_layer(const Dimensions& dims, const Layer& from, float* packed) {
 
 std::vector<Gradient> gradients_by_name(const Dimensions& dims, float* gradients) {
     const int64_t T = dims.tokens(), C = dims.emb_dim;
-    Cursor at(gradients);
-    const LayerGradients from = take_gradients(at, dims);
-    std::vector<Gradient> found;
+    Cursor cursor(gradients);
+    const LayerGradients from = take_gradients(cursor, dims);
+    std::vector<Gradient> list;
     const auto matrix = [&](const std::string& name, const float* numbers, int64_t outputs, int64_t inputs) {
-        found.push_back({name, outputs, inputs, padded(inputs), numbers});
+        list.push_back({name, outputs, inputs, padded(inputs), numbers});
     };
-    const auto linear = [&](const std::string& name, const Packed<float>& to, int64_t outputs, int64_t inputs) {
-        matrix(name + ".weight", to.weight, outputs, inputs);
-        found.push_back({name + ".bias", outputs, kVector, 1, to.bias});
+    const auto linear = [&](const std::string& name, const Packed<float>& gradient, int64_t outputs, int64_t inputs) {
+        matrix(name + ".weight", gradient.weight, outputs, inputs);
+        list.push_back({name + ".bias", outputs, kVector, 1, gradient.bias});
     };
-    const auto norm = [&](const std::string& name, const Packed<float>& to) {
-        found.push_back({name + ".weight", C, kVector, 1, to.weight});
-        found.push_back({name + ".bias", C, kVector, 1, to.bias});
+    const auto norm = [&](const std::string& name, const Packed<float>& gradient) {
+        list.push_back({name + ".weight", C, kVector, 1, gradient.weight});
+        list.push_back({name + ".bias", C, kVector, 1, gradient.bias});
     };
-    const auto attention = [&](const std::string& name, const AttentionGradients& to, int64_t n, int64_t width,
+    const auto attention = [&](const std::string& name, const AttentionGradients& branch, int64_t n, int64_t width,
                                int64_t m) {
-        linear(name + ".dense", to.dense, m, width);
-        matrix(name + ".se.fc.0.weight", to.squeeze, n / 4, n);
-        matrix(name + ".se.fc.2.weight", to.excite, n, n / 4);
-        if (m < n) linear(name + ".value_reduce", to.value_reduce, m, n);
+        linear(name + ".dense", branch.dense, m, width);
+        matrix(name + ".se.fc.0.weight", branch.squeeze, n / 4, n);
+        matrix(name + ".se.fc.2.weight", branch.excite, n, n / 4);
+        if (m < n) linear(name + ".value_reduce", branch.value_reduce, m, n);
     };
     attention("synth_att.synth_token", from.token, T, C, dims.token_keys());
     attention("synth_att.synth_channel", from.channel, C, T, dims.channel_keys());
@@ -96,7 +96,7 @@ std::vector<Gradient> gradients_by_name(const Dimensions& dims, float* gradients
     linear("ff.fc2", from.ff2, C, dims.hidden());
     norm("norm1", from.norm1);
     norm("norm2", from.norm2);
-    return found;
+    return list;
 }
 
 }  // namespace mixsynth

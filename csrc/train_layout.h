@@ -1,5 +1,5 @@
-// Where a layer's weights, gradients and intermediate results lie in training. One window at a time: all that its
-// backward pass needs of its forward pass fits the second cache, and making it again costs no more than fetching it.
+// Layout of training: where a layer's weights, gradients and intermediate results lie. Intermediate results are those
+// of one window, because they then fit the second cache.
 #pragma once
 
 #include "layout.h"
@@ -14,7 +14,7 @@ struct TrainedLinear {
     int64_t inputs, outputs;
 };
 
-// n = T, width = C for the token branch; n = C, width = T for the channel branch; m = n / reduce keys.
+// The token branch has n = T and width = C, the channel branch n = C and width = T; m = n / reduce is its keys.
 template <typename Number>
 struct TrainedAttention {
     TrainedLinear<Number> dense, squeeze, excite;
@@ -31,18 +31,18 @@ struct TrainedLayer {
 };
 
 template <typename Number>
-TrainedLinear<Number> take_trained(Cursor<Number>& at, int64_t inputs, int64_t outputs) {
-    const Packed<Number> columns = take_columns(at, inputs, outputs);
-    return {columns, at.take(outputs * padded(inputs)), inputs, outputs};
+TrainedLinear<Number> take_trained_linear(Cursor<Number>& cursor, int64_t inputs, int64_t outputs) {
+    const Packed<Number> columns = take_columns(cursor, inputs, outputs);
+    return {columns, cursor.take(outputs * padded(inputs)), inputs, outputs};
 }
 
 template <typename Number>
-TrainedAttention<Number> take_trained_attention(Cursor<Number>& at, int64_t n, int64_t width, int64_t m) {
+TrainedAttention<Number> take_trained_attention(Cursor<Number>& cursor, int64_t n, int64_t width, int64_t m) {
     TrainedAttention<Number> attention{};
-    attention.dense = take_trained(at, width, m);
-    attention.squeeze = take_trained(at, n, n / 4);
-    attention.excite = take_trained(at, n / 4, n);
-    if (m < n) attention.value_reduce = take_trained(at, n, m);
+    attention.dense = take_trained_linear(cursor, width, m);
+    attention.squeeze = take_trained_linear(cursor, n, n / 4);
+    attention.excite = take_trained_linear(cursor, n / 4, n);
+    if (m < n) attention.value_reduce = take_trained_linear(cursor, n, m);
     attention.n = n;
     attention.width = width;
     attention.m = m;
@@ -50,18 +50,18 @@ TrainedAttention<Number> take_trained_attention(Cursor<Number>& at, int64_t n, i
 }
 
 template <typename Number>
-TrainedLayer<Number> take_trained_layer(Cursor<Number>& at, const Dimensions& d) {
+TrainedLayer<Number> take_trained_layer(Cursor<Number>& cursor, const Dimensions& d) {
     const int64_t T = d.tokens(), C = d.emb_dim;
     TrainedLayer<Number> layer{};
-    layer.token = take_trained_attention(at, T, C, d.token_keys());
-    layer.channel = take_trained_attention(at, C, T, d.channel_keys());
-    layer.reweight1 = take_trained(at, T, T / 4);
-    layer.difference = take_trained(at, T / 4, T);
-    layer.proj = take_trained(at, C, C);
-    layer.ff1 = take_trained(at, C, d.hidden());
-    layer.ff2 = take_trained(at, d.hidden(), C);
-    layer.norm1 = take_norm(at, C);
-    layer.norm2 = take_norm(at, C);
+    layer.token = take_trained_attention(cursor, T, C, d.token_keys());
+    layer.channel = take_trained_attention(cursor, C, T, d.channel_keys());
+    layer.reweight1 = take_trained_linear(cursor, T, T / 4);
+    layer.difference = take_trained_linear(cursor, T / 4, T);
+    layer.proj = take_trained_linear(cursor, C, C);
+    layer.ff1 = take_trained_linear(cursor, C, d.hidden());
+    layer.ff2 = take_trained_linear(cursor, d.hidden(), C);
+    layer.norm1 = take_norm(cursor, C);
+    layer.norm2 = take_norm(cursor, C);
     return layer;
 }
 
@@ -77,90 +77,90 @@ struct LayerGradients {
     Packed<float> reweight1, reweight2, proj, ff1, ff2, norm1, norm2;
 };
 
-inline Packed<float> take_gradient(Cursor<float>& at, int64_t inputs, int64_t outputs) {
-    return {at.take(outputs * padded(inputs)), at.take(outputs)};
+inline Packed<float> take_gradient(Cursor<float>& cursor, int64_t inputs, int64_t outputs) {
+    return {cursor.take(outputs * padded(inputs)), cursor.take(outputs)};
 }
 
-inline AttentionGradients take_attention_gradients(Cursor<float>& at, int64_t n, int64_t width, int64_t m) {
-    const Packed<float> dense = take_gradient(at, width, m);
-    float *squeeze = at.take(n / 4 * padded(n)), *excite = at.take(n * padded(n / 4));
-    return {dense, squeeze, excite, take_gradient(at, n, m)};
+inline AttentionGradients take_attention_gradients(Cursor<float>& cursor, int64_t n, int64_t width, int64_t m) {
+    const Packed<float> dense = take_gradient(cursor, width, m);
+    float *squeeze = cursor.take(n / 4 * padded(n)), *excite = cursor.take(n * padded(n / 4));
+    return {dense, squeeze, excite, take_gradient(cursor, n, m)};
 }
 
-inline LayerGradients take_gradients(Cursor<float>& at, const Dimensions& d) {
+inline LayerGradients take_gradients(Cursor<float>& cursor, const Dimensions& d) {
     const int64_t T = d.tokens(), C = d.emb_dim;
-    LayerGradients to{};
-    to.token = take_attention_gradients(at, T, C, d.token_keys());
-    to.channel = take_attention_gradients(at, C, T, d.channel_keys());
-    to.reweight1 = take_gradient(at, T, T / 4);
-    to.reweight2 = take_gradient(at, T / 4, 2 * T);
-    to.proj = take_gradient(at, C, C);
-    to.ff1 = take_gradient(at, C, d.hidden());
-    to.ff2 = take_gradient(at, d.hidden(), C);
-    to.norm1 = {at.take(C), at.take(C)};
-    to.norm2 = {at.take(C), at.take(C)};
-    return to;
+    LayerGradients gradients{};
+    gradients.token = take_attention_gradients(cursor, T, C, d.token_keys());
+    gradients.channel = take_attention_gradients(cursor, C, T, d.channel_keys());
+    gradients.reweight1 = take_gradient(cursor, T, T / 4);
+    gradients.reweight2 = take_gradient(cursor, T / 4, 2 * T);
+    gradients.proj = take_gradient(cursor, C, C);
+    gradients.ff1 = take_gradient(cursor, C, d.hidden());
+    gradients.ff2 = take_gradient(cursor, d.hidden(), C);
+    gradients.norm1 = {cursor.take(C), cursor.take(C)};
+    gradients.norm2 = {cursor.take(C), cursor.take(C)};
+    return gradients;
 }
 
-// What a branch's forward pass leaves for its backward pass, and scratch memory of the latter.
+// Intermediate results of a branch, which its backward pass needs, and their gradients (d_).
 struct BranchState {
-    float *energies, *attention;        // [n, m]
-    float *values, *values_turned;      // [m, width], [width, m]
-    float *pooled, *squeezed, *gate;    // [n]
-    float* out;                         // [n, width]
-    float *d_energies, *d_values;       // [n, m], [m, width]
+    float *energies, *attention;               // [n, m]
+    float *values, *values_transposed;         // [m, width], [width, m]
+    float *pooled, *squeezed, *gate;           // [n]
+    float* out;                                // [n, width]
+    float *d_energies, *d_values;              // [n, m], [m, width]
     float *d_excited, *d_squeezed, *d_pooled;  // [n]
-    float *d_out, *d_x;                 // [n, width]
+    float *d_out, *d_x;                        // [n, width]
 };
 
-// One window. E: hidden numbers of the feed-forward layer.
+// The same of a layer, for one window. E is the width of the feed-forward layer.
 struct LayerState {
-    float *x, *x_turned;  // [T, C], [C, T]
+    float *x, *x_transposed;  // [T, C], [C, T]
     BranchState token, channel;
-    float* c;                           // [T, C]: channel.out turned
-    float *mean, *before_mix, *hidden_mix, *a_t;  // [T]
-    float *mixed, *summed1, *y;         // [T, C]
-    float *before, *hidden;             // [T, E]
-    float *summed2, *out;               // [T, C]
+    float* c;                                                          // [T, C]: channel.out transposed
+    float *mean, *mix_before_gelu, *mix_hidden, *a_t;                  // [T]
+    float *mixed, *summed1, *y;                                        // [T, C]
+    float *before_gelu, *hidden;                                       // [T, E]
+    float *summed2, *out;                                              // [T, C]
     float *d_out, *d_summed2, *d_y, *d_summed1, *d_mixed, *d_c, *d_x;  // [T, C]
-    float* d_hidden;                    // [T, E]
-    float *d_scores, *d_hidden_mix, *d_mean;  // [2T], [T], [T]
+    float* d_hidden;                                                   // [T, E]
+    float *d_scores, *d_mix_hidden, *d_mean;                           // [2T], [T], [T]
 };
 
-inline BranchState take_branch(Cursor<float>& at, int64_t n, int64_t width, int64_t m) {
+inline BranchState take_branch(Cursor<float>& cursor, int64_t n, int64_t width, int64_t m) {
     const int64_t keys = n * padded(m), numbers = n * padded(width);
     BranchState s{};
-    s.energies = at.take(keys);
-    s.attention = at.take(keys);
-    s.values = at.take(m * padded(width));
-    s.values_turned = at.take(width * padded(m));
-    s.pooled = at.take(n);
-    s.squeezed = at.take(n);
-    s.gate = at.take(n);
-    s.out = at.take(numbers);
-    s.d_energies = at.take(keys);
-    s.d_values = at.take(m * padded(width));
-    s.d_excited = at.take(n);
-    s.d_squeezed = at.take(n);
-    s.d_pooled = at.take(n);
-    s.d_out = at.take(numbers);
-    s.d_x = at.take(numbers);
+    s.energies = cursor.take(keys);
+    s.attention = cursor.take(keys);
+    s.values = cursor.take(m * padded(width));
+    s.values_transposed = cursor.take(width * padded(m));
+    s.pooled = cursor.take(n);
+    s.squeezed = cursor.take(n);
+    s.gate = cursor.take(n);
+    s.out = cursor.take(numbers);
+    s.d_energies = cursor.take(keys);
+    s.d_values = cursor.take(m * padded(width));
+    s.d_excited = cursor.take(n);
+    s.d_squeezed = cursor.take(n);
+    s.d_pooled = cursor.take(n);
+    s.d_out = cursor.take(numbers);
+    s.d_x = cursor.take(numbers);
     return s;
 }
 
-inline LayerState take_layer_state(Cursor<float>& at, const Dimensions& d) {
+inline LayerState take_layer_state(Cursor<float>& cursor, const Dimensions& d) {
     const int64_t T = d.tokens(), C = d.emb_dim, numbers = T * padded(C), hidden = T * padded(d.hidden());
     LayerState s{};
-    s.x_turned = at.take(C * padded(T));
-    s.token = take_branch(at, T, C, d.token_keys());
-    s.channel = take_branch(at, C, T, d.channel_keys());
+    s.x_transposed = cursor.take(C * padded(T));
+    s.token = take_branch(cursor, T, C, d.token_keys());
+    s.channel = take_branch(cursor, C, T, d.channel_keys());
     for (float** piece : {&s.x, &s.c, &s.mixed, &s.summed1, &s.y, &s.summed2, &s.out, &s.d_out, &s.d_summed2, &s.d_y,
                           &s.d_summed1, &s.d_mixed, &s.d_c, &s.d_x})
-        *piece = at.take(numbers);
-    for (float** piece : {&s.before, &s.hidden, &s.d_hidden}) *piece = at.take(hidden);
-    for (float** piece : {&s.mean, &s.before_mix, &s.hidden_mix, &s.a_t, &s.d_hidden_mix, &s.d_mean})
-        *piece = at.take(T);
-    s.d_scores = at.take(2 * T);
+        *piece = cursor.take(numbers);
+    for (float** piece : {&s.before_gelu, &s.hidden, &s.d_hidden}) *piece = cursor.take(hidden);
+    for (float** piece : {&s.mean, &s.mix_before_gelu, &s.mix_hidden, &s.a_t, &s.d_mix_hidden, &s.d_mean})
+        *piece = cursor.take(T);
+    s.d_scores = cursor.take(2 * T);
     return s;
 }
 

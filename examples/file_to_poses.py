@@ -1,4 +1,4 @@
-"""A video file to one numpy file of poses: where everybody is, in every frame, and where each number comes from.
+"""A video file to one numpy file of poses: the place of a person in every frame, and the origin of each number.
 
 python examples/file_to_poses.py [VIDEO] [OUT.npz]
 """

@@ -1,8 +1,8 @@
-"""You own the loop: push frames as they come, get poses for *now* at once and better ones a little later.
+"""You own the loop: push frames as they come; poses for *now* come back at once, and better ones a little later.
 
 python examples/own_camera_loop.py [VIDEO]
 
-Frames come from a file here; in your program they come from wherever you get them.
+Frames come from a file here, and from your camera in your program.
 """
 
 from __future__ import annotations

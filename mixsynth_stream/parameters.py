@@ -146,3 +146,14 @@ def untrained_state(config: ModelConfig, seed: int = 0) -> dict[str, np.ndarray]
     state["l_interp.weight"] = start.astype(np.float32)
     state["fc.weight"] = np.zeros_like(state["fc.weight"])
     return state
+
+
+def random_state(config: ModelConfig, seed: int = 0) -> dict[str, np.ndarray]:
+    """Random weights as large as trained ones, none of them zero. An untrained network would only interpolate."""
+    random = np.random.default_rng(seed)
+    state = {}
+    for name, shape in parameter_shapes(config).items():
+        spread = np.sqrt(6 / sum(shape)) if len(shape) == 2 else 0.5
+        centre = 1.0 if "norm" in name and name.endswith("weight") else 0.0
+        state[name] = (centre + random.uniform(-spread, spread, shape)).astype(np.float32)
+    return state

@@ -15,8 +15,8 @@ import torch
 from support.gradients import DEVICE, assert_gradients, assert_layer_is_the_reference, layer_of, leaves, random_like
 from support.networks import ODD, published
 
-from mixsynth_stream.bench.kernels import gradient_error
-from mixsynth_stream.bench.kernels_contenders import GRADIENT_TOLERANCE
+from mixsynth_stream.bench.kernels.contenders import GRADIENT_TOLERANCE
+from mixsynth_stream.bench.kernels.run import gradient_error
 from mixsynth_stream.config import ModelConfig
 from mixsynth_stream.kernels import autograd, large_mix, tile
 from mixsynth_stream.kernels.encoder_layer import specialisations_backward, training_tile

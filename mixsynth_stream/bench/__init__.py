@@ -1,3 +1,3 @@
-"""Benchmarks: correctness first, contenders interleaved in one process, ratios over rounds."""
+"""Benchmarks: correctness comes first; contenders take turns in one process, and ratios are taken round by round."""
 
 from __future__ import annotations

@@ -1,46 +1,23 @@
-"""Measuring: contenders take turns on one core, and their ratios are taken round by round."""
+"""Measure: one core, a clock, turns of the contenders, and the operations of a network."""
 
 from __future__ import annotations
 
 import contextlib
-import importlib
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
 
 import numpy as np
 
 from mixsynth_stream.backend import Forward
-from mixsynth_stream.bench.encoder_contenders import NATIVE_AVX2
 from mixsynth_stream.config import ModelConfig
-from mixsynth_stream.parameters import SQUEEZE_RATIO, parameter_shapes
-
-
-def random_state(config: ModelConfig, seed: int = 0) -> dict[str, np.ndarray]:
-    """Weights of a trained network's size, no part of them zero: an untrained network's output would be its input."""
-    random = np.random.default_rng(seed)
-    state = {}
-    for name, shape in parameter_shapes(config).items():
-        spread = np.sqrt(6 / sum(shape)) if len(shape) == 2 else 0.5
-        centre = 1.0 if "norm" in name and name.endswith("weight") else 0.0
-        state[name] = (centre + random.uniform(-spread, spread, shape)).astype(np.float32)
-    return state
-
-
-def _peaks(taking_part: Sequence[str]) -> dict[str, float]:
-    """Multiplications and additions a second that this core could do, in the registers that each contender has."""
-    native: Any = importlib.import_module("mixsynth_stream._C")
-    peaks = dict.fromkeys(taking_part, float(native.fma_peak()))
-    if NATIVE_AVX2 in peaks:
-        peaks[NATIVE_AVX2] = float(native.fma_peak(256))
-    return peaks
+from mixsynth_stream.parameters import SQUEEZE_RATIO
 
 
 @contextlib.contextmanager
 def one_core(core: int | None) -> Iterator[int | str]:
-    """Everything inside runs on one core (the last that this process may use, unless told) and on one thread."""
-    # Read when torch is first imported.
+    """The block runs on one thread and on `core`; None is the last core that this process may use."""
+    # torch reads these when it is first imported.
     os.environ.update({"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"})
     import torch
 
@@ -61,23 +38,29 @@ def one_core(core: int | None) -> Iterator[int | str]:
 
 
 def take_turns(names: Sequence[str], rounds: int, seconds: Callable[[str], float]) -> dict[str, list[float]]:
-    """`seconds` of each name once a round; every round starts with another one."""
-    found: dict[str, list[float]] = {name: [] for name in names}
+    """`seconds` of each name, one number a round; every round starts with another name."""
+    times: dict[str, list[float]] = {name: [] for name in names}
     for number in range(rounds):
         for i in range(len(names)):
             name = names[(number + i) % len(names)]
-            found[name].append(seconds(name))
-    return found
+            times[name].append(seconds(name))
+    return times
 
 
-def _seconds(forward: Forward, keyframes: np.ndarray, calls: int) -> float:  # keyframes [B, Q+1, D]
-    """The median call."""
+def median_seconds(forward: Forward, keyframes: np.ndarray, calls: int) -> float:  # keyframes [B, Q+1, D]
+    """Processor time of the median call."""
     times = []
     for _ in range(calls):
         start = time.process_time()
         forward(keyframes)
         times.append(time.process_time() - start)
     return float(np.median(times))
+
+
+def percentiles_us(times_s: np.ndarray) -> dict[str, float]:  # [R] seconds
+    """The 20th, 50th and 80th percentile of a row, in microseconds."""
+    p20, p50, p80 = (float(value) for value in np.percentile(1e6 * times_s, [20, 50, 80]))
+    return {"p20_us": p20, "p50_us": p50, "p80_us": p80}
 
 
 def flops(config: ModelConfig) -> int:

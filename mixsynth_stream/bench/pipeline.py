@@ -1,7 +1,7 @@
 """`bench pipeline`: a stream against the estimator on every frame, and against decoding alone.
 
-Dense is MediaPipe's VIDEO mode on every frame, through the same decoder and as far ahead. All contenders read the same
-frames, take turns round by round in one process, and are compared by the median of the rounds' ratios.
+Dense is MediaPipe's VIDEO mode on every frame, with the same decoder, which reads equally far ahead. All contenders
+read the same frames and take turns, round by round, in one process; the median of the rounds' ratios compares them.
 """
 
 from __future__ import annotations
@@ -40,19 +40,19 @@ _CORE = list(CORE_FROM_BLAZEPOSE)
 _DEMO_CLIP = ASSETS / "demo.mp4"
 # Filled poses differ from the dense estimator's by 0.05-0.1 torso lengths on lively clips of one person.
 _SANE_GAP_ERROR = 0.3
-# Peak memory after all frames over that after the first tenth.
-_FLAT = 1.05
+# Memory is flat where its peak after all frames is at most so many times its peak after the first tenth.
+_MOST_GROWTH = 1.05
 
 
 @dataclass
-class Run:
-    """One contender, once through the frames."""
+class ClipRun:
+    """One contender's way through the frames: its times, counts and results."""
 
     seconds: float = 0.0
     stages: dict[str, float] = field(default_factory=lambda: {"decode": 0.0, "estimator": 0.0})
     frames: int = 0
     estimator_calls: int = 0
-    people: list[list[Person]] = field(default_factory=list)  # dense: what was seen in each frame
+    people: list[list[Person]] = field(default_factory=list)  # dense: the people of each frame
     motions: list[Motion] = field(default_factory=list)
 
     @property
@@ -60,7 +60,7 @@ class Run:
         return self.frames / self.seconds
 
     def share(self, stage: str) -> float:
-        """Part of the time spent in a stage; "rest" is everything but decoding and the estimator."""
+        """The part of the time that a stage takes; "rest" is everything but decoding and the estimator."""
         if stage == "rest":
             return 1.0 - sum(self.stages[name] for name in ("decode", "estimator")) / self.seconds
         return self.stages[stage] / self.seconds
@@ -86,9 +86,9 @@ class FirstFrames(FrameSource):
 
 
 def long_enough(clip: Path, frames: int, folder: Path) -> Path:
-    """The clip, or where it has fewer frames, a file in `folder` that holds it again and again, not compressed anew.
+    """The clip, or where it has fewer frames, a file in `folder` that repeats it without compressing it anew.
 
-    One long file, because opening a short one hundreds of times would measure the opening.
+    It is one long file, because opening a short one hundreds of times would measure the opening.
     """
     with VideoReader(clip) as reader:
         count = sum(1 for _ in reader)
@@ -114,8 +114,8 @@ def long_enough(clip: Path, frames: int, folder: Path) -> Path:
 
 
 @dataclass(frozen=True)
-class Setting:
-    """What is compared: a clip, how far the keyframes are apart, which pose model, which networks."""
+class Comparison:
+    """What the contenders share: the clip, the spacing of keyframes, the pose model and the networks."""
 
     clip: Path
     frames: int
@@ -123,16 +123,16 @@ class Setting:
     model: str
     models: tuple[Model, Model]
 
-    def decode(self) -> Run:
-        run = Run()
+    def decode(self) -> ClipRun:
+        run = ClipRun()
         with ReadAhead(FirstFrames(self.clip, self.frames)) as frames:
             start = time.perf_counter()
             run.frames = sum(1 for _ in frames)
             run.seconds = run.stages["decode"] = time.perf_counter() - start
         return run
 
-    def dense(self, *, keep: bool = False) -> Run:
-        run = Run()
+    def dense(self, *, keep: bool = False) -> ClipRun:
+        run = ClipRun()
         with (
             ReadAhead(FirstFrames(self.clip, self.frames)) as frames,
             MediaPipeEstimator(self.model, mode="video") as estimator,
@@ -152,18 +152,13 @@ class Setting:
         run.estimator_calls = run.frames
         return run
 
-    def stream(self, *, keep: bool = False) -> Run:
-        run = Run()
-        with (
-            MediaPipeEstimator(self.model) as estimator,
-            Stream(
-                ReadAhead(FirstFrames(self.clip, self.frames)),
-                every=self.every,
-                estimator=estimator,
-                models=self.models,
-                lag=1,
-            ) as stream,
-        ):
+    def open_stream(self, estimator: MediaPipeEstimator) -> Stream:
+        frames = ReadAhead(FirstFrames(self.clip, self.frames))
+        return Stream(frames, every=self.every, estimator=estimator, models=self.models, lag=1)
+
+    def stream(self, *, keep: bool = False) -> ClipRun:
+        run = ClipRun()
+        with MediaPipeEstimator(self.model) as estimator, self.open_stream(estimator) as stream:
             start = time.perf_counter()
             for motion in stream:
                 run.frames += 1
@@ -177,16 +172,16 @@ class Setting:
 
 def main(args: argparse.Namespace) -> int:
     """Run and print; 1 where the correctness gate is red or memory grows."""
-    setting = setting_from(args)
+    comparison = comparison_from(args)
     with tempfile.TemporaryDirectory() as folder:
-        name = setting.clip.name
-        setting = replace(setting, clip=long_enough(setting.clip, setting.frames, Path(folder)))
+        name = comparison.clip.name
+        comparison = replace(comparison, clip=long_enough(comparison.clip, comparison.frames, Path(folder)))
         if args.memory:
-            return _memory(setting, name, args.json)
-        return _speed(setting, name, args.rounds, args.json)
+            return _measure_memory(comparison, name, args.json)
+        return _measure_speed(comparison, name, args.rounds, args.json)
 
 
-def setting_from(args: argparse.Namespace) -> Setting:
+def comparison_from(args: argparse.Namespace) -> Comparison:
     """The options, checked before anything is measured."""
     for name in ("rounds", "frames"):
         if getattr(args, name) is not None and getattr(args, name) < 1:
@@ -194,89 +189,94 @@ def setting_from(args: argparse.Namespace) -> Setting:
     names = args.weights or [f"{space}-n{args.every}" for space in ("image", "world")]
     image, world = (load_model(name) for name in names)
     frames = args.frames or (10_000 if args.memory else 300)
-    return Setting(Path(args.clip or _DEMO_CLIP), frames, image.config.sample_interval, args.model, (image, world))
+    return Comparison(Path(args.clip or _DEMO_CLIP), frames, image.config.sample_interval, args.model, (image, world))
 
 
-def wrong_with(setting: Setting, dense: Run, stream: Run) -> tuple[list[str], float]:
-    """What is wrong with a stream's output (nothing, if all is well), and its median gap error in torso lengths."""
-    wrong = []
+def gate_failures(comparison: Comparison, dense: ClipRun, stream: ClipRun) -> list[str]:
+    """A sentence for everything that is wrong with a stream's output."""
+    failures = []
     motions = stream.motions
     if [motion.index for motion in motions] != list(range(dense.frames)) or not all(m.final for m in motions):
-        wrong.append(f"{dense.frames} frames went in, {len(motions)} came out, not each once, in order and final")
-    expected = expected_keyframes([motion.time_s for motion in motions], setting.every)
-    found = [motion.index for motion in motions if motion.keyframe]
-    if found != expected:
-        wrong.append(f"keyframes should be {expected}, found {found}")
-    if stream.estimator_calls != len(found):
-        wrong.append(f"{stream.estimator_calls} estimator calls for {len(found)} keyframes")
+        failures.append(f"{dense.frames} frames went in, {len(motions)} came out, not each once, in order and final")
+    expected = expected_keyframes([motion.time_s for motion in motions], comparison.every)
+    keyframes = [motion.index for motion in motions if motion.keyframe]
+    if keyframes != expected:
+        failures.append(f"keyframes should be {expected}, found {keyframes}")
+    if stream.estimator_calls != len(keyframes):
+        failures.append(f"{stream.estimator_calls} estimator calls for {len(keyframes)} keyframes")
     missed = False
     for motion in reversed(motions):
-        known = {Origin(int(origin)) for origin in np.unique(motion.origin)} - {Origin.MISSING}
+        origins = {Origin(int(origin)) for origin in np.unique(motion.origin)} - {Origin.MISSING}
         missed = not motion.measured if motion.keyframe else missed
-        # Up to a keyframe on which the estimator saw nobody, the honest answer is the forecast from those before.
+        # Before a keyframe on which the estimator saw nobody, the honest answer is a forecast.
         allowed = {Origin.FILLED, Origin.HELD, Origin.FORECAST if missed else Origin.FILLED}
         allowed |= {Origin.MEASURED} if motion.keyframe else set()
-        if not known <= allowed:
-            wrong.append(f"frame {motion.index} says {', '.join(o.name for o in known - allowed)}")
+        if not origins <= allowed:
+            failures.append(f"frame {motion.index} says {', '.join(o.name for o in origins - allowed)}")
             break
-    errors = gap_errors(motions, dense.people)
-    error = float(np.median(errors)) if errors else math.nan
+    error = median_gap_error(stream, dense)
     if not error < _SANE_GAP_ERROR:
-        wrong.append(
+        failures.append(
             f"filled poses lie {error:.2f} torso lengths from the estimator's on every frame, more than "
             f"{_SANE_GAP_ERROR}: take a clip of one person who is always in view"
         )
-    return wrong, error
+    return failures
+
+
+def median_gap_error(stream: ClipRun, dense: ClipRun) -> float:
+    """The median of `gap_errors`, in torso lengths; NaN where there are none."""
+    errors = gap_errors(stream.motions, dense.people)
+    return float(np.median(errors)) if errors else math.nan
 
 
 def expected_keyframes(times_s: Sequence[float], every: int) -> list[int]:
     """The first frame at or after each multiple of `every` / 30 s, and the last frame."""
     period_s, tick_s = every / 30, 2e-3
-    passed = [math.floor((time_s - times_s[0] + tick_s) / period_s) for time_s in times_s]
-    keyframes = [0, *(i for i in range(1, len(passed)) if passed[i] > passed[i - 1])]
+    periods = [math.floor((time_s - times_s[0] + tick_s) / period_s) for time_s in times_s]
+    keyframes = [0, *(i for i in range(1, len(periods)) if periods[i] > periods[i - 1])]
     return keyframes if keyframes[-1] == len(times_s) - 1 else [*keyframes, len(times_s) - 1]
 
 
 def gap_errors(motions: Sequence[Motion], people: Sequence[list[Person]]) -> list[float]:
-    """Mean joint distance of each filled pose to the nearest one that the dense estimator saw, in torso lengths."""
+    """Mean joint distance of each filled pose to the nearest pose of the dense estimator, in torso lengths."""
     errors = []
-    for motion, seen in zip(motions, people, strict=False):
-        if motion.keyframe or not seen:
+    for motion, dense_people in zip(motions, people, strict=False):
+        if motion.keyframe or not dense_people:
             continue
+        dense_poses = [person.pose[_CORE] for person in dense_people]
         for pose in motion.poses[:, _CORE]:
-            distances = [
-                np.linalg.norm(pose - one.pose[_CORE], axis=1).mean() / float(scale_of(one.pose[_CORE])) for one in seen
-            ]
+            distances = [np.linalg.norm(pose - other, axis=1).mean() / float(scale_of(other)) for other in dense_poses]
             errors.append(float(min(distances)))
     return errors
 
 
-def _speed(setting: Setting, clip_name: str, rounds: int, json_path: Path | None) -> int:
+def _measure_speed(comparison: Comparison, clip_name: str, rounds: int, json_path: Path | None) -> int:
     """The gate, then interleaved rounds."""
-    wrong, gap_error = wrong_with(setting, setting.dense(keep=True), stream := setting.stream(keep=True))
-    with VideoReader(setting.clip) as reader:
+    dense, stream = comparison.dense(keep=True), comparison.stream(keep=True)
+    failures = gate_failures(comparison, dense, stream)
+    with VideoReader(comparison.clip) as reader:
         info = reader.info
     print(
-        f"{clip_name}: {info.width} x {info.height}, {info.rate_hz:.4g} Hz, {setting.frames} frames a round, "
-        f"keyframes every {setting.every}/30 s, model {setting.model}, network on {setting.models[0].backend}"
+        f"{clip_name}: {info.width} x {info.height}, {info.rate_hz:.4g} Hz, {comparison.frames} frames a round, "
+        f"keyframes every {comparison.every}/30 s, model {comparison.model}, network on {comparison.models[0].backend}"
     )
-    if wrong:
-        print("gate: RED, so no speed is measured", *wrong, sep="\n  ")
+    if failures:
+        print("gate: RED, so no speed is measured", *failures, sep="\n  ")
         return 1
     print(
         f"gate: {stream.frames} frames, each once and final; {stream.estimator_calls} estimator calls, one a keyframe; "
-        f"filled poses {gap_error:.3f} torso lengths from the dense estimator's (median)"
+        f"filled poses {median_gap_error(stream, dense):.3f} torso lengths from the dense estimator's (median)"
     )
-    contenders: dict[str, Callable[[], Run]] = {
-        DENSE: setting.dense,
-        STREAM: setting.stream,
-        DECODE: setting.decode,
+    contenders: dict[str, Callable[[], ClipRun]] = {
+        DENSE: comparison.dense,
+        STREAM: comparison.stream,
+        DECODE: comparison.decode,
     }
-    runs: dict[str, list[Run]] = {name: [] for name in contenders}
+    runs: dict[str, list[ClipRun]] = {name: [] for name in contenders}
     for _ in range(rounds):
         for name, run in contenders.items():
             runs[name].append(run())
-    rows = [_row(setting, clip_name, info.rate_hz, name, runs) for name in contenders]
+    rows = [_contender_row(comparison, clip_name, info.rate_hz, name, runs) for name in contenders]
     print(table([_HEADS, *(_cells(row) for row in rows)]))
     if json_path is not None:
         write_json(json_path, rows)
@@ -286,14 +286,16 @@ def _speed(setting: Setting, clip_name: str, rounds: int, json_path: Path | None
 _HEADS = ["", "frames/s p20", "p50", "p80", "over dense", "calls", "decode", "estimator", "rest"]
 
 
-def _row(setting: Setting, clip_name: str, rate_hz: float, name: str, all_runs: dict[str, list[Run]]) -> dict[str, Any]:
+def _contender_row(
+    comparison: Comparison, clip_name: str, rate_hz: float, name: str, all_runs: dict[str, list[ClipRun]]
+) -> dict[str, Any]:
     runs, dense = all_runs[name], all_runs[DENSE]
     fps = np.percentile([run.fps for run in runs], [20, 50, 80])
     return {
         "case": clip_name,
         "rate_hz": rate_hz,
-        "every": setting.every,
-        "frames": setting.frames,
+        "every": comparison.every,
+        "frames": comparison.frames,
         "contender": name,
         "p20_fps": float(fps[0]),
         "p50_fps": float(fps[1]),
@@ -310,36 +312,28 @@ def _cells(row: dict[str, Any]) -> list[str]:
     return [row["contender"], *speeds, f"{row['over_dense']:.2f}x", str(row["estimator_calls"]), *shares]
 
 
-def _memory(setting: Setting, clip_name: str, json_path: Path | None) -> int:
+def _measure_memory(comparison: Comparison, clip_name: str, json_path: Path | None) -> int:
     """Peak memory of one long stream after a tenth of its frames and after all."""
-    early_frames = max(setting.frames // 10, 1)
+    early_frames = max(comparison.frames // 10, 1)
     early = late = frames = 0
-    with (
-        MediaPipeEstimator(setting.model) as estimator,
-        Stream(
-            ReadAhead(FirstFrames(setting.clip, setting.frames)),
-            every=setting.every,
-            estimator=estimator,
-            models=setting.models,
-        ) as stream,
-    ):
+    with MediaPipeEstimator(comparison.model) as estimator, comparison.open_stream(estimator) as stream:
         for frames, _ in enumerate(stream, start=1):
             if frames == early_frames:
                 early = peak_memory()
     late = peak_memory()
     if not early:
-        raise SourceError(f"{setting.clip} gave {frames} frames, {early_frames} are needed: take a longer clip")
+        raise SourceError(f"{comparison.clip} gave {frames} frames, {early_frames} are needed: take a longer clip")
     ratio = late / early
     print(
-        f"{clip_name}, keyframes every {setting.every}/30 s: peak memory {early / 2**20:.1f} MiB after "
+        f"{clip_name}, keyframes every {comparison.every}/30 s: peak memory {early / 2**20:.1f} MiB after "
         f"{early_frames} frames, {late / 2**20:.1f} MiB after {frames}: {ratio:.3f}x"
-        f"{'' if ratio <= _FLAT else f', which is over {_FLAT}: it grows'}"
+        f"{'' if ratio <= _MOST_GROWTH else f', which is over {_MOST_GROWTH}: it grows'}"
     )
     if json_path is not None:
-        row = {"case": clip_name, "contender": STREAM, "every": setting.every}
+        row = {"case": clip_name, "contender": STREAM, "every": comparison.every}
         memory = {"early_frames": early_frames, "early_bytes": early, "frames": frames, "bytes": late, "ratio": ratio}
         write_json(json_path, [row | memory])
-    return 0 if ratio <= _FLAT else 1
+    return 0 if ratio <= _MOST_GROWTH else 1
 
 
 def peak_memory() -> int:

@@ -1,8 +1,8 @@
-"""`bench push`: what a keyframe costs a `MotionWindow`, beside the bare call of the native encoder that is inside it.
+"""`bench push`: what a keyframe costs a `MotionWindow`, beside the bare call of the native encoder inside it.
 
 The two take turns, keyframe by keyframe, in one process pinned to one core. A person has two windows, image and world,
-so their two pushes are compared with the two calls as well. Reading poses off the window, which is not part of a push,
-has a column of its own: one frame, the first after the keyframe, when sigma is worked out.
+so the two pushes together are compared with the two calls as well. Reading a pose is not part of a push and has a
+column of its own: it is the first frame after the keyframe, for which the window works out sigma.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _WARM_UP = 20
 
 @dataclass(frozen=True)
 class Times:
-    """Seconds of each keyframe."""
+    """Seconds of each keyframe: a push, a bare call, and the reading of one frame."""
 
     push: np.ndarray  # [K]
     call: np.ndarray  # [K]
@@ -39,21 +39,21 @@ class Times:
 
 
 def main(args: argparse.Namespace) -> int:
-    """Run and print; 1 where a window says something else than its network."""
+    """Run and print; 1 where a window differs from its network."""
     if args.rounds < 1:
         raise ValueError(f"--rounds must be at least 1, found {args.rounds}")
     models = {name: load_model(name, backend="native") for name in shipped_models()}
-    found: dict[str, Times] = {}
+    times: dict[str, Times] = {}
     with one_core(args.core) as core:
         for name, model in models.items():
-            if not says_what_its_network_says(model):
+            if not window_matches_network(model):
                 print(f"{name}: gate RED, so no speed is measured: the window is not what its network gave")
                 return 1
-            found[name] = measure(model, args.rounds)
+            times[name] = keyframe_times(model, args.rounds)
         for every in sorted({model.config.sample_interval for model in models.values()}):
-            pair = [found[f"{space}-n{every}"] for space in ("image", "world")]
-            found[f"a person, N = {every}"] = pair[0] + pair[1]
-    rows = [row_of(name, times) for name, times in found.items()]
+            pair = [times[f"{space}-n{every}"] for space in ("image", "world")]
+            times[f"a person, N = {every}"] = pair[0] + pair[1]
+    rows = [case_row(name, case_times) for name, case_times in times.items()]
     print(f"{processor()}, core {core}: microseconds of a keyframe, medians")
     print(table([["", "push", "bare call", "push over call", "read a frame"], *map(_cells, rows)]))
     if args.json is not None:
@@ -61,8 +61,8 @@ def main(args: argparse.Namespace) -> int:
     return 0
 
 
-def _poses(model: Model, count: int) -> np.ndarray:  # [K, 33, D]
-    """Somebody who sways: what the network is given does not change what it costs."""
+def _swaying_poses(model: Model, count: int) -> np.ndarray:  # [K, 33, D]
+    """Poses of a person who sways; what a call costs does not depend on its input."""
     dims, size = (2, 200.0) if model.info.space == "image" else (3, 1.0)
     random = np.random.default_rng(0)
     still, sway = random.standard_normal((33, dims)), random.standard_normal((33, dims)) * 0.1
@@ -70,41 +70,41 @@ def _poses(model: Model, count: int) -> np.ndarray:  # [K, 33, D]
     return np.asarray(size * (3.0 + still + np.sin(3 * phase)[:, None, None] * sway))
 
 
-def measure(model: Model, rounds: int) -> Times:
-    """Push, bare call and read in turns."""
+def keyframe_times(model: Model, rounds: int) -> Times:
+    """Push, bare call and reading in turns."""
     config, window = model.config, MotionWindow(model)
     keyframes = np.zeros((1, config.num_keyframes, config.joint_dim), np.float32)
     scores, clock = np.ones(33), time.process_time
     times = np.empty((3, rounds + _WARM_UP))
-    for k, pose in enumerate(_poses(model, rounds + _WARM_UP)):
+    for k, pose in enumerate(_swaying_poses(model, rounds + _WARM_UP)):
         time_s = k * config.sample_interval / model.info.rate_hz
         ahead = [time_s + 1 / model.info.rate_hz]
         start = clock()
         window.push(pose, scores, time_s)
-        pushed = clock()
+        push_end = clock()
         model(keyframes)
-        called = clock()
+        call_end = clock()
         window.at(ahead)
-        times[:, k] = pushed - start, called - pushed, clock() - called
+        times[:, k] = push_end - start, call_end - push_end, clock() - call_end
     return Times(*times[:, _WARM_UP:])
 
 
-def says_what_its_network_says(model: Model) -> bool:
+def window_matches_network(model: Model) -> bool:
     """Whether a full window, read on the grid, gives the network's output for its keyframes."""
     config, rate_hz = model.config, model.info.rate_hz
-    poses, window = _poses(model, config.num_keyframes), MotionWindow(model)
+    poses, window = _swaying_poses(model, config.num_keyframes), MotionWindow(model)
     for k, pose in enumerate(poses):
         window.push(pose, None, k * config.sample_interval / rate_hz)
     core = poses[:, list(CORE_FROM_BLAZEPOSE)]
     root, scale = root_and_scale(core, model.info.normalisation)
     inputs = ((core - root) / scale).reshape(1, config.num_keyframes, config.joint_dim)
     expected = model(inputs)[0].reshape(config.seq_len, *core.shape[1:]) * scale + root
-    read = window.at(np.arange(config.seq_len) / rate_hz).poses[:, list(CORE_FROM_BLAZEPOSE)]
-    return bool(np.abs(read - expected).max() <= 1e-6 * np.abs(expected).max())
+    poses_of_window = window.at(np.arange(config.seq_len) / rate_hz).poses[:, list(CORE_FROM_BLAZEPOSE)]
+    return bool(np.abs(poses_of_window - expected).max() <= 1e-6 * np.abs(expected).max())
 
 
-def row_of(name: str, times: Times) -> dict[str, Any]:
-    """Medians; the ratio is that of the keyframes' own ratios."""
+def case_row(name: str, times: Times) -> dict[str, Any]:
+    """Medians; the ratio is the median of the keyframes' own ratios."""
     return {
         "case": name,
         "push_us": float(1e6 * np.median(times.push)),
@@ -115,5 +115,5 @@ def row_of(name: str, times: Times) -> dict[str, Any]:
 
 
 def _cells(row: Mapping[str, Any]) -> Sequence[str]:
-    times = [f"{row[f'{what}_us']:.0f}" for what in ("push", "call")]
+    times = [f"{row[f'{part}_us']:.0f}" for part in ("push", "call")]
     return [row["case"], *times, f"{row['push_over_call']:.2f}x", f"{row['read_us']:.0f}"]

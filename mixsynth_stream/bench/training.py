@@ -1,9 +1,9 @@
 """`bench training`: layers of the network in the native extension against torch's, and the steps a second of `train`.
 
 First every gradient is compared with torch's in float64. Then the two take turns in one process pinned to one core, so
-that other work slows both alike: a layer, forward and backward, one pass a turn; and steps of `train` with all that it
-does, the drawing of its windows too, some a turn. Times are the processor time of the process: of a step, that of one
-core. `train` draws the next windows in a thread of its own, so a second core makes it faster.
+that other work slows both alike: one pass of a layer a turn, forward and backward; and some whole steps of `train` a
+turn, with the drawing of its windows. Times are the processor time of the process, on one core. `train` itself draws
+the next windows in a thread of its own, so a second core makes it faster.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from threadpoolctl import threadpool_limits
 
-from mixsynth_stream.bench.measure import one_core, take_turns
+from mixsynth_stream.bench.measure import one_core, percentiles_us, take_turns
 from mixsynth_stream.config import ModelConfig
 from mixsynth_stream.data.mocap import data_files
 from mixsynth_stream.network import MixSynthFormer
@@ -50,15 +50,15 @@ def main(args: argparse.Namespace) -> int:
         raise ValueError("--rounds and --batch must be at least 1, and --seconds not negative")
     files = data_files(args.data, has_video=False) if args.seconds > 0 else []
     errors = {name: gradient_errors(shapes[name]) for name in names}
-    if wrong := wrong_with(errors):
-        print("gate RED, so no speed is measured", *wrong, sep="\n  ")
+    if failures := gate_failures(errors):
+        print("gate RED, so no speed is measured", *failures, sep="\n  ")
         return 1
     rows: list[dict[str, Any]] = []
     with one_core(args.core) as core:
         print(f"{processor()}, core {core}: one layer, {args.batch} windows, forward and backward")
-        for label, same in same_layers({name: shapes[name] for name in names}).items():
-            seconds = layer_seconds(shapes[same[0]], args.batch, args.rounds)
-            worst = {way: max(errors[name][way] for name in same) for way in seconds}
+        for label, members in same_layers({name: shapes[name] for name in names}).items():
+            seconds = layer_seconds(shapes[members[0]], args.batch, args.rounds)
+            worst = {way: max(errors[name][way] for name in members) for way in seconds}
             rows += layer_rows(label, args.batch, seconds, worst)
         print(table([["milliseconds", "p20", "p50", "p80", "over torch", "error"], *map(_layer_cells, rows)]))
         if args.seconds > 0:
@@ -75,7 +75,7 @@ def gradient_errors(shape: ModelConfig) -> dict[str, float]:
     """The worst gradient of a whole network, as a share of the largest number in it, against torch in float64."""
     torch.manual_seed(0)
     plain = MixSynthFormer(shape, dropout=0.0)
-    # Untrained it is zero, and the layers get no gradient.
+    # An untrained fc is zero, and the layers would get no gradient.
     torch.nn.init.xavier_uniform_(plain.fc.weight)
     native, exact = (MixSynthFormer(shape, dropout=0.0) for _ in range(2))
     for other in (native, exact):
@@ -88,48 +88,48 @@ def gradient_errors(shape: ModelConfig) -> dict[str, float]:
     for way, network in ((NATIVE, native), (TORCH, plain)):
         network(keyframes).backward(d_out)
         errors[way] = max(
-            _off(found.grad, wanted.grad)
-            for found, wanted in zip(network.parameters(), exact.parameters(), strict=True)
-            if wanted.grad is not None
+            _relative_error(weight.grad, truth.grad)
+            for weight, truth in zip(network.parameters(), exact.parameters(), strict=True)
+            if truth.grad is not None
         )
     return errors
 
 
-def _off(found: torch.Tensor | None, wanted: torch.Tensor) -> float:
-    if found is None or found.shape != wanted.shape:
+def _relative_error(gradient: torch.Tensor | None, truth: torch.Tensor) -> float:
+    if gradient is None or gradient.shape != truth.shape:
         return float("inf")
-    return float((found - wanted).abs().max() / wanted.abs().max())
+    return float((gradient - truth).abs().max() / truth.abs().max())
 
 
-def wrong_with(errors: Mapping[str, Mapping[str, float]]) -> list[str]:
+def gate_failures(errors: Mapping[str, Mapping[str, float]]) -> list[str]:
     """A sentence for every network whose gradients are off."""
     return [
         f"{name}: a gradient of {way} is off by {error:.1e} of its largest number from float64, more than {MOST_ERROR}"
-        for name, found in errors.items()
-        for way, error in found.items()
+        for name, by_way in errors.items()
+        for way, error in by_way.items()
         if not error <= MOST_ERROR
     ]
 
 
 def same_layers(shapes: Mapping[str, ModelConfig]) -> dict[str, list[str]]:
-    """Networks by their layer: image and world differ in the numbers of a pose only. `image-n5, world-n5` -> both."""
-    found: dict[ModelConfig, list[str]] = {}
+    """Networks that share a layer, because only the size of a pose differs: `image-n5, world-n5` -> both names."""
+    groups: dict[ModelConfig, list[str]] = {}
     for name, shape in shapes.items():
-        found.setdefault(replace(shape, joint_dim=1), []).append(name)
-    return {", ".join(names): names for names in found.values()}
+        groups.setdefault(replace(shape, joint_dim=1), []).append(name)
+    return {", ".join(names): names for names in groups.values()}
 
 
 def layer_seconds(shape: ModelConfig, batch: int, rounds: int) -> dict[str, list[float]]:
-    """Processor time of one pass, forward and backward, with all that `train` has around a layer in torch."""
+    """Processor time of a layer's pass, forward and backward, inside all that `train` has around it in torch."""
     passes = {}
     for way, x, d_out in ((way, *torch.randn(2, batch, shape.seq_len, shape.emb_dim)) for way in (NATIVE, TORCH)):
         network = MixSynthFormer(replace(shape, num_encoder_layers=1), dropout=0.0)
         if way == NATIVE:
             use_native(network)
         passes[way] = _layer_pass(network, x.requires_grad_(), d_out)
-    for each in passes.values():
+    for layer_pass in passes.values():
         for _ in range(_WARM_UP):
-            each()
+            layer_pass()
     return take_turns(list(passes), rounds, lambda way: _processor_time(passes[way]))
 
 
@@ -155,42 +155,39 @@ def layer_rows(
     torch_s = np.array(seconds[TORCH])
     rows = []
     for way, times in seconds.items():
-        p20, p50, p80 = (float(value) for value in np.percentile(1e6 * np.array(times), [20, 50, 80]))
-        rows.append({
-            "case": label, "what": "layer", "batch": batch, "contender": way, "p20_us": p20, "p50_us": p50,
-            "p80_us": p80, "over_torch": float(np.median(torch_s / times)), "max_error": errors[way],
-        })  # fmt: skip
+        labels = {"case": label, "what": "layer", "batch": batch, "contender": way}
+        ratio = float(np.median(torch_s / times))
+        rows.append(labels | percentiles_us(np.array(times)) | {"over_torch": ratio, "max_error": errors[way]})
     return rows
 
 
 def step_rows(name: str, files: Sequence[Path], batch: int, seconds: float) -> list[dict[str, Any]]:
-    """Processor time of a step of `train`, layers in the native extension and in torch, so many seconds of each.
+    """Processor time of a step of `train` with its layers in the native extension and in torch, `seconds` of each.
 
-    Both learn from the same windows, drawn of `files`.
+    Both learn from the same windows, which are drawn from `files`.
     """
     space, _, every = name.partition("-n")
-    # It never gets to its end, where it would write.
+    # The training never reaches its last step, after which it would write a file.
     config = TrainConfig(data=tuple(files), out=Path(), space=space, every=int(every), batch=batch, steps=10**6)
-    spent: dict[str, list[float]] = {NATIVE: [], TORCH: []}
+    turns: dict[str, list[float]] = {NATIVE: [], TORCH: []}
     with both_ways(config) as runs:
-        while min(map(sum, spent.values())) < seconds:
+        while min(map(sum, turns.values())) < seconds:
             for way, run in runs.items():
-                # Its windows were drawn in the turn of the other.
+                # Not timed: the windows of this step were drawn during the other's turn.
                 run.advance()
-                spent[way].append(_processor_time(partial(_steps, run)))
-    per_step = {way: np.array(times) / _STEPS_A_TURN for way, times in spent.items()}
-    return [
-        {
-            "case": name, "what": "step of train", "batch": batch, "contender": way,
-            "p50_us": float(1e6 * np.median(times)), "over_torch": float(np.median(per_step[TORCH] / times)),
-        }
-        for way, times in per_step.items()
-    ]  # fmt: skip
+                turns[way].append(_processor_time(partial(_take_steps, run)))
+    per_step = {way: np.array(times) / _STEPS_A_TURN for way, times in turns.items()}
+    rows = []
+    for way, times in per_step.items():
+        labels = {"case": name, "what": "step of train", "batch": batch, "contender": way}
+        ratio = float(np.median(per_step[TORCH] / times))
+        rows.append({**labels, "p50_us": float(1e6 * np.median(times)), "over_torch": ratio})
+    return rows
 
 
 @contextmanager
 def both_ways(config: TrainConfig) -> Iterator[dict[str, Run]]:
-    """Two trainings on this processor at their first step, one of them with its layers in torch."""
+    """Two trainings on this processor at their first step: layers in the native extension, and in torch."""
     with ExitStack() as stack:
         stack.enter_context(threadpool_limits(1, "blas"))
         runs = {}
@@ -198,13 +195,13 @@ def both_ways(config: TrainConfig) -> Iterator[dict[str, Run]]:
             recipe = MocapRecipe(config)
             batches = stack.enter_context(BatchPrefetcher(recipe))
             runs[way] = Run(recipe, config.out, Process(torch.device("cpu")), batches, kernels=False)
-        in_torch = runs[TORCH].network
-        assert isinstance(in_torch, MixSynthFormer)
-        use_torch(in_torch)
+        network = runs[TORCH].network
+        assert isinstance(network, MixSynthFormer)
+        use_torch(network)
         yield runs
 
 
-def _steps(run: Run) -> None:
+def _take_steps(run: Run) -> None:
     for _ in range(_STEPS_A_TURN):
         run.advance()
 
@@ -216,5 +213,5 @@ def _layer_cells(row: Mapping[str, Any]) -> list[str]:
 
 def _step_cells(row: Mapping[str, Any]) -> list[str]:
     milliseconds = row["p50_us"] / 1000
-    return [f"{row['case']}: {row['contender']}", f"{milliseconds:.0f}", f"{1000 / milliseconds:.1f}",
-            f"{row['over_torch']:.2f}x"]  # fmt: skip
+    speeds = [f"{milliseconds:.0f}", f"{1000 / milliseconds:.1f}", f"{row['over_torch']:.2f}x"]
+    return [f"{row['case']}: {row['contender']}", *speeds]

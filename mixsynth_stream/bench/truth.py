@@ -1,18 +1,18 @@
 """`bench truth`: 2D error between keyframes against measured motion, projected into the camera that filmed it.
 
-The clip is streamed once from every frame that could be the first keyframe. Judged are the frames between keyframes of
-a full window ("gaps"), and those of the first windows apart ("warm-up"), always on the twelve limb joints. PCHIP gets
-the estimator's poses at the same keyframes that the network got.
+The clip is streamed once from every frame that could be the first keyframe. The frames between keyframes of a full
+window ("gaps") are judged, and those of the first windows separately ("warm-up"), always on the twelve limb joints.
+PCHIP gets the estimator's poses at the same keyframes as the network.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -37,16 +37,16 @@ _SHOULDERS, _HIPS = slice(0, 2), slice(6, 8)
 
 @dataclass
 class Errors:
-    """Errors of each method in pixels, [12] a frame, by question."""
+    """Errors in pixels of each method, by question."""
 
-    found: dict[tuple[str, str], list[np.ndarray]] = field(default_factory=dict)
+    distances: dict[tuple[str, str], list[np.ndarray]] = field(default_factory=dict)  # [12] a frame
 
     def add(self, question: str, method: str, pose: np.ndarray, truth: np.ndarray) -> None:  # [12, 2] each
         if np.isfinite(pose).all():
-            self.found.setdefault((question, method), []).append(np.linalg.norm(pose - truth, axis=1))
+            self.distances.setdefault((question, method), []).append(np.linalg.norm(pose - truth, axis=1))
 
     def mean_px(self, question: str, method: str) -> float:
-        return float(np.mean(self.found[question, method]))
+        return float(np.mean(self.distances[question, method]))
 
 
 def main(args: argparse.Namespace) -> int:
@@ -54,7 +54,7 @@ def main(args: argparse.Namespace) -> int:
     truth = limbs_in_picture(read_trc(args.trc), read_camera(args.calibration, args.camera or _camera_of(args.video)))
     names = args.weights or [f"{space}-n{args.every}" for space in ("image", "world")]
     image, world = (load_model(name) for name in names)
-    errors = measure(args.video, truth, (image, world), args.model)
+    errors = clip_errors(args.video, truth, (image, world), args.model)
     shoulders, hips = truth[:, _SHOULDERS].mean(axis=1), truth[:, _HIPS].mean(axis=1)
     torso_px = float(np.linalg.norm(shoulders - hips, axis=1).mean())
     rows = [
@@ -66,28 +66,28 @@ def main(args: argparse.Namespace) -> int:
             "error_px": errors.mean_px(question, method),
             "error_torso": errors.mean_px(question, method) / torso_px,
             "over_pchip": errors.mean_px(question, method) / errors.mean_px(question, PCHIP),
-            "frames": len(found),
+            "frames": len(distances),
         }
         for question in (GAPS, WARM_UP)
         for method in (NETWORK, PCHIP, DENSE, KEYFRAME)
-        if (found := errors.found.get((question, method)))
+        if (distances := errors.distances.get((question, method)))
     ]
     if not rows:
         raise SourceError(f"{args.video} has no gap between two keyframes at which one person was seen")
     print(f"{args.video.name}: {len(truth)} frames of truth, torso {torso_px:.0f} px, mean error of 12 limb joints")
     heads = ["question", "method", "px", "torso lengths", "over PCHIP", "frames"]
-    cells = [
-        [str(r["question"]), str(r["method"]), f"{r['error_px']:.2f}", f"{r['error_torso']:.4f}",
-         f"{r['over_pchip']:.3f}", str(r["frames"])]
-        for r in rows
-    ]  # fmt: skip
-    print(table([heads, *cells]))
+    print(table([heads, *map(_cells, rows)]))
     if args.json is not None:
         write_json(args.json, rows)
     return 0
 
 
-def measure(
+def _cells(row: Mapping[str, Any]) -> list[str]:
+    errors = [f"{row['error_px']:.2f}", f"{row['error_torso']:.4f}", f"{row['over_pchip']:.3f}"]
+    return [row["question"], row["method"], *errors, str(row["frames"])]
+
+
+def clip_errors(
     clip: Path,
     truth: np.ndarray,  # [F, 12, 2] pixels, one row a frame
     models: tuple[Model, Model],
@@ -119,13 +119,13 @@ def _judge(
     models: tuple[Model, Model],
     errors: Errors,
 ) -> None:
-    """One run: every gap between two keyframes on the grid at which the one person was seen."""
+    """Add the errors of one stream, gap by gap. A gap counts where each keyframe of its window shows one person."""
     config, grid_hz = models[0].config, models[0].info.rate_hz
     spacing_s = config.sample_interval / grid_hz
     keyframes = [motion for motion in motions if motion.keyframe]
     for newest in range(1, len(keyframes)):
         left, right = keyframes[newest - 1], keyframes[newest]
-        # The end of a clip is a keyframe off the grid, and no other stretch of a stream looks like it.
+        # The last frame of a clip is a keyframe off the grid; no other gap of a stream is like the one before it.
         if right is motions[-1] and abs(right.time_s - left.time_s - spacing_s) > 0.01 * spacing_s:
             continue
         window = keyframes[max(newest - config.step, 0) : newest + 1]
@@ -138,16 +138,16 @@ def _judge(
         steps = np.interp(
             [m.time_s for m in gap], [k.time_s for k in window], np.arange(len(window)) * config.sample_interval
         )
-        simple = pchip(measured[None], config.sample_interval, steps)[0]
-        for motion, filled in zip(gap, simple, strict=True):
+        pchip_poses = pchip(measured[None], config.sample_interval, steps)[0]
+        for motion, pchip_pose in zip(gap, pchip_poses, strict=True):
             frame = phase + motion.index
             errors.add(question, NETWORK, motion.poses[0, _LIMBS], truth[frame])
-            errors.add(question, PCHIP, filled, truth[frame])
+            errors.add(question, PCHIP, pchip_pose, truth[frame])
             errors.add(question, DENSE, dense[frame], truth[frame])
 
 
 def _frames_from(clip: Path, first: int) -> Generator[tuple[np.ndarray, float], None, None]:
-    """The frames of a clip from number `first` on; those before are never converted."""
+    """The frames of a clip from number `first` on; earlier ones are not converted."""
     with VideoReader(clip) as reader:
         for frame in reader:
             if frame.index >= first:
@@ -164,5 +164,5 @@ def _dense_poses(clip: Path, pose_model: str) -> np.ndarray:  # -> [F, 12, 2], N
 
 
 def _camera_of(clip: Path) -> str:
-    """`cam03.mp4` was filmed by `cam_03` in the calibrations of Pose2Sim."""
+    """The camera of a clip in the calibrations of Pose2Sim: `cam_03` filmed `cam03.mp4`."""
     return clip.stem.replace("cam", "cam_") if clip.stem.startswith("cam") and "_" not in clip.stem else clip.stem

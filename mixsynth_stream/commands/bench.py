@@ -1,4 +1,4 @@
-"""`bench`: how fast, and how true. Correctness first, contenders interleaved in one process, ratios over rounds."""
+"""`bench`: how fast, and how true. The benchmarks themselves lie in bench/."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from mixsynth_stream.errors import ModelError
 
-_WHAT = {
+_HELP = {
     "pipeline": "frames a second of a stream against the estimator on every frame and against decoding alone",
     "truth": "2D error in the gaps against measured motion: the network, PCHIP, the estimator on every frame",
     "encoder": "the native encoder against torch, its compilers, ONNX Runtime and OpenVINO on one core",
@@ -17,12 +17,14 @@ _WHAT = {
     "push": "what a keyframe costs a window, over the bare call of the encoder, for the weights that ship",
     "training": "a layer forward and backward, and steps of `train`: native against torch, for the weights that ship",
 }
+# The module of a benchmark in bench/, where it has another name than the benchmark.
+_MODULES = {"encoder": "encoder.run", "kernels": "kernels.run"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The benchmarks and their options."""
-    benches = parser.add_subparsers(dest="bench", required=True, metavar="{" + ",".join(_WHAT) + "}")
-    pipeline = benches.add_parser("pipeline", help=_WHAT["pipeline"], description=_WHAT["pipeline"])
+    benches = parser.add_subparsers(dest="bench", required=True, metavar="{" + ",".join(_HELP) + "}")
+    pipeline = _add_bench(benches, "pipeline")
     pipeline.add_argument("clip", nargs="?", metavar="CLIP", help="a video of one person (default: the bundled clip)")
     pipeline.add_argument(
         "--rounds", type=int, default=5, metavar="R", help="interleaved rounds (default: %(default)s)"
@@ -36,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     pipeline.add_argument(
         "--memory", action="store_true", help="instead of speed: memory after a tenth of the frames and after all"
     )
-    truth = benches.add_parser("truth", help=_WHAT["truth"], description=_WHAT["truth"])
+    truth = _add_bench(benches, "truth")
     truth.add_argument("--video", required=True, type=Path, metavar="CLIP")
     truth.add_argument("--trc", required=True, type=Path, metavar="FILE", help="markers, one row a video frame (TRC)")
     truth.add_argument("--calibration", required=True, type=Path, metavar="FILE", help="Pose2Sim calibration (TOML)")
@@ -49,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         command.add_argument(
             "--weights", nargs=2, metavar=("IMAGE", "WORLD"), help="networks to run (default: the shipped ones)"
         )
-    encoder = benches.add_parser("encoder", help=_WHAT["encoder"], description=_WHAT["encoder"])
+    encoder = _add_bench(benches, "encoder")
     encoder.add_argument("--case", nargs="+", metavar="NAME", help="networks (default: all published and shipped ones)")
     encoder.add_argument("--batch", nargs="+", type=int, default=[1, 64], metavar="B", help="windows a call (1 64)")
     encoder.add_argument("--rounds", type=int, default=25, metavar="R", help="interleaved rounds (default: 25)")
@@ -61,7 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     encoder.add_argument(
         "--threads", nargs="+", type=int, metavar="N", help="instead of peers: the native encoder with so many threads"
     )
-    push = benches.add_parser("push", help=_WHAT["push"], description=_WHAT["push"])
+    push = _add_bench(benches, "push")
     push.add_argument("--rounds", type=int, default=500, metavar="R", help="keyframes (default: 500)")
     push.add_argument("--core", type=int, metavar="N", help="the core to run on (default: the last)")
     _add_kernels(benches)
@@ -70,8 +72,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         command.add_argument("--json", type=Path, metavar="FILE", help="write the rows, with machine and versions")
 
 
+def _add_bench(benches: Any, name: str) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = benches.add_parser(name, help=_HELP[name], description=_HELP[name])
+    return parser
+
+
 def _add_kernels(benches: Any) -> None:
-    kernels = benches.add_parser("kernels", help=_WHAT["kernels"], description=_WHAT["kernels"])
+    kernels = _add_bench(benches, "kernels")
     kernels.add_argument("--case", nargs="+", metavar="NAME", help="networks (default: all published and shipped ones)")
     kernels.add_argument("--batch", nargs="+", type=int, metavar="B", help="windows a call (1 64 512 4096)")
     kernels.add_argument("--rounds", type=int, metavar="R", help="interleaved rounds (default: 25, 15 with --quick)")
@@ -83,16 +90,14 @@ def _add_kernels(benches: Any) -> None:
 
 
 def _add_training(benches: Any) -> None:
-    training = benches.add_parser("training", help=_WHAT["training"], description=_WHAT["training"])
+    training = _add_bench(benches, "training")
     training.add_argument("--case", nargs="+", metavar="NAME", help="networks (default: all that ship)")
     training.add_argument("--batch", type=int, default=64, metavar="B", help="windows a step (default: %(default)s)")
     training.add_argument(
         "--rounds", type=int, default=25, metavar="R", help="passes of a layer (default: %(default)s)"
     )
-    training.add_argument(
-        "--seconds", type=float, default=5, metavar="S",
-        help="of `train` for each network and way; 0: layers only (default: %(default)s)",
-    )  # fmt: skip
+    seconds_help = "of `train` for each network and way; 0: layers only (default: %(default)s)"
+    training.add_argument("--seconds", type=float, default=5, metavar="S", help=seconds_help)
     training.add_argument("--data", nargs="+", metavar="NPZ", help="clips to train on (default: the checkout's)")
     training.add_argument("--core", type=int, metavar="N", help="the core to run on (default: the last)")
 
@@ -100,7 +105,7 @@ def _add_training(benches: Any) -> None:
 def main(args: argparse.Namespace) -> int:
     """Run one benchmark; 1 where its correctness gate is red."""
     try:
-        module = importlib.import_module(f"mixsynth_stream.bench.{args.bench}")
+        module = importlib.import_module(f"mixsynth_stream.bench.{_MODULES.get(args.bench, args.bench)}")
     except ModuleNotFoundError as error:
         raise ModelError(f"bench {args.bench} needs {error.name}: pip install 'mixsynth-stream[train]'") from error
     code: int = module.main(args)

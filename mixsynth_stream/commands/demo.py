@@ -1,4 +1,4 @@
-"""`demo`: the main job on a bundled clip, with everything that it can write, and a summary of what it cost."""
+"""`demo`: the main job on a bundled clip with all its outputs, and a summary of what it cost."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mixsynth_stream.commands.run import add_stream_arguments
+from mixsynth_stream.commands.run import add_stream_arguments, job_options
 from mixsynth_stream.errors import SourceError
 from mixsynth_stream.files import ASSETS
 from mixsynth_stream.job.process import process
@@ -16,10 +16,10 @@ from mixsynth_stream.job.process import process
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mixsynth_stream.job.process import Done
+    from mixsynth_stream.job.process import JobResult
     from mixsynth_stream.weights import Model
 
-_WHAT = {
+_CONTENTS = {
     "overlay.mp4": "the video with the poses drawn on it",
     "poses.jsonl": "every frame's poses, one JSON object a line",
     "poses.csv": "the same, one row a joint",
@@ -46,51 +46,47 @@ def main(args: argparse.Namespace) -> int:
     if not clip.is_file():
         raise SourceError(f"the bundled clip {clip} is missing: install the package again")
     args.max_people = args.max_people or (2 if args.hard else 1)
-    print(summary(process(str(clip), args.out, args)))
+    print(summary_table(process(str(clip), args.out, job_options(args))))
     return 0
 
 
-def summary(done: Done) -> str:
-    """What came out and what it cost, on one screen."""
-    stats, info = done.stats, done.info
+def summary_table(result: JobResult) -> str:
+    """The results and what they cost, on one screen."""
+    stats, info = result.stats, result.info
     assert info is not None
     every = stats.frames / max(stats.estimator_calls, 1)
-    seconds = [f"{stage} {spent:.2f}" for stage, spent in stats.seconds.items()]
-    frames = f"{done.frames_with_people} of {stats.frames} frames"
+    stages = [f"{stage} {seconds:.2f}" for stage, seconds in stats.seconds.items()]
+    frames = f"{result.frames_with_people} of {stats.frames} frames"
+    size = f"{info.width} x {info.height}, {info.rate_hz:.4g} Hz, {stats.frames} frames"
+    network = f"{network_us(result.models):.0f} us a keyframe and person"
     lines = [
-        (
-            "video",
-            f"{Path(done.source).name}, {info.width} x {info.height}, {info.rate_hz:.4g} Hz, {stats.frames} frames",
-        ),
+        ("video", f"{Path(result.source).name}, {size}"),
         ("estimator", f"{stats.estimator_calls} calls, one in {every:.1f} frames"),
-        (
-            "network",
-            f"{network_us(done.models):.0f} us a keyframe and person (image and world space, {backends(done.models)})",
-        ),
-        ("people", f"{len(done.people)}, in {frames}"),
-        ("seconds", f"{done.seconds:.2f}: {', '.join(seconds)}, drawing and writing {done.output_seconds:.2f}"),
-        ("rate", f"{stats.frames / done.seconds:.0f} frames/s, everything included"),
+        ("network", f"{network} (image and world space, {backends(result.models)})"),
+        ("people", f"{len(result.people)}, in {frames}"),
+        ("seconds", f"{result.seconds:.2f}: {', '.join(stages)}, drawing and writing {result.output_seconds:.2f}"),
+        ("rate", f"{stats.frames / result.seconds:.0f} frames/s, everything included"),
     ]
     lines += [("skipped", f"{count} {reason.replace('_', ' ')}") for reason, count in stats.counters.items() if count]
-    if done.folder:
-        lines.append(("results", str(done.folder.resolve())))
-        lines += [("", f"{name:<12} {what}") for name, what in _WHAT.items() if (done.folder / name).is_file()]
+    if result.folder:
+        lines.append(("results", str(result.folder.resolve())))
+        lines += [("", f"{name:<12} {text}") for name, text in _CONTENTS.items() if (result.folder / name).is_file()]
     return "\n".join(f"{title:<10} {text}" for title, text in lines)
 
 
 def network_us(models: Sequence[Model]) -> float:
-    """Median microseconds of the network's call for one person, all spaces together."""
+    """Median microseconds of a network's call for one person, summed over the spaces."""
     import numpy as np
 
     total = 0.0
     for model in models:
         keyframes = np.zeros((1, model.config.num_keyframes, model.config.joint_dim), np.float32)
-        spent = []
+        times = []
         for _ in range(_TIMED_CALLS):
             start = time.perf_counter()
             model(keyframes)
-            spent.append(time.perf_counter() - start)
-        total += statistics.median(spent)
+            times.append(time.perf_counter() - start)
+        total += statistics.median(times)
     return 1e6 * total
 
 

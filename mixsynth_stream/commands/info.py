@@ -1,4 +1,4 @@
-"""`info`: what is installed and found on this machine."""
+"""`info`: versions, backends, weights, kernels, pose models and cameras of this machine."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
 
-# What decides results and speed, in the order of the base install and the extras.
+# The packages that decide results and speed: first those of the base install, then those of the extras.
 _PACKAGES = ("numpy", "av", "mediapipe", "safetensors", "torch", "triton")
 
 
@@ -23,16 +23,16 @@ def main(args: argparse.Namespace) -> int:
 
     print(f"mixsynth-stream {__version__}, Python {platform.python_version()}, {platform.platform()}")
     print("  " + ", ".join(f"{name} {_version(name)}" for name in _PACKAGES))
-    _print("backends", _backends())
-    _print("weights", _weights())
-    _print("encoder", _encoder())
-    _print("kernels", _kernels())
-    _print("pose models", _pose_models())
-    _print("cameras", _cameras())
+    _print_table("backends", _backend_rows())
+    _print_table("weights", _weight_rows())
+    _print_table("encoder", _encoder_rows())
+    _print_table("kernels", _kernel_rows())
+    _print_table("pose models", _pose_model_rows())
+    _print_table("cameras", _camera_rows())
     return 0
 
 
-def _print(title: str, rows: Iterable[tuple[str, ...]]) -> None:
+def _print_table(title: str, rows: Iterable[tuple[str, ...]]) -> None:
     rows = list(rows)
     # A row of one cell is a remark on the whole table.
     columns = zip(*(row for row in rows if len(row) > 1), strict=True)
@@ -49,19 +49,19 @@ def _version(package: str) -> str:
         return "not installed"
 
 
-def _backends() -> list[tuple[str, ...]]:
+def _backend_rows() -> list[tuple[str, ...]]:
     from mixsynth_stream.backend import available_backends
 
     rows = available_backends()
     return [(row.name, "ready" if row.ready else "missing", row.device, row.reason) for row in rows]
 
 
-def _weights() -> list[tuple[str, ...]]:
+def _weight_rows() -> list[tuple[str, ...]]:
     from mixsynth_stream.files import ASSETS
     from mixsynth_stream.weights import load_weights, shipped_models
 
     rows: list[tuple[str, ...]] = []
-    data: dict[str, None] = {}  # each once, in order
+    data: dict[str, None] = {}  # without repeats, in order
     for name in shipped_models():
         state, config, info = load_weights(ASSETS / f"{name}.safetensors")
         numbers = sum(value.size for value in state.values())
@@ -76,16 +76,17 @@ def _weights() -> list[tuple[str, ...]]:
     return [*rows, *((f"trained on {text}",) for text in data)] if rows else [("none",)]
 
 
-def _encoder() -> list[tuple[str, ...]]:
-    """The table of the README, made by `bench encoder`, and how long a window takes here."""
+def _encoder_rows() -> list[tuple[str, ...]]:
+    """The table of the README, which `bench encoder` made, and the time of a window on this machine."""
     from mixsynth_stream.files import ASSETS
 
     lines = (ASSETS / "encoder_speed.tsv").read_text(encoding="utf-8").splitlines()
     rows: list[tuple[str, ...]] = [tuple(line.split("\t")) for line in lines]
-    return [*rows, (_speed_here(),)]
+    return [*rows, (_measured_speed(),)]
 
 
-def _speed_here() -> str:
+def _measured_speed() -> str:
+    """One line on how long a window takes on this machine."""
     import time
 
     import numpy as np
@@ -108,20 +109,20 @@ def _speed_here() -> str:
     return f"here: {name} takes {1e6 * np.median(times):.0f} µs a window in registers of {bits} bits"
 
 
-def _kernels() -> list[tuple[str, ...]]:
-    """How many launches a forward takes on a card of the kind that the fused kernels are made for, and training."""
+def _kernel_rows() -> list[tuple[str, ...]]:
+    """How many launches a forward and a training step take on a card for which the fused kernels are made."""
     from mixsynth_stream.kernels.tile import FUSED_CAPABILITY, for_training, tile_of
     from mixsynth_stream.presets import published_shapes, shipped_shapes
 
-    many, multiprocessors = 4096, 132
+    large_batch, multiprocessors = 4096, 132
     shapes = published_shapes() | shipped_shapes()
-    names: dict[tuple[str, str], list[str]] = {}  # shapes that run alike are one row
+    groups: dict[tuple[str, str], list[str]] = {}  # shapes with the same plans are one row
     for name, shape in shapes.items():
-        plans = tuple(tile_of(shape, "bf16", batch, multiprocessors).plan for batch in (1, many))
-        names.setdefault((plans[0], plans[1]), []).append(name)
+        plans = tuple(tile_of(shape, "bf16", batch, multiprocessors).plan for batch in (1, large_batch))
+        groups.setdefault((plans[0], plans[1]), []).append(name)
     rows: list[tuple[str, ...]] = [
-        (", ".join(alike), one if one == batch else f"one window: {one}; {many}: {batch}")
-        for (one, batch), alike in names.items()
+        (", ".join(names), one if one == batch else f"one window: {one}; {large_batch}: {batch}")
+        for (one, batch), names in groups.items()
     ]
     capability = ".".join(map(str, FUSED_CAPABILITY))
     training = " or ".join(sorted({for_training(tile_of(shape, "bf16", 1)).training_plan for shape in shapes.values()}))
@@ -132,7 +133,7 @@ def _kernels() -> list[tuple[str, ...]]:
     return [*rows, *((remark,) for remark in remarks)]
 
 
-def _pose_models() -> list[tuple[str, ...]]:
+def _pose_model_rows() -> list[tuple[str, ...]]:
     from mixsynth_stream.errors import ModelError
     from mixsynth_stream.pipeline.estimators.mediapipe import MODELS, bundle_path
 
@@ -147,7 +148,7 @@ def _pose_models() -> list[tuple[str, ...]]:
     return rows
 
 
-def _cameras() -> list[tuple[str, ...]]:
+def _camera_rows() -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = []
     for device in sorted(Path("/dev").glob("video*")):
         name = Path("/sys/class/video4linux", device.name, "name")

@@ -1,19 +1,17 @@
-"""`run`: sources through a Stream into sinks. `demo` and `webcam` are the same job with other defaults."""
+"""`run`: sources through a Stream into sinks. `demo` and `webcam` do the same job with other defaults."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mixsynth_stream.commands.patterns import expand
 from mixsynth_stream.errors import ModelError, OutputError, SourceError
+from mixsynth_stream.job.options import JobOptions
 from mixsynth_stream.job.outputs import folders
-from mixsynth_stream.job.process import process, summary
-
-if TYPE_CHECKING:
-    pass
+from mixsynth_stream.job.process import JobResult, process
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_stream_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options that say how motion is made; shared by `run`, `demo` and `webcam`."""
+    """Options on how motion is made, shared by `run`, `demo` and `webcam`."""
     group = parser.add_argument_group("motion")
     group.add_argument(
         "--every", type=_at_least(1), metavar="N", help="a keyframe every N/30 s (default: 10, or as --weights says)"
@@ -48,11 +46,7 @@ def add_stream_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--max-people", type=_at_least(1), default=4, metavar="P", help="people to follow (default: %(default)s)"
     )
-    group.add_argument(
-        "--model",
-        metavar="NAME",
-        help="pose model: lite, full, heavy or a .task file (default: full)",
-    )
+    group.add_argument("--model", metavar="NAME", help="pose model: lite, full, heavy or a .task file (default: full)")
     group.add_argument("--estimates", metavar="FILE", help="replay recorded estimates (.npz) instead of a pose model")
     group.add_argument(
         "--weights",
@@ -66,7 +60,7 @@ def add_stream_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_output_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options that say where motion goes."""
+    """Options on where motion goes."""
     group = parser.add_argument_group("output")
     group.add_argument(
         "--out",
@@ -85,29 +79,64 @@ def add_output_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    """Process every source. One that fails is reported and the next one goes on; the exit code says so at the end."""
+    """Process every source. After one that fails the next one begins; the error at the end counts the failures."""
     check(args)
+    options = job_options(args)
     sources = expand(args.sources)
-    failed = 0
+    failures = 0
     for source, folder in zip(sources, folders(sources, args.out), strict=True):
         try:
-            done = process(source, folder, args)
+            result = process(source, folder, options)
         except SourceError as error:
             if len(sources) == 1:
                 raise
-            failed += 1
+            failures += 1
             print(f"mixsynth-stream: {error}", file=sys.stderr)
             continue
         except (ModelError, OutputError) as error:
-            left = len(sources) - 1 - sources.index(source)
-            if not left:
+            rest = len(sources) - 1 - sources.index(source)
+            if not rest:
                 raise
-            raise type(error)(f"{error} ({left} sources after {source} were not started)") from error
+            raise type(error)(f"{error} ({rest} sources after {source} were not started)") from error
         if not args.quiet:
-            print(summary(done), file=sys.stderr)
-    if failed:
-        raise SourceError(f"{failed} of {len(sources)} sources failed; the others are complete")
+            print(summary_line(result), file=sys.stderr)
+    if failures:
+        raise SourceError(f"{failures} of {len(sources)} sources failed; the others are complete")
     return 0
+
+
+def job_options(args: argparse.Namespace) -> JobOptions:
+    """The options of `run`, `demo` and `webcam` as the job takes them."""
+    return JobOptions(
+        every=args.every,
+        lag=args.lag,
+        horizon_s=args.horizon,
+        max_people=args.max_people,
+        pose_model=args.model,
+        estimates=args.estimates,
+        weights=tuple(args.weights),
+        backend=args.backend,
+        limit_frames=args.limit_frames,
+        formats=args.format or ("jsonl",),
+        overlay=args.overlay,
+        plot=args.plot,
+        write_forecast=args.write_forecast,
+        view=args.view == "window",
+        progress=not args.quiet,
+    )
+
+
+def summary_line(result: JobResult) -> str:
+    """One line about a source that is complete."""
+    stats = result.stats
+    rate = stats.frames / max(result.seconds, 1e-9)
+    people = f"{len(result.people)} {'person' if len(result.people) == 1 else 'people'}"
+    text = (
+        f"{result.source}: {stats.frames} frames in {result.seconds:.1f} s ({rate:.0f} frames/s), "
+        f"{stats.estimator_calls} estimator calls, {people}"
+    )
+    counts = [f"{count} {reason.replace('_', ' ')}" for reason, count in sorted(stats.counters.items()) if count]
+    return ", ".join([text, *counts]) + (f"; results in {result.folder}" if result.folder else "")
 
 
 def check(args: argparse.Namespace) -> None:

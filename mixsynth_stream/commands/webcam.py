@@ -20,7 +20,7 @@ def main(args: argparse.Namespace) -> int:
     from mixsynth_stream.viewer.window import window_possible
 
     if args.view is None:
-        # A window is never forced: without a display, poses still go to files or standard output.
+        # Without a display there is no window, and poses still go to files or to standard output.
         args.view = "window" if window_possible() else "none"
     args.sources = [f"webcam:{args.camera}"]
     return run.main(args)

@@ -1,8 +1,8 @@
 """Canvas: anti-aliased lines, discs, boxes and text on an RGB picture, in numpy alone.
 
 Everything round is a capsule: a line with round ends, or a disc where both ends meet. `strokes` draws any number of
-capsules as one layer. Where capsules of a layer overlap, the one that covers a pixel best wins, so that joints show no
-seams and translucent bones do not add up.
+capsules as one layer. Where capsules of a layer overlap, a pixel belongs to the one that covers most of it: joints show
+no seams, and translucent bones do not add up.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mixsynth_stream.draw.capsules import near
+from mixsynth_stream.draw.capsules import pixels_near
 from mixsynth_stream.draw.font import text_mask
 
 Color = tuple[int, int, int]
@@ -37,7 +37,7 @@ class Canvas:
         self.rgb = rgb
         self.height, self.width = rgb.shape[:2]
         self._flat = rgb.reshape(-1, 3)
-        self._cover = np.zeros(self.height * self.width, np.uint16)  # best so far in a layer; zero between layers
+        self._cover = np.zeros(self.height * self.width, np.uint16)  # the best cover in this layer; zero between layers
 
     def strokes(
         self,
@@ -49,7 +49,7 @@ class Canvas:
         opacity: np.ndarray | float = 1.0,  # [S] or one for all
         casing: Casing | None = None,
     ) -> None:
-        """Lines with round ends from start to end. One that has a NaN in it is not drawn."""
+        """Lines with round ends from start to end; a line with a NaN in it is not drawn."""
         count = len(start)
         if not count:
             return
@@ -58,16 +58,16 @@ class Canvas:
         color = np.broadcast_to(np.asarray(color, np.float32), (count, 3))
         opacity = np.broadcast_to(np.asarray(opacity, np.float32), (count,))
         reach = radius + (casing.width_px if casing else 0.0) + _SOFT_PX
-        good = np.isfinite(start).all(1) & np.isfinite(end).all(1)
-        start[~good] = end[~good] = 0
-        # Either lines that run mostly along x or those along y: each is covered by short runs across its direction.
-        along = np.abs(end - start)
+        finite = np.isfinite(start).all(1) & np.isfinite(end).all(1)
+        start[~finite] = end[~finite] = 0
+        # First the lines that run mostly along x, then those along y: short runs across its direction cover a line.
+        extent = np.abs(end - start)
         layer = []
         for axis in (0, 1):
-            mine = np.flatnonzero(good & ((along[:, 0] >= along[:, 1]) == (axis == 0)))
-            ours = start[mine], end[mine], reach[mine]
-            for pixel, distance, which in near(*ours, axis, self.width, self.height):
-                stroke = mine.take(which)
+            strokes = np.flatnonzero(finite & ((extent[:, 0] >= extent[:, 1]) == (axis == 0)))
+            capsules = start[strokes], end[strokes], reach[strokes]
+            for pixel, distance, capsule in pixels_near(*capsules, axis, self.width, self.height):
+                stroke = strokes.take(capsule)
                 inner = _coverage(radius.take(stroke) - distance)
                 outer = _coverage(reach.take(stroke) - _SOFT_PX - distance) if casing else inner
                 np.maximum.at(self._cover, pixel, inner << 8 | outer)
@@ -76,7 +76,7 @@ class Canvas:
             best = np.flatnonzero((self._cover.take(pixel) == inner << 8 | outer) & (outer > 0))
             pixel = pixel.take(best)
             self._blend(pixel, inner.take(best), outer.take(best), stroke.take(best), color, opacity, casing)
-            # Done with: a stroke in a later chunk that covers the pixel just as well must not blend it again.
+            # A stroke in a later chunk that covers the pixel equally well must not blend it again.
             self._cover[pixel] = 0
 
     def discs(
@@ -121,9 +121,9 @@ class Canvas:
         opacity: float = 1.0,
         turned: bool = False,
     ) -> None:
-        """One line of text, vertically centred on y; `anchor` (left, middle, right) says which part of it sits at x.
+        """One line of text, vertically centred on y; `anchor` names its part at x: left, middle or right.
 
-        `turned`: written upwards, centred on (x, y).
+        A `turned` text runs upwards and is centred on (x, y).
         """
         if anchor not in ("left", "middle", "right"):
             raise ValueError(f"anchor must be left, middle or right, found {anchor!r}")
@@ -139,13 +139,13 @@ class Canvas:
             _blend_mask(self.rgb[y0:y1, x0:x1], mask[y0 - top : y1 - top, x0 - left : x1 - left] * opacity, color)
 
     def stick(self, sticker: Sticker, left: int, top: int) -> None:
-        """Put a sticker on the picture; it must lie inside."""
+        """Put a sticker on the picture, in which it must lie entirely."""
         height, width = sticker.over_black.shape[:2]
         part = self.rgb[top : top + height, left : left + width]
-        shine = part * sticker.clear  # at most 255 * 255
-        shine += 128
-        shine //= 255
-        np.add(shine, sticker.over_black, out=part, casting="unsafe")
+        background = part * sticker.clear  # at most 255 * 255
+        background += 128
+        background //= 255
+        np.add(background, sticker.over_black, out=part, casting="unsafe")
 
     def _blend(
         self,
@@ -172,14 +172,14 @@ class Canvas:
 
 @dataclass(frozen=True)
 class Sticker:
-    """Something drawn once, to be put on many pictures: what is seen of it over black, and how much shines through."""
+    """A drawing to put on many pictures: its looks over black, and how much of a picture shines through it."""
 
     over_black: np.ndarray  # [h, w, 3] uint8
     clear: np.ndarray  # [h, w, 3] uint16, 0..255
 
     @classmethod
-    def drawn(cls, width: int, height: int, draw: Callable[[Canvas], None]) -> Sticker:
-        """`draw` draws it on a canvas of that size: what it does to black and to white says all."""
+    def of(cls, width: int, height: int, draw: Callable[[Canvas], None]) -> Sticker:
+        """`draw` draws it on a canvas of that size, once on black and once on white: the two define the sticker."""
         black, white = (Canvas(np.full((height, width, 3), value, np.uint8)) for value in (0, 255))
         draw(black)
         draw(white)

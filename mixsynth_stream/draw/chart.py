@@ -1,4 +1,4 @@
-"""Chart: axes with ticks, grid, lines, dots and a legend, on a Canvas. Just what the trajectory plot needs."""
+"""Chart: axes with ticks, grid, lines, dots and a legend on a Canvas, as the plot of trajectories needs them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def nice_ticks(low: float, high: float, about: int) -> list[float]:
 
 @dataclass(frozen=True)
 class Axes:
-    """A rectangle of a Canvas, and the range of numbers that it shows. `up_is_less`: numbers grow downwards."""
+    """A rectangle of a Canvas and its ranges of numbers, which grow downwards where `up_is_less`."""
 
     canvas: Canvas
     left: int
@@ -54,7 +54,7 @@ class Axes:
         self.canvas.strokes(points[:-1], points[1:], color, width_px, opacity=opacity)
 
     def frame(self, x_label: str | None, y_label: str) -> None:
-        """Grid, ticks and labels. Drawn first: everything else lies on top. No `x_label`: no numbers along x either."""
+        """Grid, ticks and labels; draw them first, because they lie below. Without `x_label`, x has no numbers."""
         canvas = self.canvas
         for value in nice_ticks(*self.x_range, about=max((self.right - self.left) // 110, 2)):
             x = float(self.points(np.array([value]), np.array([self.y_range[0]]))[0, 0])
@@ -75,7 +75,7 @@ class Axes:
 
 
 def draw_key(canvas: Canvas, right: int, y: int, colors: list[tuple[str, Color]], ahead: bool) -> None:
-    """The legend, in one line that ends at `right`: a colour for each joint, then what line, dot and fan mean."""
+    """The legend in one line that ends at `right`: a colour for each joint, then the meanings of line, dot and fan."""
     items: list[tuple[str, str, Color]] = [("line", name, color) for name, color in colors]
     items += [("thin", "filled", INK), ("dot", "measured keyframe", INK)]
     items += [("fan", "forecast", INK)] if ahead else []

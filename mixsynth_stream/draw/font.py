@@ -1,4 +1,4 @@
-"""Text as coverage masks, from the glyphs in assets/font.npz (DejaVu Sans, made by scripts/make_font.py)."""
+"""Font: text as coverage masks, from the glyphs in assets/font.npz (DejaVu Sans; scripts/make_font.py makes them)."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ def _faces() -> tuple[dict[str, int], dict[int, _Face]]:
 
 
 def nearest_size(size_px: float) -> int:
-    """The drawn size closest to the one asked for."""
+    """The size of the glyphs that is closest to `size_px`."""
     return min(_faces()[1], key=lambda size: abs(size - size_px))
 
 
 @lru_cache(maxsize=256)
 def text_mask(text: str, size_px: float) -> np.ndarray:  # -> [h, w] float32 0..1
-    """One line of text as a mask. An unknown character becomes a box; the nearest drawn size is taken."""
+    """One line of text as a mask, in the nearest size that there is. An unknown character becomes a box."""
     numbers, faces = _faces()
     face = faces[nearest_size(size_px)]
     glyphs = [numbers.get(character, numbers["�"]) for character in text]
-    # Whole pixels: letters of one kind keep the same distance, which small text needs more than true widths.
+    # Pens stand on whole pixels: equal distances of equal letters matter more in small text than true widths.
     pens = np.concatenate([[0], np.cumsum(np.round(face.advance[glyphs]))]).astype(int).tolist()
     mask = np.zeros((face.strip.shape[0], pens[-1] + 2), np.float32)
     for glyph, pen in zip(glyphs, pens, strict=False):

@@ -1,4 +1,4 @@
-"""PNG files, through the encoder that PyAV brings along."""
+"""PNG files, by the encoder of PyAV."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Skeletons, ghosts and the legend, drawn on a picture: the same for the overlay file and for anything that is live.
+"""Poses on a picture: skeletons, ghosts, the legend and the status line, for the overlay file and for live views.
 
-How a pose came about is told by style: measured is solid with white-ringed joints, filled is solid and thin, forecast
-and held are dashed. The ghost is the forecast's last pose, with trails that lead to it.
+The style shows the origin: measured is solid with white rings around the joints, filled is solid and thin, forecast and
+held are dashed. The ghost is the last pose of the forecast; trails lead to it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _AHEAD = (Origin.FORECAST, Origin.HELD)
 
 
 def _bone_side(start: int, end: int) -> str:
-    """A bone belongs to a side when one of its ends does and none is on the other side."""
+    """The side of a bone: that of its ends; middle, where they lie on both sides or on none."""
     sides = {BLAZEPOSE_33.side(start), BLAZEPOSE_33.side(end)} - {"middle"}
     return sides.pop() if len(sides) == 1 else "middle"
 
@@ -61,12 +61,12 @@ class Look:
 
 
 def draw_motion(canvas: Canvas, motion: Motion, look: Look, *, ghost: bool = True) -> None:
-    """Everybody in a Motion; with `ghost`, where they are forecast to be, underneath."""
+    """Everybody in a Motion; with `ghost`, also the forecast of each person, underneath."""
     forecast = forecast_of(motion) if ghost else None
     if forecast is not None:
         _draw_ghosts(canvas, motion, forecast, look)
     for p in range(len(motion.ids)):
-        _draw_person(canvas, motion.poses[p], motion.scores[p], motion.origin[p], look)
+        _draw_skeleton(canvas, motion.poses[p], motion.scores[p], motion.origin[p], look)
     if len(motion.ids) > 1:
         for p, person in enumerate(motion.ids):
             _draw_id(canvas, int(person), motion.poses[p][_shown(motion.poses[p], motion.scores[p])], look)
@@ -76,7 +76,7 @@ def _shown(pose: np.ndarray, scores: np.ndarray) -> np.ndarray:  # [33, 2], [33]
     return np.asarray(np.isfinite(pose).all(1) & (scores >= MIN_SCORE))
 
 
-def _draw_person(
+def _draw_skeleton(
     canvas: Canvas,
     pose: np.ndarray,  # [33, 2]
     scores: np.ndarray,  # [33]
@@ -106,7 +106,7 @@ def _draw_person(
 
 
 def _draw_ghosts(canvas: Canvas, motion: Motion, forecast: Forecast, look: Look) -> None:
-    """All ghosts as one translucent layer: the last pose ahead, and trails that grow stronger on the way there."""
+    """The ghosts, a translucent layer each: the last pose of the forecast, and trails that grow stronger towards it."""
     for p in range(len(motion.ids)):
         pose, scores = forecast.poses[p, -1], forecast.scores[p, -1]
         shown = _shown(pose, scores) & (forecast.origin[p, -1] != Origin.MISSING)
@@ -138,7 +138,7 @@ def _draw_id(canvas: Canvas, person: int, joints: np.ndarray, look: Look) -> Non
 
 
 def draw_legend(canvas: Canvas, look: Look, ahead_s: float | None) -> None:
-    """What the styles mean, in the top left corner, where it does not take up the picture."""
+    """The meaning of the styles, in the top left corner, unless it would hide too much of the picture."""
     rows = ("measured", "filled", "forecast") + ((f"{ahead_s:.1f} s ahead",) if ahead_s else ())
     sticker = _legend(look, rows)
     height, width = sticker.clear.shape[:2]
@@ -150,7 +150,7 @@ def draw_legend(canvas: Canvas, look: Look, ahead_s: float | None) -> None:
 @lru_cache(maxsize=4)
 def _legend(look: Look, rows: tuple[str, ...]) -> Sticker:
     pad, step, sample = look.text * 0.7, line_height(look.text) * 1.15, look.text * 2.6
-    # On a panel of its own the samples need not grow with the lines of a large picture.
+    # The samples on the panel do not need the thick lines of a large picture.
     small = Look(min(look.line, 0.35 * look.text), look.text)
 
     def draw(panel: Canvas) -> None:
@@ -161,7 +161,7 @@ def _legend(look: Look, rows: tuple[str, ...]) -> Sticker:
             panel.text(2.1 * pad + sample, y, row, look.text, WHITE)
 
     width = 3.1 * pad + sample + max(text_width(row, look.text) for row in rows)
-    return Sticker.drawn(round(width), round(1.6 * pad + step * len(rows)), draw)
+    return Sticker.of(round(width), round(1.6 * pad + step * len(rows)), draw)
 
 
 def _draw_sample(canvas: Canvas, kind: str, x0: float, x1: float, y: float, look: Look) -> None:
@@ -183,7 +183,7 @@ def _draw_sample(canvas: Canvas, kind: str, x0: float, x1: float, y: float, look
 
 
 def draw_status(canvas: Canvas, look: Look, motion: Motion, frames: int, calls: int) -> None:
-    """One line at the bottom: the frame's time, whether it is a keyframe, how many estimator calls there were."""
+    """One line at the bottom: the frame's time, a mark on keyframes, and the number of estimator calls."""
     parts = [f"{motion.time_s:.3f} s", f"frame {motion.index}"]
     parts.append(f"{calls} estimator call{'s' * (calls != 1)} for {frames} frame{'s' * (frames != 1)}")
     if len(motion.ids) > 1:

@@ -1,4 +1,4 @@
-"""Result files: one module a format. Every sink takes Motions as they come and leaves a readable file at close().
+"""Export of results: one module a format. A sink takes Motions as they come and leaves a readable file at close().
 
 Importing this package imports none of the formats.
 """
@@ -10,26 +10,26 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol
 
-from mixsynth_stream.export.header import Header, MadeBy
+from mixsynth_stream.export.header import Header, Settings
 
 if TYPE_CHECKING:
     from mixsynth_stream.pipeline.motion import Motion
     from mixsynth_stream.pipeline.sources.video import VideoInfo
 
-__all__ = ["FORMATS", "Header", "MadeBy", "Sink", "open_sinks"]
+__all__ = ["FORMATS", "Header", "Settings", "Sink", "open_sinks"]
 
 FORMATS = ("jsonl", "csv", "npz", "trc")
-# What rotations can be written as: the others are of places in the picture or the room.
+# The formats of rotations; the others hold places in the picture or the room.
 SMPL_FORMATS = ("jsonl", "csv", "npz")
 
 
 class Sink(Protocol):
-    """Somewhere for Motions to go. A file is written as `<name>.part` and gets its name at close().
+    """A place for Motions to go. A file is written as `<name>.part` and gets its name at close().
 
     Both methods raise `OutputError` when the file cannot be written; what was written before stays readable.
     """
 
-    paths: list[Path]  # the files that this sink makes
+    paths: list[Path]  # the files that this sink writes
 
     def write(self, motion: Motion) -> None: ...
 
@@ -50,27 +50,30 @@ def open_sinks(
     overlay: bool = False,
     plot: bool = False,
     write_forecast: bool = False,
-    made_by: MadeBy | None = None,
+    settings: Settings | None = None,
 ) -> list[Sink]:
-    """The sinks of one source: `poses.FORMAT`, `overlay.mp4` and `plot.png` in `folder`, which is made if need be.
+    """The sinks of one source: `poses.FORMAT`, `overlay.mp4` and `plot.png` in `folder`, which need not exist.
 
     Without a folder, JSON lines go to standard output. Forecasts are written at keyframes, or with every frame if
-    `write_forecast`. `made_by` goes into the header of the files that have one.
+    `write_forecast`. `settings` go into the header of the files that have one.
+    Raises `ValueError` on outputs that do not go together, and `OutputError`.
     """
     unknown = [name for name in formats if name not in FORMATS]
     if unknown:
         raise ValueError(f"format must be some of {', '.join(FORMATS)}, found {', '.join(unknown)}")
     if folder is None and (overlay or plot or tuple(formats) != ("jsonl",)):
         raise ValueError("only JSON lines go to standard output; give a folder for everything else")
-    header = Header.of(info, made_by or MadeBy())
-    foreign = [name for name in formats if name not in SMPL_FORMATS]
-    if header.is_smpl and (foreign or overlay or plot):
-        found = [*foreign, *(["overlay"] if overlay else []), *(["plot"] if plot else [])]
-        raise ValueError(f"rotations of SMPL are written as {', '.join(SMPL_FORMATS)}; {', '.join(found)} would need "
-                         "places of the joints, which rotations alone do not give")  # fmt: skip
+    header = Header.of(info, settings or Settings())
+    places = [name for name in formats if name not in SMPL_FORMATS]
+    places += [name for name, is_asked in (("overlay", overlay), ("plot", plot)) if is_asked]
+    if header.is_smpl and places:
+        raise ValueError(
+            f"rotations of SMPL are written as {', '.join(SMPL_FORMATS)}; {', '.join(places)} would need places of the "
+            "joints, which rotations alone do not give"
+        )
     sinks: list[Sink] = []
     try:
-        # Not `extend`: a format that cannot be opened must leave those before it in the list, to be closed.
+        # Not `extend`: when a format cannot be opened, those before it must be in the list, to be closed.
         for name in dict.fromkeys(formats):
             sinks.append(_pose_sink(name, folder, header, write_forecast))  # noqa: PERF401
         if overlay and folder is not None:
@@ -96,7 +99,7 @@ def _pose_sink(name: str, folder: Path | None, header: Header, write_forecast: b
 
     path = None if folder is None else folder / f"poses.{name}"
     if name == "jsonl" or path is None:
-        # Whoever reads lines as they come wants the poses of now; a file keeps the best of each frame only.
+        # A reader of lines wants the poses of now; a file keeps only the final pose of each frame.
         return JsonlSink(path, header, write_forecast=write_forecast, final_only=path is not None)
     if name == "csv":
         return CsvSink(path, write_forecast=write_forecast, smpl=header.is_smpl)

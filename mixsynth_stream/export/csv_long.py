@@ -7,20 +7,20 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from mixsynth_stream.export.header import ORIGIN_WORDS
-from mixsynth_stream.export.sink import SinkBase, known, known_rotations, wanted_forecast
+from mixsynth_stream.export.sink import SinkBase, forecast_to_write, known_joints, known_rotations
 from mixsynth_stream.files import PartFile
-from mixsynth_stream.pipeline.motion import Forecast, Motion
+from mixsynth_stream.pipeline.motion import Forecast, Motion, Poses
 from mixsynth_stream.rotations import axis_angle_from_6d
 from mixsynth_stream.skeleton import BLAZEPOSE_33, SMPL_24
 
-COLUMNS = ("index", "time_s", "id", "joint", "x_px", "y_px", "x_m", "y_m", "z_m", "score", "origin", "sigma_px",
-           "sigma_m")  # fmt: skip
-SMPL_COLUMNS = ("index", "time_s", "id", "joint", "x_rad", "y_rad", "z_rad", "score", "origin")
+_KEYS = ("index", "time_s", "id", "joint")
+COLUMNS = (*_KEYS, "x_px", "y_px", "x_m", "y_m", "z_m", "score", "origin", "sigma_px", "sigma_m")
+SMPL_COLUMNS = (*_KEYS, "x_rad", "y_rad", "z_rad", "score", "origin")
 _UNKNOWN_ROTATION = ("", "", "", "", ORIGIN_WORDS[0])
 
 
 class CsvSink(SinkBase):
-    """Writes NAME.csv, and NAME_forecast.csv once there is a forecast. `smpl`: joints turn instead of having places."""
+    """Writes NAME.csv, and NAME_forecast.csv from the first forecast on. `smpl`: rotations instead of places."""
 
     def __init__(self, path: Path, *, write_forecast: bool = False, smpl: bool = False) -> None:
         super().__init__(path)
@@ -28,17 +28,17 @@ class CsvSink(SinkBase):
         self._columns = SMPL_COLUMNS if smpl else COLUMNS
         self._poses = PartFile(path)
         self._forecasts: PartFile | None = None
-        self._poses.append(_row(self._columns))
+        self._poses.append(_csv_line(self._columns))
 
     def write(self, motion: Motion) -> None:
-        """A row a joint, if this Motion is final."""
+        """A row a joint, if the Motion is final."""
         if not motion.final:
             return
         time = f"{motion.time_s:.6f}"
         for p, person in enumerate(motion.ids):
-            joints = _joints(motion, (p,))
-            self._poses.append(b"".join(_row((str(motion.index), time, str(person), *joint)) for joint in joints))
-        forecast = wanted_forecast(motion, self._write_forecast)
+            joints = _joint_cells(motion, (p,))
+            self._poses.append(b"".join(_csv_line((str(motion.index), time, str(person), *joint)) for joint in joints))
+        forecast = forecast_to_write(motion, self._write_forecast)
         if forecast is not None:
             self._write_ahead(motion, forecast)
 
@@ -46,15 +46,15 @@ class CsvSink(SinkBase):
         if self._forecasts is None:
             path = self.paths[0].with_name(f"{self.paths[0].stem}_forecast.csv")
             self._forecasts = PartFile(path)
-            # `index` and `made_s` are the frame that it was made at, `time_s` is the moment that it is about.
-            self._forecasts.append(_row(("index", "made_s", *self._columns[1:])))
+            # `index` and `made_s` are those of the frame of the forecast, `time_s` is the time of the pose.
+            self._forecasts.append(_csv_line(("index", "made_s", *self._columns[1:])))
             self.paths.append(path)
-        made = (str(motion.index), f"{motion.time_s:.6f}")
+        frame = (str(motion.index), f"{motion.time_s:.6f}")
         for p, person in enumerate(motion.ids):
             rows = []
             for f, time_s in enumerate(forecast.time_s):
-                joints = _joints(forecast, (p, f))
-                rows += [_row((*made, f"{time_s:.6f}", str(person), *joint)) for joint in joints]
+                joints = _joint_cells(forecast, (p, f))
+                rows += [_csv_line((*frame, f"{time_s:.6f}", str(person), *joint)) for joint in joints]
             self._forecasts.append(b"".join(rows))
 
     def _close(self) -> None:
@@ -65,23 +65,22 @@ class CsvSink(SinkBase):
                 self._forecasts.close()
 
 
-def _joints(source: Motion | Forecast, at: tuple[int, ...]) -> Iterator[tuple[str, ...]]:
-    """The columns from `joint` on; a joint that is not known has empty cells and the origin `missing`."""
+def _joint_cells(source: Poses, at: tuple[int, ...]) -> Iterator[tuple[str, ...]]:
+    """The cells from `joint` on; those of an unknown joint are empty, and its origin is `missing`."""
     scores, origin = source.scores[at].tolist(), source.origin[at].tolist()
     if source.rotations is not None:
-        there = known_rotations(source.rotations[at], source.origin[at])
+        known = known_rotations(source.rotations[at], source.origin[at])
         vectors = axis_angle_from_6d(source.rotations[at]).tolist()
-        for name, is_known, vector, score, word in zip(SMPL_24.joints, there, vectors, scores, origin, strict=True):
+        for name, is_known, vector, score, word in zip(SMPL_24.joints, known, vectors, scores, origin, strict=True):
             numbers = [*(_cell(v, 4) for v in vector), _cell(score, 3), ORIGIN_WORDS[word]]
             yield (name, *(numbers if is_known else _UNKNOWN_ROTATION))
         return
     pose, world = source.poses[at], source.world[at]
-    there = known(pose, world, source.origin[at])
-    off_px, off_m = (
-        [math.nan] * len(there) if sigma is None else sigma[at].tolist() for sigma in (source.sigma, source.world_sigma)
-    )
-    columns = (BLAZEPOSE_33.joints, there, pose.tolist(), world.tolist(), scores, origin)
-    for name, is_known, pixels, metres, score, word, px, m in zip(*columns, off_px, off_m, strict=True):
+    known = known_joints(pose, world, source.origin[at])
+    no_sigma = [math.nan] * len(known)
+    sigma_px, sigma_m = (no_sigma if s is None else s[at].tolist() for s in (source.sigma, source.world_sigma))
+    columns = (BLAZEPOSE_33.joints, known, pose.tolist(), world.tolist(), scores, origin)
+    for name, is_known, pixels, metres, score, word, px, m in zip(*columns, sigma_px, sigma_m, strict=True):
         if is_known:
             numbers = [_cell(v, 2) for v in pixels] + [_cell(v, 4) for v in metres]
             yield (name, *numbers, _cell(score, 3), ORIGIN_WORDS[word], _cell(px, 2), _cell(m, 4))
@@ -93,5 +92,5 @@ def _cell(value: float, digits: int) -> str:
     return f"{value:.{digits}f}" if math.isfinite(value) else ""
 
 
-def _row(cells: tuple[str, ...]) -> bytes:
+def _csv_line(cells: tuple[str, ...]) -> bytes:
     return (",".join(cells) + "\n").encode()

@@ -1,4 +1,4 @@
-"""Header: what result files say of the video they are about and of how they were made."""
+"""Header of the result files: facts about the video, and the settings with which its poses were made."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from mixsynth_stream.uncertainty import SigmaTable
 
 FORMAT_VERSION = 1
-# Number n in a file is word n here; the same numbers as pipeline.motion.Origin.
+# The word of number n in a file; the numbers are those of pipeline.motion.Origin.
 ORIGIN_WORDS = ("missing", "measured", "filled", "forecast", "held")
 _SCORES = "0 to 1, that the joint is in the picture and visible"
 _UNITS = {
@@ -26,8 +26,8 @@ _SMPL_UNITS = {"rotation_rad": "axis-angle vectors in radians, relative to the j
 
 
 @dataclass(frozen=True, kw_only=True)
-class MadeBy:
-    """How poses were made; None where it is not known."""
+class Settings:
+    """Settings with which poses were made; None where they are not known."""
 
     every: int | None = None  # keyframe spacing in steps of the 30 Hz grid
     lag: int | None = None
@@ -41,7 +41,7 @@ class MadeBy:
 
 @dataclass(frozen=True, kw_only=True)
 class Header:
-    """The video, and how its poses were made. Sizes are those of the first upright frame."""
+    """The video, and the settings of its poses. Sizes are those of the first upright frame."""
 
     source: str | None = None
     width: int | None = None
@@ -50,13 +50,13 @@ class Header:
     live: bool = True
     has_audio: bool = False
     time_base: Fraction = Fraction(1, 90_000)
-    made_by: MadeBy = MadeBy()
+    settings: Settings = Settings()
 
     @classmethod
-    def of(cls, info: VideoInfo | None, made_by: MadeBy) -> Header:
+    def of(cls, info: VideoInfo | None, settings: Settings) -> Header:
         """`info` is None where frames are pushed and nothing is known of their source."""
         if info is None:
-            return cls(made_by=made_by)
+            return cls(settings=settings)
         return cls(
             source=info.source,
             width=info.width,
@@ -65,7 +65,7 @@ class Header:
             live=info.live,
             has_audio=info.has_audio,
             time_base=info.time_base,
-            made_by=made_by,
+            settings=settings,
         )
 
     @property
@@ -73,20 +73,21 @@ class Header:
         """Whether the poses are joint rotations of SMPL instead of landmarks."""
         from mixsynth_stream.skeleton import SMPL_24
 
-        return self.made_by.skeleton == SMPL_24.name
+        return self.settings.skeleton == SMPL_24.name
 
     @property
     def skeleton(self) -> Skeleton:
-        """Whose joints the file lists."""
+        """The skeleton whose joints the file lists."""
         from mixsynth_stream.skeleton import BLAZEPOSE_33, SMPL_24
 
         return SMPL_24 if self.is_smpl else BLAZEPOSE_33
 
     def as_json(self) -> dict[str, Any]:
-        """The header of a pose file, ready for json.dumps: the same every time, so without the date."""
+        """The header of a pose file for json.dumps. It is the same every time, so it has no date."""
         from mixsynth_stream import __version__
 
-        made_by = self.made_by
+        settings = self.settings
+        sigma_tables = zip(("sigma_px", "sigma_m"), settings.sigma_tables, strict=True)
         return {
             "format": "mixsynth-stream poses",
             "version": FORMAT_VERSION,
@@ -100,23 +101,20 @@ class Header:
             "width": self.width or None,
             "height": self.height or None,
             "rate_hz": None if self.rate_hz is None else round(self.rate_hz, 6),
-            "every": made_by.every,
-            "lag": made_by.lag,
-            "horizon_s": made_by.horizon_s,
-            "estimator": made_by.estimator,
-            "weights": list(made_by.weights),
-            "backend": made_by.backend,
-            "uncertainty": {}
-            if self.is_smpl
-            else {
-                name: None if table is None else _bounds(table)
-                for name, table in zip(("sigma_px", "sigma_m"), made_by.sigma_tables, strict=True)
-            },
+            "every": settings.every,
+            "lag": settings.lag,
+            "horizon_s": settings.horizon_s,
+            "estimator": settings.estimator,
+            "weights": list(settings.weights),
+            "backend": settings.backend,
+            "uncertainty": {} if self.is_smpl else {name: _bounds(table) for name, table in sigma_tables},
         }
 
 
-def _bounds(table: SigmaTable) -> dict[str, Any]:
-    """By origin and per cent, joint by joint: that share of the errors is at most so many sigma."""
+def _bounds(table: SigmaTable | None) -> dict[str, Any] | None:
+    """By origin and per cent, for each joint: so many sigma bound that share of the errors."""
+    if table is None:
+        return None
     from mixsynth_stream.skeleton import CARRIER
     from mixsynth_stream.uncertainty import PARTS, SHARES
 

@@ -10,16 +10,16 @@ from typing import Any
 import numpy as np
 
 from mixsynth_stream.export.header import Header
-from mixsynth_stream.export.sink import SinkBase, known, known_rotations, wanted_forecast
+from mixsynth_stream.export.sink import SinkBase, forecast_to_write, known_joints, known_rotations
 from mixsynth_stream.files import PartFile
-from mixsynth_stream.pipeline.motion import Forecast, Motion
+from mixsynth_stream.pipeline.motion import Forecast, Motion, Poses
 from mixsynth_stream.rotations import axis_angle_from_6d
 
 
 class JsonlSink(SinkBase):
     """Writes poses as JSON lines into a file, or to standard output when `path` is None.
 
-    `final_only=False` also writes the provisional poses of a stream with lag 0; each line says which it is.
+    `final_only=False` also writes the provisional poses of a stream with lag 0; the field `final` tells them apart.
     """
 
     def __init__(
@@ -32,7 +32,7 @@ class JsonlSink(SinkBase):
         self._put(header.as_json())
 
     def write(self, motion: Motion) -> None:
-        """One line, if this Motion is final."""
+        """One line, if the Motion is final or all are written."""
         if self._final_only and not motion.final:
             return
         line: dict[str, Any] = {
@@ -40,11 +40,11 @@ class JsonlSink(SinkBase):
             "time_s": round(motion.time_s, 6),
             "final": motion.final,
             "keyframe": motion.keyframe,
-            "people": [{"id": int(person), **_person(motion, p)} for p, person in enumerate(motion.ids)],
+            "people": [{"id": int(person), **_person_fields(motion, p)} for p, person in enumerate(motion.ids)],
         }
-        forecast = wanted_forecast(motion, self._write_forecast)
+        forecast = forecast_to_write(motion, self._write_forecast)
         if forecast is not None:
-            line["forecast"] = _forecast(forecast, motion.ids)
+            line["forecast"] = _forecast_fields(forecast, motion.ids)
         self._put(line)
 
     def _close(self) -> None:
@@ -58,44 +58,44 @@ class JsonlSink(SinkBase):
         if self._file is not None:
             self._file.append(text.encode())
         else:
-            # Flushed line by line: whoever reads a live stream wants each frame when it is there.
+            # Flushed line by line, because a reader of a live stream wants each frame at once.
             sys.stdout.write(text)
             sys.stdout.flush()
 
 
-def _forecast(forecast: Forecast, ids: np.ndarray) -> dict[str, Any]:
+def _forecast_fields(forecast: Forecast, ids: np.ndarray) -> dict[str, Any]:
     return {
-        "time_s": _numbers(forecast.time_s, 6),
-        "people": [{"id": int(person), **_person(forecast, p)} for p, person in enumerate(ids)],
+        "time_s": _json_numbers(forecast.time_s, 6),
+        "people": [{"id": int(person), **_person_fields(forecast, p)} for p, person in enumerate(ids)],
     }
 
 
-def _person(source: Motion | Forecast, p: int) -> dict[str, Any]:
-    """The poses of person number p: one of a Motion, F of a Forecast."""
+def _person_fields(source: Poses, p: int) -> dict[str, Any]:
+    """The fields of person number p: one pose of a Motion, F poses of a Forecast."""
     pose, world, scores, origin = source.poses[p], source.world[p], source.scores[p], source.origin[p]
     if source.rotations is None:
-        there = known(pose, world, origin)
-        fields = {"pose_px": _numbers(pose, 2, there), "world_m": _numbers(world, 4, there)}
+        known = known_joints(pose, world, origin)
+        fields = {"pose_px": _json_numbers(pose, 2, known), "world_m": _json_numbers(world, 4, known)}
     else:
-        there = known_rotations(source.rotations[p], origin)
-        fields = {"rotation_rad": _numbers(axis_angle_from_6d(source.rotations[p]), 4, there)}
-    digits = (np.where(there, origin, 0) + ord("0")).astype(np.uint8)  # [..., J]
-    words = [row.tobytes().decode() for row in digits.reshape(-1, digits.shape[-1])]
-    fields |= {"scores": _numbers(scores, 3, there), "origin": words[0] if digits.ndim == 1 else words}
+        known = known_rotations(source.rotations[p], origin)
+        fields = {"rotation_rad": _json_numbers(axis_angle_from_6d(source.rotations[p]), 4, known)}
+    digits = (np.where(known, origin, 0) + ord("0")).astype(np.uint8)  # [..., J]
+    origins = [row.tobytes().decode() for row in digits.reshape(-1, digits.shape[-1])]
+    fields |= {"scores": _json_numbers(scores, 3, known), "origin": origins[0] if digits.ndim == 1 else origins}
     for name, sigma, decimals in (("sigma_px", source.sigma, 2), ("sigma_m", source.world_sigma, 4)):
         if sigma is not None:
-            fields[name] = _numbers(sigma[p], decimals, there)
+            fields[name] = _json_numbers(sigma[p], decimals, known)
     return fields
 
 
-def _numbers(values: np.ndarray, digits: int, there: np.ndarray | None = None) -> Any:
-    """Rounded, as nested lists; None where a joint is not known or a number is not finite."""
+def _json_numbers(values: np.ndarray, digits: int, known: np.ndarray | None = None) -> Any:
+    """Rounded numbers in nested lists; None where a joint is unknown or a number is not finite."""
     rounded = np.round(np.asarray(values, np.float64), digits) + 0.0  # + 0.0 turns -0.0 into 0.0
-    gone = ~np.isfinite(rounded)
-    if there is not None:
-        gone |= ~(there if there.ndim == rounded.ndim else there[..., None])
-    if not gone.any():
+    missing = ~np.isfinite(rounded)
+    if known is not None:
+        missing |= ~(known if known.ndim == rounded.ndim else known[..., None])
+    if not missing.any():
         return rounded.tolist()
-    boxed = rounded.astype(object)
-    boxed[gone] = None
-    return boxed.tolist()
+    numbers = rounded.astype(object)
+    numbers[missing] = None
+    return numbers.tolist()

@@ -1,4 +1,4 @@
-"""Mp4File: pictures with their own time stamps, and the source's sound, as H.264 that survives being cut off."""
+"""Mp4File: pictures with their own time stamps and the source's sound, as H.264 in a file that plays when cut off."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from mixsynth_stream.files import make_folder, output_error, output_errors, part
 
 log = logging.getLogger(__name__)
 
-# Good to the eye, and fast enough to keep up with a camera. Without B-frames a frame is decoded when it is shown, so
-# that the first one needs no shift in time.
+# Good to the eye, and fast enough for a camera. Without B-frames every frame is decoded when it is shown, so the first
+# one needs no shift in time.
 _ENCODER_OPTIONS = {"crf": "20", "preset": "veryfast", "bf": "0"}
 _MUXER_OPTIONS = {
-    # Fragments of a second while it is written (a cut file plays), an ordinary file once it is closed.
+    # While it is written the file has fragments of a second, so that a part plays; close() makes an ordinary file.
     "movflags": "hybrid_fragmented+delay_moov",
     "flush_packets": "1",
 }
-# Recordings of broadcasts start at any time of day; players would show black until then.
+# A recording of a broadcast may start at any time of day, and players would show black until then.
 _LATEST_START_S = 10.0
 
 
 class Mp4File:
     """An MP4 video: yuv420p, BT.709, even sizes (an odd picture gets one more row or column).
 
-    Written as `<name>.part` and renamed at close(). When a write fails, what was written before stays playable.
+    It is written as `<name>.part` and renamed at close(). When a write fails, the pictures before it can be played.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class Mp4File:
         start_at_zero: bool = False,
         sound_of: Path | None = None,
     ) -> None:
-        """`sound_of`: a video whose sound is copied. `start_at_zero`: the first frame's time becomes 0."""
+        """`sound_of` is a video whose sound is copied. With `start_at_zero` the first frame's time becomes 0."""
         self.path = path
         self.width, self.height = width, height
         self._time_base = time_base
@@ -58,7 +58,7 @@ class Mp4File:
         self._reported = False
         make_folder(path)
         with output_errors(path):
-            self._file = _Unbreakable(part_path(path))
+            self._file = _MuxerFile(part_path(path))
         # The time of the first frame is stored in ticks of the movie, by default milliseconds.
         options = _MUXER_OPTIONS | {"movie_timescale": str(time_base.denominator)}
         self._container = av.open(self._file, "w", format="mp4", options=options)
@@ -73,7 +73,7 @@ class Mp4File:
         self._sound = _Sound.open(sound_of, self._container) if sound_of else None
 
     def write(self, rgb: np.ndarray, time_s: float) -> None:  # rgb: [H, W, 3] uint8
-        """Append a picture. Times must grow; one that does not is moved one tick after the last."""
+        """Append a picture. A time that does not grow becomes one tick after the last."""
         if rgb.shape[0] % 2 or rgb.shape[1] % 2:
             rgb = np.pad(rgb, ((0, rgb.shape[0] % 2), (0, rgb.shape[1] % 2), (0, 0)), mode="edge")
         frame = av.VideoFrame.from_ndarray(rgb, format="rgb24").reformat(
@@ -100,7 +100,7 @@ class Mp4File:
             if self._last >= 0 and self._file.error is None:
                 self._mux_sound(self._last * self._time_base + 1 / Fraction(self._video.average_rate or 30))
                 self._mux(self._video.encode())
-            # Writes the index. After a failed write that goes nowhere, and the fragments stay as they are.
+            # This writes the index. After a failed write it writes nothing, and the fragments stay as they are.
             self._container.close()
             self._check()
         except av.error.FFmpegError as error:
@@ -125,7 +125,7 @@ class Mp4File:
         self._check()
 
     def _check(self) -> None:
-        """Raise what went wrong with the file, once."""
+        """Raise the first error of the file, once."""
         if self._file.error is not None and not self._reported:
             raise self._failure(self._file.error)
 
@@ -136,11 +136,11 @@ class Mp4File:
         return OutputError(f"{self.path} cannot be written: {error}")
 
 
-class _Unbreakable(io.RawIOBase):
-    """A file for the muxer that remembers its first error and from then on takes everything and writes nothing.
+class _MuxerFile(io.RawIOBase):
+    """A file for the muxer that remembers its first error, and afterwards accepts everything and writes nothing.
 
     The muxer writes its index at the end and then changes the start of the file to point at it. On a full disk the
-    first would fail and the second would not: nothing could be played any more.
+    index would fail and the change would not, so that nothing could be played any more.
     """
 
     def __init__(self, path: Path) -> None:
@@ -176,7 +176,7 @@ class _Unbreakable(io.RawIOBase):
         super().close()
 
     def _cut_after_last_fragment(self) -> None:
-        """Players stumble over half a fragment. A file is a row of boxes: 4 bytes of size, 4 of name, contents."""
+        """Players fail on half a fragment. A file is a row of boxes: 4 bytes of size, 4 of name, and the contents."""
         size = self._file.seek(0, os.SEEK_END)
         start = end = 0
         while start + 8 <= size:
@@ -197,7 +197,7 @@ class _Sound:
         self._source = source
         self._target = target.add_stream_from_template(stream)
         self._packets = source.demux(stream)
-        # Broadcasts put AAC's parameters before every packet, an MP4 file has them once.
+        # A broadcast has AAC's parameters before every packet, and an MP4 file has them once.
         adts = stream.codec_context.name == "aac" and not stream.codec_context.extradata
         self._filter = BitStreamFilterContext("aac_adtstoasc", stream) if adts else None
         self._next: av.Packet | None = None
@@ -219,26 +219,26 @@ class _Sound:
         return cls(source, target)
 
     def packets(self, until_s: Fraction, shift_s: Fraction) -> list[av.Packet]:
-        """The packets that come next and start before `until_s`, moved back by `shift_s`."""
-        due: list[av.Packet] = []
+        """The next packets, as far as they start before `until_s`; their times are moved back by `shift_s`."""
+        packets: list[av.Packet] = []
         while True:
             packet = self._next or self._read()
             self._next = packet
             if packet is None:
-                return due
-            assert packet.pts is not None and packet.time_base is not None  # as _read promises
+                return packets
+            assert packet.pts is not None and packet.time_base is not None  # _read returns no other packets
             start_s = packet.pts * packet.time_base - shift_s
             if start_s >= until_s:
-                return due
+                return packets
             self._next = None
-            # What the codec needs to get going comes before time 0. MP4 fragments know no such times.
+            # Packets before time 0 only start the codec, and MP4 fragments have no such times.
             if start_s >= 0:
                 ticks = round(shift_s / packet.time_base)
                 packet.pts -= ticks
                 packet.dts = packet.pts
-                for whole in self._filter.filter(packet) if self._filter else [packet]:
-                    whole.stream = self._target
-                    due.append(whole)
+                for output in self._filter.filter(packet) if self._filter else [packet]:
+                    output.stream = self._target
+                    packets.append(output)
 
     def _read(self) -> av.Packet | None:
         """The next whole packet; None at the end, and where the file is damaged."""

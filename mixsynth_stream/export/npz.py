@@ -1,8 +1,8 @@
 """NPZ: plain arrays for numpy, one row a frame or one row a person in a frame. docs/formats.md lists them.
 
-An array must lie in one piece, and all of them grow at once: each grows in a file of its own in the folder
-`<name>.part`, and close() packs these into the archive, one after the other. Should the disk fill up, the folder stays:
-its files can be read with np.load, too.
+In an archive an array must lie in one piece, but all arrays grow at once. So each grows in a file of its own in the
+folder `<name>.part`, and close() packs these files into the archive, one after the other. On a full disk the folder
+stays, and np.load reads its files too.
 """
 
 from __future__ import annotations
@@ -16,14 +16,13 @@ from pathlib import Path
 import numpy as np
 
 from mixsynth_stream.export.header import Header
-from mixsynth_stream.export.sink import SinkBase, known, known_rotations, wanted_forecast
+from mixsynth_stream.export.sink import SinkBase, forecast_to_write, known_joints, known_rotations
 from mixsynth_stream.files import make_folder, output_error, output_errors, part_path, zip_entry
-from mixsynth_stream.pipeline.motion import Forecast, Motion
+from mixsynth_stream.pipeline.motion import Forecast, Motion, Poses
 from mixsynth_stream.rotations import axis_angle_from_6d
 
 _HEADER_BYTES = 128
-# A fixed time, so that the same poses make the same bytes.
-# A row of an array: shape and type.
+# Shape and type of a row, by the name of the array.
 _Columns = dict[str, tuple[tuple[int, ...], str]]
 _LANDMARKS: _Columns = {
     "pose_px": ((33, 2), "<f4"),
@@ -36,8 +35,8 @@ _LANDMARKS: _Columns = {
 _SMPL: _Columns = {"rotation_rad": ((24, 3), "<f4"), "score": ((24,), "<f4"), "origin": ((24,), "|u1")}
 
 
-def _tables(poses: _Columns) -> dict[str, _Columns]:
-    """The arrays of each table, in their order; those of one table have the same number of rows."""
+def _columns_by_table(poses: _Columns) -> dict[str, _Columns]:
+    """The arrays of each table in their order; all arrays of a table have the same number of rows."""
     return {
         "frame": {
             "frame_index": ((), "<i8"),
@@ -72,13 +71,13 @@ class NpzSink(SinkBase):
         make_folder(path)
         with output_errors(path):
             self._folder.mkdir(exist_ok=True)
-            for old in self._folder.glob("*.npy"):
-                old.unlink()
-            columns = _tables(_SMPL if header.is_smpl else _LANDMARKS)
-            self._tables = {name: _Table(self._folder, own) for name, own in columns.items()}
+            for array in self._folder.glob("*.npy"):
+                array.unlink()
+            columns = _columns_by_table(_SMPL if header.is_smpl else _LANDMARKS)
+            self._tables = {name: _Table(self._folder, table) for name, table in columns.items()}
 
     def write(self, motion: Motion) -> None:
-        """One row a frame and one a person, if this Motion is final."""
+        """One row a frame and one a person, if the Motion is final."""
         if not motion.final:
             return
         count = len(motion.ids)
@@ -91,11 +90,10 @@ class NpzSink(SinkBase):
             "index": [motion.index] * count,
             "time_s": [motion.time_s] * count,
             "id": motion.ids,
-            **_poses("", motion),
+            **_pose_columns("", motion),
         }
-        forecast = wanted_forecast(motion, self._write_forecast)
-        kept = f"everything before that is kept in {self._folder}"
-        with output_errors(self._path, kept):
+        forecast = forecast_to_write(motion, self._write_forecast)
+        with output_errors(self._path, f"everything before that is kept in {self._folder}"):
             self._tables["frame"].append(frame)
             if count:
                 self._tables["person"].append(person)
@@ -108,9 +106,9 @@ class NpzSink(SinkBase):
             for table in self._tables.values():
                 table.close()
             with zipfile.ZipFile(archive_part, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
-                for name, text in self._facts().items():
+                for name, value in self._header_arrays().items():
                     with archive.open(zip_entry(f"{name}.npy"), "w") as member:
-                        np.lib.format.write_array(member, np.array(text), allow_pickle=False)
+                        np.lib.format.write_array(member, np.array(value), allow_pickle=False)
                 for name in (name for table in self._tables.values() for name in table.columns):
                     self._pack(archive, name)
             os.replace(archive_part, self._path)
@@ -122,7 +120,7 @@ class NpzSink(SinkBase):
                 archive_part.unlink()
             raise output_error(self._path, error, f"its arrays are kept in {self._folder}") from error
 
-    def _facts(self) -> dict[str, object]:
+    def _header_arrays(self) -> dict[str, object]:
         return {"header": json.dumps(self._header.as_json()), "joints": list(self._header.skeleton.joints)}
 
     def _pack(self, archive: zipfile.ZipFile, name: str) -> None:
@@ -133,9 +131,9 @@ class NpzSink(SinkBase):
 
 
 class _Table:
-    """.npy files that grow together, a row at a time."""
+    """.npy files that grow together, some rows at a time."""
 
-    def __init__(self, folder: Path, columns: dict[str, tuple[tuple[int, ...], str]]) -> None:
+    def __init__(self, folder: Path, columns: _Columns) -> None:
         self.columns = columns
         self._rows = 0
         self._files = {name: open(folder / f"{name}.npy", "wb", buffering=0) for name in columns}  # noqa: SIM115
@@ -160,7 +158,7 @@ class _Table:
         self._rows += len(next(iter(arrays.values())))
 
     def close(self) -> None:
-        """Write into the headers how many rows there are."""
+        """Write the number of rows into the headers."""
         self._write_headers()
         for file in self._files.values():
             file.close()
@@ -172,7 +170,7 @@ class _Table:
     def _write_headers(self) -> None:
         for name, (shape, dtype) in self.columns.items():
             text = repr({"descr": dtype, "fortran_order": False, "shape": (self._rows, *shape)})
-            # Always padded to the same length, as the format allows, so that it can be written again.
+            # The format allows padding: headers of one length can be written over.
             text = text.ljust(_HEADER_BYTES - 11) + "\n"
             file = self._files[name]
             file.seek(0)
@@ -187,25 +185,25 @@ def _forecast_rows(motion: Motion, forecast: Forecast) -> dict[str, object]:
         "forecast_made_s": [motion.time_s] * (people * steps),
         "forecast_time_s": np.tile(forecast.time_s, people),
         "forecast_id": np.repeat(motion.ids, steps),
-        **_poses("forecast_", forecast),
+        **_pose_columns("forecast_", forecast),
     }
 
 
-def _poses(prefix: str, source: Motion | Forecast) -> dict[str, object]:
+def _pose_columns(prefix: str, source: Poses) -> dict[str, object]:
     if source.rotations is not None:
-        there = known_rotations(source.rotations, source.origin)
+        known = known_rotations(source.rotations, source.origin)
         return {
-            f"{prefix}rotation_rad": np.where(there[..., None], axis_angle_from_6d(source.rotations), np.nan),
-            f"{prefix}score": np.where(there, source.scores, np.nan),
-            f"{prefix}origin": np.where(there, source.origin, 0),
+            f"{prefix}rotation_rad": np.where(known[..., None], axis_angle_from_6d(source.rotations), np.nan),
+            f"{prefix}score": np.where(known, source.scores, np.nan),
+            f"{prefix}origin": np.where(known, source.origin, 0),
         }
-    there = known(source.poses, source.world, source.origin)
-    unknown = np.full(there.shape, np.nan)
+    known = known_joints(source.poses, source.world, source.origin)
+    unknown = np.full(known.shape, np.nan)
     return {
-        f"{prefix}pose_px": np.where(there[..., None], source.poses, np.nan),
-        f"{prefix}world_m": np.where(there[..., None], source.world, np.nan),
-        f"{prefix}score": np.where(there, source.scores, np.nan),
-        f"{prefix}origin": np.where(there, source.origin, 0),
-        f"{prefix}sigma_px": unknown if source.sigma is None else np.where(there, source.sigma, np.nan),
-        f"{prefix}sigma_m": unknown if source.world_sigma is None else np.where(there, source.world_sigma, np.nan),
+        f"{prefix}pose_px": np.where(known[..., None], source.poses, np.nan),
+        f"{prefix}world_m": np.where(known[..., None], source.world, np.nan),
+        f"{prefix}score": np.where(known, source.scores, np.nan),
+        f"{prefix}origin": np.where(known, source.origin, 0),
+        f"{prefix}sigma_px": unknown if source.sigma is None else np.where(known, source.sigma, np.nan),
+        f"{prefix}sigma_m": unknown if source.world_sigma is None else np.where(known, source.world_sigma, np.nan),
     }

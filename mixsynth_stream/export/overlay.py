@@ -1,4 +1,4 @@
-"""The overlay: the source's video with everybody's pose drawn on it."""
+"""Overlay: the source's video with everybody's pose drawn on it."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from mixsynth_stream.pipeline.motion import Motion, forecast_of
 class OverlaySink(SinkBase):
     """Draws each final Motion on its frame, into an MP4 with the source's size, time stamps and sound.
 
-    A frame whose size differs from the first one's (a camera that came back) is scaled to fit. `ghost` draws the
-    forecast's last pose, too; `legend` the two boxes that explain the picture.
+    A frame of another size than the first (from a camera that came back) is scaled to fit. `ghost` also draws the last
+    pose of the forecast, and `legend` the two boxes that explain the picture.
     """
 
     def __init__(self, path: Path, header: Header, *, ghost: bool = True, legend: bool = True) -> None:
@@ -37,7 +37,7 @@ class OverlaySink(SinkBase):
         self._ahead_s: float | None = None
 
     def write(self, motion: Motion) -> None:
-        """One picture, if this Motion is final."""
+        """One picture, if the Motion is final."""
         if not motion.final:
             return
         if motion.frame is None:
@@ -55,7 +55,7 @@ class OverlaySink(SinkBase):
         canvas = self._canvas
         if canvas is None or canvas.rgb.shape != rgb.shape:
             canvas = self._canvas = Canvas(np.empty_like(rgb))
-        np.copyto(canvas.rgb, rgb)  # others may still look at the frame
+        np.copyto(canvas.rgb, rgb)  # others may still use the frame
         look = Look.of(canvas.width, canvas.height)
         draw_motion(canvas, motion, look, ghost=self._ghost)
         if self._legend:
@@ -87,11 +87,11 @@ class OverlaySink(SinkBase):
 
 
 def _fit(rgb: np.ndarray, width: int, height: int) -> np.ndarray:  # [H, W, 3] -> [height, width, 3]
-    """Scaled to fit, with black bars where the shapes differ."""
+    """The picture scaled to fit, with black bars where the shapes differ."""
     share = min(width / rgb.shape[1], height / rgb.shape[0])
     size = max(round(rgb.shape[1] * share), 1), max(round(rgb.shape[0] * share), 1)
-    scaled = av.VideoFrame.from_ndarray(rgb, format="rgb24").reformat(*size).to_ndarray()
+    picture = av.VideoFrame.from_ndarray(rgb, format="rgb24").reformat(*size).to_ndarray()
     left, top = (width - size[0]) // 2, (height - size[1]) // 2
-    fitted = np.zeros((height, width, 3), np.uint8)
-    fitted[top : top + size[1], left : left + size[0]] = scaled
-    return fitted
+    frame = np.zeros((height, width, 3), np.uint8)
+    frame[top : top + size[1], left : left + size[0]] = picture
+    return frame

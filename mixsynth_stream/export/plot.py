@@ -1,4 +1,4 @@
-"""The plot: where a few joints of the main person are over time, keyframes marked, the forecasts fanned out."""
+"""Plot: trajectories of a few joints of the main person, with keyframes as dots and forecasts as fans."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ _WIDTH, _HEIGHT = 1600, 900
 _LEFT, _RIGHT = 108, 1568
 _MAX_SAMPLES = 4096
 _MAX_FANS = 512
-# Longer without a pose than this (in seconds, and in usual steps between samples): the line is broken.
+# The line breaks where there is no pose for longer than this, in seconds and in usual steps between samples.
 _BREAK_S, _BREAK_STEPS = 0.3, 2.5
 
 
 class PlotSink(SinkBase):
     """A PNG with x and y of a few joints over time. Long streams are thinned out, so that memory stays bounded.
 
-    The main person is the first one seen; when they have gone, the one who is largest then.
+    The main person is the tallest one in view, and stays so until that person has gone.
     """
 
     def __init__(self, path: Path, header: Header, *, joints: Sequence[str] = JOINTS) -> None:
@@ -40,12 +40,12 @@ class PlotSink(SinkBase):
         self._joints = [BLAZEPOSE_33.index(name) for name in joints]
         self._names = [name.replace("_", " ") for name in joints]
         self._person: int | None = None
-        self._line = _Thinned(_MAX_SAMPLES)
-        self._dots = _Thinned(_MAX_FANS)
-        self._fans = _Thinned(_MAX_FANS)
+        self._line = _EvenSample(_MAX_SAMPLES)
+        self._dots = _EvenSample(_MAX_FANS)
+        self._fans = _EvenSample(_MAX_FANS)
 
     def write(self, motion: Motion) -> None:
-        """Note the joints, if this Motion is final."""
+        """Take the joints, if the Motion is final."""
         if not motion.final or not len(motion.ids):
             return
         if self._person not in motion.ids.tolist():
@@ -80,17 +80,17 @@ class PlotSink(SinkBase):
         line = _with_gaps(np.array(self._line.items))  # [N, 1 + 2 J + J + 1]
         dots = np.array(self._dots.items).reshape(-1, 1 + 2 * joints)
         fans = self._fans.items
-        ahead = np.concatenate([line[:, :1], *(fan[:, :1] for fan in fans)])
-        times = float(np.nanmin(ahead)), float(np.nanmax(ahead))
+        all_times = np.concatenate([line[:, :1], *(fan[:, :1] for fan in fans)])
+        times = float(np.nanmin(all_times)), float(np.nanmax(all_times))
         times = times if times[1] > times[0] else (times[0] - 0.5, times[0] + 0.5)
         for axis, (top, bottom) in enumerate(((104, 434), (484, 814))):
             columns = slice(1 + axis, 1 + 2 * joints, 2)
-            values = _range(line[:, columns], [fan[:, columns] for fan in fans])
+            values = _value_range(line[:, columns], [fan[:, columns] for fan in fans])
             axes = Axes(canvas, _LEFT, top, _RIGHT, bottom, times, values, up_is_less=axis == 1)
             axes.frame("time (s)" if axis else None, ("x (pixels, to the right)", "y (pixels, downwards)")[axis])
             for j in range(joints):
-                ahead_too = line[:, 1 + 2 * joints + j] > 0
-                self._draw_joint(axes, 1 + axis + 2 * j, _COLORS[j % len(_COLORS)], line, ahead_too, dots)
+                ahead = line[:, 1 + 2 * joints + j] > 0
+                self._draw_joint(axes, 1 + axis + 2 * j, _COLORS[j % len(_COLORS)], line, ahead, dots)
         draw_key(canvas, _RIGHT, 74, list(zip(self._names, _COLORS, strict=False)), bool(fans))
         return canvas.rgb
 
@@ -106,11 +106,11 @@ class PlotSink(SinkBase):
         for fan in self._fans.items:
             axes.line(fan[:, 0], fan[:, column], color, 1.5, opacity=0.4)
         values = line[:, column]
-        # The step from the last filled pose to the first forecast one belongs to the forecast.
-        known = ~ahead | np.isnan(values)
-        near = ahead | np.append(ahead[1:], False)
-        axes.line(line[:, 0], np.where(near, values, np.nan), color, 1.5, opacity=0.4)
-        axes.line(line[:, 0], np.where(known, values, np.nan), color, 2.2)
+        # The step from the last filled pose to the first one of the forecast is drawn like the forecast.
+        filled = ~ahead | np.isnan(values)
+        pale = ahead | np.append(ahead[1:], False)
+        axes.line(line[:, 0], np.where(pale, values, np.nan), color, 1.5, opacity=0.4)
+        axes.line(line[:, 0], np.where(filled, values, np.nan), color, 2.2)
         points = axes.points(dots[:, 0], dots[:, column])
         axes.canvas.discs(points, color, 7, casing=Casing(1.2, (255, 255, 255)))
 
@@ -120,8 +120,8 @@ def _tallness(pose: np.ndarray) -> float:  # [33, 2]
     return float(np.ptp(y)) if len(y) else 0.0
 
 
-class _Thinned:
-    """Keeps at most `most` items, evenly spread over everything that was added."""
+class _EvenSample:
+    """At most `most` items, evenly spread over all that `add` gets."""
 
     def __init__(self, most: int) -> None:
         self.items: list[np.ndarray] = []
@@ -139,27 +139,27 @@ class _Thinned:
 
 
 def _with_gaps(line: np.ndarray) -> np.ndarray:  # [N, C] -> [N + gaps, C]
-    """A row of NaN wherever nobody was there for a while, or somebody else is there now (last column)."""
+    """Add a row of NaN in every pause, and wherever the person (last column) changes."""
     steps = np.diff(line[:, 0])
     if not len(steps):
         return line
-    away = steps > max(_BREAK_S, _BREAK_STEPS * float(np.median(steps)))
-    gaps = np.flatnonzero(away | (np.diff(line[:, -1]) != 0)) + 1
+    pause = steps > max(_BREAK_S, _BREAK_STEPS * float(np.median(steps)))
+    gaps = np.flatnonzero(pause | (np.diff(line[:, -1]) != 0)) + 1
     filler = np.full((len(gaps), line.shape[1]), np.nan)
     filler[:, 0] = line[gaps, 0]
     return np.insert(line, gaps, filler, axis=0)
 
 
-def _range(
+def _value_range(
     line: np.ndarray,  # [N, J]
     fans: list[np.ndarray],  # each [F + 1, J]
 ) -> tuple[float, float]:
-    """The range of the line with some air, and of the fans as far as they stay near it."""
+    """The range of the line with a margin, and of the fans as far as they stay near the line."""
     low, high = np.nanmin(line), np.nanmax(line)
     reach = 0.25 * (high - low)
     for fan in fans:
         if np.isfinite(fan).any():
             low, high = min(low, np.nanmin(fan)), max(high, np.nanmax(fan))
     low, high = max(low, np.nanmin(line) - reach), min(high, np.nanmax(line) + reach)
-    air = max(0.04 * (high - low), 1.0)
-    return float(low - air), float(high + air)
+    margin = max(0.04 * (high - low), 1.0)
+    return float(low - margin), float(high + margin)

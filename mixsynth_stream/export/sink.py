@@ -1,4 +1,4 @@
-"""What the sinks share: a close() that runs once, and what counts as known."""
+"""SinkBase: a sink whose close() runs once; and the joints and forecasts that belong into a file."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mixsynth_stream.pipeline.motion import Forecast, Motion, Origin, forecast_o
 
 
 class SinkBase(ABC):
-    """A sink that is a context manager. Leaving the block by an error closes the file like any other end."""
+    """A sink that is a context manager. An error that leaves the block closes the file as the normal end does."""
 
     def __init__(self, path: Path | None) -> None:
         self.paths: list[Path] = [] if path is None else [path]
@@ -40,8 +40,8 @@ class SinkBase(ABC):
         self.close()
 
 
-def wanted_forecast(motion: Motion, every_frame: bool) -> Forecast | None:
-    """The forecast that belongs into a file: that of keyframes, or of every frame if asked for."""
+def forecast_to_write(motion: Motion, every_frame: bool) -> Forecast | None:
+    """The forecast of a Motion, if it belongs into a file: of a keyframe, or of any frame if `every_frame`."""
     return forecast_of(motion) if motion.keyframe or every_frame else None
 
 
@@ -50,11 +50,11 @@ def known_rotations(rotations: np.ndarray, origin: np.ndarray) -> np.ndarray:  #
     return np.asarray((np.asarray(origin) != Origin.MISSING) & np.isfinite(rotations).all(-1))
 
 
-def known(
+def known_joints(
     poses: np.ndarray,  # [..., 33, 2]
     world: np.ndarray,  # [..., 33, 3]
     origin: np.ndarray,  # [..., 33]
 ) -> np.ndarray:  # [..., 33] bool
-    """Joints that have an origin and numbers. The two go together in files as they do in memory."""
+    """Joints that have an origin and numbers: a file has none without the other."""
     finite = np.isfinite(poses).all(-1) | np.isfinite(world).all(-1)
     return np.asarray((np.asarray(origin) != Origin.MISSING) & finite)

@@ -1,7 +1,7 @@
 """TRC, the marker format of OpenSim: world poses, one file a person.
 
-OpenSim wants y up and a right-handed space. The estimator's axes (x right, y down, z away from the camera) are given
-half a turn about x: y up, z towards the camera. Turning y alone would mirror the person.
+OpenSim needs y up and a right-handed space. The estimator's axes (x right, y down, z away from the camera) make half a
+turn about x: y up, z towards the camera. A change of y alone would mirror the person.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from mixsynth_stream.export.header import Header
-from mixsynth_stream.export.sink import SinkBase, known
+from mixsynth_stream.export.sink import SinkBase, known_joints
 from mixsynth_stream.files import PartFile
 from mixsynth_stream.pipeline.motion import Motion
 from mixsynth_stream.skeleton import BLAZEPOSE_33
@@ -23,25 +23,25 @@ _OPEN_FILES = 32
 
 
 class TrcSink(SinkBase):
-    """Writes NAME_personID.trc for each person, with a row for every frame in which they are known.
+    """Writes NAME_personID.trc for each person, with a row for every frame in which the person is known.
 
-    The hips stay at the origin: where the person stands in the room is not known.
+    The hips stay at the origin, because the person's place in the room is not known.
     """
 
     def __init__(self, path: Path, header: Header) -> None:
         super().__init__(None)
         self._path = path
         self._rate_hz = header.rate_hz or GRID_HZ
-        self._files: dict[int, PartFile] = {}  # those open, the one written to last at the end
+        self._files: dict[int, PartFile] = {}  # open files, in the order of their last rows
         self._rows: dict[int, int] = {}
 
     def write(self, motion: Motion) -> None:
-        """One row a person, if this Motion is final."""
+        """One row a person, if the Motion is final."""
         if not motion.final:
             return
         for p, person in enumerate(motion.ids.tolist()):
-            there = known(motion.poses[p], motion.world[p], motion.origin[p])
-            world = np.where(there[:, None], motion.world[p], np.nan) * _TO_OPENSIM + 0.0
+            known = known_joints(motion.poses[p], motion.world[p], motion.origin[p])
+            world = np.where(known[:, None], motion.world[p], np.nan) * _TO_OPENSIM + 0.0
             cells = [f"{value:.5f}" if np.isfinite(value) else "" for value in world.ravel()]
             row = "\t".join([str(motion.index + 1), f"{motion.time_s:.6f}", *cells]) + "\n"
             file = self._file(person)
@@ -58,7 +58,7 @@ class TrcSink(SinkBase):
                 self.paths.append(path)
                 file.append(self._header(path, 0))
         self._files[person] = file
-        # A camera sees many people in a day: whoever was seen least lately has probably gone.
+        # A camera sees many people in a day; the first of the files belongs to somebody who has probably gone.
         if len(self._files) > _OPEN_FILES:
             self._finish(next(iter(self._files)))
         return file
@@ -71,27 +71,27 @@ class TrcSink(SinkBase):
             file.close()
 
     def _close(self) -> None:
-        failed = None
+        first_error = None
         for person in list(self._files):
             try:
                 self._finish(person)
             except Exception as error:
-                failed = failed or error
-        if failed is not None:
-            raise failed
+                first_error = first_error or error
+        if first_error is not None:
+            raise first_error
 
     def _header(self, path: Path, rows: int) -> bytes:
-        """The five lines above the rows. The line with the counts is padded: it always has the same length."""
+        """The five lines above the rows. Padding keeps the length of the line with the counts."""
         joints = BLAZEPOSE_33.joints
         rate = f"{self._rate_hz:.6g}"
         counts = "\t".join([rate, rate, str(rows), str(len(joints)), "m", rate, "1", str(rows)])
-        fixed = len(counts) - 2 * len(str(rows))
+        without_rows = len(counts) - 2 * len(str(rows))
         names = "\t\t\t".join(joints)
         axes = "\t".join(f"{axis}{j + 1}" for j in range(len(joints)) for axis in "XYZ")
         lines = (
             f"PathFileType\t4\t(X/Y/Z)\t{path.name}",
             "DataRate\tCameraRate\tNumFrames\tNumMarkers\tUnits\tOrigDataRate\tOrigDataStartFrame\tOrigNumFrames",
-            counts.ljust(fixed + 2 * _COUNT_WIDTH),
+            counts.ljust(without_rows + 2 * _COUNT_WIDTH),
             f"Frame#\tTime\t{names}\t\t",
             f"\t\t{axes}",
             "",

@@ -1,3 +1,3 @@
-"""Jobs: what `run`, `demo` and `webcam` share, from a source to its results."""
+"""Jobs: the way of one source to its results, shared by `run`, `demo` and `webcam`, and open to scripts."""
 
 from __future__ import annotations

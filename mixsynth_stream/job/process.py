@@ -1,8 +1,10 @@
-"""`process`: one source through a Stream into sinks, the job behind `run`, `demo` and `webcam`."""
+"""`process`: one source through a Stream into sinks, the job behind `run`, `demo` and `webcam`.
+
+In a script: `process("clip.mp4", Path("out"), JobOptions(overlay=True))`.
+"""
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import time
 from collections.abc import Iterable, Iterator
@@ -12,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from mixsynth_stream.interrupt import Interrupt
 from mixsynth_stream.job.models import load_models
+from mixsynth_stream.job.options import JobOptions
 from mixsynth_stream.job.outputs import open_outputs
 from mixsynth_stream.job.progress import Progress
 
@@ -26,8 +29,8 @@ DEFAULT_EVERY = 10
 
 
 @dataclass
-class Done:
-    """What became of one source."""
+class JobResult:
+    """One source after its job: what was read, what it cost, and who was seen."""
 
     source: str
     info: VideoInfo | None
@@ -39,48 +42,52 @@ class Done:
     frames_with_people: int = 0
     people: set[int] = field(default_factory=set)
 
-    def note(self, motion: Motion) -> None:
-        """Count the people of a final frame."""
+    def count_people(self, motion: Motion) -> None:
+        """Count the people of a Motion, if it is final."""
         if motion.final:
             self.people.update(motion.ids.tolist())
             self.frames_with_people += bool(len(motion.ids))
 
 
-def process(source: str, folder: Path | None, args: argparse.Namespace) -> Done:
-    """One source from its first frame to its last, or to the break: what was written until then stays readable."""
+def process(source: str, folder: Path | None, options: JobOptions) -> JobResult:
+    """One source from its first frame to its last, into `folder` or onto standard output.
+
+    Raises `SourceError`, `ModelError`, `OutputError`, `ValueError` and KeyboardInterrupt; what was written before an
+    error stays readable.
+    """
     overlay = (folder or Path()) / "overlay.mp4"
-    if args.overlay and overlay.exists() and Path(source).exists() and overlay.samefile(source):
+    if options.overlay and overlay.exists() and Path(source).exists() and overlay.samefile(source):
         raise ValueError(f"{overlay} is the source itself and would be overwritten: give another --out")
     with contextlib.ExitStack() as stack:
         interrupt = stack.enter_context(Interrupt())
-        stream = stack.enter_context(open_stream(source, args))
-        done = Done(source, stream.info, stream.stats, stream.models, folder)
-        sinks = [stack.enter_context(_closed_whole(sink, interrupt)) for sink in open_outputs(stream, folder, args)]
+        stream = stack.enter_context(open_stream(source, options))
+        result = JobResult(source, stream.info, stream.stats, stream.models, folder)
+        sinks = [stack.enter_context(_closing(sink, interrupt)) for sink in open_outputs(stream, folder, options)]
         name = source if "://" in source else Path(source).name or source
-        progress = stack.enter_context(Progress(name, stream.info, shown=not args.quiet))
+        progress = stack.enter_context(Progress(name, stream.info, shown=options.progress))
         start = time.perf_counter()
         try:
-            for motion in limited(stream, args.limit_frames):
+            for motion in first_frames(stream, options.limit_frames):
                 with interrupt.held():
-                    began = time.perf_counter()
+                    write_start = time.perf_counter()
                     for sink in sinks:
                         sink.write(motion)
-                    done.output_seconds += time.perf_counter() - began
-                done.note(motion)
+                    result.output_seconds += time.perf_counter() - write_start
+                result.count_people(motion)
                 now_s = stream.now_s
                 progress.update(motion, stream.stats, None if now_s is None else now_s - motion.time_s)
                 if any(getattr(sink, "closed", False) for sink in sinks):
-                    write_owed(stream, sinks, interrupt)
+                    write_finals(stream, sinks, interrupt)
                     break
         except KeyboardInterrupt:
-            write_owed(stream, sinks, interrupt)
+            write_finals(stream, sinks, interrupt)
             raise
-        done.seconds = time.perf_counter() - start
-    return done
+        result.seconds = time.perf_counter() - start
+    return result
 
 
-def write_owed(stream: Stream, sinks: list[Sink], interrupt: Interrupt) -> None:
-    """Frames that were only provisional when the loop was left have been seen, and belong into the files."""
+def write_finals(stream: Stream, sinks: list[Sink], interrupt: Interrupt) -> None:
+    """Write the finals of frames that were only provisional when the loop ended: the user has seen them."""
     with interrupt.held():
         for motion in stream.close():
             for sink in sinks:
@@ -88,8 +95,8 @@ def write_owed(stream: Stream, sinks: list[Sink], interrupt: Interrupt) -> None:
 
 
 @contextlib.contextmanager
-def _closed_whole(sink: Sink, interrupt: Interrupt) -> Iterator[Sink]:
-    """A sink whose closing, which may take long, is not cut short by the first signal."""
+def _closing(sink: Sink, interrupt: Interrupt) -> Iterator[Sink]:
+    """Close the sink after the block. This may take long, and the first signal does not cut it short."""
     try:
         yield sink
     finally:
@@ -97,40 +104,28 @@ def _closed_whole(sink: Sink, interrupt: Interrupt) -> Iterator[Sink]:
             sink.close()
 
 
-def open_stream(source: str, args: argparse.Namespace) -> Stream:
+def open_stream(source: str, options: JobOptions) -> Stream:
     """The Stream that the options describe."""
     from mixsynth_stream.pipeline.estimators.mediapipe import bundle_path
     from mixsynth_stream.pipeline.stream import Stream
 
-    bundle = str(bundle_path(args.model)) if args.model else None
+    bundle = str(bundle_path(options.pose_model)) if options.pose_model else None
     return Stream(
         source,
-        every=args.every or DEFAULT_EVERY,
-        lag=args.lag,
-        horizon_s=args.horizon,
-        max_people=args.max_people,
-        estimator=args.estimates or bundle,
-        models=load_models(args) if args.weights else None,
-        backend=args.backend,
+        every=options.every or DEFAULT_EVERY,
+        lag=options.lag,
+        horizon_s=options.horizon_s,
+        max_people=options.max_people,
+        estimator=options.estimates or bundle,
+        models=load_models(options) if options.weights else None,
+        backend=options.backend,
     )
 
 
-def limited(motions: Iterable[Motion], frames: int | None) -> Iterator[Motion]:
+def first_frames(motions: Iterable[Motion], frames: int | None) -> Iterator[Motion]:
     """The Motions of the first `frames` frames, or all of them."""
     for motion in motions:
         if frames is None or motion.index < frames:
             yield motion
         if frames is not None and motion.final and motion.index >= frames - 1:
             return
-
-
-def summary(done: Done) -> str:
-    """One line about a finished source."""
-    rate = done.stats.frames / max(done.seconds, 1e-9)
-    people = f"{len(done.people)} {'person' if len(done.people) == 1 else 'people'}"
-    text = (
-        f"{done.source}: {done.stats.frames} frames in {done.seconds:.1f} s ({rate:.0f} frames/s), "
-        f"{done.stats.estimator_calls} estimator calls, {people}"
-    )
-    counts = [f"{count} {reason.replace('_', ' ')}" for reason, count in sorted(done.stats.counters.items()) if count]
-    return ", ".join([text, *counts]) + (f"; results in {done.folder}" if done.folder else "")

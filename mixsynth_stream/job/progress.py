@@ -1,4 +1,4 @@
-"""How far a job is: one line on standard error, rewritten on a terminal, repeated every few seconds elsewhere."""
+"""Progress of a job: one line on standard error, rewritten on a terminal and repeated every few seconds elsewhere."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ if TYPE_CHECKING:
 
 _TERMINAL_EVERY_S = 0.1
 _LOG_EVERY_S = 5.0
-# The rate shown is that of the last few seconds, so that it follows what a machine can do now.
+# The rate is that of the last few seconds, so that it follows the speed of the machine.
 _RATE_OVER_S = 3.0
 
 
 class Progress:
-    """Call `update` after every Motion and `close` at the end; `with` does the latter.
+    """Call `update` after every Motion, and `close` at the end or by `with`.
 
-    Files: frames, share, rate, people, time left. Cameras: rate, latency, keyframes, people and drops by reason.
+    The line of a file has frames, share, rate, people and the time left; that of a camera has rate, latency, keyframes,
+    people, and drops by reason.
     """
 
     def __init__(
@@ -47,9 +48,9 @@ class Progress:
         self._newest = -1
 
     def update(self, motion: Motion, stats: StreamStats, latency_s: float | None = None) -> None:
-        """Note a Motion; draws the line when it is time to. `latency_s`: how old the Motion is, where that is known."""
+        """Take the next Motion, and draw the line if it is due. `latency_s` is the Motion's age, where it is known."""
         now = self._clock()
-        # Revised finals of earlier frames say nothing about now.
+        # The final of an earlier frame says nothing about the present.
         if not self._shown or now < self._due or motion.index < self._newest:
             return
         self._newest = motion.index
@@ -82,19 +83,11 @@ class Progress:
             drops = [f"{reason.replace('_', ' ')} {count}" for reason, count in sorted(stats.counters.items()) if count]
             return "  ".join([*parts, f"{rate:.1f} fps", *latency, f"{stats.keyframes} keyframes", people, *drops])
         if self._total:
-            # An estimate from the container may be short of the truth: never claim more than all of it.
-            share = min(frames / self._total, 1.0)
-            left = max(self._total - frames, 0) / rate if rate > 0 else float("inf")
-            return "  ".join(
-                [
-                    *parts,
-                    f"{frames}/{self._total} frames",
-                    f"{100 * share:.0f} %",
-                    f"{rate:.0f} frames/s",
-                    people,
-                    _left(left),
-                ]
-            )
+            # The container's estimate may be too small; the share must not pass 100 %.
+            share = f"{100 * min(frames / self._total, 1.0):.0f} %"
+            left_s = max(self._total - frames, 0) / rate if rate > 0 else float("inf")
+            parts += [f"{frames}/{self._total} frames", share, f"{rate:.0f} frames/s", people, _time_left(left_s)]
+            return "  ".join(parts)
         return "  ".join([*parts, f"{frames} frames", f"{rate:.0f} frames/s", people])
 
     def _draw(self, text: str) -> None:
@@ -114,7 +107,7 @@ def _frame_count(info: VideoInfo | None) -> int | None:
     return round(info.duration_s * info.rate_hz) if info.duration_s and info.rate_hz else None
 
 
-def _left(seconds: float) -> str:
+def _time_left(seconds: float) -> str:
     if seconds == float("inf"):
         return ""
     whole = round(seconds)

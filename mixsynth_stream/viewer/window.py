@@ -1,4 +1,4 @@
-"""A window with the drawn frames, by tkinter, which comes with most Pythons and needs nothing else."""
+"""Window: the frames with their poses drawn on them, by tkinter, which comes with most Pythons."""
 
 from __future__ import annotations
 
@@ -16,36 +16,36 @@ from mixsynth_stream.errors import OutputError
 if TYPE_CHECKING:
     from mixsynth_stream.pipeline.motion import Motion
 
-# Larger pictures are shown smaller: a screen's width, and what tkinter can take 30 times a second.
+# The largest picture that fits on a screen and that tkinter can take 30 times a second; larger ones are shown smaller.
 MAX_WIDTH, MAX_HEIGHT = 1280, 720
 
 
 def window_possible() -> bool:
-    """Whether there is a display and a tkinter to open a window with, found out without opening one."""
+    """Whether there is a display and a tkinter. This opens no window."""
     display = sys.platform in ("darwin", "win32") or bool(os.environ.get("DISPLAY"))
     return display and importlib.util.find_spec("_tkinter") is not None
 
 
 class Window:
-    """A sink that shows the newest frame. q, Esc or the close button end the view: `closed` is then True."""
+    """A sink that shows the newest frame. `closed` is True once q, Esc or the close button has ended the view."""
 
     def __init__(self, title: str = "mixsynth-stream") -> None:
-        """Raises `OutputError` where no window can be had."""
+        """Raises `OutputError` where no window can be opened."""
         self.closed = False
         self._newest = -1
         self._tk: Any = _open_window(title)
         self._label: Any = self._tk.children["picture"]
-        self._picture: Any = None  # tkinter shows nothing once the last reference is gone
+        self._picture: Any = None  # tkinter shows a picture only while there is a reference to it
         self._tk.protocol("WM_DELETE_WINDOW", self._end)
         for key in ("q", "<Escape>"):
             self._tk.bind(key, lambda _: self._end())
 
     def write(self, motion: Motion) -> None:
-        """Show a frame that is newer than the one on show; revised finals of earlier frames change nothing."""
+        """Show the frame if it is newer than the present one; finals of earlier frames change nothing."""
         if self.closed or motion.index <= self._newest:
             return
         self._newest = motion.index
-        picture = smaller(drawn(motion), MAX_WIDTH, MAX_HEIGHT)
+        picture = subsample(picture_of(motion), MAX_WIDTH, MAX_HEIGHT)
         from tkinter import PhotoImage, TclError
 
         try:
@@ -72,10 +72,10 @@ class Window:
         self.closed = True
 
 
-def drawn(motion: Motion) -> np.ndarray:  # -> [H, W, 3] uint8
+def picture_of(motion: Motion) -> np.ndarray:  # -> [H, W, 3] uint8
     """The frame with its poses and the legend, as in an overlay video."""
     assert motion.frame is not None
-    canvas = Canvas(motion.frame.rgb.copy())  # others may still look at the frame
+    canvas = Canvas(motion.frame.rgb.copy())  # others may still use the frame
     look = Look.of(canvas.width, canvas.height)
     draw_motion(canvas, motion, look)
     draw_legend(canvas, look, None)
@@ -88,7 +88,7 @@ def ppm(rgb: np.ndarray) -> bytes:  # [H, W, 3] uint8
     return b"P6 %d %d 255\n" % (width, height) + np.ascontiguousarray(rgb).tobytes()
 
 
-def smaller(rgb: np.ndarray, max_width: int, max_height: int) -> np.ndarray:  # [H, W, 3] -> [h, w, 3]
+def subsample(rgb: np.ndarray, max_width: int, max_height: int) -> np.ndarray:  # [H, W, 3] -> [h, w, 3]
     """Every nth pixel, so that the picture fits."""
     height, width = rgb.shape[:2]
     step = max(-(-width // max_width), -(-height // max_height), 1)

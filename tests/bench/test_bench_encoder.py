@@ -1,11 +1,10 @@
-"""`bench encoder` and `bench push`: the gate turns red, ratios and counts add up, what is missing is named."""
+"""`bench encoder`: the gate turns red, ratios and counts add up, and missing packages are named."""
 
 from __future__ import annotations
 
 import json
 import os
 import re
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,14 +12,11 @@ import pytest
 from support.networks import ODD, random_state
 
 from mixsynth_stream.backend import Forward
-from mixsynth_stream.bench import push as bench_push
-from mixsynth_stream.bench.encoder import measure, networks, rows_of, wrong_with
-from mixsynth_stream.bench.encoder_contenders import CONTENDERS, Case
+from mixsynth_stream.bench.encoder.contenders import CONTENDERS, Case
+from mixsynth_stream.bench.encoder.run import all_networks, contender_rows, gate_failures, window_seconds
 from mixsynth_stream.bench.measure import flops
 from mixsynth_stream.cli import main
 from mixsynth_stream.config import ModelConfig
-from mixsynth_stream.pipeline.curve import Curve
-from mixsynth_stream.weights import untrained_model
 
 QUICK = ["bench", "encoder", "--case", "3dpw", "--batch", "1", "2", "--rounds", "3"]
 
@@ -37,8 +33,8 @@ def test_operations_are_counted_as_torch_counts_them(reduce_token: int, reduce_c
 
     from mixsynth_stream.network import MixSynthFormer
 
-    config = ModelConfig(sample_interval=4, step=3, horizon=5, joint_dim=7, emb_dim=24, num_encoder_layers=2,
-                         reduce_token=reduce_token, reduce_channel=reduce_channel)  # fmt: skip
+    factors = {"reduce_token": reduce_token, "reduce_channel": reduce_channel}
+    config = ModelConfig(sample_interval=4, step=3, horizon=5, joint_dim=7, emb_dim=24, num_encoder_layers=2, **factors)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         MixSynthFormer(config).eval()(torch.zeros(1, config.num_keyframes, config.joint_dim))
     assert flops(config) == counter.get_total_flops()
@@ -51,15 +47,15 @@ def test_report_holds_every_contender_and_its_ratios(
     before, report, plot = allowed_cores(), tmp_path / "encoder.json", tmp_path / "encoder.png"
     assert main([*QUICK, "--contender", "peer", "--json", str(report), "--plot", str(plot)]) == 0
     assert allowed_cores() == before
-    said = capsys.readouterr().out
-    assert "without peer: a_package_that_is_nowhere not installed (pip install" in said
-    assert "GFLOP/s" in said
-    assert "3dpw, batch 2" in said
+    output = capsys.readouterr().out
+    assert "without peer: a_package_that_is_nowhere not installed (pip install" in output
+    assert "GFLOP/s" in output
+    assert "3dpw, batch 2" in output
     document = json.loads(report.read_text())
     assert document["versions"]["torch"]
     rows = {(row["batch"], row["contender"]): row for row in document["rows"]}
     assert set(rows) == {(batch, name) for batch in (1, 2) for name in ("native", "eager")}
-    operations = flops(networks()["3dpw"][0])
+    operations = flops(all_networks()["3dpw"][0])
     for row in rows.values():
         assert 0 < row["p20_us"] <= row["p50_us"] <= row["p80_us"]
         assert row["max_error"] < 2e-5
@@ -79,26 +75,32 @@ def test_a_contender_that_is_wrong_turns_the_gate_red(
 
     monkeypatch.setitem(CONTENDERS, "careless", (careless, ()))
     assert main([*QUICK, "--contender", "careless"]) == 1
-    said = capsys.readouterr().out
-    assert "gate RED, so no speed is measured" in said
-    assert "careless is off by 1.0e-03 from float64" in said
-    assert "over eager" not in said
+    output = capsys.readouterr().out
+    assert "gate RED, so no speed is measured" in output
+    assert "careless is off by 1.0e-03 from float64" in output
+    assert "over eager" not in output
 
 
 def test_the_gate_compares_with_the_error_of_eager() -> None:
-    assert wrong_with({"native": 7e-6, "eager": 2e-6}) == []
-    assert "native is off by 9.0e-06 from float64, more than 8.0e-06" in wrong_with({"native": 9e-6, "eager": 2e-6})[0]
-    assert wrong_with({"native": 3e-5, "eager": 1e-5})
-    assert wrong_with({"native": float("nan"), "eager": 1e-6})
+    assert gate_failures({"native": 7e-6, "eager": 2e-6}) == []
+    assert (
+        "native is off by 9.0e-06 from float64, more than 8.0e-06" in gate_failures({"native": 9e-6, "eager": 2e-6})[0]
+    )
+    assert gate_failures({"native": 3e-5, "eager": 1e-5})
+    assert gate_failures({"native": float("nan"), "eager": 1e-6})
 
 
 def test_ratios_are_taken_round_by_round() -> None:
     """The machine was half as fast in the second round: the ratios do not see it."""
-    seconds = {"native": [1e-6, 2e-6, 1e-6], "native AVX2": [2e-6, 4e-6, 2e-6], "eager": [10e-6, 20e-6, 12e-6],
-               "fast peer": [3e-6, 6e-6, 3e-6]}  # fmt: skip
+    seconds = {
+        "native": [1e-6, 2e-6, 1e-6],
+        "native AVX2": [2e-6, 4e-6, 2e-6],
+        "eager": [10e-6, 20e-6, 12e-6],
+        "fast peer": [3e-6, 6e-6, 3e-6],
+    }
     case = Case("odd", ODD, random_state(ODD), 1)
     errors, peaks = dict.fromkeys(seconds, 1e-6), dict.fromkeys(seconds, 1e9)
-    rows = {row["contender"]: row for row in rows_of(case, seconds, errors, peaks)}
+    rows = {row["contender"]: row for row in contender_rows(case, seconds, errors, peaks)}
     assert rows["native"]["over_eager"] == pytest.approx(10.0)
     assert rows["native"]["over_best_peer"] == pytest.approx(3.0)
     assert rows["fast peer"]["over_eager"] == pytest.approx(10 / 3)
@@ -119,8 +121,8 @@ def test_contenders_take_turns() -> None:
 
         return forward
 
-    found = measure(case, {name: named(name) for name in ("a", "b")}, rounds=4)
-    assert {name: len(times) for name, times in found.items()} == {"a": 4, "b": 4}
+    seconds = window_seconds(case, {name: named(name) for name in ("a", "b")}, rounds=4)
+    assert {name: len(times) for name, times in seconds.items()} == {"a": 4, "b": 4}
     turns = [name for i, name in enumerate(calls) if i == 0 or calls[i - 1] != name]
     # Warm-up a, b, then rounds a b, b a, a b, b a: neighbours of the same name run together.
     assert "".join(turns) == "abababa"
@@ -144,13 +146,13 @@ def test_options_that_do_not_fit_are_refused(
 
 
 def test_cases_are_the_published_shapes_and_the_weights_that_ship() -> None:
-    found = {name: (c.seq_len, c.emb_dim, c.num_encoder_layers, c.joint_dim) for name, (c, _) in networks().items()}
-    assert found["jhmdb"] == (11, 128, 5, 30)
-    assert found["h36m"] == (101, 64, 4, 51)
-    assert found["3dpw"] == (51, 32, 4, 42)
-    assert found["aist-smpl"] == (101, 128, 5, 144)
-    assert found["image-n10"] == (69, 64, 4, 34)
-    assert "world-n10" in found
+    sizes = {name: (c.seq_len, c.emb_dim, c.num_encoder_layers, c.joint_dim) for name, (c, _) in all_networks().items()}
+    assert sizes["jhmdb"] == (11, 128, 5, 30)
+    assert sizes["h36m"] == (101, 64, 4, 51)
+    assert sizes["3dpw"] == (51, 32, 4, 42)
+    assert sizes["aist-smpl"] == (101, 128, 5, 144)
+    assert sizes["image-n10"] == (69, 64, 4, 34)
+    assert "world-n10" in sizes
 
 
 def test_threads_are_compared_with_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -164,39 +166,3 @@ def test_threads_are_compared_with_one(tmp_path: Path, capsys: pytest.CaptureFix
     ]
     assert rows[0]["over_one_thread"] == 1.0
     assert f"{rows[1]['over_one_thread']:.2f}x" in capsys.readouterr().out
-
-
-def test_bench_push_has_each_network_and_each_person(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    report = tmp_path / "push.json"
-    assert main(["bench", "push", "--rounds", "3", "--json", str(report)]) == 0
-    rows = {row["case"]: row for row in json.loads(report.read_text())["rows"]}
-    assert {"image-n10", "world-n10", "a person, N = 10"} <= set(rows)
-    said = capsys.readouterr().out
-    for row in rows.values():
-        assert min(row["push_us"], row["call_us"], row["read_us"]) > 0
-        assert f"{row['push_over_call']:.2f}x" in said
-    assert main(["bench", "push", "--rounds", "0"]) == 2
-
-
-def test_bench_push_measures_nothing_where_a_window_is_wrong(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(bench_push, "says_what_its_network_says", lambda model: False)
-    assert main(["bench", "push", "--rounds", "1"]) == 1
-    said = capsys.readouterr().out
-    assert "gate RED" in said and "over call" not in said
-
-
-def test_a_window_that_adds_something_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    model = untrained_model("image")
-    assert bench_push.says_what_its_network_says(model)
-    right = Curve.at
-    monkeypatch.setattr(Curve, "at", lambda self, times: replace(found := right(self, times), poses=found.poses + 0.01))
-    assert not bench_push.says_what_its_network_says(model)
-
-
-def test_info_shows_the_table_and_the_speed_here(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["info"]) == 0
-    said = capsys.readouterr().out
-    assert re.search(r"jhmdb +\d+ µs +\d+\.\dx +\d+\.\dx \(.+\) +\d+%", said)
-    assert re.search(r"here: image-n\d+ takes \d+ µs a window in registers of (128|256|512) bits", said)

@@ -20,10 +20,10 @@ if importlib.util.find_spec("triton") is None:
 
 import torch
 
-from mixsynth_stream.bench import kernels as bench_kernels
-from mixsynth_stream.bench import kernels_card as bench_kernels_card
-from mixsynth_stream.bench.kernels import Bench, gradient_error, least_bytes, motion_error
-from mixsynth_stream.bench.kernels_contenders import FORWARD, TRAINING, Case, Contender
+from mixsynth_stream.bench.kernels import card as bench_kernels_card
+from mixsynth_stream.bench.kernels import run as bench_kernels
+from mixsynth_stream.bench.kernels.contenders import FORWARD, TRAINING, Case, Contender
+from mixsynth_stream.bench.kernels.run import Bench, gradient_error, least_bytes, motion_error
 from mixsynth_stream.bench.measure import flops
 from mixsynth_stream.cli import main
 from mixsynth_stream.files import ASSETS
@@ -150,9 +150,9 @@ def test_the_report(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypa
     monkeypatch.setattr(bench_kernels_card, "Card", FakeCard)
     monkeypatch.setattr("mixsynth_stream.kernels.launch.INTERPRETED", False)
     monkeypatch.setattr(bench_kernels, "network_of", lambda name: (SMALL, random_state(SMALL)))
-    monkeypatch.setattr("mixsynth_stream.bench.kernels_contenders.FORWARD",
+    monkeypatch.setattr("mixsynth_stream.bench.kernels.contenders.FORWARD",
                         {"eager": FORWARD["eager"], "kernels strict": FORWARD["eager"]})  # fmt: skip
-    monkeypatch.setattr("mixsynth_stream.bench.kernels_contenders.TRAINING", {"eager": TRAINING["eager"]})
+    monkeypatch.setattr("mixsynth_stream.bench.kernels.contenders.TRAINING", {"eager": TRAINING["eager"]})
     report, plot = tmp_path / "kernels.json", tmp_path / "kernels.png"
     options = ["--case", "3dpw", "--batch", "1", "2", "--rounds", "2", "--json", str(report), "--plot", str(plot)]
     assert main(["bench", "kernels", *options]) == 0
@@ -169,7 +169,7 @@ def test_the_report(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypa
     ]
     assert {row["card"] for row in rows} == {"a card that is not there"}
     assert plot.read_bytes().startswith(b"\x89PNG")
-    monkeypatch.setattr("mixsynth_stream.bench.kernels_contenders.FORWARD",
+    monkeypatch.setattr("mixsynth_stream.bench.kernels.contenders.FORWARD",
                         {"eager": FORWARD["eager"], "kernels bf16": off_by(1.0)})  # fmt: skip
     assert main(["bench", "kernels", *options[:7]]) == 1
     assert (

@@ -12,7 +12,7 @@ from support.swings import small, write_swings
 
 pytest.importorskip("torch", reason="training needs torch")
 from mixsynth_stream.bench import training as bench_training
-from mixsynth_stream.bench.training import both_ways, layer_rows, same_layers, wrong_with
+from mixsynth_stream.bench.training import both_ways, gate_failures, layer_rows, same_layers
 from mixsynth_stream.cli import main
 from mixsynth_stream.network import MixSynthFormer
 from mixsynth_stream.presets import shipped_shapes
@@ -24,7 +24,7 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_swings(tmp_path_factory.mktemp("clips") / "swing.npz")
 
 
-def test_layers_and_steps_of_every_network_are_told(
+def test_layers_and_steps_of_every_network_have_rows(
     clips: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
@@ -32,8 +32,8 @@ def test_layers_and_steps_of_every_network_are_told(
     options = ["--case", "image-n5", "world-n5", "--batch", "2", "--rounds", "3", "--seconds", "0.01"]
     assert main(["bench", "training", *options, "--data", str(clips), "--json", str(report)]) == 0
     assert before == (os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set())
-    printed = capsys.readouterr().out
-    assert "2 windows of swing.npz" in printed
+    output = capsys.readouterr().out
+    assert "2 windows of swing.npz" in output
     document = json.loads(report.read_text())
     assert document["versions"]["torch"]
     rows = {(row["what"], row["case"], row["contender"]): row for row in document["rows"]}
@@ -41,7 +41,7 @@ def test_layers_and_steps_of_every_network_are_told(
     assert list(rows) == [(*case, way) for case in cases for way in ("native", "torch")]
     for row in rows.values():
         assert row["p50_us"] > 0 and row["batch"] == 2
-        assert f"{row['over_torch']:.2f}x" in printed
+        assert f"{row['over_torch']:.2f}x" in output
     assert all(rows[(*case, "torch")]["over_torch"] == 1 for case in cases)
     assert [path.name for path in tmp_path.iterdir()] == ["training.json"]
 
@@ -56,14 +56,14 @@ def test_wrong_gradients_have_no_speed(
     monkeypatch.setattr(bench_training, "use_native", careless)
     report = tmp_path / "training.json"
     assert main(["bench", "training", "--case", "image-n5", "--seconds", "0", "--json", str(report)]) == 1
-    printed = capsys.readouterr().out
-    assert "gate RED" in printed and "image-n5: a gradient of native is off by 1.0e-03" in printed
-    assert "torch is off" not in printed and "over torch" not in printed and not report.exists()
+    output = capsys.readouterr().out
+    assert "gate RED" in output and "image-n5: a gradient of native is off by 1.0e-03" in output
+    assert "torch is off" not in output and "over torch" not in output and not report.exists()
 
 
 def test_a_gradient_that_is_no_number_is_wrong() -> None:
-    assert wrong_with({"a": {"native": 0.0}}) == []
-    assert len(wrong_with({"a": {"native": float("nan"), "torch": float("inf")}})) == 2
+    assert gate_failures({"a": {"native": 0.0}}) == []
+    assert len(gate_failures({"a": {"native": float("nan"), "torch": float("inf")}})) == 2
 
 
 def test_both_ways_take_the_same_step(clips: Path, tmp_path: Path) -> None:
@@ -95,7 +95,7 @@ def test_a_missing_package_says_what_to_install(
 
 
 @pytest.mark.parametrize(
-    ("words", "says"),
+    ("words", "sentence"),
     [
         (["--case", "image-n7"], "--case must be of image-n5"),
         (["--rounds", "0"], "--rounds and --batch must be at least 1"),
@@ -104,6 +104,6 @@ def test_a_missing_package_says_what_to_install(
         (["--seconds", "nan"], "--seconds not negative"),
     ],
 )
-def test_wrong_options_are_named(words: list[str], says: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_wrong_options_are_named(words: list[str], sentence: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bench", "training", *words]) == 2
-    assert says in capsys.readouterr().err
+    assert sentence in capsys.readouterr().err

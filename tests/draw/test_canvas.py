@@ -12,6 +12,7 @@ from mixsynth_stream.draw.capsules import dashes
 from mixsynth_stream.draw.font import line_height, text_mask, text_width
 
 WHITE = (255, 255, 255)
+inside = st.tuples(st.floats(25, 95), st.floats(25, 75))
 anywhere = st.tuples(st.floats(-500, 500), st.floats(-500, 500))
 
 
@@ -24,8 +25,7 @@ def covered(canvas: Canvas) -> float:
     return float(canvas.rgb[..., 0].sum()) / 255
 
 
-@given(start=st.tuples(st.floats(25, 95), st.floats(25, 75)), end=st.tuples(st.floats(25, 95), st.floats(25, 75)),
-       width=st.floats(2, 30))  # fmt: skip
+@given(start=inside, end=inside, width=st.floats(2, 30))
 def test_a_line_covers_its_area(start, end, width):
     canvas = blank()
     canvas.strokes(np.array([start]), np.array([end]), WHITE, width)
@@ -85,7 +85,7 @@ def test_dashes_begin_and_end_with_the_line():
     np.testing.assert_allclose(end[line == 2], [[0, 12]])
 
 
-def test_text_is_where_it_was_put():
+def test_text_stands_at_its_place():
     canvas = blank(200, 60)
     canvas.text(100, 30, "filled", 14, WHITE, anchor="middle")
     rows, columns = np.nonzero(canvas.rgb[..., 0] > 100)
@@ -104,20 +104,20 @@ def test_text_may_leave_the_picture_and_hold_any_character():
         canvas.text(0, 0, "x", 10, WHITE, anchor="top")
 
 
-def test_a_sticker_looks_like_what_was_drawn():
+def test_a_sticker_looks_like_its_drawing():
     def draw(canvas: Canvas) -> None:
         canvas.box(0, 0, 60, 30, (0, 0, 0), 0.5)
         canvas.strokes(np.array([[5.0, 15]]), np.array([[40.0, 20]]), (0, 255, 0), 4, opacity=0.7)
         canvas.text(8, 15, "ahead", 12, WHITE)
 
     background = np.random.default_rng(1).integers(0, 256, (30, 60, 3), dtype=np.uint8)
-    drawn, stuck = Canvas(background.copy()), Canvas(np.pad(background, ((5, 5), (7, 7), (0, 0))))
-    draw(drawn)
-    stuck.stick(Sticker.drawn(60, 30, draw), 7, 5)
-    np.testing.assert_allclose(stuck.rgb[5:35, 7:67].astype(int), drawn.rgb, atol=3)
+    drawing, copy = Canvas(background.copy()), Canvas(np.pad(background, ((5, 5), (7, 7), (0, 0))))
+    draw(drawing)
+    copy.stick(Sticker.of(60, 30, draw), 7, 5)
+    np.testing.assert_allclose(copy.rgb[5:35, 7:67].astype(int), drawing.rgb, atol=3)
 
 
 def test_only_pictures_can_be_drawn_on():
-    for wrong in (np.zeros((4, 4), np.uint8), np.zeros((4, 4, 3)), np.zeros((4, 8, 3), np.uint8)[:, ::2]):
+    for array in (np.zeros((4, 4), np.uint8), np.zeros((4, 4, 3)), np.zeros((4, 8, 3), np.uint8)[:, ::2]):
         with pytest.raises(ValueError, match=r"contiguous \[H, W, 3\] uint8"):
-            Canvas(wrong)
+            Canvas(array)

@@ -1,4 +1,4 @@
-"""Pose files: what is in them, and what is left of them when something goes wrong."""
+"""Pose files: their contents, and the part that stays when a run breaks off."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 from support.motions import AHEAD, motion, motions, pose_at, sigma_at, without_joint, world_at
 
 from mixsynth_stream.errors import OutputError
-from mixsynth_stream.export import FORMATS, MadeBy, open_sinks
+from mixsynth_stream.export import FORMATS, Settings, open_sinks
 from mixsynth_stream.export.header import ORIGIN_WORDS, Header
 from mixsynth_stream.export.jsonl import JsonlSink
 from mixsynth_stream.export.trc import TrcSink
@@ -58,8 +58,8 @@ def read_trc(path: Path) -> tuple[dict[str, str], list[str], np.ndarray]:
 
 
 def test_the_header_says_what_the_numbers_are(tmp_path):
-    made_by = MadeBy(every=10, lag=1, horizon_s=0.4, estimator="mediapipe full", weights=("image-n10", "world-n10"))
-    write(tmp_path, motions(1), made_by=made_by)
+    settings = Settings(every=10, lag=1, horizon_s=0.4, estimator="mediapipe full", weights=("image-n10", "world-n10"))
+    write(tmp_path, motions(1), settings=settings)
     header, _ = read_jsonl(tmp_path / "poses.jsonl")
     assert header["format"] == "mixsynth-stream poses" and header["version"] == 1
     assert tuple(header["joints"]) == BLAZEPOSE_33.joints
@@ -117,7 +117,7 @@ def test_a_joint_that_is_not_known_has_no_numbers(tmp_path):
     assert np.isnan(trc[4]).all() and np.isfinite(np.delete(trc, 4, axis=0)).all()
 
 
-def test_every_format_says_how_far_off_a_pose_may_be(tmp_path):
+def test_every_format_has_sigma(tmp_path):
     write(tmp_path, [motion(i, sigma=True) for i in range(2)])
     _, lines = read_jsonl(tmp_path / "poses.jsonl")
     measured, filled = (line["people"][0] for line in lines)
@@ -157,21 +157,21 @@ def test_frames_without_people_are_frames_all_the_same(tmp_path):
     assert not list(tmp_path.glob("*.trc"))
 
 
-@pytest.mark.parametrize(("every_frame", "made_at"), [(False, [0, 10]), (True, list(range(12)))])
-def test_forecasts_at_keyframes_or_always(tmp_path, every_frame, made_at):
+@pytest.mark.parametrize(("every_frame", "indices"), [(False, [0, 10]), (True, list(range(12)))])
+def test_forecasts_at_keyframes_or_always(tmp_path, every_frame, indices):
     write(tmp_path, motions(12), write_forecast=every_frame)
     lines = read_jsonl(tmp_path / "poses.jsonl")[1]
-    assert [line["index"] for line in lines if "forecast" in line] == made_at
+    assert [line["index"] for line in lines if "forecast" in line] == indices
     forecast = lines[10]["forecast"]
     np.testing.assert_allclose(forecast["time_s"], 10 / 30 + np.arange(1, AHEAD + 1) / 30, atol=1e-6)
     np.testing.assert_allclose(forecast["people"][0]["pose_px"][-1], pose_at(16 / 30), atol=0.0051)
     assert forecast["people"][0]["origin"] == ["3" * 33] * AHEAD
     rows = read_csv(tmp_path / "poses_forecast.csv")
-    assert [int(row["index"]) for row in rows[:: 33 * AHEAD]] == made_at
+    assert [int(row["index"]) for row in rows[:: 33 * AHEAD]] == indices
     assert float(rows[-1]["time_s"]) == pytest.approx(float(rows[-1]["made_s"]) + AHEAD / 30, abs=1e-5)
     assert {row["origin"] for row in rows} == {"forecast"}
     with np.load(tmp_path / "poses.npz") as arrays:
-        assert arrays["forecast_index"].tolist() == list(np.repeat(made_at, AHEAD))
+        assert arrays["forecast_index"].tolist() == list(np.repeat(indices, AHEAD))
         np.testing.assert_allclose(arrays["forecast_pose_px"][AHEAD - 1], pose_at(AHEAD / 30), rtol=1e-6)
 
 
@@ -183,8 +183,8 @@ def test_only_final_poses_are_written_unless_asked(tmp_path):
     with JsonlSink(tmp_path / "all.jsonl", Header(), final_only=False) as sink:
         for item in items:
             sink.write(item)
-    assert [(line["index"], line["final"]) for line in read_jsonl(tmp_path / "all.jsonl")[1]] == [
-        (0, False), (0, True), (1, False)]  # fmt: skip
+    lines = read_jsonl(tmp_path / "all.jsonl")[1]
+    assert [(line["index"], line["final"]) for line in lines] == [(0, False), (0, True), (1, False)]
 
 
 def test_trc_is_what_opensim_reads(tmp_path):
@@ -216,8 +216,8 @@ def test_trc_follows_many_people_one_after_the_other(tmp_path):
 
 def test_two_runs_write_the_same_bytes(tmp_path):
     first, second = (write(tmp_path / name, motions(12)) for name in ("a", "b"))
-    assert {path.name for path in first} == {
-        "poses.jsonl", "poses.csv", "poses_forecast.csv", "poses.npz", "poses_person0.trc"}  # fmt: skip
+    names = {"poses.jsonl", "poses.csv", "poses_forecast.csv", "poses.npz", "poses_person0.trc"}
+    assert {path.name for path in first} == names
     for one, other in zip(first, second, strict=True):
         assert one.read_bytes() == other.read_bytes(), one.name
 
@@ -226,15 +226,14 @@ def test_files_get_their_names_when_they_are_complete(tmp_path):
     sinks = open_sinks(tmp_path, INFO, formats=("jsonl", "csv", "npz"))
     for sink in sinks:
         sink.write(motion(0))
-    assert sorted(path.name for path in tmp_path.iterdir()) == [
-        "poses.csv.part", "poses.jsonl.part", "poses.npz.part", "poses_forecast.csv.part"]  # fmt: skip
+    names = ["poses.csv", "poses.jsonl", "poses.npz", "poses_forecast.csv"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f"{name}.part" for name in names]
     # A live stream can be read while it is written.
     assert len((tmp_path / "poses.jsonl.part").read_text().splitlines()) == 2
     for sink in sinks:
         sink.close()
         sink.close()
-    assert sorted(path.name for path in tmp_path.iterdir()) == [
-        "poses.csv", "poses.jsonl", "poses.npz", "poses_forecast.csv"]  # fmt: skip
+    assert sorted(path.name for path in tmp_path.iterdir()) == names
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -273,41 +272,40 @@ signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 info = VideoInfo(source="walk.mp4", width=640, height=480, rate_hz=30.0)
 (sink,) = open_sinks(Path(sys.argv[2]), info, formats=(sys.argv[3],))
 resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000))
-written = 0
+frames = 0
 try:
     with sink:
         while True:
-            sink.write(motion(written + 1 if written % 10 == 9 else written))
-            written += 1
+            sink.write(motion(frames + 1 if frames % 10 == 9 else frames))
+            frames += 1
 except OutputError as error:
-    print(written, error)
+    print(frames, error)
 """
 
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_a_full_disk_is_reported_and_keeps_what_was_written(tmp_path, name):
-    done = subprocess.run(
-        [sys.executable, "-c", FULL_DISK, str(Path(__file__).parents[1]), str(tmp_path), name],
-        capture_output=True, text=True, timeout=120, check=False)  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    count, sentence = done.stdout.split(" ", 1)
-    written = int(count)
-    assert written > 5
+    command = [sys.executable, "-c", FULL_DISK, str(Path(__file__).parents[1]), str(tmp_path), name]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert result.returncode == 0, result.stderr
+    count, sentence = result.stdout.split(" ", 1)
+    frames = int(count)
+    assert frames > 5
     assert "cannot be written" in sentence and "kept" in sentence and str(tmp_path) in sentence
     if name == "jsonl":
-        assert len(read_jsonl(tmp_path / "poses.jsonl")[1]) == written
+        assert len(read_jsonl(tmp_path / "poses.jsonl")[1]) == frames
     elif name == "csv":
         # The two tables are separate files: the poses of a frame may be there and its forecast not.
         rows = read_csv(tmp_path / "poses.csv")
-        assert len(rows) in (33 * written, 33 * (written + 1)) and None not in rows[-1].values()
+        assert len(rows) in (33 * frames, 33 * (frames + 1)) and None not in rows[-1].values()
         assert all(len(row) == 14 for row in read_csv(tmp_path / "poses_forecast.csv"))
     elif name == "npz":
         poses = np.load(tmp_path / "poses.npz.part" / "pose_px.npy")
-        assert len(poses) == len(np.load(tmp_path / "poses.npz.part" / "origin.npy")) >= written - 1
+        assert len(poses) == len(np.load(tmp_path / "poses.npz.part" / "origin.npy")) >= frames - 1
         np.testing.assert_allclose(poses[3], pose_at(3 / 30), rtol=1e-6)
     else:
         counts, _, rows = read_trc(tmp_path / "poses_person0.trc")
-        assert int(counts["NumFrames"]) == len(rows) == written
+        assert int(counts["NumFrames"]) == len(rows) == frames
 
 
 @pytest.mark.parametrize("name", [*FORMATS, "overlay", "plot"])

@@ -1,4 +1,4 @@
-"""The overlay video: right pixels, right times, right sound, and still there after a break."""
+"""The overlay video: right pixels, right times, right sound, and a part that plays after a break."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ def picture(width: int = 640, height: int = 480, value: int = GREY) -> np.ndarra
     return np.full((height, width, 3), value, np.uint8)
 
 
-def header(**known) -> Header:
-    return Header(**{"rate_hz": 30.0, "live": False, "time_base": Fraction(1, 15360), **known})
+def header(**fields) -> Header:
+    return Header(**{"rate_hz": 30.0, "live": False, "time_base": Fraction(1, 15360), **fields})
 
 
-def drawn(item, *, ghost: bool = False, width: int = 640, height: int = 480) -> np.ndarray:
-    """What draw_motion makes of a grey picture."""
+def draw(item, *, ghost: bool = False, width: int = 640, height: int = 480) -> np.ndarray:
+    """A grey picture after draw_motion."""
     canvas = Canvas(picture(width, height))
     draw_motion(canvas, item, Look.of(width, height), ghost=ghost)
     return canvas.rgb
@@ -66,7 +66,7 @@ def overlay(path: Path, items, **options) -> tuple[list[float], list[np.ndarray]
 @pytest.mark.parametrize("side", ["left", "right"])
 def test_bones_lie_on_the_person_in_the_color_of_their_side(side):
     pose = pose_at(0)
-    rgb = drawn(motion(0))
+    rgb = draw(motion(0))
     for start, end in (("shoulder", "elbow"), ("hip", "knee"), ("knee", "ankle")):
         ends = (pose[BLAZEPOSE_33.index(f"{side}_{joint}")] for joint in (start, end))
         assert is_color(along(rgb, *ends), side).all()
@@ -76,7 +76,7 @@ def test_bones_lie_on_the_person_in_the_color_of_their_side(side):
 
 def test_measured_filled_and_forecast_look_different():
     knee, ankle = pose_at(0)[list(LEFT_SHIN)]
-    pictures = {origin: drawn(motion(0, origin=origin)) for origin in Origin if origin != Origin.MISSING}
+    pictures = {origin: draw(motion(0, origin=origin)) for origin in Origin if origin != Origin.MISSING}
     solid = {origin: is_color(along(rgb, knee, ankle), "left").mean() for origin, rgb in pictures.items()}
     assert solid[Origin.MEASURED] == solid[Origin.FILLED] == 1
     assert 0.2 < solid[Origin.FORECAST] < 0.9 and 0.2 < solid[Origin.HELD] < 0.9, "dashed"
@@ -97,7 +97,7 @@ def test_joints_that_are_unlikely_or_unknown_are_not_drawn():
     unlikely.scores[0, LEFT_SHIN[1]] = 0.29
     unknown.poses[0, LEFT_SHIN[1]] = np.nan
     for item in (unlikely, unknown):
-        rgb = drawn(item)
+        rgb = draw(item)
         assert not is_color(along(rgb, knee, ankle)[60:], "left").any()
         assert is_color(along(rgb, pose_at(0)[23], knee), "left").all(), "the rest of the leg is"
 
@@ -105,7 +105,7 @@ def test_joints_that_are_unlikely_or_unknown_are_not_drawn():
 def test_the_ghost_stands_where_the_forecast_ends():
     item = motion(0, ahead=30)
     knee, ankle = item.forecast.poses[0, -1][list(LEFT_SHIN)]
-    without, with_ghost = drawn(item), drawn(item, ghost=True)
+    without, with_ghost = draw(item), draw(item, ghost=True)
     assert (along(without, knee, ankle) == GREY).all()
     shade = along(with_ghost, knee, ankle)[:, 1]
     assert (shade > GREY + 30).all() and (shade < 230).all(), "translucent: neither nothing nor solid"
@@ -115,7 +115,7 @@ def test_the_ghost_stands_where_the_forecast_ends():
 
 
 def test_several_people_carry_their_numbers():
-    one, two = drawn(motion(0, people=(1,))), drawn(motion(0, people=(0, 1)))
+    one, two = draw(motion(0, people=(1,))), draw(motion(0, people=(0, 1)))
     head = pose_at(0, 1)[0].astype(int)
     above = slice(head[1] - 40, head[1] - 12), slice(head[0] - 12, head[0] + 12)
     assert (one[above] == GREY).all()
@@ -214,8 +214,8 @@ def test_the_sound_is_copied_packet_by_packet(tmp_path, name, codec):
     source_with_sound(source, codec)
     starts, _ = read(source)
     items = [motion(i, time_s=time_s, rgb=picture(160, 120)) for i, time_s in enumerate(starts)]
-    known = header(source=str(source), has_audio=True, time_base=Fraction(1, 90_000))
-    times, _ = overlay(tmp_path / "o.mp4", items, header=known)
+    sound_header = header(source=str(source), has_audio=True, time_base=Fraction(1, 90_000))
+    times, _ = overlay(tmp_path / "o.mp4", items, header=sound_header)
     np.testing.assert_allclose(times, starts, atol=1e-4)
     before, after = sound_packets(source), sound_packets(tmp_path / "o.mp4")
     assert len(after) >= len(before) - 3
@@ -228,8 +228,8 @@ def test_the_sound_is_copied_packet_by_packet(tmp_path, name, codec):
 def test_sound_that_mp4_cannot_hold_is_left_out_with_a_word(tmp_path, caplog):
     source = tmp_path / "clip.mkv"
     source_with_sound(source, "wavpack")
-    known = header(source=str(source), has_audio=True)
-    times, _ = overlay(tmp_path / "o.mp4", [motion(i, rgb=picture(160, 120)) for i in range(5)], header=known)
+    items = [motion(i, rgb=picture(160, 120)) for i in range(5)]
+    times, _ = overlay(tmp_path / "o.mp4", items, header=header(source=str(source), has_audio=True))
     assert len(times) == 5 and "wavpack" in caplog.text
 
 
@@ -252,20 +252,19 @@ def frames(count):
 
 def run_unfinished(tmp_path: Path, rest: str) -> subprocess.CompletedProcess[str]:
     tests = str(Path(__file__).parents[1])
-    return subprocess.run(
-        [sys.executable, "-c", UNFINISHED + rest, tests, str(tmp_path / "o.mp4")],
-        capture_output=True, text=True, timeout=120, check=False)  # fmt: skip
+    command = [sys.executable, "-c", UNFINISHED + rest, tests, str(tmp_path / "o.mp4")]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
 
 
 def test_a_killed_run_leaves_a_part_that_plays(tmp_path):
-    done = run_unfinished(tmp_path, "frames(95)\nos.kill(os.getpid(), 9)\n")
-    assert done.returncode == -signal.SIGKILL
+    result = run_unfinished(tmp_path, "frames(95)\nos.kill(os.getpid(), 9)\n")
+    assert result.returncode == -signal.SIGKILL
     times, _ = read(tmp_path / "o.mp4.part")
     assert len(times) >= 60, "all but about the last second"
 
 
 def test_a_full_disk_keeps_the_pictures_before_it(tmp_path):
-    done = run_unfinished(
+    result = run_unfinished(
         tmp_path,
         """
 import resource, signal
@@ -278,7 +277,7 @@ except OutputError as error:
     print(error)
 """,
     )
-    assert done.returncode == 0, done.stderr
-    assert "o.mp4 cannot be written" in done.stdout and "kept" in done.stdout
+    assert result.returncode == 0, result.stderr
+    assert "o.mp4 cannot be written" in result.stdout and "kept" in result.stdout
     times, _ = read(tmp_path / "o.mp4")
     assert len(times) >= 25

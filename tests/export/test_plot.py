@@ -1,4 +1,4 @@
-"""The picture of joint trajectories."""
+"""The plot of joint trajectories."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ AT_MOST_S = 180
 
 _CHECKED = f"""
 import torch
-from mixsynth_stream.bench.encoder import random_state
+from mixsynth_stream.parameters import random_state
 from mixsynth_stream.presets import published_shapes
 from mixsynth_stream.config import ModelConfig
 from mixsynth_stream.kernels.autograd import encode

@@ -19,8 +19,8 @@ import torch
 from torch import Tensor
 
 from mixsynth_stream.backend import make_forward
-from mixsynth_stream.bench.kernels import motion_error, network_of
-from mixsynth_stream.bench.kernels_contenders import FORWARD, TOLERANCE, Case
+from mixsynth_stream.bench.kernels.contenders import FORWARD, TOLERANCE, Case
+from mixsynth_stream.bench.kernels.run import motion_error, network_of
 from mixsynth_stream.errors import BackendUnavailableError
 from mixsynth_stream.kernels.host import HostEncoder
 from mixsynth_stream.kernels.launch import Encoder

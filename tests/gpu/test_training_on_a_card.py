@@ -18,13 +18,13 @@ if reason := why_not():
 import torch
 from torch import Tensor
 
-from mixsynth_stream.bench.kernels import gradient_error, network_of
-from mixsynth_stream.bench.kernels_contenders import GRADIENT_TOLERANCE, TRAINING, Case
-from mixsynth_stream.bench.measure import random_state
+from mixsynth_stream.bench.kernels.contenders import GRADIENT_TOLERANCE, TRAINING, Case
+from mixsynth_stream.bench.kernels.run import gradient_error, network_of
 from mixsynth_stream.config import ModelConfig
 from mixsynth_stream.kernels.autograd import encode, encode_layers, use_kernels
 from mixsynth_stream.kernels.tile import PRECISIONS
 from mixsynth_stream.network import MixSynthFormer
+from mixsynth_stream.parameters import random_state
 from mixsynth_stream.presets import published_shapes
 
 SEEDS = (0, 1, 2)

@@ -21,11 +21,11 @@ def launch(name: str, precision: str, what: str) -> str:
     """
     import torch
 
-    from mixsynth_stream.bench.kernels_contenders import TRAINING, Case
-    from mixsynth_stream.bench.measure import random_state
+    from mixsynth_stream.bench.kernels.contenders import TRAINING, Case
     from mixsynth_stream.kernels.autograd import encode
     from mixsynth_stream.kernels.launch import Encoder
     from mixsynth_stream.network import MixSynthFormer
+    from mixsynth_stream.parameters import random_state
 
     config = (published_shapes() | shipped_shapes() | LARGE)[name]
     batch = 5 if name in LARGE else max(BATCHES)

@@ -1,4 +1,4 @@
-"""The progress line: what it says, and when it says nothing."""
+"""The progress line: its parts, and when there is none."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Terminal(io.StringIO):
 
 
 class Clock:
-    """Time that passes when told to."""
+    """A clock that the test sets."""
 
     def __init__(self) -> None:
         self.now_s = 0.0
@@ -38,7 +38,7 @@ def stats(frames: int, **fields: object) -> SimpleNamespace:
     return SimpleNamespace(**{"frames": frames, "keyframes": frames // 10, "counters": {}, **fields})
 
 
-def said(source: object, *, to: io.StringIO, latency_s: float | None = None, **counters: int) -> str:
+def last_line(source: object, *, to: io.StringIO, latency_s: float | None = None, **counters: int) -> str:
     """The last line after 6 seconds at 20 frames a second, of which 120 were read."""
     clock = Clock()
     with Progress("clip.mp4", source, to=to, clock=clock) as progress:
@@ -50,25 +50,25 @@ def said(source: object, *, to: io.StringIO, latency_s: float | None = None, **c
 
 @pytest.mark.parametrize("to", [Terminal(), io.StringIO()])
 def test_a_file_shows_share_rate_people_and_time_left(to):
-    line = said(info(), to=to)
+    line = last_line(info(), to=to)
     for part in ("clip.mp4", "/300 frames", "20 frames/s", "1 person"):
         assert part in line
     assert "9 s left" in line or "10 s left" in line
 
 
 def test_a_file_of_unknown_length_claims_no_share():
-    line = said(info(frame_count=None, duration_s=None), to=Terminal())
+    line = last_line(info(frame_count=None, duration_s=None), to=Terminal())
     assert "120 frames" in line
     assert "%" not in line
     assert "left" not in line
 
 
 def test_an_estimate_that_is_too_short_never_passes_the_whole():
-    assert "100 %" in said(info(frame_count=50), to=Terminal())
+    assert "100 %" in last_line(info(frame_count=50), to=Terminal())
 
 
 def test_a_camera_shows_rate_latency_keyframes_and_drops():
-    line = said(info(live=True), to=Terminal(), latency_s=0.012, dropped_consumer_behind=7, corrupt_packets=0)
+    line = last_line(info(live=True), to=Terminal(), latency_s=0.012, dropped_consumer_behind=7, corrupt_packets=0)
     for part in ("20.0 fps", "latency 12 ms", "12 keyframes", "dropped consumer behind 7"):
         assert part in line
     assert "corrupt" not in line
@@ -76,14 +76,14 @@ def test_a_camera_shows_rate_latency_keyframes_and_drops():
 
 def test_a_terminal_is_left_clean():
     to = Terminal()
-    said(info(), to=to)
+    last_line(info(), to=to)
     assert to.getvalue().endswith("\r")
     assert "\n" not in to.getvalue()
 
 
 def test_a_log_gets_a_line_every_few_seconds_only():
     to = io.StringIO()
-    said(info(), to=to)
+    last_line(info(), to=to)
     assert len(to.getvalue().splitlines()) == 1
 
 

@@ -10,8 +10,8 @@ import math
 import numpy as np
 from hypothesis import strategies as st
 
-from mixsynth_stream.bench.measure import random_state as random_state
 from mixsynth_stream.config import ModelConfig
+from mixsynth_stream.parameters import random_state as random_state
 from mixsynth_stream.presets import shipped_config
 from mixsynth_stream.skeleton import CORE_17
 from mixsynth_stream.weights import WeightsInfo

@@ -1,0 +1,177 @@
+// mixsynth_stream._C: the encoder, and an encoder layer in training.
+#include "python/arguments.h"
+#include "python/workspaces.h"
+
+namespace mixsynth::python {
+namespace {
+
+class Encoder {
+  public:
+    Encoder(const Dimensions& dims, const py::object& arrays, const py::object& bits)
+        : dims_(without_problem(dims, mixsynth::check(dims))), bits_(register_bits(bits)),
+          workspaces_(mixsynth::workspace_size(dims)) {
+        State state(arrays, dims);
+        std::vector<Layer> layers;
+        for (int64_t i = 0; i < dims.num_encoder_layers; ++i)
+            layers.push_back(state.layer("encoder.layers." + std::to_string(i) + "."));
+        const Weights weights{state.linear("l_interp", dims.keyframes(), dims.tokens()),
+                              state.linear("encoder_emb", dims.joint_dim, dims.emb_dim), state.norm("norm"),
+                              state.linear("fc", dims.emb_dim, dims.joint_dim), layers.data()};
+        packed_ = allocate(mixsynth::packed_size(dims));
+        mixsynth::pack(dims, weights, packed_.get());
+    }
+
+    py::array_t<float> forward(const py::object& keyframes, const py::object& threads) {
+        const float* in = floats_of("keyframes", keyframes, {-1, dims_.keyframes(), dims_.joint_dim});
+        const int64_t batch = py::reinterpret_borrow<py::array>(keyframes).shape(0);
+        const int64_t thread_count = threads_of(threads, batch);
+        const int64_t in_size = dims_.keyframes() * dims_.joint_dim, out_size = dims_.tokens() * dims_.joint_dim;
+        py::array_t<float> motion(Shape{batch, dims_.tokens(), dims_.joint_dim});
+        float* out = motion.mutable_data();
+        bool is_finite = false;
+        {
+            py::gil_scoped_release unlocked;
+            const auto part = [&](int64_t, int64_t first, int64_t count, float* workspace) {
+                mixsynth::forward(dims_, packed_.get(), in + first * in_size, count, out + first * out_size, workspace,
+                                  bits_);
+            };
+            // One part a thread: the larger a part, the more windows share one reading of the weights.
+            in_threads(thread_count, thread_count, batch, workspaces_, part);
+            is_finite = all_finite(out, batch * out_size);
+        }
+        for (int64_t b = 0; !is_finite && b < batch; ++b)
+            if (!all_finite(out + b * out_size, out_size)) refuse_overflow(b, in + b * in_size, in_size);
+        return motion;
+    }
+
+    int simd_bits() const { return bits_; }
+
+  private:
+    const Dimensions dims_;
+    const int bits_;
+    Memory packed_;
+    Workspaces workspaces_;
+};
+
+// An encoder layer in training. Every call takes its weights anew, because an optimiser changes them between calls.
+class TrainedLayer {
+  public:
+    TrainedLayer(const Dimensions& dims, const py::object& bits)
+        : dims_(without_problem(dims, mixsynth::check_training(dims))), bits_(register_bits(bits)),
+          workspaces_(mixsynth::layer_workspace_size(dims)) {}
+
+    py::array_t<float> forward(const py::object& x, const py::object& state, const py::object& threads) {
+        const float* in = floats_of("x", x, {-1, dims_.tokens(), dims_.emb_dim}, Numbers::kAny);
+        const int64_t batch = py::reinterpret_borrow<py::array>(x).shape(0), thread_count = threads_of(threads, batch);
+        const Memory packed = pack(state);
+        py::array_t<float> result(Shape{batch, dims_.tokens(), dims_.emb_dim});
+        float* out = result.mutable_data();
+        {
+            py::gil_scoped_release unlocked;
+            const auto part = [&](int64_t, int64_t first, int64_t count, float* workspace) {
+                const int64_t begin = first * dims_.tokens() * dims_.emb_dim;
+                mixsynth::layer_forward(dims_, packed.get(), in + begin, count, out + begin, workspace, bits_);
+            };
+            in_threads(thread_count, parts_of(batch), batch, workspaces_, part);
+        }
+        return result;
+    }
+
+    py::list names() const {
+        py::list list;
+        for (const Gradient& gradient : mixsynth::gradients_by_name(dims_, nullptr)) list.append(gradient.name);
+        return list;
+    }
+
+    std::pair<py::array_t<float>, py::dict> backward(const py::object& x, const py::object& d_out,
+                                                     const py::object& state, const py::object& threads) {
+        const float* in = floats_of("x", x, {-1, dims_.tokens(), dims_.emb_dim}, Numbers::kAny);
+        const int64_t batch = py::reinterpret_borrow<py::array>(x).shape(0), thread_count = threads_of(threads, batch);
+        const float* d_in = floats_of("d_out", d_out, {batch, dims_.tokens(), dims_.emb_dim}, Numbers::kAny);
+        const Memory packed = pack(state);
+        // Each part has gradients of its own, added up in order: the sum is the same with any number of threads.
+        const size_t size = mixsynth::layer_gradients_size(dims_);
+        const int64_t parts = std::max<int64_t>(parts_of(batch), 1);
+        std::vector<float> gradients(size * static_cast<size_t>(parts));
+        py::array_t<float> d_x(Shape{batch, dims_.tokens(), dims_.emb_dim});
+        float* out = d_x.mutable_data();
+        {
+            py::gil_scoped_release unlocked;
+            const auto part = [&](int64_t i, int64_t first, int64_t count, float* workspace) {
+                const int64_t begin = first * dims_.tokens() * dims_.emb_dim;
+                mixsynth::layer_backward(dims_, packed.get(), in + begin, d_in + begin, count, out + begin,
+                                         gradients.data() + size * static_cast<size_t>(i), workspace, bits_);
+            };
+            in_threads(thread_count, parts, batch, workspaces_, part);
+            for (size_t begin = size; begin < gradients.size(); begin += size)
+                for (size_t i = 0; i < size; ++i) gradients[i] += gradients[begin + i];
+        }
+        return {d_x, by_name(gradients.data())};
+    }
+
+  private:
+    // Eight windows a part: threads then end at nearly the same time, and few gradients have to be added up.
+    static int64_t parts_of(int64_t batch) { return (batch + 7) / 8; }
+
+    Memory pack(const py::object& arrays) const {
+        State state(arrays, dims_, Numbers::kAny);
+        const Layer layer = state.layer("");
+        Memory packed = allocate(mixsynth::packed_layer_size(dims_));
+        mixsynth::pack_layer(dims_, layer, packed.get());
+        return packed;
+    }
+
+    py::dict by_name(float* gradients) const {
+        py::dict arrays;
+        for (const Gradient& gradient : mixsynth::gradients_by_name(dims_, gradients)) {
+            const bool is_vector = gradient.columns == kVector;
+            py::array_t<float> array(is_vector ? Shape{gradient.rows} : Shape{gradient.rows, gradient.columns});
+            const int64_t columns = is_vector ? 1 : gradient.columns;
+            for (int64_t i = 0; i < gradient.rows; ++i)
+                std::copy_n(gradient.numbers + i * gradient.stride, columns, array.mutable_data() + i * columns);
+            arrays[gradient.name.c_str()] = array;
+        }
+        return arrays;
+    }
+
+    const Dimensions dims_;
+    const int bits_;
+    Workspaces workspaces_;
+};
+
+}  // namespace
+}  // namespace mixsynth::python
+
+PYBIND11_MODULE(_C, module) {
+    using namespace mixsynth::python;
+    module.doc() = "MixSynthFormer in C++. mixsynth_stream.backend is the way to use it.";
+    module.def(
+        "simd_bits", [] { return register_bits(py::none()); },
+        "Bits of the registers that an encoder uses by default: 128, 256 or 512.");
+    module.def(
+        "fma_peak", [](const py::object& bits) { return mixsynth::fma_peak(register_bits(bits)); },
+        py::arg("simd_bits") = py::none(),
+        "Multiplications and additions a second of this core in registers of `simd_bits`, measured.");
+    py::class_<Encoder>(module, "Encoder", "One network with its weights and its scratch memory.")
+        .def(py::init([](const py::object& state, const py::object& simd_bits, const py::kwargs& dimensions) {
+                 return std::make_unique<Encoder>(dimensions_of(dimensions), state, simd_bits);
+             }),
+             py::kw_only(), py::arg("state"), py::arg("simd_bits") = py::none(),
+             "The dimensions are those of `ModelConfig`. `state` is a published state_dict as float32 arrays; the "
+             "weights are copied. `simd_bits`: registers of 128, 256 or 512 bits instead of the widest.")
+        .def_property_readonly("simd_bits", &Encoder::simd_bits, "Bits of the registers that it uses.")
+        .def("forward", &Encoder::forward, py::arg("keyframes"), py::arg("threads") = 1,
+             "keyframes [B, Q+1, D] -> motion [B, T, D], float32, finite. `threads` threads share the batch. Any "
+             "number of Python's threads may call at once. `ValueError` names what does not fit or overflows.");
+    py::class_<TrainedLayer>(module, "TrainedLayer", "An encoder layer in training, without dropout.")
+        .def(py::init([](const py::object& simd_bits, const py::kwargs& dimensions) {
+                 return std::make_unique<TrainedLayer>(dimensions_of(dimensions), simd_bits);
+             }),
+             py::kw_only(), py::arg("simd_bits") = py::none(), "The dimensions are those of `ModelConfig`.")
+        .def("forward", &TrainedLayer::forward, py::arg("x"), py::arg("state"), py::arg("threads") = 1,
+             "x [B, T, C] -> [B, T, C]. `state`: the layer's weights by their published names, without a prefix.")
+        .def_property_readonly("names", &TrainedLayer::names, "Published names of the weights that are used.")
+        .def("backward", &TrainedLayer::backward, py::arg("x"), py::arg("d_out"), py::arg("state"),
+             py::arg("threads") = 1,
+             "x and the gradient of the layer's output -> the gradient of x, and those of the weights by name.");
+}

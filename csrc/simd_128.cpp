@@ -1,4 +1,0 @@
-// The core for every 64-bit processor.
-#include "core.h"
-
-const mixsynth::Processor mixsynth::kProcessor128 = mixsynth::kCore<mixsynth::Simd128>;

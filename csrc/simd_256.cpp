@@ -1,9 +1,0 @@
-// The core for processors with AVX2 and FMA.
-#include "processor.h"
-
-#if defined(__x86_64__)
-MIXSYNTH_BEGIN("avx2,fma")
-#include "core.h"
-const mixsynth::Processor mixsynth::kProcessor256 = mixsynth::kCore<mixsynth::Simd256>;
-MIXSYNTH_END
-#endif

@@ -1,0 +1,28 @@
+"""JobOptions: how one source is processed and what is written of it, for scripts as for the command line."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobOptions:
+    """The defaults are those of `run`; its options of the same names say more."""
+
+    # How motion is made.
+    every: int | None = None  # keyframe spacing in steps of 1/30 s; None: that of the weights, or 10
+    lag: int | None = None  # None: 1 for files, 0 for cameras
+    horizon_s: float = 0.4
+    max_people: int = 4
+    pose_model: str | None = None  # lite, full, heavy or a .task file; None: full
+    estimates: str | None = None  # a file of recorded estimates, instead of a pose model
+    weights: tuple[str, ...] = ()  # one or two names or files; none: the networks that ship
+    backend: str = "auto"
+    limit_frames: int | None = None
+    # Where it goes.
+    formats: tuple[str, ...] = ("jsonl",)
+    overlay: bool = False
+    plot: bool = False
+    write_forecast: bool = False  # of every frame, not of keyframes only
+    view: bool = False  # show the frames in a window
+    progress: bool = True  # a line about it on standard error

@@ -1,0 +1,50 @@
+"""The job: folders of results, the limit of frames, and a script that runs it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from mixsynth_stream.job.options import JobOptions
+from mixsynth_stream.job.outputs import folders
+from mixsynth_stream.job.process import first_frames, process
+
+
+def test_one_source_writes_into_the_folder_several_into_one_each():
+    out = Path("out")
+    assert folders(["x/a.mp4"], out) == [out]
+    assert folders(["x/a.mp4", "y/a.mp4", "b.avi"], out) == [out / "a", out / "a-2", out / "b"]
+    assert folders(["a.mp4", "b.mp4"], None) == [None, None]
+
+
+def sequence(lag: int, count: int = 21, every: int = 10) -> list[SimpleNamespace]:
+    """Motions in the order that a stream gives them."""
+    motions = []
+    for start in range(0, count, every):
+        if lag == 0:
+            motions += [SimpleNamespace(index=i, final=True) for i in range(max(start - every, 0), start)]
+            motions += [SimpleNamespace(index=i, final=False) for i in range(start, min(start + every, count))]
+        else:
+            motions += [SimpleNamespace(index=i, final=True) for i in range(start, min(start + every, count))]
+    return [*motions, *([SimpleNamespace(index=count - 1, final=True)] if lag == 0 else [])]
+
+
+@pytest.mark.parametrize("lag", [0, 1])
+@pytest.mark.parametrize("frames", [1, 5, 10, 13])
+def test_a_limit_gives_each_of_the_first_frames_a_final(lag, frames):
+    motions = list(first_frames(sequence(lag), frames))
+    assert sorted(m.index for m in motions if m.final) == list(range(frames))
+    assert max(m.index for m in motions) < frames
+
+
+def test_without_a_limit_everything_passes():
+    assert len(list(first_frames(sequence(1), None))) == 21
+
+
+def test_a_script_runs_a_job_without_a_command_line(tmp_path, capsys):
+    result = process("synthetic:seconds=1", tmp_path, JobOptions(formats=("csv",), progress=False))
+    assert (result.stats.frames, result.frames_with_people, result.people) == (30, 30, {0})
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["poses.csv", "poses_forecast.csv"]
+    assert capsys.readouterr() == ("", "")
