@@ -5,7 +5,7 @@
         for motion in stream:
             print(motion.time_s, motion.poses.shape)
 
-Importing this package imports none of numpy, torch, av and mediapipe; each public name is loaded when first asked for.
+Importing this package imports none of numpy, torch, av and mediapipe; a public name is loaded at its first use.
 """
 
 from __future__ import annotations
@@ -50,9 +50,10 @@ def __dir__() -> list[str]:
 
 
 def _refuse_a_bare_checkout() -> None:
-    """pipeline/ and kernels/ lie beside this folder in a checkout and inside it once installed: one must be in reach.
+    """Raise `ImportError` in a checkout that is not installed.
 
-    After a plain `pip install .`, Python run inside the checkout finds the checkout's folder first and half a package.
+    pipeline/ and kernels/ lie beside this folder in a checkout and inside it in an installed package. After a plain
+    `pip install .`, Python that runs inside the checkout finds the checkout's folder first, which is half a package.
     """
     if importlib.util.find_spec("mixsynth_stream.pipeline") is not None:
         return
@@ -61,7 +62,7 @@ def _refuse_a_bare_checkout() -> None:
         f"mixsynth_stream was found in the checkout {checkout}, which hides the installed package and is not complete "
         "by itself: run from another folder, or install the checkout with `pip install -e .`"
     )
-    # Python sets this while it looks for the module of `python -m mixsynth_stream`: there a sentence says it all.
+    # Python sets this while it looks for the module of `python -m mixsynth_stream`, where one sentence is enough.
     if sys.argv[:1] == ["-m"]:
         raise SystemExit(f"mixsynth-stream: {message}")
     raise ImportError(message)

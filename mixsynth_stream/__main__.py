@@ -1,4 +1,4 @@
-"""`python -m mixsynth_stream`: the command line."""
+"""Entry of `python -m mixsynth_stream`, which runs the command line."""
 
 from __future__ import annotations
 

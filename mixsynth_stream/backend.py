@@ -1,4 +1,4 @@
-"""The one place where the code that runs the network is chosen: by name, or `auto`."""
+"""Backends: the code that runs the network, chosen here by name or by `auto`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mixsynth_stream.errors import BackendUnavailableError
 
 logger = logging.getLogger(__name__)
 
-# In the order of preference of `auto`.
+# `auto` prefers them in this order.
 BACKENDS = ("native", "torch", "triton")
 
 # keyframes [B, Q+1, D] float32, contiguous -> motion [B, T, D] float32
@@ -31,16 +31,16 @@ class BackendStatus:
     name: str
     ready: bool
     device: str
-    reason: str  # why it is not ready, or what it is
+    reason: str  # the cause where it is not ready, else what it is
 
 
 def available_backends() -> list[BackendStatus]:
-    """Every backend and whether it runs here. Imports what each needs, so this takes a second or two."""
+    """Every backend and whether this machine runs it. It imports what each needs and takes a second or two."""
     return [_status(name) for name in BACKENDS]
 
 
 def choose_backend(name: str = "auto") -> str:
-    """The backend to use: `name` itself if it works here, or for `auto` the first that does.
+    """The backend to use: `name` itself, or for `auto` the first one that this machine runs.
 
     Raises `ValueError` for an unknown name and `BackendUnavailableError`, with the cause, for one that cannot run.
     """
@@ -60,15 +60,15 @@ def _auto() -> str:
     for name in BACKENDS:
         status = _status(name)
         if status.ready:
-            skipped = f" ({'; '.join(reasons)})" if reasons else ""
-            logger.info("backend %s on %s%s", name, status.device, skipped)
+            others = f" ({'; '.join(reasons)})" if reasons else ""
+            logger.info("backend %s on %s%s", name, status.device, others)
             return name
         reasons.append(f"{name}: {status.reason}")
     raise BackendUnavailableError(f"no backend can run here: {'; '.join(reasons)}")
 
 
 def _status(name: str) -> BackendStatus:
-    module, what, remedy = {
+    module_name, description, remedy = {
         "native": (
             "mixsynth_stream._C",
             "C++, one thread",
@@ -82,17 +82,17 @@ def _status(name: str) -> BackendStatus:
         ),
     }[name]
     try:
-        loaded = importlib.import_module(module)
+        module = importlib.import_module(module_name)
     except ImportError as error:
         return BackendStatus(name=name, ready=False, device="cpu", reason=f"{error}; {remedy}")
     if name == "triton":
         try:
-            device = loaded.find_device()
+            device = module.find_device()
         except BackendUnavailableError as error:
             return BackendStatus(name=name, ready=False, device="cuda", reason=str(error))
-        what += ", in the interpreter" if loaded.INTERPRETED else ""
-        return BackendStatus(name=name, ready=True, device=str(device), reason=what)
-    return BackendStatus(name=name, ready=True, device="cpu", reason=what)
+        description += ", in the interpreter" if module.INTERPRETED else ""
+        return BackendStatus(name=name, ready=True, device=str(device), reason=description)
+    return BackendStatus(name=name, ready=True, device="cpu", reason=description)
 
 
 def make_forward(name: str, config: ModelConfig, state: Mapping[str, np.ndarray]) -> Forward:
@@ -127,7 +127,7 @@ def _triton_forward(config: ModelConfig, state: Mapping[str, np.ndarray]) -> For
     from mixsynth_stream.kernels.host import HostEncoder
     from mixsynth_stream.kernels.launch import Encoder
 
-    # strict, because a backend asked for by name gives the numbers of the others.
+    # strict: every backend gives the same numbers.
     encoder = HostEncoder(Encoder(state, config, precision="strict"))
 
     def forward(keyframes: np.ndarray) -> np.ndarray:  # [B, Q+1, D] -> [B, T, D]
@@ -140,8 +140,9 @@ def _triton_forward(config: ModelConfig, state: Mapping[str, np.ndarray]) -> For
 def _check_keyframes(keyframes: np.ndarray, config: ModelConfig) -> None:
     expected = (config.num_keyframes, config.joint_dim)
     if keyframes.ndim != 3 or keyframes.shape[1:] != expected:
-        raise ValueError(f"keyframes must have shape [batch, {expected[0]}, {expected[1]}], "
-                         f"found {list(keyframes.shape)}")  # fmt: skip
+        raise ValueError(
+            f"keyframes must have shape [batch, {expected[0]}, {expected[1]}], found {list(keyframes.shape)}"
+        )
     if keyframes.dtype != np.float32:
         raise TypeError(f"keyframes must be float32, found {keyframes.dtype}")
     if not np.isfinite(keyframes).all():

@@ -1,4 +1,4 @@
-"""The command line: which command, and which exit code. Each command lives in a module of its own.
+"""Command line: it finds the command that the user typed and its exit code. Each command is a module of commands/.
 
 Exit codes: 0 done, 1 a result could not be written, 2 wrong usage, 3 a source failed, 4 a model, estimator or backend
 cannot be used, 130 interrupted. Data go to standard output or into files, everything else to standard error.
@@ -17,8 +17,8 @@ from typing import NoReturn
 from mixsynth_stream.errors import ModelError, OutputError, SourceError
 from mixsynth_stream.interrupt import EXIT_INTERRUPTED
 
-# What each command does. The module commands/NAME.py has add_arguments(parser) and main(args) -> exit code, and imports
-# nothing heavy at its top: only the module of the command that the user typed is imported.
+# Command -> its purpose. commands/NAME.py has add_arguments(parser) and main(args) -> exit code, and imports nothing
+# heavy at its top. Only the module of the command that the user typed is imported.
 COMMANDS = {
     "run": "motion from videos, cameras or streams, into files or onto standard output",
     "demo": "the main job on the bundled clip: overlay video, poses, a plot, a summary",
@@ -39,7 +39,7 @@ _EXIT_CODES: tuple[tuple[type[BaseException], int], ...] = (
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; returns its exit code. Wrong usage leaves by SystemExit(2), as argparse does."""
+    """Run one command and return its exit code. Wrong usage raises SystemExit(2), as argparse does."""
     args = parse(sys.argv[1:] if argv is None else list(argv))
     logging.basicConfig(
         level=logging.DEBUG if args.debug else logging.WARNING, format="mixsynth-stream: %(message)s", stream=sys.stderr
@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return code
     except BrokenPipeError:
-        # Whoever read our output has seen enough.
+        # The reader of our output has closed it, as `head` does.
         _drop_output()
         return 0
     except KeyboardInterrupt:
@@ -67,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _drop_output() -> None:
-    """What is left to be written goes nowhere: Python would complain once more while it flushes at exit."""
+    """Send the rest of the output nowhere: Python flushes at exit and would complain once more."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
@@ -82,17 +82,17 @@ def parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version")
     parser.add_argument("--debug", action="store_true", help="log details, and show where an error came from")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=Parser)
-    asked = next((word for word in argv if not word.startswith("-")), None)
+    request = next((word for word in argv if not word.startswith("-")), None)
     for name, purpose in COMMANDS.items():
         command = commands.add_parser(name, help=purpose, description=purpose[0].upper() + purpose[1:] + ".")
         command.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
-        if name == asked:
+        if name == request:
             importlib.import_module(f"mixsynth_stream.commands.{name}").add_arguments(command)
     return parser.parse_args(argv)
 
 
 class Parser(argparse.ArgumentParser):
-    """An argparse parser whose errors are one sentence, like every other error here."""
+    """An argparse parser whose errors are one sentence, like all errors of the command line."""
 
     def error(self, message: str) -> NoReturn:
         hint = f"{self.prog} --help lists what there is"
@@ -100,7 +100,7 @@ class Parser(argparse.ArgumentParser):
 
 
 class _Version(argparse.Action):
-    """Looked up only when asked for."""
+    """The option --version, which looks the version up only when it is used."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
         from mixsynth_stream import __version__

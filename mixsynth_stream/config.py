@@ -1,8 +1,8 @@
-"""Shapes of the network. A leaf: imports nothing of ours and no numpy."""
+"""ModelConfig: the dimensions of the network. A leaf: it imports nothing of ours and no numpy."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -10,7 +10,8 @@ class ModelConfig:
     """Dimensions of one MixSynthFormer, in the paper's letters.
 
     N `sample_interval`: grid steps between keyframes. Q `step`: keyframe intervals in a window (Q + 1 keyframes).
-    H `horizon`: steps past the newest keyframe. D `joint_dim`: numbers a pose (joints x axes). C `emb_dim`.
+    H `horizon`: steps past the newest keyframe. D `joint_dim`: numbers a pose (joints x axes). C `emb_dim`: channels.
+    Raises `ValueError` where a dimension is no whole number, too small, or a reduce factor too large.
     """
 
     sample_interval: int
@@ -24,8 +25,7 @@ class ModelConfig:
     reduce_channel: int = 1
 
     def __post_init__(self) -> None:
-        for name in ("sample_interval", "step", "joint_dim", "emb_dim", "num_encoder_layers", "expansion_factor",
-                     "reduce_token", "reduce_channel"):  # fmt: skip
+        for name in (field.name for field in fields(self) if field.name != "horizon"):
             value = getattr(self, name)
             if not isinstance(value, int) or value < 1:
                 raise ValueError(f"{name} must be a whole number of at least 1, found {value!r}")

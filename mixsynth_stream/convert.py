@@ -1,6 +1,6 @@
-"""`convert`: a published checkpoint (.pth.tar) to a weight file, without running anything that the checkpoint brings.
+"""Convert: a published checkpoint (.pth.tar) to a weight file, without running anything that the checkpoint brings.
 
-Nothing is unpickled but tensors, containers, strings and numpy numbers. Published settings: convert_presets.py.
+Only tensors, containers, strings and numpy numbers are unpickled. presets.py has the published settings.
 """
 
 from __future__ import annotations
@@ -37,96 +37,105 @@ def convert(
     data: str | None = None,
     licence: str = "not stated in the checkpoint",
 ) -> tuple[ModelConfig, WeightsInfo]:
-    """Turn a published checkpoint into a weight file; returns what was written.
+    """Turn a published checkpoint into a weight file, and return the dimensions and metadata in it.
 
-    Give a `preset`, or every one of skeleton, space, rate_hz, sample_interval and normalisation; a value given beside
-    a preset replaces the preset's. Raises `ModelError` where the checkpoint is refused or does not fit, `ValueError`
-    on a name that does not exist or a value that is missing, `OutputError` where the file cannot be written.
+    Pass a `preset`, or all of skeleton, space, rate_hz, sample_interval and normalisation; a value beside a preset
+    replaces the preset's. Raises `ModelError` where the checkpoint is refused or does not fit, `ValueError` on a name
+    that does not exist or a value that is missing, `OutputError` where the file cannot be written.
     """
     from mixsynth_stream.parameters import config_from_state_dict
     from mixsynth_stream.weights import WeightsInfo, save_weights
 
-    chosen = PRESETS[_one_of("preset", preset, PRESETS)] if preset is not None else None
-    given: dict[str, Any] = {
+    defaults = PRESETS[_one_of("preset", preset, PRESETS)] if preset is not None else None
+    arguments: dict[str, Any] = {
         "skeleton": SKELETONS[_one_of("skeleton", skeleton, CONVERTED)] if skeleton is not None else None,
-        "space": space, "rate_hz": rate_hz, "sample_interval": sample_interval, "normalisation": normalisation,
-    }  # fmt: skip
-    wanted: dict[str, Any] = {
-        name: getattr(chosen, name, None) if value is None else value for name, value in given.items()
+        "space": space,
+        "rate_hz": rate_hz,
+        "sample_interval": sample_interval,
+        "normalisation": normalisation,
     }
-    missing = [name for name, value in wanted.items() if value is None]
+    settings: dict[str, Any] = {
+        name: getattr(defaults, name, None) if value is None else value for name, value in arguments.items()
+    }
+    missing = [name for name, value in settings.items() if value is None]
     if missing:
-        raise ValueError(f"a checkpoint does not say its {', '.join(missing)}: give them, or a preset "
-                         f"({', '.join(PRESETS)})")  # fmt: skip
+        raise ValueError(
+            f"a checkpoint does not say its {', '.join(missing)}: give them, or a preset ({', '.join(PRESETS)})"
+        )
     state = read_checkpoint(path)
-    config = config_from_state_dict(state, wanted.pop("sample_interval"), horizon)
-    if chosen is not None:
-        _check_preset(str(preset), chosen, config, Path(path))
-    joints: Skeleton = wanted.pop("skeleton")
+    config = config_from_state_dict(state, settings.pop("sample_interval"), horizon)
+    if defaults is not None:
+        _check_published(str(preset), defaults, config, Path(path))
+    joints: Skeleton = settings.pop("skeleton")
     info = WeightsInfo(
         skeleton=joints.name,
         skeleton_joints=joints.joints,
-        data=data or (chosen.data if chosen else "not stated in the checkpoint"),
+        data=data or (defaults.data if defaults else "not stated in the checkpoint"),
         licence=licence,
-        **wanted,
+        **settings,
     )
     save_weights(out, state, config, info)
     return config, info
 
 
-def _one_of(what: str, name: str, choices: Collection[str]) -> str:
+def _one_of(setting: str, name: str, choices: Collection[str]) -> str:
     if name not in choices:
-        raise ValueError(f"{what} must be one of {', '.join(choices)}, found {name!r}")
+        raise ValueError(f"{setting} must be one of {', '.join(choices)}, found {name!r}")
     return name
 
 
-def _check_preset(name: str, preset: Preset, config: ModelConfig, path: Path) -> None:
+def _check_published(name: str, preset: Preset, config: ModelConfig, path: Path) -> None:
     for dimension in ("step", "emb_dim", "num_encoder_layers"):
-        expected, found = getattr(preset, dimension), getattr(config, dimension)
-        if expected != found:
-            raise ModelError(f"{path} has {dimension} {found}, but the published {name} network has {expected}; "
-                             "use the preset that it was trained with")  # fmt: skip
+        expected, size = getattr(preset, dimension), getattr(config, dimension)
+        if expected != size:
+            raise ModelError(
+                f"{path} has {dimension} {size}, but the published {name} network has {expected}; "
+                "use the preset that it was trained with"
+            )
 
 
 def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     """The float32 parameters in a checkpoint, which may nest them and prefix their names. Raises `ModelError`.
 
-    Only tensors, containers, strings and numpy numbers are read; whatever else a pickle asks for is refused.
+    Only tensors, containers, strings and numpy numbers are read; anything else that a pickle names is refused.
     """
     import pickle
 
     try:
         import torch
     except ImportError as error:
-        raise ModelError(f"reading a checkpoint needs torch ({error}); "
-                         "install it with `pip install mixsynth-stream[train]`") from error  # fmt: skip
+        raise ModelError(
+            f"reading a checkpoint needs torch ({error}); install it with `pip install mixsynth-stream[train]`"
+        ) from error
     try:
         with torch.serialization.safe_globals(_numpy_scalars()):
-            found = torch.load(path, map_location="cpu", weights_only=True)
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
         raise ModelError(f"cannot read {os.fspath(path)}: {error.strerror or error}") from error
     except pickle.UnpicklingError as error:
-        asked = re.search(r"GLOBAL (\S+)", str(error))
-        what = f"it asks for {asked[1]}" if asked else "it is damaged, or not a torch checkpoint"
-        raise ModelError(f"{os.fspath(path)} is refused: {what}; only tensors and numbers are ever read") from error
+        request = re.search(r"GLOBAL (\S+)", str(error))
+        cause = f"it asks for {request[1]}" if request else "it is damaged, or not a torch checkpoint"
+        raise ModelError(f"{os.fspath(path)} is refused: {cause}; only tensors and numbers are ever read") from error
     except Exception as error:  # a damaged file can raise anything
         raise ModelError(f"{os.fspath(path)} is damaged or not a torch checkpoint; use an intact file") from error
     for key in ("state_dict", "model"):
-        if isinstance(found, Mapping) and isinstance(found.get(key), Mapping):
-            found = found[key]
-    if not isinstance(found, Mapping) or not found:
-        raise ModelError(f"{os.fspath(path)} holds no state_dict, found {type(found).__name__}")
+        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
+            content = content[key]
+    if not isinstance(content, Mapping) or not content:
+        raise ModelError(f"{os.fspath(path)} holds no state_dict, found {type(content).__name__}")
     state = {}
-    for name, value in found.items():
+    for name, value in content.items():
         if not isinstance(value, torch.Tensor):
-            raise ModelError(f"{os.fspath(path)} holds {name!r} of type {type(value).__name__} among its weights; "
-                             "pass a checkpoint of a MixSynthFormer")  # fmt: skip
+            raise ModelError(
+                f"{os.fspath(path)} holds {name!r} of type {type(value).__name__} among its weights; "
+                "pass a checkpoint of a MixSynthFormer"
+            )
         state[str(name).removeprefix("module.")] = value.detach().float().contiguous().numpy()
     return state
 
 
 def _numpy_scalars() -> list[Any]:
-    # Published checkpoints hold their scores as numpy numbers. Pickles name the constructor by its old or new module.
+    # Published checkpoints hold their scores as numpy numbers, and name the constructor by its old or its new module.
     import _codecs
 
     import numpy as np

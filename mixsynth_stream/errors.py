@@ -1,4 +1,4 @@
-"""The few errors of our own. The command line turns each into an exit code; everything else is a builtin."""
+"""Errors of our own. The command line turns each into an exit code; all other errors are builtins."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class ModelError(Exception):
 
 
 class BackendUnavailableError(ModelError):
-    """A backend was asked for by name and cannot run here (exit code 4)."""
+    """A backend that was chosen by name cannot run on this machine (exit code 4)."""
 
 
 class OutputError(Exception):

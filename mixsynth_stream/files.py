@@ -1,4 +1,4 @@
-"""Files: where those that ship lie; and files that appear whole, written as `<name>.part` and renamed at the end.
+"""Files: the folders of those that ship, and files that appear whole: written as `<name>.part`, renamed at the end.
 
 A leaf: importing it loads no numpy.
 """
@@ -16,9 +16,9 @@ from typing import Any
 
 from mixsynth_stream.errors import OutputError
 
-# The checkout, where this is one: clips to judge by, fits and documents lie there and not in the wheel.
+# The checkout, if the code runs in one. Validation clips, fits and documents lie there and not in the wheel.
 CHECKOUT = Path(__file__).resolve().parent.parent
-# Weights, pose model, clips and font: what ships inside the package.
+# Weights, pose model, clips and font, which ship inside the package.
 ASSETS = Path(__file__).parent / "assets"
 
 _CAUSES = {
@@ -35,28 +35,28 @@ _CAUSES = {
 }
 
 
-def output_error(path: Path, error: OSError, kept: str = "") -> OutputError:
-    """The sentence for a file that could not be written. `kept` says what was saved of it."""
+def output_error(path: Path, error: OSError, note: str = "") -> OutputError:
+    """The sentence for a file that cannot be written. `note` says which part of it is safe."""
     cause = _CAUSES.get(error.errno or 0, error.strerror or str(error))
-    return OutputError(f"{path} cannot be written: {cause}" + (f" ({kept})" if kept else ""))
+    return OutputError(f"{path} cannot be written: {cause}" + (f" ({note})" if note else ""))
 
 
 @contextmanager
-def output_errors(path: Path, kept: str = "") -> Iterator[None]:
-    """Turn what the operating system says inside the block into an `OutputError` about `path`."""
+def output_errors(path: Path, note: str = "") -> Iterator[None]:
+    """Turn an error of the operating system inside the block into an `OutputError` about `path`."""
     try:
         yield
     except OSError as error:
-        raise output_error(path, error, kept) from error
+        raise output_error(path, error, note) from error
 
 
 def part_path(path: Path) -> Path:
-    """Where a file lies until it is complete."""
+    """The place of a file until it is complete."""
     return path.with_name(path.name + ".part")
 
 
 def make_folder(path: Path) -> None:
-    """Make the folder that `path` will lie in, and refuse at once what could only fail hours later."""
+    """Make the folder of `path`. `OutputError` at once where a write at the end of a long job would fail."""
     with output_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         if not os.access(path.parent, os.W_OK | os.X_OK):
@@ -66,14 +66,14 @@ def make_folder(path: Path) -> None:
 
 
 @contextmanager
-def whole_file(path: Path, kept: str = "") -> Iterator[Path]:
-    """Give the block a path to write to; what it wrote becomes `path` at the end, whole.
+def whole_file(path: Path, note: str = "") -> Iterator[Path]:
+    """Give the block a path to write to. At the end that file becomes `path`, whole.
 
-    Where the disk does not take it, what was there before stays, which `kept` may say. Raises `OutputError`.
+    Where the disk does not take it, `OutputError` is raised and an older `path` stays; `note` may say so.
     """
     part = part_path(path)
     try:
-        with output_errors(path, kept):
+        with output_errors(path, note):
             yield part
             part.replace(path)
     except BaseException:
@@ -83,18 +83,18 @@ def whole_file(path: Path, kept: str = "") -> Iterator[Path]:
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """All of a file at once, as `whole_file` writes it. Raises `OutputError`."""
+    """Write all of a file at once, as `whole_file` does. Raises `OutputError`."""
     with whole_file(path) as part:
         part.write_bytes(content)
 
 
 def zip_entry(name: str) -> zipfile.ZipInfo:
-    """A member of a zip archive that is the same bytes whenever it is written."""
+    """A member of a zip archive with a fixed date, so that the archive has the same bytes whenever it is written."""
     return zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0))
 
 
 def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
-    """A packed .npz, which is the same bytes every time. Raises `OutputError`."""
+    """Write a packed .npz, the same bytes every time. Raises `OutputError`."""
     import numpy as np
 
     with whole_file(path) as part, zipfile.ZipFile(part, "w") as archive:
@@ -107,11 +107,11 @@ def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
 class PartFile:
     """A file of whole records: `append` writes all of a record or nothing of it, close() gives the file its name.
 
-    After a failed write, the records before it are still there and close() still renames them.
+    After a failed write the earlier records are safe, and close() still gives them the file's name.
     """
 
     def __init__(self, path: Path, *, resume: bool = False) -> None:
-        """`resume`: go on with a file that was closed before."""
+        """`resume`: append to a file that is closed already."""
         self.path = path
         self.size = 0
         make_folder(path)
@@ -123,7 +123,7 @@ class PartFile:
             self._file.seek(self.size)
 
     def append(self, record: bytes) -> None:
-        """Write one record after the others."""
+        """Write one record at the end."""
         try:
             self._write(record)
         except OSError as error:
@@ -134,7 +134,7 @@ class PartFile:
         self.size += len(record)
 
     def rewrite(self, offset: int, record: bytes) -> None:
-        """Write over bytes that are there already, which needs no space."""
+        """Replace bytes of the file, which needs no space on the disk."""
         with output_errors(self.path):
             self._file.seek(offset)
             self._write(record)

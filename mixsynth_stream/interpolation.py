@@ -1,4 +1,4 @@
-"""Linear maps from keyframes to motion: what the untrained network computes, and the numpy-only start of its weights.
+"""Interpolation: linear maps from keyframes to motion, which the untrained network computes and training starts from.
 
 Source: cubic Hermite interpolation with Catmull-Rom tangents (Catmull and Rom 1974); damped trend (Gardner 1985);
 natural cubic spline (de Boor, A Practical Guide to Splines, chapter 4).
@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import numpy as np
 
-# Time constant of the damped velocity in seconds x 30: the velocity fades to 1/e after 8 grid steps (0.27 s).
+# Time constant of the damped velocity: it fades to 1/e after 8 grid steps (0.27 s at 30 Hz).
 DAMPING_STEPS = 8.0
 
 
 def hermite_basis(u: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Cubic Hermite basis at phases u in 0..1: weights of (left value, left tangent, right value, right tangent)."""
+    """Cubic Hermite basis at phases u in 0..1: weights of left value, left tangent, right value, right tangent."""
     u2, u3 = u * u, u * u * u
     return 2 * u3 - 3 * u2 + 1, u3 - 2 * u2 + u, -2 * u3 + 3 * u2, u3 - u2
 
@@ -21,7 +21,7 @@ def hermite_basis(u: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np
 def catmull_rom_matrix(
     sample_interval: int, step: int, horizon: int = 0, damping_steps: float = DAMPING_STEPS
 ) -> np.ndarray:
-    """Weights [T, Q+1] that take keyframes at steps 0, N .. QN to poses at steps 0 .. QN + H.
+    """Weights [T, Q+1] that turn keyframes at steps 0, N .. QN into poses at steps 0 .. QN + H.
 
     Inside the window: cubic Hermite with Catmull-Rom tangents, one-sided at both ends. Beyond it: the newest pose plus
     the newest velocity, damped exponentially.
@@ -41,8 +41,8 @@ def catmull_rom_matrix(
         matrix[t, q + 1] += h01
         matrix[t] += h10 * tangents[q] + h11 * tangents[q + 1]
     for ahead in range(1, horizon + 1):
-        travelled = damping_steps * (1.0 - np.exp(-ahead / damping_steps)) / sample_interval
-        matrix[newest + ahead] = travelled * tangents[step]
+        distance = damping_steps * (1.0 - np.exp(-ahead / damping_steps)) / sample_interval
+        matrix[newest + ahead] = distance * tangents[step]
         matrix[newest + ahead, step] += 1.0
     return matrix
 
@@ -60,5 +60,5 @@ def natural_spline_matrix(sample_interval: int, step: int) -> np.ndarray:
     left = np.minimum(steps // sample_interval, step - 1)
     b = (steps / sample_interval - left)[:, None]
     a = 1 - b
-    straight = a * values[left] + b * values[left + 1]
-    return np.asarray(straight + ((a**3 - a) * curvature[left] + (b**3 - b) * curvature[left + 1]) / 6)
+    line = a * values[left] + b * values[left + 1]
+    return np.asarray(line + ((a**3 - a) * curvature[left] + (b**3 - b) * curvature[left + 1]) / 6)

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM end a job between two writes, so that every file can still be closed."""
+"""Interrupt: Ctrl-C and SIGTERM end a job between two writes, so that every file can still be closed."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Interrupt:
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Interrupt:
-        # Python delivers signals to the main thread only; elsewhere whoever owns that thread handles them.
+        # Python delivers signals to the main thread only; in another thread the caller's handlers stay.
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
                 self._before[number] = signal.signal(number, self._handle)
@@ -39,7 +39,7 @@ class Interrupt:
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
-        """Put a signal off to the end of the block."""
+        """Delay a signal to the end of the block."""
         self._holding = True
         try:
             yield

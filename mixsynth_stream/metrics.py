@@ -1,7 +1,7 @@
-"""Errors between poses, one value a pose; averages over poses are the caller's. numpy only, a leaf.
+"""Metrics: errors between poses, one value a pose; the caller averages over poses. numpy only, a leaf.
 
-In every function NaN in `truth` marks a joint that is not known and is left out; NaN in `predicted` where the truth is
-known makes the result NaN, so that a method without an answer cannot look good.
+In every function NaN in `truth` marks an unknown joint, which is left out. NaN in `predicted` where the truth is known
+makes the result NaN, so that a method without an answer cannot look good.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def p_mpjpe(
 ) -> np.ndarray:  # [...]
     """MPJPE after the best similarity (rotation without reflection, translation, scale) of each predicted pose.
 
-    In the unit of `truth`. A pose whose truth has an unknown joint gives NaN: the alignment needs all of them.
+    It is in the unit of `truth`. A pose whose truth has an unknown joint gives NaN: the alignment needs all joints.
     Source: "Protocol 2" of Human3.6M evaluations; the least-squares similarity of Umeyama (PAMI 1991).
     """
     return np.asarray(aligned_joint_errors(predicted, truth).mean(-1))
@@ -60,21 +60,21 @@ def aligned_joint_errors(
     predicted: np.ndarray,  # [..., J, D]
     truth: np.ndarray,  # [..., J, D]
 ) -> np.ndarray:  # [..., J]
-    """The errors that `p_mpjpe` is the mean of: each joint's, after all joints of the pose were aligned."""
+    """The error of each joint after the alignment of its pose; `p_mpjpe` is their mean."""
     predicted, truth = _checked(predicted, truth)
     usable = np.isfinite(predicted).all((-2, -1)) & np.isfinite(truth).all((-2, -1))
-    moving = np.where(usable[..., None, None], predicted, 0.0)
-    fixed = np.where(usable[..., None, None], truth, 0.0)
-    moving = moving - moving.mean(-2, keepdims=True)
-    fixed = fixed - fixed.mean(-2, keepdims=True)
-    u, strength, vt = np.linalg.svd(np.swapaxes(fixed, -1, -2) @ moving)
+    source = np.where(usable[..., None, None], predicted, 0.0)
+    target = np.where(usable[..., None, None], truth, 0.0)
+    source = source - source.mean(-2, keepdims=True)
+    target = target - target.mean(-2, keepdims=True)
+    u, strength, vt = np.linalg.svd(np.swapaxes(target, -1, -2) @ source)
     sign = np.ones_like(strength)
     sign[..., -1] = np.where(np.linalg.det(u @ vt) < 0, -1.0, 1.0)
     rotation = (u * sign[..., None, :]) @ vt
-    spread = (moving**2).sum((-2, -1))
+    spread = (source**2).sum((-2, -1))
     scale = (strength * sign).sum(-1) / np.where(spread > 0, spread, 1.0)
-    aligned = scale[..., None, None] * (moving @ np.swapaxes(rotation, -1, -2))
-    return np.where(usable[..., None], np.linalg.norm(aligned - fixed, axis=-1), np.nan)
+    aligned = scale[..., None, None] * (source @ np.swapaxes(rotation, -1, -2))
+    return np.where(usable[..., None], np.linalg.norm(aligned - target, axis=-1), np.nan)
 
 
 def accel_error(
@@ -95,7 +95,7 @@ def joint_accel_errors(
     predicted: np.ndarray,  # [..., T, J, D]
     truth: np.ndarray,  # [..., T, J, D]
 ) -> np.ndarray:  # [..., T-2, J]
-    """The errors that `accel_error` is the mean of; NaN where the truth of one of the three frames is not known."""
+    """The errors whose mean is `accel_error`, one a joint; NaN where one of the three truths is not known."""
     predicted, truth = _checked(predicted, truth)
     if predicted.ndim < 3 or predicted.shape[-3] < 3:
         raise ValueError(f"accel_error needs [..., T, J, D] with T of at least 3, found {list(predicted.shape)}")
@@ -112,7 +112,7 @@ def pck(
 ) -> np.ndarray:  # [...]
     """Percentage of correct keypoints, as a fraction 0..1: joints that are within threshold x scale of the truth.
 
-    Source: Yang and Ramanan (PAMI 2013). `scale` is the caller's: torso length for PCK@.2, box size on Sub-JHMDB.
+    The caller chooses `scale`: torso length for PCK@.2, box size on Sub-JHMDB. Source: Yang and Ramanan (PAMI 2013).
     """
     error = joint_errors(predicted, truth)
     limit = np.broadcast_to(threshold * np.asarray(scale, np.float64), error.shape[:-1])[..., None]
@@ -123,10 +123,10 @@ def within(
     error: np.ndarray,  # [..., J]
     limit: np.ndarray | float,  # broadcasts against error
 ) -> np.ndarray:  # [..., J]
-    """1 where the error is at most the limit, 0 where it is larger, NaN where either is."""
+    """1 where the error is at most the limit, 0 where it is larger, NaN where one of them is NaN."""
     return np.where(np.isnan(error) | np.isnan(limit), np.nan, (error <= limit).astype(np.float64))
 
 
 def mean_over_joints(errors: np.ndarray) -> np.ndarray:  # [..., J] -> [...]
-    """Mean of the joints whose error is known, NaN where none is."""
+    """Mean over the joints whose error is known, NaN where there is none."""
     return _mean_over_joints(errors, ~np.isnan(errors))

@@ -1,4 +1,4 @@
-"""MixSynthFormer as published (Sun et al., ICCV 2023), continued past the newest keyframe by `horizon`.
+"""Network: MixSynthFormer as published (Sun et al., ICCV 2023), continued past the newest keyframe by `horizon`.
 
 Parameter names are those of the published file, so that a published `state_dict` loads with `strict=True`.
 B windows, T = N*Q + 1 + H tokens (poses), C channels, D numbers a pose.
@@ -18,13 +18,13 @@ __all__ = ["MixSynthFormer", "config_from_state_dict"]
 
 
 class SqueezeExcite(nn.Module):
-    """e * sigmoid(W2 relu(W1 mean_last(e))): each row of the energies is scaled by a gate that has seen all rows."""
+    """e * sigmoid(W2 relu(W1 mean_last(e))): a gate that depends on all rows scales each row of the energies."""
 
     def __init__(self, length: int) -> None:
         super().__init__()
-        squeezed = length // SQUEEZE_RATIO
+        hidden = length // SQUEEZE_RATIO
         self.fc = nn.Sequential(
-            nn.Linear(length, squeezed, bias=False), nn.ReLU(), nn.Linear(squeezed, length, bias=False), nn.Sigmoid()
+            nn.Linear(length, hidden, bias=False), nn.ReLU(), nn.Linear(hidden, length, bias=False), nn.Sigmoid()
         )
 
     def forward(self, energies: Tensor) -> Tensor:  # [B, n, m] -> [B, n, m]
@@ -33,14 +33,14 @@ class SqueezeExcite(nn.Module):
 
 
 class SyntheticAttention(nn.Module):
-    """Attention whose n x n/reduce matrix is made from the rows alone, without queries and keys (Section 3.2)."""
+    """Attention whose n x n/reduce matrix comes from the rows alone, without queries and keys (Section 3.2)."""
 
     def __init__(self, width: int, length: int, reduce: int) -> None:
         super().__init__()
         self.reduce = reduce
         self.dense = nn.Linear(width, length // reduce)
         self.se = SqueezeExcite(length)
-        # Part of the published file even where reduce is 1 and it is not used.
+        # The published file has it even where reduce is 1 and nothing uses it.
         self.value_reduce = nn.Linear(length, length // reduce)
 
     def forward(self, x: Tensor) -> Tensor:  # [B, n, width] -> [B, n, width]
@@ -51,6 +51,8 @@ class SyntheticAttention(nn.Module):
 
 
 class Mlp(nn.Module):
+    """Two linear layers with GELU between them."""
+
     def __init__(self, inputs: int, hidden: int, outputs: int, dropout: float = 0.0) -> None:
         super().__init__()
         self.fc1 = nn.Linear(inputs, hidden)
@@ -77,7 +79,7 @@ class MixedSyntheticAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:  # [B, T, C] -> [B, T, C]
         t = self.synth_token(x)
         c = self.synth_channel(x.transpose(1, 2)).transpose(1, 2)
-        # The two weights of a token lie side by side: 2i is the token branch's, 2i + 1 the channel branch's.
+        # The two weights of a token are neighbours: 2i is the token branch's, 2i + 1 the channel branch's.
         weights = self.reweight((t + c).mean(dim=-1)).unflatten(-1, (-1, 2)).softmax(dim=-1)  # [B, T, 2]
         a_t, a_c = weights.split(1, dim=-1)
         out: Tensor = self.dropout(self.proj(a_t * t + a_c * c))
@@ -85,6 +87,8 @@ class MixedSyntheticAttention(nn.Module):
 
 
 class EncoderLayer(nn.Module):
+    """Mixed attention and feed-forward, each with a residual and a LayerNorm behind it."""
+
     def __init__(self, config: ModelConfig, dropout: float) -> None:
         super().__init__()
         channels = config.emb_dim
@@ -102,6 +106,8 @@ class EncoderLayer(nn.Module):
 
 
 class Encoder(nn.Module):
+    """L layers, one after the other."""
+
     def __init__(self, config: ModelConfig, dropout: float) -> None:
         super().__init__()
         self.layers = nn.ModuleList(EncoderLayer(config, dropout) for _ in range(config.num_encoder_layers))
@@ -113,9 +119,9 @@ class Encoder(nn.Module):
 
 
 class MixSynthFormer(nn.Module):
-    """Q + 1 keyframes in, the motion at every grid step of the window and `horizon` steps beyond it out.
+    """Q + 1 keyframes in; out, the motion at every grid step of the window and at `horizon` steps beyond it.
 
-    Freshly made it is Catmull-Rom interpolation and damped velocity (our initialisation); training can only add.
+    A new network is Catmull-Rom interpolation and damped velocity (our initialisation), to which training adds.
     """
 
     def __init__(self, config: ModelConfig, dropout: float = 0.1) -> None:
@@ -130,6 +136,7 @@ class MixSynthFormer(nn.Module):
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
+        """Random weights (Xavier), but the interpolation above in `l_interp` and zero in `fc`."""
         for parameter in self.parameters():
             if parameter.dim() > 1 and parameter.numel():
                 nn.init.xavier_uniform_(parameter)

@@ -1,4 +1,4 @@
-"""Normalisation of a window of keyframes: the same few lines for training and for streaming."""
+"""Normalise: root and scale of a window of keyframes, the same few lines for training and for streaming."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mixsynth_stream.skeleton import CORE_17
 NORMALISATIONS = ("none", "root", "root_scale")
 _HIPS = (CORE_17.index("left_hip"), CORE_17.index("right_hip"))
 _SHOULDERS = (CORE_17.index("left_shoulder"), CORE_17.index("right_shoulder"))
-# What a product with a pose gives: 1.3 x the line between the shoulders, that of the torso, and the middle of the hips.
+# A product with a pose gives 1.3 x the line between the shoulders, the line of the torso, and the middle of the hips.
 _LINES = np.zeros((3, len(CORE_17)))
 _LINES[0, _SHOULDERS] = 1.3, -1.3
 _LINES[1:, _SHOULDERS] = [[0.5], [0.0]]
@@ -29,13 +29,13 @@ def scale_of(pose: np.ndarray) -> np.ndarray:  # [..., 17, D] -> [...]
     lines = np.empty((2, *pose.shape[:-2], pose.shape[-1]), pose.dtype)
     np.subtract(shoulders[..., 0, :], shoulders[..., 1, :], out=lines[0])
     np.subtract(_middle(shoulders), _middle(hips), out=lines[1])
-    # numpy's own norm costs a stream half as much as the network does.
+    # Not numpy's norm, which takes half the time of the network.
     width, torso = np.sqrt(np.add.reduce(lines * lines, axis=-1))
     return np.asarray(np.maximum(torso, 1.3 * width))
 
 
-def _middle(two: np.ndarray) -> np.ndarray:  # [..., 2, D] -> [..., D]
-    return np.asarray((two[..., 0, :] + two[..., 1, :]) / 2)
+def _middle(pair: np.ndarray) -> np.ndarray:  # [..., 2, D] -> [..., D]
+    return np.asarray((pair[..., 0, :] + pair[..., 1, :]) / 2)
 
 
 def root_and_scale(
@@ -46,9 +46,10 @@ def root_and_scale(
     """Root [..., 1, 1, D] and scale [..., 1, 1, 1] of each window: normalised = (keyframes - root) / scale.
 
     Root: the middle of the hips of the newest keyframe. Scale: the median body scale over the keyframes, at least
-    `min_scale` (2 % of the frame height in images, so that a torso seen end-on does not blow up).
+    `min_scale` (in images 2 % of the frame height, so that a torso seen end-on does not blow up). `ValueError` for an
+    unknown normalisation.
     """
-    _check(normalisation)
+    _check_normalisation(normalisation)
     lead = keyframes.shape[:-3]
     if normalisation == "none":
         root = np.zeros((*lead, 1, 1, keyframes.shape[-1]), keyframes.dtype)
@@ -67,11 +68,11 @@ def root_and_scale_of_one(
     normalisation: str,
     min_scale: float = 0.0,
 ) -> tuple[list[float], float]:
-    """`root_and_scale` of a single window whose joints are all known, as D numbers and one.
+    """`root_and_scale` of a single window whose joints are all known: D numbers, and one.
 
-    In few calls of numpy: for one window those of `root_and_scale` take half as long as the network does.
+    It makes few calls of numpy: for one window `root_and_scale` takes half the time of the network.
     """
-    _check(normalisation)
+    _check_normalisation(normalisation)
     if normalisation == "none":
         return [0.0] * keyframes.shape[-1], 1.0
     if normalisation == "root":
@@ -82,13 +83,13 @@ def root_and_scale_of_one(
     return lines[-1][2], max((sizes[middle] + sizes[-middle - 1]) / 2, min_scale, 1e-6)
 
 
-def _check(normalisation: str) -> None:
+def _check_normalisation(normalisation: str) -> None:
     if normalisation not in NORMALISATIONS:
         raise ValueError(f"normalisation must be one of {', '.join(NORMALISATIONS)}, found {normalisation!r}")
 
 
-# Of a few numbers, for which numpy's own is slow.
 def _median(numbers: np.ndarray) -> np.ndarray:  # [..., M] -> [...]
+    """The median of a few numbers, for which numpy's own is slow."""
     in_order, middle = np.sort(numbers, axis=-1), numbers.shape[-1] // 2
     if numbers.shape[-1] % 2:
         return np.asarray(in_order[..., middle])

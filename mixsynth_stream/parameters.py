@@ -1,6 +1,6 @@
-"""Names and shapes of the network's parameters, and the dimensions that they imply. numpy only, so that weights load
-without torch.
+"""Parameters of the network: their names and shapes, and the dimensions that these imply.
 
+numpy only, so that weights load without torch.
 Source of the names: the MixSynthFormer authors' published network (Sun et al., ICCV 2023).
 """
 
@@ -15,7 +15,7 @@ from mixsynth_stream.config import ModelConfig
 from mixsynth_stream.errors import ModelError
 from mixsynth_stream.interpolation import catmull_rom_matrix
 
-# The squeeze-excite ratio and the re-weighting Mlp's are the paper's constants.
+# The paper's constant for squeeze-excite and for the re-weighting Mlp.
 SQUEEZE_RATIO = 4
 
 
@@ -45,44 +45,42 @@ def _norm(name: str, width: int) -> dict[str, tuple[int, ...]]:
 
 
 def _attention(name: str, inputs: int, length: int, reduce: int) -> dict[str, tuple[int, ...]]:
-    # value_reduce is in the published file even where the factor is 1 and it is never used.
-    squeezed = {f"{name}.se.fc.0.weight": (length // SQUEEZE_RATIO, length),
-                f"{name}.se.fc.2.weight": (length, length // SQUEEZE_RATIO)}  # fmt: skip
-    dense, values = (
-        _linear(f"{name}.dense", inputs, length // reduce),
-        _linear(f"{name}.value_reduce", length, length // reduce),
-    )
-    return dense | squeezed | values
+    hidden = length // SQUEEZE_RATIO
+    squeeze_excite = {f"{name}.se.fc.0.weight": (hidden, length), f"{name}.se.fc.2.weight": (length, hidden)}
+    dense = _linear(f"{name}.dense", inputs, length // reduce)
+    # The published file has value_reduce even where the factor is 1 and nothing uses it.
+    value_reduce = _linear(f"{name}.value_reduce", length, length // reduce)
+    return dense | squeeze_excite | value_reduce
 
 
 def check_shapes(state: Mapping[str, Any], config: ModelConfig) -> None:
     """Raise `ModelError` unless `state` holds exactly the parameters of `config`; values need only a `.shape`."""
     layers = sum(name.endswith(".norm1.weight") for name in state)
-    # Counted first, because a damaged file may declare millions of layers.
+    # The layers are counted first, because a damaged file may declare millions of them.
     if layers != config.num_encoder_layers:
         raise ModelError(f"the weights hold {layers} encoder layers, but {config.num_encoder_layers} are declared")
     expected = parameter_shapes(config)
     missing = [name for name in expected if name not in state]
     if missing:
-        raise ModelError(f"the weights lack {_listed(missing)}; this is not a complete MixSynthFormer")
+        raise ModelError(f"the weights lack {_first_names(missing)}; this is not a complete MixSynthFormer")
     unknown = [name for name in state if name not in expected]
     if unknown:
-        raise ModelError(f"the weights hold {_listed(unknown)}, which this MixSynthFormer does not have")
-    for name, shape in expected.items():
-        found = tuple(state[name].shape)
-        if found != shape:
-            raise ModelError(f"weight {name} has shape {list(found)}, but {config} needs {list(shape)}")
+        raise ModelError(f"the weights hold {_first_names(unknown)}, which this MixSynthFormer does not have")
+    for name, expected_shape in expected.items():
+        shape = tuple(state[name].shape)
+        if shape != expected_shape:
+            raise ModelError(f"weight {name} has shape {list(shape)}, but {config} needs {list(expected_shape)}")
 
 
-def _listed(names: list[str]) -> str:
+def _first_names(names: list[str]) -> str:
     return f"{', '.join(names[:3])}" + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def config_from_state_dict(state: Mapping[str, Any], sample_interval: int, horizon: int = 0) -> ModelConfig:
     """The dimensions of a published-style `state_dict`, from its shapes alone; `ModelError` says what does not fit.
 
-    N and H cannot be told from the shapes (only T = N*Q + 1 + H can). Reduce factors come back as the smallest that
-    give the shapes found: with T = 11, factors 4 and 5 are the same network.
+    The shapes do not tell N and H, only T = N*Q + 1 + H. Reduce factors are the smallest that give these shapes: with
+    T = 11, factors 4 and 5 are the same network.
     """
     tokens, num_keyframes = _shape(state, "l_interp.weight")
     channels, joint_dim = _shape(state, "encoder_emb.weight")
@@ -138,7 +136,7 @@ def untrained_state(config: ModelConfig, seed: int = 0) -> dict[str, np.ndarray]
     state: dict[str, np.ndarray] = {}
     for name, shape in parameter_shapes(config).items():
         if len(shape) == 2:
-            bound = np.sqrt(6.0 / sum(shape))  # Xavier-uniform
+            bound = np.sqrt(6.0 / sum(shape))  # Xavier, uniform
             state[name] = random.uniform(-bound, bound, shape).astype(np.float32)
         else:
             state[name] = (np.ones if "norm" in name and name.endswith("weight") else np.zeros)(shape, np.float32)

@@ -1,7 +1,7 @@
-"""Presets: the networks that are known by name, published and shipped, and what checkpoints do not say of themselves.
+"""Presets: networks known by name, published and shipped, with the settings that a checkpoint does not hold.
 
 Settings: Sun et al., ICCV 2023, and the authors' configuration files. Their two-dimensional data are fractions of the
-frame's width and height, their three-dimensional data relative to each frame's own root joint.
+frame's width and height; their three-dimensional data are relative to each frame's own root joint.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from mixsynth_stream.spaces import LANDMARK_SPACES, SPACES, checked_space
 if TYPE_CHECKING:
     import numpy as np
 
-# Whose joints a checkpoint may have.
+# The skeletons that a checkpoint may have.
 CONVERTED = tuple(s.name for s in (CORE_17, BLAZEPOSE_33, JHMDB_15, H36M_17, J14, SMPL_24))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Preset:
-    """What a published checkpoint does not say about itself."""
+    """Settings of a published network that its checkpoint does not hold."""
 
     skeleton: Skeleton
     space: str
@@ -41,11 +41,20 @@ class Preset:
 def _preset(
     skeleton: Skeleton, space: str, rate_hz: float, shape: tuple[int, int, int, int], data: str
 ) -> Preset:  # shape = (N, Q, C, L)
-    return Preset(skeleton=skeleton, space=space, rate_hz=rate_hz, data=data, sample_interval=shape[0], step=shape[1],
-                  emb_dim=shape[2], num_encoder_layers=shape[3])  # fmt: skip
+    return Preset(
+        skeleton=skeleton,
+        space=space,
+        rate_hz=rate_hz,
+        data=data,
+        sample_interval=shape[0],
+        step=shape[1],
+        emb_dim=shape[2],
+        num_encoder_layers=shape[3],
+    )
 
 
 _OWN_ROOT = "each frame relative to its own root, in metres"
+# fmt: off
 PRESETS = {
     "jhmdb": _preset(JHMDB_15, "image", 30, (10, 1, 128, 5),
                      "Sub-JHMDB, SimplePose estimates; fractions of the frame's width and height"),
@@ -56,21 +65,21 @@ PRESETS = {
     "3dpw-smpl-pare": _preset(SMPL_24, "rotation", 30, (10, 5, 64, 4), "3DPW, PARE estimates; SMPL pose, 6D rotations"),
     "aist": _preset(J14, "world", 60, (10, 10, 128, 5), f"AIST++, SPIN estimates; {_OWN_ROOT}"),
     "aist-smpl": _preset(SMPL_24, "rotation", 60, (10, 10, 128, 5), "AIST++, SPIN estimates; SMPL pose, 6D rotations"),
-}  # fmt: skip
-# Short-term prediction: 10 frames seen, 10 predicted (N = 1, Q = 9, H = 10). No checkpoint was published, and the paper
+}
+# Short-term prediction: 10 frames in, 10 predicted (N = 1, Q = 9, H = 10). No checkpoint was published, and the paper
 # does not state its encoder.
-PREDICTION = _preset(H36M_22, "world", 25, (1, 9, 64, 4),
-                     "Human3.6M exponential maps, root zeroed, 25 Hz; metres")  # fmt: skip
+PREDICTION = _preset(H36M_22, "world", 25, (1, 9, 64, 4), "Human3.6M exponential maps, root zeroed, 25 Hz; metres")
 # Recipes that `train` follows and `evaluate` scores.
 PRESET_NAMES = (*PRESETS, "h36m-prediction")
 # The presets of the published shapes; 3DPW's SPIN and EFT are one shape.
 _SHAPES = {"jhmdb": "jhmdb", "h36m": "h36m", "3dpw": "3dpw-spin", "3dpw-pare": "3dpw-pare",
-            "3dpw-smpl": "3dpw-smpl-pare", "aist": "aist", "aist-smpl": "aist-smpl"}  # fmt: skip
+           "3dpw-smpl": "3dpw-smpl-pare", "aist": "aist", "aist-smpl": "aist-smpl"}
+# fmt: on
 _SHIPPED_INTERVALS = (5, 10, 15)
 
 
 def published_shapes() -> dict[str, ModelConfig]:
-    """Reduced as the published training script builds them."""
+    """The published networks by name, with the reduce factors of the published training script."""
     return {
         name: ModelConfig(
             sample_interval=PRESETS[preset].sample_interval,
@@ -87,7 +96,7 @@ def published_shapes() -> dict[str, ModelConfig]:
 def shipped_config(space: str, sample_interval: int = 10) -> ModelConfig:
     """Dimensions of the weights that ship: 17 joints, five keyframes, and 18 steps (0.6 s) past the next keyframe.
 
-    Rotation space: the same for the 24 joints of SMPL, for which no weights ship.
+    Rotation space has the same for the 24 joints of SMPL, but no weights ship for it. `ValueError` lists the spaces.
     """
     return ModelConfig(
         sample_interval=sample_interval,
@@ -101,12 +110,12 @@ def shipped_config(space: str, sample_interval: int = 10) -> ModelConfig:
 
 
 def shipped_shapes() -> dict[str, ModelConfig]:
-    """By the names of the weight files."""
+    """The networks that ship, by the names of their weight files."""
     return {f"{space}-n{n}": shipped_config(space, n) for space in LANDMARK_SPACES for n in _SHIPPED_INTERVALS}
 
 
 def shipped_weights(name: str) -> dict[str, np.ndarray]:
-    """The tensors of a weight file that ships, read without the safetensors package, which bare machines lack."""
+    """The tensors of a weight file that ships, read without the safetensors package, which a bare machine lacks."""
     import numpy as np
 
     data = (ASSETS / f"{name}.safetensors").read_bytes()
@@ -114,10 +123,10 @@ def shipped_weights(name: str) -> dict[str, np.ndarray]:
     tensors = json.loads(data[8:start])
     del tensors["__metadata__"]
     weights = {}
-    for tensor, place in tensors.items():
-        first, last = place["data_offsets"]
-        if place["dtype"] != "F32":
-            raise ModelError(f"weight {tensor} of {name} must be float32, found {place['dtype']}")
+    for tensor, entry in tensors.items():
+        first, last = entry["data_offsets"]
+        if entry["dtype"] != "F32":
+            raise ModelError(f"weight {tensor} of {name} must be float32, found {entry['dtype']}")
         values = np.frombuffer(data, "<f4", (last - first) // 4, start + first)
-        weights[tensor] = values.reshape(place["shape"]).copy()
+        weights[tensor] = values.reshape(entry["shape"]).copy()
     return weights

@@ -16,12 +16,12 @@ from typing import Any
 
 from mixsynth_stream.files import CHECKOUT, write_whole
 
-# What decides results and speed; a machine for the kernels alone has neither av nor mediapipe.
+# The packages that decide results and speed. A machine for the kernels alone has neither av nor mediapipe.
 _PACKAGES = ("mixsynth-stream", "numpy", "av", "mediapipe")
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:
-    """Aligned columns: the first to the left, the others to the right."""
+    """Text with aligned columns: the first one to the left, the others to the right."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = []
     for row in rows:
@@ -32,7 +32,7 @@ def table(rows: Sequence[Sequence[str]]) -> str:
 
 
 def write_json(path: Path, rows: Sequence[Mapping[str, Any]], packages: Sequence[str] = (), **more: Any) -> None:
-    """Rows with what made them; `packages` are listed with their versions too, and `more` stands beside the rows.
+    """Write rows beside machine, versions, commit and `more`. The versions are those of `packages`, too.
 
     The same rows are the same bytes: there is no time stamp. A name that ends in .gz is packed. Raises `OutputError`.
     """
@@ -42,21 +42,21 @@ def write_json(path: Path, rows: Sequence[Mapping[str, Any]], packages: Sequence
         "commit": _commit(),
         **more,
     }
-    # A row a line: there are hundreds of them, to be searched and compared by line.
+    # Each row takes one line, because people search and compare hundreds of them.
     lines = ",\n".join(json.dumps(row, separators=(",", ":")) for row in rows)
     text = json.dumps(document, indent=1)[:-2] + f',\n "rows": [\n{lines}\n]\n}}\n'
     write_whole(path, gzip.compress(text.encode(), mtime=0) if path.suffix == ".gz" else text.encode())
 
 
 def save_plot(path: Path, figure: Any) -> None:
-    """A matplotlib figure as a PNG. Raises `OutputError`."""
+    """Write a matplotlib figure as a PNG. Raises `OutputError`."""
     png = io.BytesIO()
     figure.savefig(png, dpi=120, format="png")
     write_whole(path, png.getvalue())
 
 
 def processor() -> str:
-    """The processor's name, as far as the system tells."""
+    """The processor's name, or as much of it as the system tells."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:

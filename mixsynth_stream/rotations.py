@@ -1,12 +1,17 @@
 """Rotations as axis-angle vectors, matrices, 6 numbers and Euler angles, and the angle between two. numpy only, a leaf.
 
 The 6 numbers are the first two columns of the matrix (Zhou et al., CVPR 2019), row by row: r00 r01 r10 r11 r20 r21.
-Differences are taken between matrices, so an angle of pi and one of -pi are the same rotation.
+Two rotations are compared as matrices, so an angle of pi and one of -pi are the same rotation.
 """
 
 from __future__ import annotations
 
 import numpy as np
+
+
+def unit_vectors(vectors: np.ndarray) -> np.ndarray:  # [..., 3] -> [..., 3]
+    """The same directions with length 1. A vector shorter than 1e-9 stays short."""
+    return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-9))
 
 
 def axis_angle_to_matrix(vectors: np.ndarray) -> np.ndarray:  # [..., 3] radians -> [..., 3, 3]
@@ -19,13 +24,13 @@ def axis_angle_to_matrix(vectors: np.ndarray) -> np.ndarray:  # [..., 3] radians
     x, y, z = np.moveaxis(vectors, -1, 0)
     cross[..., 0, 1], cross[..., 0, 2], cross[..., 1, 2] = -z, y, -x
     cross[..., 1, 0], cross[..., 2, 0], cross[..., 2, 1] = z, -y, x
-    # sin(a)/a and (1 - cos a)/a^2, by functions that have no hole at zero.
+    # These are sin(a)/a and (1 - cos a)/a^2, from functions that are defined at zero.
     first, second = np.sinc(angle / np.pi), np.sinc(angle / (2 * np.pi)) ** 2 / 2
     return np.asarray(np.eye(3) + first * cross + second * (cross @ cross))
 
 
 def matrix_to_axis_angle(matrices: np.ndarray) -> np.ndarray:  # [..., 3, 3] -> [..., 3] radians
-    """The vector with an angle of 0 to pi. Through a quaternion, whose largest part is found first: exact near pi."""
+    """The vector with an angle of 0 to pi. It goes through the largest part of a quaternion, so it is exact near pi."""
     m = np.asarray(matrices, np.float64)
     trace = np.trace(m, axis1=-2, axis2=-1)
     # Four times the outer product of the quaternion (w, x, y, z) with itself: any row is the quaternion, scaled.
@@ -51,36 +56,36 @@ def matrix_to_6d(matrices: np.ndarray) -> np.ndarray:  # [..., 3, 3] -> [..., 6]
 
 
 def matrix_from_6d(numbers: np.ndarray) -> np.ndarray:  # [..., 6] -> [..., 3, 3]
-    """The rotation whose first two columns are nearest, by Gram-Schmidt.
+    """The rotation whose first two columns are nearest, by Gram-Schmidt. NaN stays NaN.
 
-    Any 6 finite numbers will do: halfway between a rotation and the one half a turn away, where a column vanishes, some
-    rotation on the way is taken. NaN stays NaN.
+    Any 6 finite numbers give a rotation. Halfway between two that are half a turn apart a column vanishes; then the
+    result is a rotation between the two.
     """
     if numbers.shape[-1:] != (6,):
         raise ValueError(f"rotations of 6 numbers must be [..., 6], found {list(numbers.shape)}")
     columns = np.asarray(numbers, np.float64).reshape(*numbers.shape[:-1], 3, 2)
-    first = _unit(columns[..., 0], columns[..., 1])
-    second = _unit(columns[..., 1] - (first * columns[..., 1]).sum(-1, keepdims=True) * first, first)
+    first = _column(columns[..., 0], columns[..., 1])
+    second = _column(columns[..., 1] - (first * columns[..., 1]).sum(-1, keepdims=True) * first, first)
     return np.stack([first, second, np.cross(first, second)], axis=-1)
 
 
 def nearest_6d(numbers: np.ndarray) -> np.ndarray:  # [..., 6] -> [..., 6]
-    """Numbers that a network or a mean gave, made those of a rotation."""
+    """The 6 numbers of the nearest rotation, for numbers from a network or a mean."""
     return matrix_to_6d(matrix_from_6d(numbers))
 
 
 def axis_angle_to_6d(vectors: np.ndarray) -> np.ndarray:  # [..., 3] -> [..., 6]
-    """Axis-angle, as SMPL files hold it, to 6 numbers, as the network takes it."""
+    """Axis-angle vectors, as SMPL files hold them, to the 6 numbers that the network takes."""
     return matrix_to_6d(axis_angle_to_matrix(vectors))
 
 
 def axis_angle_from_6d(numbers: np.ndarray) -> np.ndarray:  # [..., 6] -> [..., 3] radians
-    """What the network gave, as SMPL files and body models take it: angles of 0 to pi."""
+    """The network's 6 numbers to the vectors that SMPL files and body models take, with angles of 0 to pi."""
     return matrix_to_axis_angle(matrix_from_6d(numbers))
 
 
 def euler_to_matrix(angles: np.ndarray, axes: str) -> np.ndarray:  # [..., n] radians -> [..., 3, 3]
-    """R[axes[0]] R[axes[1]] ...: each rotation turns about the axes that those before it left."""
+    """R[axes[0]] R[axes[1]] ...: each rotation turns about the axes that the rotations before it have turned."""
     if angles.shape[-1] != len(axes) or not set(axes.lower()) <= set("xyz"):
         raise ValueError(f"{len(axes)} axes out of x, y, z are needed for angles {list(angles.shape)}, found {axes!r}")
     result = np.broadcast_to(np.eye(3), (*angles.shape[:-1], 3, 3))
@@ -95,13 +100,13 @@ def geodesic_error(a: np.ndarray, b: np.ndarray) -> np.ndarray:  # both [..., 3,
     return np.asarray(2 * np.arcsin(np.minimum(chord, 1.0)))
 
 
-def _unit(vectors: np.ndarray, otherwise: np.ndarray) -> np.ndarray:  # both [..., 3]
-    """Unit vectors; where there is no length to divide by, one at right angles to `otherwise`."""
+def _column(vectors: np.ndarray, other: np.ndarray) -> np.ndarray:  # both [..., 3] -> [..., 3]
+    """Unit vectors along `vectors`. Where one has no length, it is a vector at right angles to `other`."""
     length = np.linalg.norm(vectors, axis=-1, keepdims=True)
-    gone = length < 1e-9
-    if gone.any():
-        axis = np.eye(3)[np.argmin(np.abs(otherwise), axis=-1)]
-        across = np.cross(otherwise, axis)
-        vectors = np.where(gone, np.where((across**2).sum(-1, keepdims=True) > 1e-18, across, axis), vectors)
+    is_zero = length < 1e-9
+    if is_zero.any():
+        axis = np.eye(3)[np.argmin(np.abs(other), axis=-1)]
+        across = np.cross(other, axis)
+        vectors = np.where(is_zero, np.where((across**2).sum(-1, keepdims=True) > 1e-18, across, axis), vectors)
         length = np.linalg.norm(vectors, axis=-1, keepdims=True)
     return np.asarray(vectors / length)

@@ -1,6 +1,6 @@
-"""Space: what a pose is in image, world and rotation space; and the time grid that all networks share.
+"""Spaces: what a pose is in image, world and rotation space, and the time grid that all networks share.
 
-A leaf: importing it loads no numpy, which comes when an array is first asked for.
+A leaf: importing it loads no numpy; the first use of an array does.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from mixsynth_stream.skeleton import BLAZEPOSE_33, CARRIER, CORE_17, CORE_FROM_B
 if TYPE_CHECKING:
     import numpy as np
 
-# Steps a second of the time grid, whatever the source's rate. Weights may have been trained on another grid.
+# Steps a second of the time grid, at any rate of the source. Weights from elsewhere may have another grid.
 GRID_HZ = 30.0
-# A torso seen end-on must not blow up: it is never taken for shorter than this share of the frame height.
+# A body scale is at least this share of the frame height, so that a torso seen end-on does not blow up.
 SCALE_FLOOR = 0.02
 
 
@@ -68,7 +68,7 @@ SPACES = {
     "world": _landmarks("world", 3, "root"),
     "rotation": Space("rotation", SMPL_24, 6, SMPL_24, _ALL_24, _ALL_24, "none"),
 }
-# Those of a landmark estimator: they run side by side, and weights for them ship.
+# The spaces of a landmark estimator. They run side by side, and weights for them ship.
 LANDMARK_SPACES = ("image", "world")
 
 
@@ -80,5 +80,5 @@ def checked_space(name: str, choices: tuple[str, ...] = tuple(SPACES)) -> Space:
 
 
 def scale_floor(space: str, height_px: float) -> float:
-    """The least body scale of a window: pixels in images of that height, nothing elsewhere."""
+    """The smallest body scale of a window: pixels in images of that height, 0 in the other spaces."""
     return SCALE_FLOOR * height_px if space == "image" else 0.0

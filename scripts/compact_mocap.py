@@ -4,7 +4,7 @@
     python scripts/compact_mocap.py FILE.npz OUT.npz
 
 The result has the keys and types of the input; rounding moves a joint by at most 0.12 mm along an axis. The bytes
-depend only on the input (fixed zip times), so anybody can repeat them.
+depend on the input only (zip times are fixed), so anybody can repeat them.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ import numpy as np
 
 from mixsynth_stream.files import write_arrays
 
-# A power of two, so that the rounded float32 numbers end in zeros, which is what compresses.
+# A power of two, so that the rounded float32 numbers end in zeros, which compress well.
 STEPS_PER_METRE = 4096
 
 
 def compact(source: Path, target: Path) -> float:
-    """Write `target`; gives the largest change of a coordinate in metres."""
+    """Write `target` and return the largest change of a coordinate in metres."""
     with np.load(source, allow_pickle=False) as data:
         arrays = {key: data[key] for key in data.files}
     exact = arrays["positions"]

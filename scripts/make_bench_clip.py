@@ -1,4 +1,4 @@
-"""Make the 30 Hz clip of the README's speed table: every second frame of a 60 Hz clip, played forward and back.
+"""Make the 30 Hz clip of the speed tables: every second frame of a 60 Hz clip, played forward and back.
 
 python scripts/make_bench_clip.py cam03.mp4 cam03_30hz.mp4
 """

@@ -6,7 +6,7 @@ sports2d==0.8.34`, unzip, and pass the two files:
     python scripts/make_demo_clips.py --single CAM04.mp4 --hard SPORTS2D_DEMO.mp4
 
 `demo.mp4` is 1.7 s of one man balancing, played forward and backward until it lasts about 6 s. The frames at the two
-turning points appear once, so that nothing stands still there.
+turning points appear once, so that the man does not stand still in them.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ import av
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-ASSETS = Path(__file__).resolve().parents[1] / "mixsynth_stream" / "assets"
+from mixsynth_stream.files import ASSETS
+
 DEMO_RATE = 30
 DEMO_HEIGHT = 960
 DEMO_SECONDS = 6.0
@@ -28,7 +29,7 @@ HARD_WIDTH = 640
 
 
 def ping_pong(count: int, length: int) -> list[int]:
-    """Indices 0 .. count-1 .. 0 .. for `length` frames or a little more, ending where a sweep ends."""
+    """Indices 0 .. count-1 .. 0 .. for `length` frames or a little more, to the end of a sweep."""
     order = list(range(count))
     sweep = list(range(count - 2, -1, -1))
     while len(order) < length:
@@ -38,7 +39,7 @@ def ping_pong(count: int, length: int) -> list[int]:
 
 
 def read_scaled(path: Path, width: int, height: int, stride: int) -> list[VideoFrame]:
-    """Every `stride`-th frame, scaled, in YUV throughout: no trip through RGB, so the colours stay."""
+    """Every `stride`-th frame, scaled. It stays in YUV, without a way through RGB, so that the colours stay."""
     frames = []
     with av.open(str(path)) as container:
         for i, frame in enumerate(container.decode(video=0)):
@@ -48,7 +49,7 @@ def read_scaled(path: Path, width: int, height: int, stride: int) -> list[VideoF
 
 
 def add_video(container: av.container.OutputContainer, like: VideoFrame, rate: Fraction, crf: int) -> VideoStream:
-    """An H.264 stream with the size and colours of a frame; one thread, so that every machine makes the same bytes."""
+    """An H.264 stream with the size and colours of a frame. It has one thread: every machine makes the same bytes."""
     stream = container.add_stream("libx264", rate=rate)
     stream.width, stream.height, stream.pix_fmt = like.width, like.height, "yuv420p"
     stream.codec_context.thread_count = 1
@@ -68,7 +69,7 @@ def encode(container: av.container.OutputContainer, stream: VideoStream, frames:
 
 
 def make_demo(source: Path, target: Path, crf: int) -> None:
-    """One man balancing, 60 Hz taken down to 30 Hz, forward and backward."""
+    """One man balancing, forward and backward, at 30 Hz from a clip of 60 Hz."""
     with av.open(str(source)) as container:
         video = container.streams.video[0]
         width, height = video.width, video.height

@@ -1,7 +1,7 @@
-"""Make `font.npz`, the glyphs that the overlay and the plot write with, from DejaVu Sans.
+"""Make `font.npz`, the glyphs of the overlay and the plot, from DejaVu Sans.
 
-The package draws with numpy alone, so the letters are drawn once, here, with Pillow, and shipped as small grey pictures
-in a few sizes. DejaVu Sans comes with matplotlib (licence: DEJAVU, derived from Bitstream Vera).
+The package draws with numpy alone, so this script draws the letters once with Pillow, and they ship as small grey
+pictures in a few sizes. DejaVu Sans comes with matplotlib (licence: DEJAVU, derived from Bitstream Vera).
 
     python scripts/make_font.py            needs pillow and matplotlib
 """
@@ -15,13 +15,11 @@ import matplotlib as mpl
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from mixsynth_stream.files import write_arrays
+from mixsynth_stream.files import ASSETS, write_arrays
 
-ASSETS = Path(__file__).resolve().parents[1] / "mixsynth_stream" / "assets"
 FONTS = Path(mpl.get_data_path()) / "fonts" / "ttf"
 CHARACTERS = "".join(map(chr, range(32, 127))) + "°±·×–—…−µ→←↑↓�"
 SIZES_PX = (10, 12, 14, 16, 18, 21, 24, 28, 34, 42)
-# A fixed time, so that the same font makes the same bytes.
 
 
 def draw_size(font: ImageFont.FreeTypeFont) -> dict[str, np.ndarray]:
@@ -47,8 +45,8 @@ def draw_size(font: ImageFont.FreeTypeFont) -> dict[str, np.ndarray]:
 def main() -> None:
     arrays = {"characters": np.array(list(CHARACTERS)), "sizes_px": np.array(SIZES_PX, np.int16)}
     for size in SIZES_PX:
-        drawn = draw_size(ImageFont.truetype(str(FONTS / "DejaVuSans.ttf"), size))
-        arrays |= {f"{name}_{size}": value for name, value in drawn.items()}
+        glyphs = draw_size(ImageFont.truetype(str(FONTS / "DejaVuSans.ttf"), size))
+        arrays |= {f"{name}_{size}": value for name, value in glyphs.items()}
     target = ASSETS / "font.npz"
     write_arrays(target, arrays)
     shutil.copyfile(FONTS / "LICENSE_DEJAVU", ASSETS / "font_LICENSE.txt")

@@ -7,7 +7,7 @@
     python scripts/make_mocap_npz.py --ui-prmd "Segmented Movements/Vicon/Positions" --out ui.npz
 
 ASF/AMC: every .amc beside its subject's .asf (CMU's own layout: subjects/07/07.asf, subjects/07/07_01.amc). BVH and
-C3D: what stands before the first _ of a file's name is the person. Files that do not fit are named and left out; with
+C3D: a file's name begins with the person, up to its first _. Files that do not fit are named and left out; with
 --strict the first one ends the run.
 """
 
@@ -37,7 +37,7 @@ from mixsynth_stream.errors import ModelError, OutputError, SourceError
 
 # Endings of the files of each kind.
 ENDINGS = {"asf_amc": ".amc", "bvh": ".bvh", "c3d": ".c3d", "ui_prmd": ".txt"}
-# A marker that is lost for a moment has gone on in a line, more or less.
+# A marker moves nearly along a line while it is lost for so short a time.
 LONGEST_GAP_S = 0.1
 
 
@@ -45,20 +45,20 @@ def sources(folder: Path, kind: str) -> list[Path]:
     """Files to read, in a fixed order."""
     if not folder.is_dir():
         raise SourceError(f"there is no folder {folder}")
-    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() == ENDINGS[kind])
+    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() == ENDINGS[kind])
     if kind == "ui_prmd":
-        found = [path for path in found if "_positions" in path.stem]
-    if not found:
-        named = "*_positions*.txt" if kind == "ui_prmd" else f"*{ENDINGS[kind]}"
-        raise SourceError(f"{folder} and the folders in it hold no {named}")
-    return found
+        files = [path for path in files if "_positions" in path.stem]
+    if not files:
+        pattern = "*_positions*.txt" if kind == "ui_prmd" else f"*{ENDINGS[kind]}"
+        raise SourceError(f"{folder} and the folders in it hold no {pattern}")
+    return files
 
 
-def clip(path: Path, kind: str, args: argparse.Namespace) -> Clip:
+def read_clip(path: Path, kind: str, args: argparse.Namespace) -> Clip:
     """One file as a clip at 30 Hz."""
     subject = path.stem.split("_")[0]
     if kind == "asf_amc":
-        skeletons = [beside for beside in sorted(path.parent.iterdir()) if beside.suffix.lower() == ".asf"]
+        skeletons = [file for file in sorted(path.parent.iterdir()) if file.suffix.lower() == ".asf"]
         if len(skeletons) != 1:
             raise SourceError(f"{path.parent} holds {len(skeletons)} .asf files, expected the one of its subject")
         return clip_of(mocap_from_asf(read_asf_amc(skeletons[0], path, args.rate_hz)), "asf")
@@ -71,10 +71,11 @@ def clip(path: Path, kind: str, args: argparse.Namespace) -> Clip:
 
 
 def arguments(words: Sequence[str] | None) -> argparse.Namespace:
+    """The arguments, with `kind` for the folder among them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    given = parser.add_mutually_exclusive_group(required=True)
+    folder = parser.add_mutually_exclusive_group(required=True)
     for kind in ENDINGS:
-        given.add_argument(f"--{kind.replace('_', '-')}", type=Path, metavar="DIR")
+        folder.add_argument(f"--{kind.replace('_', '-')}", type=Path, metavar="DIR")
     parser.add_argument("--unit", choices=list(METRES_PER_UNIT), default="cmu", help="of BVH files (default: cmu)")
     parser.add_argument(
         "--up", choices=("y", "z"), help="axis that points up (default: y in BVH files, z in C3D files)"
@@ -95,12 +96,12 @@ def arguments(words: Sequence[str] | None) -> argparse.Namespace:
     return argparse.Namespace(**vars(args), kind=kind)
 
 
-def converted(args: argparse.Namespace) -> tuple[list[Clip], int]:
-    """The clips of the people asked for, and how many files were left out."""
+def read_clips(args: argparse.Namespace) -> tuple[list[Clip], int]:
+    """The clips of the people in `args.subjects` or of all people, and the number of files that were left out."""
     clips, left_out = [], 0
     for path in sources(getattr(args, args.kind), args.kind):
         try:
-            clips.append(clip(path, args.kind, args))
+            clips.append(read_clip(path, args.kind, args))
         except SourceError as error:
             if args.strict:
                 raise
@@ -108,24 +109,26 @@ def converted(args: argparse.Namespace) -> tuple[list[Clip], int]:
             print(f"left out: {error}", file=sys.stderr)
     if not clips:
         raise SourceError(f"no clip was found; {left_out} files were left out")
-    people = sorted({one.subject for one in clips})
-    kept = [one for one in clips if not args.subjects or one.subject in args.subjects]
-    if not kept:
+    people = sorted({clip.subject for clip in clips})
+    selection = [clip for clip in clips if not args.subjects or clip.subject in args.subjects]
+    if not selection:
         raise SourceError(f"nobody is called {' or '.join(args.subjects)}; the files are of {', '.join(people)}")
-    return kept, left_out
+    return selection, left_out
 
 
 def main(words: Sequence[str] | None = None) -> int:
     args = arguments(words)
     try:
-        clips, left_out = converted(args)
+        clips, left_out = read_clips(args)
         save_clips(args.out, clips, args.licence)
     except (SourceError, ModelError, OutputError) as error:
         print(f"error: {error}", file=sys.stderr)
         return {SourceError: 3, ModelError: 4, OutputError: 1}[type(error)]
     minutes = sum(len(c.positions) / c.rate_hz for c in clips) / 60
-    print(f"{args.out}: {len(clips)} clips of {len({c.subject for c in clips})} people, {minutes:.1f} minutes; "
-          f"{left_out} files left out")  # fmt: skip
+    print(
+        f"{args.out}: {len(clips)} clips of {len({c.subject for c in clips})} people, {minutes:.1f} minutes; "
+        f"{left_out} files left out"
+    )
     return 0
 
 

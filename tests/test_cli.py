@@ -1,6 +1,6 @@
 """The command line as a user meets it.
 
-Every bad input gives one clear sentence and the right exit code, and keeps what was already produced.
+Every bad input gives one clear sentence and the right exit code, and results before it are complete.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ DEMO = str(ASSETS / "demo.mp4")
 
 
 class Result:
-    """What a command left behind."""
+    """The exit code and the output of a command."""
 
     def __init__(self, code: int, out: str, err: str) -> None:
         self.code, self.out, self.err = code, out, err
@@ -52,8 +52,8 @@ def command(capfd):
         capfd.readouterr()
         try:
             code = main([str(argument) for argument in arguments])
-        except SystemExit as done:
-            code = int(done.code or 0)
+        except SystemExit as end:
+            code = int(end.code or 0)
         return Result(code, *capfd.readouterr())
 
     return run
@@ -61,7 +61,7 @@ def command(capfd):
 
 @pytest.fixture(scope="session")
 def estimates(tmp_path_factory):
-    """Recorded estimates for any short clip of the tests, so that no pose model is needed: one walker, 20 s."""
+    """Recorded estimates of a walker over 20 s, which take the place of a pose model in short clips."""
     scene = SyntheticScene(seconds=20)
     times_s = np.arange(600) / 30
     people = [scene.truth(time_s)[0] for time_s in times_s]
@@ -202,9 +202,9 @@ def test_a_person_who_leaves_and_comes_back(command, tmp_path):
     estimates = record(tmp_path / "e.npz", scene, lambda people, t: [None if 3 <= t < 6 else people[0]])
     result = command("run", "synthetic:seconds=9", "--estimates", estimates, "--out", tmp_path / "out", "--quiet")
     assert result.code == 0, result.err
-    there = {frame["time_s"]: bool(frame["people"]) for frame in frames_of(tmp_path / "out")}
-    assert all(known for time_s, known in there.items() if time_s <= 2.6 or time_s >= 6.4)
-    assert not any(known for time_s, known in there.items() if 4.4 <= time_s <= 5.6)
+    is_known = {frame["time_s"]: bool(frame["people"]) for frame in frames_of(tmp_path / "out")}
+    assert all(known for time_s, known in is_known.items() if time_s <= 2.6 or time_s >= 6.4)
+    assert not any(known for time_s, known in is_known.items() if 4.4 <= time_s <= 5.6)
 
 
 def test_two_people_who_cross_keep_their_ids(command, tmp_path):
@@ -216,7 +216,7 @@ def test_two_people_who_cross_keep_their_ids(command, tmp_path):
         "run", "synthetic:seconds=8&people=2", "--estimates", estimates, "--max-people", "2", "--out", out, "--quiet"
     )
     assert result.code == 0, result.err
-    who: dict[int, set[int]] = {}
+    walkers_of_id: dict[int, set[int]] = {}
     for frame in frames_of(out):
         truth = [person.pose for person in scene.truth(frame["time_s"])]
         if abs(truth[0][0, 0] - truth[1][0, 0]) < 100:
@@ -224,8 +224,8 @@ def test_two_people_who_cross_keep_their_ids(command, tmp_path):
         for person in frame["people"]:
             pose = np.array(person["pose_px"], float)
             distances = [np.linalg.norm(one - pose, axis=1).mean() for one in truth]
-            who.setdefault(person["id"], set()).add(int(np.argmin(distances)))
-    assert sorted(map(tuple, who.values())) == [(0,), (1,)]
+            walkers_of_id.setdefault(person["id"], set()).add(int(np.argmin(distances)))
+    assert sorted(map(tuple, walkers_of_id.values())) == [(0,), (1,)]
 
 
 def test_a_live_source_gives_each_frame_at_once_and_again_when_final(command):
@@ -320,16 +320,14 @@ def test_an_output_folder_that_cannot_be_made(command, tmp_path):
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="/dev/full is Linux's disk without room")
 def test_standard_output_without_room():
     with open("/dev/full", "w") as full:
-        done = run_apart("run", "synthetic:seconds=10", "--quiet", stdout=full)
-    Result(done.returncode, "", done.stderr).fails(1, "No space left")
+        process = run_apart("run", "synthetic:seconds=10", "--quiet", stdout=full)
+    Result(process.returncode, "", process.stderr).fails(1, "No space left")
 
 
 def test_a_reader_that_has_seen_enough():
     """`... | head -1`: no complaint."""
-    with subprocess.Popen(
-        [sys.executable, "-m", "mixsynth_stream", "run", "synthetic:seconds=60", "--quiet"],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    ) as process:  # fmt: skip
+    command = [sys.executable, "-m", "mixsynth_stream", "run", "synthetic:seconds=60", "--quiet"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout.readline().startswith("{")
         process.stdout.close()
         assert process.stderr.read() == ""
@@ -340,11 +338,9 @@ def test_a_reader_that_has_seen_enough():
 def test_interrupted_work_is_complete(tmp_path, number):
     """Ctrl-C and SIGTERM: files are closed and readable, and the exit code says so."""
     out = tmp_path / "out"
-    with subprocess.Popen(
-        [sys.executable, "-m", "mixsynth_stream", "run", "synthetic:seconds=0", "--out", str(out), "--overlay",
-         "--format", "jsonl,csv,npz"],
-        stderr=subprocess.PIPE, text=True,
-    ) as process:  # fmt: skip
+    command = [sys.executable, "-m", "mixsynth_stream", "run", "synthetic:seconds=0", "--out", str(out), "--overlay"]
+    command += ["--format", "jsonl,csv,npz"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         # The growing file says that the job is under way.
         while process.poll() is None and not any(path.stat().st_size > 20_000 for path in out.glob("poses.jsonl*")):
             pass

@@ -1,4 +1,4 @@
-"""A published checkpoint becomes a weight file with the same numbers; a pickle that wants more is refused."""
+"""A published checkpoint becomes a weight file with the same numbers; a pickle that would run something is refused."""
 
 from __future__ import annotations
 
@@ -18,9 +18,15 @@ from mixsynth_stream.presets import PRESETS
 from mixsynth_stream.weights import load_model
 
 SHAPE_OF_PRESET = {
-    "jhmdb": "jhmdb", "h36m": "h36m", "3dpw-spin": "3dpw", "3dpw-eft": "3dpw", "3dpw-pare": "3dpw-pare",
-    "3dpw-smpl-pare": "3dpw-smpl", "aist": "aist", "aist-smpl": "aist-smpl",
-}  # fmt: skip
+    "jhmdb": "jhmdb",
+    "h36m": "h36m",
+    "3dpw-spin": "3dpw",
+    "3dpw-eft": "3dpw",
+    "3dpw-pare": "3dpw-pare",
+    "3dpw-smpl-pare": "3dpw-smpl",
+    "aist": "aist",
+    "aist-smpl": "aist-smpl",
+}
 
 
 def checkpoint(path, config, *, prefix="", key="state_dict", **extra):
@@ -45,10 +51,10 @@ def test_every_preset_reads_its_published_network(tmp_path, preset):
     convert(path, out, preset=preset)
     model = load_model(out, backend="native")
     interval, step, channels, layers, joint_dim = PUBLISHED[SHAPE_OF_PRESET[preset]]
-    found = model.config
-    assert (found.sample_interval, found.step, found.emb_dim) == (interval, step, channels)
-    assert (found.num_encoder_layers, found.joint_dim, found.horizon) == (layers, joint_dim, 0)
-    assert found == config, "the reduce factors are inferred"
+    result = model.config
+    assert (result.sample_interval, result.step, result.emb_dim) == (interval, step, channels)
+    assert (result.num_encoder_layers, result.joint_dim, result.horizon) == (layers, joint_dim, 0)
+    assert result == config, "the reduce factors are inferred"
     assert model.info.skeleton == PRESETS[preset].skeleton.name
     keyframes = random_keyframes(config, 1)
     assert_close(model(keyframes), networks.reference(config, state, keyframes), 1e-5, "motion")
@@ -57,10 +63,10 @@ def test_every_preset_reads_its_published_network(tmp_path, preset):
 @pytest.mark.parametrize(("prefix", "key"), [("module.", "state_dict"), ("", "model"), ("module.", None)])
 def test_nesting_and_prefixes_are_undone(tmp_path, prefix, key):
     state = checkpoint(tmp_path / "a.pth", published("3dpw"), prefix=prefix, key=key)
-    found = read_checkpoint(tmp_path / "a.pth")
-    assert found.keys() == state.keys()
+    result = read_checkpoint(tmp_path / "a.pth")
+    assert result.keys() == state.keys()
     for name, value in state.items():
-        np.testing.assert_array_equal(found[name], value)
+        np.testing.assert_array_equal(result[name], value)
 
 
 def test_a_checkpoint_of_ones_own_needs_every_setting(tmp_path):
@@ -95,8 +101,11 @@ class Malicious:
 def test_a_malicious_pickle_is_refused_and_never_runs(tmp_path, zipped):
     trap = tmp_path / "the-trap-was-sprung"
     tensors = {name: torch.from_numpy(value) for name, value in random_state(published("3dpw")).items()}
-    torch.save({"state_dict": tensors, "performance": Malicious(trap)}, tmp_path / "bad.pth.tar",
-               _use_new_zipfile_serialization=zipped)  # fmt: skip
+    torch.save(
+        {"state_dict": tensors, "performance": Malicious(trap)},
+        tmp_path / "bad.pth.tar",
+        _use_new_zipfile_serialization=zipped,
+    )
     with pytest.raises(ModelError, match=r"bad.pth.tar is refused: it asks for posix\.mkdir; only tensors and numbers"):
         convert(tmp_path / "bad.pth.tar", tmp_path / "out.safetensors", preset="3dpw-spin")
     assert not trap.exists()
@@ -126,7 +135,7 @@ def test_a_whole_pickled_network_is_refused(tmp_path):
         (lambda p: checkpoint(p, published("3dpw-pare")), "sample interval of 10 and a horizon of 0 give 101"),
         (lambda p: checkpoint(p, published("aist-smpl")), "14 joints with 3 numbers each in world space make 42"),
     ],
-)  # fmt: skip
+)
 def test_a_checkpoint_that_does_not_fit_is_refused_in_words(tmp_path, write, sentence):
     write(tmp_path / "some.pth.tar")
     with pytest.raises(ModelError, match=sentence):
@@ -145,9 +154,9 @@ def test_nan_in_a_checkpoint_is_refused(tmp_path):
 def test_the_command_writes_beside_the_checkpoint(tmp_path, capsys):
     checkpoint(tmp_path / "best.pth.tar", published("3dpw"))
     assert cli.main(["convert", str(tmp_path / "best.pth.tar"), "--preset", "3dpw-eft"]) == 0
-    shown = capsys.readouterr()
-    assert shown.out == ""
-    assert "J14 in world space at 30 Hz" in shown.err
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert "J14 in world space at 30 Hz" in output.err
     assert load_model(tmp_path / "best.safetensors").info.skeleton == "J14"
 
 
@@ -157,9 +166,9 @@ def test_the_command_fails_with_the_exit_code_of_its_cause(tmp_path, capsys):
     assert cli.main(["convert", str(tmp_path / "own.pth")]) == 2
     out = tmp_path / "absent" / "out.safetensors"
     assert cli.main(["convert", str(tmp_path / "own.pth"), "--preset", "3dpw-spin", "--out", str(out)]) == 1
-    with pytest.raises(SystemExit) as left:
+    with pytest.raises(SystemExit) as end:
         cli.main(["convert", str(tmp_path / "own.pth"), "--preset", "tennis"])
-    assert left.value.code == 2
+    assert end.value.code == 2
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 4, lines
     assert "give them, or a preset" in lines[1]

@@ -102,10 +102,10 @@ def test_a_published_state_dict_loads_strictly_with_its_dimensions_inferred():
 def test_reduce_factors_are_inferred_up_to_equivalence(name, factors):
     config = published(name, *factors)
     state = {key: np.empty(shape) for key, shape in parameter_shapes(config).items()}
-    found = config_from_state_dict(state, config.sample_interval)
-    assert parameter_shapes(found) == parameter_shapes(config)
-    if factors != (5, 3):  # with T = 11, the factors 4 and 5 are one network: the smaller is given
-        assert found == config
+    result = config_from_state_dict(state, config.sample_interval)
+    assert parameter_shapes(result) == parameter_shapes(config)
+    if factors != (5, 3):  # with T = 11, the factors 4 and 5 are one network: the result has the smaller one
+        assert result == config
 
 
 def test_horizon_is_what_the_shapes_leave_over():
@@ -124,11 +124,13 @@ def test_horizon_is_what_the_shapes_leave_over():
         (lambda s: s.update({"decoder.weight": np.ones((3, 3))}), "hold decoder.weight"),
         (lambda s: s.update({"fc.weight": np.ones((5, 8))}), r"fc.weight has shape \[5, 8\].*needs \[5, 7\]"),
         (lambda s: s.update({"encoder.layers.0.ff.fc1.weight": np.ones((20, 7))}), "not a multiple of the 7 channels"),
-        (lambda s: s.update({"encoder.layers.0.synth_att.synth_token.dense.weight": np.ones((8, 7))}),
-         "9 divided by no whole reduce factor"),
+        (
+            lambda s: s.update({"encoder.layers.0.synth_att.synth_token.dense.weight": np.ones((8, 7))}),
+            "9 divided by no whole reduce factor",
+        ),
         (lambda s: s.update({"encoder.layers.7.norm1.weight": np.ones(7)}), "numbered from 0 without gaps"),
     ],
-)  # fmt: skip
+)
 def test_a_state_that_does_not_fit_is_named(change, sentence):
     state = networks.random_state(ODD)
     change(state)
@@ -145,7 +147,7 @@ def test_untrained_it_is_catmull_rom_and_damped_velocity(name):
     np.testing.assert_array_equal(network.l_interp.weight.detach().numpy(), start)
     expected = np.einsum("tq,bqd->btd", start.astype(np.float64), keyframes)
     assert_close(run(network, keyframes), expected, 2e-6, "untrained motion")
-    # fc is zero, so what the encoder says cannot show however large the keyframes are.
+    # fc is zero, so the encoder adds nothing, however large the keyframes are.
     torch.testing.assert_close(network.fc.weight, torch.zeros_like(network.fc.weight), rtol=0, atol=0)
     numpy_start = {key: torch.from_numpy(value) for key, value in untrained_state(config).items()}
     network.load_state_dict(numpy_start, strict=True)
@@ -156,8 +158,8 @@ def test_training_moves_every_parameter_that_is_used():
     network = MixSynthFormer(ODD, dropout=0.0)
     torch.nn.init.normal_(network.fc.weight)
     network(torch.from_numpy(networks.random_keyframes(ODD, 4))).square().sum().backward()
-    still = [name for name, parameter in network.named_parameters() if parameter.grad is None]
-    assert not still
+    unmoved = [name for name, parameter in network.named_parameters() if parameter.grad is None]
+    assert not unmoved
     assert all(torch.isfinite(parameter.grad).all() for parameter in network.parameters())
 
 

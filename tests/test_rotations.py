@@ -16,6 +16,7 @@ from mixsynth_stream.rotations import (
     matrix_from_6d,
     matrix_to_axis_angle,
     nearest_6d,
+    unit_vectors,
 )
 
 numbers = st.floats(-1, 1, allow_nan=False)
@@ -66,10 +67,10 @@ def test_six_numbers_without_a_frame_still_give_a_rotation(numbers: list[float])
 
 
 def test_an_unknown_rotation_stays_unknown() -> None:
-    some = np.stack([axis_angle_to_6d(np.array([0.3, 0.2, -3.0])), np.full(6, np.nan)])
-    np.testing.assert_allclose(nearest_6d(some), some, atol=1e-12)
-    np.testing.assert_allclose(axis_angle_from_6d(some)[0], [0.3, 0.2, -3.0], atol=1e-9)
-    assert np.isnan(axis_angle_from_6d(some)[1]).all()
+    rotations = np.stack([axis_angle_to_6d(np.array([0.3, 0.2, -3.0])), np.full(6, np.nan)])
+    np.testing.assert_allclose(nearest_6d(rotations), rotations, atol=1e-12)
+    np.testing.assert_allclose(axis_angle_from_6d(rotations)[0], [0.3, 0.2, -3.0], atol=1e-9)
+    assert np.isnan(axis_angle_from_6d(rotations)[1]).all()
 
 
 def test_euler_angles_turn_about_the_axes_that_the_others_left() -> None:
@@ -78,3 +79,7 @@ def test_euler_angles_turn_about_the_axes_that_the_others_left() -> None:
     np.testing.assert_allclose(both @ [1, 0, 0], [0, 1, 0], atol=1e-12)
     with pytest.raises(ValueError, match="axes out of x, y, z"):
         euler_to_matrix(np.zeros(3), "xy")
+
+
+def test_unit_vectors_keep_directions_and_leave_what_has_none() -> None:
+    np.testing.assert_allclose(unit_vectors(np.array([[0.0, 3.0, 4.0], [0.0, 0.0, 0.0]])), [[0, 0.6, 0.8], [0, 0, 0]])

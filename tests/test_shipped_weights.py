@@ -1,18 +1,16 @@
-"""The weights that ship have to earn their place, on each validation file by itself."""
+"""The weights that ship beat the simple methods on each validation file by itself."""
 
 from __future__ import annotations
-
-from pathlib import Path
 
 import pytest
 
 from mixsynth_stream.evaluate.mocap import evaluate_mocap
 from mixsynth_stream.evaluate.scores import HORIZONS_MS
-from mixsynth_stream.files import ASSETS
+from mixsynth_stream.files import ASSETS, CHECKOUT
 from mixsynth_stream.weights import load_model, shipped_models
 
 NAMES = [f"{space}-n{every}" for space in ("image", "world") for every in (5, 10, 15)]
-MOCAP = Path(__file__).parent.parent / "benchmarks" / "mocap"
+MOCAP = CHECKOUT / "benchmarks" / "mocap"
 
 
 def test_three_spacings_ship_in_both_spaces():
@@ -27,8 +25,8 @@ def test_network_beats_every_simple_method(name: str, data: str) -> None:
         for row in evaluate_mocap(MOCAP / data, name, load_model(name)).rows
         if row.metric == "mpjpe_ratio" and row.target == "carried"
     }
-    asked = [("filled", None), ("now", None), *(("ahead", horizon_ms) for horizon_ms in HORIZONS_MS)]
-    assert {question: ratios[question] for question in asked if ratios[question] >= 1} == {}
+    questions = [("filled", None), ("now", None), *(("ahead", horizon_ms) for horizon_ms in HORIZONS_MS)]
+    assert {question: ratios[question] for question in questions if ratios[question] >= 1} == {}
 
 
 @pytest.mark.parametrize("name", NAMES)

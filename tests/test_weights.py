@@ -1,10 +1,9 @@
-"""Weight files say what they are; whatever does not fit is refused in one sentence."""
+"""Weight files describe themselves; one that does not fit is refused in one sentence."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
-import logging
 import pickle
 
 import numpy as np
@@ -13,9 +12,9 @@ from safetensors.numpy import save_file
 from support import networks
 from support.networks import ODD, SHAPES, assert_close, core_info, random_keyframes, random_state
 
-from mixsynth_stream import backend, weights
-from mixsynth_stream.backend import BACKENDS, available_backends, choose_backend
-from mixsynth_stream.errors import BackendUnavailableError, ModelError, OutputError
+from mixsynth_stream import weights
+from mixsynth_stream.backend import BACKENDS
+from mixsynth_stream.errors import ModelError, OutputError
 from mixsynth_stream.skeleton import BLAZEPOSE_33, CORE_17
 from mixsynth_stream.weights import METADATA_KEY, load_model, load_weights, save_weights, untrained_model
 
@@ -28,13 +27,13 @@ def state():
 
 
 @pytest.fixture
-def saved(tmp_path, state):
+def weight_file(tmp_path, state):
     path = tmp_path / "image.safetensors"
     save_weights(path, state, CONFIG, core_info())
     return path
 
 
-def rewritten(path, state, **changes):
+def rewrite(path, state, **changes):
     """The file once more with some metadata changed; None removes a field."""
     fields = dataclasses.asdict(core_info()) | dataclasses.asdict(CONFIG) | changes
     fields = {name: value for name, value in fields.items() if value is not None}
@@ -42,26 +41,26 @@ def rewritten(path, state, **changes):
     return path
 
 
-def test_what_was_saved_is_loaded(saved, state):
-    found, config, info = load_weights(saved)
+def test_what_was_saved_is_loaded(weight_file, state):
+    tensors, config, info = load_weights(weight_file)
     assert config == CONFIG
     assert info == core_info()
     assert info.skeleton_joints == CORE_17.joints
-    assert found.keys() == state.keys()
+    assert tensors.keys() == state.keys()
     for name, value in state.items():
-        np.testing.assert_array_equal(found[name], value)
-    assert [path.name for path in saved.parent.iterdir()] == [saved.name], "no leftovers beside the file"
+        np.testing.assert_array_equal(tensors[name], value)
+    assert [path.name for path in weight_file.parent.iterdir()] == [weight_file.name], "no leftovers beside the file"
 
 
-def test_the_same_weights_give_the_same_bytes(saved, state):
-    before = saved.read_bytes()
-    save_weights(saved, dict(reversed(state.items())), CONFIG, core_info())
-    assert saved.read_bytes() == before
+def test_the_same_weights_give_the_same_bytes(weight_file, state):
+    before = weight_file.read_bytes()
+    save_weights(weight_file, dict(reversed(state.items())), CONFIG, core_info())
+    assert weight_file.read_bytes() == before
 
 
 @pytest.mark.parametrize("name", BACKENDS)
-def test_every_backend_gives_the_formulas_numbers(saved, state, name):
-    model = load_model(saved, backend=name)
+def test_every_backend_gives_the_formulas_numbers(weight_file, state, name):
+    model = load_model(weight_file, backend=name)
     assert model.backend == name
     keyframes = random_keyframes(CONFIG, 2)
     expected = networks.reference(CONFIG, state, keyframes)
@@ -81,8 +80,10 @@ def test_every_backend_gives_the_formulas_numbers(saved, state, name):
         ({"format_version": 2}, "format version 2 is not the version 1 that this release reads"),
         ({"format_version": "1"}, "format_version has the wrong type"),
         ({"format_version": None}, "metadata lacks format_version"),
-        ({"skeleton_joints": [*CORE_17.joints[:-1], "tail", "wing"]},
-         "18 joints with 2 numbers each in image space make 36, but the network takes 34"),
+        (
+            {"skeleton_joints": [*CORE_17.joints[:-1], "tail", "wing"]},
+            "18 joints with 2 numbers each in image space make 36, but the network takes 34",
+        ),
         ({"skeleton_joints": ["nose"] * 17}, "joint names must be present and distinct"),
         ({"skeleton_joints": list(range(17))}, "skeleton_joints must be names"),
         ({"space": "world"}, "17 joints with 3 numbers each in world space make 51"),
@@ -101,9 +102,9 @@ def test_every_backend_gives_the_formulas_numbers(saved, state, name):
         ({"num_encoder_layers": 10**9}, "hold 4 encoder layers, but 1000000000 are declared"),
         ({"reduce_token": 1}, "has shape"),
     ],
-)  # fmt: skip
+)
 def test_metadata_that_does_not_fit_is_refused_in_words(tmp_path, state, changes, sentence):
-    path = rewritten(tmp_path / "wrong.safetensors", state, **changes)
+    path = rewrite(tmp_path / "wrong.safetensors", state, **changes)
     with pytest.raises(ModelError, match=sentence) as raised:
         load_model(path)
     assert str(path) in str(raised.value)
@@ -116,14 +117,16 @@ def test_metadata_that_does_not_fit_is_refused_in_words(tmp_path, state, changes
         (lambda s: s.update(extra=np.ones(3, np.float32)), "hold extra, which"),
         (lambda s: s.update({"fc.bias": np.ones(3, np.float32)}), r"fc.bias has shape \[3\]"),
         (lambda s: s.update({"fc.bias": np.ones(34, np.float16)}), "fc.bias must be float32, found float16"),
-        (lambda s: s.update({"fc.bias": np.array([np.nan, np.inf] * 17, np.float32)}),
-         "fc.bias holds 34 numbers that are NaN or infinite"),
+        (
+            lambda s: s.update({"fc.bias": np.array([np.nan, np.inf] * 17, np.float32)}),
+            "fc.bias holds 34 numbers that are NaN or infinite",
+        ),
     ],
-)  # fmt: skip
+)
 def test_weights_that_do_not_fit_are_refused_in_words(tmp_path, state, change, sentence):
     broken = dict(state)
     change(broken)
-    path = rewritten(tmp_path / "wrong.safetensors", broken)
+    path = rewrite(tmp_path / "wrong.safetensors", broken)
     with pytest.raises(ModelError, match=sentence):
         load_model(path)
     with pytest.raises(ModelError, match=sentence):
@@ -132,10 +135,10 @@ def test_weights_that_do_not_fit_are_refused_in_words(tmp_path, state, change, s
 
 
 @pytest.mark.parametrize("size", [0, 4, 200, 40_000, -1])
-def test_a_truncated_file_is_refused(saved, size):
-    saved.write_bytes(saved.read_bytes()[:size])
+def test_a_truncated_file_is_refused(weight_file, size):
+    weight_file.write_bytes(weight_file.read_bytes()[:size])
     with pytest.raises(ModelError, match="truncated or not a safetensors file"):
-        load_model(saved)
+        load_model(weight_file)
 
 
 def test_other_files_are_refused(tmp_path, state):
@@ -159,7 +162,7 @@ def test_other_files_are_refused(tmp_path, state):
         load_model(tmp_path)
 
 
-def test_an_unknown_name_lists_the_shipped_ones(monkeypatch, tmp_path, saved):
+def test_an_unknown_name_lists_the_shipped_ones(monkeypatch, tmp_path, weight_file):
     with pytest.raises(ModelError, match=r"there is no weight file .*missing\.safetensors"):
         load_model(tmp_path / "missing.safetensors")
     monkeypatch.setattr(weights, "ASSETS", tmp_path)
@@ -185,35 +188,3 @@ def test_what_does_not_belong_together_is_not_saved(tmp_path):
 def test_a_folder_that_cannot_be_written_is_an_output_error(tmp_path, state):
     with pytest.raises(OutputError, match=r"absent.* cannot be written: No such file or directory"):
         save_weights(tmp_path / "absent" / "image.safetensors", state, CONFIG, core_info())
-
-
-def test_every_backend_named_is_ready_here():
-    assert [row.name for row in available_backends()] == list(BACKENDS)
-    for row in available_backends():
-        assert row.ready, row.reason
-
-
-def test_an_unknown_backend_lists_the_choices():
-    with pytest.raises(ValueError, match="backend must be auto or one of native, torch, triton, found 'abacus'"):
-        choose_backend("abacus")
-
-
-def test_a_named_backend_that_is_missing_says_why_and_auto_goes_on(monkeypatch, caplog):
-    import_module = backend.importlib.import_module
-
-    def without_native(name, *args):
-        if name == "mixsynth_stream._C":
-            raise ImportError("libstdc++.so.6: cannot open shared object file")
-        return import_module(name, *args)
-
-    monkeypatch.setattr(backend.importlib, "import_module", without_native)
-    backend._auto.cache_clear()
-    try:
-        with pytest.raises(BackendUnavailableError, match=r"backend native cannot run here: libstdc.*build it with"):
-            choose_backend("native")
-        with caplog.at_level(logging.INFO, "mixsynth_stream"):
-            assert [choose_backend("auto") for _ in range(3)] == ["torch"] * 3
-        assert [record.getMessage() for record in caplog.records if "libstdc++" in record.getMessage()]
-        assert len(caplog.records) == 1, "auto logs its choice once"
-    finally:
-        backend._auto.cache_clear()

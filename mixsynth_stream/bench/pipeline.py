@@ -29,14 +29,14 @@ from mixsynth_stream.pipeline.sources.source import FrameSource
 from mixsynth_stream.pipeline.sources.video import VideoReader
 from mixsynth_stream.pipeline.stream import Stream
 from mixsynth_stream.reports import table, write_json
-from mixsynth_stream.skeleton import CORE_FROM_BLAZEPOSE
+from mixsynth_stream.spaces import SPACES
 from mixsynth_stream.weights import load_model
 
 if TYPE_CHECKING:
     from mixsynth_stream.weights import Model
 
 DENSE, STREAM, DECODE = "dense", "stream", "decode only"
-_CORE = list(CORE_FROM_BLAZEPOSE)
+_CORE = SPACES["image"].core
 _DEMO_CLIP = ASSETS / "demo.mp4"
 # Filled poses differ from the dense estimator's by 0.05-0.1 torso lengths on lively clips of one person.
 _SANE_GAP_ERROR = 0.3

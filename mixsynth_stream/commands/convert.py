@@ -1,4 +1,4 @@
-"""`convert`: a published checkpoint into a weight file."""
+"""`convert`: turn a published checkpoint into a weight file."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 
 from mixsynth_stream.convert import convert
 from mixsynth_stream.presets import CONVERTED, PRESETS
+from mixsynth_stream.spaces import SPACES
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -20,8 +21,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, metavar="FILE", help="weight file to write (default: beside it)")
     parser.add_argument("--preset", choices=list(PRESETS), help="the published network that it is")
     parser.add_argument("--skeleton", choices=CONVERTED, help="its joints and their order")
-    parser.add_argument("--space", choices=("image", "world", "rotation"),
-                        help="what a joint is: 2 numbers in the image, 3 in the world, or a rotation of 6")  # fmt: skip
+    parser.add_argument(
+        "--space",
+        choices=list(SPACES),
+        help="what a joint is: 2 numbers in the image, 3 in the world, or a rotation of 6",
+    )
     parser.add_argument("--rate-hz", type=float, metavar="HZ", help="frames a second of its training data")
     parser.add_argument("--sample-interval", type=int, metavar="N", help="frames between keyframes")
     parser.add_argument(
@@ -29,12 +33,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--normalisation", choices=("none", "root", "root_scale"), help="what its input is relative to")
     parser.add_argument("--data", metavar="TEXT", help="a note on the training data, kept in the file")
-    parser.add_argument("--licence", default="not stated in the checkpoint", metavar="TEXT",
-                        help="licence of the weights, kept in the file")  # fmt: skip
+    parser.add_argument(
+        "--licence",
+        default="not stated in the checkpoint",
+        metavar="TEXT",
+        help="licence of the weights, kept in the file",
+    )
 
 
 def main(args: argparse.Namespace) -> int:
-    """Convert, and say on standard error what was written."""
+    """Convert, and describe the new file on standard error."""
     name = args.checkpoint.name.removesuffix(".tar").removesuffix(".pth").removesuffix(".pt")
     out: Path = args.out or args.checkpoint.with_name(f"{name}.safetensors")
     config, info = convert(

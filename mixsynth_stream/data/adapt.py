@@ -1,9 +1,9 @@
-"""Poses of one skeleton as poses of another, where that is honest: every joint of the target has a source.
+"""Adapt: poses of one skeleton as poses of another, wherever every joint of the target has a source.
 
-A joint of the target is the source's joint of the same name, or a weighted mean of the source's joints (FORMULAS), or,
-for the nose of motion capture, `core_from_mocap`. A pair that lacks a joint is refused: eyes are not guessed from a
-head, fingers not from a wrist, the top of a head not from a nose. To compare two skeletons that cannot be turned into
-one another, take the joints that they share (`shared_joints`).
+A joint of the target is the source's joint of the same name, or a weighted mean of the source's joints (FORMULAS); the
+nose of motion capture comes from `core_from_mocap`. A pair that lacks a joint is refused: eyes are not guessed from a
+head, fingers not from a wrist, the top of a head not from a nose. Two skeletons that cannot be turned into one another
+can still be compared on the joints that they share (`shared_joints`).
 
 | from | to | how |
 | --- | --- | --- |
@@ -25,7 +25,7 @@ import numpy as np
 from mixsynth_stream.data.mocap import core_from_mocap
 from mixsynth_stream.skeleton import BLAZEPOSE_33, COCO_17, CORE_17, H36M_17, J14, MOCAP_22, SKELETONS, Skeleton
 
-# The skeletons that have something to give or to take.
+# The skeletons that can be a source or a target.
 ADAPTED = tuple(s.name for s in (MOCAP_22, BLAZEPOSE_33, COCO_17, H36M_17, J14, CORE_17))
 # (from, to) -> joint of the target -> shares of the source's joints. Joints of the same name need no line.
 FORMULAS: Mapping[tuple[str, str], Mapping[str, Mapping[str, float]]] = {
@@ -33,16 +33,21 @@ FORMULAS: Mapping[tuple[str, str], Mapping[str, Mapping[str, float]]] = {
     ("Mocap-22", "J14"): {"head_top": {"headtip": 1.0}},
     # Human3.6M's own rig: hips to spine 233 mm, spine to thorax 257, thorax to neck 121, neck to the top 115.
     ("Mocap-22", "H36M-17"): {
-        "spine": {"chest": 1.0}, "thorax": {"neck": 1.0}, "neck": {"neck": 0.49, "headtip": 0.51},
+        "spine": {"chest": 1.0},
+        "thorax": {"neck": 1.0},
+        "neck": {"neck": 0.49, "headtip": 0.51},
         "head": {"headtip": 1.0},
     },
-}  # fmt: skip
+}
+# Pairs that need more than a weighted mean of joints.
 _WHOLE: Mapping[tuple[str, str], Callable[[np.ndarray], np.ndarray]] = {("Mocap-22", "Core-17"): core_from_mocap}
-# Joints whose names agree and whose places do not: the same name is no source here.
+# Joints with the same name in another place: the name alone does not make them a source.
 _FALSE_FRIENDS = {
-    ("H36M-17", "J14"): {"neck"}, ("J14", "H36M-17"): {"neck"}, ("Mocap-22", "H36M-17"): {"spine", "neck", "head"},
+    ("H36M-17", "J14"): {"neck"},
+    ("J14", "H36M-17"): {"neck"},
+    ("Mocap-22", "H36M-17"): {"spine", "neck", "head"},
     ("H36M-17", "Mocap-22"): {"spine", "neck", "head"},
-}  # fmt: skip
+}
 
 
 def adapt(
@@ -50,32 +55,34 @@ def adapt(
     source: str,
     target: str,
 ) -> np.ndarray:  # [..., J of target, D]
-    """Poses of `source` as poses of `target`. `ValueError` where a joint would have to be invented, which it names."""
-    have, want = _skeleton(source), _skeleton(target)
-    if poses.ndim < 2 or poses.shape[-2] != len(have):
-        raise ValueError(f"poses of {source} must be [..., {len(have)}, D], found {list(poses.shape)}")
+    """Poses of `source` as poses of `target`. `ValueError` names the joints that have no source."""
+    source_skeleton, target_skeleton = _skeleton(source), _skeleton(target)
+    joints = len(source_skeleton)
+    if poses.ndim < 2 or poses.shape[-2] != joints:
+        raise ValueError(f"poses of {source} must be [..., {joints}, D], found {list(poses.shape)}")
     if source == target:
         return poses.copy()
     if (source, target) in _WHOLE:
         if poses.shape[-1] != 3:
             raise ValueError(f"{source} to {target} needs poses in space, D = 3, found D = {poses.shape[-1]}")
-        flat = _WHOLE[source, target](poses.reshape(-1, len(have), 3))
-        return flat.reshape(*poses.shape[:-2], len(want), 3)
-    return np.asarray(np.einsum("kj,...jd->...kd", _weights(have, want), poses).astype(poses.dtype))
+        flat = _WHOLE[source, target](poses.reshape(-1, joints, 3))
+        return flat.reshape(*poses.shape[:-2], len(target_skeleton), 3)
+    shares = _source_shares(source_skeleton, target_skeleton)
+    return np.asarray(np.einsum("kj,...jd->...kd", shares, poses).astype(poses.dtype))
 
 
 def targets_of(source: str) -> list[str]:
-    """Skeletons that `source` can be turned into, itself apart."""
-    have = _skeleton(source)
-    targets = (name for name in ADAPTED if name != source)
-    return [name for name in targets if (source, name) in _WHOLE or not _missing(have, SKELETONS[name])]
+    """Other skeletons that `source` can be turned into."""
+    skeleton = _skeleton(source)
+    others = (name for name in ADAPTED if name != source)
+    return [name for name in others if (source, name) in _WHOLE or not _missing(skeleton, SKELETONS[name])]
 
 
 def shared_joints(first: str, second: str) -> tuple[list[str], list[int], list[int]]:
-    """Joints that mean the same in both: their names, their numbers in `first`, and in `second`."""
+    """Joints that are the same in both: their names, their indices in `first`, and in `second`."""
     a, b = _skeleton(first), _skeleton(second)
-    differ = _FALSE_FRIENDS.get((first, second), set()) | _FALSE_FRIENDS.get((second, first), set())
-    names = [name for name in a.joints if name in b.joints and name not in differ]
+    false_friends = _FALSE_FRIENDS.get((first, second), set()) | _FALSE_FRIENDS.get((second, first), set())
+    names = [name for name in a.joints if name in b.joints and name not in false_friends]
     return names, [a.index(name) for name in names], [b.index(name) for name in names]
 
 
@@ -85,27 +92,29 @@ def _skeleton(name: str) -> Skeleton:
     return SKELETONS[name]
 
 
-def _source_of(joint: str, have: Skeleton, want: Skeleton) -> Mapping[str, float] | None:
-    formula = FORMULAS.get((have.name, want.name), {}).get(joint)
+def _source_of(joint: str, source: Skeleton, target: Skeleton) -> Mapping[str, float] | None:
+    formula = FORMULAS.get((source.name, target.name), {}).get(joint)
     if formula is not None:
         return formula
-    named_alike = joint in have.joints and joint not in _FALSE_FRIENDS.get((have.name, want.name), set())
-    return {joint: 1.0} if named_alike else None
+    is_same = joint in source.joints and joint not in _FALSE_FRIENDS.get((source.name, target.name), set())
+    return {joint: 1.0} if is_same else None
 
 
-def _missing(have: Skeleton, want: Skeleton) -> list[str]:
-    return [joint for joint in want.joints if _source_of(joint, have, want) is None]
+def _missing(source: Skeleton, target: Skeleton) -> list[str]:
+    return [joint for joint in target.joints if _source_of(joint, source, target) is None]
 
 
-def _weights(have: Skeleton, want: Skeleton) -> np.ndarray:  # [J of target, J of source]
-    missing = _missing(have, want)
+def _source_shares(source: Skeleton, target: Skeleton) -> np.ndarray:  # [J of target, J of source]
+    missing = _missing(source, target)
     if missing:
-        listed = ", ".join(missing[:4]) + (f" and {len(missing) - 4} more" if len(missing) > 4 else "")
-        possible = ", ".join(targets_of(have.name)) or "nothing else"
-        raise ValueError(f"{have.name} has no {listed}, so it cannot be turned into {want.name}; it can be turned into "
-                         f"{possible}, or compared on the joints that both have")  # fmt: skip
-    weights = np.zeros((len(want), len(have)))
-    for row, joint in enumerate(want.joints):
-        for name, share in (_source_of(joint, have, want) or {}).items():
-            weights[row, have.index(name)] = share
-    return weights
+        names = ", ".join(missing[:4]) + (f" and {len(missing) - 4} more" if len(missing) > 4 else "")
+        choices = ", ".join(targets_of(source.name)) or "nothing else"
+        raise ValueError(
+            f"{source.name} has no {names}, so it cannot be turned into {target.name}; it can be turned into "
+            f"{choices}, or compared on the joints that both have"
+        )
+    shares = np.zeros((len(target), len(source)))
+    for row, joint in enumerate(target.joints):
+        for name, share in (_source_of(joint, source, target) or {}).items():
+            shares[row, source.index(name)] = share
+    return shares

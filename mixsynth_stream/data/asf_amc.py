@@ -1,9 +1,9 @@
 """ASF/AMC files (Acclaim): a skeleton and its motion in, positions of the bones' ends in metres out.
 
 Convention (the Acclaim format definition 1.10; CMU's files): a bone has a direction and a length in the rest pose, and
-axes C of its own (`axis`, Euler angles about fixed axes, the first named turns first). Its rotation against its parent
-is C M C^-1, with M made of the AMC's angles for its `dof`, again about fixed axes. A length unit of CMU's files is
-1 / 0.45 of an inch: numbers are divided by the `length` of `:units` and are inches then.
+axes C of its own (`axis`, Euler angles about fixed axes, of which the first one turns first). Its rotation against its
+parent is C M C^-1, where M comes from the AMC's angles for its `dof`, again about fixed axes. A length unit of CMU's
+files is 1 / 0.45 of an inch: a number divided by the `length` of `:units` is in inches.
 """
 
 from __future__ import annotations
@@ -29,20 +29,21 @@ class _Bone:
 def read_asf_amc(
     skeleton: str | Path, motion: str | Path, rate_hz: float = 120.0, unit: str = "inches", subject: str = ""
 ) -> PoseSequence:
-    """The root and the end of every bone, by the bone's name. Files do not say their rate: CMU's is 120 Hz, some 60."""
+    """The root and the end of every bone, by the bone's name. `SourceError` says what does not fit.
+
+    The files do not say their rate: most of CMU's have 120 Hz, some 60.
+    """
     if unit not in METRES_PER_UNIT:
         raise ValueError(f"unit must be one of {', '.join(METRES_PER_UNIT)}, found {unit!r}")
     bones, length = _read_asf(skeleton)
     frames = _read_amc(motion, bones)
-    poses = _positions(motion, bones, frames) * METRES_PER_UNIT[unit] / length
-    return checked(
-        motion, name=Path(motion).stem, poses=poses.astype(np.float32), joints=list(bones), rate_hz=rate_hz,
-        subject=subject or Path(skeleton).stem,
-    )  # fmt: skip
+    ends = _bone_ends(motion, bones, frames) * METRES_PER_UNIT[unit] / length
+    poses, subject = ends.astype(np.float32), subject or Path(skeleton).stem
+    return checked(motion, name=Path(motion).stem, poses=poses, joints=list(bones), rate_hz=rate_hz, subject=subject)
 
 
 def _read_asf(path: str | Path) -> tuple[dict[str, _Bone], float]:
-    """Bones in an order in which parents come first, `root` the first of all, and the length unit."""
+    """Bones, `root` first and each after its parent, and the length unit."""
     sections: dict[str, list[list[str]]] = {}
     section: list[list[str]] = []
     for line in read_text(path).splitlines():
@@ -60,11 +61,11 @@ def _read_asf(path: str | Path) -> tuple[dict[str, _Bone], float]:
         root = {words[0].lower(): words[1:] for words in sections[":root"]}
         order = tuple(word.lower() for word in root["order"])
         bones = {"root": _Bone("", np.zeros(3), np.eye(3), order)}
-        found = _bone_data(sections[":bonedata"], degrees)
+        loose_bones = _bone_data(sections[":bonedata"], degrees)
         for words in sections[":hierarchy"]:
             if words[0] not in ("begin", "end"):
                 for child in words[1:]:
-                    bones[child] = found[child]
+                    bones[child] = loose_bones[child]
                     bones[child].parent = words[0]
                     if words[0] not in bones:
                         raise SourceError(f"{path}: bone {child} hangs on {words[0]}, which comes later or nowhere")
@@ -74,6 +75,7 @@ def _read_asf(path: str | Path) -> tuple[dict[str, _Bone], float]:
 
 
 def _bone_data(lines: list[list[str]], degrees: bool) -> dict[str, _Bone]:
+    """Bones by name, without their parents."""
     bones: dict[str, _Bone] = {}
     fields: dict[str, list[str]] = {}
     for words in lines:
@@ -83,7 +85,7 @@ def _bone_data(lines: list[list[str]], degrees: bool) -> dict[str, _Bone]:
             direction = np.array(fields["direction"], np.float64)
             angles = np.array(fields["axis"][:3], np.float64)
             angles = np.radians(angles) if degrees else angles
-            # About fixed axes, the first named turns first: the product runs the other way round.
+            # About fixed axes the first angle turns first, so its matrix stands last in the product.
             axes = euler_to_matrix(angles[::-1], fields["axis"][3][::-1])
             offset = direction / np.linalg.norm(direction) * float(fields["length"][0])
             dof = tuple(word.lower() for word in fields.get("dof", []))
@@ -107,8 +109,10 @@ def _read_amc(path: str | Path, bones: dict[str, _Bone]) -> list[dict[str, list[
         bone = bones.get(words[0])
         if bone is None or not frames or len(words) - 1 != len(bone.dof):
             expected = f"{len(bone.dof)} numbers" if bone else "a bone of the skeleton"
-            raise SourceError(f"{path}, line {number}: {line.strip()[:60]!r} does not fit, expected {expected}; is it "
-                              "the motion of another skeleton?")  # fmt: skip
+            raise SourceError(
+                f"{path}, line {number}: {line.strip()[:60]!r} does not fit, expected {expected}; is it "
+                "the motion of another skeleton?"
+            )
         try:
             frames[-1][words[0]] = [float(word) for word in words[1:]]
         except ValueError as error:
@@ -118,7 +122,7 @@ def _read_amc(path: str | Path, bones: dict[str, _Bone]) -> list[dict[str, list[
     return frames
 
 
-def _positions(path: str | Path, bones: dict[str, _Bone], frames: list[dict[str, list[float]]]) -> np.ndarray:
+def _bone_ends(path: str | Path, bones: dict[str, _Bone], frames: list[dict[str, list[float]]]) -> np.ndarray:
     """[T, bones, 3] ends of the bones, in the file's unit."""
     names = list(bones)
     positions = np.zeros((len(frames), len(bones), 3))
@@ -128,8 +132,8 @@ def _positions(path: str | Path, bones: dict[str, _Bone], frames: list[dict[str,
         if ragged:
             raise SourceError(f"{path}: frame {ragged[0] + 1} has no line for {name}; the file is ragged")
         values = np.array([frame[name] for frame in frames]) if bone.dof else np.zeros((len(frames), 0))
-        turns = [n for n, dof in enumerate(bone.dof) if dof.startswith("r")]
-        local = euler_to_matrix(np.radians(values[:, turns[::-1]]), "".join(bone.dof[n][1] for n in turns[::-1]))
+        angles = [n for n, dof in enumerate(bone.dof) if dof.startswith("r")][::-1]
+        local = euler_to_matrix(np.radians(values[:, angles]), "".join(bone.dof[n][1] for n in angles))
         local = bone.axes @ local @ bone.axes.T
         if name == "root":
             for n, dof in enumerate(bone.dof):

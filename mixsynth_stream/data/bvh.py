@@ -2,7 +2,7 @@
 
 Convention (Meredith and Maddock, "Motion capture file formats explained", 2001): a joint's rotation is the product of
 its channels in the order of the file, degrees; position channels replace the joint's OFFSET. An End Site is the joint
-`NAME_end`. BVH says nothing of units: `unit` does.
+`NAME_end`. A file does not state its unit, so the caller does.
 """
 
 from __future__ import annotations
@@ -74,8 +74,10 @@ def _hierarchy(path: str | Path, words: list[str]) -> list[_Joint]:
             elif word == "CHANNELS":
                 channels = tuple(name.lower() for name in take(int(take(1)[0])))
                 if not set(channels) <= _CHANNELS:
-                    raise SourceError(f"{path}: joint {joints[-1].name} has channels {', '.join(channels)}; positions "
-                                      "and rotations about x, y and z are known")  # fmt: skip
+                    raise SourceError(
+                        f"{path}: joint {joints[-1].name} has channels {', '.join(channels)}; positions "
+                        "and rotations about x, y and z are known"
+                    )
                 joints[-1].channels = channels
             elif word != "HIERARCHY":
                 raise SourceError(f"{path}: {word!r} is not expected in the hierarchy of a BVH file")
@@ -98,8 +100,10 @@ def _motion(path: str | Path, words: list[str], width: int) -> tuple[np.ndarray,
     if not interval > 0:
         raise SourceError(f"{path} has a frame time of {interval:g} s; expected a positive one")
     if numbers.size != count * width:
-        raise SourceError(f"{path} promises {count} frames of {width} channels, {count * width} numbers, and holds "
-                          f"{numbers.size}; it is truncated or ragged")  # fmt: skip
+        raise SourceError(
+            f"{path} promises {count} frames of {width} channels, {count * width} numbers, and holds "
+            f"{numbers.size}; it is truncated or ragged"
+        )
     return numbers.reshape(count, width), 1 / interval
 
 
@@ -108,18 +112,18 @@ def _positions(joints: list[_Joint], numbers: np.ndarray) -> np.ndarray:  # [T, 
     rotations = np.broadcast_to(np.eye(3), (len(numbers), len(joints), 3, 3)).copy()
     first = 0
     for index, joint in enumerate(joints):
-        own = numbers[:, first : first + len(joint.channels)]
+        values = numbers[:, first : first + len(joint.channels)]
         first += len(joint.channels)
         local = np.repeat(joint.offset[None], len(numbers), axis=0)
-        turns = [n for n, channel in enumerate(joint.channels) if channel.endswith("rotation")]
+        angles = [n for n, channel in enumerate(joint.channels) if channel.endswith("rotation")]
         for n, channel in enumerate(joint.channels):
             if channel.endswith("position"):
-                local[:, "xyz".index(channel[0])] = own[:, n]
-        rotation = euler_to_matrix(np.radians(own[:, turns]), "".join(joint.channels[n][0] for n in turns))
+                local[:, "xyz".index(channel[0])] = values[:, n]
+        rotation = euler_to_matrix(np.radians(values[:, angles]), "".join(joint.channels[n][0] for n in angles))
         if joint.parent < 0:
             positions[:, index], rotations[:, index] = local, rotation
         else:
-            turned = (rotations[:, joint.parent] @ local[..., None])[..., 0]
-            positions[:, index] = positions[:, joint.parent] + turned
+            offset = (rotations[:, joint.parent] @ local[..., None])[..., 0]
+            positions[:, index] = positions[:, joint.parent] + offset
             rotations[:, index] = rotations[:, joint.parent] @ rotation
     return positions

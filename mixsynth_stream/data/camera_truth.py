@@ -1,4 +1,7 @@
-"""Measured motion seen by a calibrated camera: TRC marker files and Pose2Sim calibrations (TOML, OpenCV convention)."""
+"""Camera truth: measured motion as a calibrated camera sees it, from TRC marker files and Pose2Sim calibrations.
+
+Calibrations are TOML files in OpenCV's convention.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
+from mixsynth_stream.rotations import axis_angle_to_matrix
 from mixsynth_stream.skeleton import BLAZEPOSE_33
 
-# Marker names as OpenPose and Pose2Sim write them -> BlazePose joints: the twelve limb joints that both define alike.
+# Marker names of OpenPose and Pose2Sim -> BlazePose joints: the twelve limb joints that both define alike.
 LIMB_MARKERS: dict[str, str] = {
     f"{side[0].upper()}{joint.capitalize()}": f"{side}_{joint}"
     for joint in ("shoulder", "elbow", "wrist", "hip", "knee", "ankle")
@@ -30,20 +34,20 @@ class Camera:
     translation: np.ndarray  # [3] metres
 
     def project(self, points_m: np.ndarray) -> np.ndarray:  # [..., 3] metres -> [..., 2] pixels
-        """Where points of the calibration's world appear in the picture."""
-        seen = points_m @ self.rotation.T + self.translation
-        x, y = seen[..., 0] / seen[..., 2], seen[..., 1] / seen[..., 2]
+        """The places in the picture of points in the calibration's world."""
+        points = points_m @ self.rotation.T + self.translation
+        x, y = points[..., 0] / points[..., 2], points[..., 1] / points[..., 2]
         k1, k2, p1, p2 = self.distortion
         r2 = x * x + y * y
         radial = 1 + k1 * r2 + k2 * r2 * r2
-        bent_x = x * radial + 2 * p1 * x * y + p2 * (r2 + 2 * x * x)
-        bent_y = y * radial + p1 * (r2 + 2 * y * y) + 2 * p2 * x * y
-        bent = np.stack([bent_x, bent_y, np.ones_like(x)], axis=-1)
-        return np.asarray((bent @ self.matrix.T)[..., :2])
+        distorted_x = x * radial + 2 * p1 * x * y + p2 * (r2 + 2 * x * x)
+        distorted_y = y * radial + p1 * (r2 + 2 * y * y) + 2 * p2 * x * y
+        distorted = np.stack([distorted_x, distorted_y, np.ones_like(x)], axis=-1)
+        return np.asarray((distorted @ self.matrix.T)[..., :2])
 
 
 def read_camera(path: str | Path, name: str) -> Camera:
-    """One camera of a calibration file; `name` is its block or its `name` entry."""
+    """One camera of a calibration file; `name` is its block or its `name` entry. `ValueError` lists the cameras."""
     blocks: dict[str, dict[str, object]] = {}
     for line in Path(path).read_text(encoding="utf-8").splitlines():
         text = line.strip()
@@ -51,7 +55,7 @@ def read_camera(path: str | Path, name: str) -> Camera:
             blocks[text.strip("[]")] = {}
         elif "=" in text and blocks:
             key, value = text.split("=", 1)
-            # These files hold numbers, strings and nested lists only, which TOML and JSON write alike.
+            # The values are numbers, strings and nested lists, which TOML and JSON write alike.
             blocks[list(blocks)[-1]][key.strip()] = json.loads(value)
     for block, entries in blocks.items():
         if name in (block, entries.get("name")) and "matrix" in entries:
@@ -59,7 +63,7 @@ def read_camera(path: str | Path, name: str) -> Camera:
                 name,
                 np.array(entries["matrix"], np.float64),
                 np.array(entries["distortions"], np.float64)[:4],
-                _rotation_matrix(np.array(entries["rotation"], np.float64)),
+                axis_angle_to_matrix(np.array(entries["rotation"], np.float64)),
                 np.array(entries["translation"], np.float64),
             )
     cameras = [block for block, entries in blocks.items() if "matrix" in entries]
@@ -67,7 +71,10 @@ def read_camera(path: str | Path, name: str) -> Camera:
 
 
 def read_trc(path: str | Path) -> dict[str, np.ndarray]:
-    """Marker positions [T, 3] in metres by name, y up; row order is frame order, and empty cells are NaN."""
+    """Marker positions [T, 3] in metres by name, y up. Rows are frames in order, and empty cells are NaN.
+
+    `ValueError` where it is no TRC file, or its unit is neither m nor mm.
+    """
     lines = Path(path).read_text(encoding="utf-8").splitlines()
     if len(lines) < 6 or not lines[0].startswith("PathFileType"):
         raise ValueError(f"{path} is not a TRC file: its first line should start with PathFileType")
@@ -85,17 +92,7 @@ def read_trc(path: str | Path) -> dict[str, np.ndarray]:
 def limbs_in_picture(markers: dict[str, np.ndarray], camera: Camera) -> np.ndarray:
     """The twelve limb joints in pixels, [T, 12, 2], in the order of `LIMB_JOINTS`.
 
-    TRC files are y-up; the calibration's world is z-up, so that its axes are (z, x, y) of the TRC.
+    TRC files have y up and the calibration's world has z up: its axes are (z, x, y) of the TRC.
     """
     limbs = np.stack([markers[name] for name in LIMB_MARKERS], axis=1)
     return camera.project(limbs[..., [2, 0, 1]])
-
-
-def _rotation_matrix(vector: np.ndarray) -> np.ndarray:  # [3] -> [3, 3]
-    """Rodrigues' formula."""
-    angle = float(np.linalg.norm(vector))
-    if angle < 1e-12:
-        return np.eye(3)
-    x, y, z = vector / angle
-    cross = np.array([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]])
-    return np.asarray(np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * (cross @ cross))

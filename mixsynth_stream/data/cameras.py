@@ -1,4 +1,4 @@
-"""What a camera sees of a moving person: random cameras, body sizes and mirroring, for batches of windows.
+"""Cameras that look at a moving person: random cameras, body sizes and mirroring, for batches of windows.
 
 Axes of the input are y up (right-handed). Camera axes are x right, y down, z away from the camera (OpenCV, BlazePose).
 """
@@ -12,12 +12,14 @@ import numpy as np
 
 from mixsynth_stream.data.time_last import hips_of, poses, time_last
 from mixsynth_stream.normalise import root_of
-from mixsynth_stream.skeleton import CORE_17
+from mixsynth_stream.rotations import unit_vectors
+from mixsynth_stream.skeleton import CORE_17, body_part
 
-# Every simulated picture is this high; the root_scale normalisation makes the choice irrelevant beyond the 2 % floor.
+# The height of every simulated picture. The normalisation root_scale takes it out again, above the 2 % floor.
 FRAME_HEIGHT_PX = 1080.0
 _NEAREST_M = 0.7
 
+# fmt: off
 # Parent of each core joint; "hips" and "shoulders" are the middles of the pairs.
 BONE_PARENT = {
     "nose": "shoulders", "left_shoulder": "hips", "right_shoulder": "hips",
@@ -26,13 +28,14 @@ BONE_PARENT = {
     "left_hip": "hips", "right_hip": "hips", "left_knee": "left_hip", "right_knee": "right_hip",
     "left_ankle": "left_knee", "right_ankle": "right_knee", "left_foot_index": "left_ankle",
     "right_foot_index": "right_ankle",
-}  # fmt: skip
-# Left and right keep the same proportions: one factor a group.
+}
+# One factor a group: left and right have the same proportions.
 _BONE_GROUPS = ("head", "torso", "shoulder_width", "hip_width", "upper_arm", "forearm", "hand", "thigh", "shin", "foot")
 _GROUP_OF = {
     "nose": "head", "shoulder": "shoulder_width", "hip": "hip_width", "elbow": "upper_arm", "wrist": "forearm",
     "index": "hand", "knee": "thigh", "ankle": "shin", "foot_index": "foot",
-}  # fmt: skip
+}
+# fmt: on
 
 
 @dataclass(frozen=True)
@@ -53,18 +56,18 @@ def random_cameras(rng: np.random.Generator, motion: np.ndarray) -> Cameras:  # 
     distance = np.maximum(2.0 * 4.5 ** rng.random(batch), reach + _NEAREST_M)
     yaw = rng.uniform(0, 2 * np.pi, batch)
     height = rows[:, :, 1].min(axis=(1, 2)) + rng.uniform(0.3, 2.8, batch) - middle[:, 1]
-    # Close cameras are not held far above or below the person.
+    # A close camera does not look from far above or below the person.
     height = np.clip(height, -0.7 * distance, 0.7 * distance)
     level = np.sqrt(distance**2 - height**2)
     offset = np.stack([level * np.sin(yaw), height, level * np.cos(yaw)], axis=-1)
     position = middle + offset
-    # The person is not always in the middle of the picture: look up to 20 degrees past them, and roll.
+    # The person is not always in the middle of the picture: the camera looks up to 20 degrees past them, and rolls.
     aside, above = rng.uniform(-0.35, 0.35, batch), rng.uniform(-0.2, 0.2, batch)
     roll = np.clip(rng.normal(0, np.radians(3), batch), -0.2, 0.2)
-    forward = _unit(-offset)
-    right = _unit(np.cross(forward, [0.0, 1.0, 0.0]))
-    forward = _unit(forward + aside[:, None] * right + above[:, None] * np.array([0.0, 1.0, 0.0]))
-    right = _unit(np.cross(forward, [0.0, 1.0, 0.0]))
+    forward = unit_vectors(-offset)
+    right = unit_vectors(np.cross(forward, [0.0, 1.0, 0.0]))
+    forward = unit_vectors(forward + aside[:, None] * right + above[:, None] * np.array([0.0, 1.0, 0.0]))
+    right = unit_vectors(np.cross(forward, [0.0, 1.0, 0.0]))
     down = np.cross(forward, right)
     cos, sin = np.cos(roll)[:, None], np.sin(roll)[:, None]
     rotation = np.stack([cos * right + sin * down, cos * down - sin * right, forward], axis=1)
@@ -74,20 +77,20 @@ def random_cameras(rng: np.random.Generator, motion: np.ndarray) -> Cameras:  # 
 
 def to_image(cameras: Cameras, motion: np.ndarray) -> np.ndarray:  # [B, T, 17, 3] y up -> [B, T, 17, 2] pixels
     """Pixels from the middle of the picture, x right, y down."""
-    # The focal length goes into the rotation: one product of matrices less to do by hand.
+    # The rotation takes the focal length in, so that one product of matrices does both.
     lens = np.array([1.0, 1.0, 0.0]) * cameras.focal_px[:, None] + np.array([0.0, 0.0, 1.0])
     offset = time_last(motion) - cameras.position[:, None, :, None].astype(np.float32)
-    seen = _turned(lens[:, :, None] * cameras.rotation, offset)
-    return poses(seen[:, :, :2] / np.maximum(seen[:, :, 2:], _NEAREST_M / 2))
+    points = _rotated(lens[:, :, None] * cameras.rotation, offset)
+    return poses(points[:, :, :2] / np.maximum(points[:, :, 2:], _NEAREST_M / 2))
 
 
 def to_world(cameras: Cameras, motion: np.ndarray) -> np.ndarray:  # [B, T, 17, 3] y up -> [B, T, 17, 3] metres
     """BlazePose world landmarks: the camera's axes, metres, each pose centred on the middle of its hips."""
     rows = time_last(motion)
-    return poses(_turned(cameras.rotation, rows - hips_of(rows)))
+    return poses(_rotated(cameras.rotation, rows - hips_of(rows)))
 
 
-def _turned(rotation: np.ndarray, rows: np.ndarray) -> np.ndarray:  # [B, 3, 3], [B, 17, 3, T] -> [B, 17, 3, T]
+def _rotated(rotation: np.ndarray, rows: np.ndarray) -> np.ndarray:  # [B, 3, 3], [B, 17, 3, T] -> [B, 17, 3, T]
     return np.asarray(rotation.astype(np.float32)[:, None] @ rows, np.float32)
 
 
@@ -100,31 +103,31 @@ def resized(
     motion: np.ndarray,  # [B, T, 17, 3] y up
     factors: np.ndarray,  # [B, 10] one for each of head, torso, shoulder_width, hip_width, arms and legs
 ) -> np.ndarray:
-    """The same angles on another body. The floor track scales with the legs, so feet keep standing."""
-    rows, (share, bones, chain) = time_last(motion), _skeleton()
-    # New joints are sums of the old ones: [B, 17, 17].
+    """The same angles on another body. The path over the floor scales with the legs, so that feet do not slide."""
+    rows, (share, bones, chain) = time_last(motion), _bone_maps()
+    # New joints are weighted sums of the old ones: [B, 17, 17].
     sums = (chain @ ((factors @ share)[:, :, None] * bones)).astype(rows.dtype)
     return poses((sums @ rows.reshape(*rows.shape[:2], -1)).reshape(rows.shape))
 
 
 @lru_cache(maxsize=1)
-def _skeleton() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Factors of the bones from those of the groups [10, 19], bones from joints [19, 17], joints from bones [17, 19].
+def _bone_maps() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Linear maps: group factors to bone factors [10, 19], joints to bones [19, 17], bones to joints [17, 19].
 
-    The first bone leads from the origin to the middle of the hips, the second from there to that of the shoulders.
+    The first bone leads from the origin to the middle of the hips, the second on to the middle of the shoulders.
     """
-    one = np.eye(2 + len(BONE_PARENT))
-    at = dict(zip(CORE_17.joints, np.eye(len(CORE_17)), strict=True))
+    unit = np.eye(2 + len(BONE_PARENT))
+    joint = dict(zip(CORE_17.joints, np.eye(len(CORE_17)), strict=True))
     for pair in ("hip", "shoulder"):
-        at[f"{pair}s"] = (at[f"left_{pair}"] + at[f"right_{pair}"]) / 2
-    bones, groups = [at["hips"], at["shoulders"] - at["hips"]], [("thigh", "shin"), ("torso",)]
-    chain = {"hips": one[0], "shoulders": one[0] + one[1]}
+        joint[f"{pair}s"] = (joint[f"left_{pair}"] + joint[f"right_{pair}"]) / 2
+    bones, groups = [joint["hips"], joint["shoulders"] - joint["hips"]], [("thigh", "shin"), ("torso",)]
+    chain = {"hips": unit[0], "shoulders": unit[0] + unit[1]}
     for name, parent in BONE_PARENT.items():
-        part = name.partition("_")[2] or name
+        part = body_part(name)
         start = "shoulders" if part == "shoulder" else parent
         groups.append((_GROUP_OF[part],))
-        chain[name] = chain[start] + one[len(bones)]
-        bones.append(at[name] - at[start])
+        chain[name] = chain[start] + unit[len(bones)]
+        bones.append(joint[name] - joint[start])
     share = np.array([[(group in names) / len(names) for names in groups] for group in _BONE_GROUPS])
     return share, np.stack(bones), np.stack([chain[name] for name in CORE_17.joints])
 
@@ -133,7 +136,3 @@ def random_body_factors(rng: np.random.Generator, batch: int) -> np.ndarray:  # 
     """A size of the whole body within 12 % and proportions within about 8 %."""
     whole = rng.uniform(0.88, 1.12, (batch, 1))
     return np.asarray(whole * np.clip(rng.normal(1, 0.05, (batch, len(_BONE_GROUPS))), 0.88, 1.12))
-
-
-def _unit(vectors: np.ndarray) -> np.ndarray:  # [..., 3]
-    return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-9))

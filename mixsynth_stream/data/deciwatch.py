@@ -1,4 +1,4 @@
-"""Folders of DeciWatch and SmoothNet: an estimator's poses beside the ground truth, sequence by sequence.
+"""DeciWatch folders (SmoothNet's too): an estimator's poses beside the ground truth, sequence by sequence.
 
     FOLDER/groundtruth_poses/SET/SET_gt_SPLIT.npz
     FOLDER/detected_poses/SET/ESTIMATOR/SET_ESTIMATOR_SPLIT.npz        SPLIT: train or test
@@ -25,15 +25,16 @@ SPLITS = ("train", "test")
 # The 14 joints of J14 among the 17 of the 3DPW files (pelvis, left leg, right leg, spine, neck, head, top of the head,
 # left arm, right arm).
 J14_FROM_PW3D = (6, 5, 4, 1, 2, 3, 16, 15, 14, 11, 12, 13, 8, 10)
-# A pose whose joint is further from its truth, against the size of a person, is no estimate of it (half of the joints).
+# Poses with a larger median error, relative to the size of a person, are no estimates of this truth.
 _FAR_OFF = 0.8
-# Shares of the frame that people fill, and turns of an axis-angle vector beyond which it is not in radians.
+# Shares of the frame that people fill.
 _SMALLEST_PERSON, _LARGEST_PERSON = 0.02, 5.0
+# A longer axis-angle vector is not in radians.
 _LARGEST_ANGLE = 4 * np.pi
-# Estimates whose error shrinks below this share once they are reversed, are reversed. Of people who stand still it
-# stays what it was, give or take a few hundredths. So many frames of a sequence are looked at.
+# Estimates are in reverse if reading them backwards takes their error below this share. For people who stand still the
+# error changes by a few hundredths only. So many frames of a sequence are compared.
 _NEARER, _FRAMES_COMPARED = 0.8, 50
-# Beyond these a single sequence is in another unit than the rest of its file, however poor its estimates are.
+# Outside these heights a sequence is in another unit than the rest of its file, however poor its estimates are.
 _SHORTEST_M, _TALLEST_M = 0.6, 4.0
 _J14_ROOT, _J14_LEG, _H36M_LEG = (2, 3), (2, 1, 0), (4, 5, 6)
 
@@ -46,20 +47,28 @@ class Layout:
     estimator: str
     kind: str  # "2d", "3d" or "smpl"
     joints: int
-    # Joints that are kept, in this order; empty: all of them.
-    kept: tuple[int, ...] = ()
-    # Joints whose middle is the origin of every frame, and those of a leg, among the kept ones.
+    # The joints to keep, in this order; empty: all of them.
+    selection: tuple[int, ...] = ()
+    # Joints whose middle is the origin of every frame, and those of a leg, numbered after the selection.
     root: tuple[int, ...] = ()
     leg: tuple[int, int, int] = (0, 0, 0)
 
     @property
     def key(self) -> str:
+        """The array of the files that holds the poses."""
         return {"2d": "joints_2d", "3d": "joints_3d", "smpl": "pose"}[self.kind]
 
 
 def _pw3d(estimator: str) -> Layout:
-    return Layout(folder="pw3d", estimator=estimator, kind="3d", joints=17, kept=J14_FROM_PW3D, root=_J14_ROOT,
-                  leg=_J14_LEG)  # fmt: skip
+    return Layout(
+        folder="pw3d",
+        estimator=estimator,
+        kind="3d",
+        joints=17,
+        selection=J14_FROM_PW3D,
+        root=_J14_ROOT,
+        leg=_J14_LEG,
+    )
 
 
 LAYOUTS = {
@@ -96,22 +105,21 @@ def load_pairs(folder: str | Path, preset: str, split: str) -> list[Pair]:
     truth = _columns(truth_path, ("imgname", layout.key, *extra))
     detected = _columns(detected_path, ("imgname", layout.key))
     if len(truth["imgname"]) != len(detected["imgname"]):
-        raise SourceError(f"{detected_path} has {len(detected['imgname'])} sequences, {truth_path} has "
-                          f"{len(truth['imgname'])}; they must be of the same download")  # fmt: skip
+        raise SourceError(
+            f"{detected_path} has {len(detected['imgname'])} sequences, {truth_path} has "
+            f"{len(truth['imgname'])}; they must be of the same download"
+        )
     pairs = []
     for number, names in enumerate(truth["imgname"]):
-        here = f"sequence {number}"
-        count = len(names)
+        sequence, count = f"sequence {number}", len(names)
         if count < 2:
-            raise SourceError(f"{truth_path}: {here} has {count} frames; motion takes two at least, leave it out")
-        frame_px = _frame_size(truth_path, here, truth["imgshape"][number]) if layout.kind == "2d" else None
-        size_px = _box_size(truth_path, here, truth["bbox"][number], count) if layout.kind == "2d" else None
-        pairs.append(Pair(
-            name=str(names.reshape(-1)[0]).rpartition("/")[0] or here,
-            truth=_poses(truth_path, here, truth[layout.key][number], count, layout, frame_px),
-            detected=_poses(detected_path, here, detected[layout.key][number], count, layout, frame_px),
-            size_px=size_px, frame_px=frame_px,
-        ))  # fmt: skip
+            raise SourceError(f"{truth_path}: {sequence} has {count} frames; motion takes two at least, leave it out")
+        frame_px = _frame_size(truth_path, sequence, truth["imgshape"][number]) if layout.kind == "2d" else None
+        size_px = _box_size(truth_path, sequence, truth["bbox"][number], count) if layout.kind == "2d" else None
+        name = str(names.reshape(-1)[0]).rpartition("/")[0] or sequence
+        true_poses = _network_poses(truth_path, sequence, truth[layout.key][number], count, layout, frame_px)
+        estimates = _network_poses(detected_path, sequence, detected[layout.key][number], count, layout, frame_px)
+        pairs.append(Pair(name=name, truth=true_poses, detected=estimates, size_px=size_px, frame_px=frame_px))
     if not pairs:
         raise SourceError(f"{truth_path} holds no sequences")
     if layout.kind == "3d":
@@ -127,101 +135,121 @@ def load_pairs(folder: str | Path, preset: str, split: str) -> list[Pair]:
 
 
 def load_shapes(folder: str | Path, preset: str, split: str) -> list[tuple[np.ndarray, np.ndarray]]:
-    """SMPL shapes (betas) [T, S] of truth and estimate, of every sequence; zeros where a file has none (AIST++)."""
-    found = []
+    """SMPL shapes (betas) [T, S] of truth and estimate, for every sequence; zeros where a file has none (AIST++)."""
+    file_shapes = []
     for path in _paths(folder, LAYOUTS[preset], split):
         columns = _columns(path, ("imgname",), ("shape",))
         lengths = [len(names) for names in columns["imgname"]]
         if "shape" not in columns:
-            found.append([np.zeros((length, 1)) for length in lengths])
+            file_shapes.append([np.zeros((length, 1)) for length in lengths])
             continue
         shapes = [np.atleast_2d(shape).astype(np.float64) for shape in columns["shape"]]
         for number, (shape, length) in enumerate(zip(shapes, lengths, strict=True)):
             if shape.ndim != 2 or len(shape) not in (1, length) or not np.isfinite(shape).all():
-                raise SourceError(f"{path}: shape of sequence {number} is {list(shape.shape)}, expected finite numbers "
-                                  f"for {length} frames, or for all of them")  # fmt: skip
-        found.append([np.broadcast_to(s, (n, s.shape[1])) for s, n in zip(shapes, lengths, strict=True)])
-    return list(zip(*found, strict=True))
+                raise SourceError(
+                    f"{path}: shape of sequence {number} is {list(shape.shape)}, expected finite numbers "
+                    f"for {length} frames, or for all of them"
+                )
+        file_shapes.append([np.broadcast_to(s, (n, s.shape[1])) for s, n in zip(shapes, lengths, strict=True)])
+    return list(zip(*file_shapes, strict=True))
 
 
 def _paths(folder: str | Path, layout: Layout, split: str) -> tuple[Path, Path]:
     """The files of truth and of estimates."""
+    truth, detected = Path(folder, "groundtruth_poses"), Path(folder, "detected_poses")
     paths = (
-        Path(folder) / "groundtruth_poses" / layout.folder / f"{layout.folder}_gt_{split}.npz",
-        Path(folder) / "detected_poses" / layout.folder / layout.estimator
-        / f"{layout.folder}_{layout.estimator}_{split}.npz",
-    )  # fmt: skip
+        truth / layout.folder / f"{layout.folder}_gt_{split}.npz",
+        detected / layout.folder / layout.estimator / f"{layout.folder}_{layout.estimator}_{split}.npz",
+    )
     missing = next((path for path in paths if not path.is_file()), None)
     if missing is not None:
-        raise SourceError(f"there is no file {missing}; give the folder that holds groundtruth_poses and "
-                          "detected_poses (docs/data.md has the files of every preset)")  # fmt: skip
+        raise SourceError(
+            f"there is no file {missing}; give the folder that holds groundtruth_poses and "
+            "detected_poses (docs/data.md has the files of every preset)"
+        )
     return paths
 
 
 def _columns(path: Path, keys: tuple[str, ...], optional: tuple[str, ...] = ()) -> dict[str, list[np.ndarray]]:
-    """Arrays of every sequence: of the frames' names in `imgname`, of numbers in the others."""
+    """By key, an array a sequence: the names of its frames for `imgname`, numbers for the other keys."""
     arrays = load_arrays(path, keys, optional)
     columns = {key: list(pieces(path, key, np.atleast_1d(array))) for key, array in arrays.items()}
     for key, column in columns.items():
         for number, piece in enumerate(column):
             if piece.ndim == 0:
-                raise SourceError(f"{path}: {key} of sequence {number} is {piece.item()!r}, expected an array; the "
-                                  "first axis counts sequences, so that a single one is an array of one")  # fmt: skip
+                raise SourceError(
+                    f"{path}: {key} of sequence {number} is {piece.item()!r}, expected an array; the "
+                    "first axis counts sequences, so that a single one is an array of one"
+                )
             if key != "imgname" and piece.dtype.kind in "US":
-                found = repr(piece.reshape(-1)[0].item()) if piece.size else "none"
-                raise SourceError(f"{path}: {key} of sequence {number} holds text ({found}), expected numbers; store "
-                                  "them as an array of floats")  # fmt: skip
+                text = repr(piece.reshape(-1)[0].item()) if piece.size else "none"
+                raise SourceError(
+                    f"{path}: {key} of sequence {number} holds text ({text}), expected numbers; store "
+                    "them as an array of floats"
+                )
         if len(column) != len(columns["imgname"]):
             raise SourceError(f"{path} names {len(columns['imgname'])} sequences and has {key} of {len(column)}")
     return columns
 
 
-def _poses(
-    path: Path, here: str, values: np.ndarray, count: int, layout: Layout, frame_px: np.ndarray | None
+def _network_poses(
+    path: Path, sequence: str, values: np.ndarray, count: int, layout: Layout, frame_px: np.ndarray | None
 ) -> np.ndarray:  # [T, J, axes] float32
     axes = 2 if layout.kind == "2d" else 3
     if len(values) != count or values.size != count * layout.joints * axes:
-        raise SourceError(f"{path}: {layout.key} of {here} is {list(values.shape)}, expected {count} frames of "
-                          f"{layout.joints} joints x {axes}")  # fmt: skip
+        raise SourceError(
+            f"{path}: {layout.key} of {sequence} is {list(values.shape)}, expected {count} frames of "
+            f"{layout.joints} joints x {axes}"
+        )
     poses = values.astype(np.float64).reshape(count, layout.joints, axes)
     bad = ~np.isfinite(poses).all(axis=(1, 2))
     if bad.any():
-        raise SourceError(f"{path}: {layout.key} of {here} holds NaN or infinite numbers in {bad.sum()} of {count} "
-                          "frames; leave the sequence out or cut it")  # fmt: skip
+        raise SourceError(
+            f"{path}: {layout.key} of {sequence} holds NaN or infinite numbers in {bad.sum()} of {count} "
+            "frames; leave the sequence out or cut it"
+        )
     if layout.kind == "smpl":
         largest = float(np.abs(poses).max())
         if largest > _LARGEST_ANGLE:
-            raise SourceError(f"{path}: {layout.key} of {here} holds rotations of up to {largest:.3g}, expected "
-                              "radians; are these degrees?")  # fmt: skip
+            raise SourceError(
+                f"{path}: {layout.key} of {sequence} holds rotations of up to {largest:.3g}, expected "
+                "radians; are these degrees?"
+            )
         return axis_angle_to_6d(poses).astype(np.float32)
     if frame_px is not None:
         return (poses / frame_px).astype(np.float32)
-    poses = poses[:, list(layout.kept)] if layout.kept else poses
+    poses = poses[:, list(layout.selection)] if layout.selection else poses
     return (poses - poses[:, list(layout.root)].mean(axis=1, keepdims=True)).astype(np.float32)
 
 
-def _frame_size(path: Path, here: str, shape: np.ndarray) -> np.ndarray:  # [height, width, ...] -> [2] width, height
+def _frame_size(
+    path: Path, sequence: str, shape: np.ndarray
+) -> np.ndarray:  # [height, width, ...] -> [2] width, height
     size = shape.reshape(-1)[:2].astype(float)
     if len(size) < 2 or not (np.isfinite(size) & (size > 0)).all():
-        raise SourceError(f"{path}: imgshape of {here} is {shape.reshape(-1)[:3].tolist()}, expected the height and "
-                          "width of its frames in pixels")  # fmt: skip
+        raise SourceError(
+            f"{path}: imgshape of {sequence} is {shape.reshape(-1)[:3].tolist()}, expected the height and "
+            "width of its frames in pixels"
+        )
     return size[::-1]
 
 
-def _box_size(path: Path, here: str, box: np.ndarray, count: int) -> np.ndarray:  # [T, 4] -> [T]
+def _box_size(path: Path, sequence: str, box: np.ndarray, count: int) -> np.ndarray:  # [T, 4] -> [T]
     if box.shape != (count, 4):
-        raise SourceError(f"{path}: bbox of {here} is {list(box.shape)}, expected {count} frames of 4 numbers")
+        raise SourceError(f"{path}: bbox of {sequence} is {list(box.shape)}, expected {count} frames of 4 numbers")
     box = box.astype(float)
     known = np.isfinite(box).all(axis=1)
-    # Boxes that are not known have no size either.
+    # A box that is not known has no size and is refused below.
     corners = np.where(known[:, None], box, 0.0)
     sides = corners[:, 2:] - corners[:, :2]
     bad = (sides.min(axis=1) < 0) | (sides.max(axis=1) <= 0)
     if bad.any():
         first = int(np.argmax(bad))
-        raise SourceError(f"{path}: bbox of {here} is no box in {bad.sum()} of {count} frames, first in frame {first} "
-                          f"({', '.join(f'{number:g}' for number in box[first])}); expected left, top, right, bottom "
-                          "in pixels: leave the sequence out or cut it")  # fmt: skip
+        raise SourceError(
+            f"{path}: bbox of {sequence} is no box in {bad.sum()} of {count} frames, first in frame {first} "
+            f"({', '.join(f'{number:g}' for number in box[first])}); expected left, top, right, bottom "
+            "in pixels: leave the sequence out or cut it"
+        )
     return np.asarray(sides.max(axis=1))
 
 
@@ -252,10 +280,10 @@ def _check_pixels(path: Path, sequences: list[np.ndarray]) -> None:  # [T, J, 2]
 
 
 def _check_axes(path: Path, pairs: list[Pair]) -> None:
-    """Estimates must be near the truth. Where they are not, another order of the axes is looked for, to be named."""
+    """Estimates must be near the truth. If not, the error names an order of the axes that would bring them near."""
     detected, truth = (
-        np.concatenate([getattr(pair, which) * (1 if pair.frame_px is None else pair.frame_px) for pair in pairs])
-        for which in ("detected", "truth")
+        np.concatenate([getattr(pair, name) * (1 if pair.frame_px is None else pair.frame_px) for pair in pairs])
+        for name in ("detected", "truth")
     )
     middle = truth.mean(axis=1, keepdims=True)
     size = float(np.median(np.linalg.norm(truth - middle, axis=-1)))
@@ -264,33 +292,35 @@ def _check_axes(path: Path, pairs: list[Pair]) -> None:
         return float(np.median(np.linalg.norm(detected[..., order] * signs - truth, axis=-1))) / size
 
     axes = truth.shape[-1]
-    as_it_is = error(tuple(range(axes)), (1,) * axes)
-    if as_it_is <= _FAR_OFF:
+    current = error(tuple(range(axes)), (1,) * axes)
+    if current <= _FAR_OFF:
         return
     orders = [(order, signs) for order in permutations(range(axes)) for signs in product((1, -1), repeat=axes)]
     errors = [error(*turn) for turn in orders]
     best = int(np.argmin(errors))
-    named = ", ".join(("" if sign > 0 else "-") + "xyz"[axis] for axis, sign in zip(*orders[best], strict=True))
-    hint = f"its axes look like {named}" if errors[best] <= _FAR_OFF else "are the sequences in another order?"
-    raise SourceError(f"{path}: estimates are off by {as_it_is:.2g} times the size of a person; {hint}")
+    names = ", ".join(("" if sign > 0 else "-") + "xyz"[axis] for axis, sign in zip(*orders[best], strict=True))
+    hint = f"its axes look like {names}" if errors[best] <= _FAR_OFF else "are the sequences in another order?"
+    raise SourceError(f"{path}: estimates are off by {current:.2g} times the size of a person; {hint}")
 
 
 def _check_time(path: Path, pairs: list[Pair], layout: Layout) -> None:
     """Estimates must not be nearer to the truth when they are read backwards."""
-    forward, backward = [], []
+    forward, backward = [], []  # errors of both ways to read them
     for pair in pairs:
         frames = np.unique(np.linspace(0, len(pair.truth) - 1, _FRAMES_COMPARED).astype(int))
         truth = pair.truth[frames]
-        forward.append(_distance(pair.detected[frames], truth, layout).ravel())
-        backward.append(_distance(pair.detected[::-1][frames], truth, layout).ravel())
-    as_it_is, reversed_ = (float(np.median(np.concatenate(parts))) for parts in (forward, backward))
-    if reversed_ < _NEARER * as_it_is:
-        share = round(100 * reversed_ / as_it_is)
-        raise SourceError(f"{path}: read backwards, estimates are off by {share} % of what they are off by forwards; "
-                          "their frames are in reverse, turn them round")  # fmt: skip
+        forward.append(_joint_distances(pair.detected[frames], truth, layout).ravel())
+        backward.append(_joint_distances(pair.detected[::-1][frames], truth, layout).ravel())
+    forward_error, backward_error = (float(np.median(np.concatenate(parts))) for parts in (forward, backward))
+    if backward_error < _NEARER * forward_error:
+        share = round(100 * backward_error / forward_error)
+        raise SourceError(
+            f"{path}: read backwards, estimates are off by {share} % of what they are off by forwards; "
+            "their frames are in reverse, turn them round"
+        )
 
 
-def _distance(a: np.ndarray, b: np.ndarray, layout: Layout) -> np.ndarray:  # both [T, J, axes] -> [T, J]
+def _joint_distances(a: np.ndarray, b: np.ndarray, layout: Layout) -> np.ndarray:  # both [T, J, axes] -> [T, J]
     if layout.kind == "smpl":
         return geodesic_error(matrix_from_6d(a), matrix_from_6d(b))
     return np.asarray(np.linalg.norm(a - b, axis=-1))

@@ -1,4 +1,4 @@
-"""Gaussian numbers for training, which takes hundreds of thousands for a batch, in a third of the time of numpy's."""
+"""Gaussian numbers for training in a third of numpy's time: a batch takes hundreds of thousands of them."""
 
 from __future__ import annotations
 
@@ -6,14 +6,17 @@ import numpy as np
 
 
 class QuickGaussian(np.random.Generator):
-    """A generator whose `standard_normal` works on whole arrays (Box and Muller 1958): other numbers, the same law."""
+    """A generator whose `standard_normal` works on whole arrays (Box and Muller 1958).
+
+    It draws other numbers than numpy's, from the same distribution.
+    """
 
     def standard_normal(self, size: tuple[int, ...], dtype: type[np.float32]) -> np.ndarray:  # type: ignore[override]
-        """In single precision, with tails out to 6.8 standard deviations."""
+        """Numbers in single precision, with tails out to 6.8 standard deviations."""
         count = int(np.prod(size))
         half = (count + 1) // 2
         bits = self.bit_generator.random_raw(half).view(np.uint32)
-        # From half a step above 0 up to 1: a logarithm without an infinity.
+        # The radius begins half a step above 0, so its logarithm is finite.
         radius = bits[:half].astype(dtype)
         radius *= dtype(2.0**-32)
         radius += dtype(2.0**-33)

@@ -1,7 +1,7 @@
-"""Motion capture clips: reading, unit checks, and the 17 joints of the network from the 22 of the files.
+"""Mocap clips: files of motion capture, checks of their units, and the network's 17 joints from the files' 22.
 
 File format (npz): joints [22] names, fps, positions [F, 22, 3] in metres with y up, starts and lengths [C] of the clips
-inside positions; optional subject, trial and src [C]. See docs/model-card.md for the data that shipped weights saw.
+inside positions; optional subject, trial and src [C]. docs/model-card.md names the data that shipped weights saw.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,28 +18,26 @@ from mixsynth_stream.data.object_arrays import load_arrays
 from mixsynth_stream.data.sequences import check_height, check_rate, check_sides, check_up
 from mixsynth_stream.errors import SourceError
 from mixsynth_stream.files import CHECKOUT
-from mixsynth_stream.skeleton import CORE_17, MOCAP_22
+from mixsynth_stream.rotations import unit_vectors
+from mixsynth_stream.skeleton import CORE_17, MOCAP_22, split_joint
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-# Where the validation clips lie in a checkout; they are not part of the wheel.
+# The validation clips lie in a checkout only; the wheel does not hold them.
 DEFAULT_DATA = ("benchmarks/mocap/cmu_val.npz", "benchmarks/mocap/extra_val.npz")
 
 # The joints of Mocap-22 as the files of clips name them: lshoulder for left_shoulder.
 FILE_JOINTS = tuple(name.replace("left_", "l").replace("right_", "r") for name in MOCAP_22.joints)
 
-# The motion capture joint that stands for each core joint; the nose is placed from the head, see core_from_mocap.
+# Core joints whose joint in the files has another name. `core_from_mocap` moves the nose from the head to its place.
 _CORE_SOURCE = {"nose": "head", "index": "hand", "foot_index": "toe"}
 
-# The nose against the head joint (which lies between the eyes or at the skull's centre, by file), in metres for a
-# person of 1.7 m: this far ahead in the direction of the face, this far below along the head's own axis.
+# The nose relative to the head joint, which lies between the eyes or at the skull's centre, by file. In metres for a
+# person of 1.7 m: ahead in the direction of the face, and below along the head's own axis.
 NOSE_AHEAD_M, NOSE_BELOW_M = 0.07, 0.03
 
 _ANKLE_HEIGHT_M = 0.08
-# From here on a float64 holds no fractions, so that nothing says whether a number was whole.
-_NO_COUNT = 2.0**53
-# What may be said of each clip.
+# From here on a float64 holds no fractions, so it cannot show whether a number was whole.
+_LARGEST_COUNT = 2.0**53
+# Optional arrays, one entry a clip.
 _LABELS = ("subject", "trial", "src")
 
 
@@ -59,18 +56,22 @@ def load_clips(path: str | Path) -> list[Clip]:
     """The clips of one file. `SourceError` says in one sentence what is wrong with a file that does not fit."""
     if Path(path).exists() and not zipfile.is_zipfile(path):
         what = "is a folder" if Path(path).is_dir() else "is no npz, or a damaged one"
-        raise SourceError(f"{path} {what}; motion capture is read from .npz files, and scripts/make_mocap_npz.py makes "
-                          "them of BVH, ASF/AMC and C3D files")  # fmt: skip
+        raise SourceError(
+            f"{path} {what}; motion capture is read from .npz files, and scripts/make_mocap_npz.py makes "
+            "them of BVH, ASF/AMC and C3D files"
+        )
     data = load_arrays(path, ("joints", "fps", "positions", "starts", "lengths"), optional=_LABELS)
     joints = tuple(str(name) for name in data["joints"].reshape(-1))
     if joints != FILE_JOINTS:
         raise SourceError(f"{path} has joints {', '.join(joints)}; expected {', '.join(FILE_JOINTS)} in this order")
     if data["fps"].size != 1:
-        raise SourceError(f"{path} has {data['fps'].size} frame rates; all clips of a file share one: resample them, "
-                          "or make a file for each rate")  # fmt: skip
+        raise SourceError(
+            f"{path} has {data['fps'].size} frame rates; all clips of a file share one: resample them, "
+            "or make a file for each rate"
+        )
     try:
         positions, rate_hz = np.array(data["positions"], np.float32), float(data["fps"].item())
-        starts, lengths = (_whole(key, data[key]).reshape(-1) for key in ("starts", "lengths"))
+        starts, lengths = (_whole_numbers(key, data[key]).reshape(-1) for key in ("starts", "lengths"))
     except (TypeError, ValueError) as error:
         raise SourceError(
             f"{path}: positions and fps must be numbers, starts and lengths whole numbers ({error})"
@@ -98,14 +99,14 @@ def load_clips(path: str | Path) -> list[Clip]:
     if not clips:
         raise SourceError(f"{path} holds no clips")
     whole = np.concatenate([clip.positions for clip in clips])
-    check_up(f"{path}: people", _feet_to_head(whole))
+    check_up(f"{path}: people", feet_to_head(whole))
     check_sides(f"{path}: people", *left_and_ahead(whole))
     return clips
 
 
-def _whole(key: str, values: np.ndarray) -> np.ndarray:
+def _whole_numbers(key: str, values: np.ndarray) -> np.ndarray:
     numbers = np.asarray(values, np.float64)
-    wrong = ~(np.abs(numbers) < _NO_COUNT)
+    wrong = ~(np.abs(numbers) < _LARGEST_COUNT)
     if wrong.any():
         raise ValueError(f"found {numbers[wrong][0]:g} in {key}")
     if (numbers % 1 != 0).any():
@@ -114,7 +115,7 @@ def _whole(key: str, values: np.ndarray) -> np.ndarray:
 
 
 def stature(positions: np.ndarray) -> float:  # [T, 22, 3] -> metres when the unit is the metre
-    """Height of the person standing, from bone lengths, so that it does not depend on the pose."""
+    """Height of the standing person, from bone lengths, so that it does not depend on the pose."""
 
     def bones(*names: str) -> float:
         chain = positions[:, [FILE_JOINTS.index(name) for name in names]]
@@ -127,33 +128,37 @@ def stature(positions: np.ndarray) -> float:  # [T, 22, 3] -> metres when the un
 def _check_clip(path: str | Path, clip: Clip) -> None:
     bad = ~np.isfinite(clip.positions).all(axis=(1, 2))
     if bad.any():
-        raise SourceError(f"{path}: {clip.name} holds NaN or infinite positions in {bad.sum()} of {len(bad)} frames, "
-                          f"first in frame {int(np.argmax(bad))}; cut the gaps out of it")  # fmt: skip
+        raise SourceError(
+            f"{path}: {clip.name} holds NaN or infinite positions in {bad.sum()} of {len(bad)} frames, "
+            f"first in frame {int(np.argmax(bad))}; cut the gaps out of it"
+        )
     check_height(f"{path}: the person of {clip.name}", stature(clip.positions))
 
 
-def _feet_to_head(positions: np.ndarray) -> np.ndarray:  # [T, 22, 3] -> [T, 3]
+def feet_to_head(positions: np.ndarray) -> np.ndarray:  # [T, 22, 3] -> [T, 3]
+    """From the middle of the ankles to the head."""
     ankles = positions[:, [FILE_JOINTS.index("lankle"), FILE_JOINTS.index("rankle")]]
     return np.asarray(positions[:, FILE_JOINTS.index("head")] - ankles.mean(axis=1))
 
 
 def left_and_ahead(positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:  # [T, 22, 3] -> [T, 3] each
-    """From the right hip to the left one, and the way that the feet point."""
-    at = {name: positions[:, FILE_JOINTS.index(name)] for name in ("lhip", "rhip", "ltoe", "rtoe", "lankle", "rankle")}
-    return at["lhip"] - at["rhip"], at["ltoe"] - at["lankle"] + at["rtoe"] - at["rankle"]
+    """From the right hip to the left one, and the direction in which the feet point."""
+    names = ("lhip", "rhip", "ltoe", "rtoe", "lankle", "rankle")
+    joint = {name: positions[:, FILE_JOINTS.index(name)] for name in names}
+    return joint["lhip"] - joint["rhip"], joint["ltoe"] - joint["lankle"] + joint["rtoe"] - joint["rankle"]
 
 
 def core_from_mocap(positions: np.ndarray) -> np.ndarray:  # [T, 22, 3] -> [T, 17, 3]
     """The network's joints, CORE_17 order: hand -> index finger, toe -> foot index, head -> nose.
 
-    The nose is NOSE_AHEAD_M ahead of the head joint and NOSE_BELOW_M below it. Ahead is the direction of the face:
-    square to the line of the shoulders and to the line from the neck to the top of the head. Both scale with the
-    person's height.
+    The nose is NOSE_AHEAD_M ahead of the head joint and NOSE_BELOW_M below it; both distances scale with the person's
+    height. Ahead is the direction of the face: square to the line of the shoulders and to the line from the neck to the
+    top of the head.
     """
     core = positions[:, _core_columns()].copy()
-    up = _unit(positions[:, FILE_JOINTS.index("headtip")] - positions[:, FILE_JOINTS.index("neck")])
+    up = unit_vectors(positions[:, FILE_JOINTS.index("headtip")] - positions[:, FILE_JOINTS.index("neck")])
     left = positions[:, FILE_JOINTS.index("lshoulder")] - positions[:, FILE_JOINTS.index("rshoulder")]
-    ahead = _unit(np.cross(left, up))
+    ahead = unit_vectors(np.cross(left, up))
     size = stature(positions) / 1.7
     core[:, CORE_17.index("nose")] += size * (NOSE_AHEAD_M * ahead - NOSE_BELOW_M * up)
     return core
@@ -165,7 +170,7 @@ def unique_names(paths: Sequence[str | Path], names: Sequence[str]) -> list[str]
 
 
 def data_hash(paths: Sequence[str | Path]) -> str:
-    """SHA-256 over the bytes of the files, in the order given."""
+    """SHA-256 over the bytes of the files, in this order."""
     digest = hashlib.sha256()
     for path in paths:
         digest.update(Path(path).read_bytes())
@@ -175,23 +180,15 @@ def data_hash(paths: Sequence[str | Path]) -> str:
 def _core_columns() -> list[int]:
     columns = []
     for name in CORE_17.joints:
-        side, _, part = name.partition("_")
-        prefix = {"left": "l", "right": "r"}.get(side, "")
-        part = part if prefix else side
-        columns.append(FILE_JOINTS.index(prefix + _CORE_SOURCE.get(part, part)))
+        side, part = split_joint(name)
+        columns.append(FILE_JOINTS.index(side[:1] + _CORE_SOURCE.get(part, part)))
     return columns
 
 
-def _unit(vectors: np.ndarray) -> np.ndarray:  # [..., 3]
-    return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-9))
-
-
-def data_files(given: Sequence[str] | None, has_video: bool) -> list[Path]:
-    """The files of --data, or the checkout's own. `SourceError` where those are meant and this is no checkout."""
-    from mixsynth_stream.errors import SourceError
-
-    if given is not None or has_video:
-        return [Path(name) for name in given or ()]
+def data_files(names: Sequence[str] | None, has_video: bool) -> list[Path]:
+    """The files of --data. Without --data and videos, the checkout's clips; `SourceError` outside a checkout."""
+    if names is not None or has_video:
+        return [Path(name) for name in names or ()]
     files = [CHECKOUT / name for name in DEFAULT_DATA]
     missing = [path for path in files if not path.is_file()]
     if missing:

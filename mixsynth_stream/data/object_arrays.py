@@ -1,7 +1,7 @@
-"""Reading npz files that hold arrays of arrays, without letting them run anything.
+"""Object arrays: npz files with arrays of arrays, read without running anything that they bring.
 
 Data sets keep sequences of different lengths in object arrays, which numpy stores as pickles, and a pickle may name any
-function to call. The reader here knows numpy's own constructors for arrays, dtypes and numbers, and refuses the rest.
+function to call. This reader knows numpy's own constructors for arrays, dtypes and numbers, and refuses the rest.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 
 from mixsynth_stream.errors import SourceError
 
-# What a pickled array asks for, by the names of numpy 1 and 2.
+# The constructors that a pickled array names, in numpy 1 and in numpy 2.
 _RECONSTRUCT = np.zeros(0).__reduce__()[0]
 _SCALAR = np.float64(0).__reduce__()[0]
 _ALLOWED: dict[tuple[str, str], Any] = {
@@ -37,18 +37,18 @@ class _ArrayUnpickler(pickle.Unpickler):
 
 
 def load_arrays(path: str | Path, names: Sequence[str], optional: Sequence[str] = ()) -> dict[str, np.ndarray]:
-    """The named arrays of an npz file, and those of `optional` that it has.
+    """The arrays `names` of an npz file, and those of `optional` that it has.
 
-    `SourceError` where one is missing, damaged, or wants more than arrays.
+    `SourceError` where one is missing or damaged, or would run something.
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            found = [name.removesuffix(".npy") for name in archive.namelist()]
-            missing = [name for name in names if name not in found]
+            members = [name.removesuffix(".npy") for name in archive.namelist()]
+            missing = [name for name in names if name not in members]
             if missing:
-                raise SourceError(f"{path} has no {', '.join(missing)}; found {', '.join(found) or 'nothing'}")
+                raise SourceError(f"{path} has no {', '.join(missing)}; found {', '.join(members) or 'nothing'}")
             arrays = {}
-            for name in (*names, *(name for name in optional if name in found)):
+            for name in (*names, *(name for name in optional if name in members)):
                 with archive.open(f"{name}.npy") as file:
                     arrays[name] = _read_array(file)
             return arrays
@@ -78,7 +78,10 @@ def _read_array(file: IO[bytes]) -> np.ndarray:
 
 
 def pieces(path: str | Path, key: str, array: np.ndarray) -> Iterator[np.ndarray]:
-    """The sequences of an object array, or of an array whose first axis counts them, each as numbers or text."""
+    """The sequences of an object array, or of an array whose first axis counts them, each as numbers or text.
+
+    `SourceError` where a sequence is ragged or holds something else.
+    """
     for number, piece in enumerate(array):
         try:
             value = np.asarray(piece)

@@ -1,6 +1,6 @@
-"""`PoseSequence`: what every reader of recordings gives, and the checks that all of them share.
+"""PoseSequence: the recording that every reader returns, and the checks that all readers share.
 
-Readers raise `SourceError`, one sentence, for what cannot be right: ragged or missing numbers, NaN, clips without
+Readers raise `SourceError`, one sentence, for data that cannot be right: ragged or missing numbers, NaN, clips without
 motion, wrong joint counts, a person of 67 metres, a person who stands along z.
 """
 
@@ -13,17 +13,24 @@ from pathlib import Path
 import numpy as np
 
 from mixsynth_stream.errors import SourceError
+from mixsynth_stream.rotations import unit_vectors
 
-# A person stands between these heights; outside them the unit is not the metre.
+# A standing person is between these heights; outside them the unit is not the metre.
 STATURE_RANGE_M = (1.2, 2.3)
-METRES_PER_UNIT = {"millimetres": 0.001, "centimetres": 0.01, "inches": 0.0254, "feet": 0.3048, "metres": 1.0,
-                   "cmu": 0.0254 / 0.45}  # fmt: skip
-# A unit is guessed for the usual height of a recorded person, so that centimetres are not taken for inches.
+METRES_PER_UNIT = {
+    "millimetres": 0.001,
+    "centimetres": 0.01,
+    "inches": 0.0254,
+    "feet": 0.3048,
+    "metres": 1.0,
+    "cmu": 0.0254 / 0.45,
+}
+# A guess of the unit prefers the usual height of a recorded person, so that centimetres are not taken for inches.
 _USUAL_RANGE_M = (1.45, 2.05)
 _AXES = "xyz"
 # No recording of people has fewer or more frames a second.
 SLOWEST_HZ, FASTEST_HZ = 1.0, 10_000.0
-# The body's own up, against an axis of the file: closer than this in most frames, and the person stands along it.
+# A person stands along an axis of the file when the cosine between it and the body's up is above this in most frames.
 _ALONG_AXIS = 0.8
 _STANDING_SHARE = 0.75
 
@@ -52,7 +59,7 @@ def checked(
     rate_hz: float,
     subject: str = "",
 ) -> PoseSequence:
-    """A sequence that holds together, or `SourceError`."""
+    """A sequence whose shapes, rate and numbers are right, or `SourceError`."""
     if poses.ndim != 3 or poses.shape[1] != len(joints):
         raise SourceError(f"{path}: {name} has poses {list(poses.shape)}, expected {len(joints)} joints a frame")
     if len(poses) < 2:
@@ -60,8 +67,10 @@ def checked(
     check_rate(f"{path}: {name}", rate_hz)
     bad = ~np.isfinite(poses).all(axis=(1, 2))
     if bad.any():
-        raise SourceError(f"{path}: {name} holds NaN or infinite positions in {bad.sum()} of {len(bad)} frames, first "
-                          f"in frame {int(np.argmax(bad))}; cut the gaps out of it")  # fmt: skip
+        raise SourceError(
+            f"{path}: {name} holds NaN or infinite positions in {bad.sum()} of {len(bad)} frames, first "
+            f"in frame {int(np.argmax(bad))}; cut the gaps out of it"
+        )
     return PoseSequence(name=name, poses=poses, joints=tuple(joints), rate_hz=float(rate_hz), subject=subject)
 
 
@@ -73,7 +82,7 @@ def check_rate(what: str | Path, rate_hz: float) -> None:
 
 
 def check_height(where: str, height: float) -> None:
-    """Raise `SourceError` unless a person of `height` stands before us in metres; say which unit it looks like."""
+    """Raise `SourceError`, which guesses the unit, unless `height` is that of a person in metres."""
     low, high = STATURE_RANGE_M
     if low <= height <= high:
         return
@@ -85,7 +94,7 @@ def check_height(where: str, height: float) -> None:
 
 
 def guessed_units(height: float) -> list[str]:
-    """Units in which this is the height of a person, the likeliest first."""
+    """Units in which this number is the height of a person, the likeliest first."""
     usual = [unit for unit, m in METRES_PER_UNIT.items() if _USUAL_RANGE_M[0] <= height * m <= _USUAL_RANGE_M[1]]
     possible = [unit for unit, m in METRES_PER_UNIT.items() if STATURE_RANGE_M[0] <= height * m <= STATURE_RANGE_M[1]]
     return usual + [unit for unit in possible if unit not in usual]
@@ -94,28 +103,45 @@ def guessed_units(height: float) -> list[str]:
 def check_up(where: str, up: np.ndarray, expected: str = "y") -> None:  # [T, 3] from the feet to the head
     """Raise `SourceError` where people stand along another axis than `expected`, or upside down along it.
 
-    People who bend, lie or do a handstand now and then pass: most frames must agree before it is called a mistake.
+    People who bend, lie or do a handstand now and then pass, because most frames must agree on the other axis.
     """
-    direction = up / np.maximum(np.linalg.norm(up, axis=-1, keepdims=True), 1e-9)
+    direction = unit_vectors(up)
     for axis in range(3):
         for sign in (1, -1):
-            found = ("" if sign > 0 else "-") + _AXES[axis]
-            if found != expected and (sign * direction[:, axis] > _ALONG_AXIS).mean() > _STANDING_SHARE:
-                raise SourceError(f"{where} stand along {found}, expected up to be {expected}; swap or turn the axes")
+            name = ("" if sign > 0 else "-") + _AXES[axis]
+            if name != expected and (sign * direction[:, axis] > _ALONG_AXIS).mean() > _STANDING_SHARE:
+                raise SourceError(f"{where} stand along {name}, expected up to be {expected}; swap or turn the axes")
 
 
 def check_sides(where: str, left: np.ndarray, ahead: np.ndarray) -> None:  # [T, 3] each
     """Raise `SourceError` where left is on the right of people who stand along y and whose feet point ahead."""
     wrong = (np.cross(left, [0.0, 1.0, 0.0]) * ahead).sum(axis=-1) < 0
     if wrong.mean() > _STANDING_SHARE:
-        raise SourceError(f"{where} have left and right exchanged in {100 * wrong.mean():.0f} % of the frames; x and z "
-                          "are swapped, an axis is mirrored (negate z), or the sides' joints are swapped")  # fmt: skip
+        raise SourceError(
+            f"{where} have left and right exchanged in {100 * wrong.mean():.0f} % of the frames; x and z "
+            "are swapped, an axis is mirrored (negate z), or the sides' joints are swapped"
+        )
 
 
 def read_text(path: str | Path) -> str:
-    """The file as text. `SourceError` where it is missing or is no text."""
+    """The file as text. `SourceError` where it is missing or not text."""
     try:
         # Some exporters write a byte order mark first.
         return Path(path).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise SourceError(f"{path} cannot be read ({error}); give a text file of a recording") from error
+
+
+def read_rows(path: str | Path, width: int, meaning: str) -> np.ndarray:  # [lines, width] float64
+    """The numbers of a text file, a row a line, between spaces or commas.
+
+    `SourceError` where a line has another count than `width`, whose `meaning` it names, or something that is no number.
+    """
+    rows = [line.replace(",", " ").split() for line in read_text(path).splitlines() if line.strip()]
+    wrong = next((n for n, row in enumerate(rows) if len(row) != width), None)
+    if wrong is not None:
+        raise SourceError(f"{path}, line {wrong + 1} has {len(rows[wrong])} numbers, expected {width}: {meaning}")
+    try:
+        return np.array(rows, np.float64).reshape(-1, width)
+    except ValueError as error:
+        raise SourceError(f"{path} holds something that is no number ({error})") from error

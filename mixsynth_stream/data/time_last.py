@@ -1,7 +1,7 @@
-"""The order in memory that drawing windows is quick in: window, joint, axis, and time last.
+"""Time last: the order in memory in which windows are drawn fastest, which is window, joint, axis, time.
 
-Batches of motion are [B, T, 17, D] to everybody. In this order they have long runs of numbers to treat alike, and
-products of matrices take them as they are; motion that lies in another order is copied.
+To their users, batches of motion are [B, T, 17, D]. With time last they hold long runs of numbers for one operation,
+and products of matrices take them as they are. Motion in another order is copied.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from mixsynth_stream.normalise import root_of
 
 
 def time_last(motion: np.ndarray) -> np.ndarray:  # [B, T, 17, D] -> [B, 17, D, T]
-    """Each joint along each axis as one run of numbers; no copy where it lies like that."""
+    """Each joint along each axis as one run of numbers. It copies unless the motion lies in this order."""
     return np.ascontiguousarray(motion.transpose(0, 2, 3, 1))
 
 

@@ -1,4 +1,4 @@
-"""Windows of motion as an estimator would see them: keyframes in, and the two targets, for training and validation."""
+"""Windows of motion as an estimator would see them, with keyframes and two targets, for training and validation."""
 
 from __future__ import annotations
 
@@ -23,20 +23,21 @@ from mixsynth_stream.spaces import GRID_HZ, LANDMARK_SPACES, checked_space
 # Half of the windows come from a source whose frames do not fall on the grid: 24 to 60 Hz.
 _OFF_GRID_SHARE = 0.5
 _SLOWEST_SOURCE_HZ, _FASTEST_SOURCE_HZ = 24.0, 60.0
-# One window in six starts in the middle of nothing: fewer real keyframes than the window holds.
+# One window in six is a cold start: it holds fewer real keyframes than it has slots.
 _COLD_SHARE = 1 / 6
-# Clips are played at this tempo. Dance and climbing, most of what there is, are faster than most motion.
+# Clips are played at this tempo. Most of them are dance and climbing, which is faster than most motion.
 _SLOWEST_TEMPO, _FASTEST_TEMPO = 0.4, 1.2
-# One window in four stops or starts moving within it, over about this many grid steps; recordings seldom do.
+# In one window in four the person stops or starts within about this many grid steps; in recordings people seldom do.
 _STOP_SHARE = 1 / 4
 _STOP_STEPS = (0.5, 3.0)
-# A clip with a median joint speed under this many metres a second counts less, and is played up to so much faster.
+# A clip with a median joint speed below this many metres a second has a smaller weight and is played faster, both
+# within these limits.
 _LIVELY_M_S = 0.4
 _LEAST_WEIGHT = 0.12
 _FASTEST_TEMPO_OF_SLOW = 3.0
-# Share of the variance of slow error that training does without.
+# Share of the variance of slow error that training leaves out.
 _LEFT_OUT = 1e-5
-# A clip may end this many grid steps after the newest keyframe; the steps past its end are not valid.
+# A clip reaches at least this many grid steps past the newest keyframe; steps past its end are not valid.
 _LEAST_AHEAD = 6
 
 
@@ -44,13 +45,12 @@ _LEAST_AHEAD = 6
 class Windows:
     """B windows in pixels (D = 2) or hip-centred metres (D = 3), not normalised; joints in CORE_17 order."""
 
-    keyframes: np.ndarray  # [B, Q+1, 17, D] what the estimator said, cold start and lost keyframes filled in
+    keyframes: np.ndarray  # [B, Q+1, 17, D] estimates; the slots of cold starts and lost keyframes are filled in
     clean: np.ndarray  # [B, T, 17, D] the truth
     carried: np.ndarray  # [B, T, 17, D] the truth with the estimator's slow error: the target of training
     valid: np.ndarray  # [B, T] bool: False before the first real keyframe and past the end of the clip
     clip: np.ndarray  # [B] number of the clip
-    # [B, T, 17, D] what the estimator would say if it looked at every step; not for training
-    estimates: np.ndarray | None = None
+    estimates: np.ndarray | None = None  # [B, T, 17, D] of every step; training has none
 
 
 class WindowSampler:
@@ -77,58 +77,60 @@ class WindowSampler:
         weight = np.maximum(room, 0) * np.clip(speed / _LIVELY_M_S, _LEAST_WEIGHT, 1)
         if not weight.any():
             nearest = int(np.argmax(room / self._track.rate))
-            has_s = (self._track.length[nearest] - 1) / self._track.rate[nearest]
-            # Rounded up, so that what is said is enough.
-            least_s = np.ceil(100 * (has_s - room[nearest] / self._track.rate[nearest]) + 1e-6) / 100
-            raise SourceError(f"no clip is long enough to train on: the longest lasts {_longest_s(self._track):.2f} s; "
-                              f"{least_s:.2f} s would do for {clips[nearest].name}, which lasts {has_s:.2f} s, and the "
-                              "slower the motion the more it takes; give longer clips")  # fmt: skip
-        self._chance = weight / weight.sum()
+            clip_s = (self._track.length[nearest] - 1) / self._track.rate[nearest]
+            # Rounded up, so that a clip of the printed length is long enough.
+            least_s = np.ceil(100 * (clip_s - room[nearest] / self._track.rate[nearest]) + 1e-6) / 100
+            raise SourceError(
+                f"no clip is long enough to train on: the longest lasts {_longest_s(self._track):.2f} s; "
+                f"{least_s:.2f} s would do for {clips[nearest].name}, which lasts {clip_s:.2f} s, and the "
+                "slower the motion the more it takes; give longer clips"
+            )
+        self._chances = weight / weight.sum()
 
     def draw(self, batch: int) -> Windows:
         """`batch` windows with every kind of variation."""
         rng, config = self.rng, self._config
-        clip = rng.choice(len(self._chance), batch, p=self._chance)
+        clip = rng.choice(len(self._chances), batch, p=self._chances)
         tempo = np.exp(rng.uniform(np.log(_SLOWEST_TEMPO), np.log(self._fastest[clip])))
         per_step = tempo * self._track.rate[clip] / GRID_HZ
         first, last = config.sample_interval * per_step, self._track.length[clip] - 1 - _LEAST_AHEAD * per_step
         newest = first + rng.random(batch) * np.maximum(last - first, 0)
         offset = self._off_grid(batch)
         speed = self._stop_and_go(batch) * per_step[:, None]
-        passed = np.cumsum(speed, axis=1)
-        frame = newest[:, None] + passed - passed[:, config.newest, None] + offset * speed
+        frames = np.cumsum(speed, axis=1)
+        frame = newest[:, None] + frames - frames[:, config.newest, None] + offset * speed
         motion = with_gestures(rng, self._track.at(clip, frame))
-        turned, rows = rng.random(batch) < 0.5, time_last(motion)
-        rows[turned] = time_last(cam.mirrored(poses(rows[turned])))
+        is_mirrored, rows = rng.random(batch) < 0.5, time_last(motion)
+        rows[is_mirrored] = time_last(cam.mirrored(poses(rows[is_mirrored])))
         motion = cam.resized(poses(rows), cam.random_body_factors(rng, batch).astype(np.float32))
         inside = (frame >= 0) & (frame <= self._track.length[clip, None] - 1)
         return _estimated(rng, self.noise, config, self._space, motion, clip, self._oldest(inside), inside)
 
     def _stop_and_go(self, batch: int) -> np.ndarray:  # [B, T] factor on the tempo, at most 1
         rng, steps = self.rng, np.arange(self._config.seq_len)
-        when, width = rng.uniform(0, len(steps), (batch, 1)), rng.uniform(*_STOP_STEPS, (batch, 1))
+        middle, width = rng.uniform(0, len(steps), (batch, 1)), rng.uniform(*_STOP_STEPS, (batch, 1))
         direction = rng.choice([-1.0, 1.0], (batch, 1))
-        moving = 1 / (1 + np.exp(np.clip(direction * (steps - when) / width, -50, 50)))
-        return np.where(rng.random((batch, 1)) < _STOP_SHARE, moving, 1.0)
+        factor = 1 / (1 + np.exp(np.clip(direction * (steps - middle) / width, -50, 50)))
+        return np.where(rng.random((batch, 1)) < _STOP_SHARE, factor, 1.0)
 
     def _off_grid(self, batch: int) -> np.ndarray:  # [B, T] grid steps by which the true time is later
         """A keyframe is the first frame at or after its grid time; time runs linearly between keyframes."""
         rng, config = self.rng, self._config
         interval = GRID_HZ / rng.uniform(_SLOWEST_SOURCE_HZ, _FASTEST_SOURCE_HZ, (batch, 1))
         interval *= rng.random((batch, 1)) < _OFF_GRID_SHARE
-        late = interval * rng.random((batch, config.num_keyframes))
-        late -= late[:, -1:]
+        delay = interval * rng.random((batch, config.num_keyframes))
+        delay -= delay[:, -1:]
         position = np.minimum(np.arange(config.seq_len) / config.sample_interval, config.step)
         left = np.minimum(position.astype(int), config.step - 1)
         part = position - left
-        return np.asarray(late[:, left] * (1 - part) + late[:, left + 1] * part)
+        return np.asarray(delay[:, left] * (1 - part) + delay[:, left + 1] * part)
 
     def _oldest(self, inside: np.ndarray) -> np.ndarray:  # [B, T] -> [B] the oldest real keyframe, at most Q - 1
         rng, config = self.rng, self._config
-        natural = np.argmax(inside[:, : config.newest + 1 : config.sample_interval], axis=1)
-        cold = rng.random(len(inside)) < _COLD_SHARE
-        chosen = np.where(cold, rng.integers(0, config.step, len(inside)), 0)
-        return np.minimum(np.maximum(natural, chosen), config.step - 1)
+        in_clip = np.argmax(inside[:, : config.newest + 1 : config.sample_interval], axis=1)
+        is_cold = rng.random(len(inside)) < _COLD_SHARE
+        oldest = np.where(is_cold, rng.integers(0, config.step, len(inside)), 0)
+        return np.minimum(np.maximum(in_clip, oldest), config.step - 1)
 
 
 def _longest_s(track: _Track) -> float:
@@ -145,9 +147,9 @@ def validation_windows(
 ) -> Windows:
     """Full windows, `stride` grid steps apart, of every clip; the same for the same seed.
 
-    A clip shorter than a window gives cold starts: two keyframes or more, then as far ahead as the clip goes; what it
-    does not reach is not `valid`. Such clips are often the fastest motion of a file (a run through the room).
-    Bodies and tempo are as recorded, cameras and the estimator's errors are simulated, without accidents.
+    A clip shorter than a window gives cold starts: two keyframes or more and the steps ahead that the clip still has;
+    later steps are not `valid`. Such clips are often the fastest motion of a file (a run through the room).
+    Bodies and tempo are as recorded; cameras and the estimator's errors are simulated, without accidents.
     """
     rng = np.random.default_rng(seed)
     track = _Track.of(clips)
@@ -160,26 +162,28 @@ def validation_windows(
     clip, start = np.concatenate(numbers), np.concatenate(starts)
     if not len(clip):
         interval_s = config.sample_interval / GRID_HZ
-        raise SourceError(f"no clip reaches from one keyframe to the next: the longest lasts {_longest_s(track):.2f} s "
-                          f"and they are {interval_s:.2f} s apart; give longer clips")  # fmt: skip
+        raise SourceError(
+            f"no clip reaches from one keyframe to the next: the longest lasts {_longest_s(track):.2f} s "
+            f"and they are {interval_s:.2f} s apart; give longer clips"
+        )
     frame = start[:, None] + np.arange(config.seq_len) * per_step[clip, None]
     inside = (frame >= -1e-6) & (frame <= track.length[clip, None] - 1 + 1e-6)
     oldest = np.argmax(inside[:, : config.newest + 1 : config.sample_interval], axis=1)
     quiet = (noise or EstimatorNoise()).without_accidents()
     windows = _estimated(rng, quiet, config, space, track.at(clip, frame), clip, oldest, inside, every_step=True)
-    # Many methods read them, pose by pose.
+    # Many methods read these arrays pose by pose, so the poses lie together.
     arrays = (windows.keyframes, windows.clean, windows.carried, windows.estimates)
     keyframes, clean, carried, estimates = (np.ascontiguousarray(array) for array in arrays if array is not None)
     return replace(windows, keyframes=keyframes, clean=clean, carried=carried, estimates=estimates)
 
 
 def _window_starts(length: int, per_step: float, config: ModelConfig, stride: int) -> np.ndarray:
-    """First frames of a clip's windows. In a short clip they lie before it, so that its first frame is a keyframe."""
+    """First frames of a clip's windows. For a short clip they lie before it, so that its first frame is a keyframe."""
     end = length - 1 + 1e-6
     full = np.arange(0, end - (config.seq_len - 1) * per_step, stride * per_step)
     if len(full):
         return full
-    # The newest keyframe is the second of the clip at least.
+    # The newest keyframe is at least the clip's second.
     keyframes = np.arange(1, config.num_keyframes) * config.sample_interval * per_step
     return np.asarray(keyframes[keyframes < end] - config.newest * per_step)
 
@@ -225,8 +229,9 @@ def _estimated(
     clip: np.ndarray,  # [B]
     oldest: np.ndarray,  # [B] the oldest real keyframe
     inside: np.ndarray,  # [B, T]
-    every_step: bool = False,  # estimates of every step
+    every_step: bool = False,  # whether the result has estimates of every step
 ) -> Windows:
+    """Windows of this motion with random cameras and simulated errors."""
     cameras = cam.random_cameras(rng, motion)
     clean = cam.to_image(cameras, motion) if space == "image" else cam.to_world(cameras, motion)
     grid = slice(0, config.newest + 1, config.sample_interval)
@@ -241,8 +246,14 @@ def _estimated(
     lost = rng.random(slots.shape) < noise.lost
     keyframes = _predict_lost(keyframes, lost & (slots >= oldest[:, None] + 2), config.sample_interval)
     valid = inside & (np.arange(config.seq_len) >= config.sample_interval * oldest[:, None])
-    said = estimates if every_step else None
-    return Windows(keyframes=keyframes, clean=clean, carried=carried, valid=valid, clip=clip, estimates=said)
+    return Windows(
+        keyframes=keyframes,
+        clean=clean,
+        carried=carried,
+        valid=valid,
+        clip=clip,
+        estimates=estimates if every_step else None,
+    )
 
 
 def _predict_lost(
@@ -250,7 +261,7 @@ def _predict_lost(
     lost: np.ndarray,  # [B, Q+1] bool, False for the first two
     sample_interval: int,
 ) -> np.ndarray:
-    """A lost keyframe's slot takes what a window would predict: the damped velocity of the two before it."""
+    """The slot of a lost keyframe takes the prediction of a window: the damped velocity of the two before it."""
     before, last = _damped_velocity(sample_interval)
     result = keyframes.copy()
     for slot in range(2, keyframes.shape[1]):

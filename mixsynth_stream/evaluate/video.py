@@ -27,14 +27,14 @@ from mixsynth_stream.files import make_folder, write_arrays
 from mixsynth_stream.normalise import scale_of
 from mixsynth_stream.pipeline.keyframes import KeyframeClock
 from mixsynth_stream.pipeline.window import MotionWindow
-from mixsynth_stream.skeleton import CORE_17, CORE_FROM_BLAZEPOSE
-from mixsynth_stream.spaces import scale_floor
+from mixsynth_stream.skeleton import CORE_17
+from mixsynth_stream.spaces import SPACES, scale_floor
 from mixsynth_stream.weights import Model
 
 if TYPE_CHECKING:
     from mixsynth_stream.pipeline.estimators.estimator import Estimator
 
-_CORE = list(CORE_FROM_BLAZEPOSE)
+_CORE = SPACES["image"].core
 # Where half of the joints move faster than this, the reference has changed to another person, or lost this one.
 _JUMP_TORSO_PER_S = 15.0
 # Joints with a lower score are not judged, and people only where half of their scores are higher.

@@ -20,13 +20,14 @@ from mixsynth_stream.errors import ModelError
 from mixsynth_stream.files import ASSETS
 from mixsynth_stream.normalise import scale_of
 from mixsynth_stream.pipeline.motion import Person
-from mixsynth_stream.skeleton import BLAZEPOSE_33, CORE_FROM_BLAZEPOSE
+from mixsynth_stream.skeleton import BLAZEPOSE_33
+from mixsynth_stream.spaces import SPACES
 
 log = logging.getLogger(__name__)
 
 MODELS = ("lite", "full", "heavy")
 MODES = ("keyframe", "video", "image")
-_CORE = list(CORE_FROM_BLAZEPOSE)
+_CORE = SPACES["image"].core
 # Two estimates closer than this, as a mean over the joints in body scales, are one person seen twice. On real clips
 # doubles lie under 0.3 apart and different people, even when they cross, over 0.5.
 _SAME_PERSON = 0.4

@@ -1,4 +1,4 @@
-"""Poses of one skeleton as poses of another, and what is refused."""
+"""Poses of one skeleton as poses of another, and pairs that are refused."""
 
 from __future__ import annotations
 
@@ -8,33 +8,38 @@ from support.walker import person
 
 from mixsynth_stream.data.adapt import ADAPTED, adapt, shared_joints, targets_of
 from mixsynth_stream.data.deciwatch import J14_FROM_PW3D
-from mixsynth_stream.data.mocap import FILE_JOINTS
-from mixsynth_stream.skeleton import BLAZEPOSE_33, COCO_17, H36M_17, MOCAP_22, SKELETONS, Skeleton
+from mixsynth_stream.skeleton import BLAZEPOSE_33, COCO_17, H36M_17, SKELETONS, Skeleton
 
-ALLOWED = {("BlazePose-33", "COCO-17"), ("BlazePose-33", "Core-17"), ("H36M-17", "J14"), ("Mocap-22", "Core-17"),
-           ("Mocap-22", "J14"), ("Mocap-22", "H36M-17")}  # fmt: skip
+ALLOWED = {
+    ("BlazePose-33", "COCO-17"),
+    ("BlazePose-33", "Core-17"),
+    ("H36M-17", "J14"),
+    ("Mocap-22", "Core-17"),
+    ("Mocap-22", "J14"),
+    ("Mocap-22", "H36M-17"),
+}
 
 
 def test_the_pairs_that_are_honest_and_no_others() -> None:
-    found = {(source, target) for source in ADAPTED for target in targets_of(source)}
-    assert found == ALLOWED
+    assert {(source, target) for source in ADAPTED for target in targets_of(source)} == ALLOWED
 
 
 @pytest.mark.parametrize(("source", "target"), sorted(ALLOWED))
 def test_a_mirrored_person_stays_one_and_moving_the_person_moves_all_joints(source: str, target: str) -> None:
-    have, want = SKELETONS[source], SKELETONS[target]
-    motion = person(6) if source == "Mocap-22" else np.random.default_rng(0).normal(size=(6, len(have), 3))
-    there = adapt(motion, source, target)
-    assert there.shape == (6, len(want), 3)
+    source_skeleton, target_skeleton = SKELETONS[source], SKELETONS[target]
+    joints = len(source_skeleton)
+    motion = person(6) if source == "Mocap-22" else np.random.default_rng(0).normal(size=(6, joints, 3))
+    poses = adapt(motion, source, target)
+    assert poses.shape == (6, len(target_skeleton), 3)
     step = np.array([1, 2, 3], np.float32)
-    np.testing.assert_allclose(adapt(motion + step, source, target), there + step, atol=1e-5)
+    np.testing.assert_allclose(adapt(motion + step, source, target), poses + step, atol=1e-5)
 
     def mirrored(poses: np.ndarray, skeleton: Skeleton) -> np.ndarray:
         return (poses * [-1, 1, 1])[..., list(skeleton.mirror), :]
 
     if source != "BlazePose-33":
-        again = adapt(mirrored(motion, have), source, target)
-        np.testing.assert_allclose(again, mirrored(there, want), atol=1e-5)
+        of_mirrored = adapt(mirrored(motion, source_skeleton), source, target)
+        np.testing.assert_allclose(of_mirrored, mirrored(poses, target_skeleton), atol=1e-5)
 
 
 def test_joints_land_where_they_belong() -> None:
@@ -82,7 +87,7 @@ def test_two_dimensions_are_adapted_as_well() -> None:
         ("Core-17", "BlazePose-33", "nothing else"),
         ("BlazePose-33", "H36M-17", "it can be turned into COCO-17, Core-17"),
     ],
-)  # fmt: skip
+)
 def test_what_would_have_to_be_invented_is_refused(source: str, target: str, says: str) -> None:
     with pytest.raises(ValueError, match=says):
         adapt(np.zeros((len(SKELETONS[source]), 3)), source, target)
@@ -93,9 +98,3 @@ def test_wrong_shapes_and_names_are_refused() -> None:
         adapt(np.zeros((33, 2)), "COCO-17", "Core-17")
     with pytest.raises(ValueError, match="one of Mocap-22"):
         adapt(np.zeros((25, 2)), "BODY-25", "Core-17")
-
-
-def test_the_joints_of_the_files_are_those_of_the_skeleton() -> None:
-    long = {"l": "left_", "r": "right_"}
-    named = tuple(long[n[0]] + n[1:] if f"l{n[1:]}" in FILE_JOINTS and n[0] in "lr" else n for n in FILE_JOINTS)
-    assert named == MOCAP_22.joints

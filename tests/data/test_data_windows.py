@@ -1,4 +1,4 @@
-"""Windows drawn from clips of motion capture, and the gestures in them."""
+"""Windows drawn from clips of motion capture."""
 
 from __future__ import annotations
 
@@ -9,11 +9,9 @@ import pytest
 from support.walker import clip, person
 
 from mixsynth_stream.config import ModelConfig
-from mixsynth_stream.data import cameras as cam
 from mixsynth_stream.data import windows as windows_module
 from mixsynth_stream.data.estimator_noise import EstimatorNoise
-from mixsynth_stream.data.gestures import with_gestures
-from mixsynth_stream.data.mocap import FILE_JOINTS, core_from_mocap
+from mixsynth_stream.data.mocap import FILE_JOINTS
 from mixsynth_stream.data.windows import WindowSampler, validation_windows
 from mixsynth_stream.errors import SourceError
 from mixsynth_stream.skeleton import CORE_17
@@ -60,8 +58,8 @@ def test_published_figures_are_measured_on_these_windows(
     """Other numbers mean that every table of errors has to be made anew."""
     windows = validation_windows([clip(person(150))], CONFIG, space, seed=3)
     assert windows.estimates is not None
-    found = windows.keyframes[-1, 2, 3], windows.carried[-1, 20, 5], windows.estimates[-1, 45, 9]
-    for values, expected in zip(found, (keyframe, carried, estimate), strict=True):
+    samples = windows.keyframes[-1, 2, 3], windows.carried[-1, 20, 5], windows.estimates[-1, 45, 9]
+    for values, expected in zip(samples, (keyframe, carried, estimate), strict=True):
         np.testing.assert_allclose(values, expected, rtol=1e-5, atol=5e-4 if space == "image" else 2e-6)
 
 
@@ -166,41 +164,3 @@ def test_too_little_motion_is_refused() -> None:
         validation_windows([clip(person(8))], CONFIG, "image")
     with pytest.raises(ValueError, match="image, world"):
         WindowSampler([clip(person(90))], CONFIG, "polar", seed=0)
-
-
-def test_gestures_keep_bones_and_leave_the_trunk_alone() -> None:
-    motion = np.stack([core_from_mocap(person(69, speed)) for speed in np.linspace(0.2, 2, 64)])
-    # Half of the people keep an arm and a leg raised, so that there are poses to go to.
-    for first, *limb in (("left_shoulder", "left_elbow", "left_wrist", "left_index"),
-                         ("left_hip", "left_knee", "left_ankle", "left_foot_index")):  # fmt: skip
-        joints, root = [CORE_17.index(name) for name in limb], motion[32:, :, [CORE_17.index(first)]]
-        offset = motion[32:, :, joints] - root
-        motion[32:, :, joints] = root + offset[..., [1, 0, 2]]
-    gestured = with_gestures(np.random.default_rng(0), motion)
-    trunk = [CORE_17.index(name) for name in ("nose", "left_shoulder", "right_shoulder", "left_hip", "right_hip")]
-    np.testing.assert_array_equal(gestured[:, :, trunk], motion[:, :, trunk])
-    for joint, parent in cam.BONE_PARENT.items():
-        if parent in CORE_17.joints:
-            ends = CORE_17.index(joint), CORE_17.index(parent)
-            before, after = (np.linalg.norm(m[:, :, ends[0]] - m[:, :, ends[1]], axis=-1) for m in (motion, gestured))
-            np.testing.assert_allclose(after, before, atol=1e-5)
-    moved = np.abs(gestured - motion).max(axis=(1, 3)) > 0.05
-    arms, legs = moved[:, CORE_17.index("left_wrist")].mean(), moved[:, CORE_17.index("left_ankle")].mean()
-    assert 0.02 < legs < arms < 0.6
-
-
-def test_a_gesture_is_slow_then_fast_then_slow() -> None:
-    """People who stand still with the left arm down or held out: on the way from one to the other no jerk."""
-    down = core_from_mocap(person(1))
-    out = down.copy()
-    arm = [CORE_17.index(f"left_{part}") for part in ("elbow", "wrist", "index")]
-    shoulder = down[:, [CORE_17.index("left_shoulder")]]
-    out[:, arm] = shoulder + (down[:, arm] - shoulder)[..., [1, 0, 2]] * np.array([-1, 1, 1], np.float32)
-    motion = np.concatenate([np.repeat(pose[None], 69, axis=1) for pose in [down] * 100 + [out] * 100])
-    hand = with_gestures(np.random.default_rng(3), motion)[:, :, arm[-1]]
-    speed = np.linalg.norm(np.diff(hand, axis=1), axis=-1)
-    whole = (speed.max(axis=1) > 0.02) & (speed[:, 0] < 1e-4) & (speed[:, -1] < 1e-4)
-    assert whole.sum() > 5
-    # 0.63 m of arm through a right angle in 9 steps or more: at most 0.21 m a step, reached over several steps.
-    assert speed[whole].max() < 0.22
-    assert np.abs(np.diff(speed[whole], axis=1)).max() < 0.09

@@ -6,17 +6,19 @@ from pathlib import Path
 
 import numpy as np
 
+# fmt: off
 # Joints of a pose that looks like a person, by data set: J14 for AIST++, 17 with the left side first for 3DPW and
 # Human3.6M. Metres, y down, as estimators give them.
 _J14 = [(-0.1, 0.86, 0), (-0.1, 0.44, 0), (-0.1, 0, 0), (0.1, 0, 0), (0.1, 0.44, 0), (0.1, 0.86, 0), (-0.3, 0.05, 0),
         (-0.25, -0.2, 0), (-0.18, -0.48, 0), (0.18, -0.48, 0), (0.25, -0.2, 0), (0.3, 0.05, 0), (0, -0.52, 0),
-        (0, -0.78, 0)]  # fmt: skip
+        (0, -0.78, 0)]
 _H17 = [(0, 0, 0), (0.1, 0, 0), (0.1, 0.44, 0), (0.1, 0.86, 0), (-0.1, 0, 0), (-0.1, 0.44, 0), (-0.1, 0.86, 0),
         (0, -0.25, 0), (0, -0.5, 0), (0, -0.6, 0), (0, -0.75, 0), (0.18, -0.48, 0), (0.25, -0.2, 0), (0.3, 0.05, 0),
-        (-0.18, -0.48, 0), (-0.25, -0.2, 0), (-0.3, 0.05, 0)]  # fmt: skip
+        (-0.18, -0.48, 0), (-0.25, -0.2, 0), (-0.3, 0.05, 0)]
 SETS = {"jhmdb": ("jhmdb", "simplepose"), "h36m": ("h36m", "fcn"), "3dpw-spin": ("pw3d", "spin"),
         "3dpw-eft": ("pw3d", "eft"), "3dpw-pare": ("pw3d", "pare"), "3dpw-smpl-pare": ("pw3d", "pare"),
-        "aist": ("aist", "spin"), "aist-smpl": ("aist", "spin")}  # fmt: skip
+        "aist": ("aist", "spin"), "aist-smpl": ("aist", "spin")}
+# fmt: on
 
 
 def objects(parts: list[np.ndarray]) -> np.ndarray:

@@ -6,6 +6,7 @@ import numpy as np
 
 from mixsynth_stream.data.estimator_noise import EstimatorNoise
 
+# A table of standard deviations describes errors of one size, which does not grow with speed.
 STEADY = EstimatorNoise(
     quality_spread=0.0, limb_spread=0.0, occlusion=0.0, still_share=1.0, speed_growth=0.0, speed_mean_factor=1.0
 )

@@ -5,6 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
+
+from mixsynth_stream.data.mocap_sources import PLUG_IN_GAIT_39
+from mixsynth_stream.data.sequences import PoseSequence
 
 # Names in BVH style -> (parent, place of a person of 1.7 m who stands with the arms hanging, metres).
 STANDING = {
@@ -75,18 +79,39 @@ _ASF_BONES = {
 def write_asf_amc(folder: Path, frames: int = 31, length: float = 0.45) -> tuple[Path, Path]:
     """STANDING, with CMU's units; the left radius turns 2 degrees a frame about the global x axis."""
     unit = 0.0254 / length
-    lines = [":version 1.10", ":name VICON", ":units", "  mass 1.0", f"  length {length}", "  angle deg",
-             ":documentation", "  made for a test", ":root", "  order TX TY TZ RX RY RZ", "  axis XYZ",
-             "  position 0 0 0", "  orientation 0 0 0", ":bonedata"]  # fmt: skip
+    lines = [
+        ":version 1.10",
+        ":name VICON",
+        ":units",
+        "  mass 1.0",
+        f"  length {length}",
+        "  angle deg",
+        ":documentation",
+        "  made for a test",
+        ":root",
+        "  order TX TY TZ RX RY RZ",
+        "  axis XYZ",
+        "  position 0 0 0",
+        "  orientation 0 0 0",
+        ":bonedata",
+    ]
     for number, (name, (parent, end)) in enumerate(_ASF_BONES.items(), 1):
         start = STANDING[_ASF_BONES[parent][1] if parent != "root" else "Hips"][1]
         offset = (np.array(STANDING[end][1]) - start) / unit
         size = np.linalg.norm(offset)
         # The bone's own axes are turned a quarter about z: its ry is the negative of the global x.
         axis, dof = ("0 0 90", "  dof ry") if name == "lradius" else ("0 0 0", "")
-        lines += ["  begin", f"    id {number}", f"    name {name}",
-                  "    direction " + " ".join(f"{x:.9f}" for x in offset / size), f"    length {size:.9f}",
-                  f"    axis {axis}  XYZ", dof, "    limits (-160.0 20.0)" if dof else "", "  end"]  # fmt: skip
+        lines += [
+            "  begin",
+            f"    id {number}",
+            f"    name {name}",
+            "    direction " + " ".join(f"{x:.9f}" for x in offset / size),
+            f"    length {size:.9f}",
+            f"    axis {axis}  XYZ",
+            dof,
+            "    limits (-160.0 20.0)" if dof else "",
+            "  end",
+        ]
     lines += [":hierarchy", "  begin"]
     for parent in ("root", *_ASF_BONES):
         children = [name for name, (of, _) in _ASF_BONES.items() if of == parent]
@@ -108,3 +133,33 @@ def bent_hand(frames: int = 31) -> np.ndarray:  # [T, 3] where the left wrist of
     y = forearm[1] * np.cos(angle) - forearm[2] * np.sin(angle)
     z = forearm[1] * np.sin(angle) + forearm[2] * np.cos(angle)
     return np.stack([np.full(frames, wrist[0]), elbow[1] + y, elbow[2] + z + 0.01 * np.arange(frames)], axis=-1)
+
+
+def markers(turn: np.ndarray | None = None) -> PoseSequence:
+    """Plug-in Gait markers of somebody who stands, y up and facing z."""
+    one = {
+        "HD": (0.07, 1.62, 0.08), "C7": (0, 1.46, -0.06), "T10": (0, 1.2, -0.1), "CLAV": (0, 1.4, 0.08),
+        "STRN": (0, 1.22, 0.12), "SHO": (0.18, 1.42, 0), "ELB": (0.2, 1.12, 0), "WRA": (0.2, 0.88, 0.05),
+        "WRB": (0.22, 0.88, 0), "FIN": (0.2, 0.8, 0.05), "ASI": (0.12, 0.98, 0.1), "PSI": (0.05, 1.0, -0.1),
+        "KNE": (0.12, 0.5, 0.01), "ANK": (0.12, 0.08, -0.02), "TOE": (0.12, 0.04, 0.14),
+    }  # fmt: skip
+    places = []
+    for name in PLUG_IN_GAIT_39:
+        part = name[1:] if name[0] in "LR" else name
+        x, y, z = one.get(part, one["HD"] if part.endswith("HD") else (0.1, 1.0, 0.0))
+        places.append((x * (-1 if name[0] == "R" else 1), y, -z if part == "BHD" else z))
+    poses = np.repeat(np.array(places)[None], 40, axis=0) @ (np.eye(3) if turn is None else turn).T
+    return PoseSequence(name="stand", poses=poses, joints=PLUG_IN_GAIT_39, rate_hz=100.0, subject="ui01")
+
+
+def write_c3d(path: Path, sequence: PoseSequence, prefix: str = "") -> Path:
+    """Millimetres, z up, as laboratories write them; NaN: the marker was not seen."""
+    ezc3d = pytest.importorskip("ezc3d")
+    places = 1000 * sequence.poses[..., [2, 0, 1]].transpose(2, 1, 0)
+    file = ezc3d.c3d()
+    file["parameters"]["POINT"]["RATE"]["value"] = [sequence.rate_hz]
+    file["parameters"]["POINT"]["LABELS"]["value"] = tuple(prefix + name for name in sequence.joints)
+    file["parameters"]["POINT"]["UNITS"]["value"] = ["mm"]
+    file["data"]["points"] = np.concatenate([places, np.ones((1, *places.shape[1:]))])
+    file.write(str(path))
+    return path
