@@ -35,7 +35,7 @@ from mixsynth_stream.config import ModelConfig
 from mixsynth_stream.errors import ModelError, OutputError, SourceError
 from mixsynth_stream.network import MixSynthFormer
 from mixsynth_stream.reports import table, write_json
-from mixsynth_stream.train.checkpoint import write_checkpoint
+from mixsynth_stream.train.checkpoint import save_checkpoint
 from mixsynth_stream.train.config import TrainConfig
 from mixsynth_stream.train.loop import fit
 from mixsynth_stream.train.mocap import MocapRecipe, motion_loss
@@ -129,7 +129,7 @@ class ArchitectureRecipe(MocapRecipe):
             save_weights(weights, state, self.own_shape, self.info(step, errors))
         else:
             tensors = {name: torch.from_numpy(value) for name, value in state.items()}
-            write_checkpoint(weights.with_suffix(".pt"), {"settings": self.settings(), "step": step, "state": tensors})
+            save_checkpoint(weights.with_suffix(".pt"), {"settings": self.settings(), "step": step, "state": tensors})
 
     def finish(self, weights: Path) -> None:
         """Do nothing: an uncertainty table is for streaming."""

@@ -120,7 +120,7 @@ def main(args: argparse.Namespace) -> int:
         _print(report.methods_table(result, details) + detail + report.ratio_table(each))
     if not any(result.rows for result in results):
         raise SourceError("nothing could be judged; give videos in which one person is followed for that long")
-    _print(report.summary_table(results))
+    _print(report.ratio_summary(results))
     if args.json:
         report.write_rows(args.json, [row for result in [*results, *by_clip] for row in (*result.rows, *result.detail)])
     if args.plot:

@@ -44,7 +44,7 @@ def score_published(
     from mixsynth_stream.weights import load_model
 
     model = load_model(weights, backend)
-    check_fits(model, preset, weights)
+    check_weights_fit(model, preset, weights)
     more = _body_errors(folder, preset, smpl_model) if smpl_model else None
     score = open_score(preset, folder, model.config, more)
     return score_rows(score.measure(model), preset, weights, score.counts), protocol(preset, model)
@@ -67,7 +67,7 @@ def protocol(preset: str, model: Model) -> str:
     )
 
 
-def check_fits(model: Model, preset: str, weights: str | Path) -> None:
+def check_weights_fit(model: Model, preset: str, weights: str | Path) -> None:
     """Raise `ModelError` unless these weights take the preset's joints, as its data hold them."""
     from mixsynth_stream.presets import PREDICTION, PRESETS
 

@@ -88,7 +88,7 @@ def _detail_block(result: Evaluation, metric: str) -> str:
     return table(lines) + "\n" if len(lines) > 1 else ""
 
 
-def summary_table(results: Sequence[Evaluation]) -> str:
+def ratio_summary(results: Sequence[Evaluation]) -> str:
     """The network's ratios: a line for each question, a column for each file and model."""
     cases = [(row.data, row.model) for result in results for row in result.rows[:1]]
     by_case = {

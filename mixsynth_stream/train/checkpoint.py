@@ -12,7 +12,7 @@ from mixsynth_stream.errors import SourceError
 from mixsynth_stream.files import whole_file
 
 
-def write_checkpoint(path: Path, content: dict[str, Any]) -> None:
+def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
     """Write `content` to `path`. Raises `OutputError` where the disk says no; the file before is then still there."""
     with whole_file(path, "the checkpoint before is kept") as part:
         try:
@@ -21,7 +21,7 @@ def write_checkpoint(path: Path, content: dict[str, Any]) -> None:
             raise OSError(f"the disk did not take all of it ({error})") from error
 
 
-def read_checkpoint(path: Path, settings: str) -> dict[str, Any]:
+def load_checkpoint(path: Path, settings: str) -> dict[str, Any]:
     """The content of a checkpoint of these settings. Raises `SourceError` for another one, or none."""
     if not path.exists():
         raise SourceError(f"there is no checkpoint {path} to resume from; start without --resume")

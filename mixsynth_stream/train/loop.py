@@ -22,7 +22,7 @@ from mixsynth_stream.errors import ModelError
 from mixsynth_stream.files import make_folder
 from mixsynth_stream.interrupt import Interrupt
 from mixsynth_stream.network import MixSynthFormer
-from mixsynth_stream.train.checkpoint import read_checkpoint, write_checkpoint
+from mixsynth_stream.train.checkpoint import load_checkpoint, save_checkpoint
 from mixsynth_stream.train.curves import Curves
 from mixsynth_stream.train.devices import Process, join_processes, use_fast_layers, use_triton
 
@@ -206,7 +206,7 @@ class Run:
 
     def restore(self) -> None:
         """Bring back all state as it was after the checkpoint's step."""
-        saved = read_checkpoint(self.checkpoint, self._settings())
+        saved = load_checkpoint(self.checkpoint, self._settings())
         self.network.load_state_dict(saved["network"])
         self.average.load_state_dict(saved["average"])
         for optimiser, state in zip(self.optimisers, saved["optimisers"], strict=True):
@@ -233,7 +233,7 @@ class Run:
             "random": random_states,
             "curves": self.curves.state(),
         }
-        write_checkpoint(self.checkpoint, content)
+        save_checkpoint(self.checkpoint, content)
 
     def _settings(self) -> str:
         return f"{self.recipe.settings()}, processes {self.process.world_size}"

@@ -323,7 +323,7 @@ def test_the_summary_has_a_line_a_question_and_a_column_a_file():
     ]
     other = [replace(rows[0], data="b.npz", value=0.5, interval=None)]
     lines = [
-        line.split("  ") for line in report.summary_table([Evaluation("t", rows), Evaluation("t", other)]).splitlines()
+        line.split("  ") for line in report.ratio_summary([Evaluation("t", rows), Evaluation("t", other)]).splitlines()
     ]
     table = [[cell.strip() for cell in line if cell.strip()] for line in lines]
     assert table == [

@@ -23,7 +23,7 @@ from mixsynth_stream.weights import load_weights
 torch = pytest.importorskip("torch")
 from mixsynth_stream.network import MixSynthFormer  # noqa: E402
 from mixsynth_stream.train import loop, mocap  # noqa: E402
-from mixsynth_stream.train.checkpoint import read_checkpoint, write_checkpoint  # noqa: E402
+from mixsynth_stream.train.checkpoint import load_checkpoint, save_checkpoint  # noqa: E402
 from mixsynth_stream.train.devices import use_mixed_precision  # noqa: E402
 
 
@@ -173,19 +173,19 @@ def test_a_score_that_is_no_number_ends_training_in_a_sentence(
 
 def test_damaged_checkpoints_and_those_of_others_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.checkpoint.pt"
-    write_checkpoint(path, {"settings": "preset jhmdb"})
+    save_checkpoint(path, {"settings": "preset jhmdb"})
     with pytest.raises(SourceError, match=r"other settings \(preset jhmdb, here preset aist\)"):
-        read_checkpoint(path, "preset aist")
+        load_checkpoint(path, "preset aist")
     saved = json.dumps({"preset": "jhmdb", "lr": 0.1, "batch": 64, "data": "ab" * 32}) + ", processes 2"
-    write_checkpoint(path, {"settings": saved})
+    save_checkpoint(path, {"settings": saved})
     current = json.dumps({"preset": "jhmdb", "lr": 0.1, "batch": 32, "data": "cd" * 32}) + ", processes 1"
     differences = "batch 64, here 32; data abababab..., here cdcdcdcd...; processes 2, here 1"
     with pytest.raises(SourceError, match=re.escape(f"({differences})")):
-        read_checkpoint(path, current)
+        load_checkpoint(path, current)
     for damaged in (path.read_bytes()[:50], b"junk", b""):
         path.write_bytes(damaged)
         with pytest.raises(SourceError, match="damaged"):
-            read_checkpoint(path, "preset jhmdb")
+            load_checkpoint(path, "preset jhmdb")
 
 
 def test_mixed_precision_keeps_the_way_beside_the_encoder_exact() -> None:
