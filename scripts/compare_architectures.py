@@ -3,13 +3,13 @@
 
     python scripts/compare_architectures.py --data TRAIN.npz ... --validation VALIDATION.npz ... --steps S --out DIR
 
-Same windows in the same order, same loss, schedule and number of steps; validation is that of `train`. A network that
-ends at the newest keyframe leaves the steps past it out of the loss, and has no answer ahead.
+All have the same windows in the same order, the same loss, schedule and number of steps, and the validation of `train`.
+For a network that ends at the newest keyframe the loss leaves the steps past it out, and it has no answer ahead.
 
-{what}
+{architectures}
 
 The numbers are the error over that of the best simple method for the same question: below 1 the network wins. With
---resume what is trained already is not trained again: train with --only in several processes, then print one table.
+--resume a finished network is not trained again: train with --only in several processes, then print one table.
 """
 
 from __future__ import annotations
@@ -30,13 +30,14 @@ import torch
 from deciwatch_transformer import DeciWatchTransformer
 from torch import Tensor, nn
 
+from mixsynth_stream.backend import Forward
 from mixsynth_stream.config import ModelConfig
 from mixsynth_stream.errors import ModelError, OutputError, SourceError
 from mixsynth_stream.network import MixSynthFormer
 from mixsynth_stream.reports import table, write_json
-from mixsynth_stream.train.checkpoint import write_checkpoint
+from mixsynth_stream.train.checkpoint import save_checkpoint
 from mixsynth_stream.train.config import TrainConfig
-from mixsynth_stream.train.loop import Caller, fit
+from mixsynth_stream.train.loop import fit
 from mixsynth_stream.train.mocap import MocapRecipe, motion_loss
 from mixsynth_stream.train.mocap_score import HORIZONS_MS
 from mixsynth_stream.train.published import published_network
@@ -48,39 +49,48 @@ ROUNDS, CALLS = 15, 20
 
 @dataclass(frozen=True, kw_only=True)
 class Architecture:
-    what: str
+    """A network to compare: its words for --help, and how it is built and trained."""
+
+    words: str
     make: Callable[[ModelConfig], nn.Module]
-    # The best of a short search: docs/experiments.md.
+    # The best rate of a short search (docs/experiments.md).
     lr: float
-    # Whether it goes on past the newest keyframe as the shipped network does.
-    horizon: bool = False
+    # Whether it goes on past the newest keyframe, as the shipped network does.
+    has_horizon: bool = False
 
     def shape(self, shipped: ModelConfig) -> ModelConfig:
-        return shipped if self.horizon else replace(shipped, horizon=0)
+        return shipped if self.has_horizon else replace(shipped, horizon=0)
 
 
 ARCHITECTURES = {
     "ours": Architecture(
-        what="MixSynthFormer with our horizon and our start: the network that ships",
-        make=partial(MixSynthFormer, dropout=0.0), horizon=True, lr=8e-3,
+        words="MixSynthFormer with our horizon and our start: the network that ships",
+        make=partial(MixSynthFormer, dropout=0.0),
+        has_horizon=True,
+        lr=8e-3,
     ),
     "published": Architecture(
-        what="MixSynthFormer as published, no horizon, a random start; as wide and deep as its Human3.6M weights",
-        make=partial(published_network, dropout=0.0), lr=8e-3,
+        words="MixSynthFormer as published, no horizon, a random start; as wide and deep as its Human3.6M weights",
+        make=partial(published_network, dropout=0.0),
+        lr=8e-3,
     ),
     "transformer": Architecture(
-        what="a transformer in the manner of DeciWatch, no horizon; of the size published for 3DPW (width 32)",
-        make=partial(DeciWatchTransformer, width=32), lr=8e-3,
+        words="a transformer in the manner of DeciWatch, no horizon; of the size published for 3DPW (width 32)",
+        make=partial(DeciWatchTransformer, width=32),
+        lr=8e-3,
     ),
     "transformer-128": Architecture(
-        what="the same, of the size published for Sub-JHMDB and Human3.6M (width 128)",
-        make=partial(DeciWatchTransformer, width=128), lr=8e-3,
+        words="the same, of the size published for Sub-JHMDB and Human3.6M (width 128)",
+        make=partial(DeciWatchTransformer, width=128),
+        lr=8e-3,
     ),
     "transformer-ahead": Architecture(
-        what="the transformer of width 32, continued past the newest keyframe by our horizon",
-        make=partial(DeciWatchTransformer, width=32), horizon=True, lr=8e-3,
+        words="the transformer of width 32, continued past the newest keyframe by our horizon",
+        make=partial(DeciWatchTransformer, width=32),
+        has_horizon=True,
+        lr=8e-3,
     ),
-}  # fmt: skip
+}
 USUAL = ("ours", "published", "transformer")
 
 
@@ -99,91 +109,105 @@ class ArchitectureRecipe(MocapRecipe):
     def network(self) -> nn.Module:
         return self._architecture.make(self.own_shape)
 
-    def loss(self, said: Tensor, *wanted: Tensor) -> Tensor:
-        truth, valid = wanted
+    def loss(self, output: Tensor, *targets: Tensor) -> Tensor:
+        truth, valid = targets
         steps = slice(self.own_shape.seq_len)
-        return motion_loss(said, truth[:, steps], valid[:, steps], self._weights[steps], self.config.velocity_weight)
+        return motion_loss(output, truth[:, steps], valid[:, steps], self._weights[steps], self.config.velocity_weight)
 
-    def measure(self, call: Caller) -> dict[str, float]:
+    def measure(self, forward: Forward) -> dict[str, float]:
         missing = self.shape.seq_len - self.own_shape.seq_len
 
-        def padded(keyframes: np.ndarray) -> np.ndarray:  # [B, Q+1, D] -> [B, T, D]
-            return np.pad(call(keyframes), ((0, 0), (0, missing), (0, 0)), constant_values=np.nan)
+        def padded_forward(keyframes: np.ndarray) -> np.ndarray:  # [B, Q+1, D] -> [B, T, D]
+            return np.pad(forward(keyframes), ((0, 0), (0, missing), (0, 0)), constant_values=np.nan)
 
-        rows = super().measure(padded)
-        return {name: share for name, share in rows.items() if not (missing and "/ahead_" in name)}
+        ratios = super().measure(padded_forward)
+        return {name: ratio for name, ratio in ratios.items() if not (missing and "/ahead_" in name)}
 
-    def save(self, weights: Path, state: dict[str, np.ndarray], step: int, rows: dict[str, float]) -> None:
+    def save(self, weights: Path, state: dict[str, np.ndarray], step: int, errors: dict[str, float]) -> None:
         """A weight file where the package has the network, a checkpoint where it has not."""
         if "l_interp.weight" in state:
-            save_weights(weights, state, self.own_shape, self.info(step, rows))
+            save_weights(weights, state, self.own_shape, self.info(step, errors))
         else:
             tensors = {name: torch.from_numpy(value) for name, value in state.items()}
-            write_checkpoint(weights.with_suffix(".pt"), {"settings": self.settings(), "step": step, "state": tensors})
+            save_checkpoint(weights.with_suffix(".pt"), {"settings": self.settings(), "step": step, "state": tensors})
 
     def finish(self, weights: Path) -> None:
-        """Nothing to do: an uncertainty table is for streaming."""
+        """Do nothing: an uncertainty table is for streaming."""
 
 
 def config_for(name: str, args: argparse.Namespace) -> TrainConfig:
     """The settings of the shipped weights with the learning rate of this architecture; short runs warm up shorter."""
     usual = TrainConfig(data=tuple(args.data), out=args.out)
     return replace(
-        usual, validation=tuple(args.validation), space=args.space, every=args.every, steps=args.steps,
-        batch=args.batch, seed=args.seed, lr=args.lr or ARCHITECTURES[name].lr,
-        warmup=min(usual.warmup, args.steps // 10), validate_every=min(args.validate_every, args.steps),
-    )  # fmt: skip
+        usual,
+        validation=tuple(args.validation),
+        space=args.space,
+        every=args.every,
+        steps=args.steps,
+        batch=args.batch,
+        seed=args.seed,
+        lr=args.lr or ARCHITECTURES[name].lr,
+        warmup=min(usual.warmup, args.steps // 10),
+        validate_every=min(args.validate_every, args.steps),
+    )
 
 
 def best_row(curves: Path) -> dict[str, float]:
-    """The validation by which the saved weights were chosen."""
+    """The validation that chose the saved weights."""
     with curves.open(newline="", encoding="utf-8") as file:
         rows = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
     return min(rows, key=lambda row: row["score"])
 
 
 def milliseconds(networks: Mapping[str, nn.Module], keyframes: Tensor) -> dict[str, list[float]]:
-    """Time of a call in eager torch, mean over the calls of a round; every network has its turn in every round."""
+    """Times of a call in eager torch, one a round: the mean of its calls. Networks take turns in every round."""
     times: dict[str, list[float]] = {name: [] for name in networks}
     with torch.inference_mode():
         for round_number in range(1 + ROUNDS):
             for name, network in networks.items():
-                started = time.perf_counter()
+                start = time.perf_counter()
                 for _ in range(CALLS):
                     network(keyframes)
                 # The first round warms up.
                 if round_number:
-                    times[name].append((time.perf_counter() - started) / CALLS * 1e3)
+                    times[name].append((time.perf_counter() - start) / CALLS * 1e3)
     return times
 
 
 def compare(args: argparse.Namespace) -> list[dict[str, Any]]:
-    """Train what is not trained yet; one row an architecture."""
+    """Train the networks that are not finished yet; a row for each architecture."""
     rows, networks = [], {}
     for name in args.only or USUAL:
         recipe = ArchitectureRecipe(config_for(name, args), name)
         fit(recipe, args.out, resume=args.resume and (args.out / f"{name}.checkpoint.pt").exists())
         best = best_row(args.out / f"{name}.csv")
         networks[name] = recipe.network().eval()
-        rows.append({
-            "network": name, "space": args.space, "every": args.every, "horizon": recipe.own_shape.horizon,
+        row: dict[str, Any] = {
+            "network": name,
+            "space": args.space,
+            "every": args.every,
+            "horizon": recipe.own_shape.horizon,
             "parameters": sum(parameter.numel() for parameter in networks[name].parameters()),
-            "steps": args.steps, "best_step": int(best["step"]), "lr": recipe.config.lr, "batch": args.batch,
-            "seed": args.seed, "over_best_simple": {key: best[key] for key in best if "/" in key},
-        })  # fmt: skip
+            "steps": args.steps,
+            "best_step": int(best["step"]),
+            "lr": recipe.config.lr,
+            "batch": args.batch,
+            "seed": args.seed,
+            "over_best_simple": {key: best[key] for key in best if "/" in key},
+        }
+        rows.append(row)
     shape = recipe.own_shape
     times = milliseconds(networks, torch.randn(1, shape.num_keyframes, shape.joint_dim))
     for row in rows:
-        row["ms_a_call"] = median(times[row["network"]])
-        row["over_first"] = median(
-            mine / first for mine, first in zip(times[row["network"]], times[rows[0]["network"]], strict=True)
-        )
+        own, first = times[row["network"]], times[rows[0]["network"]]
+        row["ms_a_call"] = median(own)
+        row["over_first"] = median(ms / first_ms for ms, first_ms in zip(own, first, strict=True))
         row["torch"], row["threads"] = torch.__version__, torch.get_num_threads()
     return rows
 
 
 def lines(rows: list[dict[str, Any]]) -> list[list[str]]:
-    """One line a network and validation file, under the names of the columns."""
+    """A line for each network and validation file, under the heads of the columns."""
     out = [["network", "data", *COLUMNS.values(), "parameters", "ms a call"]]
     for row in rows:
         shares = row["over_best_simple"]
@@ -194,16 +218,15 @@ def lines(rows: list[dict[str, Any]]) -> list[list[str]]:
 
 
 def main() -> None:
-    what = "\n".join(f"{name:18}{architecture.what}" for name, architecture in ARCHITECTURES.items())
-    parser = argparse.ArgumentParser(
-        description=(__doc__ or "").format(what=what), formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    architectures = "\n".join(f"{name:18}{architecture.words}" for name, architecture in ARCHITECTURES.items())
+    description = (__doc__ or "").format(architectures=architectures)
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     usual = TrainConfig(data=(Path("-"),), out=Path("-"))
     parser.add_argument("--data", nargs="+", type=Path, required=True, metavar="NPZ", help="clips to train on")
     parser.add_argument("--validation", nargs="+", type=Path, required=True, metavar="NPZ", help="clips to measure on")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for weights and curves")
-    parser.add_argument("--only", nargs="+", choices=ARCHITECTURES, metavar="NAME",
-                        help=f"which ones (default: {' '.join(USUAL)})")  # fmt: skip
+    only = f"which ones (default: {' '.join(USUAL)})"
+    parser.add_argument("--only", nargs="+", choices=ARCHITECTURES, metavar="NAME", help=only)
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoints in --out")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows, with machine and versions")
     parser.add_argument("--space", choices=("image", "world"), default=usual.space, help="default: %(default)s")

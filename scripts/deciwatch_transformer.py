@@ -5,8 +5,8 @@ keyframe to keyframe; RecoverNet, a decoder over every step that attends to the 
 Both corrections are residual. The sizes are those of the published configurations: 5 blocks each, 4 heads, 256 units in
 the feed-forward layers, each step embedded with its 4 neighbours, width 32 on 3DPW and 128 on Sub-JHMDB and Human3.6M.
 
-Unlike there: with a horizon the lines go on as the newest keyframe, held; dropout is 0, because no window is seen
-twice; and places in the window are added once, before the first block.
+It differs in three points: with a horizon the lines go on as the newest keyframe, repeated; dropout is 0, because no
+window comes twice; and places in the window are added once, before the first block.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class DeciWatchTransformer(nn.Module):
         self.register_buffer("places", places, persistent=False)
         self.register_buffer("keyframe_places", places[: config.newest + 1 : config.sample_interval], persistent=False)
         self.register_buffer("lines", linear_matrix(config), persistent=False)
-        # As published. The blocks start as copies of one another otherwise.
+        # The published start. Without it the blocks would start as copies of one another.
         for parameter in self.parameters():
             if parameter.dim() > 1:
                 nn.init.xavier_uniform_(parameter)

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Fit the ridge regressions that `evaluate` compares with, and keep them in benchmarks/ridge.
+"""Fit the ridge regressions that `evaluate` compares with, and write them into benchmarks/ridge.
 
     python scripts/fit_ridge.py TRAIN.npz [TRAIN.npz ...]
 
-They see the windows that the shipped weights are trained on. With them `evaluate` needs no training clips.
+They are fitted to the training windows of the shipped weights. With them `evaluate` needs no training clips.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 
 from mixsynth_stream.data.mocap import load_clips
 from mixsynth_stream.evaluate.baselines import tuned
-from mixsynth_stream.evaluate.ridge import KEPT_RIDGES, ridge_sums, save_ridge
+from mixsynth_stream.evaluate.ridge import RIDGE_FOLDER, ridge_sums, save_ridge
 from mixsynth_stream.presets import shipped_config
 from mixsynth_stream.spaces import LANDMARK_SPACES, SPACES
 
@@ -22,7 +22,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("files", nargs="+", metavar="TRAIN.npz")
     parser.add_argument("--every", type=int, nargs="+", default=[5, 10, 15], metavar="N")
-    parser.add_argument("--out", type=Path, default=Path(__file__).resolve().parents[1] / KEPT_RIDGES, metavar="DIR")
+    parser.add_argument("--out", type=Path, default=Path(__file__).resolve().parents[1] / RIDGE_FOLDER, metavar="DIR")
     args = parser.parse_args()
     clips = [clip for path in args.files for clip in load_clips(path)]
     args.out.mkdir(parents=True, exist_ok=True)

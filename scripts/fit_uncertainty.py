@@ -4,9 +4,9 @@
     python scripts/fit_uncertainty.py WEIGHTS --data TRAIN.npz ... [--unseen VALIDATION.npz ...] [--out FILE]
     python scripts/fit_uncertainty.py WEIGHTS --check VALIDATION.npz ...
 
-The network knows its training clips a little better than others: every second clip of --unseen is fitted, too, and
-sets the level of the table; where such a file is also in --check, it is checked on the clips between. The same seed
-gives the same table. A fit takes half a minute.
+The network knows its training clips a little better than others. So every second clip of --unseen is fitted, too, and
+sets the level of the table; a file that is also in --check is checked on the clips between. The same seed gives the
+same table. A fit takes half a minute.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ def main() -> None:
         print(f"{path} has its uncertainty table")
     if args.check:
         model = load_model(path)
-        found = []
+        by_file = []
         for file in args.check:
             clips = every_second(load_clips(file)) if file in args.unseen else load_clips(file)
-            found.append(coverage(model, clips, data=file.stem, name=path.stem, seed=args.seed))
-            print(coverage_table(found[-1]))
-        print(coverage_summary(found))
+            by_file.append(coverage(model, clips, data=file.stem, name=path.stem, seed=args.seed))
+            print(coverage_table(by_file[-1]))
+        print(coverage_summary(by_file))
 
 
 if __name__ == "__main__":

@@ -4,11 +4,11 @@
     python scripts/tune_baselines.py TRAIN.npz [TRAIN.npz ...]
 
 The keyframes are the simulated estimator's, as in `evaluate`. Every file counts the same, and so do both targets: the
-recorded motion, and the motion with the estimator's slow error. What is minimised:
+recorded motion, and the motion with the estimator's slow error. The search looks for the least:
 
 damping, Kalman  mean error of 100-600 ms past the newest keyframe; of the smoother: in the last interval before it
 One-Euro         mean error plus Accel error in the intervals around the newest keyframe, each over that of raw
-                 estimates: these have the smallest error of position, and smoothing is what the filter is for
+                 estimates, which have the smallest error of position: the filter is there to smooth them
 ridge            mean error in the last interval and up to 600 ms past it, carried target; fitted on every second clip,
                  judged on the others
 
@@ -29,7 +29,7 @@ from mixsynth_stream.data.mocap import Clip, load_clips
 from mixsynth_stream.data.windows import Windows, validation_windows
 from mixsynth_stream.evaluate.baselines import TUNED, Baseline, damped_velocity, kalman
 from mixsynth_stream.evaluate.filters import one_euro
-from mixsynth_stream.evaluate.mocap import rows_of
+from mixsynth_stream.evaluate.mocap import take_windows
 from mixsynth_stream.evaluate.ridge import ridge_sums
 from mixsynth_stream.metrics import accel_error, mpjpe
 from mixsynth_stream.normalise import scale_of
@@ -51,7 +51,7 @@ class Sets:
         self.windows = []
         for clips in sets:
             windows = validation_windows(clips, config, space, seed=0, stride=STRIDE)
-            self.windows.append(rows_of(windows, np.flatnonzero(windows.valid.all(axis=1))))
+            self.windows.append(take_windows(windows, np.flatnonzero(windows.valid.all(axis=1))))
 
     def error(
         self,
@@ -60,7 +60,7 @@ class Sets:
         targets: Sequence[str] = ("clean", "carried"),
         metric: Callable[[np.ndarray, np.ndarray], np.ndarray] = mpjpe,
     ) -> float:
-        """Mean over files and targets."""
+        """The mean error of these poses over files and targets."""
         errors = []
         for windows in self.windows:
             unit, poses = self.unit(windows), predict(windows)
@@ -68,7 +68,7 @@ class Sets:
         return float(np.mean(errors))
 
     def method_error(self, method: Baseline, steps: np.ndarray, targets: Sequence[str] = ("clean", "carried")) -> float:
-        """The same for a method on keyframes."""
+        """The mean error of a method on keyframes over files and targets."""
         n = self.config.sample_interval
         return self.error(lambda windows: method(windows.keyframes, n, steps), steps, targets)
 
@@ -77,7 +77,7 @@ class Sets:
 
 
 def best(name: str, candidates: Sequence[object], error: Callable[[object], float]) -> object:
-    """Print every candidate and give the best; of those that are as good to five digits, the last."""
+    """Print every candidate and return the best: of several that are equal to five digits, the last."""
     errors = [round(error(candidate), 5) for candidate in candidates]
     winner = candidates[len(errors) - 1 - int(np.argmin(errors[::-1]))]
     for candidate, value in zip(candidates, errors, strict=True):
@@ -94,18 +94,19 @@ def tune(files: Sequence[Sequence[Clip]], space: str, sample_interval: int) -> s
     damping = best(
         f"{name} damping", DAMPING_STEPS, lambda d: sets.method_error(partial(damped_velocity, damping_steps=d), ahead)
     )
+
+    def kalman_error(noise: float, steps: np.ndarray) -> float:
+        return sets.method_error(partial(kalman, gap_noise=noise, noise=noise), steps)
+
     gap_noise, noise = (
-        best(
-            f"{name} Kalman {word}", KALMAN_NOISE,
-            lambda v, steps=steps: sets.method_error(partial(kalman, gap_noise=v, noise=v), steps),
-        )
+        best(f"{name} Kalman {word}", KALMAN_NOISE, partial(kalman_error, steps=steps))
         for word, steps in (("gap", gap), ("ahead", ahead))
-    )  # fmt: skip
+    )
     cutoff, beta = best(f"{name} One-Euro", ONE_EURO, one_euro_cost(sets))
     sums = ridge_sums([clip for clips in files for clip in clips[::2]], config, space, SPACES[space].normalisation)
     others = Sets([clips[1::2] for clips in files], config, space)
-    asked = np.concatenate([gap, newest + np.arange(1, 19)])
-    strength = best(f"{name} ridge", RIDGE_STRENGTH, lambda s: others.method_error(sums.fit(s), asked, ("carried",)))
+    steps = np.concatenate([gap, newest + np.arange(1, 19)])
+    strength = best(f"{name} ridge", RIDGE_STRENGTH, lambda s: others.method_error(sums.fit(s), steps, ("carried",)))
     return (
         f"        {n}: Tuned(damping_steps={damping}, kalman_gap_noise={gap_noise}, kalman_noise={noise}, "
         f"one_euro_cutoff_hz={cutoff}, one_euro_beta={beta}, ridge_strength={strength}),"
@@ -117,13 +118,13 @@ def one_euro_cost(sets: Sets) -> Callable[[tuple[float, float]], float]:
     n, newest = sets.config.sample_interval, sets.config.newest
     steps = np.arange(newest - n + 1, newest + n)
 
-    def filtered(windows: Windows, cutoff_hz: float, beta: float) -> np.ndarray:
+    def one_euro_poses(windows: Windows, cutoff_hz: float, beta: float) -> np.ndarray:
         unit = sets.unit(windows)[..., None, None]
         return one_euro(windows.estimates / unit, GRID_HZ, cutoff_hz, beta)[:, steps] * unit
 
     raw = [sets.error(lambda windows: windows.estimates[:, steps], steps, metric=m) for m in (mpjpe, accel_error)]
     return lambda p: sum(
-        sets.error(lambda windows: filtered(windows, *p), steps, metric=m) / reference
+        sets.error(lambda windows: one_euro_poses(windows, *p), steps, metric=m) / reference
         for m, reference in zip((mpjpe, accel_error), raw, strict=True)
     )
 

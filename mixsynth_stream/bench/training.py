@@ -28,8 +28,8 @@ from mixsynth_stream.network import MixSynthFormer
 from mixsynth_stream.presets import shipped_shapes
 from mixsynth_stream.reports import processor, table, write_json
 from mixsynth_stream.train.config import TrainConfig
-from mixsynth_stream.train.devices import Place
-from mixsynth_stream.train.loop import DrawnAhead, Run
+from mixsynth_stream.train.devices import Process
+from mixsynth_stream.train.loop import BatchPrefetcher, Run
 from mixsynth_stream.train.mocap import MocapRecipe
 from mixsynth_stream.train.native import use_native, use_torch
 
@@ -193,8 +193,8 @@ def both_ways(config: TrainConfig) -> Iterator[dict[str, Run]]:
         runs = {}
         for way in (NATIVE, TORCH):
             recipe = MocapRecipe(config)
-            windows = stack.enter_context(DrawnAhead(recipe))
-            runs[way] = Run(recipe, config.out, Place(torch.device("cpu")), windows, kernels=False)
+            batches = stack.enter_context(BatchPrefetcher(recipe))
+            runs[way] = Run(recipe, config.out, Process(torch.device("cpu")), batches, kernels=False)
         network = runs[TORCH].network
         assert isinstance(network, MixSynthFormer)
         use_torch(network)

@@ -15,17 +15,13 @@ from typing import TYPE_CHECKING
 from mixsynth_stream.presets import PRESET_NAMES
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from mixsynth_stream.evaluate.coverage import CoverageRow
-    from mixsynth_stream.evaluate.ridge import Ridge
     from mixsynth_stream.evaluate.scores import Evaluation
-    from mixsynth_stream.weights import Model
 
 # Options of `evaluate` that mean nothing with a preset.
 _FOREIGN = ("model", "video", "keep_dense", "train_data", "detail", "coverage", "plot", "seed")
 DEFAULT_MODELS = ("image-n10", "world-n10")
-# What errors by joint group and by speed can be printed of.
+# The metrics whose errors can be printed by joint group and by speed.
 DETAILS = ("mpjpe", "p_mpjpe", "accel_error", "pck@0.2", "pck@0.1", "pck@0.05")
 
 
@@ -36,50 +32,66 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "constant and damped velocity and a Kalman filter: in the gaps, now, and 80-600 ms ahead. Image errors are in "
         "torso lengths, world errors in mm."
     )
-    parser.add_argument("--model", nargs="+", metavar="NAME", help="shipped weights by name, or weight files "
-                        f"(default: {' '.join(DEFAULT_MODELS)})")  # fmt: skip
-    parser.add_argument("--data", nargs="*", metavar="FILE", help="motion capture .npz (default: the checkout's two "
-                        "validation files, unless --video is given); with --preset a folder")  # fmt: skip
-    parser.add_argument("--video", nargs="+", default=[], metavar="CLIP",
-                        help="videos: the truth is then the estimator run on every frame; or what --keep-dense kept of "
-                        "them")  # fmt: skip
-    parser.add_argument("--keep-dense", type=Path, metavar="DIR",
-                        help="keep what the estimator said of the videos, for other runs")  # fmt: skip
-    parser.add_argument("--train-data", nargs="+", default=[], metavar="FILE",
-                        help="motion capture to fit ridge regression to (default: the checkout's fits to what the "
-                        "shipped weights learned from)")  # fmt: skip
-    parser.add_argument("--detail", nargs="?", const="mpjpe", choices=(*DETAILS, "all"), metavar="METRIC",
-                        help="print this metric of every method, and by joint group and by speed, too: "
-                        f"{', '.join(DETAILS)} or all (default: %(const)s)")  # fmt: skip
-    parser.add_argument("--coverage", action="store_true", help="print how often the uncertainty's bounds "
-                        "hold, on every second clip: training sets their level by the others")  # fmt: skip
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write all rows: every metric, by joint "
-                        "group and by speed, too; a name that ends in .gz is packed")  # fmt: skip
-    parser.add_argument("--plot", type=Path, metavar="PNG",
-                        help="draw error against horizon; with --video, against lag and compute, too")  # fmt: skip
+    _add_inputs(parser)
+    _add_outputs(parser)
     published = parser.add_argument_group("published recipes")
     published.add_argument("--preset", choices=PRESET_NAMES, help="score --weights on this recipe's test split")
     published.add_argument("--weights", metavar="FILE", help="what `train --preset` or `convert` wrote")
-    published.add_argument("--smpl-model", type=Path, metavar="NPZ",
-                           help="a SMPL body: MPJPE and MPVPE of rotations, too (docs/data.md)")  # fmt: skip
+    body = "a SMPL body: MPJPE and MPVPE of rotations, too (docs/data.md)"
+    published.add_argument("--smpl-model", type=Path, metavar="NPZ", help=body)
     parser.add_argument("--backend", default="auto", help="what runs the network (default: auto)")
     parser.add_argument("--seed", type=int, default=0, help="of the simulated estimator and the bootstrap (default: 0)")
 
 
+def _add_inputs(parser: argparse.ArgumentParser) -> None:
+    model = f"shipped weights by name, or weight files (default: {' '.join(DEFAULT_MODELS)})"
+    parser.add_argument("--model", nargs="+", metavar="NAME", help=model)
+    data = (
+        "motion capture .npz (default: the checkout's two validation files, unless --video is given); "
+        "with --preset a folder"
+    )
+    parser.add_argument("--data", nargs="*", metavar="FILE", help=data)
+    video = "videos: the truth is then the estimator run on every frame; or what --keep-dense kept of them"
+    parser.add_argument("--video", nargs="+", default=[], metavar="CLIP", help=video)
+    keep_dense = "keep what the estimator said of the videos, for other runs"
+    parser.add_argument("--keep-dense", type=Path, metavar="DIR", help=keep_dense)
+    train_data = (
+        "motion capture to fit ridge regression to "
+        "(default: the checkout's fits to what the shipped weights learned from)"
+    )
+    parser.add_argument("--train-data", nargs="+", default=[], metavar="FILE", help=train_data)
+
+
+def _add_outputs(parser: argparse.ArgumentParser) -> None:
+    detail = (
+        "print this metric of every method, and by joint group and by speed, too: "
+        f"{', '.join(DETAILS)} or all (default: %(const)s)"
+    )
+    choices = (*DETAILS, "all")
+    parser.add_argument("--detail", nargs="?", const="mpjpe", choices=choices, metavar="METRIC", help=detail)
+    coverage = (
+        "print how often the uncertainty's bounds hold, on every second clip: training sets their level by the others"
+    )
+    parser.add_argument("--coverage", action="store_true", help=coverage)
+    json = "write all rows: every metric, by joint group and by speed, too; a name that ends in .gz is packed"
+    parser.add_argument("--json", type=Path, metavar="FILE", help=json)
+    plot = "draw error against horizon; with --video, against lag and compute, too"
+    parser.add_argument("--plot", type=Path, metavar="PNG", help=plot)
+
+
 def main(args: argparse.Namespace) -> int:
-    """Evaluate, print the tables as they are ready, write the files asked for."""
-    _check_preset(args)
+    """Evaluate, print the tables as they are ready, and write the files of the options."""
+    _check_preset_options(args)
     check_outputs(args)
     if args.preset:
         return _published(args)
     from mixsynth_stream.commands.patterns import expand
-    from mixsynth_stream.data.mocap import data_files, load_clips, told_apart
+    from mixsynth_stream.data.mocap import data_files, load_clips
     from mixsynth_stream.errors import SourceError
     from mixsynth_stream.evaluate import report
     from mixsynth_stream.evaluate.coverage import coverage_summary, coverage_table
-    from mixsynth_stream.evaluate.mocap import evaluate_mocap
-    from mixsynth_stream.evaluate.plot import write_plot
-    from mixsynth_stream.evaluate.video import dense_poses, evaluate_videos, save_dense, video_name
+    from mixsynth_stream.evaluate.plot import save_error_plot
+    from mixsynth_stream.evaluate.session import Session
     from mixsynth_stream.weights import load_model
 
     args.video = expand(args.video)
@@ -88,45 +100,45 @@ def main(args: argparse.Namespace) -> int:
     files = data_files(args.data, has_video=bool(args.video))
     for path in files:
         load_clips(path)  # a file that does not fit ends the run now, and not after the others' minutes
-    ridges = {name: _ridge(args.train_data, name, model) for name, model in models}
+    session = Session(models, train_data=args.train_data, seed=args.seed, progress=_print_progress)
     details = DETAILS if args.detail == "all" else [args.detail] if args.detail else []
     results: list[Evaluation] = []
-    bounds: dict[str, list[list[CoverageRow]]] = {}
     by_clip: list[Evaluation] = []
-    for path, data in zip(files, told_apart(files, [path.name for path in files]), strict=True):
-        for name, model in models:
-            print(f"evaluating {name} on {data}", file=sys.stderr)
-            results.append(evaluate_mocap(path, name, model, data=data, seed=args.seed, ridge=ridges[name]))
-            report.write_text(report.methods_table(results[-1], details) + report.detail_table(results[-1], details))
-            if args.coverage:
-                bounds.setdefault(name, []).append(_coverage(path, name, model, args.seed))
-                report.write_text(coverage_table(bounds[name][-1]) + "\n\n")
-    for files_of_model in bounds.values():
-        report.write_text(coverage_summary(files_of_model) + "\n\n")
-    clips = []
-    for path, clip in zip(args.video, told_apart(args.video, [video_name(path) for path in args.video]), strict=True):
-        print(f"looking at every frame of {path}", file=sys.stderr)
-        clips.append(dense_poses(path, name=clip))
-        if args.keep_dense:
-            save_dense(args.keep_dense, clips[-1])
-    for name, model in models if clips else []:
-        together, each = evaluate_videos(clips, name, model, seed=args.seed, ridge=ridges[name])
-        parts = report.detail_table(together, details)
-        report.write_text(report.methods_table(together, details) + parts + report.ratio_table(each))
-        results.append(together)
+    coverages: dict[str, list[list[CoverageRow]]] = {}
+    for path, name, result in session.on_files(files):
+        results.append(result)
+        _print(report.methods_table(result, details) + report.detail_table(result, details))
+        if args.coverage:
+            coverages.setdefault(name, []).append(session.coverage(path, name))
+            _print(coverage_table(coverages[name][-1]) + "\n\n")
+    for by_file in coverages.values():
+        _print(coverage_summary(by_file) + "\n\n")
+    for result, each in session.on_videos(session.look(args.video, keep=args.keep_dense)):
+        results.append(result)
         by_clip += each
+        detail = report.detail_table(result, details)
+        _print(report.methods_table(result, details) + detail + report.ratio_table(each))
     if not any(result.rows for result in results):
         raise SourceError("nothing could be judged; give videos in which one person is followed for that long")
-    report.write_text(report.summary(results))
+    _print(report.ratio_summary(results))
     if args.json:
         report.write_rows(args.json, [row for result in [*results, *by_clip] for row in (*result.rows, *result.detail)])
     if args.plot:
-        write_plot(args.plot, results, by_clip)
+        save_error_plot(args.plot, results, by_clip)
     return 0
 
 
+def _print(table: str) -> None:
+    """Print a table as soon as it is ready."""
+    print(table, flush=True)
+
+
+def _print_progress(line: str) -> None:
+    print(line, file=sys.stderr)
+
+
 def check_arguments(args: argparse.Namespace) -> None:
-    """Refuse what would come to nothing in the end.
+    """Refuse options that would come to nothing in the end.
 
     Raises `ValueError`, `SourceError`, `ModelError` and `OutputError`.
     """
@@ -161,26 +173,8 @@ def check_outputs(args: argparse.Namespace) -> None:
         make_folder(path)
 
 
-def _coverage(path: Path, name: str, model: Model, seed: int) -> list[CoverageRow]:
-    from mixsynth_stream.data.mocap import load_clips
-    from mixsynth_stream.evaluate.coverage import coverage, every_second
-
-    return coverage(model, every_second(load_clips(path)), data=path.stem, name=name, seed=seed)
-
-
-def _ridge(files: Sequence[str], name: str, model: Model) -> Ridge | None:
-    """Fitted to `files`; without them the checkout's own fit, if there is one for such a network."""
-    from mixsynth_stream.evaluate.baselines import tuned
-    from mixsynth_stream.evaluate.ridge import fit_ridge, kept_ridge
-
-    if not files:
-        return kept_ridge(model)
-    print(f"fitting ridge regression beside {name} on {', '.join(Path(path).name for path in files)}", file=sys.stderr)
-    return fit_ridge(files, model, tuned(model.info.space, model.config.sample_interval).ridge_strength)
-
-
-def _check_preset(args: argparse.Namespace) -> None:
-    """Refuse options of `evaluate` that do not go together."""
+def _check_preset_options(args: argparse.Namespace) -> None:
+    """Refuse options that do not go together with a preset, or without one."""
     if args.preset is None:
         for name in ("weights", "smpl_model"):
             if getattr(args, name) is not None:
@@ -188,11 +182,15 @@ def _check_preset(args: argparse.Namespace) -> None:
         return
     foreign = [_option(name) for name in _FOREIGN if getattr(args, name)]
     if foreign:
-        raise ValueError(f"{', '.join(foreign)} does not go with --preset, which takes --data, --weights, "
-                         "--smpl-model, --backend and --json")  # fmt: skip
+        raise ValueError(
+            f"{', '.join(foreign)} does not go with --preset, which takes --data, --weights, --smpl-model, --backend "
+            "and --json"
+        )
     if len(args.data or ()) != 1 or args.weights is None:
-        raise ValueError("--preset takes --data FOLDER (docs/data.md says what lies there) and --weights FILE, which "
-                         "`train --preset` or `convert` wrote")  # fmt: skip
+        raise ValueError(
+            "--preset takes --data FOLDER (docs/data.md says what lies there) and --weights FILE, which "
+            "`train --preset` or `convert` wrote"
+        )
     if args.smpl_model is not None and "smpl" not in args.preset:
         raise ValueError(f"--smpl-model is for rotations of SMPL, and {args.preset} has none")
 
@@ -202,14 +200,13 @@ def _option(name: str) -> str:
 
 
 def _published(args: argparse.Namespace) -> int:
-    """Print the table of a published recipe's test split, and write its rows where asked."""
+    """Print the table of a published recipe's test split, and write its rows where --json names a file."""
     from mixsynth_stream.evaluate import published, report
 
-    print(f"evaluating {args.weights} on {args.preset}", file=sys.stderr)
-    rows, about = published.score_published(
-        args.preset, Path(args.data[0]), args.weights, args.backend, args.smpl_model
-    )
-    report.write_text(published.published_table(rows, f"{args.preset}: {args.weights}{about}"))
+    _print_progress(f"evaluating {args.weights} on {args.preset}")
+    folder = Path(args.data[0])
+    rows, protocol = published.score_published(args.preset, folder, args.weights, args.backend, args.smpl_model)
+    _print(published.published_table(rows, f"{args.preset}: {args.weights}{protocol}"))
     if args.json:
-        report.write_rows(args.json, rows, published.questions(about))
+        report.write_rows(args.json, rows, published.questions(protocol))
     return 0

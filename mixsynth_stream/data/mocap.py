@@ -164,7 +164,7 @@ def core_from_mocap(positions: np.ndarray) -> np.ndarray:  # [T, 22, 3] -> [T, 1
     return core
 
 
-def told_apart(paths: Sequence[str | Path], names: Sequence[str]) -> list[str]:
+def unique_names(paths: Sequence[str | Path], names: Sequence[str]) -> list[str]:
     """The names of files, with all of the path where two are called alike."""
     return [name if names.count(name) == 1 else str(path) for path, name in zip(paths, names, strict=True)]
 

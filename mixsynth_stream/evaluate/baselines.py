@@ -1,8 +1,8 @@
-"""Simple methods that the network must beat: what anybody would do with the keyframes, without learning. numpy only.
+"""Baselines: simple methods that the network must beat, because they need no learning. numpy only.
 
 Every method has one signature: `method(keyframes, sample_interval, steps) -> poses`, where the keyframes sit on grid
-steps 0, N .. QN and `steps` are the grid positions asked for, whole or not. Where a method has no answer (a gap filler
-past the newest keyframe, a forecaster before it) it gives NaN.
+steps 0, N .. QN and `steps` are grid positions, whole or not. Where a method has no answer (a gap filler past the
+newest keyframe, a forecaster before it) it gives NaN.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from mixsynth_stream.evaluate.filters import kalman_matrix
 from mixsynth_stream.interpolation import DAMPING_STEPS, catmull_rom_matrix, hermite_basis, natural_spline_matrix
 
 Baseline = Callable[[np.ndarray, int, np.ndarray], np.ndarray]
-# The simple methods: the network's error is divided by that of the best of these, in the gaps and after them.
+# The simple methods in the gaps and ahead: the network's error is divided by that of the best of them.
 FILLERS = ("linear", "pchip", "catmull_rom", "cubic")
 FORECASTERS = ("hold", "constant_velocity", "damped_velocity", "damped_tuned", "kalman")
 
@@ -31,11 +31,11 @@ class Tuned:
     kalman_noise: float
     one_euro_cutoff_hz: float
     one_euro_beta: float  # Hz per torso length, or metre, a second
-    ridge_strength: float  # see evaluate_ridge.py
+    ridge_strength: float  # see ridge.py
 
 
-# Found by grid search (scripts/tune_baselines.py), by space and sample interval. In the world the estimator's depth is
-# so noisy that the best velocity is almost none: a damping of 0.25 steps is all but hold, and 0.03 the least searched.
+# Results of a grid search (scripts/tune_baselines.py), by space and sample interval. In the world the depth is so noisy
+# that the best velocity is almost none: damping over 0.25 steps nearly holds the pose, and 0.03 is the least tried.
 TUNED: dict[str, dict[int, Tuned]] = {
     "image": {
         5: Tuned(damping_steps=5.0, kalman_gap_noise=0.003, kalman_noise=0.1,
@@ -54,12 +54,12 @@ TUNED: dict[str, dict[int, Tuned]] = {
                   one_euro_cutoff_hz=4.0, one_euro_beta=0.5, ridge_strength=1e-4),
     },
 }  # fmt: skip
-TUNED_DAMPING_STEPS = {space: found[10].damping_steps for space, found in TUNED.items()}
+TUNED_DAMPING_STEPS = {space: by_interval[10].damping_steps for space, by_interval in TUNED.items()}
 
 
 def tuned(space: str, sample_interval: int) -> Tuned:
-    """The parameters found for this spacing of keyframes, or for the nearest that was searched."""
-    return TUNED[space][min(TUNED[space], key=lambda searched: abs(searched - sample_interval))]
+    """The parameters for this spacing of keyframes, or for the nearest spacing in the table."""
+    return TUNED[space][min(TUNED[space], key=lambda interval: abs(interval - sample_interval))]
 
 
 def linear(
@@ -97,7 +97,7 @@ def catmull_rom(
 ) -> np.ndarray:  # [B, M, J, D]
     """Cubic Hermite with Catmull-Rom tangents on whole steps, linear between steps: the network before training."""
     count = _checked_count(keyframes)
-    poses = _read(catmull_rom_matrix(sample_interval, count - 1), keyframes, steps)
+    poses = _apply_matrix(catmull_rom_matrix(sample_interval, count - 1), keyframes, steps)
     return np.where(_inside(steps, count, sample_interval), poses, np.nan)
 
 
@@ -108,7 +108,7 @@ def cubic(
 ) -> np.ndarray:  # [B, M, J, D]
     """Natural cubic spline on whole steps, linear between steps: `scipy.interpolate.CubicSpline(bc_type="natural")`."""
     count = _checked_count(keyframes)
-    poses = _read(natural_spline_matrix(sample_interval, count - 1), keyframes, steps)
+    poses = _apply_matrix(natural_spline_matrix(sample_interval, count - 1), keyframes, steps)
     return np.where(_inside(steps, count, sample_interval), poses, np.nan)
 
 
@@ -121,13 +121,14 @@ def kalman(
 ) -> np.ndarray:  # [B, M, J, D]
     """Constant-velocity Kalman smoother up to the newest keyframe, the filter's prediction beyond it.
 
-    Two filters, as either question has its own best noise (see `kalman_matrix`): `gap_noise`, and ahead `noise`.
+    One filter with `gap_noise` fills the gaps and one with `noise` looks ahead, because each has a best noise of its
+    own (see `kalman_matrix`).
     """
     count, steps = _checked_count(keyframes), np.asarray(steps, np.float64)
     newest = (count - 1) * sample_interval
     horizon = max(int(np.ceil(steps.max(initial=0))) - newest, 0)
-    gap = _read(kalman_matrix(sample_interval, count - 1, horizon, gap_noise), keyframes, steps)
-    ahead = _read(kalman_matrix(sample_interval, count - 1, horizon, noise), keyframes, steps)
+    gap = _apply_matrix(kalman_matrix(sample_interval, count - 1, horizon, gap_noise), keyframes, steps)
+    ahead = _apply_matrix(kalman_matrix(sample_interval, count - 1, horizon, noise), keyframes, steps)
     poses = np.where((steps < newest)[:, None, None], gap, ahead)
     return np.where((steps >= 0)[:, None, None], poses, np.nan)
 
@@ -138,7 +139,7 @@ def hold(
     steps: np.ndarray,  # [M]
 ) -> np.ndarray:  # [B, M, J, D]
     """The newest keyframe, repeated."""
-    return _ahead(keyframes, sample_interval, steps, np.zeros_like)
+    return _extrapolate(keyframes, sample_interval, steps, np.zeros_like)
 
 
 def constant_velocity(
@@ -147,7 +148,7 @@ def constant_velocity(
     steps: np.ndarray,  # [M]
 ) -> np.ndarray:  # [B, M, J, D]
     """The newest keyframe plus the velocity over the newest interval."""
-    return _ahead(keyframes, sample_interval, steps, lambda ahead: ahead)
+    return _extrapolate(keyframes, sample_interval, steps, lambda ahead: ahead)
 
 
 def damped_velocity(
@@ -157,11 +158,11 @@ def damped_velocity(
     damping_steps: float = DAMPING_STEPS,
 ) -> np.ndarray:  # [B, M, J, D]
     """The newest keyframe plus a velocity that fades to 1/e after `damping_steps` grid steps (Gardner 1985)."""
-    return _ahead(keyframes, sample_interval, steps, lambda a: damping_steps * (1 - np.exp(-a / damping_steps)))
+    return _extrapolate(keyframes, sample_interval, steps, lambda a: damping_steps * (1 - np.exp(-a / damping_steps)))
 
 
 def baselines(tuned_damping_steps: float = DAMPING_STEPS) -> dict[str, Baseline]:
-    """Methods by name. `damped_velocity` is what the untrained network does, `damped_tuned` the caller's choice."""
+    """Methods by name. `damped_velocity` is that of the untrained network, `damped_tuned` has the caller's damping."""
     return {
         "linear": linear,
         "pchip": pchip,
@@ -175,11 +176,11 @@ def baselines(tuned_damping_steps: float = DAMPING_STEPS) -> dict[str, Baseline]
 
 def tuned_baselines(space: str, sample_interval: int) -> dict[str, Baseline]:
     """All simple methods by name, with the parameters of `TUNED`."""
-    found = tuned(space, sample_interval)
+    parameters = tuned(space, sample_interval)
     return {
-        **baselines(found.damping_steps),
+        **baselines(parameters.damping_steps),
         "cubic": cubic,
-        "kalman": partial(kalman, gap_noise=found.kalman_gap_noise, noise=found.kalman_noise),
+        "kalman": partial(kalman, gap_noise=parameters.kalman_gap_noise, noise=parameters.kalman_noise),
     }
 
 
@@ -189,8 +190,12 @@ def _checked_count(keyframes: np.ndarray) -> int:
     return int(keyframes.shape[1])
 
 
-def _read(matrix: np.ndarray, keyframes: np.ndarray, steps: np.ndarray) -> np.ndarray:
-    """Poses [B, M, J, D] at steps [M] of a linear method: matrix [T, Q+1], a row a whole step, read linearly."""
+def _apply_matrix(
+    matrix: np.ndarray,  # [T, Q+1], a row for each whole step
+    keyframes: np.ndarray,  # [B, Q+1, J, D]
+    steps: np.ndarray,  # [M]
+) -> np.ndarray:  # [B, M, J, D]
+    """Poses of a linear method at steps, linearly between whole ones."""
     steps = np.asarray(steps, np.float64)
     below = np.clip(np.floor(steps).astype(int), 0, len(matrix) - 2)
     phase = (steps - below)[:, None]
@@ -229,20 +234,20 @@ def _monotone_slopes(delta: np.ndarray) -> np.ndarray:  # [B, Q, J, D] differenc
 
 
 def _end_slope(near: np.ndarray, far: np.ndarray) -> np.ndarray:
-    """Three-point slope at an end, clipped to keep the curve monotone; `near` is the difference next to the end."""
+    """Three-point slope at an end, clipped so that the curve stays monotone; `near` is the difference at the end."""
     slope = 1.5 * near - 0.5 * far
     slope = np.where(slope * near <= 0, 0.0, slope)
     return np.where((near * far < 0) & (np.abs(slope) > 3 * np.abs(near)), 3 * near, slope)
 
 
-def _ahead(
+def _extrapolate(
     keyframes: np.ndarray,  # [B, Q+1, J, D]
     sample_interval: int,
     steps: np.ndarray,  # [M]
-    travelled: Callable[[np.ndarray], np.ndarray],
-) -> np.ndarray:
+    progress: Callable[[np.ndarray], np.ndarray],  # from steps past the newest keyframe to steps of its velocity
+) -> np.ndarray:  # [B, M, J, D]
     count = _checked_count(keyframes)
     ahead = np.asarray(steps, np.float64) - (count - 1) * sample_interval
     newest = keyframes[:, -1:]
     velocity = (newest - keyframes[:, -2:-1]) / sample_interval
-    return np.where((ahead >= 0)[:, None, None], newest + velocity * travelled(ahead.clip(0))[:, None, None], np.nan)
+    return np.where((ahead >= 0)[:, None, None], newest + velocity * progress(ahead.clip(0))[:, None, None], np.nan)

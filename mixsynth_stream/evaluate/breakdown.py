@@ -1,7 +1,7 @@
-"""Parts that an error is broken down into: groups of joints, and bands of the joints' true speed.
+"""Breakdown: errors by groups of joints, and by bands of the joints' true speed.
 
-P-MPJPE of a part: the whole pose is aligned, and the errors of the part's joints are what counts. Accel error: the band
-is that of the joint's speed at the middle of its three frames.
+P-MPJPE of a part: the whole pose is aligned, and the errors of the part's joints count. Accel error: the band is that
+of the joint's speed in the middle one of its three frames.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from mixsynth_stream.evaluate.scores import NETWORK, Row, simple_methods
 from mixsynth_stream.normalise import scale_of
 from mixsynth_stream.skeleton import CORE_17
 
+# The joints of each group, without their sides.
 _PARTS = {
     "head": ("nose",),
     "shoulders": ("shoulder",),
@@ -28,7 +29,7 @@ JOINT_GROUPS: dict[str, list[int]] = {
     group: [j for j, name in enumerate(CORE_17.joints) if name.removeprefix("left_").removeprefix("right_") in parts]
     for group, parts in _PARTS.items()
 }
-# Torso lengths a second.
+# In torso lengths a second.
 _BAND_LIMITS = (0.5, 1.0, 2.0, 4.0)
 SPEED_BANDS = ("<0.5", "0.5-1", "1-2", "2-4", ">4")
 
@@ -48,17 +49,17 @@ def breakdown(
         yield {"group": group}, {method: values[..., joints] for method, values in errors.items()}
     band_of = np.searchsorted(_BAND_LIMITS, speed, side="right")
     for number, band in enumerate(SPEED_BANDS):
-        here = (band_of == number) & ~np.isnan(speed)
-        yield {"band": band}, {method: np.where(here, values, np.nan) for method, values in errors.items()}
+        in_band = (band_of == number) & ~np.isnan(speed)
+        yield {"band": band}, {method: np.where(in_band, values, np.nan) for method, values in errors.items()}
 
 
-def rows_of_parts(rows: Sequence[Row]) -> list[Row]:
-    """What is kept of the parts: the network and its ratios, and for PCK, which has none, the best simple method."""
+def detail_rows(rows: Sequence[Row]) -> list[Row]:
+    """Of all rows of parts the network with its ratios, and for PCK, which has none, the best simple method."""
     best: dict[tuple[object, ...], Row] = {}
     for row in rows:
         if row.metric.startswith("pck") and row.method in simple_methods(row.question):
             key = (row.question, row.target, row.horizon_ms, row.metric, row.group, row.band)
             if key not in best or row.value > best[key].value:
                 best[key] = row
-    beside = {id(row) for row in best.values()}
-    return [row for row in rows if row.method == NETWORK or id(row) in beside]
+    simple = {id(row) for row in best.values()}
+    return [row for row in rows if row.method == NETWORK or id(row) in simple]

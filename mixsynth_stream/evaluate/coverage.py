@@ -1,8 +1,8 @@
-"""How often the bounds of an uncertainty table hold, and how well the clips at hand can tell.
+"""Coverage: how often the bounds of an uncertainty table hold, and how well the clips at hand can tell.
 
 A cell is a joint group at one of every 100 ms of gap and horizon, in one file. The windows of a clip are right or wrong
-together, so a cell knows its share only to within the spread that drawing other clips of the same kind would give
-(bootstrap over clips): where it is wide, cells fall outside the tolerance of a table without fault.
+together, so other clips of the same kind would give another share; a bootstrap over clips gives the spread of it. Where
+the spread is wide, even a table without fault has cells outside the tolerance.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from mixsynth_stream.evaluate.sigma_fit import check_can_fit, error_sample
 from mixsynth_stream.uncertainty import GROUP_OF_JOINT, GROUPS, PARTS, SHARES
 from mixsynth_stream.weights import Model
 
-# The 50 % bound should hold 45 to 55 % of the errors, the 90 % bound 87 to 93 %.
+# The 50 % bound should hold in 45 to 55 % of the cases, the 90 % bound in 87 to 93 %.
 TOLERANCE = (0.05, 0.03)
 _RESAMPLES = 400
 
@@ -40,7 +40,7 @@ class CoverageRow:
 
 
 def every_second(clips: Sequence[Clip]) -> list[Clip]:
-    """The clips to check on: those between the ones that training sets the level of the table by."""
+    """The clips to check on. Training sets the level of the table by the clips between them."""
     return list(clips[1::2])
 
 
@@ -56,32 +56,44 @@ def coverage(
     sigma = sample.sigma(table, model)
     rng = np.random.default_rng(seed)
     draws = rng.multinomial(len(clips), np.full(len(clips), 1 / len(clips)), _RESAMPLES)  # [R, C]
-    n, rows = config.sample_interval, []
-    for question, first, last in (("filled", config.newest - n, n - 1), ("filled_later", config.newest - 2 * n, n - 1),
-                                  ("ahead", config.newest, config.horizon)):  # fmt: skip
+    n, newest, rows = config.sample_interval, config.newest, []
+    # First step of each question, and its number of steps.
+    questions = {
+        "filled": (newest - n, n - 1),
+        "filled_later": (newest - 2 * n, n - 1),
+        "ahead": (newest, config.horizon),
+    }
+    for question, (first, count) in questions.items():
         factors = [table.multiplier(PARTS[question == "ahead"], share) for share in SHARES]
-        for time_ms in range(every_ms, int(last / rate_hz * 1000) + 1, every_ms):
+        for time_ms in range(every_ms, int(count / rate_hz * 1000) + 1, every_ms):
             step = first + round(time_ms / 1000 * rate_hz)
             for group, joints in _joints_by_group().items():
-                error, here = sample.errors[:, step, joints], sigma[:, step, joints]
+                error, cell_sigma = sample.errors[:, step, joints], sigma[:, step, joints]
                 known = np.isfinite(error)
-                inside = [_by_clip(error <= here * factor[joints], sample.clip, len(clips)) for factor in factors]
-                poses = _by_clip(known, sample.clip, len(clips))
-                rows.append(CoverageRow(
-                    data=data, model=name, question=question, time_ms=time_ms, group=group, poses=int(known.sum()),
-                    within=_both(each.sum() / poses.sum() for each in inside),
-                    spread=_both(_spread(draws @ each, draws @ poses) for each in inside),
-                    sigma=float(here[known].mean()),
-                ))  # fmt: skip
+                bounds = [cell_sigma * factor[joints] for factor in factors]
+                inside = [_count_by_clip(error <= bound, sample.clip, len(clips)) for bound in bounds]
+                poses = _count_by_clip(known, sample.clip, len(clips))
+                row = CoverageRow(
+                    data=data,
+                    model=name,
+                    question=question,
+                    time_ms=time_ms,
+                    group=group,
+                    poses=int(known.sum()),
+                    within=_pair(each.sum() / poses.sum() for each in inside),
+                    spread=_pair(_spread(draws @ each, draws @ poses) for each in inside),
+                    sigma=float(cell_sigma[known].mean()),
+                )
+                rows.append(row)
     return rows
 
 
-def _both(values: Iterator[float]) -> tuple[float, float]:
+def _pair(values: Iterator[float]) -> tuple[float, float]:
     half, most = map(float, values)
     return half, most
 
 
-def _by_clip(
+def _count_by_clip(
     true: np.ndarray,  # [B, J] bool
     clip: np.ndarray,  # [B]
     clips: int,
@@ -98,16 +110,17 @@ def _joints_by_group() -> Mapping[str, np.ndarray]:
 
 
 def coverage_table(rows: Sequence[CoverageRow]) -> str:
-    """Rows as text: a line for each time, a column for each joint group, 'half/nine in ten' in per cent."""
+    """Rows as text: a line for each time, a column for each joint group. A cell has both shares in per cent."""
     groups = list(dict.fromkeys(row.group for row in rows))
     by_time: dict[tuple[str, str, str, int], dict[str, CoverageRow]] = {}
     for row in rows:
         by_time.setdefault((row.data, row.model, row.question, row.time_ms), {})[row.group] = row
     lines = [f"{'data':14} {'model':10} {'question':12} {'ms':>4}  " + " ".join(f"{group:>10}" for group in groups)]
-    for (data, model, question, time_ms), found in by_time.items():
-        cells = [f"{100 * found[g].within[0]:.0f}/{100 * found[g].within[1]:.0f}" for g in groups]
+    for (data, model, question, time_ms), by_group in by_time.items():
+        within = [by_group[group].within for group in groups]
+        cells = [f"{100 * half:.0f}/{100 * most:.0f}" for half, most in within]
         lines.append(f"{data:14} {model:10} {question:12} {time_ms:4}  " + " ".join(f"{cell:>10}" for cell in cells))
-    return "\n".join([*lines, *_summary([row.within for row in rows], [row.spread for row in rows])])
+    return "\n".join([*lines, *_summary_lines([row.within for row in rows], [row.spread for row in rows])])
 
 
 def coverage_summary(files: Sequence[Sequence[CoverageRow]]) -> str:
@@ -115,21 +128,24 @@ def coverage_summary(files: Sequence[Sequence[CoverageRow]]) -> str:
     within = np.mean([[row.within for row in rows] for rows in files], axis=0)
     spread = np.sqrt(np.mean(np.square([[row.spread for row in rows] for rows in files]), axis=0) / len(files))
     names = " and ".join(rows[0].data for rows in files)
-    return "\n".join([f"{files[0][0].model}, {names} counting the same:", *_summary(within, spread)])
+    return "\n".join([f"{files[0][0].model}, {names} counting the same:", *_summary_lines(within, spread)])
 
 
-def _summary(
+def _summary_lines(
     within: Sequence[tuple[float, float]] | np.ndarray,  # [cells, 2]
     spread: Sequence[tuple[float, float]] | np.ndarray,  # [cells, 2]
 ) -> list[str]:
     lines = []
-    for held, off, share, tolerance in zip(np.transpose(within), np.transpose(spread), SHARES, TOLERANCE, strict=True):
-        miss, ideal = np.abs(held - share), [math.erf(tolerance / math.sqrt(2) / max(each, 1e-9)) for each in off]
-        low, high, per_cent = 100 * (share - tolerance), 100 * (share + tolerance), 100 * held
+    columns = zip(np.transpose(within), np.transpose(spread), SHARES, TOLERANCE, strict=True)
+    for shares, spreads, share, tolerance in columns:
+        distance = np.abs(shares - share)
+        ideal = [math.erf(tolerance / math.sqrt(2) / max(spread, 1e-9)) for spread in spreads]
+        low, high, per_cent = 100 * (share - tolerance), 100 * (share + tolerance), 100 * shares
         lines.append(
-            f"{len(held)} cells: the {100 * share:.0f} % bound holds {low:.0f}-{high:.0f} % in "
-            f"{(miss <= tolerance).sum()} of {len(held)} (mean {per_cent.mean():.1f} %, from {per_cent.min():.0f} to "
-            f"{per_cent.max():.0f} %). Draws of clips spread by {100 * off.mean():.1f} %: a table without fault would "
-            f"do so in {100 * np.mean(ideal):.0f} %; {(miss <= tolerance + 2 * off).sum()} cells are within twice that"
+            f"{len(shares)} cells: the {100 * share:.0f} % bound holds {low:.0f}-{high:.0f} % in "
+            f"{(distance <= tolerance).sum()} of {len(shares)} (mean {per_cent.mean():.1f} %, from "
+            f"{per_cent.min():.0f} to {per_cent.max():.0f} %). Draws of clips spread by {100 * spreads.mean():.1f} %: "
+            f"a table without fault would do so in {100 * np.mean(ideal):.0f} %; "
+            f"{(distance <= tolerance + 2 * spreads).sum()} cells are within twice that"
         )
     return lines

@@ -1,4 +1,4 @@
-"""Filters that `evaluate` measures the network against: Kalman on keyframes, One-Euro on every frame. numpy only."""
+"""Filters to compare the network with: Kalman on keyframes, One-Euro on every frame. numpy only."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from functools import lru_cache
 
 import numpy as np
 
-# Position and velocity of the oldest keyframe are all but unknown to the filter before it sees it.
+# The variance of position and velocity before the first keyframe: the filter knows next to nothing of them.
 _UNKNOWN = 1e6
 
 
@@ -16,8 +16,8 @@ def kalman_matrix(sample_interval: int, step: int, horizon: int, noise: float) -
 
     A coordinate moves with a constant velocity that white noise disturbs; keyframes measure its position. `noise` is
     the variance of a measurement over the variance that the velocity gains in an interval between keyframes (in units
-    of an interval). Up to the newest keyframe: the smoother of Rauch, Tung and Striebel (1965), which sees all
-    keyframes; beyond it: the filter's prediction. The filter is linear, so it is run once, on all unit keyframes.
+    of an interval). Up to the newest keyframe this is the smoother of Rauch, Tung and Striebel (1965), which sees all
+    keyframes; beyond it, the filter's prediction. The filter is linear, so it runs once, on all unit keyframes.
     """
     count, newest, dt = step + 1, sample_interval * step, 1 / sample_interval
     move = np.array([[1.0, dt], [0.0, 1.0]])

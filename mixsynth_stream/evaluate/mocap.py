@@ -1,4 +1,4 @@
-"""Evaluation on motion capture: what a simulated estimator says of a clip goes in, the clip itself is the truth.
+"""Mocap: evaluation on motion capture. Estimates of a simulated estimator go in, and the clip itself is the truth.
 
 Targets: `clean` is the recorded motion; `carried` is the motion with the estimator's slow error on it, which nobody can
 take out. The network and the simple methods get the same keyframes, `Windows.keyframes`, and nothing else; only the
@@ -20,9 +20,9 @@ from mixsynth_stream.data.mocap import load_clips
 from mixsynth_stream.data.windows import Windows, validation_windows
 from mixsynth_stream.errors import SourceError
 from mixsynth_stream.evaluate.baselines import Baseline, Tuned, tuned, tuned_baselines
-from mixsynth_stream.evaluate.breakdown import joint_speed, rows_of_parts
+from mixsynth_stream.evaluate.breakdown import detail_rows, joint_speed
 from mixsynth_stream.evaluate.filters import one_euro
-from mixsynth_stream.evaluate.questions import Judged, score_question
+from mixsynth_stream.evaluate.questions import Comparison, score_question
 from mixsynth_stream.evaluate.ridge import Ridge
 from mixsynth_stream.evaluate.scores import DENSE, HORIZONS_MS, NETWORK, RIDGE, Case, Evaluation, Scores
 from mixsynth_stream.normalise import root_and_scale, scale_of
@@ -30,7 +30,7 @@ from mixsynth_stream.skeleton import CORE_17
 from mixsynth_stream.spaces import scale_floor
 from mixsynth_stream.weights import Model
 
-# Windows start this many grid steps apart.
+# Grid steps from the start of one window to that of the next.
 _STRIDE = 10
 _BATCH = 256
 
@@ -57,29 +57,29 @@ def evaluate_mocap(
     full = windows.valid[:, 0]
     for part in _batches(windows, cold_starts(windows, model.config)):
         score_windows(scores, case, model, part, methods, detail)
-    used = len(np.unique(windows.clip))
-    left_out = "" if used == len(clips) else f" ({len(clips) - used} too short for two keyframes)"
-    only_cold = used - len(np.unique(windows.clip[full]))
-    short = f" ({only_cold} clips are shorter: cold starts only)" if only_cold else ""
+    clip_count = len(np.unique(windows.clip))
+    short = "" if clip_count == len(clips) else f" ({len(clips) - clip_count} too short for two keyframes)"
+    only_cold = clip_count - len(np.unique(windows.clip[full]))
+    cold = f" ({only_cold} clips are shorter: cold starts only)" if only_cold else ""
     title = (
-        f"{case.data}, {name}: {used} of {len(clips)} clips{left_out}, {int(full.sum())} full windows{short}; "
+        f"{case.data}, {name}: {clip_count} of {len(clips)} clips{short}, {int(full.sum())} full windows{cold}; "
         f"mean error in {'torso lengths' if space == 'image' else 'mm'}\n{parameters(tuned(space, n), ridge)}"
     )
-    return Evaluation(title, scores.rows(seed), rows_of_parts(detail.rows(seed)))
+    return Evaluation(title, scores.rows(seed), detail_rows(detail.rows(seed)))
 
 
-def parameters(found: Tuned, ridge: Ridge | None) -> str:
-    """What the tuned methods run with, for the title of a table."""
-    strength = f"ridge {found.ridge_strength:g}" if ridge is not None else "no ridge regression without --train-data"
+def parameters(values: Tuned, ridge: Ridge | None) -> str:
+    """The parameters of the tuned methods in words, for the title of a table."""
+    strength = f"ridge {values.ridge_strength:g}" if ridge is not None else "no ridge regression without --train-data"
     return (
-        f"tuned on training clips: damping {found.damping_steps:g} steps; Kalman noise {found.kalman_gap_noise:g} "
-        f"(gaps), {found.kalman_noise:g} (ahead); "
-        f"One-Euro {found.one_euro_cutoff_hz:g} Hz, beta {found.one_euro_beta:g}; {strength}"
+        f"tuned on training clips: damping {values.damping_steps:g} steps; Kalman noise {values.kalman_gap_noise:g} "
+        f"(gaps), {values.kalman_noise:g} (ahead); "
+        f"One-Euro {values.one_euro_cutoff_hz:g} Hz, beta {values.one_euro_beta:g}; {strength}"
     )
 
 
-def asked_steps(config: ModelConfig, rate_hz: float) -> dict[tuple[str, int | None], np.ndarray]:
-    """Grid steps of each question, whole or not; those that the window does not reach are left out."""
+def question_steps(config: ModelConfig, rate_hz: float) -> dict[tuple[str, int | None], np.ndarray]:
+    """Grid steps of each question that the window reaches, whole steps or not."""
     n, newest = config.sample_interval, config.newest
     steps: dict[tuple[str, int | None], np.ndarray] = {
         ("filled", None): np.arange(newest - n + 1, newest),
@@ -95,9 +95,9 @@ def asked_steps(config: ModelConfig, rate_hz: float) -> dict[tuple[str, int | No
 
 
 def cold_starts(windows: Windows, config: ModelConfig) -> Windows:
-    """Full windows as they were when fewer keyframes were known: two to Q of them, in turn; oldest repeated."""
+    """Full windows as they were with two to Q known keyframes, in turn: the oldest known one is repeated."""
     full = np.flatnonzero(windows.valid[:, 0]) if config.step > 1 else np.zeros(0, int)
-    cold = rows_of(windows, full)
+    cold = take_windows(windows, full)
     oldest = 1 + np.arange(len(full)) % max(config.step - 1, 1)
     slots = np.maximum(np.arange(config.num_keyframes), oldest[:, None])
     keyframes = np.take_along_axis(cold.keyframes, slots[:, :, None, None], axis=1)
@@ -107,7 +107,7 @@ def cold_starts(windows: Windows, config: ModelConfig) -> Windows:
 
 def predictions(
     model: Model,
-    keyframes: np.ndarray,  # [B, Q+1, 17, D] what the estimator said; the first `oldest` repeat the next one
+    keyframes: np.ndarray,  # [B, Q+1, 17, D] estimates; the first `oldest` repeat the next one
     oldest: int,
     methods: dict[str, Baseline],
 ) -> dict[str, np.ndarray]:
@@ -125,15 +125,15 @@ def predictions(
 
 
 def dense_predictions(model: Model, windows: Windows) -> dict[str, np.ndarray]:
-    """The estimator on every step [B, T, 17, D], raw and with One-Euro; nothing where it was not simulated."""
+    """The estimator on every step [B, T, 17, D], raw and with One-Euro. Empty where it is not simulated."""
     if windows.estimates is None:
         return {}
     space = model.info.space
     raw = np.where(windows.valid[..., None, None], windows.estimates, np.nan)
     scale = np.median(scale_of(windows.keyframes), axis=1) if space == "image" else np.ones(len(raw))
     unit = scale[:, None, None, None]
-    found = tuned(space, model.config.sample_interval)
-    smooth = one_euro(raw / unit, model.info.rate_hz, found.one_euro_cutoff_hz, found.one_euro_beta)
+    values = tuned(space, model.config.sample_interval)
+    smooth = one_euro(raw / unit, model.info.rate_hz, values.one_euro_cutoff_hz, values.one_euro_beta)
     return dict(zip(DENSE, (raw, smooth * unit), strict=True))
 
 
@@ -152,30 +152,30 @@ def score_windows(
     poses = predictions(model, windows.keyframes, oldest, methods) | dense_predictions(model, windows)
     known = windows.valid[..., None, None]
     speed = joint_speed(np.where(known, windows.clean, np.nan), info.rate_hz)
+    torso = np.median(scale_of(windows.clean[:, grid]), axis=1)
     for target in ("clean", "carried"):
-        judged = Judged(poses=poses, truth=np.where(known, getattr(windows, target), np.nan),
-                        torso=np.median(scale_of(windows.clean[:, grid]), axis=1), clip=windows.clip,
-                        space=info.space)  # fmt: skip
-        for (question, horizon_ms), steps in asked_steps(config, info.rate_hz).items():
+        truth = np.where(known, getattr(windows, target), np.nan)
+        comparison = Comparison(poses=poses, truth=truth, torso=torso, clip=windows.clip, space=info.space)
+        for (question, horizon_ms), steps in question_steps(config, info.rate_hz).items():
             about = replace(case, question=question, target=target, horizon_ms=horizon_ms)
             if oldest == 0:
-                score_question(scores, about, judged, steps, detail, speed)
+                score_question(scores, about, comparison, steps, detail, speed)
             elif question in ("filled", "now"):
-                score_question(scores, replace(about, question=f"{question}_cold"), judged, steps)
+                score_question(scores, replace(about, question=f"{question}_cold"), comparison, steps)
 
 
 def _batches(*several: Windows) -> Iterator[Windows]:
-    """Parts of at most _BATCH windows, each with one oldest real keyframe: the first that is valid."""
+    """Parts of at most _BATCH windows. Those of a part have the same oldest real keyframe: the first valid one."""
     for windows in several:
         first_valid = np.argmax(windows.valid, axis=1)
         for first in np.unique(first_valid):
-            chosen = np.flatnonzero(first_valid == first)
-            for start in range(0, len(chosen), _BATCH):
-                yield rows_of(windows, chosen[start : start + _BATCH])
+            numbers = np.flatnonzero(first_valid == first)
+            for start in range(0, len(numbers), _BATCH):
+                yield take_windows(windows, numbers[start : start + _BATCH])
 
 
-def rows_of(windows: Windows, chosen: np.ndarray) -> Windows:
-    """Some of the windows, by number."""
-    part: dict[str, Any] = {field.name: getattr(windows, field.name) for field in fields(windows)}
-    part |= {name: values[chosen] for name, values in part.items() if values is not None}
-    return Windows(**part)
+def take_windows(windows: Windows, numbers: np.ndarray) -> Windows:
+    """The windows of these numbers."""
+    arrays: dict[str, Any] = {field.name: getattr(windows, field.name) for field in fields(windows)}
+    arrays |= {name: values[numbers] for name, values in arrays.items() if values is not None}
+    return Windows(**arrays)

@@ -1,4 +1,4 @@
-"""`evaluate --preset`: a network on the test split of its published recipe, beside what it is compared with there."""
+"""Published: a network on a published recipe's test split, beside the methods of its score (`evaluate --preset`)."""
 
 from __future__ import annotations
 
@@ -20,18 +20,22 @@ _QUESTIONS = {
     "ahead_mean": "the mean over all steps past the newest keyframe up to the horizon",
 }
 _CONVENTIONS = {"at": "ahead", "to": "ahead_mean"}
-# Names in the score -> metric and unit of a row.
+# From the names of a score to metric and unit of a row.
 _METRICS = {
-    "geodesic_deg": ("geodesic", "degrees"), "mpjpe_mm": ("mpjpe", "mm"), "mpvpe_mm": ("mpvpe", "mm"),
-    "accel_mm": ("accel_error", "mm/frame^2"), "pck_20": ("pck_20", "share"), "pck_10": ("pck_10", "share"),
+    "geodesic_deg": ("geodesic", "degrees"),
+    "mpjpe_mm": ("mpjpe", "mm"),
+    "mpvpe_mm": ("mpvpe", "mm"),
+    "accel_mm": ("accel_error", "mm/frame^2"),
+    "pck_20": ("pck_20", "share"),
+    "pck_10": ("pck_10", "share"),
     "pck_05": ("pck_05", "share"),
-}  # fmt: skip
+}
 
 
 def score_published(
     preset: str, folder: Path, weights: str, backend: str, smpl_model: Path | None = None
 ) -> tuple[list[Row], str]:
-    """The rows of a network on the preset's test split in `folder`, and what its protocol says of the figures.
+    """The rows of a network on the preset's test split in `folder`, and the words of its protocol.
 
     `smpl_model`: the body model, for errors of joints and vertices beside those of rotations. Raises `ModelError` where
     the weights are not for this preset, `SourceError` where the data cannot be read.
@@ -40,19 +44,19 @@ def score_published(
     from mixsynth_stream.weights import load_model
 
     model = load_model(weights, backend)
-    check_fits(model, preset, weights)
+    check_weights_fit(model, preset, weights)
     more = _body_errors(folder, preset, smpl_model) if smpl_model else None
     score = open_score(preset, folder, model.config, more)
-    return rows_of(score.measure(model), preset, weights, score.counts), protocol(preset, model)
+    return score_rows(score.measure(model), preset, weights, score.counts), protocol(preset, model)
 
 
-def questions(about: str) -> dict[str, str]:
-    """What the rows answer, in words, for the file of results."""
-    return {name: f"{text}{about}" for name, text in _QUESTIONS.items()}
+def questions(protocol: str) -> dict[str, str]:
+    """The questions of the rows in words, for the file of results."""
+    return {name: f"{text}{protocol}" for name, text in _QUESTIONS.items()}
 
 
 def protocol(preset: str, model: Model) -> str:
-    """What figures of short-term prediction differ by from paper to paper; nothing for the other recipes."""
+    """The choices by which papers on short-term prediction differ, in words; empty for the other recipes."""
     from mixsynth_stream.data import h36m
 
     if preset != "h36m-prediction":
@@ -63,37 +67,47 @@ def protocol(preset: str, model: Model) -> str:
     )
 
 
-def check_fits(model: Model, preset: str, weights: str | Path) -> None:
+def check_weights_fit(model: Model, preset: str, weights: str | Path) -> None:
     """Raise `ModelError` unless these weights take the preset's joints, as its data hold them."""
     from mixsynth_stream.presets import PREDICTION, PRESETS
 
-    wanted = PRESETS.get(preset, PREDICTION)
-    info, config = model.info, model.config
-    if (info.skeleton_joints, info.space) != (wanted.skeleton.joints, wanted.space):
-        raise ModelError(f"{weights} is for {info.skeleton} in {info.space} space, but {preset} has "
-                         f"{wanted.skeleton.name} in {wanted.space} space; use weights of that preset")  # fmt: skip
-    if info.normalisation != wanted.normalisation:
-        raise ModelError(f"{weights} wants its input normalised as {info.normalisation}, but the data of {preset} are "
-                         f"taken as they are ({wanted.normalisation}); use weights of that preset")  # fmt: skip
-    if info.rate_hz != wanted.rate_hz:
-        raise ModelError(f"{weights} is for {info.rate_hz:g} frames a second, but {preset} has {wanted.rate_hz:g}: its "
-                         "windows would last another time; use weights of that preset")  # fmt: skip
-    if wanted is PREDICTION and (config.sample_interval != 1 or config.horizon < 10):
-        raise ModelError(f"{weights} has N = {config.sample_interval} and H = {config.horizon}, but {preset} asks for "
-                         "every frame (N = 1) and at least 10 frames ahead; use weights of that preset")  # fmt: skip
+    required = PRESETS.get(preset, PREDICTION)
+    info, config, wrong = model.info, model.config, ""
+    if (info.skeleton_joints, info.space) != (required.skeleton.joints, required.space):
+        wrong = (
+            f"is for {info.skeleton} in {info.space} space, but {preset} has {required.skeleton.name} in "
+            f"{required.space} space"
+        )
+    elif info.normalisation != required.normalisation:
+        wrong = (
+            f"wants its input normalised as {info.normalisation}, but the data of {preset} are taken as they are "
+            f"({required.normalisation})"
+        )
+    elif info.rate_hz != required.rate_hz:
+        wrong = (
+            f"is for {info.rate_hz:g} frames a second, but {preset} has {required.rate_hz:g}: its windows would last "
+            "another time"
+        )
+    elif required is PREDICTION and (config.sample_interval != 1 or config.horizon < 10):
+        wrong = (
+            f"has N = {config.sample_interval} and H = {config.horizon}, but {preset} asks for every frame (N = 1) and "
+            "at least 10 frames ahead"
+        )
+    if wrong:
+        raise ModelError(f"{weights} {wrong}; use weights of that preset")
 
 
-def rows_of(
-    values: Mapping[str, float],  # "method/metric", or "split/method_at_MS" and "split/method_to_MS" of a prediction
+def score_rows(
+    errors: Mapping[str, float],  # "method/metric", or "split/method_at_MS" and "split/method_to_MS" of a prediction
     preset: str,
     weights: str,
     counts: Mapping[str, tuple[int, int]],
 ) -> list[Row]:
-    """The score's numbers as rows, like those of every other evaluation."""
+    """The errors of a score as rows, like those of every other evaluation."""
     from mixsynth_stream.evaluate.scores import Row
 
-    found = []
-    for name, value in values.items():
+    rows = []
+    for name, value in errors.items():
         split, method = name.split("/")
         question, horizon_ms, metric, unit = "sequence", None, "mpjpe", "mm"
         if split in counts:
@@ -102,26 +116,39 @@ def rows_of(
         else:
             split, method, (metric, unit) = "test", split, _METRICS[method]
         poses, clips = counts[split]
-        found.append(Row(data=f"{preset} {split}", model=weights, question=question, target="clean", method=method,
-                         horizon_ms=horizon_ms, metric=metric, unit=unit, value=value, interval=None, poses=poses,
-                         clips=clips))  # fmt: skip
-    return sorted(found, key=lambda row: list(counts).index(row.data.rpartition(" ")[2]))
+        row = Row(
+            data=f"{preset} {split}",
+            model=weights,
+            question=question,
+            target="clean",
+            method=method,
+            horizon_ms=horizon_ms,
+            metric=metric,
+            unit=unit,
+            value=value,
+            interval=None,
+            poses=poses,
+            clips=clips,
+        )
+        rows.append(row)
+    return sorted(rows, key=lambda row: list(counts).index(row.data.rpartition(" ")[2]))
 
 
 def published_table(rows: Sequence[Row], title: str) -> str:
-    """A line a method, a column an error; of a prediction, both conventions and both sets."""
-    from mixsynth_stream import reports
+    """A line for each method and a column for each error; for a prediction, both conventions and both sets."""
+    from mixsynth_stream.evaluate.report import error_text
+    from mixsynth_stream.reports import table
 
     lines: dict[str, dict[str, str]] = {}
     for row in rows:
         line = row.method if row.horizon_ms is None else f"{row.data.rpartition(' ')[2]}, {row.method}"
         word = "at" if row.question == _CONVENTIONS["at"] else "to"
         column = f"{row.metric}, {row.unit}" if row.horizon_ms is None else f"{word} {row.horizon_ms} ms"
-        lines.setdefault(line, {})[column] = f"{row.value:.{3 if row.value < 10 else 1}f}"
+        lines.setdefault(line, {})[column] = error_text(row.value)
     columns = list(dict.fromkeys(column for cells in lines.values() for column in cells))
     body = [[line, *(cells.get(column, "-") for column in columns)] for line, cells in lines.items()]
-    both = " (mm at the horizon, and averaged to it)" if rows[0].horizon_ms else ""
-    return f"{title}{both}\n" + reports.table([["", *columns], *body]) + "\n"
+    conventions = " (mm at the horizon, and averaged to it)" if rows[0].horizon_ms else ""
+    return f"{title}{conventions}\n" + table([["", *columns], *body]) + "\n"
 
 
 def _body_errors(folder: Path, preset: str, smpl_model: Path) -> MoreErrors:

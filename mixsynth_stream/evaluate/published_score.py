@@ -1,8 +1,8 @@
-"""Validation of a preset: the errors that its papers print, of the network and of what it is compared with.
+"""Published score: the errors that papers print for a preset, of the network and of the methods beside it.
 
-Folders of estimates: the sequence is put together from windows that overlap, each N frames after the one before, whose
-poses are averaged; every frame counts once. `input` is the estimator on every frame, `linear` the keyframes joined by
-lines. Prediction: errors at a horizon (the field's convention) and averaged up to it (STSGCN's and the paper's).
+Folders of estimates: a sequence is stitched from windows that overlap, each N frames after the one before, by the mean
+of their poses; every frame counts once. `input` is the estimator on every frame, `linear` joins the keyframes by lines.
+Prediction: errors at a horizon (the field's convention) and averaged up to it (STSGCN's and the paper's).
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mixsynth_stream.backend import Forward
 from mixsynth_stream.config import ModelConfig
 from mixsynth_stream.data import h36m
 from mixsynth_stream.data.deciwatch import LAYOUTS, Pair, load_pairs
@@ -21,8 +22,7 @@ from mixsynth_stream.evaluate.baselines import constant_velocity, hold, linear
 from mixsynth_stream.metrics import accel_error, mpjpe, pck
 from mixsynth_stream.rotations import geodesic_error, matrix_from_6d
 
-Caller = Callable[[np.ndarray], np.ndarray]
-# More errors of a sequence: its number and the poses said of it, to metric -> [frames].
+# More errors of a sequence: from its number and its estimated poses to metric -> [frames].
 MoreErrors = Callable[[int, np.ndarray], dict[str, np.ndarray]]
 HORIZONS_MS = (80, 160, 320, 400)
 # A window of the prediction test starts at every fifth frame of a file.
@@ -42,71 +42,74 @@ def open_score(
         raise SourceError(f"{folder}: {error}") from error
 
 
-def put_together(call: Caller, poses: np.ndarray, config: ModelConfig) -> np.ndarray:  # [F, D] -> [F, D]
-    """A whole sequence from windows; a sequence shorter than a window goes on with its last pose."""
+def stitch(forward: Forward, poses: np.ndarray, config: ModelConfig) -> np.ndarray:  # [F, D] -> [F, D]
+    """A whole sequence from windows. A sequence shorter than a window is filled up with its last pose."""
     length, window = len(poses), config.seq_len
     last = max(length - window, 0)
     starts = np.unique([*range(0, last + 1, config.sample_interval), last])
     frames = starts[:, None] + np.arange(window)
     padded = np.minimum(frames, length - 1)
-    said = call(np.ascontiguousarray(poses[padded[:, : config.newest + 1 : config.sample_interval]], np.float32))
+    keyframes = poses[padded[:, : config.newest + 1 : config.sample_interval]]
+    output = forward(np.ascontiguousarray(keyframes, np.float32))
     total, count = np.zeros((last + window, poses.shape[1])), np.zeros((last + window, 1))
-    np.add.at(total, frames, said)
+    np.add.at(total, frames, output)
     np.add.at(count, frames, 1.0)
     return np.asarray((total / count)[:length])
 
 
 class FolderScore:
-    """Errors on the sequences of a test split. `counts`: how many poses and sequences each set has."""
+    """Errors on the sequences of a test split. `counts` has the number of poses and of sequences of each set."""
 
     def __init__(self, pairs: Sequence[Pair], config: ModelConfig, kind: str, more: MoreErrors | None = None) -> None:
         self._pairs, self._config, self._kind, self._more = pairs, config, kind, more
         self.counts = {"test": (sum(len(pair.truth) for pair in pairs), len(pairs))}
 
-        def joined(keyframes: np.ndarray) -> np.ndarray:  # [B, Q+1, D] -> [B, T, D]
+        def lines(keyframes: np.ndarray) -> np.ndarray:  # [B, Q+1, D] -> [B, T, D]
             return linear(keyframes[:, :, None], config.sample_interval, np.arange(config.seq_len))[:, :, 0]
 
         self._fixed = {f"input/{name}": value for name, value in self._errors(None).items()}
-        self._fixed |= {f"linear/{name}": value for name, value in self._errors(joined).items()}
+        self._fixed |= {f"linear/{name}": value for name, value in self._errors(lines).items()}
 
-    def measure(self, call: Caller) -> dict[str, float]:
+    def measure(self, forward: Forward) -> dict[str, float]:
         """`method/metric` -> error."""
-        return {f"network/{name}": value for name, value in self._errors(call).items()} | self._fixed
+        return {f"network/{name}": value for name, value in self._errors(forward).items()} | self._fixed
 
-    def score(self, rows: Mapping[str, float]) -> float:
-        """Lower is better."""
-        return {"2d": lambda: 1 - rows["network/pck_05"], "3d": lambda: rows["network/mpjpe_mm"],
-                "smpl": lambda: rows["network/geodesic_deg"]}[self._kind]()  # fmt: skip
+    def score(self, errors: Mapping[str, float]) -> float:
+        """One number to choose the best weights by: lower is better."""
+        if self._kind == "2d":
+            return 1 - errors["network/pck_05"]
+        return errors["network/mpjpe_mm" if self._kind == "3d" else "network/geodesic_deg"]
 
-    def _errors(self, call: Caller | None) -> dict[str, float]:
+    def _errors(self, forward: Forward | None) -> dict[str, float]:
+        """`metric` -> error of the network, or without one of the estimator on every frame."""
         values: dict[str, list[np.ndarray]] = {}
         for number, pair in enumerate(self._pairs):
             detected = pair.detected.reshape(len(pair.detected), -1)
-            said = detected if call is None else put_together(call, detected, self._config)
-            said = said.reshape(pair.truth.shape)
-            more = self._more(number, said) if self._more else {}
-            for name, value in (_metrics(pair, said, self._kind) | more).items():
+            poses = detected if forward is None else stitch(forward, detected, self._config)
+            poses = poses.reshape(pair.truth.shape)
+            more = self._more(number, poses) if self._more else {}
+            for name, value in (_frame_errors(pair, poses, self._kind) | more).items():
                 values.setdefault(name, []).append(value)
         return {name: float(np.concatenate(parts).mean()) for name, parts in values.items()}
 
 
-def _metrics(pair: Pair, said: np.ndarray, kind: str) -> dict[str, np.ndarray]:  # -> [frames] each
+def _frame_errors(pair: Pair, poses: np.ndarray, kind: str) -> dict[str, np.ndarray]:  # -> [frames] each
     if kind == "2d":
         assert pair.frame_px is not None and pair.size_px is not None
-        pixels, truth = said * pair.frame_px, pair.truth * pair.frame_px
-        return {f"pck_{name}": pck(pixels, truth, pair.size_px, threshold)
-                for name, threshold in (("20", 0.2), ("10", 0.1), ("05", 0.05))}  # fmt: skip
+        pixels, truth = poses * pair.frame_px, pair.truth * pair.frame_px
+        thresholds = {"pck_20": 0.2, "pck_10": 0.1, "pck_05": 0.05}
+        return {name: pck(pixels, truth, pair.size_px, threshold) for name, threshold in thresholds.items()}
     if kind == "smpl":
-        error = geodesic_error(matrix_from_6d(said), matrix_from_6d(pair.truth))
+        error = geodesic_error(matrix_from_6d(poses), matrix_from_6d(pair.truth))
         return {"geodesic_deg": np.degrees(error).mean(axis=-1)}
-    errors = {"mpjpe_mm": 1000 * mpjpe(said, pair.truth)}
-    if len(said) > 2:
-        errors["accel_mm"] = 1000 * accel_error(said, pair.truth)
+    errors = {"mpjpe_mm": 1000 * mpjpe(poses, pair.truth)}
+    if len(poses) > 2:
+        errors["accel_mm"] = 1000 * accel_error(poses, pair.truth)
     return errors
 
 
 class PredictionScore:
-    """Errors in millimetres over 32 joints, 10 frames seen, of the network and of two predictions without one."""
+    """Errors in millimetres over 32 joints after 10 frames, of the network and of two predictions without one."""
 
     def __init__(self, sets: Mapping[str, Sequence[PoseSequence]], config: ModelConfig) -> None:
         self._config = config
@@ -115,29 +118,30 @@ class PredictionScore:
         self._fixed: dict[str, float] = {}
         for name, (keyframes, truth) in self._sets.items():
             for method, predict in (("last_pose", hold), ("constant_velocity", constant_velocity)):
-                said = predict(keyframes[:, :, None], config.sample_interval, np.arange(config.seq_len))[:, :, 0]
-                self._fixed |= self._errors(f"{name}/{method}", said, truth)
+                poses = predict(keyframes[:, :, None], config.sample_interval, np.arange(config.seq_len))[:, :, 0]
+                self._fixed |= self._errors(f"{name}/{method}", poses, truth)
 
-    def measure(self, call: Caller) -> dict[str, float]:
+    def measure(self, forward: Forward) -> dict[str, float]:
         """`set/method_at_MS` and `set/method_to_MS` -> millimetres."""
-        rows: dict[str, float] = {}
+        errors: dict[str, float] = {}
         for name, (keyframes, truth) in self._sets.items():
-            rows |= self._errors(f"{name}/network", call(keyframes.astype(np.float32)), truth)
-        return rows | self._fixed
+            errors |= self._errors(f"{name}/network", forward(keyframes.astype(np.float32)), truth)
+        return errors | self._fixed
 
-    def score(self, rows: Mapping[str, float]) -> float:
-        """Mean error at the four horizons, on the subject that validates."""
-        return float(np.mean([rows[f"validation/network_at_{ms}"] for ms in HORIZONS_MS]))
+    def score(self, errors: Mapping[str, float]) -> float:
+        """Mean error at the four horizons on the validation subject: lower is better."""
+        return float(np.mean([errors[f"validation/network_at_{ms}"] for ms in HORIZONS_MS]))
 
-    def _errors(self, label: str, said: np.ndarray, truth: np.ndarray) -> dict[str, float]:  # [B, T, D]
-        joints = (*said.shape[:2], len(h36m.MOVING), 3)
-        poses, wanted = (h36m.all_joints(1000 * p.reshape(joints)) for p in (said, truth))
-        error = mpjpe(poses, wanted)[:, self._config.newest + 1 :].mean(axis=0)
-        rows = {}
+    def _errors(self, label: str, poses: np.ndarray, truth: np.ndarray) -> dict[str, float]:  # [B, T, D]
+        joints = (*poses.shape[:2], len(h36m.MOVING), 3)
+        poses_mm, truth_mm = (h36m.all_joints(1000 * p.reshape(joints)) for p in (poses, truth))
+        by_frame = mpjpe(poses_mm, truth_mm)[:, self._config.newest + 1 :].mean(axis=0)
+        errors = {}
         for ms in HORIZONS_MS:
             frames = round(ms * h36m.PROTOCOL_RATE_HZ / 1000)
-            rows[f"{label}_at_{ms}"], rows[f"{label}_to_{ms}"] = float(error[frames - 1]), float(error[:frames].mean())
-        return rows
+            errors[f"{label}_at_{ms}"] = float(by_frame[frames - 1])
+            errors[f"{label}_to_{ms}"] = float(by_frame[:frames].mean())
+        return errors
 
 
 def _prediction_windows(

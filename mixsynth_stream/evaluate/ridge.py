@@ -1,7 +1,7 @@
-"""Ridge regression from keyframes to motion: what a linear map learns from the windows that the network learns from.
+"""Ridge: regression from keyframes to motion, which is what a linear map learns from the network's training windows.
 
-The same inputs and outputs as the network: normalised keyframes, oldest repeated while there are too few, to all steps.
-The target is `carried`, as in training.
+Inputs and outputs are those of the network: normalised keyframes, the oldest repeated while there are too few, and all
+steps. The target is `carried`, as in training.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from mixsynth_stream.spaces import scale_floor
 from mixsynth_stream.weights import Model
 
 RIDGE_WINDOWS = 8192
-# In a checkout: fits to the training clips of the shipped weights (scripts/fit_ridge.py).
-KEPT_RIDGES = "benchmarks/ridge"
+# The folder in a checkout with fits to the training clips of the shipped weights (scripts/fit_ridge.py).
+RIDGE_FOLDER = "benchmarks/ridge"
 _BATCH = 512
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ridge:
-    """A fitted regression; call it like any method of baselines.py."""
+    """A fit of the regression. A call has the signature of the methods in baselines.py."""
 
     weights: np.ndarray  # [(Q+1) * D + 1, T * D], the last row is the constant
     config: ModelConfig
@@ -43,7 +43,7 @@ class Ridge:
         self,
         keyframes: np.ndarray,  # [B, K, J, D], at most Q+1
         sample_interval: int,
-        steps: np.ndarray,  # [M], from the oldest keyframe given
+        steps: np.ndarray,  # [M], from the oldest of these keyframes
     ) -> np.ndarray:  # [B, M, J, D], NaN outside the window
         """Poses at grid steps, linearly between whole ones."""
         config = self.config
@@ -63,7 +63,7 @@ class Ridge:
 
 @dataclass(frozen=True, kw_only=True)
 class RidgeSums:
-    """What a fit needs of its windows, so that many strengths are tried on one pass over the data."""
+    """Sums over windows, from which many strengths can be fitted after one pass over the data."""
 
     inputs: np.ndarray  # [F, F] mean of x x^T
     outputs: np.ndarray  # [F, T * D] mean of x y^T
@@ -81,39 +81,43 @@ class RidgeSums:
 def ridge_sums(
     clips: Sequence[Clip], config: ModelConfig, space: str, normalisation: str, *, count: int = RIDGE_WINDOWS
 ) -> RidgeSums:
-    """Draw windows as training does. Those that reach past the end of their clip have no truth there: left out.
+    """Draw windows as training does. Those that reach past the end of their clip have no truth there and do not count.
 
-    Raises `SourceError` where nothing is left.
+    Raises `SourceError` where no window is left.
     """
     sampler = WindowSampler(clips, config, space, seed=0)
     min_scale = scale_floor(space, FRAME_HEIGHT_PX)
     size = config.num_keyframes * config.joint_dim + 1
-    xx, xy, used = np.zeros((size, size)), np.zeros((size, config.seq_len * config.joint_dim)), 0
+    xx, xy, window_count = np.zeros((size, size)), np.zeros((size, config.seq_len * config.joint_dim)), 0
     for _ in range(0, count, _BATCH):
         windows = sampler.draw(_BATCH)
         whole = windows.valid[:, -1]
         keyframes, carried = windows.keyframes[whole], windows.carried[whole]
         root, scale = root_and_scale(keyframes, normalisation, min_scale)
         x, y = _inputs((keyframes - root) / scale), ((carried - root) / scale).reshape(len(carried), -1)
-        xx, xy, used = xx + x.T @ x, xy + x.T @ y, used + len(x)
-    if used == 0:
+        xx, xy, window_count = xx + x.T @ x, xy + x.T @ y, window_count + len(x)
+    if window_count == 0:
         raise SourceError(
             f"of {len(clips)} clips none reaches {config.horizon} steps of 1/30 s past its second keyframe: nothing to "
             "fit ridge regression to; give longer training clips"
         )
     return RidgeSums(
-        inputs=xx / used, outputs=xy / used, config=config, normalisation=normalisation, min_scale=min_scale
+        inputs=xx / window_count,
+        outputs=xy / window_count,
+        config=config,
+        normalisation=normalisation,
+        min_scale=min_scale,
     )
 
 
 def fit_ridge(files: Sequence[str | Path], model: Model, strength: float) -> Ridge:
-    """The regression that stands beside `model`, from the files it was trained on. Raises `SourceError`."""
+    """The regression beside `model`, fitted to the files of its training. Raises `SourceError`."""
     clips = [clip for path in files for clip in load_clips(path)]
     return ridge_sums(clips, model.config, model.info.space, model.info.normalisation).fit(strength)
 
 
 def save_ridge(path: Path, ridge: Ridge) -> None:
-    """Keep a fit, so that those who do not have the training clips can compare, too."""
+    """Write a fit, so that people without the training clips can compare, too. Raises `OutputError`."""
     # Half precision changes an error of position by less than one in a thousand, of acceleration by one percent.
     weights = ridge.weights.astype(np.float16)
     facts = {"normalisation": ridge.normalisation, "min_scale": ridge.min_scale}
@@ -121,17 +125,19 @@ def save_ridge(path: Path, ridge: Ridge) -> None:
 
 
 def load_ridge(path: Path) -> Ridge:
-    """What `save_ridge` kept. Raises `SourceError`."""
-    found = load_arrays(path, ("weights", "config", "normalisation", "min_scale"))
+    """The fit that `save_ridge` wrote. Raises `SourceError`."""
+    arrays = load_arrays(path, ("weights", "config", "normalisation", "min_scale"))
     return Ridge(
-        weights=found["weights"].astype(np.float32), config=ModelConfig(**json.loads(str(found["config"]))),
-        normalisation=str(found["normalisation"]), min_scale=float(found["min_scale"]),
-    )  # fmt: skip
+        weights=arrays["weights"].astype(np.float32),
+        config=ModelConfig(**json.loads(str(arrays["config"]))),
+        normalisation=str(arrays["normalisation"]),
+        min_scale=float(arrays["min_scale"]),
+    )
 
 
-def kept_ridge(model: Model) -> Ridge | None:
-    """The fit in the checkout to the windows that the shipped weights learned from; None where none is of this kind."""
-    folder = CHECKOUT / KEPT_RIDGES
+def checkout_ridge(model: Model) -> Ridge | None:
+    """The checkout's fit to the training windows of the shipped weights, or None where such a network has none."""
+    folder = CHECKOUT / RIDGE_FOLDER
     path = folder / f"{model.info.space}-n{model.config.sample_interval}.npz"
     if not path.is_file():
         return None

@@ -1,16 +1,18 @@
-"""Scores of `evaluate`: errors of every method on the same poses, their means, intervals, and the ratios that count."""
+"""Scores: errors of every method on the same poses, with their means, intervals and ratios."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
 from mixsynth_stream.evaluate.baselines import FILLERS, FORECASTERS
 
 NETWORK, RIDGE = "network", "ridge"
-# Looks at every frame, raw and through the One-Euro filter: what the others are spared, and no simple method.
+# The estimator on every frame, raw and through the One-Euro filter: a reference and no simple method, because it sees
+# more than the others.
 DENSE = ("dense", "dense_one_euro")
 HORIZONS_MS = (80, 100, 160, 200, 300, 320, 400, 500, 600)
 QUESTIONS = {
@@ -24,17 +26,17 @@ QUESTIONS = {
 }
 UNITS = {"image": "torso", "world": "mm"}
 PCK_THRESHOLDS = (0.2, 0.1, 0.05)
-# Fewer clips than this say nothing about other clips: no interval.
+# Fewer clips than this say nothing about other clips, so that there is no interval.
 _LEAST_GROUPS = 5
 _DRAWS = 1000
-_COVERAGE = (2.5, 97.5)
-# A method without any error is divided by as if it had this.
-_NOTHING = 1e-12
+_PERCENTILES = (2.5, 97.5)
+# The divisor of a ratio is at least this, because a method may be without any error.
+_LEAST_DIVISOR = 1e-12
 
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """What one line of the table is about."""
+    """The subject of one line of a table."""
 
     data: str
     model: str
@@ -51,7 +53,7 @@ class Case:
 class Row:
     """One result. `interval` is the 95 % bootstrap interval over clips, None where there are too few of them.
 
-    `poses` counts joints where a group or a band is asked.
+    Where a group or a band is set, `poses` counts joints.
     """
 
     data: str
@@ -73,9 +75,9 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """What poses cost: calls of the estimator a second, with a network and without; and how late a gap is filled.
+    """The price of poses: calls of the estimator a second, with a network and without, and the lag of filled poses.
 
-    Without a network it looks at every frame: of several clips the mean of their rates.
+    Without a network the estimator looks at every frame; over several clips that is the mean of their rates.
     """
 
     calls_hz: float
@@ -85,7 +87,7 @@ class Cost:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The rows of one table, and what to write above it."""
+    """The rows of one table, and its title."""
 
     title: str
     rows: list[Row]
@@ -94,7 +96,7 @@ class Evaluation:
 
 
 def simple_methods(question: str) -> tuple[str, ...]:
-    """Those that the network's error is divided by the best of."""
+    """The simple methods of a question. Ratios divide the network's error by that of the best of them."""
     return FILLERS if question.startswith("filled") else FORECASTERS
 
 
@@ -106,7 +108,7 @@ def methods_of(question: str) -> tuple[str, ...]:
 
 @dataclass
 class Scores:
-    """Sums up errors by clip; `rows` averages them. Every method of a case must be judged on the same poses."""
+    """Sums of errors by clip, of which `rows` makes means. All methods of a case must be judged on the same poses."""
 
     _sums: dict[Case, dict[str, np.ndarray]] = field(default_factory=dict)  # by method, [clips]
     _counts: dict[Case, np.ndarray] = field(default_factory=dict)  # [clips]
@@ -127,17 +129,17 @@ class Scores:
         clip = np.broadcast_to(groups, known.shape)[known]
         sums = self._sums.setdefault(case, {method: np.zeros(0) for method in errors})
         for method, values in errors.items():
-            sums[method] = _added(sums[method], np.bincount(clip, values[known]))
-        self._counts[case] = _added(self._counts.get(case, np.zeros(0)), np.bincount(clip))
+            sums[method] = _padded_sum(sums[method], np.bincount(clip, values[known]))
+        self._counts[case] = _padded_sum(self._counts.get(case, np.zeros(0)), np.bincount(clip))
 
     def include(self, other: Scores, data: str) -> None:
-        """Add what other scores collected, as cases of `data`."""
-        for case, more in other._sums.items():
-            case_here = replace(case, data=data)
-            sums = self._sums.setdefault(case_here, {method: np.zeros(0) for method in more})
+        """Add the sums of other scores, as cases of `data`."""
+        for other_case, more in other._sums.items():
+            case = replace(other_case, data=data)
+            sums = self._sums.setdefault(case, {method: np.zeros(0) for method in more})
             for method, total in more.items():
-                sums[method] = _added(sums[method], total)
-            self._counts[case_here] = _added(self._counts.get(case_here, np.zeros(0)), other._counts[case])
+                sums[method] = _padded_sum(sums[method], total)
+            self._counts[case] = _padded_sum(self._counts.get(case, np.zeros(0)), other._counts[other_case])
 
     def rows(self, seed: int = 0, equal_groups: bool = False) -> list[Row]:
         """A row for each case and method, and the ratios: the network over the best simple method, and over others.
@@ -147,58 +149,56 @@ class Scores:
         return [row for case in self._sums for row in self._case_rows(case, seed, equal_groups)]
 
     def _case_rows(self, case: Case, seed: int, equal_groups: bool) -> list[Row]:
-        seen = self._counts[case] > 0
-        counts = self._counts[case][seen]
-        sums = {method: total[seen] for method, total in self._sums[case].items()}
+        has_poses = self._counts[case] > 0
+        counts = self._counts[case][has_poses]
+        sums = {method: total[has_poses] for method, total in self._sums[case].items()}
         poses = int(counts.sum())
         if equal_groups:
             sums = {method: total / counts for method, total in sums.items()}
             counts = np.ones_like(counts)
         draws = _draws(len(counts), seed) if len(counts) >= _LEAST_GROUPS else None
 
-        def row(method: str, metric: str, unit: str, above: np.ndarray, below: np.ndarray, over: str | None) -> Row:
-            interval = None
+        def row(method: str, about: Case, total: np.ndarray, divisor: np.ndarray, over: str | None) -> Row:
+            value, interval = float(total.sum() / max(divisor.sum(), _LEAST_DIVISOR)), None
             if draws is not None:
-                low, high = np.percentile((draws @ above) / np.maximum(draws @ below, _NOTHING), _COVERAGE)
+                values = (draws @ total) / np.maximum(draws @ divisor, _LEAST_DIVISOR)
+                low, high = np.percentile(values, _PERCENTILES)
                 interval = (float(low), float(high))
-            return Row(
-                data=case.data, model=case.model, question=case.question, target=case.target,
-                horizon_ms=case.horizon_ms, method=method, metric=metric, unit=unit,
-                value=float(above.sum() / max(below.sum(), _NOTHING)), interval=interval,
-                poses=poses, clips=len(counts), over=over, group=case.group, band=case.band,
-            )  # fmt: skip
+            sizes: dict[str, Any] = {"poses": poses, "clips": len(counts)}
+            return Row(**vars(about), **sizes, method=method, value=value, interval=interval, over=over)
 
-        rows = [row(method, case.metric, case.unit, total, counts, None) for method, total in sums.items()]
-        for name, other in _divided_by(case, sums):
-            rows.append(row(NETWORK, f"{case.metric}_{name}", "1", sums[NETWORK], sums[other], other))
+        rows = [row(method, case, total, counts, None) for method, total in sums.items()]
+        for name, other in _ratio_methods(case, sums):
+            ratio = replace(case, metric=f"{case.metric}_{name}", unit="1")
+            rows.append(row(NETWORK, ratio, sums[NETWORK], sums[other], other))
         return rows
 
 
 @lru_cache(maxsize=16)
 def _draws(clips: int, seed: int) -> np.ndarray:  # [_DRAWS, clips]
-    """How often each clip is drawn: cases of as many clips share the draws."""
-    drawn = np.random.default_rng(seed).multinomial(clips, np.full(clips, 1 / clips), _DRAWS)
-    return drawn.astype(np.float64)
+    """How often each draw has each clip. Cases with the same number of clips share the draws."""
+    counts = np.random.default_rng(seed).multinomial(clips, np.full(clips, 1 / clips), _DRAWS)
+    return counts.astype(np.float64)
 
 
-def _added(total: np.ndarray, more: np.ndarray) -> np.ndarray:  # [A], [B] -> [max(A, B)]
+def _padded_sum(total: np.ndarray, more: np.ndarray) -> np.ndarray:  # [A], [B] -> [max(A, B)]
     result = np.zeros(max(len(total), len(more)))
     result[: len(total)] += total
     result[: len(more)] += more
     return result
 
 
-def _divided_by(case: Case, sums: dict[str, np.ndarray]) -> list[tuple[str, str]]:
+def _ratio_methods(case: Case, sums: dict[str, np.ndarray]) -> list[tuple[str, str]]:
     """(name of the ratio, method that the network's error is divided by)."""
-    # More is better for pck only, and its ratio is nothing that anybody reads.
+    # PCK is the only metric where more is better. It has no ratio, because nobody reads one.
     if case.metric.startswith("pck"):
         return []
-    found = []
+    ratios = []
     simple = [method for method in simple_methods(case.question) if method in sums]
     if simple:
-        found.append(("ratio", min(simple, key=lambda method: sums[method].sum())))
+        ratios.append(("ratio", min(simple, key=lambda method: sums[method].sum())))
     if RIDGE in sums:
-        found.append(("ratio_ridge", RIDGE))
+        ratios.append(("ratio_ridge", RIDGE))
     if case.metric == "accel_error" and "linear" in sums:
-        found.append(("ratio_linear", "linear"))
-    return found
+        ratios.append(("ratio_linear", "linear"))
+    return ratios

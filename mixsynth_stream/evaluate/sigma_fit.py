@@ -1,7 +1,7 @@
-"""Fit the uncertainty table of a weight file.
+"""Sigma fit: the fit of an uncertainty table to a network's errors on motion capture, for its weight file.
 
-It goes by the simulated estimator on motion capture, like training: the network gets what the estimator says, and its
-error is the distance to the motion with the estimator's slow error on it (`Windows.carried`).
+As in training, the network gets the estimates of a simulated estimator. Its error is the distance to the motion with
+the estimator's slow error on it (`Windows.carried`).
 """
 
 from __future__ import annotations
@@ -34,39 +34,40 @@ from mixsynth_stream.uncertainty import (
 )
 from mixsynth_stream.weights import Model, load_weights, model_of, save_weights
 
-# Nine errors in ten are below this many sigma; what half of them are below is fitted.
+# Nine errors in ten are below this many sigma. The multiple that half of the errors are below is fitted.
 OUTER_MULTIPLIER = 2.0
-# The table's rows, as shares of the gap and of the horizon, and its columns, as quantiles of what was seen.
+# The table's rows, as shares of the gap and of the horizon, and its columns, as quantiles of the liveliness.
 _GAP_ROWS = (0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 1.0)
 _AHEAD_ROWS = (0.0, 0.04, 0.15, 0.25, 0.36, 0.5, 0.65, 0.8, 1.0)
 _COLUMNS = (0.01, 0.25, 0.5, 0.75, 0.95, 0.995)
-# Windows of one file: enough that a fit takes half a minute and repeats within a percent. Few clips are seen by the
-# estimator several times.
+# Windows of one file: so many that a fit takes half a minute and repeats within a percent. Where a file has few clips,
+# the simulated estimator sees them several times.
 _WINDOWS_A_FILE = 2500
 _MOST_DRAWS = 4
 _LEAST_STRIDE = 10
 _BATCH = 256
 _ROUNDS = 6
-# One sigma cannot meet two bounds where the shape of the error differs from row to row. It leans towards the inner
-# bound: at the same factor off, twice as many errors cross it.
-_LEAN = 0.6
+# One sigma cannot meet two bounds where the shape of the error differs from row to row. This is the weight of the inner
+# bound, and more than half: when both are wrong by the same factor, twice as many errors cross the inner one.
+_INNER_WEIGHT = 0.6
 _SMALLEST = 1e-6
-# How far. Chosen on the clips of the level: fitted to one half of them, checked on the other.
-_OF_CLIP = 0.5
-# Errors below this (a millimetre, or a two hundredth of a torso and less) say nothing of what makes errors grow.
-_LEAST_TELLING = 1e-3
+# How far the liveliness of a window is drawn towards the mean of its clip. The value was chosen on the clips that set
+# the level: fitted to one half of them, checked on the other.
+_CLIP_SHARE = 0.5
+# Errors below this (a millimetre, or a two hundredth of a torso and less) do not tell what makes errors grow.
+_LEAST_ERROR = 1e-3
 
 
 @dataclass(frozen=True)
 class ErrorSample:
-    """What the network made of the windows of one file, in normalised units."""
+    """The network's errors on the windows of one file, in normalised units."""
 
     keyframes: np.ndarray  # [B, Q+1, 17, D]
     errors: np.ndarray  # [B, T, 17], NaN where there is no truth
     clip: np.ndarray  # [B] number of the clip
 
     def sigma(self, table: SigmaTable, model: Model) -> np.ndarray:  # [B, T, 17]
-        """What a table says of these windows."""
+        """Sigma of these windows by a table."""
         parts = [self.keyframes[i : i + _BATCH] for i in range(0, len(self.keyframes), _BATCH)]
         return np.concatenate([table.on_grid(part, model.config, model.info.rate_hz) for part in parts])
 
@@ -79,13 +80,13 @@ def with_uncertainty(
     unseen: Sequence[Sequence[Clip]] = (),
     seed: int = 0,
 ) -> Path:
-    """Fit a table on clips, files counting the same, and write the weights with it (to `out`, or over themselves).
+    """Fit a table to clips, files counting the same, and write the weights with it (to `out`, or over themselves).
 
     `unseen`: see `fit_table`. Raises `ModelError` where the weights are for another skeleton or have no gap or horizon
     to fit, `SourceError` where the clips are too short.
     """
     target = Path(out if out is not None else weights)
-    # The table that is there may be one that this release cannot read.
+    # The file may have a table that this release cannot read.
     state, config, info = load_weights(weights, leave_out_uncertainty=True)
     table = fit_table(model_of(state, config, info), files, unseen=unseen, seed=seed)
     save_weights(target, state, config, dataclasses.replace(info, uncertainty=table.as_json()))
@@ -95,18 +96,18 @@ def with_uncertainty(
 def fit_table(
     model: Model, files: Sequence[Sequence[Clip]], *, unseen: Sequence[Sequence[Clip]] = (), seed: int = 0
 ) -> SigmaTable:
-    """The table of a network, from clips that it may have been trained on, under errors that it has not seen.
+    """The table of a network, from clips that it may know from training, under simulated errors that it does not know.
 
-    A network knows its training motion a little better than any other. Clips that it was not trained on, `unseen`,
-    are fitted beside the others, every file weighing the same, and then set the level of both bounds by themselves, in
-    the gaps and ahead.
+    A network knows its training motion a little better than any other. So clips outside its training, `unseen`, are
+    fitted beside the others, every file weighing the same, and then set the level of both bounds alone, in the gaps and
+    ahead.
     """
     check_can_fit(model)
     config = model.config
     unseen_samples = [error_sample(model, clips, seed) for clips in unseen]
     samples = [*(error_sample(model, clips, seed) for clips in files), *unseen_samples]
-    gap = _rows(_GAP_ROWS, config.sample_interval)
-    ahead = _rows(_AHEAD_ROWS, config.horizon)[1:]
+    gap = _row_steps(_GAP_ROWS, config.sample_interval)
+    ahead = _row_steps(_AHEAD_ROWS, config.horizon)[1:]
     start = config.newest - config.sample_interval
     steps = [*(start - config.sample_interval + s for s in gap), *(start + s for s in gap)]
     steps += [config.newest + s for s in ahead]
@@ -121,31 +122,31 @@ def fit_table(
     speeds = [log_speeds(sample.keyframes, config.sample_interval / model.info.rate_hz) for sample in samples]
     weights = speed_weights(samples, speeds, config, steps)
     levels = [liveliness_on_grid(logs, weights, config)[..., steps].astype(np.float32) for logs in speeds]
-    levels = [_towards_clip(level, sample.clip) for level, sample in zip(levels, samples, strict=True)]
+    levels = [_shrink_to_clip_mean(level, sample.clip) for level, sample in zip(levels, samples, strict=True)]
     nodes = np.quantile(np.concatenate([level[..., len(gap) :].ravel() for level in levels]), _COLUMNS)
     sigma = np.zeros((len(GROUPS), len(steps), len(nodes)))
     multipliers = np.full((len(PARTS), len(GROUPS), len(SHARES)), OUTER_MULTIPLIER)
     for group in range(len(GROUPS)):
         cases = [_cases(samples, levels, group, row, step) for row, step in enumerate(steps)]
         for number in range(len(PARTS)):
-            mine = np.flatnonzero(part == number)
-            log_sigma, inner = _joined([cases[row] for row in mine], between[mine], nodes)
+            rows = np.flatnonzero(part == number)
+            log_sigma, inner = _fit_group([cases[row] for row in rows], between[rows], nodes)
             # Knowledge only fades: sigma grows with the horizon.
-            sigma[group, mine] = np.exp(np.maximum.accumulate(log_sigma, axis=0) if number else log_sigma)
+            sigma[group, rows] = np.exp(np.maximum.accumulate(log_sigma, axis=0) if number else log_sigma)
             multipliers[number, group, 0] = inner
     table = SigmaTable(gap, gap, ahead, tuple(np.exp(nodes)), weights, sigma, multipliers)
-    return _levelled(table, model, unseen_samples or samples, part)
+    return _set_level(table, model, unseen_samples or samples, part)
 
 
-def _towards_clip(level: np.ndarray, clip: np.ndarray) -> np.ndarray:  # [B, 17, S], [B] -> [B, 17, S]
+def _shrink_to_clip_mean(level: np.ndarray, clip: np.ndarray) -> np.ndarray:  # [B, 17, S], [B] -> [B, 17, S]
     """Liveliness drawn towards the mean of its clip, for the slope of the columns.
 
-    What a few keyframes tell of it is noisy, so over single windows the slope comes out too flat: right for every
-    window of an unknown kind, too large a sigma for physiotherapy as a whole, too small a one for sport.
+    A few keyframes give it with noise, so a fit to single windows makes the slope too flat. That would be right for a
+    window of an unknown kind, but gives physiotherapy as a whole too large a sigma, and sport too small a one.
     """
-    mean = np.array([level[clip == number].mean(axis=0) if (clip == number).any() else np.zeros(level.shape[1:])
-                     for number in range(clip.max() + 1)])  # fmt: skip
-    return np.asarray((1 - _OF_CLIP) * level + _OF_CLIP * mean[clip])
+    clips = [level[clip == number] for number in range(clip.max() + 1)]
+    mean = np.array([windows.mean(axis=0) if len(windows) else np.zeros(level.shape[1:]) for windows in clips])
+    return np.asarray((1 - _CLIP_SHARE) * level + _CLIP_SHARE * mean[clip])
 
 
 def speed_weights(
@@ -154,10 +155,10 @@ def speed_weights(
     config: ModelConfig,
     steps: Sequence[int],
 ) -> np.ndarray:  # [3, 5]
-    """The weights of `SPEEDS` in the liveliness that tell best which clips have large errors.
+    """The weights of `SPEEDS` in the liveliness by which it tells best which clips have large errors.
 
-    Least squares on the means of clips, not on windows: a bound has to hold for every kind of motion, and what tells
-    the moments of one clip from each other does not tell one clip from another. Weights are not negative.
+    Least squares on the means of clips, not on windows: a bound has to hold for every kind of motion, and the speeds
+    that differ between moments of one clip are not those that differ between clips. Weights are not negative.
     """
     groups = np.eye(len(GROUPS))[GROUP_OF_JOINT]  # [17, G]
     size = len(SPEEDS)
@@ -165,58 +166,58 @@ def speed_weights(
     for step in steps:
         if step <= config.newest - config.sample_interval or step == config.newest:
             continue  # on a keyframe, or older
-        passed = (step - config.newest) / config.horizon
+        progress = (step - config.newest) / config.horizon
         means, weights = [], []
         for sample, logs in zip(samples, speeds, strict=True):
             known = np.isfinite(sample.errors[:, step])  # [B, 17]
-            error = np.log(np.maximum(np.where(known, sample.errors[:, step], 1), _LEAST_TELLING))
+            error = np.log(np.maximum(np.where(known, sample.errors[:, step], 1), _LEAST_ERROR))
             values = np.concatenate([logs[:, -1], error[..., None]], axis=-1) * known[..., None]
-            of_clip = np.eye(sample.clip.max() + 1)[:, sample.clip]  # [C, B]
-            count = of_clip @ known @ groups  # [C, G]
-            total = np.einsum("cb,bjf,jg->cgf", of_clip, values, groups, optimize=True)
+            members = np.eye(sample.clip.max() + 1)[:, sample.clip]  # [C, B]
+            count = members @ known @ groups  # [C, G]
+            total = np.einsum("cb,bjf,jg->cgf", members, values, groups, optimize=True)
             means.append(total / np.maximum(count, 1)[..., None])
             weights.append(np.sqrt(count) / np.maximum(np.sqrt(count).sum(axis=0), 1))
         mean, weight = np.concatenate(means), np.concatenate(weights)[..., None]  # [C, G, 6], [C, G, 1]
-        off = (mean - (mean * weight).sum(axis=0) / np.maximum(weight.sum(axis=0), _SMALLEST)) * np.sqrt(weight)
-        x, y = off[..., :-1].reshape(-1, size), off[..., -1:].reshape(-1, 1)
+        offsets = (mean - (mean * weight).sum(axis=0) / np.maximum(weight.sum(axis=0), _SMALLEST)) * np.sqrt(weight)
+        x, y = offsets[..., :-1].reshape(-1, size), offsets[..., -1:].reshape(-1, 1)
         if step < config.newest:
             gap += x.T @ np.hstack([x, y])
         else:
-            x = np.hstack([x * (1 - passed), x * passed])
+            x = np.hstack([x * (1 - progress), x * progress])
             ahead += x.T @ np.hstack([x, y])
-    return np.array([found / found.sum() for found in (_not_negative(gap), *_not_negative(ahead).reshape(2, size))])
+    solutions = (_positive_least_squares(gap), *_positive_least_squares(ahead).reshape(2, size))
+    return np.array([solution / solution.sum() for solution in solutions])
 
 
-def _not_negative(normal: np.ndarray) -> np.ndarray:  # [n, n + 1] -> [n]
-    """The least squares solution without negative numbers; all the same where the equations say nothing."""
-    gram, wanted = normal[:, :-1], normal[:, -1]
+def _positive_least_squares(normal: np.ndarray) -> np.ndarray:  # [n, n + 1] -> [n]
+    """Solve normal equations without negative numbers. All numbers are equal where the equations say nothing."""
+    gram, right_side = normal[:, :-1], normal[:, -1]
     diagonal = np.diag(gram) + _SMALLEST
-    found = np.full(len(gram), _SMALLEST)
+    solution = np.full(len(gram), _SMALLEST)
     for _ in range(2000):
         for k in range(len(gram)):
-            found[k] = max(found[k] + (wanted[k] - gram[k] @ found) / diagonal[k], _SMALLEST)
-    return found
+            solution[k] = max(solution[k] + (right_side[k] - gram[k] @ solution) / diagonal[k], _SMALLEST)
+    return solution
 
 
-def _levelled(
+def _set_level(
     table: SigmaTable,
     model: Model,
     samples: Sequence[ErrorSample],
     part: np.ndarray,  # [S] of each row
 ) -> SigmaTable:
-    """The table with each bound drawn to these samples by a factor: in the gaps that `at` reads at lag 1, and ahead."""
+    """The table with each bound fitted to these samples by a factor, in the gaps that lag 1 reads and ahead."""
     n, newest = model.config.sample_interval, model.config.newest
-    # Errors as multiples of sigma.
-    times = [sample.errors / sample.sigma(table, model) for sample in samples]
+    in_sigmas = [sample.errors / sample.sigma(table, model) for sample in samples]
     factors = np.ones((len(PARTS), len(SHARES)))
     for number, steps in enumerate((slice(newest - n + 1, newest), slice(newest + 1, None))):
-        for at, share in enumerate(SHARES):
-            bounds = [each[:, steps] / table.multiplier(PARTS[number], share) for each in times]
+        for column, share in enumerate(SHARES):
+            bounds = [errors[:, steps] / table.multiplier(PARTS[number], share) for errors in in_sigmas]
             known = [bound[np.isfinite(bound)] for bound in bounds]
-            if any(map(len, known)):  # else too short to say anything: the level stays
+            if any(map(len, known)):  # else all clips are too short, and the level stays
                 weight = np.concatenate([np.full(len(k), 1.0 / max(len(k), 1)) for k in known])
-                factors[number, at] = max(_weighted_quantile(np.concatenate(known), weight, share), _SMALLEST)
-    # The outer bound sets sigma, whose multiplier is fixed.
+                factors[number, column] = max(_weighted_quantile(np.concatenate(known), weight, share), _SMALLEST)
+    # The multiplier of the outer bound is fixed, so its factor goes to sigma.
     multipliers = table.multipliers * (factors / factors[:, -1:])[:, None]
     return dataclasses.replace(table, sigma=table.sigma * factors[part, -1][:, None], multipliers=multipliers)
 
@@ -233,27 +234,27 @@ def check_can_fit(model: Model) -> None:
 
 
 def error_sample(model: Model, clips: Sequence[Clip], seed: int) -> ErrorSample:
-    """Windows of these clips through the simulated estimator and the network."""
+    """The network's errors on windows of these clips, as the simulated estimator sees them."""
     config, space = model.config, model.info.space
     seconds = sum(len(clip.positions) / clip.rate_hz for clip in clips)
-    wanted = seconds * GRID_HZ / _WINDOWS_A_FILE
-    stride = max(_LEAST_STRIDE, round(wanted))
-    draws = int(np.clip(round(_LEAST_STRIDE / max(wanted, _SMALLEST)), 1, _MOST_DRAWS))
+    ideal_stride = seconds * GRID_HZ / _WINDOWS_A_FILE
+    stride = max(_LEAST_STRIDE, round(ideal_stride))
+    draws = int(np.clip(round(_LEAST_STRIDE / max(ideal_stride, _SMALLEST)), 1, _MOST_DRAWS))
     floor = scale_floor(space, FRAME_HEIGHT_PX)
-    found = []
+    samples = []
     for draw in range(draws):
         windows = validation_windows(clips, config, space, seed=seed + draw, stride=stride)
         root, scale = root_and_scale(windows.keyframes, model.info.normalisation, floor)
         keyframes = ((windows.keyframes - root) / scale).astype(np.float32)
         parts = [keyframes[i : i + _BATCH] for i in range(0, len(keyframes), _BATCH)]
-        said = np.concatenate([model(part.reshape(*part.shape[:2], -1)) for part in parts])
-        errors = np.linalg.norm(said.reshape(windows.carried.shape) - (windows.carried - root) / scale, axis=-1)
+        output = np.concatenate([model(part.reshape(*part.shape[:2], -1)) for part in parts])
+        errors = np.linalg.norm(output.reshape(windows.carried.shape) - (windows.carried - root) / scale, axis=-1)
         errors[~windows.valid] = np.nan
-        found.append((keyframes, errors, windows.clip))
-    return ErrorSample(*(np.concatenate(part) for part in zip(*found, strict=True)))
+        samples.append((keyframes, errors, windows.clip))
+    return ErrorSample(*(np.concatenate(arrays) for arrays in zip(*samples, strict=True)))
 
 
-def _rows(shares: Sequence[float], steps: int) -> tuple[int, ...]:
+def _row_steps(shares: Sequence[float], steps: int) -> tuple[int, ...]:
     return tuple(sorted({round(share * steps) for share in shares}))
 
 
@@ -266,17 +267,17 @@ def _cases(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Liveliness, log error and weight [M] of every case of one row; each file weighs the same."""
     joints = group == GROUP_OF_JOINT
-    found, errors, weights = [], [], []
+    liveliness, errors, weights = [], [], []
     for sample, level in zip(samples, levels, strict=True):
         error = sample.errors[:, step, joints].ravel()
         known = np.isfinite(error)
-        found.append(level[:, joints, row].ravel()[known])
+        liveliness.append(level[:, joints, row].ravel()[known])
         errors.append(np.log(np.maximum(error[known], _SMALLEST)))
         weights.append(np.full(int(known.sum()), 1.0 / max(int(known.sum()), 1)))
-    return np.concatenate(found), np.concatenate(errors), np.concatenate(weights)
+    return np.concatenate(liveliness), np.concatenate(errors), np.concatenate(weights)
 
 
-def _joined(
+def _fit_group(
     cases: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]],  # of each row
     between: np.ndarray,  # [S] bool: not on a keyframe
     nodes: np.ndarray,  # [K]
@@ -285,20 +286,20 @@ def _joined(
     bounds = np.array([[_quantile_curve(*case, nodes, share) for share in SHARES] for case in cases])  # [S, 2, K]
     outer = np.log(OUTER_MULTIPLIER)
     inner = outer - (bounds[between, 1] - bounds[between, 0]).mean()
-    log_sigma = _lean(bounds[:, 0] - inner, bounds[:, 1] - outer)
-    # What the columns share has to hold for each row as a whole, whatever the liveliness.
+    log_sigma = _compromise(bounds[:, 0] - inner, bounds[:, 1] - outer)
+    # Both bounds have to hold for each row as a whole, over all its columns.
     for _ in range(2):
-        off = np.zeros((len(cases), len(SHARES)))
+        quantiles = np.zeros((len(cases), len(SHARES)))
         for row, (level, error, weight) in enumerate(cases):
             rest = error - np.interp(level, nodes, log_sigma[row])
-            off[row] = [_weighted_quantile(rest, weight, share) for share in SHARES]
-        inner += (off[between, 0] - off[between, 1]).mean() - (inner - outer)
-        log_sigma += _lean(off[:, 0] - inner, off[:, 1] - outer)[:, None]
+            quantiles[row] = [_weighted_quantile(rest, weight, share) for share in SHARES]
+        inner += (quantiles[between, 0] - quantiles[between, 1]).mean() - (inner - outer)
+        log_sigma += _compromise(quantiles[:, 0] - inner, quantiles[:, 1] - outer)[:, None]
     return np.maximum.accumulate(log_sigma, axis=1), float(np.exp(inner))
 
 
-def _lean(inner: np.ndarray, outer: np.ndarray) -> np.ndarray:
-    return np.asarray(_LEAN * inner + (1 - _LEAN) * outer)
+def _compromise(inner: np.ndarray, outer: np.ndarray) -> np.ndarray:
+    return np.asarray(_INNER_WEIGHT * inner + (1 - _INNER_WEIGHT) * outer)
 
 
 def _quantile_curve(

@@ -1,7 +1,7 @@
-"""MPJPE and MPVPE of SMPL rotations, through a model file of the user's and the `smplx` package.
+"""SmplBody: MPJPE and MPVPE of SMPL rotations, through a model file of the user's and the `smplx` package.
 
-The model file is an .npz: SMPL comes as pickles of Python objects, which are never opened here (docs/data.md says how
-to turn one into arrays). Joints are taken from the middle of the hips, vertices from the pelvis.
+The model file is an .npz. SMPL comes as pickles of Python objects, which this package never opens; docs/data.md says
+how to turn one into arrays. Joints count from the middle of the hips, vertices from the pelvis.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from mixsynth_stream.skeleton import J14, SMPL_24
 
 _ARRAYS = ("v_template", "shapedirs", "posedirs", "J_regressor", "kintree_table", "weights")
 _PELVIS, _HIPS = 0, (1, 2)
-# The joints of J14 that SMPL has, which are all but the top of the head.
+# The joints of J14 that SMPL has: all but the top of the head.
 _J13 = tuple(SMPL_24.index(joint) for joint in J14.joints if joint in SMPL_24.joints)
 # Bodies at a time: the vertices of each take 0.1 MB, and the matrices that move them 1 MB.
 _CHUNK = 64
@@ -32,19 +32,28 @@ class SmplBody:
 
     def __init__(self, path: Path) -> None:
         if path.suffix == ".pkl":
-            raise ModelError(f"{path} is a pickle, which is never opened here: turn it into an .npz where you trust it "
-                             "(docs/data.md has the lines)")  # fmt: skip
+            raise ModelError(
+                f"{path} is a pickle, which is never opened here: turn it into an .npz where you trust it "
+                "(docs/data.md has the lines)"
+            )
         try:
             arrays = load_arrays(path, _ARRAYS)
         except SourceError as error:
             raise ModelError(f"no SMPL model can be read: {error}") from error
         count, joints = len(arrays["v_template"]), len(SMPL_24)
-        expected = {"v_template": (count, 3), "posedirs": (count, 3, 9 * (joints - 1)), "J_regressor": (joints, count),
-                    "kintree_table": (2, joints), "weights": (count, joints)}  # fmt: skip
+        expected = {
+            "v_template": (count, 3),
+            "posedirs": (count, 3, 9 * (joints - 1)),
+            "J_regressor": (joints, count),
+            "kintree_table": (2, joints),
+            "weights": (count, joints),
+        }
         for name, shape in expected.items():
             if arrays[name].shape != shape:
-                raise ModelError(f"{path}: {name} is {list(arrays[name].shape)}, expected {list(shape)} for SMPL's "
-                                 f"{joints} joints (SMPL-H and SMPL-X have more)")  # fmt: skip
+                raise ModelError(
+                    f"{path}: {name} is {list(arrays[name].shape)}, expected {list(shape)} for SMPL's {joints} joints "
+                    "(SMPL-H and SMPL-X have more)"
+                )
         if arrays["shapedirs"].shape[:2] != (count, 3):
             raise ModelError(f"{path}: shapedirs is {list(arrays['shapedirs'].shape)}, expected [{count}, 3, shapes]")
         self._lbs, self._torch = _packages()
@@ -67,7 +76,7 @@ class SmplBody:
         rotations: np.ndarray,  # [T, 24, 6]
         betas: np.ndarray,  # [T, S]
     ) -> tuple[np.ndarray, np.ndarray]:  # [T, 24, 3] and [T, V, 3] metres
-        """Joints and vertices, with the shape directions that file and betas both have."""
+        """Joints and vertices, by the shape directions that file and betas have in common."""
         shapes = np.zeros((len(betas), self._shapes), np.float32)
         common = min(self._shapes, betas.shape[1])
         shapes[:, :common] = betas[:, :common]
@@ -78,7 +87,7 @@ class SmplBody:
 
 
 class BodyErrors:
-    """`FolderScore`'s further errors: each sequence as bodies of the shapes that the data set's files hold."""
+    """More errors for `FolderScore`: each sequence as bodies of the shapes that the files of the data set hold."""
 
     def __init__(
         self,
@@ -88,23 +97,26 @@ class BodyErrors:
     ) -> None:
         self._body, self._pairs, self._shapes = body, pairs, shapes
 
-    def __call__(self, number: int, said: np.ndarray) -> dict[str, np.ndarray]:  # [T, 24, 6] -> [T] each, mm
-        truth, (own, estimated) = self._pairs[number].truth, self._shapes[number]
-        joints: list[np.ndarray] = []
+    def __call__(self, number: int, rotations: np.ndarray) -> dict[str, np.ndarray]:  # [T, 24, 6] -> [T] each, mm
+        truth, (true_shape, shape) = self._pairs[number].truth, self._shapes[number]
+        both_joints: list[np.ndarray] = []
         vertex_errors = []
-        for start in range(0, len(said), _CHUNK):
+        for start in range(0, len(rotations), _CHUNK):
             part = slice(start, start + _CHUNK)
-            (j, v), (true_j, true_v) = self._body(said[part], estimated[part]), self._body(truth[part], own[part])
-            joints.append(np.stack([_about(one, one[:, _HIPS, :])[:, _J13, :] for one in (j, true_j)]))
-            vertex_errors.append(mpjpe(_about(v, j[:, [_PELVIS]]), _about(true_v, true_j[:, [_PELVIS]])))
-        found, wanted = np.concatenate(joints, axis=1)
-        errors = {"mpjpe_mm": 1000 * mpjpe(found, wanted), "mpvpe_mm": 1000 * np.concatenate(vertex_errors)}
-        if len(said) > 2:
-            errors["accel_mm"] = 1000 * accel_error(found, wanted)
+            joints, vertices = self._body(rotations[part], shape[part])
+            true_joints, true_vertices = self._body(truth[part], true_shape[part])
+            from_hips = [_relative_to(one[:, _HIPS, :], one)[:, _J13, :] for one in (joints, true_joints)]
+            both_joints.append(np.stack(from_hips))
+            from_pelvis = _relative_to(joints[:, [_PELVIS]], vertices)
+            vertex_errors.append(mpjpe(from_pelvis, _relative_to(true_joints[:, [_PELVIS]], true_vertices)))
+        joints, true_joints = np.concatenate(both_joints, axis=1)
+        errors = {"mpjpe_mm": 1000 * mpjpe(joints, true_joints), "mpvpe_mm": 1000 * np.concatenate(vertex_errors)}
+        if len(rotations) > 2:
+            errors["accel_mm"] = 1000 * accel_error(joints, true_joints)
         return errors
 
 
-def _about(points: np.ndarray, centre: np.ndarray) -> np.ndarray:  # [T, N, 3], [T, C, 3]
+def _relative_to(centre: np.ndarray, points: np.ndarray) -> np.ndarray:  # [T, C, 3], [T, N, 3] -> [T, N, 3]
     return np.asarray(points - centre.mean(axis=1, keepdims=True))
 
 
@@ -113,6 +125,8 @@ def _packages() -> tuple[Any, Any]:
         import torch
         from smplx.lbs import lbs
     except ImportError as error:
-        raise ModelError(f"MPJPE and MPVPE of SMPL need smplx and torch ({error}); "
-                         "install them with `pip install 'mixsynth-stream[smpl]'`") from error  # fmt: skip
+        raise ModelError(
+            f"MPJPE and MPVPE of SMPL need smplx and torch ({error}); "
+            "install them with `pip install 'mixsynth-stream[smpl]'`"
+        ) from error
     return lbs, torch

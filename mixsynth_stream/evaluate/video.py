@@ -1,8 +1,8 @@
-"""Evaluation on videos: the estimator on every frame is the reference, every Nth of the same poses is the input.
+"""Video: evaluation on videos. The estimator on every frame is the reference, every Nth of the same poses is the input.
 
-Each person that the reference follows without a break is streamed once for every frame that could have been the first
-keyframe, through the same MotionWindow and by the same time rule as a real stream. Frames off the keyframes are judged
-against the reference at their own time. Joints that the reference itself doubts are not judged.
+Each person that the reference follows without a break is streamed once from every frame that could be the first
+keyframe, through the same MotionWindow and by the same time rule as a real stream. The frames between keyframes are
+judged against the reference at their own time, without the joints that the reference itself doubts.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ import numpy as np
 from mixsynth_stream.data.object_arrays import load_arrays
 from mixsynth_stream.errors import SourceError
 from mixsynth_stream.evaluate.baselines import Baseline, tuned, tuned_baselines
-from mixsynth_stream.evaluate.breakdown import rows_of_parts
+from mixsynth_stream.evaluate.breakdown import detail_rows
 from mixsynth_stream.evaluate.mocap import parameters
-from mixsynth_stream.evaluate.questions import Judged, score_question
+from mixsynth_stream.evaluate.questions import Comparison, score_question
 from mixsynth_stream.evaluate.ridge import Ridge
 from mixsynth_stream.evaluate.scores import HORIZONS_MS, NETWORK, RIDGE, Case, Cost, Evaluation, Scores
 from mixsynth_stream.files import make_folder, write_arrays
@@ -35,19 +35,19 @@ if TYPE_CHECKING:
     from mixsynth_stream.pipeline.estimators.estimator import Estimator
 
 _CORE = SPACES["image"].core
-# The reference has changed to another person, or lost this one, when half of the joints move faster than this.
+# Where half of the joints move faster than this, the reference has changed to another person, or lost this one.
 _JUMP_TORSO_PER_S = 15.0
-# A joint that the reference scores lower is not judged; a person is followed well when half of the scores are higher.
+# Joints with a lower score are not judged, and people only where half of their scores are higher.
 _LEAST_SCORE = 0.5
-# What is kept of every frame.
+# The arrays of a file of dense poses, with their shapes for one frame.
 _ARRAYS: dict[str, tuple[int, ...]] = {"time_s": (), "poses": (33, 2), "world": (33, 3), "scores": (33,)}
-# Of a smaller person the reference's own error is a large share of any error.
+# In a smaller person the reference's own error would be a large share of any error.
 _LEAST_TORSO_PX = 40.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class DensePoses:
-    """One person (the estimator's first) in every frame of a video; NaN where nobody was found."""
+    """One person (the estimator's first) in every frame of a video; NaN where the estimator sees nobody."""
 
     name: str
     time_s: np.ndarray  # [F]
@@ -65,15 +65,15 @@ class DensePoses:
 
 
 def video_name(path: str | Path) -> str:
-    """What a video is called in the tables: its folder and its file."""
+    """The name of a video in tables: its folder and its file."""
     path = Path(path)
     return f"{path.parent.name}/{path.name}" if path.parent.name else path.name
 
 
 def dense_poses(path: str | Path, estimator: Estimator | None = None, name: str | None = None) -> DensePoses:
-    """Run the estimator (MediaPipe in the pipeline's default mode) on every frame, or read what it said before.
+    """Run the estimator (by default MediaPipe, as the pipeline does) on every frame, or read the poses of such a run.
 
-    A video is called `name`, or else by `video_name`. Raises `SourceError`.
+    `name` takes the place of `video_name`. Raises `SourceError`.
     """
     if Path(path).suffix == ".npz":
         return load_dense(path)
@@ -87,8 +87,8 @@ def dense_poses(path: str | Path, estimator: Estimator | None = None, name: str 
     try:
         with VideoReader(path) as reader:
             for frame in reader:
-                found = (estimator or own)(frame.rgb, frame.time_s)  # type: ignore[misc]
-                people.append(found[0] if found else nobody)
+                detections = (estimator or own)(frame.rgb, frame.time_s)  # type: ignore[misc]
+                people.append(detections[0] if detections else nobody)
                 times.append(frame.time_s)
                 height_px = frame.height
     finally:
@@ -105,7 +105,7 @@ def dense_poses(path: str | Path, estimator: Estimator | None = None, name: str 
 
 
 def save_dense(folder: Path, dense: DensePoses) -> Path:
-    """Keep the poses as FOLDER/NAME.npz, which stands for the video from then on. Raises `OutputError`."""
+    """Write the poses to FOLDER/NAME.npz, which `dense_poses` takes in place of the video. Raises `OutputError`."""
     path = folder / (dense.name.replace("/", "_") + ".npz")
     arrays = {key: getattr(dense, key) for key in _ARRAYS}
     facts = {"name": dense.name, "height_px": dense.height_px, "time_s": arrays.pop("time_s")}
@@ -115,15 +115,16 @@ def save_dense(folder: Path, dense: DensePoses) -> Path:
 
 
 def load_dense(path: str | Path) -> DensePoses:
-    """What `save_dense` kept. Raises `SourceError`."""
-    found = load_arrays(path, ("name", "height_px", *_ARRAYS))
-    frames, name, height_px = len(found["time_s"].reshape(-1)), found["name"], found["height_px"]
+    """The poses that `save_dense` wrote. Raises `SourceError`."""
+    arrays = load_arrays(path, ("name", "height_px", *_ARRAYS))
+    time_s, name, height_px = arrays["time_s"], arrays["name"], arrays["height_px"]
+    frames = len(time_s.reshape(-1))
     wrong = [
-        f"{key} is {list(found[key].shape)} of {found[key].dtype}, expected {[frames, *shape]} of float"
+        f"{key} is {list(arrays[key].shape)} of {arrays[key].dtype}, expected {[frames, *shape]} of float"
         for key, shape in _ARRAYS.items()
-        if found[key].shape != (frames, *shape) or found[key].dtype.kind != "f"
+        if arrays[key].shape != (frames, *shape) or arrays[key].dtype.kind != "f"
     ]
-    if not wrong and not (np.isfinite(found["time_s"]).all() and (np.diff(found["time_s"]) > 0).all()):
+    if not wrong and not (np.isfinite(time_s).all() and (np.diff(time_s) > 0).all()):
         wrong.append("time_s must be seconds that grow from frame to frame")
     if name.ndim or name.dtype.kind != "U":
         wrong.append(f"name is {list(name.shape)} of {name.dtype}, expected one text")
@@ -131,21 +132,20 @@ def load_dense(path: str | Path) -> DensePoses:
         wrong.append(f"height_px is {height_px.tolist()}, expected the height of the frames, a whole number")
     if wrong:
         raise SourceError(f"{path}: {wrong[0]}; give poses that evaluate --keep-dense wrote")
-    return DensePoses(name=name.item(), height_px=height_px.item(), time_s=found["time_s"],
-                      poses=found["poses"], world=found["world"], scores=found["scores"])  # fmt: skip
+    return DensePoses(name=name.item(), height_px=height_px.item(), **{key: arrays[key] for key in _ARRAYS})
 
 
 def tracks(dense: DensePoses, least_s: float) -> list[DensePoses]:
-    """The pieces in which the reference follows one large person: nobody lost, no jump, at least `least_s` long."""
+    """The pieces of at least `least_s` in which the reference follows one large person, without a loss or a jump."""
     seen = np.isfinite(dense.poses).all((1, 2))
     if not seen.any():
         return []
     core = dense.poses[:, _CORE]
     scale = np.maximum(scale_of(core), scale_floor("image", dense.height_px))
-    moved = np.median(np.linalg.norm(np.diff(core, axis=0), axis=-1), axis=-1) / scale[:-1]
+    movement = np.median(np.linalg.norm(np.diff(core, axis=0), axis=-1), axis=-1) / scale[:-1]
     with np.errstate(invalid="ignore"):
-        together = seen[:-1] & seen[1:] & (moved / np.diff(dense.time_s) <= _JUMP_TORSO_PER_S)
-    borders = [0, *(np.flatnonzero(~together) + 1), len(seen)]
+        is_followed = seen[:-1] & seen[1:] & (movement / np.diff(dense.time_s) <= _JUMP_TORSO_PER_S)
+    borders = [0, *(np.flatnonzero(~is_followed) + 1), len(seen)]
     pieces = [dense.part(a, b) for a, b in pairwise(borders) if seen[a]]
     return [
         piece
@@ -164,38 +164,38 @@ def evaluate_videos(
     config, rate_hz = model.config, model.info.rate_hz
     # Long enough for one full window and the frames up to the next keyframe.
     least_s = (config.newest + config.sample_interval / 2) / rate_hz
-    together, together_detail, each, judged, left_out = Scores(), Scores(), [], [], []
+    scores, detail = Scores(), Scores()
+    by_clip, clips_with_people, names_without = [], [], []
     for number, clip in enumerate(clips):
-        alone, detail = Scores(), Scores()
+        clip_scores, clip_detail = Scores(), Scores()
         people = tracks(clip, least_s)
         for person in people:
             case = Case(data=clip.name, model=name, question="", target="dense", horizon_ms=None, metric="", unit="")
             for first in range(_frames_of_first_interval(person, config.sample_interval / rate_hz)):
-                start = person.part(first, len(person.time_s))
-                _score_stream(alone, detail, case, model, start, number, ridge)
+                stream = person.part(first, len(person.time_s))
+                _score_stream(clip_scores, clip_detail, case, model, stream, number, ridge)
         if people:
-            parts = rows_of_parts(detail.rows(seed))
-            each.append(Evaluation(clip.name, alone.rows(seed), parts, _cost(model, [clip])))
-            judged.append(clip)
-            together.include(alone, "videos")
-            together_detail.include(detail, "videos")
+            parts = detail_rows(clip_detail.rows(seed))
+            by_clip.append(Evaluation(clip.name, clip_scores.rows(seed), parts, _cost(model, [clip])))
+            clips_with_people.append(clip)
+            scores.include(clip_scores, "videos")
+            detail.include(clip_detail, "videos")
         else:
-            left_out.append(clip.name)
-    missing = f"; left out, as nobody was followed well for {least_s:.1f} s: {', '.join(left_out)}" if left_out else ""
+            names_without.append(clip.name)
+    missing = f"; left out, as nobody was followed well for {least_s:.1f} s: " if names_without else ""
     title = (
-        f"{len(each)} of {len(clips)} videos, {name}: mean error against the estimator on every frame (its own is 0), "
-        f"in {'torso lengths' if model.info.space == 'image' else 'mm'}, clips counting the same{missing}\n"
-        f"{parameters(tuned(model.info.space, config.sample_interval), ridge)}"
+        f"{len(by_clip)} of {len(clips)} videos, {name}: mean error against the estimator on every frame (its own is "
+        f"0), in {'torso lengths' if model.info.space == 'image' else 'mm'}, clips counting the same{missing}"
+        f"{', '.join(names_without)}\n{parameters(tuned(model.info.space, config.sample_interval), ridge)}"
     )
-    parts = rows_of_parts(together_detail.rows(seed, equal_groups=True))
-    return Evaluation(title, together.rows(seed, equal_groups=True), parts, _cost(model, judged)), each
+    parts = detail_rows(detail.rows(seed, equal_groups=True))
+    return Evaluation(title, scores.rows(seed, equal_groups=True), parts, _cost(model, clips_with_people)), by_clip
 
 
 def _cost(model: Model, clips: Sequence[DensePoses]) -> Cost:
     interval_s = model.config.sample_interval / model.info.rate_hz
-    rates_hz = [1 / np.median(np.diff(clip.time_s)) for clip in clips]
-    return Cost(calls_hz=1 / interval_s, filled_lag_s=interval_s,
-                dense_calls_hz=float(np.mean(rates_hz or [model.info.rate_hz])))  # fmt: skip
+    rates_hz = [1 / np.median(np.diff(clip.time_s)) for clip in clips] or [model.info.rate_hz]
+    return Cost(calls_hz=1 / interval_s, filled_lag_s=interval_s, dense_calls_hz=float(np.mean(rates_hz)))
 
 
 def _frames_of_first_interval(person: DensePoses, interval_s: float) -> int:
@@ -205,7 +205,7 @@ def _frames_of_first_interval(person: DensePoses, interval_s: float) -> int:
 def _score_stream(
     scores: Scores, detail: Scores, case: Case, model: Model, person: DensePoses, group: int, ridge: Ridge | None
 ) -> None:
-    """Stream one person from the first frame on, and score what is known after every keyframe but the first.
+    """Stream one person from the first frame on, and add scores after every keyframe but the first.
 
     Joint groups and speed bands go to `detail`.
     """
@@ -220,7 +220,7 @@ def _score_stream(
     window = MotionWindow(model, min_scale=min_scale)
     truth = np.where((person.scores[:, _CORE] >= _LEAST_SCORE)[..., None], poses[:, _CORE], np.nan)
     torso = max(float(np.median(scale_of(poses[:, _CORE]))), min_scale)
-    speed = _speed(truth, person.time_s, 1 / rate_hz) / torso
+    speed = _speed_at_frames(truth, person.time_s, 1 / rate_hz) / torso
     methods: dict[str, Baseline] = tuned_baselines(space, config.sample_interval)
     if ridge is not None:
         methods[RIDGE] = replace(ridge, min_scale=min_scale)
@@ -228,49 +228,53 @@ def _score_stream(
         window.push(poses[newest], person.scores[newest], float(person.time_s[newest]))
         if k == 0:
             continue
-        frames = asked_frames(person.time_s, [*keyframes[: k + 1]], keyframes[k + 1 : k + 2], warm=k >= config.step)
-        if not frames:
+        questions = question_frames(
+            person.time_s, keyframes[: k + 1], keyframes[k + 1 : k + 2], is_warm=k >= config.step
+        )
+        if not questions:
             continue
-        seen = keyframes[max(0, k - config.step) : k + 1]
-        # From the frame before the newest interval (for its corner) or earlier, to the last one asked or the keyframe.
-        first = min([max(keyframes[k - 1] - 1, 0), *(asked[0] for asked in frames.values())])
-        last = max([newest, *(asked[-1] for asked in frames.values())])
-        last = min(last + 1, len(person.time_s) - 1)
-        times = person.time_s[first : last + 1]
-        said = {NETWORK: window.at(times).poses[:, _CORE]}
+        in_window = keyframes[max(0, k - config.step) : k + 1]
+        # The stretch begins a frame before the newest interval (for its corner) or earlier, and ends one past the last
+        # frame of any question.
+        first = min([max(keyframes[k - 1] - 1, 0), *(frames[0] for frames in questions.values())])
+        last = max([newest, *(frames[-1] for frames in questions.values())])
+        stretch = slice(first, min(last + 1, len(person.time_s) - 1) + 1)
+        times_s = person.time_s[stretch]
+        by_method = {NETWORK: window.at(times_s).poses[:, _CORE][None]}
         for name, method in methods.items():
-            said[name] = _simple(method, poses[seen][:, _CORE], person.time_s[seen], times, model)
-        judged = Judged(poses={m: p[None] for m, p in said.items()}, truth=truth[None, first : last + 1],
-                        torso=np.array([torso]), clip=np.array([group]), space=space)  # fmt: skip
-        for (question, horizon_ms), asked in frames.items():
+            by_method[name] = _poses_at(times_s, method, poses[in_window][:, _CORE], person.time_s[in_window], model)
+        comparison = Comparison(
+            poses=by_method, truth=truth[None, stretch], torso=np.array([torso]), clip=np.array([group]), space=space
+        )
+        for (question, horizon_ms), frames in questions.items():
             about = replace(case, question=question, horizon_ms=horizon_ms)
-            score_question(scores, about, judged, asked - first, detail, speed[None, first : last + 1])
+            score_question(scores, about, comparison, frames - first, detail, speed[None, stretch])
 
 
-def _speed(
+def _speed_at_frames(
     truth: np.ndarray,  # [F, 17, D]
     time_s: np.ndarray,  # [F]
     reach_s: float,
 ) -> np.ndarray:  # [F, 17] of the truth's unit a second
-    """Over a step of the grid to either side: from frame to frame the reference trembles more than people move."""
+    """Speed over a grid step to either side: from frame to frame the reference trembles more than people move."""
     before, after = np.maximum(time_s - reach_s, time_s[0]), np.minimum(time_s + reach_s, time_s[-1])
     path = truth.reshape(len(truth), -1).T
-    moved = np.stack([np.interp(after, time_s, x) - np.interp(before, time_s, x) for x in path], axis=-1)
-    return np.asarray(np.linalg.norm(moved.reshape(truth.shape), axis=-1) / (after - before)[:, None])
+    movement = np.stack([np.interp(after, time_s, x) - np.interp(before, time_s, x) for x in path], axis=-1)
+    return np.asarray(np.linalg.norm(movement.reshape(truth.shape), axis=-1) / (after - before)[:, None])
 
 
-def asked_frames(
+def question_frames(
     time_s: np.ndarray,  # [F]
     keyframes: Sequence[int],  # up to the newest
     following: Sequence[int],  # the next keyframe, if there is one
-    warm: bool,
+    is_warm: bool,  # the window is full
 ) -> dict[tuple[str, int | None], np.ndarray]:
-    """Frames of each question once the newest of `keyframes` is known. Never a keyframe of the input itself."""
+    """Frames of each question once the newest of `keyframes` is known, without the keyframes themselves."""
     newest = keyframes[-1]
     end = following[0] if following else len(time_s)
     filled, now = np.arange(keyframes[-2] + 1, newest), np.arange(newest + 1, end)
     frames: dict[tuple[str, int | None], np.ndarray]
-    if not warm:
+    if not is_warm:
         frames = {("filled_cold", None): filled, ("now_cold", None): now}
     else:
         frames = {("filled", None): filled, ("now", None): now}
@@ -283,18 +287,18 @@ def asked_frames(
             if nearest > newest and abs(time_s[nearest] - at_s) <= half_s:
                 frames["ahead", horizon_ms] = np.array([nearest])
                 frames["ahead_mean", horizon_ms] = np.arange(newest + 1, nearest + 1)
-    return {key: asked for key, asked in frames.items() if len(asked)}
+    return {question: numbers for question, numbers in frames.items() if len(numbers)}
 
 
-def _simple(
+def _poses_at(
+    times_s: np.ndarray,  # [M]
     method: Baseline,
     keyframes: np.ndarray,  # [K, 17, D]
     key_time_s: np.ndarray,  # [K]
-    times_s: np.ndarray,  # [M]
     model: Model,
-) -> np.ndarray:  # [M, 17, D]
-    """A simple method at real times, by the rule of the grid: keyframes on its steps, the grid's rate beyond."""
+) -> np.ndarray:  # [1, M, 17, D]
+    """Poses of a simple method at real times: keyframes lie on the grid's steps, and the steps beyond have its rate."""
     n = model.config.sample_interval
     steps = np.interp(times_s, key_time_s, np.arange(len(key_time_s)) * n)
     steps += np.maximum(times_s - key_time_s[-1], 0) * model.info.rate_hz
-    return method(keyframes[None], n, steps)[0]
+    return method(keyframes[None], n, steps)

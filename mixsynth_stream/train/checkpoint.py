@@ -1,4 +1,4 @@
-"""Checkpoints: written beside the old one and put in its place only when whole; read without running anything."""
+"""Checkpoint: the state of a training in a file. It replaces the old one only when whole; reading runs nothing."""
 
 from __future__ import annotations
 
@@ -12,47 +12,47 @@ from mixsynth_stream.errors import SourceError
 from mixsynth_stream.files import whole_file
 
 
-def write_checkpoint(path: Path, content: dict[str, Any]) -> None:
-    """Raises `OutputError` where the disk says no; what was at `path` is still there then."""
+def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
+    """Write `content` to `path`. Raises `OutputError` where the disk says no; the file before is then still there."""
     with whole_file(path, "the checkpoint before is kept") as part:
         try:
             torch.save(content, part)
-        except RuntimeError as error:  # torch's own word for a disk that is full
+        except RuntimeError as error:  # torch raises this where the disk is full
             raise OSError(f"the disk did not take all of it ({error})") from error
 
 
-def read_checkpoint(path: Path, settings: str) -> dict[str, Any]:
-    """What was written, if it was made with these settings. Raises `SourceError`."""
+def load_checkpoint(path: Path, settings: str) -> dict[str, Any]:
+    """The content of a checkpoint of these settings. Raises `SourceError` for another one, or none."""
     if not path.exists():
         raise SourceError(f"there is no checkpoint {path} to resume from; start without --resume")
     try:
         saved: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
-        made_with = saved["settings"]
+        saved_settings = saved["settings"]
     except Exception as error:  # a damaged file can raise anything
         raise SourceError(f"{path} is damaged or no checkpoint of ours; start without --resume") from error
-    if made_with != settings:
-        found = _differences(made_with, settings)
+    if saved_settings != settings:
+        changes = _setting_changes(saved_settings, settings)
         raise SourceError(
-            f"{path} was made with other settings ({found}); resume with those, or start without --resume"
+            f"{path} was made with other settings ({changes}); resume with those, or start without --resume"
         )
     return saved
 
 
-def _differences(there: str, here: str) -> str:
-    """`batch 64, here 32`: the settings that are not the same. Settings are JSON and then the number of processes."""
-    parts = []
-    for text in (there, here):
-        known, _, processes = text.rpartition(", processes ")
+def _setting_changes(saved: str, current: str) -> str:
+    """`batch 64, here 32`: the settings that differ. Settings are JSON, and then the number of processes."""
+    both = []
+    for text in (saved, current):
+        fields, _, processes = text.rpartition(", processes ")
         try:
-            parts.append(json.loads(known) | {"processes": processes})
+            both.append(json.loads(fields) | {"processes": processes})
         except (ValueError, TypeError):
-            return f"{there}, here {here}"
-    old, new = parts
-    names = [name for name in (*old, *new) if old.get(name) != new.get(name)]
-    return "; ".join(f"{name} {_short(old.get(name))}, here {_short(new.get(name))}" for name in dict.fromkeys(names))
+            return f"{saved}, here {current}"
+    old, new = both
+    names = dict.fromkeys(name for name in (*old, *new) if old.get(name) != new.get(name))
+    return "; ".join(f"{name} {_setting_text(old.get(name))}, here {_setting_text(new.get(name))}" for name in names)
 
 
-def _short(value: object) -> str:
-    """Hashes of data are too long to be read."""
+def _setting_text(value: object) -> str:
+    """The value as text, without the end of one that is too long to read, as a hash is."""
     text = "none" if value is None else str(value)
     return text if len(text) <= 16 else f"{text[:8]}..."

@@ -1,4 +1,4 @@
-"""TrainConfig and PresetConfig: everything that decides the result of a training."""
+"""TrainConfig and PresetConfig: all settings of a training, by either recipe."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ class TrainConfig:
     out: Path
     space: str = "image"
     every: int = 10
-    # Clips that are only looked at; without them every tenth subject of `data` is kept back.
+    # Clips for validation only; without them every tenth subject of `data` is kept back for it.
     validation: tuple[Path, ...] = ()
     steps: int = 12000
     batch: int = 64
-    # Of Muon, for the matrices of the layers; AdamW has half of it for the rest.
+    # The learning rate of Muon, for the matrices of the layers; AdamW takes half of it for the rest.
     lr: float = 8e-3
     warmup: int = 200
     weight_decay: float = 0.01
     ema: float = 0.998
     seed: int = 0
-    # Weights to start from instead of the untrained network: to adapt shipped ones, or for a second round.
+    # Weights to start from instead of the untrained network, to adapt shipped ones or for a second round.
     start: Path | None = None
     resume: bool = False
     validate_every: int = 1000
-    # End after so many validations without a better one; 0: never.
+    # Training ends after so many validations without a better score; 0: never.
     patience: int = 0
-    # What a user may say about data of their own; both are written into the weight file.
+    # Name and licence of a user's own data; both are written into the weight file.
     data_name: str = ""
     licence: str = "not stated"
     # Shares of the loss: between the two newest keyframes, between the two before them, earlier, and ahead.
@@ -47,9 +47,9 @@ class TrainConfig:
     older_weight: float = 0.5
     ahead_weight: float = 1.0
     velocity_weight: float = 1.0
-    # Chance a window that the simulated estimator is with somebody else for a while.
+    # The chance that in a window the simulated estimator follows somebody else for a while.
     wrong_person: float = 0.0
-    # The network's layers on the Triton kernels.
+    # The network's layers run on the Triton kernels.
     kernels: bool = False
 
     def __post_init__(self) -> None:
@@ -96,7 +96,7 @@ class PresetConfig:
     data: Path
     out: Path
     epochs: int = 100
-    # 0: the published ones.
+    # 0 stands for the published value.
     batch: int = 0
     lr: float = 0.0
     seed: int = 0

@@ -1,4 +1,4 @@
-"""Curves of a training as CSV and, at its end, as a PNG."""
+"""Curves: loss and errors of a training by step, as CSV and, at its end, as a PNG."""
 
 from __future__ import annotations
 
@@ -16,19 +16,20 @@ from mixsynth_stream.reports import save_plot
 class Curves:
     """Rows of numbers by step, written after every row."""
 
-    def __init__(self, stem: Path, label: str = "error / best simple method", drawn: str = "/") -> None:
-        """`drawn`: a regular expression, which errors of a row the plot shows. The CSV has all of them."""
-        self._label, self._drawn = label, drawn
+    def __init__(self, stem: Path, label: str = "error / best simple method", pattern: str = "/") -> None:
+        """The plot shows the errors whose names match `pattern`, a regular expression. The CSV has all of them."""
+        self._label, self._pattern = label, pattern
         self._csv, self._png = stem.with_name(stem.name + ".csv"), stem.with_name(stem.name + ".png")
         self.rows: list[dict[str, float]] = []
         self._losses: list[float] = []
 
     def add_loss(self, loss: float) -> None:
-        """The loss of one step; a row holds their mean since the row before."""
+        """Add the loss of one step. A row holds the mean of the losses since the row before."""
         self._losses.append(loss)
 
-    def add_row(self, step: int, lr: float, score: float, shares: dict[str, float]) -> None:
-        row = {"step": step, "loss": float(np.mean(self._losses)), "lr": lr, "score": score, **shares}
+    def add_row(self, step: int, lr: float, score: float, errors: dict[str, float]) -> None:
+        """Add a validation, and write the CSV."""
+        row = {"step": step, "loss": float(np.mean(self._losses)), "lr": lr, "score": score, **errors}
         self.rows.append(row)
         self._losses.clear()
         text = io.StringIO()
@@ -42,11 +43,11 @@ class Curves:
         return {"rows": self.rows, "losses": list(self._losses)}
 
     def restore(self, state: dict[str, list]) -> None:
-        """Go on from what `state` gave."""
+        """Go on from what `state` returned."""
         self.rows, self._losses = state["rows"], state["losses"]
 
-    def draw(self) -> None:
-        """Loss on the left, errors on the right."""
+    def save_plot(self) -> None:
+        """Write the PNG: the loss on the left, the errors on the right."""
         from matplotlib.figure import Figure
 
         if not self.rows:
@@ -56,8 +57,8 @@ class Curves:
         steps = [row["step"] for row in self.rows]
         left.plot(steps, [row["loss"] for row in self.rows])
         left.set(xlabel="step", ylabel="training loss", yscale="log")
-        for number, name in enumerate(name for name in self.rows[0] if re.search(self._drawn, name)):
-            # There are ten colours.
+        for number, name in enumerate(name for name in self.rows[0] if re.search(self._pattern, name)):
+            # matplotlib has ten colours; the curves after those are dashed.
             style = "-" if number < 10 else "--"
             right.plot(steps, [row[name] for row in self.rows], style, label=name)
         if "/" in self._label:

@@ -1,6 +1,6 @@
-"""Training on motion capture: Muon and AdamW, warm-up and cosine, a moving average of the weights.
+"""MocapRecipe: training on motion capture, by Muon and AdamW, warm-up and cosine, a moving average of the weights.
 
-Windows are seen by simulated cameras and a simulated estimator (data/windows.py). The loop itself is train_fit.py.
+Simulated cameras and a simulated estimator see the windows (data/windows.py). The loop itself is loop.py.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from mixsynth_stream.backend import Forward
 from mixsynth_stream.config import ModelConfig
 from mixsynth_stream.data.cameras import FRAME_HEIGHT_PX
 from mixsynth_stream.data.estimator_noise import EstimatorNoise
-from mixsynth_stream.data.mocap import Clip, data_hash, load_clips, told_apart
+from mixsynth_stream.data.mocap import Clip, data_hash, load_clips, unique_names
 from mixsynth_stream.data.windows import Windows, WindowSampler
 from mixsynth_stream.errors import ModelError, SourceError
 from mixsynth_stream.evaluate.sigma_fit import with_uncertainty
@@ -29,32 +30,35 @@ from mixsynth_stream.normalise import root_and_scale
 from mixsynth_stream.skeleton import CORE_17
 from mixsynth_stream.spaces import GRID_HZ, SPACES, scale_floor
 from mixsynth_stream.train.config import TrainConfig
-from mixsynth_stream.train.devices import Place
-from mixsynth_stream.train.loop import Caller, fit, network_state
-from mixsynth_stream.train.mocap_score import Validation
+from mixsynth_stream.train.devices import Process
+from mixsynth_stream.train.loop import fit, network_state
+from mixsynth_stream.train.mocap_score import MocapScore
 from mixsynth_stream.train.muon import Muon
 from mixsynth_stream.weights import WeightsInfo, load_weights, save_weights, weights_path
 
 _GRADIENT_LIMIT = 1.0
-# Learning rate of AdamW, where Muon's is 1.
+# Learning rate of AdamW as a share of Muon's.
 _ADAMW_LR_SHARE = 0.5
 _LAST_LR_SHARE = 0.01
-# In body scales or metres. Keeps the gradient finite at zero; larger values make slow motion learn the mean of rare
-# large errors instead of the usual small one.
+# In body scales or metres. It keeps the gradient finite at zero. A larger value would make slow motion learn the mean
+# of rare large errors instead of the usual small one.
 _SMALL_ERROR = 0.001
+# Settings that a continued training has to share with the one before.
+_SETTINGS = ("space", "every", "steps", "batch", "lr", "warmup", "weight_decay", "ema", "seed", "newest_gap_weight",
+             "second_gap_weight", "older_weight", "ahead_weight", "velocity_weight")  # fmt: skip
 
 
 def run(config: TrainConfig) -> Path:
-    """See `train.train`."""
+    """See `train`."""
     recipe = MocapRecipe(config)
     return fit(recipe, config.out, resume=config.resume, patience=config.patience, kernels=config.kernels)
 
 
 class MocapRecipe:
-    """A `train_fit.Recipe` that follows a `TrainConfig`."""
+    """A `Recipe` by the settings of a `TrainConfig`."""
 
     curves_label = "error / best simple method"
-    curves_drawn = "/"
+    curves_pattern = "/"
     gradient_limit = _GRADIENT_LIMIT
 
     def __init__(self, config: TrainConfig) -> None:
@@ -63,16 +67,17 @@ class MocapRecipe:
         self._normalisation = SPACES[config.space].normalisation
         self._weights = step_weights(config, self.shape)
 
-    def start(self, here: Place) -> None:
+    def start(self, process: Process) -> None:
         config = self.config
         self._training, self._validation_sets = _clips(config)
         clips = [clip for file in self._training for clip in file]
-        # Far apart, so that the processes of one run never share the windows of another seed's.
         noise = EstimatorNoise(wrong_person=config.wrong_person)
-        self._sampler = WindowSampler(clips, self.shape, config.space, config.seed + 1_000_003 * here.rank, noise)
-        self._share = here.share(config.batch)
-        self._validation = Validation(self._validation_sets, self.shape, config.space, self._normalisation)
-        self._weights = self._weights.to(here.device)
+        # The seeds of processes lie far apart, so that none draws the windows of a run with another seed.
+        seed = config.seed + 1_000_003 * process.rank
+        self._sampler = WindowSampler(clips, self.shape, config.space, seed, noise)
+        self._share = process.share(config.batch)
+        self._score = MocapScore(self._validation_sets, self.shape, config.space, self._normalisation)
+        self._weights = self._weights.to(process.device)
 
     def settings(self) -> str:
         return _settings(self.config)
@@ -89,21 +94,21 @@ class MocapRecipe:
     def learning_rate(self, step: int) -> float:
         return learning_rate(self.config, step)
 
-    def average_keep(self, step: int) -> float:
+    def ema_decay(self, step: int) -> float:
         return min(self.config.ema, (1 + step) / (10 + step))
 
     def draw(self, step: int) -> tuple[Tensor, ...]:
         return _batch(self._sampler.draw(self._share), self.config.space, self._normalisation)
 
-    def loss(self, said: Tensor, *wanted: Tensor) -> Tensor:
-        truth, valid = wanted
-        return motion_loss(said, truth, valid, self._weights, self.config.velocity_weight)
+    def loss(self, output: Tensor, *targets: Tensor) -> Tensor:
+        truth, valid = targets
+        return motion_loss(output, truth, valid, self._weights, self.config.velocity_weight)
 
-    def measure(self, call: Caller) -> dict[str, float]:
-        return self._validation.measure(call)
+    def measure(self, forward: Forward) -> dict[str, float]:
+        return self._score.measure(forward)
 
-    def score(self, rows: dict[str, float]) -> float:
-        return self._validation.score(rows)
+    def score(self, errors: dict[str, float]) -> float:
+        return self._score.score(errors)
 
     def random_state(self) -> str:
         return json.dumps(self._sampler.rng.bit_generator.state)
@@ -120,10 +125,10 @@ class MocapRecipe:
             except SourceError as error:
                 tqdm.write(f"{weights} carries no uncertainty table: {error}", file=sys.stderr)
 
-    def save(self, weights: Path, state: dict[str, np.ndarray], step: int, rows: dict[str, float]) -> None:
-        save_weights(weights, state, self.shape, self.info(step, rows))
+    def save(self, weights: Path, state: dict[str, np.ndarray], step: int, errors: dict[str, float]) -> None:
+        save_weights(weights, state, self.shape, self.info(step, errors))
 
-    def info(self, step: int, rows: dict[str, float]) -> WeightsInfo:
+    def info(self, step: int, errors: dict[str, float]) -> WeightsInfo:
         config = self.config
         return WeightsInfo(
             skeleton=CORE_17.name,
@@ -134,7 +139,7 @@ class MocapRecipe:
             data=config.data_name or ", ".join(data.name for data in config.data),
             licence=config.licence,
             data_hash=data_hash(config.data),
-            metrics={"step": step, **{name: round(value, 5) for name, value in rows.items()}},
+            metrics={"step": step, **{name: round(value, 5) for name, value in errors.items()}},
         )
 
 
@@ -142,8 +147,8 @@ def learning_rate(config: TrainConfig, step: int) -> float:
     """Linear warm-up, then a cosine down to one percent."""
     if step < config.warmup:
         return config.lr * (step + 1) / config.warmup
-    done = (step - config.warmup) / max(config.steps - config.warmup, 1)
-    return config.lr * (_LAST_LR_SHARE + (1 - _LAST_LR_SHARE) * (1 + math.cos(math.pi * done)) / 2)
+    progress = (step - config.warmup) / max(config.steps - config.warmup, 1)
+    return config.lr * (_LAST_LR_SHARE + (1 - _LAST_LR_SHARE) * (1 + math.cos(math.pi * progress)) / 2)
 
 
 def step_weights(config: TrainConfig, shape: ModelConfig) -> Tensor:  # [T]
@@ -158,23 +163,23 @@ def step_weights(config: TrainConfig, shape: ModelConfig) -> Tensor:  # [T]
 
 
 def motion_loss(
-    said: Tensor,  # [B, T, D] normalised
-    wanted: Tensor,  # [B, T, 17, axes] normalised
+    output: Tensor,  # [B, T, D] normalised
+    truth: Tensor,  # [B, T, 17, axes] normalised
     valid: Tensor,  # [B, T] 0 or 1
     weights: Tensor,  # [T]
     velocity_weight: float,
 ) -> Tensor:
-    """Mean distance of the joints, which is the error that is reported, plus that of their steps from pose to pose."""
-    error = said.view_as(wanted) - wanted
+    """Mean distance of the joints, which is the error in reports, plus that of their movements from pose to pose."""
+    error = output.view_as(truth) - truth
     share = weights * valid
-    position = _distance(error).mean(dim=-1) * share
+    position = _soft_length(error).mean(dim=-1) * share
     step_share = share[:, 1:] * valid[:, :-1]
-    velocity = _distance(error[:, 1:] - error[:, :-1]).mean(dim=-1) * step_share
+    velocity = _soft_length(error[:, 1:] - error[:, :-1]).mean(dim=-1) * step_share
     return position.sum() / share.sum() + velocity_weight * velocity.sum() / step_share.sum()
 
 
-def _distance(error: Tensor) -> Tensor:  # [..., axes] -> [...]
-    # Axis by axis, because torch is slow at sums of two or three numbers.
+def _soft_length(error: Tensor) -> Tensor:  # [..., axes] -> [...]
+    # The axes are added one by one, because torch is slow at sums of two or three numbers.
     squares = reduce(torch.add, (axis.square() for axis in error.unbind(dim=-1)))
     return (squares + _SMALL_ERROR**2).sqrt() - _SMALL_ERROR
 
@@ -183,12 +188,12 @@ def _batch(windows: Windows, space: str, normalisation: str) -> tuple[Tensor, Te
     """Normalised keyframes [B, Q+1, D], normalised targets [B, T, 17, axes] and valid steps [B, T]."""
     floor = scale_floor(space, FRAME_HEIGHT_PX)
     root, scale = root_and_scale(windows.keyframes, normalisation, floor)
-    keyframes, wanted = (
+    keyframes, truth = (
         np.ascontiguousarray((poses - root) / scale, np.float32) for poses in (windows.keyframes, windows.carried)
     )
     return (
         torch.from_numpy(keyframes).flatten(2),
-        torch.from_numpy(wanted),
+        torch.from_numpy(truth),
         torch.from_numpy(windows.valid.astype(np.float32)),
     )
 
@@ -196,9 +201,9 @@ def _batch(windows: Windows, space: str, normalisation: str) -> tuple[Tensor, Te
 def _optimisers(network: nn.Module, config: TrainConfig) -> list[torch.optim.Optimizer]:
     """Muon for the matrices of the network's layers, AdamW for everything else.
 
-    Muon steps by the nearest orthogonal matrix to the gradient: after the same number of steps it was ahead of AdamW
-    alone on every question (docs/experiments.md). No decay outside the layers: the start of l_interp is the best simple
-    interpolation, not zero.
+    Muon steps along the nearest orthogonal matrix to the gradient: after the same number of steps it was ahead of AdamW
+    alone on every question (docs/experiments.md). Weights outside the layers do not decay, because l_interp starts as
+    the best simple interpolation and not at zero.
     """
     matrices: list[Tensor] = []
     rest: list[Tensor] = []
@@ -215,37 +220,36 @@ def _clips(config: TrainConfig) -> tuple[list[list[Clip]], dict[str, list[Clip]]
     """Training clips of each file, and validation clips by the name of their file."""
     files = [load_clips(path) for path in config.data]
     if config.validation:
-        names = told_apart(config.validation, [path.stem for path in config.validation])
+        names = unique_names(config.validation, [path.stem for path in config.validation])
         return files, {name: load_clips(path) for name, path in zip(names, config.validation, strict=True)}
     subjects = sorted({clip.subject for clips in files for clip in clips})
     if len(subjects) < 2:
         raise SourceError("all clips are of one subject, so none can be kept back; pass --validation with other people")
-    kept = set(subjects[:: max(2, min(10, len(subjects)))])
-    training = [[clip for clip in clips if clip.subject not in kept] for clips in files]
-    validation = [clip for clips in files for clip in clips if clip.subject in kept]
+    validation_subjects = set(subjects[:: max(2, min(10, len(subjects)))])
+    training = [[clip for clip in clips if clip.subject not in validation_subjects] for clips in files]
+    validation = [clip for clips in files for clip in clips if clip.subject in validation_subjects]
     return [clips for clips in training if clips], {"validation": validation}
 
 
 def _start_state(config: TrainConfig, shape: ModelConfig) -> dict[str, Tensor]:
     """Parameters of the weights to start from. Raises `ModelError` where they are for another network."""
     assert config.start is not None
-    state, found, info = load_weights(weights_path(config.start))
-    if found != shape or info.space != config.space:
-        there, here = {"space": info.space, **asdict(found)}, {"space": config.space, **asdict(shape)}
-        wrong = "; ".join(f"{name} {there[name]}, here {here[name]}" for name in here if there[name] != here[name])
+    arrays, saved_shape, info = load_weights(weights_path(config.start))
+    saved, required = {"space": info.space, **asdict(saved_shape)}, {"space": config.space, **asdict(shape)}
+    if saved != required:
+        names = [name for name in required if saved[name] != required[name]]
+        differences = "; ".join(f"{name} {saved[name]}, here {required[name]}" for name in names)
         raise ModelError(
-            f"{config.start} is for another network ({wrong}); start from weights of the same --space and --every"
+            f"{config.start} is for another network ({differences}); start from weights of the same --space and --every"
         )
-    return network_state(state)
+    return network_state(arrays)
 
 
 def _settings(config: TrainConfig) -> str:
-    """What must not change between a run and its continuation."""
-    names = ("space", "every", "steps", "batch", "lr", "warmup", "weight_decay", "ema", "seed", "newest_gap_weight",
-             "second_gap_weight", "older_weight", "ahead_weight", "velocity_weight")  # fmt: skip
+    """All that must not change between a run and its continuation, as JSON."""
     files = {"data": data_hash(config.data), "validation": data_hash(config.validation)}
-    # Only where it is asked for, so that checkpoints from before it could be asked for go on.
-    asked = {name: value for name in ("wrong_person", "kernels") if (value := getattr(config, name))}
-    # Checkpoints of torch's Muon keep its momentum under another name: ours would go on without it and say nothing.
+    # An option stands there only where it is on, so that checkpoints older than the option can still be resumed.
+    options = {name: value for name in ("wrong_person", "kernels") if (value := getattr(config, name))}
+    # torch's Muon keeps its momentum under another name; this entry refuses its checkpoints, which would lose it.
     optimiser = {"optimiser": "Muon, float32"}
-    return json.dumps({name: getattr(config, name) for name in names} | asked | optimiser | files)
+    return json.dumps({name: getattr(config, name) for name in _SETTINGS} | options | optimiser | files)

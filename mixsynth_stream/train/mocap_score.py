@@ -1,11 +1,12 @@
-"""Validation while training: errors in the gaps and ahead, as shares of the best simple method's."""
+"""MocapScore: validation while training, by errors in the gaps and ahead as shares of the best simple method's."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from mixsynth_stream.backend import Forward
 from mixsynth_stream.config import ModelConfig
 from mixsynth_stream.data.cameras import FRAME_HEIGHT_PX
 from mixsynth_stream.data.mocap import Clip
@@ -17,11 +18,11 @@ from mixsynth_stream.spaces import scale_floor
 
 HORIZONS_MS = (100, 200, 300, 400, 500, 600)
 _VALIDATION_SEED = 1234
-# Ratios of the gaps count for half of the score: the horizons would outvote them.
+# The ratios of the gaps count for half of the score, because the horizons, which are more, would outvote them.
 _GAP_SHARE = 0.5
 
 
-class Validation:
+class MocapScore:
     """Fixed windows of every validation set, with the errors of the best simple method on them."""
 
     def __init__(self, sets: Mapping[str, Sequence[Clip]], config: ModelConfig, space: str, normalisation: str) -> None:
@@ -32,7 +33,7 @@ class Validation:
             **{f"ahead_{ms}": np.array([newest + round(ms * 0.03)]) for ms in HORIZONS_MS},
         }
         # A short window has no earlier gap, a short horizon no late forecasts, and N = 1 no gaps at all.
-        asked = {
+        questions = {
             name: steps
             for name, steps in questions.items()
             if len(steps) and 0 <= steps.min() <= steps.max() < config.seq_len
@@ -45,37 +46,45 @@ class Validation:
                 raise SourceError(f"{name}: {error}") from error
             floor = scale_floor(space, FRAME_HEIGHT_PX)
             root, scale = root_and_scale(windows.keyframes, normalisation, floor)
-            keyframes, wanted = (windows.keyframes - root) / scale, (windows.carried - root) / scale
-            wanted[~windows.valid] = np.nan
+            keyframes, truth = (windows.keyframes - root) / scale, (windows.carried - root) / scale
+            truth[~windows.valid] = np.nan
             methods = baselines(TUNED_DAMPING_STEPS[space]).values()
             simple = [method(keyframes, config.sample_interval, np.arange(config.seq_len)) for method in methods]
-            # Nor has a set of short clips a truth for every question.
+            # A set of short clips has no truth for some of the questions.
             known = np.asarray(windows.valid.any(axis=0))
-            best = {q: (steps, min(_error(poses, wanted, steps) for poses in simple))
-                    for q, steps in asked.items() if known[steps].any()}  # fmt: skip
-            self._sets[name] = (keyframes.astype(np.float32), wanted, best)
+            best = {
+                question: (steps, min(_mean_error(poses, truth, steps) for poses in simple))
+                for question, steps in questions.items()
+                if known[steps].any()
+            }
+            self._sets[name] = (keyframes.astype(np.float32), truth, best)
 
-    def measure(self, model: Callable[[np.ndarray], np.ndarray]) -> dict[str, float]:
+    def measure(self, forward: Forward) -> dict[str, float]:
         """`set/question` -> error divided by the best simple method's; below 1 the network wins."""
-        rows = {}
-        for name, (keyframes, wanted, best) in self._sets.items():
-            said = model(keyframes.reshape(*keyframes.shape[:2], -1)).reshape(wanted.shape)
+        ratios = {}
+        for name, (keyframes, truth, best) in self._sets.items():
+            poses = forward(keyframes.reshape(*keyframes.shape[:2], -1)).reshape(truth.shape)
             for question, (steps, simple) in best.items():
-                rows[f"{name}/{question}"] = _error(said, wanted, steps) / simple
-        return rows
+                ratios[f"{name}/{question}"] = _mean_error(poses, truth, steps) / simple
+        return ratios
 
-    def score(self, rows: Mapping[str, float]) -> float:
+    def score(self, ratios: Mapping[str, float]) -> float:
         """One number to choose a checkpoint by: lower is better."""
-        gaps, ahead = ([value for name, value in rows.items() if kind in name.rpartition("/")[2]]
-                       for kind in ("gap", "ahead"))  # fmt: skip
+        gaps, ahead = (
+            [value for name, value in ratios.items() if kind in name.rpartition("/")[2]] for kind in ("gap", "ahead")
+        )
         if not gaps or not ahead:
             return float(np.mean(gaps + ahead))
         return float(_GAP_SHARE * np.mean(gaps) + (1 - _GAP_SHARE) * np.mean(ahead))
 
 
-def _error(said: np.ndarray, wanted: np.ndarray, steps: np.ndarray) -> float:
+def _mean_error(
+    poses: np.ndarray,  # [B, T, 17, D]
+    truth: np.ndarray,  # [B, T, 17, D]
+    steps: np.ndarray,  # [M]
+) -> float:
     """Mean distance over the steps that have a truth; infinite where a method has no answer."""
-    error = np.linalg.norm(said[:, steps] - wanted[:, steps], axis=-1)
-    known = np.isfinite(wanted[:, steps]).all(axis=(-2, -1))
+    error = np.linalg.norm(poses[:, steps] - truth[:, steps], axis=-1)
+    known = np.isfinite(truth[:, steps]).all(axis=(-2, -1))
     mean = float(error[known].mean())
     return mean if np.isfinite(mean) else float("inf")

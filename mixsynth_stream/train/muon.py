@@ -1,7 +1,7 @@
 """Muon (Jordan et al. 2024, kellerjordan.github.io/posts/muon) for many small matrices.
 
-`torch.optim.Muon` takes one matrix at a time and always in bfloat16, which CPUs without matrix units are slow in. Here
-all matrices of one shape go through the iteration together, in float32: a sixth of the time for the network that ships.
+`torch.optim.Muon` takes one matrix at a time, always in bfloat16, which is slow on CPUs without matrix units. This one
+takes all matrices of one shape together, in float32: a sixth of the time for the network that ships.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-# A quintic whose slope at zero is steep: five rounds bring every singular value from 0.003..1 to about 0.7..1.2.
+# A quintic with a steep slope at zero: five rounds bring every singular value of 0.003..1 to about 0.7..1.2.
 _A, _B, _C = 3.4445, -4.7750, 2.0315
 _ROUNDS = 5
 
 
 class Muon(torch.optim.Optimizer):
-    """Steps by the nearest orthogonal matrix to the Nesterov momentum, as large as a step of AdamW would be.
+    """A step goes along the nearest orthogonal matrix to the Nesterov momentum, as far as a step of AdamW would.
 
     All parameters are matrices. The weights decay by `lr * weight_decay` a step.
     """
@@ -41,7 +41,7 @@ class Muon(torch.optim.Optimizer):
                     by_shape.setdefault(parameter.shape, []).append(parameter)
             for shape, parameters in by_shape.items():
                 update = orthogonal(torch.stack([self._momentum(parameter, group) for parameter in parameters]))
-                # An orthogonal matrix's root mean square is 1 / sqrt(longer side); AdamW's steps have about 0.2.
+                # The root mean square is 1 / sqrt(longer side) in an orthogonal matrix, about 0.2 in AdamW's steps.
                 length = group["lr"] * 0.2 * math.sqrt(max(shape))
                 torch._foreach_mul_(parameters, 1 - group["lr"] * group["weight_decay"])
                 torch._foreach_add_(parameters, list(update.unbind()), alpha=-length)
@@ -57,7 +57,7 @@ class Muon(torch.optim.Optimizer):
 
 
 def orthogonal(matrices: Tensor) -> Tensor:  # [n, rows, columns] -> the same
-    """U V^T of every matrix U S V^T, roughly: singular values come out between 0.7 and 1.2."""
+    """About U V^T of every matrix U S V^T: its singular values lie between 0.7 and 1.2."""
     tall = matrices.shape[1] > matrices.shape[2]
     x = matrices.mT if tall else matrices
     x = x / x.norm(dim=(1, 2), keepdim=True).clamp(min=1e-7)

@@ -1,7 +1,7 @@
-"""Gradients through the native extension: on a CPU an encoder layer is one call forward and one backward.
+"""Native layers: on a CPU the extension runs an encoder layer, one call forward and one backward.
 
-The maths is that of `network.EncoderLayer` without dropout, in float32. A layer saves its input and nothing else: what
-its backward pass needs it makes again, window by window, which takes no more time than fetching it from memory.
+The maths is that of `network.EncoderLayer` without dropout, in float32. A layer saves its input only. The backward pass
+computes all else again, window by window, which takes no more time than fetching it from memory.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ def has_dropout(network: nn.Module) -> bool:
 
 
 def use_native(network: MixSynthFormer, threads: int = 1, forward_threads: int | None = None) -> None:
-    """From now on the network's layers run in the native extension, which shares each batch among `threads`.
+    """Run the network's layers in the native extension from now on. It shares each batch among `threads`.
 
-    With `forward_threads`, so many run the forward passes, because there is other work meanwhile: with more threads
-    than cores the last part waits for its turn. Results do not depend on the number of threads.
+    `forward_threads` is the number for forward passes, where other work runs at the same time: with more threads than
+    cores the last part would wait for its turn. Results do not depend on the number of threads.
 
-    Raises `ValueError` for a network with dropout, which the extension has not.
+    Raises `ValueError` for a network with dropout, which the extension does not have.
     """
     if has_dropout(network):
         raise ValueError("the native layers have no dropout, and this network has; train its layers with torch")
@@ -36,24 +36,24 @@ def use_native(network: MixSynthFormer, threads: int = 1, forward_threads: int |
 
     def forward(x: Tensor) -> Tensor:  # [B, T, C] -> [B, T, C]
         for layer in layers:
-            x = _Call.apply(x, layer, *layer.used.values())
+            x = _Call.apply(x, layer, *layer.active.values())
         return x
 
     network.encoder.forward = forward  # type: ignore[method-assign]
 
 
 def use_torch(network: MixSynthFormer) -> None:
-    """From now on the network's layers run in torch again."""
+    """Run the network's layers in torch again from now on."""
     network.encoder.__dict__.pop("forward", None)
 
 
 class _Layer:
-    """A layer of the network and its weights, of which some have no part in it (value_reduce where its factor is 1)."""
+    """A layer of the network and its weights. The `active` ones leave out value_reduce where its factor is 1."""
 
     def __init__(self, native: _C.TrainedLayer, layer: nn.Module, threads: int, forward_threads: int) -> None:
         self.native, self.threads, self.forward_threads = native, threads, forward_threads
         self._weights = dict(layer.named_parameters())
-        self.used = {name: weight for name, weight in self._weights.items() if name in native.names}
+        self.active = {name: weight for name, weight in self._weights.items() if name in native.names}
 
     @property
     def state(self) -> dict[str, np.ndarray]:
@@ -62,15 +62,15 @@ class _Layer:
 
 class _Call(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, layer: _Layer, *used: Tensor) -> Tensor:
+    def forward(ctx: Any, x: Tensor, layer: _Layer, *active: Tensor) -> Tensor:
         ctx.layer = layer
         x = x.contiguous()
-        # With the weights, so that autograd finds out where one was changed before the way back.
-        ctx.save_for_backward(x, *used)
+        # The weights are saved, too, so that autograd notices a change before the backward pass.
+        ctx.save_for_backward(x, *active)
         return torch.from_numpy(layer.native.forward(x.numpy(), layer.state, layer.forward_threads))
 
     @staticmethod
     def backward(ctx: Any, d_out: Tensor) -> tuple[Any, ...]:
         x, layer = ctx.saved_tensors[0], ctx.layer
-        d_x, found = layer.native.backward(x.numpy(), d_out.contiguous().numpy(), layer.state, layer.threads)
-        return torch.from_numpy(d_x), None, *(torch.from_numpy(found[name]) for name in layer.used)
+        d_x, gradients = layer.native.backward(x.numpy(), d_out.contiguous().numpy(), layer.state, layer.threads)
+        return torch.from_numpy(d_x), None, *(torch.from_numpy(gradients[name]) for name in layer.active)

@@ -1,10 +1,10 @@
-"""Published recipes as presets, on the public data in their own layouts.
+"""PresetRecipe: published recipes, on the public data in their own layouts.
 
 Recipe (Sun et al., ICCV 2023, and the authors' configuration): Adam with amsgrad, the learning rate times 0.97 an
-epoch, 100 epochs, L1 loss, dropout 0.1, Xavier-uniform weights. An epoch sees each frame once as the name of a window.
-Where a sequence is shorter than a window the published loaders fill it up with zeros; here its last pose is repeated,
-and what is repeated does not count in the loss. The paper does not state the encoder of its prediction network: ours
-has 64 channels and 4 layers, starts as this project's network does, and only the frames ahead count.
+epoch, 100 epochs, L1 loss, dropout 0.1, Xavier-uniform weights. Each frame names a window; an epoch takes each once.
+The published loaders fill a sequence that is shorter than a window up with zeros. Ours repeat its last pose, and the
+loss leaves the repeated poses out. The paper does not state the encoder of its prediction network: ours has 64 channels
+and 4 layers and starts as this project's network does, and its loss counts the frames ahead only.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from mixsynth_stream.backend import Forward
 from mixsynth_stream.config import ModelConfig
 from mixsynth_stream.data import h36m
 from mixsynth_stream.data.deciwatch import LAYOUTS, load_pairs
@@ -30,26 +31,26 @@ from mixsynth_stream.network import MixSynthFormer
 from mixsynth_stream.presets import PREDICTION, PRESETS, Preset
 from mixsynth_stream.spaces import SPACES
 from mixsynth_stream.train.config import PresetConfig
-from mixsynth_stream.train.devices import Place
-from mixsynth_stream.train.loop import Caller, fit
+from mixsynth_stream.train.devices import Process
+from mixsynth_stream.train.loop import fit
 from mixsynth_stream.weights import WeightsInfo, save_weights
 
 _DECAY_AN_EPOCH = 0.97
 _DROPOUT = 0.1
-# The published training script; its evaluation script says 1, 1.
+# These are of the published training script; the evaluation script has 1, 1.
 _REDUCE_TOKEN, _REDUCE_CHANNEL = 4, 1
 _HORIZON = 10
 
 
 def run(config: PresetConfig) -> Path:
-    """See `train.train`."""
+    """See `train`."""
     recipe = PresetRecipe(config)
     return fit(recipe, config.out, resume=config.resume, patience=config.patience, kernels=config.kernels)
 
 
 def model_config(name: str) -> ModelConfig:
     """The published shape of a preset."""
-    preset = _preset(name)
+    preset = _named_preset(name)
     return ModelConfig(
         sample_interval=preset.sample_interval,
         step=preset.step,
@@ -63,7 +64,7 @@ def model_config(name: str) -> ModelConfig:
 
 
 def published_network(shape: ModelConfig, dropout: float) -> MixSynthFormer:
-    """Made as the authors make it: every matrix Xavier-uniform, those that start as interpolation in ours too."""
+    """The network as its authors start it: every matrix Xavier-uniform, also what starts as interpolation in ours."""
     network = MixSynthFormer(shape, dropout)
     for parameter in network.parameters():
         if parameter.dim() > 1 and parameter.numel():
@@ -71,12 +72,12 @@ def published_network(shape: ModelConfig, dropout: float) -> MixSynthFormer:
     return network
 
 
-def _preset(name: str) -> Preset:
+def _named_preset(name: str) -> Preset:
     return PREDICTION if name == "h36m-prediction" else PRESETS[name]
 
 
 class PresetRecipe:
-    """A `train_fit.Recipe` that follows a published one."""
+    """A `Recipe` as it was published."""
 
     gradient_limit = math.inf
 
@@ -85,14 +86,14 @@ class PresetRecipe:
         self.shape = model_config(config.preset)
         sequences = self._load()
         self.curves_label = {"2d": "share of joints", "smpl": "degrees"}.get(self._kind, "millimetres")
-        # Of the prediction's 48 errors those that choose the weights, and what they have to be below.
-        self.curves_drawn = "validation/(network|constant_velocity)_at" if self._kind == "prediction" else "/"
+        # Prediction has 48 errors: the plot shows those that choose the weights, and those that they have to be below.
+        self.curves_pattern = "validation/(network|constant_velocity)_at" if self._kind == "prediction" else "/"
         self._windows = _Windows(sequences, self.shape, ahead_only=self._kind == "prediction")
         self._epoch_steps = math.ceil(self._windows.frames / config.batch)
         self.steps, self.validate_every = config.epochs * self._epoch_steps, config.validate_every * self._epoch_steps
 
     def _load(self) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Training sequences, what is seen and what is wanted, [T, J, axes] each; opens the test split too."""
+        """Training sequences as (input, truth), [T, J, axes] each. It opens the test split, too."""
         config = self.config
         if config.preset == "h36m-prediction":
             self._kind = "prediction"
@@ -103,19 +104,19 @@ class PresetRecipe:
         self._score = open_score(config.preset, config.data, self.shape)
         return sequences
 
-    def start(self, here: Place) -> None:
-        here.share(self.config.batch)
-        self._here, self._order = here, (-1, np.arange(0))
+    def start(self, process: Process) -> None:
+        process.share(self.config.batch)
+        self._process, self._order = process, (-1, np.arange(0))
 
     def settings(self) -> str:
         names = ("preset", "epochs", "batch", "lr", "seed")
-        asked = {"kernels": True} if self.config.kernels else {}
-        settings = {name: getattr(self.config, name) for name in names} | asked
+        options = {"kernels": True} if self.config.kernels else {}
+        settings = {name: getattr(self.config, name) for name in names} | options
         return json.dumps(settings | {"data": self._windows.fingerprint})
 
     def network(self) -> MixSynthFormer:
-        make = MixSynthFormer if self._kind == "prediction" else published_network
-        return make(self.shape, dropout=_DROPOUT)
+        build = MixSynthFormer if self._kind == "prediction" else published_network
+        return build(self.shape, dropout=_DROPOUT)
 
     def optimisers(self, network: nn.Module) -> list[torch.optim.Optimizer]:
         return [torch.optim.Adam(network.parameters(), lr=self.config.lr, amsgrad=True)]
@@ -123,7 +124,7 @@ class PresetRecipe:
     def learning_rate(self, step: int) -> float:
         return float(self.config.lr * _DECAY_AN_EPOCH ** (step // self._epoch_steps))
 
-    def average_keep(self, step: int) -> float:
+    def ema_decay(self, step: int) -> float:
         return 0.0
 
     def draw(self, step: int) -> tuple[Tensor, ...]:
@@ -134,35 +135,35 @@ class PresetRecipe:
             # The last batch is filled up with the first frames of the epoch.
             self._order = epoch, np.resize(order, self._epoch_steps * self.config.batch)
         first = number * self.config.batch
-        own = self._order[1][first : first + self.config.batch][self._here.rank :: self._here.world]
-        return self._windows.at(own)
+        numbers = self._order[1][first : first + self.config.batch]
+        return self._windows.at(numbers[self._process.rank :: self._process.world_size])
 
-    def loss(self, said: Tensor, *wanted: Tensor) -> Tensor:
-        truth, valid = wanted
-        return ((said - truth).abs().mean(dim=-1) * valid).sum() / valid.sum()
+    def loss(self, output: Tensor, *targets: Tensor) -> Tensor:
+        truth, valid = targets
+        return ((output - truth).abs().mean(dim=-1) * valid).sum() / valid.sum()
 
-    def measure(self, call: Caller) -> dict[str, float]:
-        rows = self._score.measure(call)
-        tqdm.write("  ".join(f"{name} {value:.4g}" for name, value in rows.items()), file=sys.stderr)
-        return rows
+    def measure(self, forward: Forward) -> dict[str, float]:
+        errors = self._score.measure(forward)
+        tqdm.write("  ".join(f"{name} {value:.4g}" for name, value in errors.items()), file=sys.stderr)
+        return errors
 
-    def score(self, rows: dict[str, float]) -> float:
-        return self._score.score(rows)
+    def score(self, errors: dict[str, float]) -> float:
+        return self._score.score(errors)
 
     def random_state(self) -> str:
         return ""
 
     def set_random_state(self, state: str) -> None:
-        """Nothing to do: see `draw`."""
+        """Do nothing: the step alone decides what `draw` gives."""
 
     def finish(self, weights: Path) -> None:
-        """Nothing to do: an uncertainty table is for streaming, on our own joints."""
+        """Do nothing: an uncertainty table is for streaming, on our own joints."""
 
-    def save(self, weights: Path, state: dict[str, np.ndarray], step: int, rows: dict[str, float]) -> None:
-        save_weights(weights, state, self.shape, self.info(step, rows))
+    def save(self, weights: Path, state: dict[str, np.ndarray], step: int, errors: dict[str, float]) -> None:
+        save_weights(weights, state, self.shape, self.info(step, errors))
 
-    def info(self, step: int, rows: dict[str, float]) -> WeightsInfo:
-        preset = _preset(self.config.preset)
+    def info(self, step: int, errors: dict[str, float]) -> WeightsInfo:
+        preset = _named_preset(self.config.preset)
         return WeightsInfo(
             skeleton=preset.skeleton.name,
             skeleton_joints=preset.skeleton.joints,
@@ -172,23 +173,23 @@ class PresetRecipe:
             data=self.config.data_name or preset.data,
             licence=self.config.licence,
             data_hash=self._windows.fingerprint,
-            metrics={"step": step, **{name: round(value, 5) for name, value in rows.items()}},
+            metrics={"step": step, **{name: round(value, 5) for name, value in errors.items()}},
         )
 
 
 class _Windows:
-    """All sequences end to end; a frame's number names the window that belongs to it, as in the published loaders."""
+    """All sequences end to end. The number of a frame names its window, as in the published loaders."""
 
     def __init__(self, sequences: list[tuple[np.ndarray, np.ndarray]], shape: ModelConfig, ahead_only: bool) -> None:
-        self._seen, self._wanted = (
-            np.concatenate([part[which].reshape(len(part[which]), -1) for part in sequences]).astype(np.float32)
+        self._input, self._truth = (
+            np.concatenate([pair[which].reshape(len(pair[which]), -1) for pair in sequences]).astype(np.float32)
             for which in (0, 1)
         )
-        self._length = np.array([len(seen) for seen, _ in sequences])
+        self._length = np.array([len(poses) for poses, _ in sequences])
         self._start = np.cumsum(self._length) - self._length
         self._shape = shape
         self._counted = np.arange(shape.seq_len) > (shape.newest if ahead_only else -1)
-        # Where a sequence is too short for one frame that counts, there is nothing to learn from it.
+        # Nothing can be learnt from a sequence that is too short for one frame that counts.
         useful = self._length > np.argmax(self._counted)
         if not useful.any():
             raise SourceError(f"no sequence is long enough: {int(np.argmax(self._counted)) + 1} frames are the least")
@@ -203,14 +204,14 @@ class _Windows:
         first = (frame - self._start[sequence]) % np.maximum(length - self._shape.seq_len + 1, 1)
         steps = first[:, None] + np.arange(self._shape.seq_len)
         index = self._start[sequence][:, None] + np.minimum(steps, length[:, None] - 1)
-        keyframes = self._seen[index[:, : self._shape.newest + 1 : self._shape.sample_interval]]
+        keyframes = self._input[index[:, : self._shape.newest + 1 : self._shape.sample_interval]]
         counted = (steps < length[:, None]) & self._counted
-        return torch.from_numpy(keyframes), torch.from_numpy(self._wanted[index]), torch.from_numpy(counted).float()
+        return torch.from_numpy(keyframes), torch.from_numpy(self._truth[index]), torch.from_numpy(counted).float()
 
     @functools.cached_property
     def fingerprint(self) -> str:
-        """SHA-256 of the poses as they are trained on."""
+        """SHA-256 of the poses in the form that training takes."""
         digest = hashlib.sha256(self._length.tobytes())
-        digest.update(self._seen.tobytes())
-        digest.update(self._wanted.tobytes())
+        digest.update(self._input.tobytes())
+        digest.update(self._truth.tobytes())
         return digest.hexdigest()

@@ -1,4 +1,4 @@
-"""`train`: the recipe that a configuration asks for. torch is imported only when training starts."""
+"""`train`: the start of a training, by the recipe that its configuration names. torch is imported only then."""
 
 from __future__ import annotations
 

@@ -116,11 +116,11 @@ def test_one_euro_starts_where_the_estimates_start_and_loses_nothing_without_smo
 
 
 def test_tuned_parameters_are_those_of_the_nearest_spacing():
-    for space, found in TUNED.items():
-        assert set(found) == {5, 10, 15}
-        assert tuned(space, 1) is found[5]
-        assert tuned(space, 10) is found[10]
-        assert tuned(space, 30) is found[15]
+    for space, by_interval in TUNED.items():
+        assert set(by_interval) == {5, 10, 15}
+        assert tuned(space, 1) is by_interval[5]
+        assert tuned(space, 10) is by_interval[10]
+        assert tuned(space, 30) is by_interval[15]
 
 
 def test_damped_velocity_is_the_start_of_the_network():
@@ -130,7 +130,7 @@ def test_damped_velocity_is_the_start_of_the_network():
 
 
 @pytest.mark.parametrize("name", FILLERS)
-def test_gap_fillers_pass_through_keyframes_and_say_nothing_ahead(name: str):
+def test_gap_fillers_pass_through_keyframes_and_have_no_answer_ahead(name: str):
     keyframes = _keyframes(2)
     poses = tuned_baselines("image", N)[name](keyframes, N, STEPS)
     np.testing.assert_allclose(poses[:, : N * Q + 1 : N], keyframes, atol=1e-12)
@@ -148,7 +148,7 @@ def test_gap_fillers_are_exact_on_steady_motion_between_steps_too(name: str):
 
 
 @pytest.mark.parametrize("name", [name for name in FORECASTERS if name != "kalman"])
-def test_forecasters_start_at_the_newest_keyframe_and_say_nothing_before(name: str):
+def test_forecasters_start_at_the_newest_keyframe_and_have_no_answer_before(name: str):
     keyframes = _keyframes(3)
     poses = baselines(2.0)[name](keyframes, N, STEPS)
     np.testing.assert_allclose(poses[:, N * Q], keyframes[:, -1], atol=1e-12)
@@ -159,10 +159,10 @@ def test_forecasters_start_at_the_newest_keyframe_and_say_nothing_before(name: s
 def test_forecasters_on_steady_motion():
     keyframes = (np.arange(Q + 1) * 1.0)[None, :, None, None] * np.ones((1, 1, 17, 2))
     steps = np.array([40.0, 50.0, 55.5])
-    named = {name: method(keyframes, N, steps)[0, :, 0, 0] for name, method in baselines(10.0).items()}
-    np.testing.assert_allclose(named["hold"], 4.0)
-    np.testing.assert_allclose(named["constant_velocity"], [4.0, 5.0, 5.55])
-    np.testing.assert_allclose(named["damped_tuned"], 4 + 1 - np.exp(-np.array([0.0, 1.0, 1.55])))
+    by_name = {name: method(keyframes, N, steps)[0, :, 0, 0] for name, method in baselines(10.0).items()}
+    np.testing.assert_allclose(by_name["hold"], 4.0)
+    np.testing.assert_allclose(by_name["constant_velocity"], [4.0, 5.0, 5.55])
+    np.testing.assert_allclose(by_name["damped_tuned"], 4 + 1 - np.exp(-np.array([0.0, 1.0, 1.55])))
 
 
 def test_a_single_keyframe_is_refused():

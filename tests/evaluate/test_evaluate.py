@@ -17,11 +17,10 @@ from support.fakes import CatmullRom, standing_pose
 from mixsynth_stream.commands import evaluate
 from mixsynth_stream.data.mocap import DEFAULT_DATA, load_clips
 from mixsynth_stream.data.windows import Windows, validation_windows
-from mixsynth_stream.evaluate import report as evaluate_report
-from mixsynth_stream.evaluate import ridge as evaluate_ridge
+from mixsynth_stream.evaluate import report, ridge
 from mixsynth_stream.evaluate.baselines import baselines
 from mixsynth_stream.evaluate.mocap import evaluate_mocap, score_windows
-from mixsynth_stream.evaluate.plot import write_plot
+from mixsynth_stream.evaluate.plot import save_error_plot
 from mixsynth_stream.evaluate.scores import HORIZONS_MS, NETWORK, Case, Row, Scores
 from mixsynth_stream.files import CHECKOUT
 from mixsynth_stream.weights import save_weights, untrained_model, untrained_state
@@ -32,9 +31,9 @@ N, T = 10, 69
 
 
 def _windows(motion: np.ndarray, keyframes: np.ndarray | None = None) -> Windows:  # motion [B, T, 17, 3]
-    said = motion[:, : 4 * N + 1 : N] if keyframes is None else keyframes
+    keyframes = motion[:, : 4 * N + 1 : N] if keyframes is None else keyframes
     valid = np.ones(motion.shape[:2], bool)
-    return Windows(keyframes=said, clean=motion, carried=motion, valid=valid, clip=np.arange(len(motion)))
+    return Windows(keyframes=keyframes, clean=motion, carried=motion, valid=valid, clip=np.arange(len(motion)))
 
 
 def _steady_motion(batch: int = 2) -> np.ndarray:
@@ -74,32 +73,32 @@ def test_errors_of_a_motion_with_known_answers():
 
 
 def test_the_truth_is_never_fed_as_input():
-    """The published 3D evaluation overwrites the detected input with the truth. Here the keyframes alone are seen."""
+    """The published 3D evaluation overwrites the detected input with the truth. Ours sees the keyframes alone."""
     motion = _steady_motion()
-    said = motion[:, : 4 * N + 1 : N].copy()
-    said[..., 1] += 0.05  # the estimator sees everybody 50 mm lower, the network is told nothing else
-    seen: list[np.ndarray] = []
+    keyframes = motion[:, : 4 * N + 1 : N].copy()
+    keyframes[..., 1] += 0.05  # the estimator sees everybody 50 mm lower, and the network sees nothing else
+    inputs: list[np.ndarray] = []
     model = CatmullRom("world")
     model_call = type(model).__call__
 
     class Spy(CatmullRom):
         def __call__(self, keyframes: np.ndarray) -> np.ndarray:
-            seen.append(keyframes)
+            inputs.append(keyframes)
             return model_call(self, keyframes)
 
-    windows = _windows(motion, said)
+    windows = _windows(motion, keyframes)
     values = _values(_scored(Spy("world"), windows))
     for method in ("linear", "pchip", "catmull_rom", NETWORK):
         assert values["filled", "clean", None, method] == pytest.approx(50, abs=1e-3)
     assert values["ahead", "clean", 300, NETWORK] >= 50
     # Another truth changes no input.
-    count = len(seen)
+    count = len(inputs)
     _scored(Spy("world"), replace(windows, clean=motion + 1.0, carried=motion - 1.0))
-    for first, second in zip(seen[:count], seen[count:], strict=True):
+    for first, second in zip(inputs[:count], inputs[count:], strict=True):
         np.testing.assert_array_equal(first, second)
 
 
-def test_a_perfect_network_beats_everything_and_targets_are_kept_apart():
+def test_a_perfect_network_beats_everything_and_targets_do_not_mix():
     motion = _steady_motion()
     motion[:, 31:40] += 0.1
 
@@ -123,8 +122,8 @@ def test_every_clip_of_the_shipped_files_is_scored(path: Path):
     """The published Human3.6M loader evaluates one sequence. The shortest clips here are the runs: 32 frames."""
     clips = load_clips(path)
     windows = validation_windows(clips, CatmullRom("image").config, "image", seed=0, stride=60)
-    scored = windows.valid[:, 41:50].any(axis=1)
-    assert set(windows.clip[scored]) == set(range(len(clips)))
+    has_truth = windows.valid[:, 41:50].any(axis=1)
+    assert set(windows.clip[has_truth]) == set(range(len(clips)))
 
 
 def test_short_clips_are_judged_on_what_they_have_only():
@@ -144,10 +143,10 @@ def test_short_clips_are_judged_on_what_they_have_only():
 def test_the_shipped_files_give_every_row(tmp_path):
     result = evaluate_mocap(FILES[0], "untrained", CatmullRom("image"), seed=0)
     assert "41 of 41 clips" in result.title
-    asked = {(row.question, row.target, row.horizon_ms) for row in result.rows}
+    questions = {(row.question, row.target, row.horizon_ms) for row in result.rows}
     single = ("filled", "filled_later", "now", "filled_cold", "now_cold")
     expected = {(q, ms) for q in ("ahead", "ahead_mean") for ms in HORIZONS_MS} | {(q, None) for q in single}
-    assert asked == {(q, target, ms) for q, ms in expected for target in ("clean", "carried")}
+    assert questions == {(q, target, ms) for q, ms in expected for target in ("clean", "carried")}
     network = [r for r in result.rows if r.metric == "mpjpe" and r.method == NETWORK]
     # Nine clips are shorter than a window.
     assert {(r.question, r.clips) for r in network if "cold" in r.question} == {("filled_cold", 41), ("now_cold", 41)}
@@ -159,10 +158,10 @@ def test_the_shipped_files_give_every_row(tmp_path):
         twin = {"filled_later": "catmull_rom", "now": "damped_velocity", "ahead": "damped_velocity"}.get(question)
         if method == NETWORK and twin:
             assert value == pytest.approx(values[question, target, ms, twin], rel=1e-3)
-    text = evaluate_report.methods_table(result)
+    text = report.methods_table(result)
     gaps, after = 3, 2 + 2 * len(HORIZONS_MS)
     assert len(text.splitlines()) == 2 + (1 + 2 * gaps) + 1 + (1 + 2 * after)
-    write_plot(tmp_path / "plot.png", [result])
+    save_error_plot(tmp_path / "plot.png", [result])
     assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -213,8 +212,8 @@ def _few_clips(path: Path) -> str:
 
 def test_the_command_prints_a_table_and_writes_rows_and_a_plot(tmp_path, capsys, monkeypatch):
     weights, data = _weights(tmp_path / "untrained.safetensors"), _few_clips(tmp_path / "few.npz")
-    draw_few = partial(evaluate_ridge.ridge_sums, count=512)
-    monkeypatch.setattr(evaluate_ridge, "ridge_sums", draw_few)
+    draw_few = partial(ridge.ridge_sums, count=512)
+    monkeypatch.setattr(ridge, "ridge_sums", draw_few)
     words = ["--model", weights, "--data", data, "--train-data", data, "--detail", "all"]
     words += ["--json", str(tmp_path / "rows.json.gz"), "--plot", str(tmp_path / "plot.png")]
     assert evaluate.main(_arguments(*words)) == 0
@@ -232,9 +231,12 @@ def test_the_command_prints_a_table_and_writes_rows_and_a_plot(tmp_path, capsys,
     metrics = {"mpjpe", "mpjpe_ratio", "mpjpe_ratio_ridge", "p_mpjpe", "accel_error", "accel_error_ratio_linear"}
     assert {row["metric"] for row in document["rows"]} >= metrics | {"pck@0.2", "pck@0.1", "pck@0.05"}
     assert {"wrists", "knees"} <= {row.get("group") for row in document["rows"]}
-    ahead = {(row["metric"], row["method"]): row["value"] for row in document["rows"]
-             if (row["question"], row["horizon_ms"], row["target"], row.get("group"), row.get("band"))
-             == ("ahead", 400, "carried", None, None)}  # fmt: skip
+    whole = (row for row in document["rows"] if not {"group", "band"} & row.keys())
+    ahead = {
+        (row["metric"], row["method"]): row["value"]
+        for row in whole
+        if (row["question"], row["horizon_ms"], row["target"]) == ("ahead", 400, "carried")
+    }
     over_ridge = ahead["mpjpe", NETWORK] / ahead["mpjpe", "ridge"]
     assert ahead["mpjpe_ratio_ridge", NETWORK] == pytest.approx(over_ridge, rel=1e-4)
     assert "ahead 400 ms, carried: ridge" in printed

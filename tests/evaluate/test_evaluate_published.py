@@ -27,7 +27,7 @@ Evaluate = Callable[..., tuple[int, str, str]]
 
 @pytest.fixture
 def evaluate(capsys: pytest.CaptureFixture[str]) -> Evaluate:
-    """Run the command: its exit code, its table, and what it says on standard error."""
+    """Run the command: its exit code, its table, and its lines on standard error."""
 
     def run(*words: object) -> tuple[int, str, str]:
         code = main(["evaluate", *map(str, words)])
@@ -43,10 +43,9 @@ def data(folder: Path, preset: str) -> Path:
     return write_folder(folder, preset, lengths=(70, 20))
 
 
-def rows_of(path: Path) -> dict[tuple[str, str, str, int | None], float]:
-    rows = json.loads(path.read_text())["rows"]
-    return {(row["data"], row["method"], row["metric"], row["horizon_ms"]): row["value"] for row in rows
-            if row["question"] != "ahead_mean"}  # fmt: skip
+def errors_in(path: Path) -> dict[tuple[str, str, str, int | None], float]:
+    rows = [row for row in json.loads(path.read_text())["rows"] if row["question"] != "ahead_mean"]
+    return {(row["data"], row["method"], row["metric"], row["horizon_ms"]): row["value"] for row in rows}
 
 
 @pytest.mark.parametrize(
@@ -66,7 +65,7 @@ def test_each_family_gets_its_table_and_its_rows(
     title, head, *lines = out.rstrip().splitlines()
     assert title.startswith(preset) and [column in head for column in columns] == [True] * len(columns)
     assert [line.split()[0] for line in lines] == ["network", "input", "linear"]
-    values = rows_of(rows)
+    values = errors_in(rows)
     assert set(values) == {(f"{preset} test", m, c, None) for m in ("network", "input", "linear") for c in columns}
     printed = [float(number) for number in lines[0].split()[1:]]
     assert printed == pytest.approx([values[f"{preset} test", "network", c, None] for c in columns], rel=2e-2, abs=1e-3)
@@ -84,30 +83,29 @@ def test_prediction_has_both_sets_and_both_conventions(tmp_path: Path, evaluate:
         f"{s}, {m}" for s in ("validation", "test") for m in methods
     ]
     assert lines[1].split()[:6] == ["at", "80", "ms", "to", "80", "ms"]
-    found = json.loads(rows.read_text())
-    # What figures of this task differ by from paper to paper.
-    for said in (lines[0], found["questions"]["ahead"]):
-        assert "10 frames seen at 25 Hz, mean over 32 joints, position and rotation of the root zeroed" in said
-    at, to = ([row for row in found["rows"] if row["question"] == q and row["horizon_ms"] == 400]
-              for q in ("ahead", "ahead_mean"))  # fmt: skip
+    document = json.loads(rows.read_text())
+    # The choices by which papers on this task differ.
+    for text in (lines[0], document["questions"]["ahead"]):
+        assert "10 frames seen at 25 Hz, mean over 32 joints, position and rotation of the root zeroed" in text
+    at_400_ms = [row for row in document["rows"] if row["horizon_ms"] == 400]
+    at, to = ([row for row in at_400_ms if row["question"] == question] for question in ("ahead", "ahead_mean"))
     assert len(at) == len(to) == 6 and all(0 < t["value"] < a["value"] for a, t in zip(at, to, strict=True))
     # Slow waves: going on at a damped speed beats standing still.
-    values = rows_of(rows)
+    values = errors_in(rows)
     assert values[f"{preset} test", "network", "mpjpe", 80] < values[f"{preset} test", "last_pose", "mpjpe", 80]
 
 
-def test_it_prints_what_training_measured(tmp_path: Path, evaluate: Evaluate) -> None:
+def test_it_prints_the_errors_of_training(tmp_path: Path, evaluate: Evaluate) -> None:
     pytest.importorskip("torch")
-    from mixsynth_stream.train.config import PresetConfig
-    from mixsynth_stream.train.start import train
+    from mixsynth_stream.train import PresetConfig, train
 
     preset, rows = "3dpw-smpl-pare", tmp_path / "rows.json"
     folder = data(tmp_path, preset)
     weights = train(PresetConfig(preset=preset, data=folder, out=tmp_path / "out", epochs=1, batch=64))
     assert evaluate("--preset", preset, "--data", folder, "--weights", weights, "--json", rows)[0] == 0
-    measured = load_weights(weights)[2].metrics
-    for (_, method, _, _), value in rows_of(rows).items():
-        assert value == pytest.approx(measured[f"{method}/geodesic_deg"], rel=1e-3)
+    metrics = load_weights(weights)[2].metrics
+    for (_, method, _, _), value in errors_in(rows).items():
+        assert value == pytest.approx(metrics[f"{method}/geodesic_deg"], rel=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -203,24 +201,24 @@ def test_errors_are_those_of_the_bodies_in_millimetres(tmp_path: Path) -> None:
     preset = "3dpw-smpl-pare"
     folder = write_folder(tmp_path, preset, lengths=(90,))
     path = folder / "detected_poses/pw3d/pare/pw3d_pare_test.npz"
-    with np.load(path, allow_pickle=True) as found:
-        columns = dict(found)
+    with np.load(path, allow_pickle=True) as file:
+        columns = dict(file)
     np.savez(path, **{**columns, "shape": objects([np.tile([0.5, *[0] * 9], (90, 1))])})
     body = SmplBody(write_body(tmp_path / "body.npz"))
     pairs, shapes = load_pairs(folder, preset, "test"), load_shapes(folder, preset, "test")
     assert [one.shape for one in shapes[0]] == [(90, 10), (90, 10)] and (shapes[0][1][:, 0] == 0.5).all()
-    said = pairs[0].truth.copy()
-    said[:, 0] = (axis_angle_to_matrix(np.array([0, 0.1, 0])) @ said[:, 0].reshape(-1, 3, 2)).reshape(-1, 6)
-    errors = BodyErrors(body, pairs, shapes)(0, said)
+    rotations = pairs[0].truth.copy()
+    rotations[:, 0] = (axis_angle_to_matrix(np.array([0, 0.1, 0])) @ rotations[:, 0].reshape(-1, 3, 2)).reshape(-1, 6)
+    errors = BodyErrors(body, pairs, shapes)(0, rotations)
 
-    (joints, vertices), (own_joints, own_vertices) = body(said, shapes[0][1]), body(pairs[0].truth, shapes[0][0])
-    hips, kept = [1, 2], [j for j in range(JOINTS) if any(w in SMPL_24.joints[j] for w in (
-        "ankle", "knee", "hip", "wrist", "elbow", "shoulder", "neck"))]  # fmt: skip
-    assert len(kept) == 13
-    by_hand = mpjpe((joints - joints[:, hips].mean(1, keepdims=True))[:, kept],
-                    (own_joints - own_joints[:, hips].mean(1, keepdims=True))[:, kept])  # fmt: skip
+    (joints, vertices), (true_joints, true_vertices) = body(rotations, shapes[0][1]), body(pairs[0].truth, shapes[0][0])
+    words = ("ankle", "knee", "hip", "wrist", "elbow", "shoulder", "neck")
+    judged = [joint for joint, name in enumerate(SMPL_24.joints) if any(word in name for word in words)]
+    assert len(judged) == 13
+    from_hips, true_from_hips = (one - one[:, [1, 2]].mean(1, keepdims=True) for one in (joints, true_joints))
+    by_hand = mpjpe(from_hips[:, judged], true_from_hips[:, judged])
     np.testing.assert_allclose(errors["mpjpe_mm"], 1000 * by_hand, rtol=1e-6)
-    by_hand = mpjpe(vertices - joints[:, :1], own_vertices - own_joints[:, :1])
+    by_hand = mpjpe(vertices - joints[:, :1], true_vertices - true_joints[:, :1])
     np.testing.assert_allclose(errors["mpvpe_mm"], 1000 * by_hand, rtol=1e-6)
     assert errors["mpjpe_mm"].min() > 5 and len(errors["accel_mm"]) == 88
 
@@ -234,7 +232,7 @@ def test_the_table_has_joints_and_vertices_with_a_body(tmp_path: Path, evaluate:
         "--preset", preset, "--data", folder, "--weights", weights, "--smpl-model", body, "--json", rows
     )
     assert code == 0 and "mpvpe, mm" in out
-    values = rows_of(rows)
+    values = errors_in(rows)
     for metric in ("geodesic", "mpjpe", "mpvpe", "accel_error"):
         assert 0 < values[f"{preset} test", "network", metric, None] < values[f"{preset} test", "input", metric, None]
 
@@ -243,8 +241,8 @@ def test_a_data_set_without_shapes_has_the_mean_one(tmp_path: Path) -> None:
     """As AIST++: its truth has no shape."""
     folder = write_folder(tmp_path, "aist-smpl", lengths=(120, 30))
     path = folder / "groundtruth_poses/aist/aist_gt_test.npz"
-    with np.load(path, allow_pickle=True) as found:
-        columns = {name: value for name, value in found.items() if name != "shape"}
+    with np.load(path, allow_pickle=True) as file:
+        columns = {name: value for name, value in file.items() if name != "shape"}
     np.savez(path, **columns)
     shapes = load_shapes(folder, "aist-smpl", "test")
     assert [(len(a), len(b), float(np.abs(a).max())) for a, b in shapes] == [(120, 120, 0.0), (30, 30, 0.0)]

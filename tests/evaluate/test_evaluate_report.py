@@ -1,4 +1,4 @@
-"""Ratios, breakdowns, ridge regression and cold starts of `evaluate`, on numbers that are known beforehand."""
+"""Ratios, breakdowns, ridge regression, cold starts, tables and plots of `evaluate`, on known numbers."""
 
 from __future__ import annotations
 
@@ -10,15 +10,14 @@ import pytest
 from support.fakes import CatmullRom, standing_pose
 
 from mixsynth_stream.data.windows import Windows
-from mixsynth_stream.evaluate import plot as evaluate_plot
 from mixsynth_stream.evaluate import report
 from mixsynth_stream.evaluate import ridge as evaluate_ridge
 from mixsynth_stream.evaluate.baselines import hold
-from mixsynth_stream.evaluate.breakdown import JOINT_GROUPS, SPEED_BANDS, breakdown, joint_speed, rows_of_parts
-from mixsynth_stream.evaluate.mocap import asked_steps, cold_starts, score_windows
-from mixsynth_stream.evaluate.plot import write_plot
+from mixsynth_stream.evaluate.breakdown import JOINT_GROUPS, SPEED_BANDS, breakdown, detail_rows, joint_speed
+from mixsynth_stream.evaluate.mocap import cold_starts, question_steps, score_windows
+from mixsynth_stream.evaluate.plot import clip_stretches, on_shared_videos, save_error_plot
 from mixsynth_stream.evaluate.questions import at_steps
-from mixsynth_stream.evaluate.ridge import Ridge, RidgeSums, kept_ridge, save_ridge
+from mixsynth_stream.evaluate.ridge import RIDGE_FOLDER, Ridge, RidgeSums, checkout_ridge, save_ridge
 from mixsynth_stream.evaluate.scores import NETWORK, Case, Cost, Evaluation, Row, Scores, methods_of
 from mixsynth_stream.metrics import aligned_joint_errors
 from mixsynth_stream.skeleton import CORE_17, CORE_FROM_BLAZEPOSE
@@ -39,14 +38,15 @@ def _motion(batch: int, speed_m_s: float = 0.3) -> np.ndarray:  # [B, T, 17, 3]
 
 def _windows(motion: np.ndarray) -> Windows:
     valid = np.ones(motion.shape[:2], bool)
-    return Windows(keyframes=motion[:, :41:10], clean=motion, carried=motion, valid=valid, clip=np.arange(len(motion)),
-                   estimates=motion + 0.01)  # fmt: skip
+    keyframes, clip = motion[:, :41:10], np.arange(len(motion))
+    estimates = motion + 0.01
+    return Windows(keyframes=keyframes, clean=motion, carried=motion, valid=valid, clip=clip, estimates=estimates)
 
 
 def _ratios(question: str, errors: dict[str, float], metric: str = "mpjpe") -> dict[str, tuple[float, str | None]]:
     scores = Scores()
-    scores.add(replace(CASE, question=question, metric=metric), {m: np.array([e]) for m, e in errors.items()},
-               np.array([0]))  # fmt: skip
+    case = replace(CASE, question=question, metric=metric)
+    scores.add(case, {method: np.array([error]) for method, error in errors.items()}, np.array([0]))
     return {row.metric: (row.value, row.over) for row in scores.rows() if "ratio" in row.metric}
 
 
@@ -74,7 +74,7 @@ def test_accel_error_is_divided_by_that_of_linear_too():
     }
 
 
-def test_dense_estimates_answer_what_has_been_seen_only():
+def test_dense_estimates_answer_questions_about_seen_frames_only():
     for question in ("filled", "filled_later", "filled_cold", "now", "now_cold"):
         assert {"dense", "dense_one_euro"} <= set(methods_of(question))
     assert not {"dense", "dense_one_euro"} & {*methods_of("ahead"), *methods_of("ahead_mean")}
@@ -89,8 +89,11 @@ def test_horizons_in_both_conventions():
     """The right wrist leaves its place at 0.3 m/s: hold is off by that, over 17 joints."""
     scores = Scores()
     score_windows(scores, CASE, MODEL, _windows(_motion(1)), {"hold": hold})
-    rows = {(r.question, r.horizon_ms): r.value for r in scores.rows()
-            if (r.metric, r.method, r.target) == ("mpjpe", "hold", "clean")}  # fmt: skip
+    rows = {
+        (row.question, row.horizon_ms): row.value
+        for row in scores.rows()
+        if (row.metric, row.method, row.target) == ("mpjpe", "hold", "clean")
+    }
     for horizon_ms, steps in ((80, 2), (160, 4), (320, 9), (400, 12), (600, 18)):
         # 80 ms are 2.4 steps of 10 mm: read between steps at the horizon, two whole steps on the way to it.
         assert rows["ahead", horizon_ms] == pytest.approx(0.3 * horizon_ms / 17)
@@ -104,11 +107,11 @@ def test_steps_between_whole_ones_are_read_linearly_and_whole_ones_touch_no_neig
     assert np.isfinite(at_steps(values, np.array([1.5, 3.0]))).all()
 
 
-def test_a_short_window_is_asked_what_it_reaches():
-    asked = asked_steps(replace(CONFIG, horizon=4), 30.0)
-    assert {ms for question, ms in asked if question.startswith("ahead")} == {80, 100}
-    assert ("now", None) not in asked
-    every_step = asked_steps(replace(CONFIG, sample_interval=1, horizon=10), 30.0)
+def test_a_short_window_has_the_questions_that_it_reaches():
+    questions = question_steps(replace(CONFIG, horizon=4), 30.0)
+    assert {ms for question, ms in questions if question.startswith("ahead")} == {80, 100}
+    assert ("now", None) not in questions
+    every_step = question_steps(replace(CONFIG, sample_interval=1, horizon=10), 30.0)
     assert not {"filled", "now"} & {question for question, _ in every_step}
 
 
@@ -125,38 +128,43 @@ def test_cold_starts_repeat_the_oldest_known_keyframe_and_forget_what_was_before
 
 def test_joint_groups_cover_every_joint_once():
     assert sorted(joint for joints in JOINT_GROUPS.values() for joint in joints) == list(range(17))
-    assert [CORE_17.joints[joint] for joint in JOINT_GROUPS["wrists"]] == [
-        "left_wrist", "right_wrist", "left_index", "right_index",
-    ]  # fmt: skip
+    wrists = [CORE_17.joints[joint] for joint in JOINT_GROUPS["wrists"]]
+    assert wrists == ["left_wrist", "right_wrist", "left_index", "right_index"]
 
 
 def test_errors_by_group_and_by_true_speed():
     """The wrist moves at 1.5 m/s, three torso lengths of 0.5 m; all else is still."""
     scores, detail = Scores(), Scores()
     score_windows(scores, CASE, MODEL, _windows(_motion(1, speed_m_s=1.5)), {"hold": hold}, detail)
-    rows = {r.group or r.band: r for r in detail.rows()
-            if (r.question, r.target, r.method, r.metric) == ("now", "clean", "hold", "mpjpe")}  # fmt: skip
-    moved_mm = np.mean(np.arange(1, 10)) * 50
-    assert rows["wrists"].value == pytest.approx(moved_mm / 4)
+    rows = {
+        row.group or row.band: row
+        for row in detail.rows()
+        if (row.question, row.target, row.method, row.metric) == ("now", "clean", "hold", "mpjpe")
+    }
+    distance_mm = np.mean(np.arange(1, 10)) * 50
+    assert rows["wrists"].value == pytest.approx(distance_mm / 4)
     assert rows["knees"].value == pytest.approx(0, abs=1e-6)
-    assert rows["2-4"].value == pytest.approx(moved_mm)
+    assert rows["2-4"].value == pytest.approx(distance_mm)
     assert (rows["2-4"].poses, rows["<0.5"].poses) == (9, 9 * 16)
     assert rows["<0.5"].value == pytest.approx(0, abs=1e-6)
     assert not {"0.5-1", "1-2", ">4"} & rows.keys()
 
 
-def _of_hold_now(motion: np.ndarray) -> dict[tuple[str, str | None], Row]:
+def _rows_of_hold_now(motion: np.ndarray) -> dict[tuple[str, str | None], Row]:
     """Rows of `now`, clean, for hold, by metric and part."""
     detail = Scores()
     score_windows(Scores(), CASE, MODEL, _windows(motion), {"hold": hold}, detail)
-    return {(r.metric, r.group or r.band): r for r in detail.rows()
-            if (r.question, r.target, r.method) == ("now", "clean", "hold")}  # fmt: skip
+    return {
+        (row.metric, row.group or row.band): row
+        for row in detail.rows()
+        if (row.question, row.target, row.method) == ("now", "clean", "hold")
+    }
 
 
 def test_every_metric_by_group_and_by_speed():
     """The wrist moves by 45 mm a step, a torso is 500 mm long."""
     motion = _motion(1, speed_m_s=1.35)
-    rows = _of_hold_now(motion)
+    rows = _rows_of_hold_now(motion)
     # One of the group's four joints is off, by 45 to 405 mm in nine frames.
     assert rows["pck@0.2", "wrists"].value == pytest.approx((3 * 9 + 2) / 36)
     assert rows["pck@0.1", "wrists"].value == pytest.approx((3 * 9 + 1) / 36)
@@ -171,20 +179,28 @@ def test_every_metric_by_group_and_by_speed():
     # Nobody speeds up here; with 1 mm a frame squared one of the knees does.
     assert rows["accel_error", "knees"].value == pytest.approx(0, abs=1e-6)
     motion[0, :, CORE_17.index("left_knee"), 0] += 0.0005 * np.arange(CONFIG.seq_len) ** 2
-    knee = _of_hold_now(motion)["accel_error", "knees"]
+    knee = _rows_of_hold_now(motion)["accel_error", "knees"]
     assert (knee.value, knee.unit) == (pytest.approx(0.5), "mm/frame^2")
 
 
-def test_of_the_parts_the_network_is_kept_and_what_its_pck_is_compared_with():
-    rows = [_row("now", NETWORK, 0.5, "pck@0.1", group="head"), _row("now", "hold", 0.4, "pck@0.1", group="head"),
-            _row("now", "kalman", 0.6, "pck@0.1", group="head"), _row("now", "ridge", 0.9, "pck@0.1", group="head"),
-            _row("now", NETWORK, 0.2, group="head"), _row("now", "hold", 0.1, group="head"),
-            _row("now", "hold", 0.7, "pck@0.1", band=">4")]  # fmt: skip
-    kept = rows_of_parts(rows)
-    said = [(r.method, r.metric, r.group or r.band) for r in kept]
-    assert said == [(NETWORK, "pck@0.1", "head"), ("kalman", "pck@0.1", "head"), (NETWORK, "mpjpe", "head"),
-                    ("hold", "pck@0.1", ">4")]  # fmt: skip
-    lines = report.detail_table(Evaluation("t", [], kept), ["pck@0.1"]).splitlines()
+def test_of_the_parts_the_network_stays_and_the_best_simple_pck():
+    rows = [
+        _row("now", NETWORK, 0.5, "pck@0.1", group="head"),
+        _row("now", "hold", 0.4, "pck@0.1", group="head"),
+        _row("now", "kalman", 0.6, "pck@0.1", group="head"),
+        _row("now", "ridge", 0.9, "pck@0.1", group="head"),
+        _row("now", NETWORK, 0.2, group="head"),
+        _row("now", "hold", 0.1, group="head"),
+        _row("now", "hold", 0.7, "pck@0.1", band=">4"),
+    ]
+    detail = detail_rows(rows)
+    assert [(row.method, row.metric, row.group or row.band) for row in detail] == [
+        (NETWORK, "pck@0.1", "head"),
+        ("kalman", "pck@0.1", "head"),
+        (NETWORK, "mpjpe", "head"),
+        ("hold", "pck@0.1", ">4"),
+    ]
+    lines = report.detail_table(Evaluation("t", [], detail), ["pck@0.1"]).splitlines()
     assert [line.split()[:4] for line in lines[2:4]] == [
         ["now", "clean", "network", "0.500"],
         ["now", "clean", "best", "simple"],
@@ -213,7 +229,7 @@ def test_a_joint_whose_speed_is_not_known_is_in_no_band():
 
 
 def _linear_map(seed: int) -> tuple[np.ndarray, RidgeSums]:
-    """Motion that is a linear map of the keyframes, and what a fit needs of it."""
+    """Motion that is a linear map of the keyframes, and the sums from which a fit finds it."""
     rng = np.random.default_rng(seed)
     config = replace(CONFIG, joint_dim=51)
     size = config.num_keyframes * config.joint_dim
@@ -249,42 +265,54 @@ def test_ridge_answers_like_any_method():
         ridge(keyframes, 5, steps)
 
 
-def test_a_kept_ridge_is_the_fit_and_goes_with_its_kind_of_network_only(tmp_path, monkeypatch):
+def test_the_ridge_of_a_checkout_is_the_fit_and_is_for_its_kind_of_network_only(tmp_path, monkeypatch):
     _, sums = _linear_map(3)
     fitted = replace(sums, normalisation="root").fit(0.01)
-    folder = tmp_path / evaluate_ridge.KEPT_RIDGES
+    folder = tmp_path / RIDGE_FOLDER
     folder.mkdir(parents=True)
     save_ridge(folder / "world-n10.npz", fitted)
     monkeypatch.setattr(evaluate_ridge, "CHECKOUT", tmp_path)
-    kept = kept_ridge(untrained_model("world"))
-    assert kept is not None
+    ridge = checkout_ridge(untrained_model("world"))
+    assert ridge is not None
     keyframes, steps = np.random.default_rng(2).normal(size=(3, 5, 17, 3)), np.arange(69)
-    said, wanted = kept(keyframes, 10, steps), fitted(keyframes, 10, steps)
-    assert np.abs(said - wanted).max() < 0.01 * np.abs(wanted).max()
-    assert kept_ridge(untrained_model("image")) is None
-    assert kept_ridge(untrained_model("world", 5)) is None
+    poses, expected = ridge(keyframes, 10, steps), fitted(keyframes, 10, steps)
+    assert np.abs(poses - expected).max() < 0.01 * np.abs(expected).max()
+    assert checkout_ridge(untrained_model("image")) is None
+    assert checkout_ridge(untrained_model("world", 5)) is None
     save_ridge(folder / "world-n10.npz", replace(fitted, normalisation="none"))
-    assert kept_ridge(untrained_model("world")) is None
+    assert checkout_ridge(untrained_model("world")) is None
 
 
-def test_the_checkout_keeps_a_ridge_for_every_spacing_of_the_shipped_weights():
+def test_the_checkout_has_a_ridge_for_every_spacing_of_the_shipped_weights():
     for space in ("image", "world"):
         for every in (5, 10, 15):
-            ridge = kept_ridge(untrained_model(space, every))
+            ridge = checkout_ridge(untrained_model(space, every))
             assert ridge is not None
             # Somebody who stands still is expected to go on standing still.
             pose = standing_pose(size_px=100.0)[list(CORE_FROM_BLAZEPOSE)]
             if space == "world":
                 pose = np.concatenate([pose, np.zeros((17, 1))], axis=1) / 200
             torso = np.linalg.norm(pose[1] - pose[9])
-            moved = ridge(np.tile(pose, (1, 5, 1, 1)), every, np.arange(ridge.config.seq_len)) - pose
-            assert np.linalg.norm(moved, axis=-1).mean() < 0.25 * torso
+            offset = ridge(np.tile(pose, (1, 5, 1, 1)), every, np.arange(ridge.config.seq_len)) - pose
+            assert np.linalg.norm(offset, axis=-1).mean() < 0.25 * torso
 
 
 def _row(question: str, method: str, value: float, metric: str = "mpjpe", **more: object) -> Row:
-    fields = {"data": "a.npz", "model": "m", "target": "clean", "horizon_ms": 400 if question == "ahead" else None,
-              "unit": "torso", "interval": None, "poses": 9, "clips": 9, "over": None} | more  # fmt: skip
-    return Row(question=question, method=method, value=value, metric=metric, **fields)  # type: ignore[arg-type]
+    row = Row(
+        data="a.npz",
+        model="m",
+        question=question,
+        target="clean",
+        method=method,
+        horizon_ms=400 if question == "ahead" else None,
+        metric=metric,
+        unit="torso",
+        value=value,
+        interval=None,
+        poses=9,
+        clips=9,
+    )
+    return replace(row, **more)  # type: ignore[arg-type]
 
 
 def test_the_summary_has_a_line_a_question_and_a_column_a_file():
@@ -294,7 +322,9 @@ def test_the_summary_has_a_line_a_question_and_a_column_a_file():
         _row("ahead", NETWORK, 0.7, "mpjpe_ratio_ridge", over="ridge"),
     ]
     other = [replace(rows[0], data="b.npz", value=0.5, interval=None)]
-    lines = [line.split("  ") for line in report.summary([Evaluation("t", rows), Evaluation("t", other)]).splitlines()]
+    lines = [
+        line.split("  ") for line in report.ratio_summary([Evaluation("t", rows), Evaluation("t", other)]).splitlines()
+    ]
     table = [[cell.strip() for cell in line if cell.strip()] for line in lines]
     assert table == [
         ["network's error, divided by", "m, a.npz", "m, b.npz"],
@@ -313,46 +343,50 @@ def test_the_detail_table_shows_error_and_ratio_of_every_part():
     assert report.detail_table(Evaluation("t", [])) == ""
 
 
-def _judged_videos(
+def _video_results(
     model: str, calls_hz: float, errors: dict[str, float], rates_hz: Sequence[float] = (30.0, 30.0)
 ) -> tuple[Evaluation, list[Evaluation]]:
-    """All together and each by itself, where the network has the errors given and simple methods twice as much."""
+    """All together and each by itself. The network has these errors, and simple methods have twice as much."""
     shares = ((NETWORK, 1), ("linear", 2), ("hold", 2))
 
     def rows(name: str, error: float) -> list[Row]:
-        what = {"target": "dense", "data": name, "model": model, "clips": len(errors) if name == "videos" else 1}
-        return [_row(q, m, n * error, **what) for q in ("filled", "now", "ahead") for m, n in shares]
+        clips = len(errors) if name == "videos" else 1
+        about = {"target": "dense", "data": name, "model": model, "clips": clips}
+        return [_row(q, m, n * error, **about) for q in ("filled", "now", "ahead") for m, n in shares]
 
     cost = Cost(calls_hz=calls_hz, dense_calls_hz=float(np.mean(rates_hz)), filled_lag_s=1 / calls_hz)
     together = Evaluation("t", rows("videos", float(np.mean(list(errors.values())))), cost=cost)
-    each = [Evaluation(name, rows(name, error), cost=replace(cost, dense_calls_hz=rate_hz))
-            for (name, error), rate_hz in zip(errors.items(), rates_hz, strict=True)]  # fmt: skip
+    each = [
+        Evaluation(name, rows(name, error), cost=replace(cost, dense_calls_hz=rate_hz))
+        for (name, error), rate_hz in zip(errors.items(), rates_hz, strict=True)
+    ]
     return together, each
 
 
 def test_videos_are_drawn_against_lag_and_compute(tmp_path):
-    (often, each), (seldom, each_seldom) = (_judged_videos(f"m{hz:g}", hz, {"a": 0.1, "b": 0.3}) for hz in (6.0, 3.0))
-    write_plot(tmp_path / "videos.png", [often, seldom], [*each, *each_seldom])
-    write_plot(tmp_path / "mocap.png", [replace(often, cost=None), replace(seldom, cost=None)])
+    (often, each), (seldom, each_seldom) = (_video_results(f"m{hz:g}", hz, {"a": 0.1, "b": 0.3}) for hz in (6.0, 3.0))
+    save_error_plot(tmp_path / "videos.png", [often, seldom], [*each, *each_seldom])
+    save_error_plot(tmp_path / "mocap.png", [replace(often, cost=None), replace(seldom, cost=None)])
     widths = [int.from_bytes((tmp_path / name).read_bytes()[16:20], "big") for name in ("videos.png", "mocap.png")]
     # Two panels against horizon; two more where there are videos.
     assert widths[0] == pytest.approx(2 * widths[1], abs=3)
 
 
 def test_accuracy_against_lag_is_of_the_videos_that_all_models_were_judged_on():
-    often, each = _judged_videos("m6", 6.0, {"a": 0.1, "b": 0.3, "short": 0.9}, (10.0, 30.0, 60.0))
-    seldom, each_seldom = _judged_videos("m3", 3.0, {"a": 0.2, "b": 0.4}, (10.0, 30.0))
-    shown = evaluate_plot.of_the_same_videos([often, seldom], [*each, *each_seldom])
-    values = [{row.method: row.value for row in result.rows if row.question == "now"} for result in shown]
-    assert values == [pytest.approx({NETWORK: 0.2, "linear": 0.4, "hold": 0.4}),
-                      pytest.approx({NETWORK: 0.3, "linear": 0.6, "hold": 0.6})]  # fmt: skip
-    assert {row.clips for result in shown for row in result.rows} == {2}
-    # Nor is what the estimator costs on every frame that of the other one.
-    assert [result.cost.dense_calls_hz for result in shown if result.cost] == [20.0, 20.0]
+    often, each = _video_results("m6", 6.0, {"a": 0.1, "b": 0.3, "short": 0.9}, (10.0, 30.0, 60.0))
+    seldom, each_seldom = _video_results("m3", 3.0, {"a": 0.2, "b": 0.4}, (10.0, 30.0))
+    shared = on_shared_videos([often, seldom], [*each, *each_seldom])
+    values = [{row.method: row.value for row in result.rows if row.question == "now"} for result in shared]
+    assert values[0] == pytest.approx({NETWORK: 0.2, "linear": 0.4, "hold": 0.4})
+    assert values[1] == pytest.approx({NETWORK: 0.3, "linear": 0.6, "hold": 0.6})
+    assert len(values) == 2
+    assert {row.clips for result in shared for row in result.rows} == {2}
+    # The rate of calls on every frame leaves the third video out, too.
+    assert [result.cost.dense_calls_hz for result in shared if result.cost] == [20.0, 20.0]
 
 
 def test_a_curve_ends_where_half_of_the_clips_are_over():
     lasting = ((80, 6), (100, 6), (320, 5), (400, 2), (600, 2))
     rows = [_row("ahead", NETWORK, 0.1, horizon_ms=ms, clips=clips) for ms, clips in reversed(lasting)]
-    stretches = [[row.horizon_ms for row in stretch] for stretch in evaluate_plot.of_the_same_clips(rows)]
+    stretches = [[row.horizon_ms for row in stretch] for stretch in clip_stretches(rows)]
     assert stretches == [[80, 100, 320], [400, 600]]

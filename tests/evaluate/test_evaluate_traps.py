@@ -1,6 +1,6 @@
 """The two traps of the published evaluation: truth fed as input, and one sequence judged instead of all.
 
-Each is set here on purpose, by a stand-in for our own code, and has to be seen in the numbers.
+Each is set on purpose, by a stand-in for our own code, and has to show in the numbers.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from mixsynth_stream.data.mocap import DEFAULT_DATA, Clip, load_clips
 from mixsynth_stream.data.object_arrays import load_arrays
 from mixsynth_stream.data.windows import Windows, validation_windows
 from mixsynth_stream.evaluate import mocap as evaluate_mocap
-from mixsynth_stream.evaluate import published_score as train_preset_score
+from mixsynth_stream.evaluate import published_score
 from mixsynth_stream.evaluate.baselines import tuned_baselines
 from mixsynth_stream.evaluate.published_score import open_score
 from mixsynth_stream.evaluate.scores import NETWORK, Case, Row, Scores
@@ -49,7 +49,7 @@ def _evaluated() -> list[Row]:
     return evaluate_mocap.evaluate_mocap("clips.npz", "m", CatmullRom("world")).rows
 
 
-def test_methods_see_what_the_estimator_said_and_not_the_truth(clips: list[Clip], monkeypatch: pytest.MonkeyPatch):
+def test_methods_see_the_estimates_and_not_the_truth(clips: list[Clip], monkeypatch: pytest.MonkeyPatch):
     honest = _rows(_evaluated())
     simulated = evaluate_mocap.validation_windows
 
@@ -71,7 +71,7 @@ def test_an_estimator_that_is_wrong_by_a_known_amount_costs_every_method_that_am
     model = CatmullRom("world")
     still = EstimatorNoise(slow_scale=0.0, fast_scale=0.0, occlusion=0.0)
     windows = validation_windows(clips, model.config, "world", stride=10, noise=still)
-    full = evaluate_mocap.rows_of(windows, np.flatnonzero(windows.valid[:, 0]))
+    full = evaluate_mocap.take_windows(windows, np.flatnonzero(windows.valid[:, 0]))
     offset = np.array([0.0, 5.0, 0.0])
     assert full.estimates is not None
     wrong = replace(full, keyframes=full.keyframes + offset, estimates=full.estimates + offset)
@@ -87,7 +87,7 @@ def test_every_clip_counts(clips: list[Clip], monkeypatch: pytest.MonkeyPatch):
     long = [clip for clip in clips if len(clip.positions) > 40]
     assert len(long) == 4
     assert {row.clips for row in _rows(rows).values()} == {len(long)}
-    # Those too short for a window are judged with what they have.
+    # Clips too short for a window are judged by the part that they have.
     assert {row.clips for row in _rows(rows, "filled_cold").values()} == {len(clips)}
     for left_out in range(len(clips)):
         rest = [clip for number, clip in enumerate(clips) if number != left_out]
@@ -134,15 +134,15 @@ def test_a_published_folder_is_judged_on_its_estimates_and_on_every_sequence(fol
 
 def test_either_trap_shows_in_the_numbers_of_a_published_folder(folder: Path, monkeypatch: pytest.MonkeyPatch):
     honest, _ = _scored(folder)
-    load = train_preset_score.load_pairs
+    load = published_score.load_pairs
 
     def overwritten(*args: str) -> list[Pair]:
         """The published line: the detected poses of the input become the ground truth."""
         return [replace(pair, detected=pair.truth) for pair in load(*args)]
 
-    monkeypatch.setattr(train_preset_score, "load_pairs", overwritten)
+    monkeypatch.setattr(published_score, "load_pairs", overwritten)
     assert _scored(folder)[0]["network"] < 0.01 * honest["network"]
-    monkeypatch.setattr(train_preset_score, "load_pairs", lambda *args: load(*args)[:1])
+    monkeypatch.setattr(published_score, "load_pairs", lambda *args: load(*args)[:1])
     values, counts = _scored(folder)
     assert counts == (LENGTHS[0], 1)
     assert values["network"] < 0.6 * honest["network"]

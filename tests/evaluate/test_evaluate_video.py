@@ -1,8 +1,9 @@
-"""`evaluate --video`: what is asked, of whom, and against what, on motion that is known beforehand."""
+"""`evaluate --video`: its questions, its people and its reference, on known motion."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import av
 import numpy as np
@@ -12,7 +13,7 @@ from support.fakes import CatmullRom, standing_pose
 from mixsynth_stream.cli import main
 from mixsynth_stream.errors import OutputError, SourceError
 from mixsynth_stream.evaluate.scores import HORIZONS_MS, NETWORK, Row
-from mixsynth_stream.evaluate.video import DensePoses, asked_frames, dense_poses, evaluate_videos, save_dense, tracks
+from mixsynth_stream.evaluate.video import DensePoses, dense_poses, evaluate_videos, question_frames, save_dense, tracks
 from mixsynth_stream.pipeline.motion import Person
 
 
@@ -40,8 +41,8 @@ def test_a_video_of_steady_motion(rate_hz: float):
     # At 25 Hz keyframes are 8 or 9 frames apart and the grid takes them for even: 0.1 px.
     assert values["filled", "dense", None, NETWORK] == pytest.approx(0, abs=1e-3 if rate_hz == 25 else 1e-5)
     # The nearest frame to the horizon is judged, at its own time.
-    held = values["ahead", "dense", 400, "hold"] * torso_px / 50.0
-    assert held == pytest.approx(0.4, abs=0.5 / rate_hz + 1e-6)
+    lag_s = values["ahead", "dense", 400, "hold"] * torso_px / 50.0
+    assert lag_s == pytest.approx(0.4, abs=0.5 / rate_hz + 1e-6)
     damped = values["ahead", "dense", 400, "damped_velocity"]
     assert values["ahead", "dense", 400, NETWORK] == pytest.approx(damped, rel=0.02)
     assert [result.title for result in each] == ["clip.mp4"]
@@ -58,15 +59,15 @@ def test_a_video_is_judged_by_joints_and_by_speed_too(rate_hz: float):
     assert [{row.data for row in result.detail} for result in each] == [{"clip.mp4"}, {"twin.mp4"}]
     errors = [[row.value for row in part if row.unit != "1"] for part in (together.detail, each[0].detail)]
     assert errors[0] == pytest.approx(errors[1])
-    found = {r.group or r.band: r for r in together.detail if (r.question, r.metric) == ("filled", "mpjpe")}
-    assert {name for name, row in found.items() if row.value > 0.01} == {"wrists", "2-4", ">4"}
-    # All joints but the wrist walk in one band, and it is sometimes there, too.
-    assert 16 / 17 < found["1-2"].poses / sum(found[name].poses for name in ("1-2", "2-4", ">4")) < 1
+    parts = {r.group or r.band: r for r in together.detail if (r.question, r.metric) == ("filled", "mpjpe")}
+    assert {name for name, row in parts.items() if row.value > 0.01} == {"wrists", "2-4", ">4"}
+    # All joints but the wrist walk in one band, in which the wrist sometimes is, too.
+    assert 16 / 17 < parts["1-2"].poses / sum(parts[name].poses for name in ("1-2", "2-4", ">4")) < 1
 
 
 def test_keyframes_are_never_judged_and_later_frames_never_seen():
     time_s = np.arange(120) / 60
-    frames = asked_frames(time_s, [0, 20, 40], [60], warm=True)
+    frames = question_frames(time_s, [0, 20, 40], [60], is_warm=True)
     assert list(frames["filled", None]) == list(range(21, 40))
     assert list(frames["filled_later", None]) == list(range(1, 20))
     assert list(frames["now", None]) == list(range(41, 60))
@@ -79,8 +80,8 @@ def test_keyframes_are_never_judged_and_later_frames_never_seen():
     ended = replace(moving, poses=moving.poses.copy())
     ended.poses[100:] = np.nan
     rows = [evaluate_videos([dense], "m", CatmullRom("image"))[0].rows for dense in (moving, ended)]
-    a, b = ({(r.question, r.method): r.value for r in part if r.metric == "mpjpe" and r.question == "filled_cold"}
-            for part in rows)  # fmt: skip
+    a, b = ([row for row in part if (row.metric, row.question) == ("mpjpe", "filled_cold")] for part in rows)
+    a, b = ({row.method: row.value for row in part} for part in (a, b))
     assert a.keys() == b.keys()
     assert all(a[key] == pytest.approx(b[key], abs=1e-6) for key in a)
 
@@ -108,29 +109,41 @@ def test_joints_that_the_reference_doubts_are_not_judged():
     assert _values(rows)["filled", "dense", None, "linear"] == pytest.approx(0, abs=1e-9)
 
 
-def test_the_reference_is_the_estimator_on_every_frame(tmp_path):
-    with av.open(str(tmp_path / "clip.mp4"), "w") as container:
+def _write_black_frames(path: Path) -> Path:
+    """Twelve frames of nothing at 25 Hz."""
+    with av.open(str(path), "w") as container:
         stream = container.add_stream("mpeg4", rate=25)
         stream.width, stream.height = 64, 48
         for _ in range(12):
             picture = av.VideoFrame.from_ndarray(np.zeros((48, 64, 3), np.uint8), "rgb24")
             container.mux(stream.encode(picture))
         container.mux(stream.encode())
-    asked = []
+    return path
+
+
+def test_the_reference_is_mediapipe_unless_another_estimator_is_given(tmp_path):
+    dense = dense_poses(_write_black_frames(tmp_path / "black.mp4"))
+    assert dense.poses.shape == (12, 33, 2)
+    assert np.isnan(dense.poses).all()
+
+
+def test_the_reference_is_the_estimator_on_every_frame(tmp_path):
+    clip = _write_black_frames(tmp_path / "clip.mp4")
+    looks = []
 
     class Recorder:
         skeleton = "BlazePose-33"
 
         def __call__(self, rgb: np.ndarray, time_s: float) -> list[Person]:
-            asked.append((rgb.shape, time_s))
-            pose = standing_pose(x_px=float(len(asked)))
-            return [] if len(asked) == 5 else [Person(pose, np.zeros((33, 3)), np.ones(33))]
+            looks.append((rgb.shape, time_s))
+            pose = standing_pose(x_px=float(len(looks)))
+            return [] if len(looks) == 5 else [Person(pose, np.zeros((33, 3)), np.ones(33))]
 
         def close(self) -> None:
             raise AssertionError("the estimator is the caller's")
 
-    dense = dense_poses(tmp_path / "clip.mp4", Recorder())
-    assert [shape for shape, _ in asked] == [(48, 64, 3)] * 12
+    dense = dense_poses(clip, Recorder())
+    assert [shape for shape, _ in looks] == [(48, 64, 3)] * 12
     np.testing.assert_allclose(dense.time_s, np.arange(12) / 25, atol=1e-3)
     assert list(np.flatnonzero(np.isnan(dense.poses).any((1, 2)))) == [4]
     np.testing.assert_array_equal(dense.poses[7], standing_pose(x_px=8.0))
@@ -139,7 +152,7 @@ def test_the_reference_is_the_estimator_on_every_frame(tmp_path):
         dense_poses(tmp_path / "missing.mp4", Recorder())
 
 
-def test_what_the_estimator_said_of_a_video_stands_for_it(tmp_path, capsys):
+def test_dense_poses_in_a_file_stand_for_their_video(tmp_path, capsys):
     dense = replace(_dense(90, 30.0, speed_px=50.0), name="folder/clip.mp4")
     dense.poses[:3] = np.nan
     path = save_dense(tmp_path / "kept", dense)

@@ -1,4 +1,4 @@
-"""The fit of an uncertainty table: that its bounds hold on motion not fitted on, and how that is counted."""
+"""The fit of an uncertainty table: its bounds hold on motion outside the fit, and how that is counted."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ def fitted(request: pytest.FixtureRequest, halves, tmp_path_factory) -> Path:
 
 def test_bounds_hold_on_clips_that_were_not_fitted(fitted, halves):
     rows = coverage(load_model(fitted), halves[1], data="other half", name=fitted.stem)
-    asked = {(row.question, row.time_ms) for row in rows}
-    assert {("filled", 100), ("filled", 300), ("filled_later", 200), ("ahead", 100), ("ahead", 900)} <= asked
+    cells = {(row.question, row.time_ms) for row in rows}
+    assert {("filled", 100), ("filled", 300), ("filled_later", 200), ("ahead", 100), ("ahead", 900)} <= cells
     assert {row.group for row in rows} == set(GROUPS)
     # Twenty clips of four people: a single cell is worth little, all of a question together a lot.
     for question in ("filled", "filled_later", "ahead"):
@@ -54,14 +54,14 @@ def test_bounds_hold_on_clips_that_were_not_fitted(fitted, halves):
         assert half == pytest.approx(0.5, abs=0.1) and most == pytest.approx(0.9, abs=0.05)
     text = coverage_table(rows)
     assert "foot_index" in text and f"{len(rows)} cells" in text
-    # What twenty clips can tell: something, and not to a per cent.
+    # Twenty clips tell something, but not to a per cent.
     assert 0.01 < np.mean([row.spread[0] for row in rows]) < 0.15
 
 
 def test_bounds_hold_for_the_slow_and_the_lively_alike(halves):
     model = load_model("image-n10")
-    model = dataclasses.replace(model, info=dataclasses.replace(
-        model.info, uncertainty=fit_table(model, [halves[0]]).as_json()))  # fmt: skip
+    table = fit_table(model, [halves[0]])
+    model = dataclasses.replace(model, info=dataclasses.replace(model.info, uncertainty=table.as_json()))
     speed = [np.linalg.norm(np.diff(clip.positions, axis=0), axis=-1).mean() * clip.rate_hz for clip in halves[1]]
     order = np.argsort(speed)
     for part in (order[: len(order) // 2], order[len(order) // 2 :]):
@@ -72,8 +72,8 @@ def test_bounds_hold_for_the_slow_and_the_lively_alike(halves):
 
 def test_clips_that_the_network_has_not_seen_set_the_level(halves):
     model = load_model("world-n10")
-    known = [dataclasses.replace(clip, rate_hz=clip.rate_hz / 3) for clip in halves[0]]  # slow motion
-    fitted = fit_table(model, [known], unseen=[halves[1]])
+    slow = [dataclasses.replace(clip, rate_hz=clip.rate_hz / 3) for clip in halves[0]]
+    fitted = fit_table(model, [slow], unseen=[halves[1]])
     model = dataclasses.replace(model, info=dataclasses.replace(model.info, uncertainty=fitted.as_json()))
     rows = [
         row for row in coverage(model, halves[1], data="unseen", name="world-n10") if row.question != "filled_later"
@@ -129,13 +129,13 @@ def test_other_spacings_have_tables_of_their_own(every, tmp_path, halves):
 
 
 def test_the_weights_are_those_of_the_speed_that_tells_large_errors(halves):
-    """Errors made to follow how much the velocity changed, and nothing else."""
+    """Errors that follow the change of velocity, and nothing else."""
     model = untrained_model("image")
     sample = error_sample(model, halves[0], 0)
     logs = log_speeds(sample.keyframes, PERIOD_S)
     errors = np.exp(logs[:, -1, :, SPEEDS.index("change")])[:, None] * np.ones((1, CONFIG.seq_len, 1))
-    made = dataclasses.replace(sample, errors=errors)
-    weights = speed_weights([made], [logs], CONFIG, range(CONFIG.seq_len))
+    sample = dataclasses.replace(sample, errors=errors)
+    weights = speed_weights([sample], [logs], CONFIG, range(CONFIG.seq_len))
     np.testing.assert_allclose(weights.sum(axis=1), 1)
     assert (weights[:, SPEEDS.index("change")] > 0.9).all()
 
@@ -152,20 +152,26 @@ def test_the_script_fits_and_checks(tmp_path):
     save_weights(path, untrained_state(config), config, core_info("world"))
     script = CHECKOUT / "scripts" / "fit_uncertainty.py"
     data = str(MOCAP / "cmu_val.npz")
-    done = subprocess.run(
-        [sys.executable, str(script), str(path), "--data", data, "--check", data],
-        capture_output=True, text=True, check=False, env=os.environ | {"OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert "has its uncertainty table" in done.stdout and "cmu_val" in done.stdout
+    command = [sys.executable, str(script), str(path), "--data", data, "--check", data]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    result = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert result.returncode == 0, result.stderr
+    assert "has its uncertainty table" in result.stdout and "cmu_val" in result.stdout
     assert load_model(path).sigma_table is not None
 
 
 def test_the_table_of_results_counts_the_cells_that_hold():
     base = CoverageRow(
-        data="d", model="m", question="ahead", time_ms=100, group="hip", poses=9, within=(0.5, 0.9),
-        spread=(0.01, 0.01), sigma=1.0,
-    )  # fmt: skip
+        data="d",
+        model="m",
+        question="ahead",
+        time_ms=100,
+        group="hip",
+        poses=9,
+        within=(0.5, 0.9),
+        spread=(0.01, 0.01),
+        sigma=1.0,
+    )
     low = dataclasses.replace(base, group="knee", within=(0.44, 0.88))
     text = coverage_table([base, low])
     assert "50/90" in text and "44/88" in text

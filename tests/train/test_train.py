@@ -16,15 +16,13 @@ from support.swing_clips import small, write_swings
 
 from mixsynth_stream.errors import ModelError, OutputError, SourceError
 from mixsynth_stream.files import ASSETS
-from mixsynth_stream.train.config import TrainConfig
-from mixsynth_stream.train.start import train
+from mixsynth_stream.train import TrainConfig, train
 from mixsynth_stream.weights import load_weights
 
 torch = pytest.importorskip("torch")
 from mixsynth_stream.network import MixSynthFormer  # noqa: E402
-from mixsynth_stream.train import loop as train_fit  # noqa: E402
-from mixsynth_stream.train import mocap as train_loop  # noqa: E402
-from mixsynth_stream.train.devices import Place  # noqa: E402
+from mixsynth_stream.train import loop, mocap  # noqa: E402
+from mixsynth_stream.train.devices import Process  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -32,15 +30,19 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_swings(tmp_path_factory.mktemp("clips") / "swing.npz")
 
 
-def test_the_options_cost_no_import() -> None:
-    """`train --help` has to be quick and must work without torch."""
-    code = (
-        "import argparse, sys; from mixsynth_stream.commands import train; "
-        "train.add_arguments(argparse.ArgumentParser());"
-        "print([name for name in ('torch', 'numpy', 'matplotlib', 'tqdm') if name in sys.modules])"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+@pytest.mark.parametrize(
+    "code",
+    [
+        "from mixsynth_stream.commands import train; train.add_arguments(argparse.ArgumentParser())",
+        "from mixsynth_stream.train import PresetConfig, TrainConfig, train; assert callable(train)",
+    ],
+    ids=["options", "names"],
+)
+def test_options_and_public_names_cost_no_import(code: str) -> None:
+    """`train --help` has to be quick and must work without torch, and so must a script that has not started yet."""
+    heavy = "[name for name in ('torch', 'numpy', 'matplotlib', 'tqdm') if name in sys.modules]"
+    command = [sys.executable, "-c", f"import argparse, sys; {code}; print({heavy})"]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip() == "[]"
 
 
 @pytest.mark.parametrize(("space", "joint_dim"), [("image", 34), ("world", 51)])
@@ -65,15 +67,15 @@ def test_another_seed_gives_other_weights(clips: Path, tmp_path: Path) -> None:
     assert any(np.abs(first[name] - second[name]).max() > 1e-3 for name in first)
 
 
-def test_other_people_are_seen_where_that_is_asked_for(clips: Path, tmp_path: Path) -> None:
+def test_other_people_are_seen_where_the_settings_say_so(clips: Path, tmp_path: Path) -> None:
     settings = (small(clips, tmp_path, wrong_person=chance, batch=64) for chance in (1.0, 0.0))
-    always, never = (train_loop.MocapRecipe(config) for config in settings)
-    drawn = []
+    always, never = (mocap.MocapRecipe(config) for config in settings)
+    batches = []
     for recipe in (always, never):
-        recipe.start(Place(torch.device("cpu")))
-        drawn.append(recipe.draw(0))
-    # Some are seen before the first keyframe of a cold start only.
-    assert (drawn[0][0] != drawn[1][0]).flatten(1).any(dim=1).float().mean() > 0.8
+        recipe.start(Process(torch.device("cpu")))
+        batches.append(recipe.draw(0))
+    # In some windows somebody else is seen only before the first keyframe of a cold start.
+    assert (batches[0][0] != batches[1][0]).flatten(1).any(dim=1).float().mean() > 0.8
     assert always.settings() != never.settings()
 
 
@@ -111,12 +113,15 @@ def test_bad_settings_and_places_are_refused_in_a_sentence(clips: Path, tmp_path
         ({"velocity_weight": -1.0}, r"and -1 \(velocity\)"),
         ({f"{name}_weight": 0.0 for name in ("newest_gap", "second_gap", "older", "ahead")}, "not all 0"),
     ]  # fmt: skip
-    for change, says in wrong:
-        with pytest.raises(ValueError, match=says):
+    for change, message in wrong:
+        with pytest.raises(ValueError, match=message):
             small(clips, tmp_path, **change)
     (tmp_path / "file").write_text("in the way")
-    for out, says in (("file", "a file is in the place of the folder"), ("file/out", "a part of that path is a file")):
-        with pytest.raises(OutputError, match=rf"image-n10.safetensors cannot be written: {says}.*; choose another"):
+    for out, message in (
+        ("file", "a file is in the place of the folder"),
+        ("file/out", "a part of that path is a file"),
+    ):
+        with pytest.raises(OutputError, match=rf"image-n10.safetensors cannot be written: {message}.*; choose another"):
             train(small(clips, tmp_path / out))
     with np.load(clips) as data:
         np.savez(tmp_path / "alone.npz", **{**data, "subject": ["a", "a", "a"]})
@@ -126,20 +131,20 @@ def test_bad_settings_and_places_are_refused_in_a_sentence(clips: Path, tmp_path
 
 def test_the_loss_leaves_out_what_has_no_truth() -> None:
     config = TrainConfig(data=(Path("x"),), out=Path("y"))
-    weights = train_loop.step_weights(config, config.model)
+    weights = mocap.step_weights(config, config.model)
     steps = config.model.seq_len
-    said, wanted = torch.zeros(2, steps, 34), torch.zeros(2, steps, 17, 2)
+    output, truth = torch.zeros(2, steps, 34), torch.zeros(2, steps, 17, 2)
     valid = torch.ones(2, steps)
     valid[:, 50:] = 0
-    wanted[:, 50:] = 1e3
-    assert train_loop.motion_loss(said, wanted, valid, weights, 1.0).item() == pytest.approx(0, abs=1e-6)
-    wanted[:, 35] = 1.0
-    assert train_loop.motion_loss(said, wanted, valid, weights, 1.0).item() > 0.01
+    truth[:, 50:] = 1e3
+    assert mocap.motion_loss(output, truth, valid, weights, 1.0).item() == pytest.approx(0, abs=1e-6)
+    truth[:, 35] = 1.0
+    assert mocap.motion_loss(output, truth, valid, weights, 1.0).item() > 0.01
 
 
 def test_the_gap_that_a_stream_reads_counts_most() -> None:
     config = TrainConfig(data=(Path("x"),), out=Path("y"))
-    weights = train_loop.step_weights(config, config.model)
+    weights = mocap.step_weights(config, config.model)
     assert weights.mean().item() == pytest.approx(1.0, abs=1e-5)
     assert weights[35] == weights.max()
     assert weights[5] < weights[60] < weights[35]
@@ -147,7 +152,7 @@ def test_the_gap_that_a_stream_reads_counts_most() -> None:
 
 def test_warm_up_then_a_cosine_down_to_one_percent() -> None:
     config = TrainConfig(data=(Path("x"),), out=Path("y"), steps=1000, warmup=100, lr=1.0)
-    rates = [train_loop.learning_rate(config, step) for step in range(1000)]
+    rates = [mocap.learning_rate(config, step) for step in range(1000)]
     assert rates[0] == pytest.approx(0.01)
     assert max(rates) == pytest.approx(1.0)
     assert np.argmax(rates) in (99, 100)
@@ -159,12 +164,12 @@ def test_the_average_follows_the_network() -> None:
     slow, fast = MixSynthFormer(config), MixSynthFormer(config)
     target = {name: p.clone() for name, p in fast.named_parameters()}
     for _ in range(200):
-        train_fit._follow(slow, fast, keep=0.9)
+        loop._update_average(slow, fast, decay=0.9)
     for name, parameter in slow.named_parameters():
         assert torch.allclose(parameter, target[name], atol=1e-5), name
 
 
-def test_a_second_round_starts_from_given_weights(clips: Path, tmp_path: Path) -> None:
+def test_a_second_round_starts_from_the_weights_of_a_file(clips: Path, tmp_path: Path) -> None:
     first = train(small(clips, tmp_path / "first", steps=20, batch=8, ema=0.5, space="world"))
     config = small(clips, tmp_path / "second", steps=1, lr=1e-9, space="world", start=first)
     before, after = load_weights(first)[0], load_weights(train(config))[0]
@@ -183,14 +188,14 @@ def test_a_second_round_starts_from_shipped_weights_by_name(clips: Path, tmp_pat
         train(small(clips, tmp_path, start=Path("image-n9")))
 
 
-def test_short_validation_clips_are_asked_what_they_reach(clips: Path, tmp_path: Path) -> None:
+def test_short_validation_clips_have_the_questions_that_they_reach(clips: Path, tmp_path: Path) -> None:
     """Two keyframes and nine steps: no gap before the newest one, nothing 400 ms ahead, and still a best score."""
     short = tmp_path / "short.npz"
     with np.load(clips) as data:
         np.savez(short, **{**data, "lengths": [20] * 3})
     path = train(small(clips, tmp_path / "out", steps=1, validation=(short,)))
-    asked = {name for name in load_weights(path)[2].metrics if name.startswith("short/")}
-    assert asked == {"short/gap", *(f"short/ahead_{ms}" for ms in (100, 200, 300))}
+    questions = {name for name in load_weights(path)[2].metrics if name.startswith("short/")}
+    assert questions == {"short/gap", *(f"short/ahead_{ms}" for ms in (100, 200, 300))}
 
 
 def test_validation_files_of_one_name_are_kept_apart_and_names_do_not_choose_the_weights(

@@ -17,15 +17,14 @@ from support.swing_clips import small, write_swings
 
 from mixsynth_stream.errors import ModelError, OutputError, SourceError
 from mixsynth_stream.presets import shipped_config
-from mixsynth_stream.train.start import train
+from mixsynth_stream.train import train
 from mixsynth_stream.weights import load_weights
 
 torch = pytest.importorskip("torch")
 from mixsynth_stream.network import MixSynthFormer  # noqa: E402
-from mixsynth_stream.train import loop as train_fit  # noqa: E402
-from mixsynth_stream.train import mocap as train_loop  # noqa: E402
-from mixsynth_stream.train.checkpoint import read_checkpoint, write_checkpoint  # noqa: E402
-from mixsynth_stream.train.devices import mixed_precision  # noqa: E402
+from mixsynth_stream.train import loop, mocap  # noqa: E402
+from mixsynth_stream.train.checkpoint import load_checkpoint, save_checkpoint  # noqa: E402
+from mixsynth_stream.train.devices import use_mixed_precision  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -43,13 +42,13 @@ def once(number: int, act: Callable[[], None], original: Callable[..., object]) 
     """`original`, but its call of this number (from 1) acts first."""
     calls = []
 
-    def called(*args: object, **kwargs: object) -> object:
+    def acting(*args: object, **kwargs: object) -> object:
         calls.append(args)
         if len(calls) == number:
             act()
         return original(*args, **kwargs)
 
-    return called
+    return acting
 
 
 def stop() -> None:
@@ -61,22 +60,28 @@ def ctrl_c() -> None:
 
 
 @pytest.mark.parametrize(
-    ("where", "name", "number", "act", "step"),
+    ("where", "name", "break_off", "step"),
     [
         # Validations are after steps 2, 4 and 6: these breaks lie between two of them.
-        (train_loop.WindowSampler, "draw", 4, stop, 3),
-        (train_loop, "motion_loss", 4, stop, 3),
+        (mocap.WindowSampler, "draw", (4, stop), 3),
+        (mocap, "motion_loss", (4, stop), 3),
         # A signal in the middle of an update waits for its end.
-        (train_fit, "_follow", 3, ctrl_c, 3),
-        (train_loop.WindowSampler, "draw", 1, stop, 0),
+        (loop, "_update_average", (3, ctrl_c), 3),
+        (mocap.WindowSampler, "draw", (1, stop), 0),
     ],
     ids=["while drawing", "while learning", "while updating", "before anything"],
 )
 def test_a_break_between_validations_loses_nothing(
-    clips: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: object, name: str, number: int,
-    act: Callable[[], None], step: int,
-) -> None:  # fmt: skip
-    monkeypatch.setattr(where, name, once(number, act, getattr(where, name)))
+    clips: Path,
+    whole: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    where: object,
+    name: str,
+    break_off: tuple[int, Callable[[], None]],
+    step: int,
+) -> None:
+    monkeypatch.setattr(where, name, once(*break_off, getattr(where, name)))
     with pytest.raises(KeyboardInterrupt):
         train(small(clips, tmp_path / "broken"))
     monkeypatch.undo()
@@ -140,7 +145,7 @@ def test_training_ends_when_it_no_longer_gets_better(
     clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scores = iter([3.0, 2.0, 2.5, 2.1, 1.0, 0.9])
-    monkeypatch.setattr(train_loop.MocapRecipe, "score", lambda self, rows: next(scores))
+    monkeypatch.setattr(mocap.MocapRecipe, "score", lambda self, rows: next(scores))
     path = train(small(clips, tmp_path, validate_every=1, patience=2))
     assert load_weights(path)[2].metrics["step"] == 2
     assert (tmp_path / "image-n10.csv").read_text().count("\n") == 1 + 4
@@ -149,8 +154,8 @@ def test_training_ends_when_it_no_longer_gets_better(
 def test_a_loss_that_is_no_number_ends_training_in_a_sentence(
     clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    loss = train_loop.motion_loss
-    monkeypatch.setattr(train_loop, "motion_loss", lambda *args: loss(*args) * float("nan"))
+    loss = mocap.motion_loss
+    monkeypatch.setattr(mocap, "motion_loss", lambda *args: loss(*args) * float("nan"))
     with pytest.raises(ModelError, match="nan in step 1; use a lower --lr"):
         train(small(clips, tmp_path))
 
@@ -158,10 +163,8 @@ def test_a_loss_that_is_no_number_ends_training_in_a_sentence(
 def test_a_score_that_is_no_number_ends_training_in_a_sentence(
     clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    measure = train_loop.MocapRecipe.measure
-    monkeypatch.setattr(
-        train_loop.MocapRecipe, "measure", lambda *args: measure(*args) | {"validation/gap": float("nan")}
-    )
+    measure = mocap.MocapRecipe.measure
+    monkeypatch.setattr(mocap.MocapRecipe, "measure", lambda *args: measure(*args) | {"validation/gap": float("nan")})
     with pytest.raises(
         ModelError, match=r"became nan after step 2 \(validation/gap nan\); look at the validation data, "
     ):
@@ -170,19 +173,19 @@ def test_a_score_that_is_no_number_ends_training_in_a_sentence(
 
 def test_damaged_checkpoints_and_those_of_others_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.checkpoint.pt"
-    write_checkpoint(path, {"settings": "preset jhmdb"})
+    save_checkpoint(path, {"settings": "preset jhmdb"})
     with pytest.raises(SourceError, match=r"other settings \(preset jhmdb, here preset aist\)"):
-        read_checkpoint(path, "preset aist")
-    made_with = json.dumps({"preset": "jhmdb", "lr": 0.1, "batch": 64, "data": "ab" * 32}) + ", processes 2"
-    write_checkpoint(path, {"settings": made_with})
-    here = json.dumps({"preset": "jhmdb", "lr": 0.1, "batch": 32, "data": "cd" * 32}) + ", processes 1"
+        load_checkpoint(path, "preset aist")
+    saved = json.dumps({"preset": "jhmdb", "lr": 0.1, "batch": 64, "data": "ab" * 32}) + ", processes 2"
+    save_checkpoint(path, {"settings": saved})
+    current = json.dumps({"preset": "jhmdb", "lr": 0.1, "batch": 32, "data": "cd" * 32}) + ", processes 1"
     differences = "batch 64, here 32; data abababab..., here cdcdcdcd...; processes 2, here 1"
     with pytest.raises(SourceError, match=re.escape(f"({differences})")):
-        read_checkpoint(path, here)
+        load_checkpoint(path, current)
     for damaged in (path.read_bytes()[:50], b"junk", b""):
         path.write_bytes(damaged)
         with pytest.raises(SourceError, match="damaged"):
-            read_checkpoint(path, "preset jhmdb")
+            load_checkpoint(path, "preset jhmdb")
 
 
 def test_mixed_precision_keeps_the_way_beside_the_encoder_exact() -> None:
@@ -191,7 +194,7 @@ def test_mixed_precision_keeps_the_way_beside_the_encoder_exact() -> None:
     keyframes = torch.randn(4, 5, config.joint_dim)
     network, exact = MixSynthFormer(config, dropout=0.0), MixSynthFormer(config, dropout=0.0)
     exact.load_state_dict(network.state_dict())
-    mixed_precision(network, "cpu")
+    use_mixed_precision(network, "cpu")
     assert torch.equal(network(keyframes), exact(keyframes))
     for one in (network, exact):
         torch.manual_seed(0)
@@ -203,12 +206,11 @@ def test_mixed_precision_keeps_the_way_beside_the_encoder_exact() -> None:
 
 
 def test_two_processes_train_one_network(clips: Path, tmp_path: Path) -> None:
-    command = ["-m", "mixsynth_stream", "train", "--data", str(clips), "--out", str(tmp_path), "--steps", "2",
-               "--batch", "4", "--validate-every", "1"]  # fmt: skip
-    subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", *command],
-        check=True, capture_output=True, text=True, timeout=400, env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    command += ["-m", "mixsynth_stream", "train", "--data", str(clips), "--out", str(tmp_path)]
+    command += ["--steps", "2", "--batch", "4", "--validate-every", "1"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    subprocess.run(command, check=True, capture_output=True, text=True, timeout=400, env=environment)
     state, _, info = load_weights(tmp_path / "image-n10.safetensors")
     assert info.metrics["step"] in (1, 2)
     assert all(np.isfinite(value).all() for value in state.values())

@@ -49,10 +49,10 @@ def test_gradients_are_those_of_the_network(shape: ModelConfig, bits: int) -> No
     layer, state = _layer(shape)
     x, d_out = torch.randn(2, 3, shape.seq_len, shape.emb_dim)
     exact = x.double().requires_grad_()
-    wanted = layer(exact)
-    wanted.backward(d_out.double())
+    out = layer(exact)
+    out.backward(d_out.double())
     native = _C.TrainedLayer(simd_bits=bits, **asdict(shape))
-    np.testing.assert_allclose(native.forward(x.numpy(), state, 2), wanted.detach(), atol=2e-5)
+    np.testing.assert_allclose(native.forward(x.numpy(), state, 2), out.detach(), atol=2e-5)
     d_x, gradients = native.backward(x.numpy(), d_out.numpy(), state, threads=2)
     assert exact.grad is not None
     np.testing.assert_allclose(d_x, exact.grad, atol=1e-5 * float(exact.grad.abs().max()))
@@ -85,9 +85,9 @@ def test_a_step_of_training_is_the_step_that_torch_makes() -> None:
     native = MixSynthFormer(shape, dropout=0.0)
     native.load_state_dict(plain.state_dict())
     use_native(native)
-    keyframes, wanted = torch.randn(5, 5, shape.joint_dim), torch.randn(5, shape.seq_len, shape.joint_dim)
+    keyframes, truth = torch.randn(5, 5, shape.joint_dim), torch.randn(5, shape.seq_len, shape.joint_dim)
     for network in (plain, native):
-        ((network(keyframes) - wanted) ** 2).mean().backward()
+        ((network(keyframes) - truth) ** 2).mean().backward()
     for (name, one), other in zip(plain.named_parameters(), native.parameters(), strict=True):
         if one.grad is None:
             assert other.grad is None, name
@@ -96,7 +96,7 @@ def test_a_step_of_training_is_the_step_that_torch_makes() -> None:
             torch.testing.assert_close(other.grad, one.grad, atol=1e-5 * float(one.grad.abs().max()), rtol=0, msg=name)
 
 
-def test_a_weight_changed_before_the_way_back_is_found_out() -> None:
+def test_a_weight_changed_before_the_backward_pass_is_noticed() -> None:
     network = MixSynthFormer(shipped_config("image", 5), dropout=0.0)
     use_native(network)
     loss = network(torch.randn(1, 5, network.config.joint_dim)).sum()

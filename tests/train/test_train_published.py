@@ -17,14 +17,14 @@ from mixsynth_stream.data import h36m
 from mixsynth_stream.errors import SourceError
 from mixsynth_stream.presets import PRESET_NAMES, PRESETS
 from mixsynth_stream.skeleton import H36M_22
-from mixsynth_stream.train.config import PresetConfig, TrainConfig
-from mixsynth_stream.train.start import train
+from mixsynth_stream.train import PresetConfig, TrainConfig, train
 from mixsynth_stream.weights import load_weights
 
 torch = pytest.importorskip("torch")
 from matplotlib.figure import Figure  # noqa: E402
 
-from mixsynth_stream.evaluate.published_score import put_together  # noqa: E402
+from mixsynth_stream.evaluate.published_score import stitch  # noqa: E402
+from mixsynth_stream.train.devices import Process  # noqa: E402
 from mixsynth_stream.train.published import PresetRecipe, model_config  # noqa: E402
 
 
@@ -48,9 +48,8 @@ def test_each_family_trains_and_measures_on_its_layout(
     _, config, info = load_weights(path)
     assert path.name == f"{preset}.safetensors"
     assert (config.joint_dim, config.horizon) == (joint_dim, 0)
-    assert (info.skeleton, info.space, info.rate_hz) == (
-        PRESETS[preset].skeleton.name, PRESETS[preset].space, PRESETS[preset].rate_hz,
-    )  # fmt: skip
+    published = PRESETS[preset]
+    assert (info.skeleton, info.space, info.rate_hz) == (published.skeleton.name, published.space, published.rate_hz)
     measured = {name: value for name, value in info.metrics.items() if name != "step"}
     assert set(measured) == {f"{method}/{row}" for method in ("network", "input", "linear") for row in rows}
     assert all(value >= 0 for value in measured.values())
@@ -74,19 +73,19 @@ def test_prediction_reports_both_conventions_and_both_baselines(tmp_path: Path) 
     assert metrics["test/constant_velocity_at_80"] < metrics["test/last_pose_at_80"]
 
 
-def test_the_curves_of_prediction_can_be_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_two_curves_of_prediction_look_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """48 errors are measured; matplotlib's colours repeat after ten lines."""
-    drawn: list[list[str]] = []
+    labels: list[list[str]] = []
     save = Figure.savefig
 
-    def seen(figure: Figure, *args: Any, **options: Any) -> None:
-        drawn.append([line.get_label() for line in figure.axes[1].get_lines()])
+    def record(figure: Figure, *args: Any, **options: Any) -> None:
+        labels.append([line.get_label() for line in figure.axes[1].get_lines()])
         save(figure, *args, **options)
 
-    monkeypatch.setattr(Figure, "savefig", seen)
+    monkeypatch.setattr(Figure, "savefig", record)
     weights = train(small(write_expmaps(tmp_path, frames=64), "h36m-prediction"))
-    assert drawn == [[f"validation/{method}_at_{ms}" for method in ("network", "constant_velocity")
-                      for ms in (80, 160, 320, 400)]]  # fmt: skip
+    methods, horizons_ms = ("network", "constant_velocity"), (80, 160, 320, 400)
+    assert labels == [[f"validation/{method}_at_{ms}" for method in methods for ms in horizons_ms]]
     assert len(weights.with_suffix(".csv").read_text().splitlines()[0].split(",")) == 4 + 48
 
 
@@ -107,10 +106,10 @@ def test_shapes_and_recipes_are_the_published_ones() -> None:
     config = model_config("h36m")
     assert (config.sample_interval, config.step, config.emb_dim, config.num_encoder_layers) == (10, 10, 64, 4)
     assert (config.joint_dim, config.reduce_token, config.reduce_channel) == (51, 4, 1)
-    given = {name: PresetConfig(preset=name, data=Path("a"), out=Path("b")) for name in PRESET_NAMES}
-    assert {name: c.batch for name, c in given.items() if c.batch != 256} == {"aist": 512, "aist-smpl": 512}
-    assert {name: c.lr for name, c in given.items() if c.lr != 1e-3} == {"3dpw-pare": 5e-3}
-    assert {c.epochs for c in given.values()} == {100}
+    configs = {name: PresetConfig(preset=name, data=Path("a"), out=Path("b")) for name in PRESET_NAMES}
+    assert {name: c.batch for name, c in configs.items() if c.batch != 256} == {"aist": 512, "aist-smpl": 512}
+    assert {name: c.lr for name, c in configs.items() if c.lr != 1e-3} == {"3dpw-pare": 5e-3}
+    assert {c.epochs for c in configs.values()} == {100}
 
 
 def test_the_optimiser_and_its_schedule_are_the_published_ones(tmp_path: Path) -> None:
@@ -128,9 +127,7 @@ def test_the_optimiser_and_its_schedule_are_the_published_ones(tmp_path: Path) -
 def test_an_epoch_draws_windows_of_one_sequence_each_and_leaves_out_what_is_repeated(tmp_path: Path) -> None:
     folder = write_folder(tmp_path, "jhmdb", lengths=(30, 6))
     recipe = PresetRecipe(small(folder, "jhmdb", batch=36))
-    from mixsynth_stream.train.devices import Place
-
-    recipe.start(Place(torch.device("cpu")))
+    recipe.start(Process(torch.device("cpu")))
     keyframes, truth, counted = recipe.draw(0)
     assert (keyframes.shape, truth.shape, counted.shape) == ((36, 2, 30), (36, 11, 30), (36, 11))
     assert sorted(counted.sum(dim=1).int().tolist()) == [6] * 6 + [11] * 30
@@ -141,7 +138,7 @@ def test_an_epoch_draws_windows_of_one_sequence_each_and_leaves_out_what_is_repe
     assert recipe.loss(other, truth, counted).item() == pytest.approx(0, abs=1e-6)
 
 
-def test_a_sequence_is_put_together_frame_by_frame() -> None:
+def test_a_sequence_is_stitched_frame_by_frame() -> None:
     config = model_config("jhmdb")
     for length in (2, 11, 12, 35):
         poses = np.cumsum(np.full((length, 30), 0.5), axis=0)
@@ -150,10 +147,10 @@ def test_a_sequence_is_put_together_frame_by_frame() -> None:
         def line(keyframes: np.ndarray, steps: np.ndarray = steps) -> np.ndarray:
             return keyframes[:, :1] * (1 - steps) + keyframes[:, 1:] * steps
 
-        said = put_together(line, poses, config)
+        stitched = stitch(line, poses, config)
         if length >= 11:
-            np.testing.assert_allclose(said, poses, atol=1e-5)
-        assert said.shape == poses.shape
+            np.testing.assert_allclose(stitched, poses, atol=1e-5)
+        assert stitched.shape == poses.shape
 
 
 def test_a_preset_resumes_after_a_break_in_the_middle_of_an_epoch(
@@ -193,7 +190,7 @@ def test_the_command_line_chooses_the_recipe() -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "says"),
+    ("words", "message"),
     [
         (["--preset", "aist", "--data", "a", "--steps", "5"], "--steps does not go with --preset"),
         (["--preset", "aist", "--data", "a", "b"], "several --data does not go"),
@@ -206,8 +203,8 @@ def test_the_command_line_chooses_the_recipe() -> None:
         (["--preset", "aist", "--data", "a", "--wrong-person", "0.1"], "--wrong-person does not go with --preset"),
     ],
 )
-def test_options_of_the_other_recipe_are_refused(words: list[str], says: str) -> None:
-    with pytest.raises(ValueError, match=says):
+def test_options_of_the_other_recipe_are_refused(words: list[str], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         parsed(*words, "--out", "o")
 
 
