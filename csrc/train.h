@@ -1,5 +1,5 @@
 // One encoder layer in training: the forward pass that keeps everything, and the backward pass. The same maths, op by
-// op, is in kernels/ref_bwd.py. Shapes are those of one window; d_ marks the gradient of what follows. All padding of
+// op, is in kernels/training/ref.py. Shapes are those of one window; d_ marks the gradient of what follows. All padding of
 // matrices is zero, unless a comment says that it is never read.
 #pragma once
 

@@ -11,7 +11,7 @@ import triton.language as tl
 
 from mixsynth_stream.kernels.ends import embed, finish
 from mixsynth_stream.kernels.feed_forward import feed_forward
-from mixsynth_stream.kernels.product import load_windows, load_windows_again, normed, store_windows
+from mixsynth_stream.kernels.pieces import load_windows, load_windows_again, normed, store_windows
 from mixsynth_stream.kernels.synth_attention import channel_branch, token_attention, token_values
 from mixsynth_stream.kernels.synth_mix import both_branches, mix
 

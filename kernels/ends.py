@@ -5,7 +5,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from mixsynth_stream.kernels.product import dot, matrix, normed, vector, window_rows, zeros
+from mixsynth_stream.kernels.pieces import dot, matrix, normed, vector, window_rows, zeros
 
 
 @triton.jit

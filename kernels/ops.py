@@ -1,6 +1,6 @@
 """Each op by itself, on whole tensors, in float32 with products in a given precision: what the kernels are tested as.
 
-They pack their weights in every call. `launch.Encoder` packs once and is what runs the network.
+They pack their weights in every call. `inference.Encoder` packs once and is what runs the network.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from mixsynth_stream.kernels.product import dot, load_windows, matrix, squeeze_excite, store_windows, vector, zeros
+from mixsynth_stream.kernels.pieces import dot, load_windows, matrix, squeeze_excite, store_windows, vector, zeros
 
 
 @triton.jit

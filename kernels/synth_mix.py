@@ -5,7 +5,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from mixsynth_stream.kernels.product import (
+from mixsynth_stream.kernels.pieces import (
     dot,
     gelu,
     load_windows,

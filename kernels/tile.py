@@ -64,7 +64,7 @@ class Tile:
     hidden: int  # E
     windows: int
     precision: str
-    # Not in one program: in blocks (`tiled.py`) or, in training, with products of the library (`large_mix.py`).
+    # Not in one program: in blocks (`blocks/`) or, in training, with products of the library (`training/large_mix.py`).
     tiled: bool = False
 
     def __post_init__(self) -> None:

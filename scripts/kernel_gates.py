@@ -194,8 +194,8 @@ def outcome_of(log: str, ttgir: str, ptx: str, shared: int, operand: str, compil
 
 def _specialisations(config: ModelConfig, precision: str, arch: str, part: str, batch: int) -> list[Any]:
     """What a card launches in the forward, or in a training step of whichever batch."""
-    from mixsynth_stream.kernels.encoder_layer import specialisations_backward
-    from mixsynth_stream.kernels.launch import specialisations
+    from mixsynth_stream.kernels.inference.encoder import specialisations
+    from mixsynth_stream.kernels.training.encoder_layer import specialisations_backward
 
     if part == "training":
         trained: list[Any] = specialisations_backward(config, precision)

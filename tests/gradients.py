@@ -9,13 +9,14 @@ import torch
 from networks import random_state
 
 from mixsynth_stream.config import ModelConfig
-from mixsynth_stream.kernels import autograd, launch
-from mixsynth_stream.kernels.ref_bwd import Drops, dropout_ref, encoder_layer_bwd_ref, encoder_layer_ref
+from mixsynth_stream.kernels import card
+from mixsynth_stream.kernels.training import autograd
+from mixsynth_stream.kernels.training.ref import Drops, dropout_ref, encoder_layer_bwd_ref, encoder_layer_ref
 from mixsynth_stream.kernels.weights import EncoderWeights, LayerWeights
 
 # Largest error of a gradient, as a share of its largest number, against float64.
 TOLERANCE = {"strict": 2e-5, "tf32": 1e-2, "bf16": 1e-1, "fp16": 2e-2}
-DEVICE = "cpu" if launch.INTERPRETED else "cuda"
+DEVICE = "cpu" if card.INTERPRETED else "cuda"
 
 
 def leaves(value: object) -> list[torch.Tensor]:

@@ -26,19 +26,19 @@ from networks import ODD, SHAPES, odd_configs, random_keyframes, random_state
 from mixsynth_stream.backend import choose_backend
 from mixsynth_stream.config import ModelConfig
 from mixsynth_stream.errors import BackendUnavailableError, ModelError
-from mixsynth_stream.kernels import launch, ops, ref
-from mixsynth_stream.kernels.autograd import use_kernels
-from mixsynth_stream.kernels.launch import Encoder, specialisations
-from mixsynth_stream.kernels.product import to_tf32
+from mixsynth_stream.kernels import card, ops, ref
+from mixsynth_stream.kernels.inference.encoder import Encoder, specialisations
+from mixsynth_stream.kernels.pieces import to_tf32
 from mixsynth_stream.kernels.tile import PRECISIONS, Tile, tile_of
+from mixsynth_stream.kernels.training.autograd import use_kernels
 from mixsynth_stream.kernels.weights import EncoderWeights, LayerWeights
 from mixsynth_stream.network import MixSynthFormer
 
 # Largest error against float64 at outputs of size 5.
 TOLERANCE = {"strict": 2e-5, "tf32": 1e-2, "bf16": 5e-2, "fp16": 1e-2}
-HERE = ("strict", "fp16") if launch.INTERPRETED else PRECISIONS
+HERE = ("strict", "fp16") if card.INTERPRETED else PRECISIONS
 
-DEVICE = "cpu" if launch.INTERPRETED else "cuda"
+DEVICE = "cpu" if card.INTERPRETED else "cuda"
 SMALL = ModelConfig(sample_interval=4, step=3, horizon=2, joint_dim=6, emb_dim=20, num_encoder_layers=1,
                     reduce_token=1, reduce_channel=1)  # fmt: skip
 
@@ -247,7 +247,7 @@ class TestBadInput:
             Encoder(random_state(ODD), dataclasses.replace(ODD, joint_dim=6), precision="strict")
 
     def test_an_old_card(self, monkeypatch):
-        monkeypatch.setattr(launch, "INTERPRETED", False)
+        monkeypatch.setattr(card, "INTERPRETED", False)
         cuda = {"is_available": True, "current_device": 0, "device_count": 1, "get_device_capability": (7, 0)}
         for name, answer in cuda.items():
             monkeypatch.setattr(torch.cuda, name, lambda *_, answer=answer: answer)
@@ -261,19 +261,19 @@ class TestBadInput:
 
     def test_no_triton(self, monkeypatch):
         monkeypatch.setitem(sys.modules, "triton", None)
-        monkeypatch.delitem(sys.modules, "mixsynth_stream.kernels.launch")
+        monkeypatch.delitem(sys.modules, "mixsynth_stream.kernels.card")
         with pytest.raises(BackendUnavailableError, match=r"triton cannot run here: .*triton.*mixsynth-stream\[gpu\]"):
             choose_backend("triton")
 
     def test_a_cpu_without_the_interpreter(self, monkeypatch):
-        monkeypatch.setattr(launch, "INTERPRETED", False)
+        monkeypatch.setattr(card, "INTERPRETED", False)
         with pytest.raises(BackendUnavailableError, match="run on a CUDA device, found cpu; .* TRITON_INTERPRET=1"):
             Encoder(random_state(ODD), ODD, precision="strict", device="cpu")
         if not torch.cuda.is_available():
             with pytest.raises(BackendUnavailableError, match="triton cannot run here: there is no CUDA device"):
                 choose_backend("triton")
 
-    @pytest.mark.skipif(not launch.INTERPRETED, reason="on a card it can")
+    @pytest.mark.skipif(not card.INTERPRETED, reason="on a card it can")
     def test_a_graph_without_a_card(self, encoder):
         with pytest.raises(BackendUnavailableError, match="CUDA graphs need a CUDA device"):
             encoder.capture(4)

@@ -26,11 +26,12 @@ from swings import small, write_swings
 from mixsynth_stream import weights
 from mixsynth_stream.config import ModelConfig
 from mixsynth_stream.errors import BackendUnavailableError
-from mixsynth_stream.kernels import autograd, launch
-from mixsynth_stream.kernels.autograd import encode
-from mixsynth_stream.kernels.encoder_layer import specialisations_backward, training_tile
-from mixsynth_stream.kernels.ref_bwd import Drops, encoder_layer_bwd_ref, encoder_layer_ref
+from mixsynth_stream.kernels import card
 from mixsynth_stream.kernels.tile import PRECISIONS
+from mixsynth_stream.kernels.training import autograd
+from mixsynth_stream.kernels.training.autograd import encode
+from mixsynth_stream.kernels.training.encoder_layer import specialisations_backward, training_tile
+from mixsynth_stream.kernels.training.ref import Drops, encoder_layer_bwd_ref, encoder_layer_ref
 from mixsynth_stream.kernels.weights import EncoderWeights
 from mixsynth_stream.network import MixSynthFormer
 from mixsynth_stream.train import train
@@ -38,7 +39,7 @@ from mixsynth_stream.train import train
 UNREDUCED = ModelConfig(sample_interval=4, step=3, horizon=2, joint_dim=6, emb_dim=20, num_encoder_layers=1,
                         reduce_token=1, reduce_channel=1)  # fmt: skip
 ONE_LAYER = dataclasses.replace(ODD, num_encoder_layers=1)
-HERE = ("strict", "fp16") if launch.INTERPRETED else PRECISIONS
+HERE = ("strict", "fp16") if card.INTERPRETED else PRECISIONS
 # Channels and tokens in two blocks, the second ones not full.
 WIDE = dataclasses.replace(ONE_LAYER, emb_dim=36, reduce_channel=1, sample_interval=17)
 CONFIGS = pytest.mark.parametrize("config", [ODD, UNREDUCED], ids=["odd", "unreduced"])
@@ -164,7 +165,7 @@ def test_torch_compile_and_autocast_give_the_same():
             assert torch.equal(gradient, wanted), "repeats and compiled runs are equal to the bit"
 
 
-@pytest.mark.skipif(not launch.INTERPRETED, reason="a card trains in bfloat16")
+@pytest.mark.skipif(not card.INTERPRETED, reason="a card trains in bfloat16")
 def test_training_on_the_kernels_has_the_loss_curve_of_plain_training(tmp_path, monkeypatch):
     tiny = dataclasses.replace(weights.shipped_config("image", 5), emb_dim=8, num_encoder_layers=1)
     monkeypatch.setattr(weights, "shipped_config", lambda *_: tiny)
@@ -183,7 +184,7 @@ def test_training_on_the_kernels_has_the_loss_curve_of_plain_training(tmp_path, 
 
 def test_training_on_the_kernels_is_refused_in_a_sentence(tmp_path, monkeypatch):
     clips = write_swings(tmp_path / "swing.npz")
-    monkeypatch.setattr(launch, "INTERPRETED", False)
+    monkeypatch.setattr(card, "INTERPRETED", False)
     monkeypatch.setattr(autograd, "INTERPRETED", False)
     if not torch.cuda.is_available():
         with pytest.raises(BackendUnavailableError, match="there is no CUDA device"):

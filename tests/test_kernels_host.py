@@ -20,8 +20,8 @@ import torch
 from networks import ODD, assert_close, random_keyframes, random_state
 
 from mixsynth_stream.backend import make_forward
-from mixsynth_stream.kernels import host
-from mixsynth_stream.kernels.host import HostEncoder
+from mixsynth_stream.kernels.inference import host
+from mixsynth_stream.kernels.inference.host import HostEncoder
 
 CONFIG = dataclasses.replace(ODD, num_encoder_layers=1)
 STATE = random_state(CONFIG)

@@ -18,13 +18,14 @@ from networks import ODD, published
 from mixsynth_stream.bench_kernels import gradient_error
 from mixsynth_stream.bench_kernels_contenders import GRADIENT_TOLERANCE
 from mixsynth_stream.config import ModelConfig
-from mixsynth_stream.kernels import autograd, large_mix, tile
-from mixsynth_stream.kernels.encoder_layer import specialisations_backward, training_tile
-from mixsynth_stream.kernels.large_branch import BranchRows, large_branch_bwd_kernel, large_branch_fwd_kernel
-from mixsynth_stream.kernels.library_products import library_precision
+from mixsynth_stream.kernels import tile
 from mixsynth_stream.kernels.pack import pack_layer
 from mixsynth_stream.kernels.ref import synth_attention_ref
-from mixsynth_stream.kernels.ref_bwd import synth_attention_bwd_ref
+from mixsynth_stream.kernels.training import autograd, large_mix
+from mixsynth_stream.kernels.training.encoder_layer import specialisations_backward, training_tile
+from mixsynth_stream.kernels.training.large_branch import BranchRows, large_branch_bwd_kernel, large_branch_fwd_kernel
+from mixsynth_stream.kernels.training.library_products import library_precision
+from mixsynth_stream.kernels.training.ref import synth_attention_bwd_ref
 
 ODD_LAYER = dataclasses.replace(ODD, num_encoder_layers=1)
 UNREDUCED = dataclasses.replace(ODD_LAYER, emb_dim=20, reduce_token=1, reduce_channel=1)

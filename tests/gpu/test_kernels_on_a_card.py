@@ -23,8 +23,8 @@ from mixsynth_stream.bench_kernels import motion_error, network_of
 from mixsynth_stream.bench_kernels_contenders import FORWARD, TOLERANCE, Case
 from mixsynth_stream.bench_shapes import published_shapes, shipped_shapes
 from mixsynth_stream.errors import BackendUnavailableError
-from mixsynth_stream.kernels.host import HostEncoder
-from mixsynth_stream.kernels.launch import Encoder
+from mixsynth_stream.kernels.inference.encoder import Encoder
+from mixsynth_stream.kernels.inference.host import HostEncoder
 from mixsynth_stream.kernels.tile import PRECISIONS
 
 SHAPES = published_shapes() | shipped_shapes()

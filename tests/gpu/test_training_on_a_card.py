@@ -23,8 +23,8 @@ from mixsynth_stream.bench_kernels import gradient_error, network_of
 from mixsynth_stream.bench_kernels_contenders import GRADIENT_TOLERANCE, TRAINING, Case
 from mixsynth_stream.bench_shapes import published_shapes
 from mixsynth_stream.config import ModelConfig
-from mixsynth_stream.kernels.autograd import encode, encode_layers, use_kernels
 from mixsynth_stream.kernels.tile import PRECISIONS
+from mixsynth_stream.kernels.training.autograd import encode, encode_layers, use_kernels
 from mixsynth_stream.network import MixSynthFormer
 
 SEEDS = (0, 1, 2)

@@ -23,8 +23,8 @@ def launch(name: str, precision: str, what: str) -> str:
 
     from mixsynth_stream.bench_encoder import random_state
     from mixsynth_stream.bench_kernels_contenders import TRAINING, Case
-    from mixsynth_stream.kernels.autograd import encode
-    from mixsynth_stream.kernels.launch import Encoder
+    from mixsynth_stream.kernels.inference.encoder import Encoder
+    from mixsynth_stream.kernels.training.autograd import encode
     from mixsynth_stream.network import MixSynthFormer
 
     config = (published_shapes() | shipped_shapes() | LARGE)[name]

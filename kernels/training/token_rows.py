@@ -21,7 +21,7 @@ _LARGEST = 64 * 128
 
 @dataclass(frozen=True)
 class TokenRows:
-    """Tokens of whichever windows; to the pieces of `product.py` each of them is a window of its own."""
+    """Tokens of whichever windows; to the pieces of `pieces.py` each of them is a window of its own."""
 
     tile: Tile
     rows: int

@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 
 from mixsynth_stream.errors import BackendUnavailableError
-from mixsynth_stream.kernels.encoder_layer import TrainedLayer, check_fits, training_tile
-from mixsynth_stream.kernels.launch import INTERPRETED, check_capability, find_device
-from mixsynth_stream.kernels.library_products import library_precision
+from mixsynth_stream.kernels.card import INTERPRETED, check_capability, find_device
 from mixsynth_stream.kernels.pack import OPERANDS, pack_layer
 from mixsynth_stream.kernels.tile import Tile, for_training
+from mixsynth_stream.kernels.training.encoder_layer import TrainedLayer, check_fits, training_tile
+from mixsynth_stream.kernels.training.library_products import library_precision
 from mixsynth_stream.kernels.weights import (
     EncoderWeights,
     FeedForwardWeights,

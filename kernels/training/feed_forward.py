@@ -8,8 +8,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from mixsynth_stream.kernels.dropout import factors
-from mixsynth_stream.kernels.product import (
+from mixsynth_stream.kernels.pieces import (
     dot,
     gelu,
     load_windows,
@@ -19,7 +18,8 @@ from mixsynth_stream.kernels.product import (
     vector,
     zeros,
 )
-from mixsynth_stream.kernels.product_bwd import gelu_slope, load_columns, norm_bwd, store_columns
+from mixsynth_stream.kernels.training.dropout import factors
+from mixsynth_stream.kernels.training.pieces import gelu_slope, load_columns, norm_bwd, store_columns
 
 
 @triton.jit

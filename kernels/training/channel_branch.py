@@ -1,7 +1,7 @@
 """The channel branch in training: a launch forward, and one backwards.
 
 One window a program, of which a block of channels and of tokens is in registers at a time. As in the forward, a channel
-is a column and nothing of x is transposed. Backwards named as in the maths of `ref_bwd.py`.
+is a column and nothing of x is transposed. Backwards named as in the maths of `ref.py`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from mixsynth_stream.kernels.product import (
+from mixsynth_stream.kernels.pieces import (
     dot,
     load_windows,
     sigmoid,
@@ -18,7 +18,7 @@ from mixsynth_stream.kernels.product import (
     vector,
     zeros,
 )
-from mixsynth_stream.kernels.product_bwd import block_of, keys_of, squeeze_excite_bwd, store_vectors
+from mixsynth_stream.kernels.training.pieces import block_of, keys_of, squeeze_excite_bwd, store_vectors
 
 
 @triton.jit

@@ -47,6 +47,11 @@ def zeros(ROWS: tl.constexpr, COLUMNS: tl.constexpr) -> tl.tensor:  # [ROWS, COL
 
 
 @triton.jit
+def line(value: float, LENGTH: tl.constexpr) -> tl.tensor:  # [LENGTH]
+    return tl.full((LENGTH,), value, tl.float32)
+
+
+@triton.jit
 def only_real(x: tl.tensor, REAL: tl.constexpr, PADDED: tl.constexpr) -> tl.tensor:  # [rows, PADDED]
     """`x` with zeros in its padded columns."""
     if REAL == PADDED:

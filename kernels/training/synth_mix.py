@@ -9,8 +9,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from mixsynth_stream.kernels.dropout import factors
-from mixsynth_stream.kernels.product import (
+from mixsynth_stream.kernels.pieces import (
     dot,
     gelu,
     load_windows,
@@ -20,7 +19,8 @@ from mixsynth_stream.kernels.product import (
     vector,
     zeros,
 )
-from mixsynth_stream.kernels.product_bwd import gelu_slope, load_columns, load_tokens, store_tokens, vector_times
+from mixsynth_stream.kernels.training.dropout import factors
+from mixsynth_stream.kernels.training.pieces import gelu_slope, load_columns, load_tokens, store_tokens, vector_times
 
 
 @triton.jit
@@ -106,7 +106,7 @@ def synth_mix_bwd_kernel(
     batch: int,
     S: tl.constexpr,  # TokenRows
 ) -> None:
-    """Named as in the maths of `ref_bwd.py`."""
+    """Named as in the maths of `ref.py`."""
     group = tl.program_id(0)
     d_mixed = zeros(S.rows, S.padded_channels)
     for first in tl.range(0, tl.constexpr(S.padded_channels), tl.constexpr(S.channel_block), num_stages=1):

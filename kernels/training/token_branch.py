@@ -1,7 +1,7 @@
 """The token branch in training, with what weighs the mixture of both: a launch forward, and one backwards.
 
 One window a program, of which a block of channels is in registers at a time. Backwards named as in the maths of
-`ref_bwd.py`.
+`ref.py`.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from mixsynth_stream.kernels.product import dot, gelu, matrix, sigmoid, times_vector, vector, zeros
-from mixsynth_stream.kernels.product_bwd import (
+from mixsynth_stream.kernels.pieces import dot, gelu, line, matrix, sigmoid, times_vector, vector, zeros
+from mixsynth_stream.kernels.training.pieces import (
     block_of,
     keys_of,
     load_columns,
@@ -20,8 +20,7 @@ from mixsynth_stream.kernels.product_bwd import (
     store_tokens,
     store_vectors,
 )
-from mixsynth_stream.kernels.synth_mix_bwd import reweight, reweight_bwd
-from mixsynth_stream.kernels.tiled import line
+from mixsynth_stream.kernels.training.synth_mix import reweight, reweight_bwd
 
 
 @triton.jit

@@ -15,29 +15,28 @@ from torch import Tensor
 
 from mixsynth_stream.config import ModelConfig
 from mixsynth_stream.errors import BackendUnavailableError
-from mixsynth_stream.kernels.channel_branch_bwd import channel_branch_bwd_kernel, channel_branch_fwd_kernel
-from mixsynth_stream.kernels.dropout import BLOCK, dropout_fwd_kernel
-from mixsynth_stream.kernels.feed_forward_bwd import (
+from mixsynth_stream.kernels.card import MOST_REGISTERS, Specialisation
+from mixsynth_stream.kernels.pack import OPERANDS
+from mixsynth_stream.kernels.tile import Tile, for_training
+from mixsynth_stream.kernels.training.channel_branch import channel_branch_bwd_kernel, channel_branch_fwd_kernel
+from mixsynth_stream.kernels.training.dropout import BLOCK, dropout_fwd_kernel
+from mixsynth_stream.kernels.training.feed_forward import (
     feed_forward_bwd_kernel,
     feed_forward_end_bwd_kernel,
     feed_forward_train_fwd_kernel,
 )
-from mixsynth_stream.kernels.large_branch import (
+from mixsynth_stream.kernels.training.large_branch import (
     MOST_KEYS,
     BranchRows,
     branch_layout,
     large_branch_bwd_kernel,
     large_branch_fwd_kernel,
 )
-from mixsynth_stream.kernels.large_mix import LargeMix, Mixed
-from mixsynth_stream.kernels.launch import Specialisation
-from mixsynth_stream.kernels.library_products import linear_bwd, linear_bwd_by_keys, reweight_bwd
-from mixsynth_stream.kernels.pack import OPERANDS
-from mixsynth_stream.kernels.synth_mix_bwd import synth_mix_bwd_kernel, synth_mix_train_fwd_kernel
-from mixsynth_stream.kernels.tile import Tile, for_training
-from mixsynth_stream.kernels.tiled_launch import MOST_REGISTERS
-from mixsynth_stream.kernels.token_branch_bwd import token_branch_bwd_kernel, token_branch_fwd_kernel
-from mixsynth_stream.kernels.token_rows import TokenRows, token_rows
+from mixsynth_stream.kernels.training.large_mix import LargeMix, Mixed
+from mixsynth_stream.kernels.training.library_products import linear_bwd, linear_bwd_by_keys, reweight_bwd
+from mixsynth_stream.kernels.training.synth_mix import synth_mix_bwd_kernel, synth_mix_train_fwd_kernel
+from mixsynth_stream.kernels.training.token_branch import token_branch_bwd_kernel, token_branch_fwd_kernel
+from mixsynth_stream.kernels.training.token_rows import TokenRows, token_rows
 from mixsynth_stream.kernels.weights import (
     FeedForwardWeights,
     LayerWeights,

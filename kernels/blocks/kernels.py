@@ -4,7 +4,7 @@ Every product reads its operands a block at a time inside its loop, so that regi
 any card and in any precision. Sizes are arguments, not constants: networks of different shapes share what is compiled.
 Between launches x, what each branch gives and its sums over channels lie in device memory, in float32 and padded as the
 weights are (rows R, channels P); energies and attention do not. Padded rows hold finite numbers that nobody reads;
-padded channels of x are zero. `tiled_launch.py` has the grids.
+padded channels of x are zero. `launch.py` has the grids.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from mixsynth_stream.kernels.product import dot, gelu, sigmoid, zeros
+from mixsynth_stream.kernels.pieces import dot, gelu, line, sigmoid, zeros
 
 # Keyframes that the interpolation takes at once: there are few of them, and tl.dot takes no fewer.
 KEYFRAMES = tl.constexpr(16)
@@ -22,11 +22,6 @@ KEYFRAMES = tl.constexpr(16)
 def block(start: tl.tensor, row: tl.tensor, column: tl.tensor, width: int) -> tl.tensor:  # [rows, columns]
     """Some rows and columns of a packed matrix or of a window; nothing is masked."""
     return tl.load(start + row[:, None] * width + column[None, :])
-
-
-@triton.jit
-def line(value: float, LENGTH: tl.constexpr) -> tl.tensor:  # [LENGTH]
-    return tl.full((LENGTH,), value, tl.float32)
 
 
 @triton.jit

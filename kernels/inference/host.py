@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mixsynth_stream.kernels.launch import CapturedEncoder, Encoder
+from mixsynth_stream.kernels.inference.encoder import CapturedEncoder, Encoder
 
 logger = logging.getLogger(__name__)
 

@@ -1,7 +1,7 @@
 """Both branches and the mixture's weights in training, of windows that one program cannot hold, on whole tensors.
 
 The library makes the products; the kernels of `large_branch.py` make what lies between them. Vectors of a window, which
-are the gates and the mixture's weights, are torch's. Backwards named as in the maths of `ref_bwd.py`.
+are the gates and the mixture's weights, are torch's. Backwards named as in the maths of `ref.py`.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from mixsynth_stream.kernels.large_branch import (
+from mixsynth_stream.kernels.card import MOST_REGISTERS
+from mixsynth_stream.kernels.tile import Tile
+from mixsynth_stream.kernels.training.large_branch import (
     BranchRows,
     branch_layout,
     large_branch_bwd_kernel,
     large_branch_fwd_kernel,
 )
-from mixsynth_stream.kernels.library_products import linear_bwd, linear_bwd_by_keys, reweight_bwd
-from mixsynth_stream.kernels.tile import Tile
-from mixsynth_stream.kernels.tiled_launch import MOST_REGISTERS
+from mixsynth_stream.kernels.training.library_products import linear_bwd, linear_bwd_by_keys, reweight_bwd
 from mixsynth_stream.kernels.weights import SynthAttentionWeights
 
 

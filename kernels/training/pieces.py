@@ -5,7 +5,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from mixsynth_stream.kernels.product import matrix, only_real, vector, window_rows
+from mixsynth_stream.kernels.pieces import matrix, only_real, vector, window_rows
 
 
 @triton.jit

@@ -1,4 +1,4 @@
-"""Grids, blocks and arguments of the kernels in `tiled.py`, from a `Tile`."""
+"""Grids, blocks and arguments of the kernels in `kernels.py`, from a `Tile`."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from mixsynth_stream.kernels.tile import Stages, Tile
-from mixsynth_stream.kernels.tiled import (
+from mixsynth_stream.kernels.blocks.kernels import (
     tiled_channel_fwd_kernel,
     tiled_embed_fwd_kernel,
     tiled_feed_forward_fwd_kernel,
@@ -20,6 +19,8 @@ from mixsynth_stream.kernels.tiled import (
     tiled_mix_fwd_kernel,
     tiled_token_fwd_kernel,
 )
+from mixsynth_stream.kernels.card import MOST_REGISTERS
+from mixsynth_stream.kernels.tile import Stages, Tile
 
 # Columns of a block: channels of a branch, numbers of a pose, channels or keys of a product's inner axis.
 _COLUMNS = 32
@@ -27,8 +28,6 @@ _COLUMNS = 32
 _ROWS = 64
 _CHANNEL_ROWS = 128
 _WHOLE_ROWS = 64 * 128
-# Without a limit ptxas aims lower, to keep more programs on a multiprocessor, and spills a few registers for it.
-MOST_REGISTERS = 255
 
 
 @dataclass(frozen=True, kw_only=True)

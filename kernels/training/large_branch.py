@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import triton
 import triton.language as tl
 
-from mixsynth_stream.kernels.product import dot, zeros
+from mixsynth_stream.kernels.pieces import dot, zeros
 from mixsynth_stream.kernels.tile import Tile
 
 # Keys of a row that a program can hold, of whose rows tl.dot takes no fewer than 16.
@@ -120,7 +120,7 @@ def large_branch_bwd_kernel(
     d_excited_out: tl.tensor,  # [B, n] float32
     S: tl.constexpr,  # BranchRows
 ) -> None:
-    """Named as in the maths of `ref_bwd.py`."""
+    """Named as in the maths of `ref.py`."""
     window = tl.program_id(0).to(tl.int64)
     row = tl.program_id(1) * S.rows + tl.arange(0, S.rows)
     own, energies, attention = attention_rows(rows, dense, dense_bias, gate, window, row, S)
