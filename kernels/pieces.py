@@ -1,4 +1,7 @@
-"""Pieces of the kernels: rows in and out, the matrix product in each precision, LayerNorm, GELU, the two-layer gate."""
+"""Pieces of the kernels: the matrix product in each precision, LayerNorm, GELU, the two-layer gate, rows in and out.
+
+`tile` is a `Tile`, which holds a group of windows, or in training a `TokenTile`, to which each token is a window.
+"""
 
 from __future__ import annotations
 
@@ -16,14 +19,14 @@ def to_tf32(x: tl.tensor) -> tl.tensor:
 def dot(
     a: tl.tensor,  # [m, k]
     b: tl.tensor,  # [k, n]
-    S: tl.constexpr,
+    tile: tl.constexpr,  # whatever holds a precision
 ) -> tl.tensor:  # [m, n] float32
-    """Operands are rounded as S.precision says; sums are float32 always. strict: three products of TF32 parts."""
-    if S.precision == "strict":
+    """Operands are rounded as tile.precision says; sums are always float32. strict: three products of TF32 parts."""
+    if tile.precision == "strict":
         return tl.dot(a, b, input_precision="tf32x3")
-    elif S.precision == "tf32":
+    elif tile.precision == "tf32":
         return tl.dot(to_tf32(a), to_tf32(b), input_precision="tf32")
-    elif S.precision == "bf16":
+    elif tile.precision == "bf16":
         return tl.dot(a.to(tl.bfloat16), b.to(tl.bfloat16))
     else:
         return tl.dot(a.to(tl.float16), b.to(tl.float16))
@@ -47,7 +50,7 @@ def zeros(ROWS: tl.constexpr, COLUMNS: tl.constexpr) -> tl.tensor:  # [ROWS, COL
 
 
 @triton.jit
-def line(value: float, LENGTH: tl.constexpr) -> tl.tensor:  # [LENGTH]
+def line(value: float, LENGTH: tl.constexpr) -> tl.tensor:  # [LENGTH] float32
     return tl.full((LENGTH,), value, tl.float32)
 
 
@@ -76,7 +79,7 @@ def layer_norm(
 
 @triton.jit
 def gelu(x: tl.tensor) -> tl.tensor:
-    """The exact one: its tanh approximation is off by 4.7e-4."""
+    """The exact GELU: its tanh approximation is off by 4.7e-4."""
     return 0.5 * x * (1.0 + tl.erf(x * 0.7071067811865476))
 
 
@@ -110,46 +113,63 @@ def squeeze_excite(
 
 
 @triton.jit
-def normed(x: tl.tensor, weight: tl.tensor, bias: tl.tensor, S: tl.constexpr) -> tl.tensor:  # [rows, channels]
-    weight, bias = vector(weight, S.padded_channels), vector(bias, S.padded_channels)
-    return layer_norm(x, weight, bias, S.channels, S.padded_channels)
+def normed(x: tl.tensor, weight: tl.tensor, bias: tl.tensor, tile: tl.constexpr) -> tl.tensor:  # [rows, channels]
+    """LayerNorm with packed weights."""
+    weight, bias = vector(weight, tile.padded_channels), vector(bias, tile.padded_channels)
+    return layer_norm(x, weight, bias, tile.channels, tile.padded_channels)
+
+
+@triton.jit
+def norm1(x: tl.tensor, vectors: tl.tensor, tile: tl.constexpr) -> tl.tensor:  # [rows, channels]
+    """A layer's first LayerNorm, which stands behind the attention."""
+    return normed(x, vectors + tile.at.norm1_weight, vectors + tile.at.norm1_bias, tile)
+
+
+@triton.jit
+def norm2(x: tl.tensor, vectors: tl.tensor, tile: tl.constexpr) -> tl.tensor:  # [rows, channels]
+    """A layer's second LayerNorm, which stands behind the feed-forward."""
+    return normed(x, vectors + tile.at.norm2_weight, vectors + tile.at.norm2_bias, tile)
 
 
 @triton.jit
 def window_rows(
-    group: tl.tensor, batch: tl.tensor, WIDTH: tl.constexpr, S: tl.constexpr
+    group: tl.tensor, batch: tl.tensor, WIDTH: tl.constexpr, tile: tl.constexpr
 ) -> tuple[tl.tensor, tl.tensor]:
-    """For each row of a group's tile: where it starts in [B, T, WIDTH], and whether it is there."""
-    row = tl.arange(0, S.rows)
-    token = row % S.token_slot
-    window = group * S.windows + row // S.token_slot
-    return (window.to(tl.int64) * S.tokens + token) * WIDTH, (token < S.tokens) & (window < batch)
+    """For each row of a group: where it starts in [B, T, WIDTH], and whether it is a token of a window."""
+    row = tl.arange(0, tile.rows)
+    token = row % tile.token_slot
+    window = group * tile.windows + row // tile.token_slot
+    return (window.to(tl.int64) * tile.tokens + token) * WIDTH, (token < tile.tokens) & (window < batch)
 
 
 @triton.jit
-def load_windows(
+def cached_windows(
     x: tl.tensor,  # [B, T, C]
     group: tl.tensor,
     batch: tl.tensor,
-    S: tl.constexpr,
+    tile: tl.constexpr,
+    CACHE: tl.constexpr,
 ) -> tl.tensor:  # [rows, channels], zero where padded
-    place, there = window_rows(group, batch, S.channels, S)
-    channel = tl.arange(0, S.padded_channels)[None, :]
-    return tl.load(x + place[:, None] + channel, mask=there[:, None] & (channel < S.channels), other=0.0)
+    place, real = window_rows(group, batch, tile.channels, tile)
+    channel = tl.arange(0, tile.padded_channels)[None, :]
+    return tl.load(
+        x + place[:, None] + channel,
+        mask=real[:, None] & (channel < tile.channels),
+        other=0.0,
+        cache_modifier=CACHE,
+    )
 
 
 @triton.jit
-def load_windows_again(
-    x: tl.tensor,  # [B, T, C]
-    group: tl.tensor,
-    batch: tl.tensor,
-    S: tl.constexpr,
-) -> tl.tensor:  # [rows, channels], zero where padded
-    """`load_windows`, written so that the compiler does not take it for the first one and keep that alive."""
-    place, there = window_rows(group, batch, S.channels, S)
-    channel = tl.arange(0, S.padded_channels)[None, :]
-    here = there[:, None] & (channel < S.channels)
-    return tl.load(x + place[:, None] + channel, mask=here, other=0.0, cache_modifier=".ca")
+def load_windows(x: tl.tensor, group: tl.tensor, batch: tl.tensor, tile: tl.constexpr) -> tl.tensor:
+    """A group's windows [rows, channels] of x [B, T, C], zero where padded."""
+    return cached_windows(x, group, batch, tile, "")
+
+
+@triton.jit
+def load_windows_again(x: tl.tensor, group: tl.tensor, batch: tl.tensor, tile: tl.constexpr) -> tl.tensor:
+    """`load_windows` in a form that the compiler does not take for the first load, which it would keep in registers."""
+    return cached_windows(x, group, batch, tile, ".ca")
 
 
 @triton.jit
@@ -158,8 +178,8 @@ def store_windows(
     x: tl.tensor,  # [rows, channels]
     group: tl.tensor,
     batch: tl.tensor,
-    S: tl.constexpr,
+    tile: tl.constexpr,
 ) -> None:
-    place, there = window_rows(group, batch, S.channels, S)
-    channel = tl.arange(0, S.padded_channels)[None, :]
-    tl.store(out + place[:, None] + channel, x, mask=there[:, None] & (channel < S.channels))
+    place, real = window_rows(group, batch, tile.channels, tile)
+    channel = tl.arange(0, tile.padded_channels)[None, :]
+    tl.store(out + place[:, None] + channel, x, mask=real[:, None] & (channel < tile.channels))

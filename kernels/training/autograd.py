@@ -1,7 +1,7 @@
-"""Gradients through the kernels: each encoder layer is one op of torch that saves its input and nothing else.
+"""Autograd through the kernels: each encoder layer is one op of torch that saves its input and nothing else.
 
-The op is registered (with shapes for `torch.compile` and a gradient), so autograd, autocast and compile know it. The
-ends of the network, and the interpolation that is most of the result, stay torch in float32.
+The op is registered with shapes for `torch.compile` and a gradient, so autograd, autocast and compile know it. The ends
+of the network, and the interpolation that is most of the result, stay in torch and in float32.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ from torch import Tensor
 from mixsynth_stream.errors import BackendUnavailableError
 from mixsynth_stream.kernels.card import INTERPRETED, check_capability, find_device
 from mixsynth_stream.kernels.pack import OPERANDS, pack_layer
-from mixsynth_stream.kernels.tile import Tile, for_training
-from mixsynth_stream.kernels.training.encoder_layer import TrainedLayer, check_fits, training_tile
+from mixsynth_stream.kernels.training.encoder_layer import EncoderLayer
 from mixsynth_stream.kernels.training.library_products import library_precision
+from mixsynth_stream.kernels.training.packed_layer import PackedLayer
+from mixsynth_stream.kernels.training.tile import TrainingTile
 from mixsynth_stream.kernels.weights import (
     EncoderWeights,
     FeedForwardWeights,
@@ -69,7 +70,7 @@ def encode_layers(
 def use_kernels(network: MixSynthFormer, precision: str) -> None:
     """From now on the network's layers run on the kernels. Raises `BackendUnavailableError` where they cannot."""
     find_device()
-    training_tile(network.config, precision)
+    TrainingTile.of_layer(network.config, precision).check_fits()
 
     def forward(x: Tensor) -> Tensor:
         return encode_layers(network, x, precision=precision)
@@ -96,18 +97,18 @@ def encoder_layer_op(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The layer's output, and its packed weights for the way back."""
     layer = _layer(weights)
-    tile = _tile(layer, precision)
+    tile = TrainingTile.of_layer(layer, precision)
     _check(x, tile)
-    # Products of operands stay those of the named precision, whatever autocast is in force; backwards too. And Triton
-    # launches on the current device, wherever the tensors are.
+    # Whatever autocast is in force, products of operands stay in the named precision; backwards too. Triton launches on
+    # the current device, wherever the tensors are.
     with torch.autocast(x.device.type, enabled=False), torch.cuda.device_of(x), library_precision(precision):
         packed = pack_layer(layer, tile)
-        return TrainedLayer(tile, *packed, seed, share)(x), *packed
+        return EncoderLayer(PackedLayer(tile, *packed), seed, share)(x), *packed
 
 
 @encoder_layer_op.register_fake
 def _(x: Tensor, weights: list[Tensor], seed: Tensor, share: float, precision: str) -> tuple[Tensor, Tensor, Tensor]:
-    at = _tile(_layer(weights), precision).at
+    at = TrainingTile.of_layer(_layer(weights), precision).at
     matrices = x.new_empty(at.matrix_stride, dtype=OPERANDS[precision])
     return torch.empty_like(x), matrices, x.new_empty(at.vector_stride)
 
@@ -132,18 +133,15 @@ def encoder_layer_bwd_op(
     layer = _layer(weights)
     if not len(x):
         return [torch.zeros_like(tensor) for tensor in (x, *weights)]
-    trained = TrainedLayer(_tile(layer, precision), matrices, vectors, seed, share)
+    packed = PackedLayer(TrainingTile.of_layer(layer, precision), matrices, vectors)
     with torch.autocast(x.device.type, enabled=False), torch.cuda.device_of(x), library_precision(precision):
-        d_x, d_layer = trained.backward(x, d_out.float().contiguous())
-    found = zip(_flat(d_layer), weights, strict=True)
-    return [d_x, *(d.to(weight.dtype) if d.numel() else torch.zeros_like(weight) for d, weight in found)]
+        d_x, d_layer = EncoderLayer(packed, seed, share).backward(x, d_out.float().contiguous())
+    gradients = zip(_flat(d_layer), weights, strict=True)
+    return [d_x, *(d.to(weight.dtype) if d.numel() else torch.zeros_like(weight) for d, weight in gradients)]
 
 
 @encoder_layer_bwd_op.register_fake
-def _(
-    x: Tensor, d_out: Tensor, weights: list[Tensor], matrices: Tensor, vectors: Tensor, seed: Tensor, share: float,
-    precision: str,
-) -> list[Tensor]:  # fmt: skip
+def _(x: Tensor, d_out: Tensor, weights: list[Tensor], *_: Any) -> list[Tensor]:
     return [torch.empty_like(x), *(torch.empty_like(weight) for weight in weights)]
 
 
@@ -154,15 +152,15 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tenso
 
 def _backward(ctx: Any, d_out: Tensor, *_: Tensor | None) -> tuple[Any, ...]:
     x, seed, matrices, vectors, *weights = ctx.saved_tensors
-    d_x, *found = encoder_layer_bwd_op(x, d_out, weights, matrices, vectors, seed, ctx.share, ctx.precision)
-    return d_x, found, None, None, None
+    d_x, *d_weights = encoder_layer_bwd_op(x, d_out, weights, matrices, vectors, seed, ctx.share, ctx.precision)
+    return d_x, d_weights, None, None, None
 
 
 encoder_layer_op.register_autograd(_backward, setup_context=_save)
 
 
-def _check(x: Tensor, tile: Tile) -> None:
-    """What would otherwise be read out of bounds, or told in Triton's words."""
+def _check(x: Tensor, tile: TrainingTile) -> None:
+    """Refuses what would otherwise be read out of bounds, or be told in Triton's words."""
     if x.device.type == "cpu" and not INTERPRETED:
         raise BackendUnavailableError(
             "the kernels train on a CUDA device, found a tensor on the CPU; set TRITON_INTERPRET=1 before the start to "
@@ -170,7 +168,7 @@ def _check(x: Tensor, tile: Tile) -> None:
         )
     if x.device.type == "cuda":
         check_capability(torch.cuda.get_device_capability(x.device))
-    check_fits(tile)
+    tile.check_fits()
     if x.ndim != 3 or x.shape[1:] != (tile.tokens, tile.channels):
         raise ValueError(f"x must have shape [batch, {tile.tokens}, {tile.channels}], found {list(x.shape)}")
     if x.dtype != torch.float32 or not x.is_contiguous():
@@ -178,7 +176,7 @@ def _check(x: Tensor, tile: Tile) -> None:
 
 
 def _flat(layer: LayerWeights) -> list[Tensor]:
-    """The tensors of a layer in order. Value matrices that are not used have no gradient, as in the plain network."""
+    """The tensors of a layer in order. Unused value matrices have no gradient, as in the plain network."""
     mix, ff = layer.mix, layer.feed_forward
     branches = []
     for branch in (mix.token, mix.channel):
@@ -193,19 +191,3 @@ def _layer(tensors: list[Tensor]) -> LayerWeights:
     fc1_weight, fc1_bias, fc2_weight, fc2_bias = tensors[20:24]
     feed_forward = FeedForwardWeights(fc1_weight, fc1_bias, fc2_weight, fc2_bias, NormWeights(*tensors[24:]))
     return LayerWeights(mix, NormWeights(*tensors[18:20]), feed_forward)
-
-
-def _tile(layer: LayerWeights, precision: str) -> Tile:
-    """The tile of a layer by itself; the ends of its network do not matter."""
-    return for_training(Tile(
-        tokens=layer.mix.fc1_weight.shape[1],
-        channels=layer.mix.proj_weight.shape[0],
-        numbers=1,
-        keyframes=1,
-        layers=1,
-        token_keys=len(layer.mix.token.dense_bias),
-        channel_keys=len(layer.mix.channel.dense_bias),
-        hidden=len(layer.feed_forward.fc1_bias),
-        windows=1,
-        precision=precision,
-    ))  # fmt: skip

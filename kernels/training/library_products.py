@@ -1,11 +1,11 @@
-"""Products that torch's library makes in training: gradients of weights, and the products of large windows."""
+"""Library products: what torch's library multiplies in training: gradients of weights, and large windows."""
 
 from __future__ import annotations
 
 import contextlib
 import threading
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -31,6 +31,17 @@ def library_precision(precision: str) -> Iterator[None]:
             setattr(matmul, name, before)
 
 
+class OperandX(NamedTuple):
+    """x as operands of its type, as rows and along time."""
+
+    rows: Tensor  # [B, T, C]
+    by_time: Tensor  # [T, B * C]
+
+    @classmethod
+    def of(cls, x: Tensor, operand: torch.dtype) -> OperandX:  # x [B, T, C]
+        return cls(x.to(operand), x.transpose(0, 1).to(operand).flatten(1))
+
+
 def linear_bwd(x: Tensor, d_out: Tensor) -> tuple[Tensor, Tensor]:  # [B, T, i], [B, T, o] -> [o, i], [o]
     """Gradients of a Linear's weight and bias."""
     d_out = d_out.flatten(0, -2)
@@ -43,13 +54,25 @@ def linear_bwd_by_keys(d_out: Tensor, by_time: Tensor) -> tuple[Tensor, Tensor]:
     return d_out @ by_time.T, d_out.sum(1, dtype=torch.float32)
 
 
-def reweight_bwd(
+def gate_weights_bwd(
+    vectors: Tensor,  # [B, 2 * padded + 2 * squeezed], as the branches' kernels write them
+    padded: int,
+    length: int,
+) -> tuple[Tensor, Tensor]:  # [length / 4, length], [length, length / 4]
+    """Gradients of a gate's matrices, from four vectors of each window: two of `length`, two of a fourth of it."""
+    long, short = vectors[:, : 2 * padded].unflatten(1, (2, -1)), vectors[:, 2 * padded :].unflatten(1, (2, -1))
+    pooled, d_excited = long[..., :length].unbind(1)
+    squeezed, d_squeezed = short[..., : length // 4].unbind(1)
+    return d_squeezed.T @ pooled, d_excited.T @ squeezed
+
+
+def reweight_weights_bwd(
     mean: Tensor,  # [B, T]
     d_difference: Tensor,  # [B, T]
     hidden: Tensor,  # [B, T/4], what GELU gave
     d_before: Tensor,  # [B, T/4], of what it took
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Gradients of both Linears that weigh the mixture."""
-    # Two scores a token, of which the kernels know the difference.
+    # Each token has two scores, of which the kernels know the difference.
     weight, bias = (torch.stack((part, -part), dim=1).flatten(0, 1) for part in linear_bwd(hidden, d_difference))
     return *linear_bwd(mean, d_before), weight, bias

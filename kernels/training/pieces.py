@@ -1,4 +1,7 @@
-"""Pieces of the backward kernels: LayerNorm's and GELU's gradient, vectors and columns out."""
+"""Pieces that training adds: LayerNorm's and GELU's gradient, and vectors, columns and blocks in and out.
+
+`tile` is a `TrainingTile`, or a `TokenTile`, to which each token is a window of its own.
+"""
 
 from __future__ import annotations
 
@@ -14,20 +17,20 @@ def norm_bwd(
     weight: tl.tensor,
     d_out: tl.tensor,  # [rows, channels], zero where padded
     partial: tl.tensor,  # [2, padded channels] of this program
-    S: tl.constexpr,
+    tile: tl.constexpr,
 ) -> tl.tensor:  # [rows, channels], zero where padded
     """Gradient of LayerNorm's input. This program's part of those of its weight and bias goes to `partial`."""
-    centred = only_real(x - tl.sum(x, 1)[:, None] / S.channels, S.channels, S.padded_channels)
-    scale = 1.0 / tl.sqrt(tl.sum(centred * centred, 1) / S.channels + 1e-5)
+    centred = only_real(x - tl.sum(x, 1)[:, None] / tile.channels, tile.channels, tile.padded_channels)
+    scale = 1.0 / tl.sqrt(tl.sum(centred * centred, 1) / tile.channels + 1e-5)
     normal = centred * scale[:, None]
-    channel = tl.arange(0, S.padded_channels)
+    channel = tl.arange(0, tile.padded_channels)
     tl.store(partial + channel, tl.sum(d_out * normal, 0))
-    tl.store(partial + S.padded_channels + channel, tl.sum(d_out, 0))
-    d_normal = d_out * vector(weight, S.padded_channels)[None, :]
-    mean = tl.sum(d_normal, 1) / S.channels
-    along = tl.sum(d_normal * normal, 1) / S.channels
+    tl.store(partial + tile.padded_channels + channel, tl.sum(d_out, 0))
+    d_normal = d_out * vector(weight, tile.padded_channels)[None, :]
+    mean = tl.sum(d_normal, 1) / tile.channels
+    along = tl.sum(d_normal * normal, 1) / tile.channels
     d_x = scale[:, None] * (d_normal - mean[:, None] - normal * along[:, None])
-    return only_real(d_x, S.channels, S.padded_channels)
+    return only_real(d_x, tile.channels, tile.padded_channels)
 
 
 @triton.jit
@@ -69,11 +72,12 @@ def store_columns(
     batch: tl.tensor,
     WIDTH: tl.constexpr,
     COLUMNS: tl.constexpr,
-    S: tl.constexpr,
+    tile: tl.constexpr,
 ) -> None:
-    place, there = window_rows(group, batch, WIDTH, S)
+    """Columns `first` and on of a group's rows."""
+    place, real = window_rows(group, batch, WIDTH, tile)
     column = (first + tl.arange(0, COLUMNS))[None, :]
-    tl.store(out + place[:, None] + column, value, mask=there[:, None] & (column < WIDTH))
+    tl.store(out + place[:, None] + column, value, mask=real[:, None] & (column < WIDTH))
 
 
 @triton.jit
@@ -84,58 +88,81 @@ def load_columns(
     batch: tl.tensor,
     WIDTH: tl.constexpr,
     COLUMNS: tl.constexpr,
-    S: tl.constexpr,
+    tile: tl.constexpr,
 ) -> tl.tensor:  # [rows, COLUMNS], zero where padded
-    place, there = window_rows(group, batch, WIDTH, S)
+    """Columns `first` and on of a group's rows."""
+    place, real = window_rows(group, batch, WIDTH, tile)
     column = (first + tl.arange(0, COLUMNS))[None, :]
-    return tl.load(x + place[:, None] + column, mask=there[:, None] & (column < WIDTH), other=0.0)
+    return tl.load(x + place[:, None] + column, mask=real[:, None] & (column < WIDTH), other=0.0)
 
 
 @triton.jit
-def load_tokens(x: tl.tensor, group: tl.tensor, batch: tl.tensor, S: tl.constexpr) -> tl.tensor:  # [B, T] -> [rows]
-    place, there = window_rows(group, batch, 1, S)
-    return tl.load(x + place, mask=there, other=0.0)
+def load_channels(
+    x: tl.tensor,  # [B, T, C]
+    first: tl.tensor,
+    group: tl.tensor,
+    batch: tl.tensor,
+    tile: tl.constexpr,
+) -> tl.tensor:  # [rows, channel block], zero where padded
+    return load_columns(x, first, group, batch, tile.channels, tile.channel_block, tile)
 
 
 @triton.jit
-def store_tokens(out: tl.tensor, value: tl.tensor, group: tl.tensor, batch: tl.tensor, S: tl.constexpr) -> None:
-    place, there = window_rows(group, batch, 1, S)
-    tl.store(out + place, value, mask=there)
+def store_channels(
+    out: tl.tensor,  # [B, T, C]
+    value: tl.tensor,  # [rows, channel block]
+    first: tl.tensor,
+    group: tl.tensor,
+    batch: tl.tensor,
+    tile: tl.constexpr,
+) -> None:
+    store_columns(out, value, first, group, batch, tile.channels, tile.channel_block, tile)
 
 
 @triton.jit
-def block_of(
+def load_tokens(x: tl.tensor, group: tl.tensor, batch: tl.tensor, tile: tl.constexpr) -> tl.tensor:  # [B, T] -> [rows]
+    place, real = window_rows(group, batch, 1, tile)
+    return tl.load(x + place, mask=real, other=0.0)
+
+
+@triton.jit
+def store_tokens(out: tl.tensor, value: tl.tensor, group: tl.tensor, batch: tl.tensor, tile: tl.constexpr) -> None:
+    place, real = window_rows(group, batch, 1, tile)
+    tl.store(out + place, value, mask=real)
+
+
+@triton.jit
+def token_block(
     row_first: tl.tensor,
     first: tl.tensor,
     window: tl.tensor,
     WIDTH: tl.constexpr,
     COLUMNS: tl.constexpr,
-    S: tl.constexpr,
+    tile: tl.constexpr,
 ) -> tuple[tl.tensor, tl.tensor]:
-    """Where a block of tokens and columns of a window lies in [B, T, WIDTH], and what of it is there."""
-    token, column = row_first + tl.arange(0, S.row_block)[:, None], first + tl.arange(0, COLUMNS)[None, :]
-    place = (window.to(tl.int64) * S.tokens + token) * WIDTH + column
-    return place, (token < S.tokens) & (column < WIDTH)
+    """Where a block of a window's tokens and columns lies in [B, T, WIDTH], and which of it is no padding."""
+    token, column = row_first + tl.arange(0, tile.row_block)[:, None], first + tl.arange(0, COLUMNS)[None, :]
+    place = (window.to(tl.int64) * tile.tokens + token) * WIDTH + column
+    return place, (token < tile.tokens) & (column < WIDTH)
 
 
 @triton.jit
-def keys_of(
+def key_block(
     key_first: tl.tensor,
-    first: tl.tensor,
+    first: tl.tensor,  # channel
     window: tl.tensor,
     batch: tl.tensor,
     KEYS: tl.constexpr,
-    COUNT: tl.constexpr,
-    COLUMNS: tl.constexpr,
-    S: tl.constexpr,
+    COUNT: tl.constexpr,  # of keys in the block
+    tile: tl.constexpr,
 ) -> tuple[tl.tensor, tl.tensor]:
-    """Where some of a window's keys, in a block of channels, lie in [KEYS, B, C], and what of it is there.
+    """Where a block of a window's keys and channels lies in [KEYS, B, C], and which of it is no padding.
 
-    Keys outermost: so the gradient of the matrix that made them is one product without a copy.
+    Keys are outermost, so that the gradient of the matrix that made them is one product without a copy.
     """
-    key, channel = key_first + tl.arange(0, COUNT)[:, None], (first + tl.arange(0, COLUMNS))[None, :]
-    place = (key.to(tl.int64) * batch + window) * S.channels
-    return place + channel, (key < KEYS) & (channel < S.channels)
+    key, channel = key_first + tl.arange(0, COUNT)[:, None], (first + tl.arange(0, tile.channel_block))[None, :]
+    place = (key.to(tl.int64) * batch + window) * tile.channels
+    return place + channel, (key < KEYS) & (channel < tile.channels)
 
 
 @triton.jit

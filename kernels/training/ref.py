@@ -1,7 +1,7 @@
-"""What each backward kernel computes, in plain torch: gradients by hand, op by op, beside the forward of `ref.py`.
+"""Ref of training: a layer with dropout, and its gradients by hand, op by op, in plain torch.
 
-Written to be read, in any float type. Each function takes what went into the op and the gradient of what came out, and
-gives the gradient of x and those of the weights, as the same named tuple. B windows, T tokens, C channels, E hidden.
+It is written to be read, in any float type. Each `_bwd` takes what went into the op and the gradient of what came out.
+It gives the gradient of x and those of the weights, as the same named tuple. B windows, T tokens, C channels, E hidden.
 """
 
 from __future__ import annotations
@@ -80,26 +80,61 @@ def synth_mix_bwd_ref(
 ) -> tuple[Tensor, SynthMixWeights]:
     """Of proj(a_t * t + a_c * c). A softmax over two is the sigmoid of their difference."""
     t, c = synth_attention_ref(x, weights.token, weights.channel)
-    squeezed = (t + c).mean(dim=-1)  # [B, T]
-    before = functional.linear(squeezed, weights.fc1_weight, weights.fc1_bias)
-    hidden = functional.gelu(before)
-    scores = functional.linear(hidden, weights.fc2_weight, weights.fc2_bias)
-    a_t = (scores[..., 0::2] - scores[..., 1::2]).sigmoid().unsqueeze(-1)  # [B, T, 1]
+    mean = (t + c).mean(dim=-1)
+    _, difference = reweight_ref(mean, weights)
+    d_t, d_c, d_difference, *proj = mixture_bwd_ref(t, c, difference.sigmoid(), weights, d_out)
+    d_mean, *reweight = reweight_bwd_ref(mean, weights, d_difference)
+    d_mean = d_mean.unsqueeze(-1) / x.shape[-1]
+    d_x, d_token, d_channel = synth_attention_bwd_ref(x, weights.token, weights.channel, d_t + d_mean, d_c + d_mean)
+    return d_x, SynthMixWeights(d_token, d_channel, *reweight, *proj)
+
+
+def mixture_ref(
+    t: Tensor,  # [B, T, C], the token branch
+    c: Tensor,  # [B, T, C], the channel branch
+    a_t: Tensor,  # [B, T], the weight of t
+    weights: SynthMixWeights,
+) -> Tensor:  # [B, T, C]
+    """proj(a_t * t + a_c * c)."""
+    a_t = a_t.unsqueeze(-1)
+    return functional.linear(a_t * t + (1 - a_t) * c, weights.proj_weight, weights.proj_bias)
+
+
+def mixture_bwd_ref(
+    t: Tensor,  # [B, T, C]
+    c: Tensor,  # [B, T, C]
+    a_t: Tensor,  # [B, T]
+    weights: SynthMixWeights,
+    d_out: Tensor,  # [B, T, C]
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Gradients of t, c, what a_t is the sigmoid of [B, T], and the projection's weight and bias."""
     d_mixed = d_out @ weights.proj_weight
-    d_difference = (d_mixed * (t - c)).sum(dim=-1) * (a_t * (1 - a_t)).squeeze(-1)
+    d_difference = (d_mixed * (t - c)).sum(dim=-1) * a_t * (1 - a_t)
+    a_t = a_t.unsqueeze(-1)
+    return a_t * d_mixed, (1 - a_t) * d_mixed, d_difference, *_linear_bwd(a_t * t + (1 - a_t) * c, d_out)
+
+
+def reweight_ref(
+    mean: Tensor,  # [B, T], of both branches over the channels
+    weights: SynthMixWeights,
+) -> tuple[Tensor, Tensor]:
+    """What GELU takes [B, T/4], and what the token branch's weight a_t is the sigmoid of [B, T]."""
+    before = functional.linear(mean, weights.fc1_weight, weights.fc1_bias)
+    scores = functional.linear(functional.gelu(before), weights.fc2_weight, weights.fc2_bias)
+    return before, scores[..., 0::2] - scores[..., 1::2]
+
+
+def reweight_bwd_ref(
+    mean: Tensor,  # [B, T]
+    weights: SynthMixWeights,
+    d_difference: Tensor,  # [B, T]
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Gradients of the mean [B, T], and of weight and bias of both Linears."""
+    before, _ = reweight_ref(mean, weights)
     d_scores = torch.stack((d_difference, -d_difference), dim=-1).flatten(-2)  # [B, 2T]
     d_before = (d_scores @ weights.fc2_weight) * _gelu_slope(before)
-    d_mean = (d_before @ weights.fc1_weight / x.shape[-1]).unsqueeze(-1)
-    d_x, d_token, d_channel = synth_attention_bwd_ref(
-        x, weights.token, weights.channel, a_t * d_mixed + d_mean, (1 - a_t) * d_mixed + d_mean
-    )
-    return d_x, SynthMixWeights(
-        d_token,
-        d_channel,
-        *_linear_bwd(squeezed, d_before),
-        *_linear_bwd(hidden, d_scores),
-        *_linear_bwd(a_t * t + (1 - a_t) * c, d_out),
-    )
+    hidden = functional.gelu(before)
+    return d_before @ weights.fc1_weight, *_linear_bwd(mean, d_before), *_linear_bwd(hidden, d_scores)
 
 
 def synth_attention_bwd_ref(
@@ -109,16 +144,17 @@ def synth_attention_bwd_ref(
     d_token: Tensor,  # [B, T, C]
     d_channel: Tensor,  # [B, T, C]
 ) -> tuple[Tensor, SynthAttentionWeights, SynthAttentionWeights]:
-    d_x, d_token_weights = _branch_bwd(x, token, d_token)
-    d_transposed, d_channel_weights = _branch_bwd(x.transpose(1, 2), channel, d_channel.transpose(1, 2))
+    d_x, d_token_weights = branch_bwd_ref(x, token, d_token)
+    d_transposed, d_channel_weights = branch_bwd_ref(x.transpose(1, 2), channel, d_channel.transpose(1, 2))
     return d_x + d_transposed.transpose(1, 2), d_token_weights, d_channel_weights
 
 
-def _branch_bwd(
+def branch_bwd_ref(
     x: Tensor,  # [B, n, width]
     weights: SynthAttentionWeights,
     d_out: Tensor,  # [B, n, width]
 ) -> tuple[Tensor, SynthAttentionWeights]:
+    """Of one branch, which is the same for tokens and for channels."""
     energies = functional.linear(x, weights.dense_weight, weights.dense_bias)  # [B, n, m]
     pooled = energies.mean(dim=-1)
     squeezed = (pooled @ weights.squeeze_weight.T).relu()
@@ -150,6 +186,32 @@ def _branch_bwd(
     )
 
 
+def large_branch_ref(
+    rows: Tensor,  # [B, n, width]
+    dense_weight: Tensor,  # [m, width]
+    dense_bias: Tensor,  # [m]
+    gate: Tensor,  # [B, n]
+) -> Tensor:  # [B, n, m]
+    """The attention of a branch whose gate is known."""
+    return (functional.linear(rows, dense_weight, dense_bias) * gate.unsqueeze(-1)).softmax(dim=-1)
+
+
+def large_branch_bwd_ref(
+    rows: Tensor,  # [B, n, width]
+    dense_weight: Tensor,  # [m, width]
+    dense_bias: Tensor,  # [m]
+    gate: Tensor,  # [B, n]
+    values: Tensor,  # [B, m, width]
+    d_out: Tensor,  # [B, n, width]
+) -> tuple[Tensor, Tensor]:
+    """Gradients of the energies [B, n, m], without what the pool adds, and of what the gate's sigmoid takes [B, n]."""
+    energies = functional.linear(rows, dense_weight, dense_bias)
+    attention = (energies * gate.unsqueeze(-1)).softmax(dim=-1)
+    d_attention = d_out @ values.transpose(1, 2)
+    d_gated = attention * (d_attention - (attention * d_attention).sum(dim=-1, keepdim=True))
+    return d_gated * gate.unsqueeze(-1), (d_gated * energies).sum(dim=-1) * gate * (1 - gate)
+
+
 def layer_norm_bwd_ref(
     x: Tensor,  # [..., C]
     norm: NormWeights,
@@ -164,13 +226,15 @@ def layer_norm_bwd_ref(
     return d_x, NormWeights((d_out * normal).flatten(0, -2).sum(0), d_out.flatten(0, -2).sum(0))
 
 
-def dropout_ref(seed: int, stream: int, shape: tuple[int, int, int], share: float) -> Tensor:  # [B, T, numbers]
+def dropout_ref(
+    seed: int, stream: int, shape: tuple[int, int, int], share: float, device: torch.device | str
+) -> Tensor:  # [B, T, numbers]
     """What dropout multiplies by in the kernels: Philox-4x32-10 of the key `seed`.
 
     The counter is (place in the window, which of the layer's dropouts, window, 0).
     """
-    place = torch.arange(shape[1] * shape[2]).repeat(shape[0])
-    window = torch.arange(shape[0]).repeat_interleave(shape[1] * shape[2])
+    place = torch.arange(shape[1] * shape[2], device=device).repeat(shape[0])
+    window = torch.arange(shape[0], device=device).repeat_interleave(shape[1] * shape[2])
     low = 0xFFFFFFFF
     c0, c1, c2, c3 = place, torch.full_like(place, stream), window, torch.zeros_like(place)
     k0, k1 = seed & low, seed >> 32 & low

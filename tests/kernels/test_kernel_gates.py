@@ -1,4 +1,4 @@
-"""The kernels compile ahead of time for sm_90 as they should, and the gates see what should not be."""
+"""Kernel gates: the kernels compile ahead of time for sm_90 as they should, and faults are seen."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from mixsynth_stream.bench_shapes import published_shapes
 if importlib.util.find_spec("triton") is None:
     pytest.skip("Triton is not installed: `pip install mixsynth-stream[gpu]`", allow_module_level=True)
 
-SCRIPT = Path(__file__).parent.parent / "scripts" / "kernel_gates.py"
+SCRIPT = Path(__file__).parents[2] / "scripts" / "kernel_gates.py"
 
 LOG = """ptxas info    : Compiling entry function 'k' for 'sm_90a'
 ptxas info    : Function properties for k
@@ -48,21 +48,21 @@ def gates() -> ModuleType:
     return module
 
 
-def found(gates: ModuleType, **changed: Any) -> Any:
-    """A kernel with nothing wrong, but for what is changed."""
-    facts = {"log": LOG.format(stores=0, loads=0), "ttgir": ON_TENSOR_CORES, "ptx": PTX, "shared": 99 * 1024,
-             "operand": "bf16", "compile_s": 3.0}  # fmt: skip
-    return gates.outcome_of(**(facts | changed))
+def outcome_of(gates: ModuleType, **changes: Any) -> Any:
+    """A kernel with nothing wrong, but for the changes."""
+    log = LOG.format(stores=0, loads=0)
+    facts = {"log": log, "ttgir": ON_TENSOR_CORES, "ptx": PTX, "shared": 99 * 1024, "operand": "bf16", "compile_s": 3.0}
+    return gates.outcome_of(**(facts | changes))
 
 
 def test_a_kernel_as_it_should_be(gates: ModuleType) -> None:
-    outcome = found(gates)
+    outcome = outcome_of(gates)
     assert outcome.faults("sm_89") == []
     assert (outcome.registers, outcome.products, outcome.tensor_cores) == (254, 2, 2)
 
 
 @pytest.mark.parametrize(
-    ("changed", "fault"),
+    ("changes", "fault"),
     [
         ({"log": LOG.format(stores=12, loads=8)}, "20 bytes spilled"),
         ({"shared": 100 * 1024}, "102400 bytes of shared memory, of 101376"),
@@ -73,37 +73,39 @@ def test_a_kernel_as_it_should_be(gates: ModuleType) -> None:
     ],
     ids=["spills", "shared", "ordinary-cores", "other-operands", "slow", "silent"],
 )
-def test_what_is_wrong_is_named(gates: ModuleType, changed: dict[str, Any], fault: str) -> None:
-    assert found(gates, **changed).faults("sm_89") == [fault]
+def test_what_is_wrong_is_named(gates: ModuleType, changes: dict[str, Any], fault: str) -> None:
+    assert outcome_of(gates, **changes).faults("sm_89") == [fault]
 
 
 def test_larger_cards_hold_more(gates: ModuleType) -> None:
-    assert [bool(found(gates, shared=200 * 1024).faults(arch)) for arch in ("sm_80", "sm_89", "sm_90")] == [1, 1, 0]
+    assert [bool(outcome_of(gates, shared=200 * 1024).faults(arch)) for arch in ("sm_80", "sm_89", "sm_90")] == [
+        1,
+        1,
+        0,
+    ]
 
 
 def run(*options: str) -> subprocess.CompletedProcess[str]:
     # One thread each: the compilers are what runs side by side.
-    return subprocess.run(
-        [sys.executable, str(SCRIPT), *options], capture_output=True, text=True, timeout=900, check=False,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
+    command, environment = [sys.executable, str(SCRIPT), *options], {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.run(command, capture_output=True, text=True, timeout=900, check=False, env=environment)
 
 
 @pytest.fixture(scope="module")
-def done() -> subprocess.CompletedProcess[str]:
+def judged() -> subprocess.CompletedProcess[str]:
     return run()
 
 
-def test_published_shapes_in_bf16_on_sm_90(done: subprocess.CompletedProcess[str]) -> None:
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "every kernel is fine" in done.stdout
+def test_published_shapes_in_bf16_on_sm_90(judged: subprocess.CompletedProcess[str]) -> None:
+    assert judged.returncode == 0, judged.stdout + judged.stderr
+    assert "every kernel is fine" in judged.stdout
     for name in published_shapes():
-        assert f"sm_90 bf16 {name} " in done.stdout
-    assert " x4 " in done.stdout, "short windows are launched in groups too"
-    assert "aist +1 channel_branch_bwd " in done.stdout, "training is judged too"
+        assert f"sm_90 bf16 {name} " in judged.stdout
+    assert " x4 " in judged.stdout, "short windows are launched in groups too"
+    assert "aist +1 channel_branch_bwd " in judged.stdout, "training is judged too"
 
 
-@pytest.mark.usefixtures("done")
+@pytest.mark.usefixtures("judged")
 def test_a_fault_fails_and_what_is_known_is_not_compiled_again(gates: ModuleType, tmp_path: Path) -> None:
     outcomes = tmp_path / "outcomes.json"
     known = json.loads(gates.OUTCOMES.read_text())
@@ -117,6 +119,7 @@ def test_every_shape_has_its_kernels_judged(gates: ModuleType) -> None:
     """Both layouts of short windows, and one of those that stay the same whatever the batch."""
     short = dataclasses.replace(ODD, sample_interval=5, step=1, horizon=0)
     jobs = list(gates.jobs_for({"short": short}, ["bf16", "strict"], ["sm_90"], ["forward"]))
-    windows = {precision: {job.specialisation().constexprs["S"].windows for job in jobs if job.precision == precision}
-               for precision in ("bf16", "strict")}  # fmt: skip
+    windows: dict[str, set[int]] = {"bf16": set(), "strict": set()}
+    for job in jobs:
+        windows[job.precision].add(job.specialisation().constexprs["tile"].windows)
     assert windows == {"bf16": {1, 4}, "strict": {1}}

@@ -1,99 +1,28 @@
-"""Gradients: by hand against autograd in float64, the kernels against those, and a short training."""
+"""The layer as an op of torch: a network's gradients, dropout by a seed, compile and autocast, a short training."""
 
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
 
 import pytest
-
-if importlib.util.find_spec("triton") is None:
-    pytest.skip("Triton is not installed: `pip install mixsynth-stream[gpu]`", allow_module_level=True)
-
 import torch
-from gradients import (
-    DEVICE,
-    assert_gradients,
-    assert_layer_is_the_reference,
-    layer_of,
-    leaves,
-    random_like,
-    rebuilt,
-)
-from networks import ODD, SHAPES, random_state
+from gradients import assert_gradients, leaves
+from networks import ODD, random_state
+from references import DEVICE, UNREDUCED, layer_of, random_like
 from swings import small, write_swings
 
 from mixsynth_stream import weights
 from mixsynth_stream.config import ModelConfig
 from mixsynth_stream.errors import BackendUnavailableError
 from mixsynth_stream.kernels import card
-from mixsynth_stream.kernels.tile import PRECISIONS
 from mixsynth_stream.kernels.training import autograd
 from mixsynth_stream.kernels.training.autograd import encode
-from mixsynth_stream.kernels.training.encoder_layer import specialisations_backward, training_tile
-from mixsynth_stream.kernels.training.ref import Drops, encoder_layer_bwd_ref, encoder_layer_ref
+from mixsynth_stream.kernels.training.specialisations import layer_specialisations
 from mixsynth_stream.kernels.weights import EncoderWeights
 from mixsynth_stream.network import MixSynthFormer
 from mixsynth_stream.train import train
 
-UNREDUCED = ModelConfig(sample_interval=4, step=3, horizon=2, joint_dim=6, emb_dim=20, num_encoder_layers=1,
-                        reduce_token=1, reduce_channel=1)  # fmt: skip
 ONE_LAYER = dataclasses.replace(ODD, num_encoder_layers=1)
-HERE = ("strict", "fp16") if card.INTERPRETED else PRECISIONS
-# Channels and tokens in two blocks, the second ones not full.
-WIDE = dataclasses.replace(ONE_LAYER, emb_dim=36, reduce_channel=1, sample_interval=17)
-CONFIGS = pytest.mark.parametrize("config", [ODD, UNREDUCED], ids=["odd", "unreduced"])
-
-
-def random_drops(config: ModelConfig, batch: int) -> Drops:
-    hidden = config.emb_dim * config.expansion_factor
-    widths = (config.emb_dim, hidden, config.emb_dim)
-    return Drops(*((random_like(batch, config.seq_len, w, seed=i) > -1) / 0.84 for i, w in enumerate(widths)))
-
-
-@CONFIGS
-def test_gradients_by_hand_are_those_of_autograd(config):
-    layer, drops = layer_of(config), random_drops(config, 3)
-    x, d_out = (random_like(3, config.seq_len, config.emb_dim, seed=seed) for seed in (5, 6))
-    inputs = [tensor.requires_grad_() for tensor in (x, *leaves(layer))]
-    expected = torch.autograd.grad(
-        encoder_layer_ref(x, layer, drops), inputs, d_out, allow_unused=True, materialize_grads=True
-    )
-    with torch.no_grad():
-        d_x, d_layer = encoder_layer_bwd_ref(x, layer, drops, d_out)
-    for i, (found, wanted) in enumerate(zip((d_x, *leaves(d_layer)), expected, strict=True)):
-        assert found.shape == wanted.shape
-        assert (found - wanted).abs().max() <= 1e-9 * (1 + wanted.abs().max()), f"gradient {i} (0 is that of x)"
-
-
-def test_gradients_by_hand_are_slopes():
-    """gradcheck: against finite differences, so that a mistake that ref.py and its gradient share would show."""
-    config = dataclasses.replace(ODD, sample_interval=2, emb_dim=6, expansion_factor=1, horizon=1)
-    layer, drops = layer_of(config), random_drops(config, 1)
-
-    class Layer(torch.autograd.Function):
-        @staticmethod
-        def forward(ctx, x, *tensors):
-            ctx.save_for_backward(x, *tensors)
-            return encoder_layer_ref(x, rebuilt(layer, list(tensors)), drops)
-
-        @staticmethod
-        def backward(ctx, d_out):
-            x, *tensors = ctx.saved_tensors
-            d_x, d_layer = encoder_layer_bwd_ref(x, rebuilt(layer, tensors), drops, d_out)
-            return d_x, *leaves(d_layer)
-
-    x = random_like(1, config.seq_len, config.emb_dim)
-    assert torch.autograd.gradcheck(Layer.apply, [tensor.requires_grad_() for tensor in (x, *leaves(layer))])
-
-
-@pytest.mark.parametrize(
-    ("config", "precision"),
-    [(ODD, "strict"), (UNREDUCED, "fp16"), (WIDE, "strict"), (WIDE, "fp16")]
-    + [(config, precision) for config in (ODD, UNREDUCED) for precision in HERE if precision in ("tf32", "bf16")],
-)
-def test_the_kernels_have_the_gradients_of_the_reference(config, precision):
-    assert_layer_is_the_reference(config, precision, batch=2)
 
 
 def network_of(config: ModelConfig, dropout: float) -> MixSynthFormer:
@@ -112,8 +41,8 @@ def test_the_whole_network_has_the_gradients_of_the_plain_one():
     assert [name for name, parameter in network.named_parameters() if parameter.grad is None] == unused
     assert len(unused) == 4, "value_reduce of both branches, where nothing is reduced"
     expected = [wide.grad.cpu()] + [p.grad.cpu() for p in plain.parameters() if p.grad is not None]
-    found = [narrow.grad] + [p.grad for p in network.parameters() if p.grad is not None]
-    assert_gradients(found, expected, 5e-5)
+    gradients = [narrow.grad] + [p.grad for p in network.parameters() if p.grad is not None]
+    assert_gradients(gradients, expected, 5e-5)
 
 
 def test_a_seed_decides_the_dropout_and_the_gradient_is_the_slope_under_it():
@@ -127,17 +56,17 @@ def test_a_seed_decides_the_dropout_and_the_gradient_is_the_slope_under_it():
     assert torch.equal(first, loss(1))
     assert not torch.equal(first, loss(2))
     first.backward()
-    slope, step, moved = 0.0, 2e-3, []
+    slope, step, moves = 0.0, 2e-3, []
     for parameter in network.parameters():
         if parameter.numel():
             direction = torch.sign(parameter.grad) * parameter.grad.abs().mean()
             slope += float((direction * parameter.grad).sum())
-            moved.append((parameter, direction))
-    size = sum(float(direction.square().sum()) for _, direction in moved) ** 0.5
+            moves.append((parameter, direction))
+    size = sum(float(direction.square().sum()) for _, direction in moves) ** 0.5
     values = []
     for sign in (1, -2):
         with torch.no_grad():
-            for parameter, direction in moved:
+            for parameter, direction in moves:
                 parameter += sign * step / size * direction
             values.append(float(loss(1)))
     assert (values[0] - values[1]) / (2 * step) == pytest.approx(slope / size, rel=1e-2)
@@ -160,9 +89,9 @@ def test_torch_compile_and_autocast_give_the_same():
     with torch.autocast(DEVICE, torch.bfloat16):
         cast = torch.autograd.grad(loss(), parameters)
     for others in (torch.autograd.grad(compiled(), parameters), cast):
-        for gradient, wanted in zip(others, expected, strict=True):
-            assert gradient.dtype == wanted.dtype
-            assert torch.equal(gradient, wanted), "repeats and compiled runs are equal to the bit"
+        for gradient, truth in zip(others, expected, strict=True):
+            assert gradient.dtype == truth.dtype
+            assert torch.equal(gradient, truth), "repeats and compiled runs are equal to the bit"
 
 
 @pytest.mark.skipif(not card.INTERPRETED, reason="a card trains in bfloat16")
@@ -171,15 +100,15 @@ def test_training_on_the_kernels_has_the_loss_curve_of_plain_training(tmp_path, 
     monkeypatch.setattr(weights, "shipped_config", lambda *_: tiny)
     # As a file for streaming these would have to be of the shipped size.
     monkeypatch.setattr("mixsynth_stream.train_loop.with_uncertainty", lambda *_, **__: None)
-    clips, found = write_swings(tmp_path / "swing.npz"), {}
+    clips, weights_of = write_swings(tmp_path / "swing.npz"), {}
     for kernels in (False, True):
         path = train(
             small(clips, tmp_path / str(kernels), every=5, batch=1, steps=3, validate_every=3, kernels=kernels)
         )
-        found[kernels], _, info = weights.load_weights(path)
-        found[kernels]["metrics"] = torch.tensor(list(info.metrics.values())).numpy()
-    for name, value in found[False].items():
-        assert abs(value - found[True][name]).max(initial=0) < 1e-4, name
+        weights_of[kernels], _, info = weights.load_weights(path)
+        weights_of[kernels]["metrics"] = torch.tensor(list(info.metrics.values())).numpy()
+    for name, value in weights_of[False].items():
+        assert abs(value - weights_of[True][name]).max(initial=0) < 1e-4, name
 
 
 def test_training_on_the_kernels_is_refused_in_a_sentence(tmp_path, monkeypatch):
@@ -213,14 +142,10 @@ def test_what_no_kernel_can_train_is_named():
     long = dataclasses.replace(ODD, sample_interval=600, num_encoder_layers=1)
     sentence = "at most 256 channels and 512 keys a branch .* found 7 and 601; train without them"
     with pytest.raises(BackendUnavailableError, match=sentence):
-        training_tile(long, "bf16")
+        layer_specialisations(long, "bf16")
+    with pytest.raises(BackendUnavailableError, match=sentence):
+        autograd.use_kernels(MixSynthFormer(long), "bf16")
     with pytest.raises(BackendUnavailableError, match=sentence):
         encode(MixSynthFormer(long).to(DEVICE), torch.zeros(1, 3, 5, device=DEVICE), precision="strict")
     with pytest.raises(ValueError, match="precision must be one of strict, tf32, bf16, fp16, found 'fp8'"):
         autograd.use_kernels(MixSynthFormer(ODD), "fp8")
-
-
-@pytest.mark.parametrize("name", SHAPES)
-def test_what_a_step_launches_is_told_to_those_who_compile_ahead(name):
-    for kind in specialisations_backward(SHAPES[name], "bf16"):
-        assert list(kind.signature) == list(kind.kernel.arg_names)
