@@ -134,8 +134,8 @@ gates: $(VENV)/.dev
 
 # For a bare machine with a card and no network: PYTHON itself, which has torch, triton, numpy, pytest and pybind11.
 # A test that finds no card there fails. The conftest is left out, because it needs hypothesis. Triton's cache is a new
-# one, because it does not see changes in kernels/tile.py. Whatever fails, the rest is run and measured: a process for
-# each file, because a kernel that reads out of bounds fails all that follows in its own. They run beside each other, and
+# one, so that each run compiles what it tests. Whatever fails, the rest is run and measured: a process for each file,
+# because a kernel that reads out of bounds fails all that follows in its own. They run beside each other, and
 # what is measured runs alone.
 GPU_OUT := $(if $(filter file,$(origin OUT)),out/gpu,$(OUT))
 ON_GPU := TRITON_INTERPRET=0 MIXSYNTH_GPU=1 TRITON_CACHE_DIR="$(CURDIR)/build/triton-cache" "$(PYTHON)"

@@ -1,7 +1,7 @@
-"""The whole network, fused: keyframes in, poses out, in one launch, one a layer, or up to three a layer.
+"""Encoder: the whole network, fused. Keyframes in, poses out, in one launch, one a layer, or up to three a layer.
 
-How many depends on what fits into the registers of one program; `Tile.launches` says it. Between launches there is x,
-in float32; no energies and no attention leave a program.
+The number of launches depends on what fits into the registers of one program; `plan.py` decides it. Between launches x
+lies in memory, in float32; energies and attention never leave a program.
 """
 
 from __future__ import annotations
@@ -9,55 +9,55 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
+from mixsynth_stream.kernels.arguments import Float32, Operands
 from mixsynth_stream.kernels.ends import embed, finish
 from mixsynth_stream.kernels.feed_forward import feed_forward
-from mixsynth_stream.kernels.product import load_windows, load_windows_again, normed, store_windows
+from mixsynth_stream.kernels.pieces import load_windows, load_windows_again, norm1, norm2, store_windows
 from mixsynth_stream.kernels.synth_attention import channel_branch, token_attention, token_values
-from mixsynth_stream.kernels.synth_mix import both_branches, mix
+from mixsynth_stream.kernels.synth_mix import mix, synth_mix
 
 
-# Not specialised: Triton would compile anew for layer 1 and for batches of whole sixteens.
+# Specialised for these, Triton would compile anew for layer 1 and for batches of whole sixteens.
 @triton.jit(do_not_specialize=["batch", "layer"])
 def encoder_fwd_kernel(
-    keyframes: tl.tensor,  # [B, Q+1, D] float32
-    motion: tl.tensor,  # [B, T, D] float32
-    between: tl.tensor,  # [B, T, C] float32: x from launch to launch
-    channel_out: tl.tensor,  # [B, T, C] float32: what the channels give, where a layer is split
-    matrices: tl.tensor,  # packed
-    vectors: tl.tensor,  # packed
+    keyframes: Float32,  # [B, Q+1, D]
+    motion: Float32,  # [B, T, D]
+    between: Float32,  # [B, T, C]: x from launch to launch
+    channel_out: Float32,  # [B, T, C]: of the channel branch, where a layer is split
+    matrices: Operands,  # packed
+    vectors: Float32,  # packed
     batch: int,
     layer: int,
-    S: tl.constexpr,  # Tile
+    tile: tl.constexpr,  # Tile
     STAGES: tl.constexpr,  # Stages
 ) -> None:
     """The stages of one launch, for one group of windows."""
     group = tl.program_id(0)
     if STAGES.embed:
-        x = embed(keyframes, matrices, vectors, group, batch, S)
+        x = embed(keyframes, matrices, vectors, group, batch, tile)
     else:
-        x = load_windows(between, group, batch, S)
+        x = load_windows(between, group, batch, tile)
     if STAGES.all_layers:
-        for i in tl.range(0, tl.constexpr(S.layers), num_stages=1):
-            x = whole_layer(x, matrices + i * S.at.matrix_stride, vectors + i * S.at.vector_stride, S)
+        for i in tl.range(0, tl.constexpr(tile.layers), num_stages=1):
+            x = whole_layer(x, matrices + i * tile.at.matrix_stride, vectors + i * tile.at.vector_stride, tile)
     else:
-        m, v = matrices + layer * S.at.matrix_stride, vectors + layer * S.at.vector_stride
+        m, v = matrices + layer * tile.at.matrix_stride, vectors + layer * tile.at.vector_stride
         if STAGES.channel and STAGES.mix:
-            x = normed(x + both_branches(x, m, v, S), v + S.at.norm1_weight, v + S.at.norm1_bias, S)
+            x = norm1(x + synth_mix(x, m, v, tile), v, tile)
         elif STAGES.channel:
-            store_windows(channel_out, channel_branch(x, m, v, S), group, batch, S)
+            store_windows(channel_out, channel_branch(x, m, v, tile), group, batch, tile)
         elif STAGES.mix:
-            attention = token_attention(x, m, v, S)
-            values = token_values(x, m, v, S)
-            mixed = mix(attention, values, load_windows(channel_out, group, batch, S), m, v, S)
-            # Read again: kept in registers all the while, it would push others out.
-            x = load_windows_again(between, group, batch, S) + mixed
-            x = normed(x, v + S.at.norm1_weight, v + S.at.norm1_bias, S)
+            attention = token_attention(x, m, v, tile)
+            values = token_values(x, m, v, tile)
+            mixed = mix(attention, values, load_windows(channel_out, group, batch, tile), m, v, tile)
+            # x is read again: kept in registers all the while, it would push others out.
+            x = norm1(load_windows_again(between, group, batch, tile) + mixed, v, tile)
         if STAGES.feed_forward:
-            x = normed(x + feed_forward(x, m, v, S), v + S.at.norm2_weight, v + S.at.norm2_bias, S)
+            x = norm2(x + feed_forward(x, m, v, tile), v, tile)
     if STAGES.finish:
-        finish(x, keyframes, motion, matrices, vectors, group, batch, S)
+        finish(x, keyframes, motion, matrices, vectors, group, batch, tile)
     elif STAGES.embed or STAGES.mix or STAGES.feed_forward:
-        store_windows(between, x, group, batch, S)
+        store_windows(between, x, group, batch, tile)
 
 
 @triton.jit
@@ -65,9 +65,8 @@ def whole_layer(
     x: tl.tensor,  # [rows, channels]
     matrices: tl.tensor,
     vectors: tl.tensor,
-    S: tl.constexpr,
+    tile: tl.constexpr,
 ) -> tl.tensor:  # [rows, channels]
-    mixed = both_branches(x, matrices, vectors, S)
-    x = normed(x + mixed, vectors + S.at.norm1_weight, vectors + S.at.norm1_bias, S)
-    out = feed_forward(x, matrices, vectors, S)
-    return normed(x + out, vectors + S.at.norm2_weight, vectors + S.at.norm2_bias, S)
+    """x = norm1(x + synth_att(x)); x = norm2(x + ff(x))."""
+    x = norm1(x + synth_mix(x, matrices, vectors, tile), vectors, tile)
+    return norm2(x + feed_forward(x, matrices, vectors, tile), vectors, tile)

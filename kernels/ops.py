@@ -1,102 +1,60 @@
-"""Each op by itself, on whole tensors, in float32 with products in a given precision: what the kernels are tested as.
+"""Ops: each op of the forward by itself, on whole tensors in float32. Tests and benchmarks call these.
 
-They pack their weights in every call. `launch.Encoder` packs once and is what runs the network.
+`inference.encoder.Encoder` is what runs the network.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from mixsynth_stream.kernels.feed_forward import feed_forward_fwd_kernel
-from mixsynth_stream.kernels.pack import pack
+from mixsynth_stream.kernels.pack import double, pack_layer
 from mixsynth_stream.kernels.synth_attention import synth_attention_fwd_kernel
 from mixsynth_stream.kernels.synth_mix import synth_mix_fwd_kernel
 from mixsynth_stream.kernels.tile import Tile
-from mixsynth_stream.kernels.weights import EncoderWeights, LayerWeights
+from mixsynth_stream.kernels.weights import LayerWeights
 
 
-def synth_attention(
-    x: Tensor,  # [B, T, C] float32
-    layer: LayerWeights,
-    *,
-    precision: str,
-    windows: int = 1,
-) -> tuple[Tensor, Tensor]:  # [B, T, C] each
-    """What the tokens and what the channels synthesise, `windows` of the batch in each program."""
-    tile, matrices, vectors = _packed(x, layer, precision, windows)
-    token, channel = torch.empty_like(x), torch.empty_like(x)
-    synth_attention_fwd_kernel[_grid(x, tile)](
-        x, token, channel, matrices, vectors, len(x), tile, num_warps=tile.num_warps, num_stages=1
-    )
-    return token, channel
+class Ops:
+    """The ops of one layer, whose weights are packed once, on their device, with `windows` in each program.
 
+    Each takes x [B, T, C], contiguous and float32, and raises `ValueError` on another.
+    """
 
-def synth_mix(
-    x: Tensor,  # [B, T, C] float32
-    layer: LayerWeights,
-    *,
-    precision: str,
-    windows: int = 1,
-    norm: bool = False,
-) -> Tensor:  # [B, T, C]
-    """Both branches, re-weighted and projected; with `norm`, LayerNorm(x + that)."""
-    tile, matrices, vectors = _packed(x, layer, precision, windows)
-    out = torch.empty_like(x)
-    synth_mix_fwd_kernel[_grid(x, tile)](
-        x, out, matrices, vectors, len(x), tile, norm, num_warps=tile.num_warps, num_stages=1
-    )
-    return out
+    def __init__(self, layer: LayerWeights, *, precision: str, windows: int = 1) -> None:
+        self._tile = Tile.of_layer(layer, precision, windows=windows)
+        device = layer.mix.proj_weight.device
+        self._packed = [packed.to(device) for packed in pack_layer(double(layer), self._tile)]
 
+    def synth_attention(self, x: Tensor) -> tuple[Tensor, Tensor]:  # [B, T, C] each
+        """The token branch and the channel branch."""
+        token, channel = torch.empty_like(x), torch.empty_like(x)
+        self._launch(synth_attention_fwd_kernel, x, token, channel)
+        return token, channel
 
-def feed_forward(
-    x: Tensor,  # [B, T, C] float32
-    layer: LayerWeights,
-    *,
-    precision: str,
-    windows: int = 1,
-) -> Tensor:  # [B, T, C]
-    """LayerNorm(x + Linear(GELU(Linear(x))))."""
-    tile, matrices, vectors = _packed(x, layer, precision, windows)
-    out = torch.empty_like(x)
-    feed_forward_fwd_kernel[_grid(x, tile)](
-        x, out, matrices, vectors, len(x), tile, num_warps=tile.num_warps, num_stages=1
-    )
-    return out
+    def synth_mix(self, x: Tensor, *, norm: bool = False) -> Tensor:  # [B, T, C]
+        """Both branches, weighted and projected; with `norm`, LayerNorm(x + that)."""
+        out = torch.empty_like(x)
+        self._launch(synth_mix_fwd_kernel, x, out, NORM=norm)
+        return out
 
+    def feed_forward(self, x: Tensor) -> Tensor:  # [B, T, C]
+        """LayerNorm(x + Linear(GELU(Linear(x))))."""
+        out = torch.empty_like(x)
+        self._launch(feed_forward_fwd_kernel, x, out)
+        return out
 
-def _grid(x: Tensor, tile: Tile) -> tuple[int]:
-    return (-(-len(x) // tile.windows),)
-
-
-def _packed(x: Tensor, layer: LayerWeights, precision: str, windows: int) -> tuple[Tile, Tensor, Tensor]:
-    if x.ndim != 3 or x.dtype != torch.float32 or not x.is_contiguous():
-        raise ValueError(f"x must be a contiguous float32 tensor [B, T, C], found {x.dtype} {list(x.shape)}")
-    tokens, channels = layer.mix.fc1_weight.shape[1], layer.mix.proj_weight.shape[0]
-    if x.shape[1:] != (tokens, channels):
-        raise ValueError(f"x must have {tokens} tokens of {channels} channels as the weights do, found {list(x.shape)}")
-    tile = Tile(
-        tokens=tokens,
-        channels=channels,
-        numbers=1,
-        keyframes=1,
-        layers=1,
-        token_keys=len(layer.mix.token.dense_bias),
-        channel_keys=len(layer.mix.channel.dense_bias),
-        hidden=len(layer.feed_forward.fc1_bias),
-        windows=windows,
-        precision=precision,
-    )
-    # A network of this one layer, whose ends are not used.
-    ends = {
-        "interp_weight": (tokens, 1),
-        "interp_bias": (tokens,),
-        "emb_weight": (channels, 1),
-        "emb_bias": (channels,),
-    }
-    zeros = {name: x.new_zeros(shape) for name, shape in ends.items()}
-    network = EncoderWeights(
-        **zeros, layers=(layer,), norm=layer.norm, fc_weight=x.new_zeros((1, channels)), fc_bias=x.new_zeros(1)
-    )
-    matrices, vectors = pack(network, tile)
-    return tile, matrices.to(x.device), vectors.to(x.device)
+    def _launch(self, kernel: Any, x: Tensor, *outputs: Tensor, **flags: bool) -> None:
+        tile = self._tile
+        if x.ndim != 3 or x.dtype != torch.float32 or not x.is_contiguous():
+            raise ValueError(f"x must be a contiguous float32 tensor [B, T, C], found {x.dtype} {list(x.shape)}")
+        if x.shape[1:] != (tile.tokens, tile.channels):
+            raise ValueError(
+                f"x must have {tile.tokens} tokens of {tile.channels} channels as the weights do, found {list(x.shape)}"
+            )
+        kernel[(-(-len(x) // tile.windows),)](
+            x, *outputs, *self._packed, len(x), tile=tile, **flags, num_warps=tile.num_warps, num_stages=1
+        )

@@ -1,14 +1,15 @@
-"""Weights of a state dict, once, into the padded layout that the fused encoder reads without masks.
+"""Pack: weights of a state dict, once, in the padded layout that the kernels read without masks.
 
-What has a name in `Tile.matrices` and its siblings has a part here, of the same name. Where each of its numbers goes is
-an index that is made once: packing is one gather for the matrices and one for the vectors, because training packs every
-layer in every step, and there a launch costs more than the numbers.
+Each name in `Tile.matrices` and its siblings has a part here. An index, made once, says which number of the parts
+stands where. So packing is one gather for the matrices and one for the vectors: training packs every layer in every
+step, where a launch costs more than the numbers.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import lru_cache
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -16,60 +17,65 @@ from torch import Tensor
 from mixsynth_stream.kernels.tile import Tile
 from mixsynth_stream.kernels.weights import EncoderWeights, LayerWeights, NormWeights, SynthAttentionWeights
 
+Weights = TypeVar("Weights", EncoderWeights, LayerWeights)
+
+# The type of what products take, by precision.
 OPERANDS = {"strict": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def pack(weights: EncoderWeights, tile: Tile) -> tuple[Tensor, Tensor]:
     """(matrices in the operands' type, vectors in float32), each one long row of numbers, on the CPU."""
-    weights = _double(weights)
-    packed = [_packed(_layer_parts(layer), tile) for layer in weights.layers] + [_packed(_outer_parts(weights), tile)]
-    matrices, vectors = (torch.cat(rows) for rows in zip(*packed, strict=True))
+    weights = double(weights)
+    parts = [*map(_layer_parts, weights.layers), _outer_parts(weights)]
+    matrices, vectors = (torch.cat(rows) for rows in zip(*(_packed(part, tile) for part in parts), strict=True))
     return matrices.to(OPERANDS[tile.precision]), vectors.float()
 
 
 def pack_layer(layer: LayerWeights, tile: Tile) -> tuple[Tensor, Tensor]:
-    """One layer, where its weights are and without leaving float32, for those who pack in every step of training."""
+    """One layer, on the device and in the type of its weights, as training packs it in every step."""
     with torch.no_grad():
         matrices, vectors = _packed(_layer_parts(layer), tile)
     return matrices.to(OPERANDS[tile.precision]), vectors.float()
 
 
-def _double(weights: EncoderWeights) -> EncoderWeights:
-    def double(value: object) -> object:
+def double(weights: Weights) -> Weights:
+    """The same weights in float64 on the CPU, for arithmetic before they are rounded."""
+
+    def of(value: object) -> object:
         if isinstance(value, Tensor):
             return value.detach().to("cpu", torch.float64)
-        return type(value)(*map(double, value)) if hasattr(value, "_fields") else tuple(map(double, value))  # type: ignore[call-overload]
+        return type(value)(*map(of, value)) if hasattr(value, "_fields") else tuple(map(of, value))  # type: ignore[call-overload]
 
-    return double(weights)  # type: ignore[return-value]
+    return of(weights)  # type: ignore[return-value]
 
 
 def _packed(parts: Mapping[str, Tensor], tile: Tile) -> tuple[Tensor, Tensor]:
     """Matrices and vectors of one layer, or of the ends of the network."""
     first = next(iter(parts.values()))
-    of_matrices, of_vectors = _index(tuple((name, part.shape) for name, part in parts.items()), tile, first.device)
+    matrices, vectors = _index(tuple((name, part.shape) for name, part in parts.items()), tile, first.device)
     numbers = torch.cat([first.new_zeros(1), *(part.flatten() for part in parts.values())])
-    return numbers[of_matrices], numbers[of_vectors]
+    return numbers[matrices], numbers[vectors]
 
 
 @lru_cache(maxsize=64)
 def _index(
     shapes: tuple[tuple[str, torch.Size], ...], tile: Tile, device: torch.device
 ) -> tuple[Tensor, Tensor]:  # int64
-    """Which of the parts' numbers stands where; number 0, which is before them, is the zero of all padding."""
+    """Which of the parts' numbers stands where, in matrices and vectors. Number 0, before the parts, is padding."""
     parts, start = {}, 1
     for name, shape in shapes:
         parts[name] = torch.arange(start, start + shape.numel()).view(shape)
         start += shape.numel()
     at = tile.at
-    laid_out: list[Mapping[str, tuple[int, ...]]]  # matrices, vectors
+    shapes_of: list[Mapping[str, tuple[int, ...]]]  # matrices, vectors
     if "emb" in parts:
-        placed, laid_out = _outer_placed(parts, tile), [tile.outer_matrices, tile.outer_vectors]
+        placed, shapes_of = _outer_placed(parts, tile), [tile.outer_matrices, tile.outer_vectors]
         ends = (tile.layers * at.matrix_stride, at.matrix_size), (tile.layers * at.vector_stride, at.vector_size)
     else:
-        placed, laid_out = _layer_placed(parts, tile), [tile.matrices, tile.vectors]
+        placed, shapes_of = _layer_placed(parts, tile), [tile.matrices, tile.vectors]
         ends = (0, at.matrix_stride), (0, at.vector_stride)
     rows = []
-    for sizes, (first, end) in zip(laid_out, ends, strict=True):
+    for sizes, (first, end) in zip(shapes_of, ends, strict=True):
         row = torch.zeros(end - first, dtype=torch.int64)
         for name, size in sizes.items():
             place = row[getattr(at, name) - first :][: torch.Size(size).numel()].view(size)
@@ -79,7 +85,7 @@ def _index(
 
 
 def _layer_parts(layer: LayerWeights) -> dict[str, Tensor]:
-    """All numbers that are packed, after what arithmetic they need; none is in its place yet."""
+    """Every number that is packed, after the arithmetic that it needs; none is in its place yet."""
     mix, feed_forward = layer.mix, layer.feed_forward
     return {
         **_branch_parts("token", mix.token),
@@ -131,7 +137,7 @@ def _norm_parts(name: str, norm: NormWeights) -> dict[str, Tensor]:
 
 
 def _layer_placed(part: dict[str, Tensor], tile: Tile) -> dict[str, Tensor]:
-    """Turned as the kernels read them, and once for each window of a group. The rest stays as it is."""
+    """Parts as the kernels read them: transposed, and once for each window of a group. The rest stays as it is."""
     squeezed = (tile.squeezed_slot, tile.token_slot)
     return part | {
         "token_dense": _repeated(part["token_dense"], tile.token_key_slot, tile).T,

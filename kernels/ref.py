@@ -1,7 +1,7 @@
-"""What each kernel computes, in plain torch and in the paper's words (Sun et al., ICCV 2023, Section 3).
+"""Ref: what each kernel computes, in plain torch and in the paper's words (Sun et al., ICCV 2023, Section 3).
 
-Written to be read and never optimised; works in any float type and is differentiable, so it is also what gradients
-are checked against. B windows, T tokens, C channels, D numbers a pose, Q + 1 keyframes.
+It is written to be read and never optimised. It works in any float type and is differentiable, so gradients are checked
+against it, too. B windows, T tokens, C channels, D numbers a pose, Q + 1 keyframes.
 """
 
 from __future__ import annotations
@@ -23,11 +23,12 @@ def synth_attention_ref(
     token: SynthAttentionWeights,
     channel: SynthAttentionWeights,
 ) -> tuple[Tensor, Tensor]:  # [B, T, C] each
-    """What the tokens and what the channels synthesise: dense, squeeze-excite gate, softmax, values."""
-    return _branch(x, token), _branch(x.transpose(1, 2), channel).transpose(1, 2)
+    """The token branch, and the channel branch, which is the same on the transposed x."""
+    return branch_ref(x, token), branch_ref(x.transpose(1, 2), channel).transpose(1, 2)
 
 
-def _branch(x: Tensor, weights: SynthAttentionWeights) -> Tensor:  # [B, n, width] -> [B, n, width]
+def branch_ref(x: Tensor, weights: SynthAttentionWeights) -> Tensor:  # [B, n, width] -> [B, n, width]
+    """One branch: dense, squeeze-excite gate, softmax, values."""
     energies = functional.linear(x, weights.dense_weight, weights.dense_bias)  # [B, n, m]
     squeezed = (energies.mean(dim=-1) @ weights.squeeze_weight.T).relu()
     gate = (squeezed @ weights.excite_weight.T).sigmoid()
@@ -65,7 +66,7 @@ def encoder_ref(
     keyframes: Tensor,  # [B, Q+1, D]
     weights: EncoderWeights,
 ) -> Tensor:  # [B, T, D]
-    """The whole network: interpolate, embed, layers, and what they add to the interpolation."""
+    """The whole network: interpolate, embed, layers. Their output is added to the interpolation."""
     transposed = functional.linear(keyframes.transpose(1, 2), weights.interp_weight, weights.interp_bias)
     interpolated = transposed.transpose(1, 2)
     x = functional.linear(interpolated, weights.emb_weight, weights.emb_bias)

@@ -1,84 +1,93 @@
-"""Padded sizes of the fused encoder: how one program holds a group of windows. No torch and no Triton in here.
+"""Tile: padded sizes of what one program holds, a group of windows, and the places of packed weights.
 
-A program works on `windows` windows at once. Each has a slot of `token_slot` rows, and a slot of the same kind for
-its keyframes, its token keys and its squeezed tokens. Matrices that work along time are block-diagonal over the slots,
-so that a group reads like one long window; padding is zero in every matrix.
+Each of the group's `windows` has a slot of `token_slot` rows, and a slot of the same kind for its keyframes, its token
+keys and its squeezed tokens. Matrices that work along time are block-diagonal over the slots, so that a group reads
+like one long window. Padding is zero in every matrix. No torch and no Triton in here.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 from types import SimpleNamespace
+from typing import TYPE_CHECKING, TypeVar
 
 from mixsynth_stream.config import ModelConfig
 
-# The card whose registers and wgmma the fused plan is for; what else there is gets blocks.
-FUSED_CAPABILITY = (9, 0)
-PRECISIONS = ("strict", "tf32", "bf16", "fp16")
+if TYPE_CHECKING:
+    from mixsynth_stream.kernels.weights import LayerWeights
 
-# Numbers that one program can hold in registers as x [rows, channels], which is the largest thing that lives long.
-_LARGEST_TILE = 128 * 128
-_MOST_ROWS = 256
-# In training a program holds three matrices of the tokens' energies: beyond these it spills, or finds no shared memory.
-_TRAINED_ENERGIES = 64 * 64
-_MOST_TRAINED_ROWS = 128
-# Up to these sizes (half as much where strict) one launch does the whole network, or a whole layer, unspilled.
-_WHOLE_STACK = 64 * 32
-_WHOLE_LAYER = 128 * 64
-_WHOLE_STRICT = 64 * 32
-# Windows as short as jhmdb's (11 tokens) are grouped until their rows fill a tensor-core instruction of 64 rows.
-_GROUPED_ROWS = 64
+PRECISIONS = ("strict", "tf32", "bf16", "fp16")
 # tl.dot takes no inner dimension below 16.
 _SMALLEST = 16
-_THIS_CODE = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:16]
+
+AnyTile = TypeVar("AnyTile", bound="Tile")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stages:
-    """What one launch does. `all_layers`: every layer, in a loop; otherwise parts of one layer."""
-
-    embed: bool = False
-    all_layers: bool = False
-    channel: bool = False
-    token: bool = False  # only where tiled: otherwise it is part of mix
-    mix: bool = False
-    feed_forward: bool = False
-    finish: bool = False
-
-
-@dataclass(frozen=True)
 class Tile:
-    """What is known of a shape when a kernel is compiled. Properties are padded sizes and places in packed weights."""
+    """What a kernel knows of a shape when it is compiled. Properties are padded sizes and places in packed weights."""
 
     tokens: int  # T
     channels: int  # C
-    numbers: int  # D
-    keyframes: int  # Q + 1
-    layers: int  # L
     token_keys: int  # T / reduce_token
     channel_keys: int  # C / reduce_channel
     hidden: int  # E
-    windows: int
     precision: str
-    # Not in one program: in blocks (`tiled.py`) or, in training, with products of the library (`large_mix.py`).
-    tiled: bool = False
+    windows: int = 1
+    # The ends of the network; a layer by itself has none.
+    numbers: int = 1  # D
+    keyframes: int = 1  # Q + 1
+    layers: int = 1  # L
 
     def __post_init__(self) -> None:
         if self.precision not in PRECISIONS:
             raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, found {self.precision!r}")
 
+    @classmethod
+    def of_network(cls, config: ModelConfig, precision: str, *, windows: int = 1) -> Tile:
+        """For a whole network, `windows` in a program."""
+        return replace(
+            cls.of_layer(config, precision, windows=windows),
+            numbers=config.joint_dim,
+            keyframes=config.num_keyframes,
+            layers=config.num_encoder_layers,
+        )
+
+    @classmethod
+    def of_layer(cls: type[AnyTile], layer: ModelConfig | LayerWeights, precision: str, *, windows: int = 1) -> AnyTile:
+        """For one layer by itself: of a network's configuration, or with these weights."""
+        if isinstance(layer, ModelConfig):
+            return cls(
+                tokens=layer.seq_len,
+                channels=layer.emb_dim,
+                token_keys=layer.seq_len // layer.reduce_token,
+                channel_keys=layer.emb_dim // layer.reduce_channel,
+                hidden=layer.emb_dim * layer.expansion_factor,
+                precision=precision,
+                windows=windows,
+            )
+        return cls(
+            tokens=layer.mix.fc1_weight.shape[1],
+            channels=len(layer.mix.proj_bias),
+            token_keys=len(layer.mix.token.dense_bias),
+            channel_keys=len(layer.mix.channel.dense_bias),
+            hidden=len(layer.feed_forward.fc1_bias),
+            precision=precision,
+            windows=windows,
+        )
+
     @property
     def cache_key(self) -> str:
-        """What Triton files compiled kernels under: with the fields alone it would find those of older sizes, too."""
-        return f"{self!r} {_THIS_CODE}"
+        """Every size and place, by value. Triton files compiled kernels under it: other sizes are another kernel."""
+        members = {name: member for kind in type(self).__mro__ for name, member in vars(kind).items()}
+        sizes = {name: getattr(self, name) for name, member in members.items() if isinstance(member, cached_property)}
+        return f"{self!r} {sizes!r}"
 
     @cached_property
     def token_slot(self) -> int:
-        return max(_power(self.tokens), _SMALLEST)
+        return max(power(self.tokens), _SMALLEST)
 
     @cached_property
     def rows(self) -> int:
@@ -86,11 +95,11 @@ class Tile:
 
     @cached_property
     def padded_channels(self) -> int:
-        return max(_power(self.channels), _SMALLEST)
+        return max(power(self.channels), _SMALLEST)
 
     @cached_property
     def keyframe_slot(self) -> int:
-        return _power(self.keyframes)
+        return power(self.keyframes)
 
     @cached_property
     def padded_keyframes(self) -> int:
@@ -98,7 +107,7 @@ class Tile:
 
     @cached_property
     def token_key_slot(self) -> int:
-        return _power(self.token_keys) if self.reduces_tokens else self.token_slot
+        return power(self.token_keys) if self.reduces_tokens else self.token_slot
 
     @cached_property
     def padded_token_keys(self) -> int:
@@ -106,7 +115,7 @@ class Tile:
 
     @cached_property
     def padded_channel_keys(self) -> int:
-        return max(_power(self.channel_keys), _SMALLEST)
+        return max(power(self.channel_keys), _SMALLEST)
 
     @cached_property
     def reduces_tokens(self) -> bool:
@@ -118,7 +127,7 @@ class Tile:
 
     @cached_property
     def squeezed_slot(self) -> int:
-        return _power(max(self.tokens // 4, 1))
+        return power(max(self.tokens // 4, 1))
 
     @cached_property
     def squeezed_tokens(self) -> int:
@@ -126,12 +135,12 @@ class Tile:
 
     @cached_property
     def squeezed_channels(self) -> int:
-        return _power(max(self.channels // 4, 1))
+        return power(max(self.channels // 4, 1))
 
     @cached_property
     def hidden_block(self) -> int:
-        """Hidden numbers of the feed-forward that are in the making at once."""
-        return max(min(_power(self.hidden), 64 if self.half else 32), _SMALLEST)
+        """Hidden numbers of the feed-forward that are in registers at once."""
+        return max(min(power(self.hidden), 64 if self.half else 32), _SMALLEST)
 
     @cached_property
     def padded_hidden(self) -> int:
@@ -139,7 +148,7 @@ class Tile:
 
     @cached_property
     def numbers_block(self) -> int:
-        return max(min(_power(self.numbers), 64 if self.half else 32), _SMALLEST)
+        return max(min(power(self.numbers), 64 if self.half else 32), _SMALLEST)
 
     @cached_property
     def padded_numbers(self) -> int:
@@ -148,21 +157,6 @@ class Tile:
     @cached_property
     def half(self) -> bool:
         return self.precision in ("bf16", "fp16")
-
-    @cached_property
-    def channel_block(self) -> int:
-        """Channels of a window that a training kernel holds at once."""
-        return min(self.padded_channels, 32 if self.half or self.rows <= 32 else 16)
-
-    @cached_property
-    def row_block(self) -> int:
-        """Tokens of a window that a training kernel holds at once, where it works along time."""
-        return min(self.rows, 32)
-
-    @cached_property
-    def key_block(self) -> int:
-        """Channel keys that a training kernel reads back at once."""
-        return self.padded_channel_keys if self.half else min(self.padded_channel_keys, 32)
 
     @cached_property
     def num_warps(self) -> int:
@@ -247,110 +241,6 @@ class Tile:
         sizes |= {"vector_stride": vector_stride, "vector_size": vector_size}
         return SimpleNamespace(**matrix_places, **vector_places, **outer_matrices, **outer_vectors, **sizes)
 
-    @cached_property
-    def launches(self) -> tuple[tuple[Stages, int], ...]:
-        """The launches of one forward and the layer that each is for.
-
-        The more registers a tile takes, the more parts a layer is cut into, so that none spills.
-        """
-        if self.tiled:
-            return self._tiled_launches
-        size = self.largest * (2 if self.precision == "strict" else 1)
-        if size <= _WHOLE_STACK:
-            return ((Stages(embed=True, all_layers=True, finish=True), 0),)
-        # A window of few tokens and many channels (jhmdb by itself) has large energies but little beside them.
-        few = self.rows * self.padded_channels <= _WHOLE_STACK
-        whole = self.windows == 1 and (few or size <= _WHOLE_LAYER)
-        # Beside the embedding of a group, the channel branch would spill.
-        apart = self.windows > 1 and not whole
-        launches = [(Stages(embed=True), 0)] if apart else []
-        for i in range(self.layers):
-            first, last = i == 0 and not apart, i == self.layers - 1
-            if whole:
-                parts = [Stages(embed=first, channel=True, mix=True, feed_forward=True, finish=last)]
-            elif self.half:
-                parts = [Stages(embed=first, channel=True), Stages(mix=True, feed_forward=True, finish=last)]
-            else:
-                parts = [Stages(embed=first, channel=True), Stages(mix=True), Stages(feed_forward=True, finish=last)]
-            launches += [(stages, i) for stages in parts]
-        return tuple(launches)
-
-    @property
-    def _tiled_launches(self) -> tuple[tuple[Stages, int], ...]:
-        layer = (Stages(channel=True), Stages(token=True), Stages(mix=True), Stages(feed_forward=True))
-        layers = ((stages, i) for i in range(self.layers) for stages in layer)
-        return ((Stages(embed=True), 0), *layers, (Stages(finish=True), 0))
-
-    @property
-    def plan(self) -> str:
-        """The launches of one forward, in words."""
-        count = len(self.launches)
-        if count == 1:
-            words = "one launch for the network"
-        elif count == self.layers:
-            words = "one launch a layer"
-        elif self.tiled:
-            words = "4 launches a layer and one for each end"
-        else:
-            words = f"{count // self.layers} launches a layer" + (" and one before" if count % self.layers else "")
-        words += f", {count} in all" if count > 1 else ""
-        if self.tiled:
-            words += ", windows in blocks"
-        elif self.windows > 1:
-            words += f", {self.windows} windows in a program"
-        return words
-
-    @property
-    def fits(self) -> bool:
-        """Whether one program can hold a window. Otherwise it has to be tiled."""
-        return self.rows <= _MOST_ROWS and self.largest <= _LARGEST_TILE
-
-    @property
-    def fits_training(self) -> bool:
-        """Whether one program can hold a window in training. Otherwise the library makes the branches' products."""
-        energies = self.rows * self.padded_token_keys
-        return self.fits and self.rows <= _MOST_TRAINED_ROWS and energies <= _TRAINED_ENERGIES
-
-    @property
-    def training_plan(self) -> str:
-        """The launches of one layer in training, in words."""
-        words = "4 launches a layer forward and 8 backwards"
-        return words + (", products of both branches by the library" if self.tiled else "")
-
-
-def for_training(tile: Tile) -> Tile:
-    """The same in training, where fewer windows fit."""
-    return replace(tile, tiled=not tile.fits_training)
-
-
-def tile_of(
-    config: ModelConfig, precision: str, batch: int, programs: int = 1, capability: tuple[int, int] = FUSED_CAPABILITY
-) -> Tile:
-    """The tile for `batch` windows on a card of a compute capability.
-
-    Short windows are grouped once there are more groups than `programs` can run.
-    """
-    slot = max(_power(config.seq_len), _SMALLEST)
-    grouped = max(_GROUPED_ROWS // slot, 1)
-    # Four-byte operands of a group take too many registers and, in three TF32 parts, too much shared memory.
-    if batch < programs * grouped or precision in ("strict", "tf32"):
-        grouped = 1
-    tile = Tile(
-        tokens=config.seq_len,
-        channels=config.emb_dim,
-        numbers=config.joint_dim,
-        keyframes=config.num_keyframes,
-        layers=config.num_encoder_layers,
-        token_keys=config.seq_len // config.reduce_token,
-        channel_keys=config.emb_dim // config.reduce_channel,
-        hidden=config.emb_dim * config.expansion_factor,
-        windows=grouped,
-        precision=precision,
-    )
-    if tile.fits and capability == FUSED_CAPABILITY and (precision != "strict" or tile.largest <= _WHOLE_STRICT):
-        return tile
-    return replace(tile, windows=1, tiled=True)
-
 
 def _places(shapes: Mapping[str, tuple[int, ...]], start: int) -> tuple[dict[str, int], int]:
     places = {}
@@ -364,7 +254,7 @@ def _places(shapes: Mapping[str, tuple[int, ...]], start: int) -> tuple[dict[str
     return places, start
 
 
-def _power(n: int) -> int:
+def power(n: int) -> int:
     """The next power of two."""
     return 1 << (n - 1).bit_length()
 

@@ -76,7 +76,7 @@ def _status(name: str) -> BackendStatus:
         ),
         "torch": ("torch", "the readable network", "install it with `pip install mixsynth-stream[train]`"),
         "triton": (
-            "mixsynth_stream.kernels.launch",
+            "mixsynth_stream.kernels.card",
             "fused kernels, one launch for the network to four a layer",
             "install it with `pip install mixsynth-stream[gpu]`",
         ),
@@ -124,8 +124,8 @@ def _torch_forward(config: ModelConfig, state: Mapping[str, np.ndarray]) -> Forw
 
 
 def _triton_forward(config: ModelConfig, state: Mapping[str, np.ndarray]) -> Forward:
-    from mixsynth_stream.kernels.host import HostEncoder
-    from mixsynth_stream.kernels.launch import Encoder
+    from mixsynth_stream.kernels.inference.encoder import Encoder
+    from mixsynth_stream.kernels.inference.host import HostEncoder
 
     # strict: every backend gives the same numbers.
     encoder = HostEncoder(Encoder(state, config, precision="strict"))

@@ -1,4 +1,4 @@
-"""Compile the Triton kernels ahead of time, without a GPU, and judge what the compiler made of them.
+"""Kernel gates: compile the Triton kernels ahead of time, without a GPU, and judge what the compiler made of them.
 
     python scripts/kernel_gates.py         sm_90, bf16, published shapes: what `make test` asks
     python scripts/kernel_gates.py --all   every architecture and shape, and strict too: what `make gates` asks
@@ -7,9 +7,9 @@
 A kernel fails that spills registers, wants more shared memory than a card has, leaves a product to the ordinary cores,
 or takes more than a minute of processor time to compile (of processor time, so that a busy machine decides nothing).
 
-Kernels that come out of Triton's front end alike are compiled once, whichever shapes they belong to. What was found is
-kept in build/, by the hash of that front end's text, so that the next run compiles only what has changed; Triton's own
-cache is left out, because it does not see changes in tile.py.
+Kernels that come out of Triton's front end alike are compiled once, whichever shapes they belong to. Outcomes are kept
+in build/, by the hash of that front end's text, so that the next run compiles only what has changed. Triton's own cache
+is left out, because it would keep no log of the assembler.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ OUTCOMES = Path(__file__).parent.parent / "build" / "kernel-gates.json"
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """One kernel of one shape, found again by its number: Triton's own objects do not travel between processes."""
+    """One kernel of one shape, by its number, because Triton's own objects do not travel between processes."""
 
     shape: str
     config: ModelConfig
@@ -86,18 +86,18 @@ class Outcome:
         """What is wrong, in words."""
         if self.error:
             return [f"does not compile: {self.error}"]
-        found = []
+        faults = []
         if self.spills:
-            found.append(f"{self.spills} bytes spilled")
+            faults.append(f"{self.spills} bytes spilled")
         if self.shared > SHARED[arch]:
-            found.append(f"{self.shared} bytes of shared memory, of {SHARED[arch]}")
+            faults.append(f"{self.shared} bytes of shared memory, of {SHARED[arch]}")
         if self.plain_products:
-            found.append(f"{self.plain_products} of {self.products} products without tensor cores")
+            faults.append(f"{self.plain_products} of {self.products} products without tensor cores")
         if self.products and not self.tensor_cores:
-            found.append("no tensor-core instruction with operands of the precision")
+            faults.append("no tensor-core instruction with operands of the precision")
         if self.compile_s > MOST_COMPILE_S:
-            found.append(f"{self.compile_s:.0f} s to compile, of {MOST_COMPILE_S:.0f}")
-        return found
+            faults.append(f"{self.compile_s:.0f} s to compile, of {MOST_COMPILE_S:.0f}")
+        return faults
 
 
 def jobs_for(
@@ -108,15 +108,15 @@ def jobs_for(
         seen = set()
         for part, batch in itertools.product(parts, BATCHES):
             for number, kind in enumerate(_specialisations(config, precision, arch, part, batch)):
-                named = kind.kernel.__name__, repr(kind.constexprs), kind.num_warps
-                if named not in seen:
-                    seen.add(named)
+                layout = kind.kernel.__name__, repr(kind.constexprs), kind.num_warps
+                if layout not in seen:
+                    seen.add(layout)
                     yield Job(shape, config, precision, arch, part, batch, number)
 
 
 def judge(jobs: Sequence[Job], processes: int, outcomes: Path = OUTCOMES) -> dict[str, tuple[Outcome, list[Job]]]:
     """Each kernel once, with the jobs that share it. Compiles what `outcomes` does not hold, and adds it there."""
-    known = {key: Outcome(**found) for key, found in _read(outcomes).items()}
+    known = {key: Outcome(**fields) for key, fields in _read(outcomes).items()}
     sharing: dict[str, list[Job]] = {}
     with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
         for job, (key, error) in zip(jobs, pool.map(keyed, jobs, chunksize=8), strict=True):
@@ -126,9 +126,9 @@ def judge(jobs: Sequence[Job], processes: int, outcomes: Path = OUTCOMES) -> dic
         new = [key for key in sharing if key not in known]
         print(f"{len(sharing)} kernels, {len(new)} of them to compile", file=sys.stderr, flush=True)
         waiting = {pool.submit(compiled, sharing[key][0]): key for key in new}
-        for count, done in enumerate(as_completed(waiting), 1):
-            key = waiting[done]
-            known[key] = done.result()
+        for count, outcome in enumerate(as_completed(waiting), 1):
+            key = waiting[outcome]
+            known[key] = outcome.result()
             _write(outcomes, {**_read(outcomes), key: dataclasses.asdict(known[key])})
             faults = "; ".join(known[key].faults(sharing[key][0].arch)) or "fine"
             print(f"{count}/{len(new)} {_title(sharing[key])}: {faults}", file=sys.stderr, flush=True)
@@ -136,7 +136,7 @@ def judge(jobs: Sequence[Job], processes: int, outcomes: Path = OUTCOMES) -> dic
 
 
 def keyed(job: Job) -> tuple[str, str]:
-    """Its key and nothing, or a key of its own and what the front end says against it."""
+    """The job's key and no error, or a key of its own and the front end's error."""
     try:
         return key_of(job), ""
     except Exception as error:  # as in `compiled`
@@ -144,14 +144,16 @@ def keyed(job: Job) -> tuple[str, str]:
 
 
 def key_of(job: Job) -> str:
-    """Hash of all that decides what is compiled: the front end's text, the options, the card, Triton's version."""
+    """A hash of all that decides what is compiled: the front end's text, the options, the card, Triton's version."""
     import triton
 
     kind = job.specialisation()
     text = re.sub(r"loc\(.*?\)|#loc.*", "", _front_end(job))
-    # Names of functions hold what they are specialised for, needed or not.
+    # Names of functions hold what they are specialised for, and those of values are the variables of the source.
     names: dict[str, str] = {}
-    text = re.sub(r'@("[^"]*"|[\w.$]+)', lambda found: names.setdefault(found[0], f"@f{len(names)}"), text)
+    text = re.sub(
+        r'@("[^"]*"|[\w.$]+)|%[\w.$-]+', lambda name: names.setdefault(name[0], f"{name[0][0]}{len(names)}"), text
+    )
     rest = (job.arch, kind.num_warps, kind.num_stages, kind.maxnreg, OPERANDS[job.precision], triton.__version__)
     return hashlib.sha256(f"{text}{rest}".encode()).hexdigest()
 
@@ -166,11 +168,17 @@ def compiled(job: Job) -> Outcome:
         os.environ["TRITON_CACHE_DIR"] = folder
         try:
             options = {"num_warps": kind.num_warps, "num_stages": kind.num_stages, "maxnreg": kind.maxnreg}
-            found = triton.compile(_source(kind), target=_target(job.arch), options=options)
+            kernel = triton.compile(_source(kind), target=_target(job.arch), options=options)
         except Exception as error:  # Triton's passes raise whatever they like, and every kernel has to be judged
             return Outcome(compile_s=_processor_s() - before, error=_sentence(error))
-    return outcome_of(log.getvalue(), found.asm["ttgir"], found.asm["ptx"], found.metadata.shared,
-                      OPERANDS[job.precision], _processor_s() - before)  # fmt: skip
+    return outcome_of(
+        log.getvalue(),
+        kernel.asm["ttgir"],
+        kernel.asm["ptx"],
+        kernel.metadata.shared,
+        OPERANDS[job.precision],
+        _processor_s() - before,
+    )
 
 
 def outcome_of(log: str, ttgir: str, ptx: str, shared: int, operand: str, compile_s: float) -> Outcome:
@@ -194,15 +202,13 @@ def outcome_of(log: str, ttgir: str, ptx: str, shared: int, operand: str, compil
 
 def _specialisations(config: ModelConfig, precision: str, arch: str, part: str, batch: int) -> list[Any]:
     """What a card launches in the forward, or in a training step of whichever batch."""
-    from mixsynth_stream.kernels.encoder_layer import specialisations_backward
-    from mixsynth_stream.kernels.launch import specialisations
+    from mixsynth_stream.kernels.inference.encoder import specialisations
+    from mixsynth_stream.kernels.training.specialisations import layer_specialisations
 
     if part == "training":
-        trained: list[Any] = specialisations_backward(config, precision)
-        return trained
+        return list(layer_specialisations(config, precision))
     capability = divmod(int(arch.removeprefix("sm_")), 10)
-    found: list[Any] = specialisations(config, precision, batch, PROGRAMS[arch], capability)
-    return found
+    return list(specialisations(config, precision, batch, PROGRAMS[arch], capability))
 
 
 def _target(arch: str) -> Any:
@@ -241,15 +247,15 @@ def _processor_s() -> float:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        outcomes: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, json.JSONDecodeError):
         return {}
-    return found
+    return outcomes
 
 
 def _write(path: Path, known: dict[str, Any]) -> None:
     path.parent.mkdir(exist_ok=True)
-    # Its own name, because two runs may be under way.
+    # The part has a name of its own, because two runs may be under way.
     part = path.with_name(f"{path.name}.{os.getpid()}")
     part.write_text(json.dumps(known, indent=0), encoding="utf-8")
     part.replace(path)
@@ -274,7 +280,7 @@ def _what(job: Job) -> str:
     stages = kind.constexprs.get("STAGES")
     parts = [field.name for field in dataclasses.fields(stages) if getattr(stages, field.name)] if stages else []
     # Only the fused forward takes groups.
-    windows = kind.constexprs["S"].windows if stages else 1
+    windows = kind.constexprs["tile"].windows if stages else 1
     name = "+".join(parts) or kind.kernel.__name__.removesuffix("_kernel")
     return name + (f" x{windows}" if windows > 1 else "")
 
@@ -294,20 +300,21 @@ def report(judged: dict[str, tuple[Outcome, list[Job]]]) -> tuple[str, int]:
 def main(arguments: Sequence[str] | None = None) -> int:
     shapes = published_shapes() | shipped_shapes() | LARGE
     parser = argparse.ArgumentParser(description="compile the Triton kernels ahead of time and judge them")
-    parser.add_argument("--all", action="store_true",
-                        help="sm_80, sm_89 and sm_90; bf16 and strict; every shape and a large one")  # fmt: skip
+    parser.add_argument(
+        "--all", action="store_true", help="sm_80, sm_89 and sm_90; bf16 and strict; every shape and a large one"
+    )
     parser.add_argument("--arch", nargs="+", choices=list(SHARED), help="default: sm_90")
     parser.add_argument("--precision", nargs="+", choices=PRECISIONS, help="default: bf16")
     parser.add_argument("--shape", nargs="+", choices=list(shapes), help="default: the published ones")
     parser.add_argument("--part", nargs="+", choices=PARTS, default=PARTS, help="default: both")
     parser.add_argument("--processes", type=int, default=2, help="compilers at once (default: 2)")
-    parser.add_argument("--outcomes", type=Path, default=OUTCOMES, help="what earlier runs found (default: in build/)")
+    parser.add_argument("--outcomes", type=Path, default=OUTCOMES, help="outcomes of earlier runs (default: in build/)")
     args = parser.parse_args(arguments)
     os.environ.update(ENVIRONMENT)
-    chosen = list(shapes) if args.all else list(published_shapes())
+    names = args.shape or list(shapes if args.all else published_shapes())
     archs, precisions = (list(SHARED), ["bf16", "strict"]) if args.all else (["sm_90"], ["bf16"])
-    jobs = list(jobs_for({name: shapes[name] for name in args.shape or chosen}, args.precision or precisions,
-                         args.arch or archs, args.part))  # fmt: skip
+    chosen = {name: shapes[name] for name in names}
+    jobs = list(jobs_for(chosen, args.precision or precisions, args.arch or archs, args.part))
     start = time.monotonic()
     text, wrong = report(judge(jobs, args.processes, args.outcomes))
     print(text)

@@ -1,5 +1,5 @@
 // Training of one encoder layer: a forward pass that keeps everything, and the backward pass, op by op as in
-// kernels/ref_bwd.py. Shapes are those of one window, and d_x is the gradient of x.
+// kernels/training/ref.py. Shapes are those of one window, and d_x is the gradient of x.
 // The padding of a matrix is zero, unless a comment says that it is never read.
 #pragma once
 

@@ -8,6 +8,10 @@ import platform
 from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mixsynth_stream.kernels.plan import Plan
 
 # The packages that decide results and speed: first those of the base install, then those of the extras.
 _PACKAGES = ("numpy", "av", "mediapipe", "safetensors", "torch", "triton")
@@ -111,26 +115,52 @@ def _measured_speed() -> str:
 
 def _kernel_rows() -> list[tuple[str, ...]]:
     """How many launches a forward and a training step take on a card for which the fused kernels are made."""
-    from mixsynth_stream.kernels.tile import FUSED_CAPABILITY, for_training, tile_of
+    from mixsynth_stream.kernels.plan import FUSED_CAPABILITY, plan_for
+    from mixsynth_stream.kernels.training.tile import TrainingTile
     from mixsynth_stream.presets import published_shapes, shipped_shapes
 
     large_batch, multiprocessors = 4096, 132
     shapes = published_shapes() | shipped_shapes()
     groups: dict[tuple[str, str], list[str]] = {}  # shapes with the same plans are one row
     for name, shape in shapes.items():
-        plans = tuple(tile_of(shape, "bf16", batch, multiprocessors).plan for batch in (1, large_batch))
-        groups.setdefault((plans[0], plans[1]), []).append(name)
+        sizes = (1, large_batch)
+        one, batch = (_forward_launches(plan_for(shape, "bf16", windows, multiprocessors)) for windows in sizes)
+        groups.setdefault((one, batch), []).append(name)
     rows: list[tuple[str, ...]] = [
         (", ".join(names), one if one == batch else f"one window: {one}; {large_batch}: {batch}")
         for (one, batch), names in groups.items()
     ]
     capability = ".".join(map(str, FUSED_CAPABILITY))
-    training = " or ".join(sorted({for_training(tile_of(shape, "bf16", 1)).training_plan for shape in shapes.values()}))
+    tiles = (TrainingTile.of_layer(shape, "bf16") for shape in shapes.values())
+    training = " or ".join(sorted({_training_launches(tile.large) for tile in tiles}))
     remarks = (
         f"Triton, bf16, compute capability {capability}; older cards and strict take more launches",
         f"training: {training}; in windows that one program cannot hold, products of both branches by the library",
     )
     return [*rows, *((remark,) for remark in remarks)]
+
+
+def _forward_launches(plan: Plan) -> str:
+    """The launches of one forward, in words."""
+    count, layers, windows = len(plan.launches), plan.tile.layers, plan.tile.windows
+    if count == 1:
+        words = "one launch for the network"
+    elif count == layers:
+        words = "one launch a layer"
+    elif plan.in_blocks:
+        words = "4 launches a layer and one for each end"
+    else:
+        words = f"{count // layers} launches a layer" + (" and one before" if count % layers else "")
+    words += f", {count} in all" if count > 1 else ""
+    if plan.in_blocks:
+        return f"{words}, windows in blocks"
+    return f"{words}, {windows} windows in a program" if windows > 1 else words
+
+
+def _training_launches(large: bool) -> str:
+    """The launches of one layer in training, in words."""
+    words = "4 launches a layer forward and 8 backwards"
+    return words + (", products of both branches by the library" if large else "")
 
 
 def _pose_model_rows() -> list[tuple[str, ...]]:

@@ -87,7 +87,7 @@ def use_triton(network: nn.Module, device_type: str) -> None:
     if not isinstance(network, MixSynthFormer):
         raise BackendUnavailableError(f"the kernels train MixSynthFormer, found {type(network).__name__}")
     try:
-        from mixsynth_stream.kernels.autograd import use_kernels
+        from mixsynth_stream.kernels.training.autograd import use_kernels
     except ModuleNotFoundError as error:
         raise BackendUnavailableError(
             f"--kernels needs {error.name}: pip install 'mixsynth-stream[gpu]', or train without it"

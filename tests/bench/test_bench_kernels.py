@@ -148,7 +148,7 @@ def test_errors_are_held_against_the_size_of_the_output() -> None:
 
 def test_the_report(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bench_kernels_card, "Card", FakeCard)
-    monkeypatch.setattr("mixsynth_stream.kernels.launch.INTERPRETED", False)
+    monkeypatch.setattr("mixsynth_stream.kernels.card.INTERPRETED", False)
     monkeypatch.setattr(bench_kernels, "network_of", lambda name: (SMALL, random_state(SMALL)))
     monkeypatch.setattr("mixsynth_stream.bench.kernels.contenders.FORWARD",
                         {"eager": FORWARD["eager"], "kernels strict": FORWARD["eager"]})  # fmt: skip

@@ -23,8 +23,8 @@ import torch
 from mixsynth_stream.parameters import random_state
 from mixsynth_stream.presets import published_shapes
 from mixsynth_stream.config import ModelConfig
-from mixsynth_stream.kernels.autograd import encode
-from mixsynth_stream.kernels.launch import Encoder
+from mixsynth_stream.kernels.training.autograd import encode
+from mixsynth_stream.kernels.inference.encoder import Encoder
 from mixsynth_stream.network import MixSynthFormer
 for name in ("jhmdb", "3dpw", "aist-smpl"):
     config = published_shapes()[name]

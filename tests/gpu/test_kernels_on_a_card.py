@@ -22,8 +22,8 @@ from mixsynth_stream.backend import make_forward
 from mixsynth_stream.bench.kernels.contenders import FORWARD, TOLERANCE, Case
 from mixsynth_stream.bench.kernels.run import motion_error, network_of
 from mixsynth_stream.errors import BackendUnavailableError
-from mixsynth_stream.kernels.host import HostEncoder
-from mixsynth_stream.kernels.launch import Encoder
+from mixsynth_stream.kernels.inference.encoder import Encoder
+from mixsynth_stream.kernels.inference.host import HostEncoder
 from mixsynth_stream.kernels.tile import PRECISIONS
 from mixsynth_stream.presets import published_shapes, shipped_shapes
 

@@ -21,8 +21,8 @@ from torch import Tensor
 from mixsynth_stream.bench.kernels.contenders import GRADIENT_TOLERANCE, TRAINING, Case
 from mixsynth_stream.bench.kernels.run import gradient_error, network_of
 from mixsynth_stream.config import ModelConfig
-from mixsynth_stream.kernels.autograd import encode, encode_layers, use_kernels
 from mixsynth_stream.kernels.tile import PRECISIONS
+from mixsynth_stream.kernels.training.autograd import encode, encode_layers, use_kernels
 from mixsynth_stream.network import MixSynthFormer
 from mixsynth_stream.parameters import random_state
 from mixsynth_stream.presets import published_shapes

@@ -22,8 +22,8 @@ def launch(name: str, precision: str, what: str) -> str:
     import torch
 
     from mixsynth_stream.bench.kernels.contenders import TRAINING, Case
-    from mixsynth_stream.kernels.autograd import encode
-    from mixsynth_stream.kernels.launch import Encoder
+    from mixsynth_stream.kernels.inference.encoder import Encoder
+    from mixsynth_stream.kernels.training.autograd import encode
     from mixsynth_stream.network import MixSynthFormer
     from mixsynth_stream.parameters import random_state
 

@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 
 from mixsynth_stream.config import ModelConfig
-from mixsynth_stream.kernels.autograd import encode
-from mixsynth_stream.kernels.launch import Encoder
+from mixsynth_stream.kernels.inference.encoder import Encoder
 from mixsynth_stream.kernels.tile import PRECISIONS
+from mixsynth_stream.kernels.training.autograd import encode
 from mixsynth_stream.network import MixSynthFormer
 
 EAGER, COMPILED, REDUCED, GRAPH = "eager", "torch.compile", "torch.compile reduce-overhead", "CUDA graph of eager"

@@ -51,7 +51,7 @@ def main(args: argparse.Namespace) -> int:
     try:
         from mixsynth_stream.bench.kernels.card import Card
         from mixsynth_stream.bench.kernels.contenders import FORWARD, TRAINING, Case
-        from mixsynth_stream.kernels.launch import INTERPRETED
+        from mixsynth_stream.kernels.card import INTERPRETED
     except ImportError as error:
         raise BackendUnavailableError(f"bench kernels needs torch and triton: {error}; "
                                       "pip install 'mixsynth-stream[gpu]'") from error  # fmt: skip
