@@ -39,8 +39,8 @@ from mixsynth_stream.train.checkpoint import save_checkpoint
 from mixsynth_stream.train.config import TrainConfig
 from mixsynth_stream.train.loop import fit
 from mixsynth_stream.train.mocap import MocapRecipe, motion_loss
-from mixsynth_stream.train.mocap_score import HORIZONS_MS
 from mixsynth_stream.train.published import published_network
+from mixsynth_stream.train.validation import HORIZONS_MS
 from mixsynth_stream.weights import save_weights
 
 COLUMNS = {"gap": "gap", "earlier_gap": "gap before", **{f"ahead_{ms}": f"{ms} ms" for ms in HORIZONS_MS}}

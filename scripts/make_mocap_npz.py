@@ -22,7 +22,7 @@ from mixsynth_stream.data.asf_amc import read_asf_amc
 from mixsynth_stream.data.bvh import read_bvh
 from mixsynth_stream.data.c3d import read_c3d
 from mixsynth_stream.data.mocap import Clip
-from mixsynth_stream.data.mocap_sources import (
+from mixsynth_stream.data.recordings import (
     BODY_MARKERS,
     clip_of,
     mocap_from_asf,

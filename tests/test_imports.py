@@ -25,6 +25,8 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("files", "normalise", "parameters", "spaces", "uncertainty"),
     ("network", "presets", "reports", "_C"),
     ("kernels",),
+    ("kernels.blocks", "kernels.training"),
+    ("kernels.inference",),
     ("backend",),
     ("weights",),
     ("data", "pipeline.frame", "pipeline.motion"),
@@ -104,20 +106,20 @@ def wrong_imports(name: str, source: str) -> list[str]:
 
 def circles(imports: Mapping[str, Collection[str]]) -> list[list[str]]:
     """Ways through `imports` that come back to where they began, one for each first step back that is met."""
-    done: set[str] = set()
-    found: list[list[str]] = []
+    complete: set[str] = set()
+    ways: list[list[str]] = []
 
     def walk(name: str, way: list[str]) -> None:
         if name in way:
-            found.append([*way[way.index(name) :], name])
-        elif name not in done:
+            ways.append([*way[way.index(name) :], name])
+        elif name not in complete:
             for target in imports.get(name, ()):
                 walk(target, [*way, name])
-            done.add(name)
+            complete.add(name)
 
     for name in imports:
         walk(name, [])
-    return found
+    return ways
 
 
 def module_imports() -> dict[str, list[str]]:

@@ -95,11 +95,11 @@ def test_a_weight_file_carries_its_table(tmp_path):
     info = dataclasses.replace(core_info(), uncertainty=sigma_table().as_json())
     save_weights(path, random_state(CONFIG), CONFIG, info)
     assert load_weights(path)[2] == info
-    found = load_model(path).sigma_table
-    assert found is not None
-    assert (found.gap, found.ahead, found.liveliness) == (GAP_STEPS, AHEAD_STEPS, (0.03, 0.3, 3.0))
-    np.testing.assert_allclose(found.sigma, sigma_table().sigma, rtol=0.005)
-    np.testing.assert_allclose(found.multipliers, sigma_table().multipliers)
+    table = load_model(path).sigma_table
+    assert table is not None
+    assert (table.gap, table.ahead, table.liveliness) == (GAP_STEPS, AHEAD_STEPS, (0.03, 0.3, 3.0))
+    np.testing.assert_allclose(table.sigma, sigma_table().sigma, rtol=0.005)
+    np.testing.assert_allclose(table.multipliers, sigma_table().multipliers)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from mixsynth_stream.errors import ModelError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from mixsynth_stream.evaluate.published_score import MoreErrors
+    from mixsynth_stream.evaluate.preset_score import MoreErrors
     from mixsynth_stream.evaluate.scores import Row
     from mixsynth_stream.weights import Model
 
@@ -40,7 +40,7 @@ def score_published(
     `smpl_model`: the body model, for errors of joints and vertices beside those of rotations. Raises `ModelError` where
     the weights are not for this preset, `SourceError` where the data cannot be read.
     """
-    from mixsynth_stream.evaluate.published_score import open_score
+    from mixsynth_stream.evaluate.preset_score import open_score
     from mixsynth_stream.weights import load_model
 
     model = load_model(weights, backend)

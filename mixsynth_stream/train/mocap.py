@@ -32,8 +32,8 @@ from mixsynth_stream.spaces import GRID_HZ, SPACES, scale_floor
 from mixsynth_stream.train.config import TrainConfig
 from mixsynth_stream.train.devices import Process
 from mixsynth_stream.train.loop import fit, network_state
-from mixsynth_stream.train.mocap_score import MocapScore
 from mixsynth_stream.train.muon import Muon
+from mixsynth_stream.train.validation import MocapScore
 from mixsynth_stream.weights import WeightsInfo, load_weights, save_weights, weights_path
 
 _GRADIENT_LIMIT = 1.0

@@ -26,7 +26,7 @@ from mixsynth_stream.config import ModelConfig
 from mixsynth_stream.data import h36m
 from mixsynth_stream.data.deciwatch import LAYOUTS, load_pairs
 from mixsynth_stream.errors import SourceError
-from mixsynth_stream.evaluate.published_score import open_score
+from mixsynth_stream.evaluate.preset_score import open_score
 from mixsynth_stream.network import MixSynthFormer
 from mixsynth_stream.presets import PREDICTION, PRESETS, Preset
 from mixsynth_stream.spaces import SPACES

@@ -10,7 +10,7 @@ import pytest
 from support.mocap_files import markers, write_c3d
 
 from mixsynth_stream.data.c3d import read_c3d
-from mixsynth_stream.data.mocap_sources import (
+from mixsynth_stream.data.recordings import (
     BODY_MARKERS,
 )
 from mixsynth_stream.errors import SourceError

@@ -13,7 +13,7 @@ import pytest
 from support.mocap_files import bent_hand, markers, write_asf_amc, write_c3d
 
 from mixsynth_stream.data.mocap import FILE_JOINTS, load_clips
-from mixsynth_stream.data.mocap_sources import (
+from mixsynth_stream.data.recordings import (
     PLUG_IN_GAIT_39,
     clip_of,
     mocap_from_markers,

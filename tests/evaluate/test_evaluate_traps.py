@@ -20,9 +20,9 @@ from mixsynth_stream.data.mocap import DEFAULT_DATA, Clip, load_clips
 from mixsynth_stream.data.object_arrays import load_arrays
 from mixsynth_stream.data.windows import Windows, validation_windows
 from mixsynth_stream.evaluate import mocap as evaluate_mocap
-from mixsynth_stream.evaluate import published_score
+from mixsynth_stream.evaluate import preset_score
 from mixsynth_stream.evaluate.baselines import tuned_baselines
-from mixsynth_stream.evaluate.published_score import open_score
+from mixsynth_stream.evaluate.preset_score import open_score
 from mixsynth_stream.evaluate.scores import NETWORK, Case, Row, Scores
 from mixsynth_stream.files import CHECKOUT
 from mixsynth_stream.weights import load_model
@@ -134,15 +134,15 @@ def test_a_published_folder_is_judged_on_its_estimates_and_on_every_sequence(fol
 
 def test_either_trap_shows_in_the_numbers_of_a_published_folder(folder: Path, monkeypatch: pytest.MonkeyPatch):
     honest, _ = _scored(folder)
-    load = published_score.load_pairs
+    load = preset_score.load_pairs
 
     def overwritten(*args: str) -> list[Pair]:
         """The published line: the detected poses of the input become the ground truth."""
         return [replace(pair, detected=pair.truth) for pair in load(*args)]
 
-    monkeypatch.setattr(published_score, "load_pairs", overwritten)
+    monkeypatch.setattr(preset_score, "load_pairs", overwritten)
     assert _scored(folder)[0]["network"] < 0.01 * honest["network"]
-    monkeypatch.setattr(published_score, "load_pairs", lambda *args: load(*args)[:1])
+    monkeypatch.setattr(preset_score, "load_pairs", lambda *args: load(*args)[:1])
     values, counts = _scored(folder)
     assert counts == (LENGTHS[0], 1)
     assert values["network"] < 0.6 * honest["network"]

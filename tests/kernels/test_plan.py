@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 from support.networks import ODD, SHAPES
 
-from mixsynth_stream.info import _forward_launches
+from mixsynth_stream.commands.info import _forward_launches
 from mixsynth_stream.kernels.plan import fits, plan_for
 from mixsynth_stream.kernels.tile import PRECISIONS
 

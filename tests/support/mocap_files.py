@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mixsynth_stream.data.mocap_sources import PLUG_IN_GAIT_39
+from mixsynth_stream.data.recordings import PLUG_IN_GAIT_39
 from mixsynth_stream.data.sequences import PoseSequence
 
 # Names in BVH style -> (parent, place of a person of 1.7 m who stands with the arms hanging, metres).

@@ -23,7 +23,7 @@ from mixsynth_stream.weights import load_weights
 torch = pytest.importorskip("torch")
 from matplotlib.figure import Figure  # noqa: E402
 
-from mixsynth_stream.evaluate.published_score import stitch  # noqa: E402
+from mixsynth_stream.evaluate.preset_score import stitch  # noqa: E402
 from mixsynth_stream.train.devices import Process  # noqa: E402
 from mixsynth_stream.train.published import PresetRecipe, model_config  # noqa: E402
 

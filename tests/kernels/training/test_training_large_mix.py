@@ -12,8 +12,8 @@ from support.gradients import LONG, assert_gradients, assert_layer_is_the_refere
 from support.networks import ODD
 from support.references import DEVICE, layer_of, random_like
 
-from mixsynth_stream.bench_kernels import gradient_error
-from mixsynth_stream.bench_kernels_contenders import GRADIENT_TOLERANCE
+from mixsynth_stream.bench.kernels.contenders import GRADIENT_TOLERANCE
+from mixsynth_stream.bench.kernels.run import gradient_error
 from mixsynth_stream.config import ModelConfig
 from mixsynth_stream.kernels.pack import pack_layer
 from mixsynth_stream.kernels.ref import synth_attention_ref

@@ -8,7 +8,7 @@ import pytest
 from support.gradients import LONG
 from support.networks import SHAPES, published
 
-from mixsynth_stream.info import _training_launches
+from mixsynth_stream.commands.info import _training_launches
 from mixsynth_stream.kernels.training import tile as tile_module
 from mixsynth_stream.kernels.training import token_tile as token_module
 from mixsynth_stream.kernels.training.tile import TrainingTile

@@ -1,4 +1,4 @@
-"""Mocap sources: recordings of others as our 22 motion-capture joints, from the names of bones or from markers."""
+"""Recordings: motion capture of others as our 22 motion-capture joints, from the names of bones or from markers."""
 
 from __future__ import annotations
 

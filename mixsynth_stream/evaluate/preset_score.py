@@ -1,4 +1,4 @@
-"""Published score: the errors that papers print for a preset, of the network and of the methods beside it.
+"""Preset score: the errors that papers print for a preset, of the network and of the methods beside it.
 
 Folders of estimates: a sequence is stitched from windows that overlap, each N frames after the one before, by the mean
 of their poses; every frame counts once. `input` is the estimator on every frame, `linear` joins the keyframes by lines.

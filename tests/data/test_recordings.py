@@ -13,7 +13,7 @@ from support.mocap_files import markers, write_asf_amc, write_bvh
 from mixsynth_stream.data.asf_amc import read_asf_amc
 from mixsynth_stream.data.bvh import read_bvh
 from mixsynth_stream.data.mocap import FILE_JOINTS, load_clips, stature
-from mixsynth_stream.data.mocap_sources import (
+from mixsynth_stream.data.recordings import (
     clip_of,
     mocap_from_asf,
     mocap_from_bvh,
