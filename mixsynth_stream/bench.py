@@ -50,7 +50,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             "--weights", nargs=2, metavar=("IMAGE", "WORLD"), help="networks to run (default: the shipped ones)"
         )
     encoder = benches.add_parser("encoder", help=_WHAT["encoder"], description=_WHAT["encoder"])
-    encoder.add_argument("--case", nargs="+", metavar="NAME", help="networks (default: all published and shipped ones)")
+    encoder.add_argument(
+        "--case", nargs="+", metavar="NAME", help="networks or ops (default: all published and shipped networks)"
+    )
     encoder.add_argument("--batch", nargs="+", type=int, default=[1, 64], metavar="B", help="windows a call (1 64)")
     encoder.add_argument("--rounds", type=int, default=25, metavar="R", help="interleaved rounds (default: 25)")
     encoder.add_argument(
@@ -72,7 +74,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _add_kernels(benches: Any) -> None:
     kernels = benches.add_parser("kernels", help=_WHAT["kernels"], description=_WHAT["kernels"])
-    kernels.add_argument("--case", nargs="+", metavar="NAME", help="networks (default: all published and shipped ones)")
+    kernels.add_argument(
+        "--case", nargs="+", metavar="NAME", help="networks or ops (default: all published and shipped networks)"
+    )
     kernels.add_argument("--batch", nargs="+", type=int, metavar="B", help="windows a call (1 64 512 4096)")
     kernels.add_argument("--rounds", type=int, metavar="R", help="interleaved rounds (default: 25, 15 with --quick)")
     kernels.add_argument("--quick", action="store_true", help="a few networks at batch 4096 and 1, in minutes")
