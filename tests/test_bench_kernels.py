@@ -230,7 +230,7 @@ def test_options_that_do_not_fit_are_refused(
 def test_weights_that_ship_are_read_without_their_package(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     expected, config, _ = load_weights(ASSETS / f"{name}.safetensors")
     monkeypatch.setitem(sys.modules, "safetensors", None)
-    found = shipped_weights(name)
-    assert config == shipped_shapes()[name] and found.keys() == expected.keys()
+    weights = shipped_weights(name)
+    assert config == shipped_shapes()[name] and weights.keys() == expected.keys()
     for tensor, value in expected.items():
-        np.testing.assert_array_equal(found[tensor], value)
+        np.testing.assert_array_equal(weights[tensor], value)
