@@ -17,7 +17,7 @@ from mixsynth_stream.kernels.synth_attention import channel_branch, token_attent
 from mixsynth_stream.kernels.synth_mix import mix, synth_mix
 
 
-# Specialised for these, Triton would compile anew for layer 1 and for batches of whole sixteens.
+# If it specialised on these, Triton would compile anew for layer 1 and for batches that are multiples of 16.
 @triton.jit(do_not_specialize=["batch", "layer"])
 def encoder_fwd_kernel(
     keyframes: Float32,  # [B, Q+1, D]
@@ -50,7 +50,7 @@ def encoder_fwd_kernel(
             attention = token_attention(x, m, v, tile)
             values = token_values(x, m, v, tile)
             mixed = mix(attention, values, load_windows(channel_out, group, batch, tile), m, v, tile)
-            # x is read again: kept in registers all the while, it would push others out.
+            # x is read again: to keep it in registers all the while would push other values out.
             x = norm1(load_windows_again(between, group, batch, tile) + mixed, v, tile)
         if STAGES.feed_forward:
             x = norm2(x + feed_forward(x, m, v, tile), v, tile)

@@ -11,7 +11,7 @@ import triton.language as tl
 
 @triton.jit
 def to_tf32(x: tl.tensor) -> tl.tensor:
-    """The nearest TF32. By themselves tensor cores cut 13 bits off: up to ten times the error, all in one direction."""
+    """The nearest TF32. Tensor cores by themselves cut 13 bits off: up to ten times the error, all in one direction."""
     return ((x.to(tl.int32, bitcast=True) + 0x1000) & -0x2000).to(tl.float32, bitcast=True)
 
 

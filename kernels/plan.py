@@ -11,10 +11,10 @@ from mixsynth_stream.kernels.tile import Tile
 # The card whose registers and wgmma the fused kernels are for. Other cards get blocks.
 FUSED_CAPABILITY = (9, 0)
 
-# Numbers that one program can hold in registers as x [rows, channels], which is the largest thing that lives long.
+# x [rows, channels] is the largest thing that stays in registers for long. A program can hold so many of its numbers.
 _LARGEST_TILE = 128 * 128
 _MOST_ROWS = 256
-# Up to these sizes (half as much where strict) one launch does the whole network, or a whole layer, unspilled.
+# Up to these sizes, or half of them where strict, one launch does the whole network or a whole layer without a spill.
 _WHOLE_STACK = 64 * 32
 _WHOLE_LAYER = 128 * 64
 _WHOLE_STRICT = 64 * 32

@@ -1,4 +1,4 @@
-"""Parameters of the ops as named tuples of tensors, in the order of the published names."""
+"""Weights: parameters of the ops as named tuples of tensors, in the order of the published names."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class EncoderWeights(NamedTuple):
 
     @classmethod
     def of(cls, state: Mapping[str, Tensor]) -> EncoderWeights:
-        """From a published-style state dict, which `mixsynth_stream.parameters` has checked or will check."""
+        """From a state dict with the published names. `mixsynth_stream.parameters` checks its shapes."""
         layers = sum(name.endswith(".norm1.weight") for name in state)
         return cls(
             *_linear(state, "l_interp"),

@@ -105,12 +105,12 @@ def jobs_for(
 ) -> Iterator[Job]:
     """Every kernel that these shapes launch; equal layouts of one shape once."""
     for arch, precision, (shape, config) in itertools.product(archs, precisions, shapes.items()):
-        seen = set()
+        layouts = set()
         for part, batch in itertools.product(parts, BATCHES):
             for number, kind in enumerate(_specialisations(config, precision, arch, part, batch)):
                 layout = kind.kernel.__name__, repr(kind.constexprs), kind.num_warps
-                if layout not in seen:
-                    seen.add(layout)
+                if layout not in layouts:
+                    layouts.add(layout)
                     yield Job(shape, config, precision, arch, part, batch, number)
 
 

@@ -25,7 +25,7 @@ from mixsynth_stream.kernels.tile import Tile
 
 # Columns of a block: channels of a branch, numbers of a pose, channels or keys of a product's inner axis.
 _COLUMNS = 32
-# Rows of a block, and a register file's worth of numbers where whole rows of channels are in one, for LayerNorm.
+# Rows of a block, and its most numbers where it holds whole rows of channels, for LayerNorm: they fill the registers.
 _ROWS = 64
 _CHANNEL_ROWS = 128
 _WHOLE_ROWS = 64 * 128

@@ -14,7 +14,7 @@ from mixsynth_stream.kernels.inference.encoder import CapturedEncoder, Encoder
 
 logger = logging.getLogger(__name__)
 
-# Windows of one pass, and windows of all graphs together, at most. So memory is bounded.
+# At most so many windows go in one pass, and at most so many have graphs, so that memory is bounded.
 _AT_ONCE = 4096
 # A larger batch keeps the device busy for longer than its launches take, so it should gain nothing from a graph.
 _LARGEST_CAPTURED = 1024

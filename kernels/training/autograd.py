@@ -82,7 +82,7 @@ def _dropout(network: MixSynthFormer) -> float:
     return float(network.encoder.layers[0].ff.dropout.p) if network.training else 0.0  # type: ignore[union-attr, arg-type]
 
 
-# With the types in words: not every torch that has such ops reads them off list[Tensor].
+# The schema is written out, because some versions of torch do not infer it from list[Tensor].
 @torch.library.custom_op(
     "mixsynth_stream::encoder_layer",
     mutates_args=(),

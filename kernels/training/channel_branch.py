@@ -20,7 +20,7 @@ from mixsynth_stream.kernels.training.library_products import (
     linear_bwd_by_keys,
 )
 from mixsynth_stream.kernels.training.packed_layer import PackedLayer
-from mixsynth_stream.kernels.training.pieces import key_block, squeeze_excite_bwd, store_vectors, token_block
+from mixsynth_stream.kernels.training.pieces import place_keys, place_tokens, squeeze_excite_bwd, store_vectors
 from mixsynth_stream.kernels.weights import SynthAttentionWeights
 
 
@@ -68,7 +68,7 @@ def channel_columns(
     gate = sigmoid(times_vector(excite, squeezed, tile.channel_block, tile.squeezed_channels))
     energies = zeros(tile.padded_channel_keys, tile.channel_block)
     for row_first in tl.range(0, tl.constexpr(tile.rows), tl.constexpr(tile.row_block), num_stages=1):
-        place, real = token_block(row_first, first, window, tile.channels, tile.channel_block, tile)
+        place, real = place_tokens(row_first, first, window, tile.channels, tile.channel_block, tile)
         dense = channel_dense(0, row_first, tile.padded_channel_keys, matrices, tile)
         energies += dot(dense, tl.load(x + place, mask=real, other=0.0), tile)
     energies += vector(vectors + tile.at.channel_dense_bias, tile.padded_channel_keys)[:, None]
@@ -94,9 +94,9 @@ def channel_branch_fwd_kernel(
     for first in tl.range(0, tl.constexpr(tile.padded_channels), tl.constexpr(tile.channel_block), num_stages=1):
         _gate, _energies, attention = channel_columns(first, squeezed, x, window, matrices, vectors, tile)
         for row_first in tl.range(0, tl.constexpr(tile.rows), tl.constexpr(tile.row_block), num_stages=1):
-            place, real = token_block(row_first, 0, window, tile.channel_keys, tile.padded_channel_keys, tile)
+            place, real = place_tokens(row_first, 0, window, tile.channel_keys, tile.padded_channel_keys, tile)
             c = dot(tl.load(values + place, mask=real, other=0.0), attention, tile)
-            place, real = token_block(row_first, first, window, tile.channels, tile.channel_block, tile)
+            place, real = place_tokens(row_first, first, window, tile.channels, tile.channel_block, tile)
             tl.store(channel_out + place, c, mask=real)
 
 
@@ -110,8 +110,8 @@ def d_branch_block(
     tile: tl.constexpr,
 ) -> tl.tensor:  # [row block, channel block], zero where padded
     """The gradient of some rows of a branch, with what comes through the mixture's weights."""
-    place, real = token_block(row_first, first, window, tile.channels, tile.channel_block, tile)
-    row, real_row = token_block(row_first, 0, window, 1, 1, tile)
+    place, real = place_tokens(row_first, first, window, tile.channels, tile.channel_block, tile)
+    row, real_row = place_tokens(row_first, 0, window, 1, 1, tile)
     d_branch = tl.load(d_out + place, mask=real, other=0.0) + tl.load(d_mean + row, mask=real_row, other=0.0)
     return tl.where(real, d_branch, 0.0)
 
@@ -138,7 +138,7 @@ def channel_columns_bwd(
     gate, energies, attention = channel_columns(first, squeezed, x, window, matrices, vectors, tile)
     d_attention = zeros(tile.padded_channel_keys, tile.channel_block)
     for row_first in tl.range(0, tl.constexpr(tile.rows), tl.constexpr(tile.row_block), num_stages=1):
-        place, real = token_block(row_first, 0, window, tile.channel_keys, tile.padded_channel_keys, tile)
+        place, real = place_tokens(row_first, 0, window, tile.channel_keys, tile.padded_channel_keys, tile)
         value = tl.trans(tl.load(values + place, mask=real, other=0.0))
         d_branch = d_branch_block(row_first, first, d_channel_out, d_mean, window, tile)
         d_attention += dot(value, d_branch, tile)
@@ -146,16 +146,16 @@ def channel_columns_bwd(
     channel = first + tl.arange(0, tile.channel_block)
     tl.store(d_excited_out + channel, tl.sum(d_gated * energies, 0) * gate * (1.0 - gate))
     d_energies = d_gated * gate[None, :]
-    key_place, real_key = key_block(0, first, window, batch, tile.channel_keys, tile.padded_channel_keys, tile)
+    key_place, real_key = place_keys(0, first, window, batch, tile.channel_keys, tile.padded_channel_keys, tile)
     tl.store(d_energies_out + key_place, d_energies, mask=real_key)
     # The loop below reads back what other threads stored.
     tl.debug_barrier()
     keys, step = tl.constexpr(tile.padded_channel_keys), tl.constexpr(tile.key_block)
     for row_first in tl.range(0, tl.constexpr(tile.rows), tl.constexpr(tile.row_block), num_stages=1):
-        place, real = token_block(row_first, first, window, tile.channels, tile.channel_block, tile)
+        place, real = place_tokens(row_first, first, window, tile.channels, tile.channel_block, tile)
         d_rows = tl.load(d_x + place, mask=real, other=0.0)
         for key_first in tl.range(0, keys, step, num_stages=1):
-            part, real_part = key_block(key_first, first, window, batch, tile.channel_keys, tile.key_block, tile)
+            part, real_part = place_keys(key_first, first, window, batch, tile.channel_keys, tile.key_block, tile)
             block = tl.load(d_energies_out + part, mask=real_part, other=0.0)
             dense = channel_dense(key_first, row_first, tile.key_block, matrices, tile)
             d_rows += dot(tl.trans(dense), block, tile)
@@ -163,7 +163,7 @@ def channel_columns_bwd(
     # The values may be x. Then other threads add to the same numbers, before this loop and in the next block.
     tl.debug_barrier()
     for row_first in tl.range(0, tl.constexpr(tile.rows), tl.constexpr(tile.row_block), num_stages=1):
-        place, real = token_block(row_first, 0, window, tile.channel_keys, tile.padded_channel_keys, tile)
+        place, real = place_tokens(row_first, 0, window, tile.channel_keys, tile.padded_channel_keys, tile)
         d_value = tl.load(d_values + place, mask=real, other=0.0)
         d_branch = d_branch_block(row_first, first, d_channel_out, d_mean, window, tile)
         tl.store(d_values + place, d_value + dot(d_branch, tl.trans(attention), tile), mask=real)

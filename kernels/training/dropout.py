@@ -17,7 +17,7 @@ from mixsynth_stream.kernels.training.tile import TrainingTile
 BLOCK = 1024
 
 
-# Triton would compile anew for counts of whole sixteens, and for every second layer's seed.
+# Otherwise Triton would compile anew for counts that are multiples of 16, and for every second layer's seed.
 @triton.jit(do_not_specialize=["count"], do_not_specialize_on_alignment=["seed"])
 def dropout_fwd_kernel(
     kept: Int8,  # [B, T, numbers]: out, 1 where something is kept
@@ -54,7 +54,7 @@ def factors(
 
 
 class Kept(NamedTuple):
-    """What the three dropouts of a layer keep, a byte a number: 1 where it is kept. Without dropout, any tensors."""
+    """What the dropouts of a layer keep, a byte a number: 1 where it is kept. Without dropout nothing reads it."""
 
     proj: Tensor  # [B, T, C]
     hidden: Tensor  # [B, T, E]

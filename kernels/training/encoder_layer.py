@@ -1,6 +1,6 @@
 """EncoderLayer: one layer in training, on whole tensors: forward, and all gradients from the layer's input alone.
 
-Four launches forward, eight backwards: `README.md` says which, and what they leave in memory. Each of those backwards
+Four launches forward, eight backwards: `kernels/README.md` says which, and what they write. Each of those backwards
 writes the gradients that its Linears received, as operands, and a library product makes that of the weight. No sum
 depends on which program comes first. Windows that no program can hold have their branches from `large_mix.py`.
 """
@@ -57,7 +57,7 @@ class EncoderLayer:
         """Gradients of x and, in the type of the operands or float32, of the weights."""
         layer, kept = self._layer, self._kept(x)
         half = self._first_half(x, kept)
-        # The gradient of the sum is the residual's part of that of x, to which the branches add theirs.
+        # d_x begins as the gradient of the sum, which is the residual's part. The branches add theirs.
         d_x, d_proj, norm, d_feed_forward = feed_forward_bwd(layer, half.summed, d_out, kept)
         d_t, d_c, d_difference, proj = synth_mix_bwd(layer, d_proj, half.t, half.c, half.weight)
         mean, branches = half.mean, half.branches

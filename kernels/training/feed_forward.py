@@ -130,7 +130,7 @@ def second_sum(
     if KEEPS:
         store_windows(y_out, y, group, batch, tile)
     out = dropped_feed_forward(y, y_out, matrices, vectors, kept_hidden, kept_out, share, group, batch, tile, DROPS)
-    # y is made again: kept in registers all the while, it would push others out.
+    # y is made again: to keep it in registers all the while would push other values out.
     return out + norm1(load_windows_again(summed, group, batch, tile), vectors, tile)
 
 
@@ -201,7 +201,7 @@ def feed_forward_bwd_kernel(
     tile: tl.constexpr,  # TokenTile
     DROPS: tl.constexpr,
 ) -> None:
-    """From there to the gradient of what the first LayerNorm took."""
+    """From the gradient of what the second LayerNorm took to that of what the first one took."""
     group = tl.program_id(0)
     rows, d_rows = y, d_second
     if not tile.wide:

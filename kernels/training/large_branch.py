@@ -1,4 +1,4 @@
-"""Large branch: a branch in training, of windows that no program can hold: what lies between its products.
+"""Large branch in training: what lies between the products of a branch, for windows that no program can hold.
 
 A branch is the same for tokens and for channels, which are the rows of x transposed. These kernels make energies, gate
 and softmax for a block of rows and all keys at once, so that energies never leave float32 and never reach memory.

@@ -22,7 +22,8 @@ def library_precision(precision: str) -> Iterator[None]:
     matmul: Any = torch.backends.cuda.matmul
     # Torch 2.9 renamed it, and refuses to be asked by both names.
     name, exact = ("fp32_precision", "ieee") if hasattr(matmul, "fp32_precision") else ("allow_tf32", False)
-    with _ONE_AT_A_TIME:  # or one thread would put back what another one has set
+    # Otherwise one thread would restore the setting of another.
+    with _ONE_AT_A_TIME:
         before = getattr(matmul, name)
         setattr(matmul, name, exact)
         try:

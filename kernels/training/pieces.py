@@ -132,7 +132,7 @@ def store_tokens(out: tl.tensor, value: tl.tensor, group: tl.tensor, batch: tl.t
 
 
 @triton.jit
-def token_block(
+def place_tokens(
     row_first: tl.tensor,
     first: tl.tensor,
     window: tl.tensor,
@@ -147,7 +147,7 @@ def token_block(
 
 
 @triton.jit
-def key_block(
+def place_keys(
     key_first: tl.tensor,
     first: tl.tensor,  # channel
     window: tl.tensor,

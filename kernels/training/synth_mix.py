@@ -128,7 +128,7 @@ def synth_mix_bwd(
     c: Tensor,  # [B, T, C]
     weight: Tensor,  # [B, T]
 ) -> SynthMixGradients:
-    """Gradients from that of the projection's output, which dropout has already met."""
+    """Gradients from that of what the projection gave."""
     d_t, d_c, d_difference = torch.empty_like(t), torch.empty_like(c), torch.empty_like(weight)
     mixed = torch.empty_like(d_proj)
     layer.launch_tokens(synth_mix_bwd_kernel, d_proj, t, c, weight, d_t, d_c, d_difference, mixed, layer.matrices)

@@ -25,15 +25,15 @@ from mixsynth_stream.kernels.training.library_products import (
 from mixsynth_stream.kernels.training.packed_layer import PackedLayer
 from mixsynth_stream.kernels.training.pieces import (
     gelu_slope,
-    key_block,
     load_channels,
     load_tokens,
+    place_keys,
+    place_tokens,
     squeeze_excite_bwd,
     store_channels,
     store_columns,
     store_tokens,
     store_vectors,
-    token_block,
     vector_times,
 )
 from mixsynth_stream.kernels.weights import SynthAttentionWeights
@@ -93,7 +93,7 @@ def token_value_columns(
         for row_first in tl.range(0, tl.constexpr(tile.rows), tl.constexpr(tile.row_block), num_stages=1):
             row = row_first + tl.arange(0, tile.row_block)
             reduce = tl.load(matrices + tile.at.token_value + key[:, None] * tile.rows + row[None, :])
-            place, real = token_block(row_first, first, window, tile.channels, tile.channel_block, tile)
+            place, real = place_tokens(row_first, first, window, tile.channels, tile.channel_block, tile)
             values += dot(reduce, tl.load(x + place, mask=real, other=0.0), tile)
         return values + vector(vectors + tile.at.token_value_bias, tile.padded_token_keys)[:, None]
     else:
@@ -203,10 +203,10 @@ def token_values_bwd(
     """The gradient of the values. It has a loop of its own: beside the other products it would push registers out."""
     for first in tl.range(0, tl.constexpr(tile.padded_channels), tl.constexpr(tile.channel_block), num_stages=1):
         d_branch = d_branch_columns(d_token_out, d_mean, first, window, batch, tile)
-        # This way round the attention, which stays in registers for all channels, takes the fewest of them.
+        # In this order the attention, which stays in registers for all channels, takes the fewest registers.
         d_values = tl.trans(dot(tl.trans(d_branch), attention, tile))
         if tile.reduces_tokens:
-            place, real = key_block(0, first, window, batch, tile.token_keys, tile.padded_token_keys, tile)
+            place, real = place_keys(0, first, window, batch, tile.token_keys, tile.padded_token_keys, tile)
             tl.store(d_values_out + place, d_values, mask=real)
         else:
             d_values += load_channels(d_x, first, window, batch, tile)
@@ -256,7 +256,7 @@ def token_branch_bwd_kernel(
     for first in tl.range(0, tl.constexpr(tile.padded_channels), tl.constexpr(tile.channel_block), num_stages=1):
         d_rows = dot(d_energies, tl.trans(token_dense(first, matrices, tile)), tile)
         if tile.reduces_tokens:
-            place, real = key_block(0, first, window, batch, tile.token_keys, tile.padded_token_keys, tile)
+            place, real = place_keys(0, first, window, batch, tile.token_keys, tile.padded_token_keys, tile)
             reduce = matrix(matrices + tile.at.token_value, tile.padded_token_keys, tile.rows)
             d_rows += dot(tl.trans(reduce), tl.load(d_values_out + place, mask=real, other=0.0), tile)
         d_rows += load_channels(d_x, first, window, batch, tile)

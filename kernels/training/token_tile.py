@@ -11,7 +11,7 @@ from mixsynth_stream.kernels.training.tile import TrainingTile
 # Rows and hidden numbers at once with operands of two bytes; half of each with those of four.
 _ROWS = 64
 _NUMBERS = 32
-# Rows of operands of four bytes that are longer than this, whole on both sides of a product, would spill.
+# Rows of four-byte operands with more channels would spill, if both sides of a product held them whole.
 _FEW_CHANNELS = 128
 # Numbers of all rows: so many leave room in registers for the several matrices of this size that the backward holds.
 _LARGEST = 64 * 128

@@ -79,7 +79,9 @@ def _add_bench(benches: Any, name: str) -> argparse.ArgumentParser:
 
 def _add_kernels(benches: Any) -> None:
     kernels = _add_bench(benches, "kernels")
-    kernels.add_argument("--case", nargs="+", metavar="NAME", help="networks (default: all published and shipped ones)")
+    kernels.add_argument(
+        "--case", nargs="+", metavar="NAME", help="networks or ops (default: all published and shipped networks)"
+    )
     kernels.add_argument("--batch", nargs="+", type=int, metavar="B", help="windows a call (1 64 512 4096)")
     kernels.add_argument("--rounds", type=int, metavar="R", help="interleaved rounds (default: 25, 15 with --quick)")
     kernels.add_argument("--quick", action="store_true", help="a few networks at batch 4096 and 1, in minutes")

@@ -23,7 +23,8 @@ import torch
 from mixsynth_stream.bench.kernels import card as bench_kernels_card
 from mixsynth_stream.bench.kernels import run as bench_kernels
 from mixsynth_stream.bench.kernels.contenders import FORWARD, TRAINING, Case, Contender
-from mixsynth_stream.bench.kernels.run import Bench, gradient_error, least_bytes, motion_error
+from mixsynth_stream.bench.kernels.ops import OP_CONTENDERS, OPS, OpCase
+from mixsynth_stream.bench.kernels.run import OP_NAMES, Bench, gradient_error, least_bytes, motion_error
 from mixsynth_stream.bench.measure import flops
 from mixsynth_stream.cli import main
 from mixsynth_stream.files import ASSETS
@@ -31,7 +32,7 @@ from mixsynth_stream.presets import shipped_shapes, shipped_weights
 from mixsynth_stream.weights import load_weights
 
 SMALL = dataclasses.replace(ODD, num_encoder_layers=1)
-HERE = ("eager", "kernels strict", "kernels fp16")  # what neither compiles nor needs a card
+RUNNABLE = ("eager", "kernels strict", "kernels fp16")  # what neither compiles nor needs a card
 
 
 class FakeCard:
@@ -71,16 +72,16 @@ def off_by(error: float) -> Contender:
 
 def test_kernels_pass_the_gate_and_every_row_is_filled() -> None:
     case = small_case()
-    rows, wrong = Bench(FakeCard(), rounds=3).rows_of(case, {name: FORWARD[name] for name in HERE})
+    rows, wrong = Bench(FakeCard(), rounds=3).rows_of(case, {name: FORWARD[name] for name in RUNNABLE})
     assert not wrong
-    assert [row["contender"] for row in rows] == list(HERE)
+    assert [row["contender"] for row in rows] == list(RUNNABLE)
     for row in rows:
         assert row["launches"] == 7 and row["memory_mb"] == 3.0
         assert 0 < row["p20_us"] <= row["p50_us"] <= row["p80_us"]
         assert row["over_compiled"] is None and row["over_graph"] is None  # they did not take part
         assert row["gflops"] == pytest.approx(2 * flops(SMALL) / row["p50_us"] / 1e3)
         assert row["gb_s"] == pytest.approx(least_bytes(SMALL, 2) / row["p50_us"] / 1e3)
-    strict = rows[HERE.index("kernels strict")]
+    strict = rows[RUNNABLE.index("kernels strict")]
     assert 0 < strict["max_error"] < 2e-5
     assert strict["of_flops"] == pytest.approx(strict["gflops"] * 1e9 / 2e12)
 
@@ -131,12 +132,42 @@ def test_a_compiler_that_fails_is_left_out(capsys: pytest.CaptureFixture[str]) -
 
 def test_a_training_step_is_held_against_gradients_in_float64() -> None:
     case = small_case(batch=3)
-    rows, wrong = Bench(FakeCard(), rounds=1).rows_of(case, {"eager": TRAINING["eager"]}, training=True)
+    rows, wrong = Bench(FakeCard(), rounds=1).rows_of(case, {"eager": TRAINING["eager"]}, what="training step")
     assert not wrong and rows[0]["what"] == "training step" and rows[0]["max_error"] < 1e-4
     right = case.true_gradients
     name = max(right, key=lambda name: float(right[name].norm()))
     assert gradient_error(right | {name: 1.1 * right[name]}, right) == pytest.approx(0.1)
     assert gradient_error({name: right[name]}, right) == float("inf")
+
+
+@pytest.mark.parametrize("name", OP_NAMES)
+def test_an_op_is_held_against_its_reference_in_float64(name: str) -> None:
+    contenders = {contender: OP_CONTENDERS[contender] for contender in RUNNABLE}
+    case = OpCase(name, SMALL, 3, torch.device("cpu"))
+    rows, failures = Bench(FakeCard(), rounds=1).rows_of(case, contenders, what="op")
+    assert not failures and [row["contender"] for row in rows] == list(RUNNABLE)
+    assert {row["case"] for row in rows} == {name} and {row["what"] for row in rows} == {"op"}
+    operations, moved = case.work()
+    assert rows[0]["gflops"] == pytest.approx(operations / rows[0]["p50_us"] / 1e3)
+    assert rows[0]["gb_s"] == pytest.approx(moved / rows[0]["p50_us"] / 1e3)
+    largest = max(case.truth, key=lambda result: float(case.truth[result].norm()))
+    assert gradient_error(case.truth | {largest: 1.1 * case.truth[largest]}, case.truth) == pytest.approx(0.1)
+
+
+def test_an_op_is_measured_where_it_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert sorted(OPS) == sorted(OP_NAMES)
+    monkeypatch.setattr(bench_kernels_card, "Card", FakeCard)
+    monkeypatch.setattr("mixsynth_stream.kernels.card.INTERPRETED", False)
+    monkeypatch.setattr(bench_kernels, "network_of", lambda name: (SMALL, random_state(SMALL)))
+    monkeypatch.setattr("mixsynth_stream.bench.kernels.ops.OP_CONTENDERS", {"eager": OP_CONTENDERS["eager"]})
+    report = tmp_path / "ops.json"
+    options = ["--case", "synth_mix", "training/synth_mix", "--batch", "2", "--rounds", "1", "--json", str(report)]
+    assert main(["bench", "kernels", *options]) == 0
+    assert "training/synth_mix, batch 2, op" in capsys.readouterr().out
+    rows = json.loads(report.read_text())["rows"]
+    assert [(row["case"], row["what"]) for row in rows] == [("synth_mix", "op"), ("training/synth_mix", "op")]
 
 
 def test_errors_are_held_against_the_size_of_the_output() -> None:
@@ -150,15 +181,15 @@ def test_the_report(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypa
     monkeypatch.setattr(bench_kernels_card, "Card", FakeCard)
     monkeypatch.setattr("mixsynth_stream.kernels.card.INTERPRETED", False)
     monkeypatch.setattr(bench_kernels, "network_of", lambda name: (SMALL, random_state(SMALL)))
-    monkeypatch.setattr("mixsynth_stream.bench.kernels.contenders.FORWARD",
-                        {"eager": FORWARD["eager"], "kernels strict": FORWARD["eager"]})  # fmt: skip
+    contenders = {"eager": FORWARD["eager"], "kernels strict": FORWARD["eager"]}
+    monkeypatch.setattr("mixsynth_stream.bench.kernels.contenders.FORWARD", contenders)
     monkeypatch.setattr("mixsynth_stream.bench.kernels.contenders.TRAINING", {"eager": TRAINING["eager"]})
     report, plot = tmp_path / "kernels.json", tmp_path / "kernels.png"
     options = ["--case", "3dpw", "--batch", "1", "2", "--rounds", "2", "--json", str(report), "--plot", str(plot)]
     assert main(["bench", "kernels", *options]) == 0
-    said = capsys.readouterr().out
-    assert "a card that is not there: 1 T bytes/s, 1 T fp32/s" in said
-    assert "3dpw, batch 2, forward" in said and "3dpw, batch 512, training step" in said
+    text = capsys.readouterr().out
+    assert "a card that is not there: 1 T bytes/s, 1 T fp32/s" in text
+    assert "3dpw, batch 2, forward" in text and "3dpw, batch 512, training step" in text
     rows = json.loads(report.read_text())["rows"]
     assert [(row["batch"], row["what"], row["contender"]) for row in rows] == [
         (1, "forward", "eager"),
@@ -169,8 +200,8 @@ def test_the_report(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypa
     ]
     assert {row["card"] for row in rows} == {"a card that is not there"}
     assert plot.read_bytes().startswith(b"\x89PNG")
-    monkeypatch.setattr("mixsynth_stream.bench.kernels.contenders.FORWARD",
-                        {"eager": FORWARD["eager"], "kernels bf16": off_by(1.0)})  # fmt: skip
+    contenders = {"eager": FORWARD["eager"], "kernels bf16": off_by(1.0)}
+    monkeypatch.setattr("mixsynth_stream.bench.kernels.contenders.FORWARD", contenders)
     assert main(["bench", "kernels", *options[:7]]) == 1
     assert (
         "3dpw, batch 2: gate RED, and no speed measured of these\n  kernels bf16 is off by" in capsys.readouterr().out
@@ -201,7 +232,7 @@ def test_options_that_do_not_fit_are_refused(
 def test_weights_that_ship_are_read_without_their_package(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     expected, config, _ = load_weights(ASSETS / f"{name}.safetensors")
     monkeypatch.setitem(sys.modules, "safetensors", None)
-    found = shipped_weights(name)
-    assert config == shipped_shapes()[name] and found.keys() == expected.keys()
+    weights = shipped_weights(name)
+    assert config == shipped_shapes()[name] and weights.keys() == expected.keys()
     for tensor, value in expected.items():
-        np.testing.assert_array_equal(found[tensor], value)
+        np.testing.assert_array_equal(weights[tensor], value)

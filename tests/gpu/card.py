@@ -1,4 +1,4 @@
-"""Whether the tests of this folder can run here, and what they run on; neither pytest nor torch is needed to ask."""
+"""Card: whether the tests of this folder can run on this machine, and on what. Needs neither pytest nor torch."""
 
 from __future__ import annotations
 
@@ -14,14 +14,24 @@ BATCHES = (1, 7, 1030)
 # A backward has many kernels: one network of each kind.
 TRAINED = ("jhmdb", "h36m", "3dpw", "aist-smpl", "image-n10")
 # More tokens, keys and numbers than a program can hold in training, and no size that a block divides.
-LARGE = {"large": ModelConfig(sample_interval=60, step=5, horizon=8, joint_dim=51, emb_dim=150, num_encoder_layers=2,
-                              reduce_token=1, reduce_channel=2)}  # fmt: skip
+LARGE = {
+    "large": ModelConfig(
+        sample_interval=60,
+        step=5,
+        horizon=8,
+        joint_dim=51,
+        emb_dim=150,
+        num_encoder_layers=2,
+        reduce_token=1,
+        reduce_channel=2,
+    )
+}
 # Trained for some steps, with dropout.
 DROPPED, DROPPED_PRECISIONS = ("jhmdb", "3dpw"), ("strict", "bf16")
 
 
 def why_not() -> str:
-    """Why not; empty where they can."""
+    """Why they cannot run; empty where they can."""
     for package in ("torch", "triton"):
         if importlib.util.find_spec(package) is None:
             return f"{package} is not installed"

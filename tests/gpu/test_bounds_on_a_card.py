@@ -1,6 +1,6 @@
 """The kernels under compute-sanitizer: nothing is read or written out of bounds.
 
-A file of its own, and so a process beside the others in `make gpu`: it takes long, and mostly waits.
+It is a file of its own, and so a process beside the others in `make gpu`, because it takes long and mostly waits.
 """
 
 from __future__ import annotations
@@ -43,16 +43,15 @@ print("checked")
 
 
 def _sanitizer() -> str | None:
-    found = shutil.which("compute-sanitizer")
-    nvcc = shutil.which("nvcc")
-    if found is None and nvcc is not None:
-        found = shutil.which("compute-sanitizer", path=os.path.join(os.path.dirname(os.path.realpath(nvcc))))
-    return found
+    program, nvcc = shutil.which("compute-sanitizer"), shutil.which("nvcc")
+    if program is None and nvcc is not None:
+        program = shutil.which("compute-sanitizer", path=os.path.join(os.path.dirname(os.path.realpath(nvcc))))
+    return program
 
 
 def checked(program: str) -> subprocess.CompletedProcess[str]:
     command = [_sanitizer() or "", "--tool", "memcheck", "--error-exitcode", "9", sys.executable, "-c", program]
-    # Torch's own pool would hide what lies outside a tensor and inside its block.
+    # Torch's own pool would hide an access that lies outside a tensor and inside its block.
     environment = {**os.environ, "PYTORCH_NO_CUDA_MEMORY_CACHING": "1"}
     return subprocess.run(command, capture_output=True, text=True, timeout=AT_MOST_S, check=False, env=environment)
 
@@ -69,10 +68,10 @@ def why_it_cannot_follow_torch() -> str:
 @pytest.mark.skipif(_sanitizer() is None, reason="compute-sanitizer is not installed")
 def test_nothing_is_read_or_written_out_of_bounds() -> None:
     try:
-        done = checked(_CHECKED)
-        wrong = "" if done.returncode == 0 and "checked" in done.stdout else (done.stdout + done.stderr)[-3000:]
+        result = checked(_CHECKED)
+        wrong = "" if result.returncode == 0 and "checked" in result.stdout else (result.stdout + result.stderr)[-3000:]
     except subprocess.TimeoutExpired:
-        # What was not checked to the end is not known to be right.
+        # A program that was not checked to its end is not known to be right.
         wrong = f"not finished after {AT_MOST_S} s"
     if wrong and (reason := why_it_cannot_follow_torch()):
         pytest.skip(f"compute-sanitizer {reason}")

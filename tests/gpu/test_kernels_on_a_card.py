@@ -91,9 +91,9 @@ def test_another_stream_gives_the_same() -> None:
     expected, side = encoder(case.keyframes).clone(), torch.cuda.Stream()
     side.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(side):
-        found = encoder(case.keyframes)
+        motion = encoder(case.keyframes)
     side.synchronize()
-    assert torch.equal(found, expected)
+    assert torch.equal(motion, expected)
 
 
 def test_two_streams_at_once_do_not_meet() -> None:
@@ -103,13 +103,13 @@ def test_two_streams_at_once_do_not_meet() -> None:
     expected = [encoder(keyframes).clone() for keyframes in batches]
     streams = [torch.cuda.Stream() for _ in batches]
     torch.cuda.synchronize()
-    found: list[list[Tensor]] = [[], []]
+    motions: list[list[Tensor]] = [[], []]
     for _ in range(5):
         for i, stream in enumerate(streams):
             with torch.cuda.stream(stream):
-                found[i].append(encoder(batches[i]))
+                motions[i].append(encoder(batches[i]))
     torch.cuda.synchronize()
-    for i, outs in enumerate(found):
+    for i, outs in enumerate(motions):
         assert all(torch.equal(out, expected[i]) for out in outs), f"stream {i}"
 
 
@@ -175,10 +175,13 @@ def test_threads_share_the_backend() -> None:
     encoders = [HostEncoder(encoder_of(case, "strict")) for case in cases]
     keyframes = [case.keyframes.cpu().numpy() for case in cases]
     expected = [case.truth.cpu() for case in cases]
-    wanted, done = [(which, batch) for _ in range(10) for batch in (1, 4, 2, 3) for which in (0, 1)], threading.Event()
+    calls, finished = (
+        [(which, batch) for _ in range(10) for batch in (1, 4, 2, 3) for which in (0, 1)],
+        threading.Event(),
+    )
 
     def work() -> None:
-        while not done.is_set():
+        while not finished.is_set():
             a = torch.ones(512, 512, device=DEVICE)
             (a @ a).sum().item()
 
@@ -186,14 +189,14 @@ def test_threads_share_the_backend() -> None:
         motion = encoders[which](keyframes[which][:batch])
         return motion_error(torch.from_numpy(motion), expected[which][:batch])
 
-    beside = threading.Thread(target=work)
-    beside.start()
+    other = threading.Thread(target=work)
+    other.start()
     try:
         with ThreadPoolExecutor(4) as threads:
-            errors = list(threads.map(error, *zip(*wanted, strict=True)))
+            errors = list(threads.map(error, *zip(*calls, strict=True)))
     finally:
-        done.set()
-        beside.join()
+        finished.set()
+        other.join()
     assert max(errors) < TOLERANCE["strict"]
     assert [sorted(encoder.captured) for encoder in encoders] == [[1, 2, 3, 4]] * 2
 
@@ -201,5 +204,5 @@ def test_threads_share_the_backend() -> None:
 @pytest.mark.parametrize("contender", ["torch.compile", "CUDA graph of eager"])
 def test_peers_of_the_benchmark_run(contender: str) -> None:
     case = case_of("3dpw", 4)
-    found: Tensor = FORWARD[contender].make(case)()
-    assert motion_error(found, case.truth) < TOLERANCE["fp32"]
+    motion: Tensor = FORWARD[contender].make(case)()
+    assert motion_error(motion, case.truth) < TOLERANCE["fp32"]

@@ -1,6 +1,6 @@
 """Training on the kernels, on a CUDA device: gradients at full shapes, and the losses of a short training.
 
-A file of its own, and so a process of its own in `make gpu`: a kernel that reads out of bounds fails all after it.
+It is a file and so a process of its own in `make gpu`, because a kernel that reads out of bounds fails all after it.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def test_strict_is_strict_though_torch_may_take_tf32(name: str) -> None:
 
 @pytest.mark.parametrize("name", [*LARGE, *DROPPED])
 def test_a_step_with_dropout_repeats_to_the_bit(name: str) -> None:
-    """What one thread leaves in memory and another reads shows here, where nothing stands between them."""
+    """A missing barrier between a thread that writes memory and one that reads it shows here."""
     config = (published_shapes() | LARGE)[name]
     network = MixSynthFormer(config, dropout=0.1).to("cuda").train()
     keyframes = torch.randn(65, config.num_keyframes, config.joint_dim, device="cuda", requires_grad=True)
@@ -100,8 +100,10 @@ def assert_same_curves(plain: Tensor, other: Tensor, kernels: Tensor) -> None:  
     assert (plain[:, -1] < 0.97 * plain[:, 0]).all(), f"nothing was learned: {plain.tolist()}"
     noise = (other - plain).abs().max()
     assert noise > 0, "dropout changes nothing"
-    found = (kernels - plain).mean(0).abs().max()
-    assert found <= noise, f"losses differ by {found:.2e}, and by {noise:.2e} where only the dropout is another"
+    difference = (kernels - plain).mean(0).abs().max()
+    assert difference <= noise, (
+        f"losses differ by {difference:.2e}, and by {noise:.2e} where only the dropout is another"
+    )
 
 
 @functools.cache
@@ -114,8 +116,8 @@ def _curves(
         if precision is not None:
             use_kernels(network, precision)
 
-    found = [_losses(config, seed, dropout + seed, prepare, steps=steps, batch=batch, device=device) for seed in SEEDS]
-    return torch.stack(found)
+    losses = [_losses(config, seed, dropout + seed, prepare, steps=steps, batch=batch, device=device) for seed in SEEDS]
+    return torch.stack(losses)
 
 
 def _losses(
@@ -132,11 +134,11 @@ def _losses(
     network = MixSynthFormer(config, dropout=0.1).to(device).train()
     prepare(network)
     optimizer = torch.optim.AdamW(network.parameters(), lr=3e-3)
-    drawn = torch.Generator().manual_seed(seed)
+    random = torch.Generator().manual_seed(seed)
     torch.manual_seed(dropout_seed)
     losses = torch.empty(steps)
     for step in range(steps):
-        keyframes, motion = (part.to(device) for part in _swings(config, batch, drawn))
+        keyframes, motion = (part.to(device) for part in _swings(config, batch, random))
         loss = (network(keyframes) - motion).abs().mean()
         optimizer.zero_grad()
         loss.backward()
@@ -145,11 +147,13 @@ def _losses(
     return losses.unflatten(0, (-1, STRETCH)).mean(1)
 
 
-def _swings(config: ModelConfig, batch: int, drawn: torch.Generator) -> tuple[Tensor, Tensor]:  # [B, Q+1, D], [B, T, D]
+def _swings(
+    config: ModelConfig, batch: int, random: torch.Generator
+) -> tuple[Tensor, Tensor]:  # [B, Q+1, D], [B, T, D]
     """Swings about a place of their own, of one amplitude and tempo a window, and their keyframes with noise."""
-    size, tempo = (torch.rand(batch, 1, 1, generator=drawn) for _ in range(2))
-    phase, place = (torch.rand(batch, 1, config.joint_dim, generator=drawn) for _ in range(2))
+    size, tempo = (torch.rand(batch, 1, 1, generator=random) for _ in range(2))
+    phase, place = (torch.rand(batch, 1, config.joint_dim, generator=random) for _ in range(2))
     time = torch.arange(config.seq_len)[None, :, None] / config.sample_interval
     motion = place + size * torch.sin(tempo * time + 6.3 * phase)
     keyframes = motion[:, : config.num_keyframes * config.sample_interval : config.sample_interval]
-    return keyframes + 0.1 * torch.randn(keyframes.shape, generator=drawn), motion
+    return keyframes + 0.1 * torch.randn(keyframes.shape, generator=random), motion

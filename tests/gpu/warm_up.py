@@ -17,7 +17,7 @@ from mixsynth_stream.presets import published_shapes, shipped_shapes
 def launch(name: str, precision: str, what: str) -> str:
     """Run one network once: forward, training, or training with dropout, which other kernels are compiled for.
 
-    What goes wrong is for the tests to say in full.
+    The tests say in full what goes wrong.
     """
     import torch
 
@@ -50,16 +50,16 @@ def main() -> int:
     if reason := why_not():
         print(f"a CUDA device was expected here, and {reason}", file=sys.stderr)
         return 1
-    # Those that take longest first, so that no process is left alone with one at the end.
-    wanted = [(name, precision, "training") for name in (*LARGE, *TRAINED) for precision in PRECISIONS]
-    wanted += [(name, precision, "dropout") for name in (*LARGE, *DROPPED) for precision in DROPPED_PRECISIONS]
-    wanted += [
+    # The slowest come first, so that no process is left alone with one at the end.
+    networks = [(name, precision, "training") for name in (*LARGE, *TRAINED) for precision in PRECISIONS]
+    networks += [(name, precision, "dropout") for name in (*LARGE, *DROPPED) for precision in DROPPED_PRECISIONS]
+    networks += [
         (name, precision, "forward") for name in published_shapes() | shipped_shapes() for precision in PRECISIONS
     ]
     start, processes = time.monotonic(), min(os.cpu_count() or 1, 16)
     with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
-        wrong = [sentence for sentence in pool.map(launch, *zip(*wanted, strict=True)) if sentence]
-    print(f"{len(wanted)} networks by {processes} processes in {time.monotonic() - start:.0f} s", *wrong, sep="\n")
+        wrong = [sentence for sentence in pool.map(launch, *zip(*networks, strict=True)) if sentence]
+    print(f"{len(networks)} networks by {processes} processes in {time.monotonic() - start:.0f} s", *wrong, sep="\n")
     return 0
 
 

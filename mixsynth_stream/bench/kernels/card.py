@@ -1,4 +1,4 @@
-"""What `bench kernels` asks of a card: times by its own events, memory, launches, and what it can do at most."""
+"""Card: what `bench kernels` asks of it: times by its own events, memory, launches, and what it can do at most."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mixsynth_stream.errors import BackendUnavailableError
 
 Call = Callable[[], Any]
 
-# What is copied and multiplied to find the card's ceilings: far larger than any cache.
+# The card's ceilings are found with a copy and a product far larger than any cache.
 _COPIED_BYTES = 1 << 30
 _MULTIPLIED = 8192
 _CEILING_CALLS = 10
@@ -60,12 +60,12 @@ class Card:
 
     def ceilings(self) -> Mapping[str, float]:
         """Measured: bytes a second of a copy (read and written), operations a second of a matrix product by type."""
-        found = {"bytes": 2 * _COPIED_BYTES / self._best(_copy(self.device))}
-        for name, dtype in (("fp32", torch.float32), ("tf32", torch.float32), ("bf16", torch.bfloat16),
-                            ("fp16", torch.float16)):  # fmt: skip
+        ceilings = {"bytes": 2 * _COPIED_BYTES / self._best(_copy(self.device))}
+        types = {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+        for name, dtype in types.items():
             a = torch.randn(_MULTIPLIED, _MULTIPLIED, device=self.device).to(dtype)
-            found[name] = 2 * _MULTIPLIED**3 / self._best(_product(a, "high" if name == "tf32" else "highest"))
-        return found
+            ceilings[name] = 2 * _MULTIPLIED**3 / self._best(_product(a, "high" if name == "tf32" else "highest"))
+        return ceilings
 
     def _best(self, call: Call) -> float:
         call()

@@ -1,6 +1,6 @@
-"""Who takes part in `bench kernels`: the fused kernels, and what torch makes of the readable network on the same card.
+"""Contenders of `bench kernels`: the fused kernels, and what torch makes of the readable network on the same card.
 
-Every contender is made from a case and is then called without arguments, on keyframes that lie on the device already.
+Every contender is made from a case and is then called without arguments, on keyframes that already lie on the device.
 In the forward it returns motion [B, T, D]; in a training step it returns the gradients of all parameters, by name.
 """
 
@@ -22,7 +22,7 @@ from mixsynth_stream.kernels.training.autograd import encode
 from mixsynth_stream.network import MixSynthFormer
 
 EAGER, COMPILED, REDUCED, GRAPH = "eager", "torch.compile", "torch.compile reduce-overhead", "CUDA graph of eager"
-# Those that a compiler works on for a minute.
+# A compiler works on these for a minute.
 SLOW_TO_MAKE = (COMPILED, REDUCED)
 # Largest error at outputs of size 5; the peers run in float32.
 TOLERANCE = {"strict": 2e-5, "tf32": 1e-2, "bf16": 5e-2, "fp16": 1e-2, "fp32": 2e-5}
@@ -43,8 +43,8 @@ class Case:
         self.name, self.config, self.state, self.batch, self.device = name, config, state, batch, device
         random = torch.Generator().manual_seed(batch)
         shape = (batch, config.num_keyframes, config.joint_dim)
-        # A pose and steps away from it. Trained networks answer noise, which no motion is, with whatever they like, and
-        # rounding then decides what: up to seven times the error in bf16 (emulated).
+        # The keyframes are a pose and steps away from it. Noise is no motion: trained networks answer it with large
+        # numbers that rounding decides, with up to seven times the error in bf16 (emulated).
         poses = torch.randn(shape, generator=random)
         self.keyframes = (poses[:, :1] + 0.15 * (poses - poses[:, :1]).cumsum(1)).to(device)
         self.target = torch.randn((batch, config.seq_len, config.joint_dim), generator=random).to(device)
@@ -72,7 +72,9 @@ class Case:
 
 @dataclass(frozen=True)
 class Contender:
-    make: Callable[[Case], Callable[[], Any]]
+    """How a contender is made of a `Case`, or of the case of an op, and the precision that it is held to."""
+
+    make: Callable[[Any], Callable[[], Any]]
     precision: str
 
 
@@ -82,7 +84,7 @@ def _eager(case: Case) -> Callable[[], Tensor]:
 
 def _compiled(mode: str) -> Callable[[Case], Callable[[], Tensor]]:
     def make(case: Case) -> Callable[[], Tensor]:
-        if mode == "default":  # the first of the two: the second must not throw away what the first one made
+        if mode == "default":  # only the first of the two resets: the second must not discard what the first compiled
             torch.compiler.reset()
         return _inferring(torch.compile(case.network(), dynamic=False, mode=mode), case)
 
@@ -98,7 +100,7 @@ def _inferring(network: Callable[[Tensor], Tensor], case: Case) -> Callable[[], 
 
 
 def _graph(case: Case) -> Callable[[], Tensor]:
-    """With the copy of its input, which the kernels' own graph makes too."""
+    """A graph with the copy of its input, which the kernels' own graph makes too."""
     network, keyframes = case.network(), case.keyframes.clone()
     side = torch.cuda.Stream(case.device)
     side.wait_stream(torch.cuda.current_stream(case.device))
@@ -145,12 +147,12 @@ FORWARD: dict[str, Contender] = {
 
 
 def _gradients(network: torch.nn.Module) -> dict[str, Tensor]:
-    """Those of the parameters that take part: value_reduce does not where nothing is reduced."""
+    """Gradients of the parameters that take part: value_reduce does not where nothing is reduced."""
     return {name: p.grad for name, p in network.named_parameters() if p.grad is not None}
 
 
 def _step(case: Case, network: MixSynthFormer, forward: Callable[[Tensor], Tensor]) -> Callable[[], dict[str, Tensor]]:
-    """Forward and backward of a loss, without the optimiser, which is the same for all."""
+    """Forward and backward of a loss. The optimiser is the same for all contenders, and left out."""
 
     def call() -> dict[str, Tensor]:
         network.zero_grad(set_to_none=True)

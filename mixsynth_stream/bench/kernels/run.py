@@ -1,15 +1,17 @@
-"""`bench kernels`: the fused Triton kernels against torch eager, torch.compile and a CUDA graph, on a CUDA device.
+"""Bench kernels: the Triton kernels against torch eager, torch.compile and a CUDA graph, on a CUDA device.
 
-Correctness against the network in float64 comes first. Then all contenders take turns, round by round, in one process,
-and are compared by the median of the rounds' ratios. Times are those of the card's own events, a whole call each.
+Correctness in float64 comes first. Then all contenders take turns, round by round, in one process, and are compared by
+the median of the rounds' ratios. Times are those of the card's own events, a whole call each. A case is a network,
+forward and in a training step, or an op of one kernel file by its name.
 """
 
 from __future__ import annotations
 
 import argparse
 import functools
+import itertools
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -22,11 +24,26 @@ from mixsynth_stream.parameters import parameter_shapes, random_state
 from mixsynth_stream.presets import published_shapes, shipped_shapes, shipped_weights
 from mixsynth_stream.reports import save_plot, table, write_json
 
-# Every contender is compared with these, as far as they take part.
+# Every contender is compared with those of these that take part.
 OVER = {"over_eager": "eager", "over_compiled": "torch.compile", "over_graph": "CUDA graph of eager"}
 BATCHES, TRAINING_BATCH = (1, 64, 512, 4096), 512
 _ROUNDS = 25
-# What `--quick` measures, in a few minutes: the largest gains and the smallest batch first.
+# Files of kernels/ that hold kernels, by path. They are measured where `--case` names them, at the sizes of h36m.
+OP_NAMES = (
+    "synth_attention",
+    "synth_mix",
+    "feed_forward",
+    "encoder",
+    "blocks/kernels",
+    "training/dropout",
+    "training/token_branch",
+    "training/channel_branch",
+    "training/synth_mix",
+    "training/feed_forward",
+    "training/large_branch",
+)
+_OP_NETWORK = "h36m"
+# `--quick` measures these in a few minutes: the largest gains, and the largest batch first.
 _QUICK_CASES, _QUICK_BATCHES = ("jhmdb", "h36m", "3dpw", "aist-smpl", "image-n10"), (4096, 1)
 _QUICK_ROUNDS, _QUICK_COMPILE_S = 15, 80.0
 # A round's time is the mean of this many seconds of calls.
@@ -34,7 +51,7 @@ _ROUND_S, _MOST_CALLS = 0.02, 200
 
 
 class Meter(Protocol):
-    """What is asked of a card; see `bench.kernels.card.Card`."""
+    """What a benchmark asks of a card; see `bench.kernels.card.Card`."""
 
     device: Any
     name: str
@@ -50,11 +67,11 @@ def main(args: argparse.Namespace) -> int:
     names, batches, rounds = _plan(args)
     try:
         from mixsynth_stream.bench.kernels.card import Card
-        from mixsynth_stream.bench.kernels.contenders import FORWARD, TRAINING, Case
         from mixsynth_stream.kernels.card import INTERPRETED
     except ImportError as error:
-        raise BackendUnavailableError(f"bench kernels needs torch and triton: {error}; "
-                                      "pip install 'mixsynth-stream[gpu]'") from error  # fmt: skip
+        raise BackendUnavailableError(
+            f"bench kernels needs torch and triton: {error}; pip install 'mixsynth-stream[gpu]'"
+        ) from error
     card = Card()
     if INTERPRETED:
         raise BackendUnavailableError("TRITON_INTERPRET=1 is set, so the kernels run on the CPU; unset it for CUDA")
@@ -62,36 +79,47 @@ def main(args: argparse.Namespace) -> int:
     print(f"{card.name}: " + ", ".join(f"{value / 1e12:.3g} T {what}/s" for what, value in bench.ceilings.items()))
     rows: list[dict[str, Any]] = []
     red = False
-    for training in (False, True):
-        contenders = TRAINING if training else FORWARD
-        for batch in (TRAINING_BATCH,) if training else batches:
-            for name in names:
-                case = Case(name, *network_of(name), batch, card.device)
-                found, wrong = bench.rows_of(case, contenders, training=training)
-                if wrong:
-                    red = True
-                    print(f"{name}, batch {batch}: gate RED, and no speed measured of these", *wrong, sep="\n  ")
-                print(f"\n{name}, batch {batch}, {'training step' if training else 'forward'}")
-                print(table([_HEADS, *(_cells(row) for row in found)]), flush=True)
-                rows += found
-                if args.json is not None:  # already, because whoever runs out of time keeps what was measured
-                    write_json(args.json, rows, packages=("torch", "triton"))
+    for case, contenders, what in _cases(names, batches, card.device):
+        new, failures = bench.rows_of(case, contenders, what=what)
+        if failures:
+            red = True
+            print(f"{case.name}, batch {case.batch}: gate RED, and no speed measured of these", *failures, sep="\n  ")
+        print(f"\n{case.name}, batch {case.batch}, {what}")
+        print(table([_HEADS, *(_cells(row) for row in new)]), flush=True)
+        rows += new
+        if args.json is not None:  # each time, so that a run that is cut short keeps its rows
+            write_json(args.json, rows, packages=("torch", "triton"))
     if args.plot is not None:
         write_plot(args.plot, rows)
     return 1 if red else 0
 
 
 def _plan(args: argparse.Namespace) -> tuple[list[str], Sequence[int], int]:
-    """Networks, batches and rounds. Raises `ValueError` on those that do not exist."""
+    """Networks and ops, batches and rounds. Raises `ValueError` on those that do not exist."""
     known = [*published_shapes(), *shipped_shapes()]
-    if unknown := [name for name in args.case or () if name not in known]:
-        raise ValueError(f"--case must be of {', '.join(known)}, found {', '.join(unknown)}")
+    if unknown := [name for name in args.case or () if name not in (*known, *OP_NAMES)]:
+        raise ValueError(
+            f"--case must be of {', '.join(known)}, found {', '.join(unknown)}; or an op of {', '.join(OP_NAMES)}"
+        )
     names, batches, rounds = (_QUICK_CASES, _QUICK_BATCHES, _QUICK_ROUNDS) if args.quick else (known, BATCHES, _ROUNDS)
     rounds = rounds if args.rounds is None else args.rounds
     batches = args.batch or batches
     if min(rounds, *batches) < 1:
         raise ValueError("--rounds and --batch must be at least 1")
     return args.case or list(names), batches, rounds
+
+
+def _cases(names: Sequence[str], batches: Sequence[int], device: Any) -> Iterator[tuple[Any, Mapping[str, Any], str]]:
+    """Each case with its contenders and what they do: networks forward, then in training, then ops."""
+    from mixsynth_stream.bench.kernels.contenders import FORWARD, TRAINING, Case
+    from mixsynth_stream.bench.kernels.ops import OP_CONTENDERS, OpCase
+
+    networks = [name for name in names if name not in OP_NAMES]
+    for contenders, what, sizes in ((FORWARD, "forward", batches), (TRAINING, "training step", (TRAINING_BATCH,))):
+        for batch, name in itertools.product(sizes, networks):
+            yield Case(name, *network_of(name), batch, device), contenders, what
+    for batch, name in itertools.product(batches, [name for name in names if name in OP_NAMES]):
+        yield OpCase(name, network_of(_OP_NETWORK)[0], batch, device), OP_CONTENDERS, "op"
 
 
 def network_of(name: str) -> tuple[ModelConfig, Mapping[str, np.ndarray]]:
@@ -110,42 +138,43 @@ class Bench:
         self._compile_s = float("inf") if compile_s is None else compile_s
 
     def rows_of(
-        self, case: Any, contenders: Mapping[str, Any], *, training: bool = False
+        self, case: Any, contenders: Mapping[str, Any], *, what: str = "forward"
     ) -> tuple[list[dict[str, Any]], list[str]]:
-        """The rows of a case, and a sentence for each contender that fails or whose numbers are wrong, and has none."""
+        """The rows of a case, and a sentence for each contender that fails or is wrong, which has no row."""
         from mixsynth_stream.bench.kernels.contenders import SLOW_TO_MAKE
 
-        expected = case.true_gradients if training else case.truth
+        expected = case.true_gradients if what == "training step" else case.truth
+        error_of: Callable[[Any, Any], float] = motion_error if what == "forward" else gradient_error
         calls: dict[str, Callable[[], Any]] = {}
         facts: dict[str, dict[str, Any]] = {}
-        wrong: list[str] = []
+        failures: list[str] = []
         for name, contender in contenders.items():
             if name in SLOW_TO_MAKE and self._compile_s <= 0:
                 print(f"without {name} at {case.name}, batch {case.batch}: the time for compilers is spent")
                 continue
             start = time.monotonic()
-            made: list[Any] = []
+            results: list[Any] = []
             try:
-                # With its making, because that is where graphs and buffers take theirs.
-                memory = self.card.memory(functools.partial(_make_and_call, contender, case, made))
+                # Making it counts, because that is where graphs and buffers take their memory.
+                memory = self.card.memory(functools.partial(_make_and_call, contender, case, results))
             except Exception as failure:  # compilers raise whatever they like, and one failure must not hide the rest
-                said = f"{type(failure).__name__}: {' '.join(str(failure).split())[:200]}"
+                sentence = f"{type(failure).__name__}: {' '.join(str(failure).split())[:200]}"
                 if name in SLOW_TO_MAKE:
-                    print(f"without {name} at {case.name}, batch {case.batch}: {said}")
+                    print(f"without {name} at {case.name}, batch {case.batch}: {sentence}")
                 else:
-                    wrong.append(f"{name} fails: {said}")
+                    failures.append(f"{name} fails: {sentence}")
                 continue
-            calls[name], found = made
+            calls[name], result = results
             if name in SLOW_TO_MAKE:
                 self._compile_s -= time.monotonic() - start
-            error = gradient_error(found, expected) if training else motion_error(found, expected)
-            facts[name] = {"max_error": error, "precision": contender.precision, "memory_mb": memory / 2**20}
+            facts[name] = {"precision": contender.precision, "memory_mb": memory / 2**20}
+            facts[name]["max_error"] = error_of(result, expected)
         # No speed without correctness.
-        off = gate_failures(facts, training=training)
-        calls = {name: call for name, call in calls.items() if name not in off}
+        wrong = gate_failures(facts, relative=what != "forward")
+        calls = {name: call for name, call in calls.items() if name not in wrong}
         for name, call in calls.items():
             facts[name]["launches"] = self.card.launches(call)
-        return self._rows(case, self._seconds(calls), facts, training), wrong + list(off.values())
+        return self._rows(case, self._seconds(calls), facts, what), failures + list(wrong.values())
 
     def _seconds(self, calls: Mapping[str, Callable[[], Any]]) -> dict[str, list[float]]:
         """Seconds a call, one number a round."""
@@ -157,20 +186,18 @@ class Bench:
         return take_turns(list(calls), self.rounds, lambda name: self.card.seconds(calls[name], count[name]))
 
     def _rows(
-        self, case: Any, seconds: Mapping[str, Sequence[float]], facts: Mapping[str, Mapping[str, Any]], training: bool
+        self, case: Any, seconds: Mapping[str, Sequence[float]], facts: Mapping[str, Mapping[str, Any]], what: str
     ) -> list[dict[str, Any]]:
         """Ratios are medians over the rounds, above 1 where the contender is faster."""
         from mixsynth_stream.bench.kernels.contenders import CEILING
 
         per_round = {name: np.array(times) for name, times in seconds.items()}
-        # The backward of a product is two products.
-        operations = flops(case.config) * case.batch * (3 if training else 1)
-        moved = least_bytes(case.config, case.batch, training)
+        operations, moved = _work(case, what)
         rows = []
         for name, times in per_round.items():
             p20, p50, p80 = (float(value) for value in np.percentile(1e6 * times, [20, 50, 80]))
-            row = {"case": case.name, "batch": case.batch, "what": "training step" if training else "forward",
-                   "contender": name, "p20_us": p20, "p50_us": p50, "p80_us": p80}  # fmt: skip
+            row = {"case": case.name, "batch": case.batch, "what": what, "contender": name}
+            row |= {"p20_us": p20, "p50_us": p50, "p80_us": p80}
             for ratio, peer in OVER.items():
                 row[ratio] = float(np.median(per_round[peer] / times)) if peer in per_round else None
             ceiling = self.ceilings[CEILING[facts[name]["precision"]]]
@@ -184,9 +211,19 @@ class Bench:
         return rows
 
 
-def _make_and_call(contender: Any, case: Any, made: list[Any]) -> None:
-    made.append(contender.make(case))
-    made.append(made[0]())
+def _make_and_call(contender: Any, case: Any, results: list[Any]) -> None:
+    results.append(contender.make(case))
+    results.append(results[0]())
+
+
+def _work(case: Any, what: str) -> tuple[float, float]:
+    """Operations of a call, and bytes that it has to move at least."""
+    if what == "op":
+        operations, moved = case.work()
+        return float(operations), float(moved)
+    training = what == "training step"
+    # The backward of a product is two products.
+    return flops(case.config) * case.batch * (3 if training else 1), least_bytes(case.config, case.batch, training)
 
 
 def least_bytes(config: ModelConfig, batch: int, training: bool = False) -> int:
@@ -196,30 +233,31 @@ def least_bytes(config: ModelConfig, batch: int, training: bool = False) -> int:
     return 4 * (poses + parameters) * (2 if training else 1)
 
 
-def motion_error(found: Any, truth: Any) -> float:  # [B, T, D] each
+def motion_error(motion: Any, truth: Any) -> float:  # [B, T, D] each
     """The largest absolute error, at outputs of size 5; larger outputs may be off by as much more."""
-    if found.shape != truth.shape:
+    if motion.shape != truth.shape:
         return float("inf")
-    worst, size = float((found.double() - truth).abs().max()), float(truth.abs().max())
+    worst, size = float((motion.double() - truth).abs().max()), float(truth.abs().max())
     return worst / max(1.0, size / 5)
 
 
-def gradient_error(found: Mapping[str, Any], truth: Mapping[str, Any]) -> float:
-    """The largest relative error of a parameter's gradient."""
-    if found.keys() != truth.keys():
+def gradient_error(gradients: Mapping[str, Any], truth: Mapping[str, Any]) -> float:
+    """The largest relative error of a parameter's gradient, or of an op's result."""
+    if gradients.keys() != truth.keys():
         return float("inf")
-    # Where a gradient is all but zero, rounding is all that there is: it is held against the largest of them.
+    # A gradient that is all but zero is rounding alone: it is held against the largest of them.
     floor = 1e-3 * max(float(value.norm()) for value in truth.values())
     return max(
-        float((found[name].double() - value).norm()) / max(float(value.norm()), floor) for name, value in truth.items()
+        float((gradients[name].double() - value).norm()) / max(float(value.norm()), floor)
+        for name, value in truth.items()
     )
 
 
-def gate_failures(facts: Mapping[str, Mapping[str, Any]], *, training: bool = False) -> dict[str, str]:
-    """A sentence for every contender whose largest error is too large, by its name."""
+def gate_failures(facts: Mapping[str, Mapping[str, Any]], *, relative: bool) -> dict[str, str]:
+    """A sentence for every contender whose largest error, absolute or relative, is too large, by its name."""
     from mixsynth_stream.bench.kernels.contenders import GRADIENT_TOLERANCE, TOLERANCE
 
-    allowed = GRADIENT_TOLERANCE if training else TOLERANCE
+    allowed = GRADIENT_TOLERANCE if relative else TOLERANCE
     return {
         name: f"{name} is off by {fact['max_error']:.1e} from float64, more than {allowed[fact['precision']]:.0e}"
         for name, fact in facts.items()
@@ -227,8 +265,8 @@ def gate_failures(facts: Mapping[str, Mapping[str, Any]], *, training: bool = Fa
     }
 
 
-_HEADS = ["microseconds a call", "p20", "p50", "p80", "over eager", "over compile", "over graph", "TFLOP/s", "GB/s",
-          "launches", "MB", "error"]  # fmt: skip
+_HEADS = ["microseconds a call", "p20", "p50", "p80", "over eager", "over compile", "over graph"]
+_HEADS += ["TFLOP/s", "GB/s", "launches", "MB", "error"]
 
 
 def _cells(row: Mapping[str, Any]) -> list[str]:
@@ -259,8 +297,8 @@ def write_plot(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     for number, (what, batch) in enumerate(panels):
         axes = figure.add_subplot(len(panels), 1, number + 1)
         for i, name in enumerate(contenders):
-            wanted = what, batch, name
-            ratios = {r["case"]: r["over_eager"] for r in rows if (r["what"], r["batch"], r["contender"]) == wanted}
+            bars = what, batch, name
+            ratios = {r["case"]: r["over_eager"] for r in rows if (r["what"], r["batch"], r["contender"]) == bars}
             places = np.arange(len(cases)) + (i - (len(contenders) - 1) / 2) * 0.8 / len(contenders)
             heights = [ratios.get(case) or 0.0 for case in cases]
             hatch = "//" if name.endswith("graph") else None

@@ -1,4 +1,4 @@
-"""The backend `triton` as it is called: batches that come and go, threads, and CUDA graphs, here counted in a fake.
+"""The backend `triton` as it is called: batches that come and go, threads, and CUDA graphs, counted in a fake.
 
 Real graphs need a card: tests/gpu has them.
 """
@@ -60,8 +60,8 @@ class TestBackend:
         keyframes, encoders = random_keyframes(CONFIG, 8), [make_forward("triton", CONFIG, STATE) for _ in range(2)]
         calls = [(1, 0), (3, 1), (2, 0), (1, 1), (3, 0), (2, 1)]
         with ThreadPoolExecutor(4) as threads:
-            found = list(threads.map(lambda call: encoders[call[1]](keyframes[-call[0] :]), calls))
-        for (batch, _), motion in zip(calls, found, strict=True):
+            motions = list(threads.map(lambda call: encoders[call[1]](keyframes[-call[0] :]), calls))
+        for (batch, _), motion in zip(calls, motions, strict=True):
             assert_close(motion, expected[-batch:], 2e-5, f"motion of {batch} windows")
 
     @pytest.mark.parametrize("name", ["triton", "torch", "native"])
@@ -85,14 +85,14 @@ class FakeEncoder:
     config, device, can_capture = CONFIG, torch.device("cpu"), True
 
     def __init__(self) -> None:
-        self.made: list[FakeGraph] = []
+        self.graphs: list[FakeGraph] = []
 
     def __call__(self, keyframes: torch.Tensor, out: torch.Tensor) -> None:
         out.copy_(keyframes.mean(1, keepdim=True).expand_as(out))
 
     def capture(self, batch: int) -> FakeGraph:
-        self.made.append(FakeGraph(self, batch))
-        return self.made[-1]
+        self.graphs.append(FakeGraph(self, batch))
+        return self.graphs[-1]
 
 
 class FakeGraph:
@@ -108,7 +108,7 @@ class FakeGraph:
 
 
 def check(encoder: HostEncoder, *batches: int) -> None:
-    """Other keyframes in each call, and every motion is looked at when all are there."""
+    """Each call has other keyframes; the motions are checked after the last call."""
     keyframes = [random_keyframes(CONFIG, batch, seed) for seed, batch in enumerate(batches)]
     for k, motion in zip(keyframes, list(map(encoder, keyframes)), strict=True):
         np.testing.assert_allclose(motion, np.broadcast_to(k.mean(1, keepdims=True), motion.shape), rtol=0, atol=1e-6)
@@ -118,7 +118,7 @@ class TestGraphs:
     def test_a_batch_size_is_captured_when_it_comes_again(self):
         fake = FakeEncoder()
         check(HostEncoder(fake), 3, 3, 3, 8, 3, 2)
-        assert [(len(graph.keyframes), graph.replays) for graph in fake.made] == [(3, 3)], "8 and 2 came once"
+        assert [(len(graph.keyframes), graph.replays) for graph in fake.graphs] == [(3, 3)], "8 and 2 came once"
 
     def test_the_sizes_used_last_are_kept_and_no_more(self, monkeypatch):
         monkeypatch.setattr(host, "_AT_ONCE", 4)
@@ -127,20 +127,20 @@ class TestGraphs:
         check(encoder, 1, 1, 2, 2, 1, 3, 3)
         assert encoder.captured == (1, 3), "2 was used before 1"
         check(encoder, 2)
-        assert encoder.captured == (1, 3) and len(fake.made) == 3, "one that is back is launched at first"
+        assert encoder.captured == (1, 3) and len(fake.graphs) == 3, "one that is back is launched at first"
         check(encoder, 2)
         assert encoder.captured == (2,), "with either of the others there would be more than 4 windows"
 
     def test_people_who_come_and_go_for_hours_need_a_graph_for_each_number_of_them(self):
         fake = FakeEncoder()
         check(HostEncoder(fake), *np.random.default_rng(0).integers(1, 9, 500).tolist())
-        assert len(fake.made) == 8
+        assert len(fake.graphs) == 8
 
     def test_a_large_batch_is_launched(self, monkeypatch):
         monkeypatch.setattr(host, "_LARGEST_CAPTURED", 2)
         fake = FakeEncoder()
         check(HostEncoder(fake), 3, 3, 3)
-        assert not fake.made
+        assert not fake.graphs
 
     def test_a_capture_that_fails_is_told_once_and_costs_no_poses(self, monkeypatch, caplog):
         def capture(self: FakeEncoder, batch: int) -> FakeGraph:

@@ -94,7 +94,7 @@ def in_float32(function: Callable[..., Any]) -> Callable[..., Any]:
     "config", [dataclasses.replace(ODD_LAYER, sample_interval=30, emb_dim=40), LONG], ids=["reduced", "long"]
 )
 def test_the_library_in_bfloat16_is_within_its_error(config, monkeypatch):
-    """The products of the library are in bfloat16 here; what the kernels make between them, in float32."""
+    """The library's products are in bfloat16, and what the kernels make between them is in float32."""
     monkeypatch.setattr(tile_module, "_MOST_ENERGIES", 0)
     monkeypatch.setattr(large_mix, "large_branch", in_float32(large_branch_ref))
     monkeypatch.setattr(large_mix, "large_branch_bwd", in_float32(large_branch_bwd_ref))

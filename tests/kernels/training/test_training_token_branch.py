@@ -44,4 +44,4 @@ def test_token_branch(config, precision):
     assert_gradients([total], [d_x + residual.cpu()], tolerance)
     assert_gradients([gradients.d_mean], [d_c[..., 0]], tolerance)
     pairs = zip((*gradients.weights, *gradients.reweight), d_weights, strict=True)
-    assert_gradients(*zip(*((found, truth) for found, truth in pairs if found.numel()), strict=True), tolerance)
+    assert_gradients(*zip(*(pair for pair in pairs if pair[0].numel()), strict=True), tolerance)
