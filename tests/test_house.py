@@ -20,8 +20,12 @@ MAX_FUNCTION_LINES = 60
 MAX_MODULES = 25
 # `# fmt: skip` is for tables of data. Where their number falls, this number falls with it.
 FMT_SKIPS = 20
-# Names of the paper, or of what they are files about: two of these may begin with one word and are no folder.
-ONE_PREFIX: tuple[frozenset[str], ...] = (frozenset({"synth_attention", "synth_mix"}),)
+# Two that may begin with one word. Two ops have the paper's names. The other two are the branches of a large window and
+# what is made of them; a folder of theirs and the rest of training would import each other.
+ONE_PREFIX: tuple[frozenset[str], ...] = (
+    frozenset({"synth_attention", "synth_mix"}),
+    frozenset({"large_branch", "large_mix"}),
+)
 # Verbs and participles that say nothing of the value that they would name.
 REFUSED = frozenset({"said", "found", "wanted", "asked", "made", "here"})
 
@@ -83,7 +87,7 @@ def prefix_twins(names: Collection[str]) -> list[str]:
     return [
         ", ".join(sorted(room))
         for word, room in rooms.items()
-        if word and len(room) > 1 and not any(names_of_paper.issuperset(room) for names_of_paper in ONE_PREFIX)
+        if word and len(room) > 1 and not any(names == frozenset(room) for names in ONE_PREFIX)
     ]
 
 

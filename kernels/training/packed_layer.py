@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 
 from mixsynth_stream.kernels.card import MOST_REGISTERS
-from mixsynth_stream.kernels.training.tile import TrainingTile
-from mixsynth_stream.kernels.training.token_tile import TokenTile, token_tile
+from mixsynth_stream.kernels.training.tile import TokenTile, TrainingTile, token_tile
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,7 @@ from mixsynth_stream.kernels.arguments import Specialisation, specialisation
 from mixsynth_stream.kernels.training import channel_branch, feed_forward, large_branch, synth_mix, token_branch
 from mixsynth_stream.kernels.training.dropout import BLOCK, dropout_fwd_kernel
 from mixsynth_stream.kernels.training.large_branch import BranchTile, branch_tile
-from mixsynth_stream.kernels.training.tile import TrainingTile
-from mixsynth_stream.kernels.training.token_tile import TokenTile, token_tile
+from mixsynth_stream.kernels.training.tile import TokenTile, TrainingTile, token_tile
 
 
 def layer_specialisations(config: ModelConfig, precision: str) -> list[Specialisation]:

@@ -10,9 +10,7 @@ from support.networks import SHAPES, published
 
 from mixsynth_stream.commands.info import _training_launches
 from mixsynth_stream.kernels.training import tile as tile_module
-from mixsynth_stream.kernels.training import token_tile as token_module
-from mixsynth_stream.kernels.training.tile import TrainingTile
-from mixsynth_stream.kernels.training.token_tile import token_tile
+from mixsynth_stream.kernels.training.tile import TrainingTile, token_tile
 
 
 @pytest.mark.parametrize("precision", ["strict", "bf16"])
@@ -32,7 +30,7 @@ def test_compiled_kernels_are_not_those_of_other_sizes(monkeypatch):
     before, tokens = tile.cache_key, repr(token_tile(tile))
     monkeypatch.setattr(tile_module, "_MOST_ENERGIES", 0)
     assert dataclasses.replace(tile).cache_key != before
-    monkeypatch.setattr(token_module, "_ROWS", 32)
+    monkeypatch.setattr(tile_module, "_TOKENS", 32)
     token_tile.cache_clear()
     assert repr(token_tile(tile)) != tokens
     token_tile.cache_clear()
