@@ -24,13 +24,15 @@ from mixsynth_stream.kernels.training.feed_forward import feed_forward, feed_for
 from mixsynth_stream.kernels.training.ref import feed_forward_bwd_ref, layer_norm_bwd_ref
 
 # Rows so long that products read them in blocks.
-BROAD = dataclasses.replace(ODD, num_encoder_layers=1, emb_dim=130, expansion_factor=1, reduce_channel=1)
+BROAD = dataclasses.replace(
+    ODD, num_encoder_layers=1, sample_interval=2, horizon=0, emb_dim=130, expansion_factor=1, reduce_channel=1
+)
 
 
-def check(config, precision):
+def check(config, precision, batch):
     layer, weights, tolerance = packed_layer(config, precision), layer_of(config), TOLERANCE[precision]
-    ff, drops = weights.feed_forward, drops_of(config, 3)
-    summed, d_out = (random_like(3, config.seq_len, config.emb_dim, seed=seed) for seed in (5, 6))
+    ff, drops = weights.feed_forward, drops_of(config, batch)
+    summed, d_out = (random_like(batch, config.seq_len, config.emb_dim, seed=seed) for seed in (5, 6))
     y = functional.layer_norm(summed, summed.shape[-1:], *weights.norm)
     hidden = drops.hidden * functional.gelu(functional.linear(y, ff.fc1_weight, ff.fc1_bias))
     second = y + drops.out * functional.linear(hidden, ff.fc2_weight, ff.fc2_bias)
@@ -50,11 +52,11 @@ def check(config, precision):
 @OP_CASES
 @nan_in_new_memory()
 def test_feed_forward(config, precision):
-    check(config, precision)
+    check(config, precision, 2)
 
 
 @pytest.mark.parametrize("precision", ["strict", "fp16"])
 @nan_in_new_memory()
 def test_feed_forward_of_long_rows(precision):
     assert packed_layer(BROAD, precision).tokens.wide == (precision == "strict")
-    check(BROAD, precision)
+    check(BROAD, precision, 1)

@@ -16,9 +16,9 @@ from mixsynth_stream.kernels.training.ref import large_branch_bwd_ref, large_bra
 def test_large_branch(config, precision, tokens):
     layer, tolerance = packed_layer(config, precision), TOLERANCE[precision]
     tile = branch_tile(layer.tile, tokens)
-    rows, d_out = (random_like(3, tile.length, tile.width, seed=seed) for seed in (1, 2))
-    values, dense = random_like(3, tile.key_count, tile.width, seed=3), random_like(tile.key_count, tile.width, seed=4)
-    bias, gate = random_like(tile.key_count, seed=5), random_like(3, tile.length, seed=6).sigmoid()
+    rows, d_out = (random_like(2, tile.length, tile.width, seed=seed) for seed in (1, 2))
+    values, dense = random_like(2, tile.key_count, tile.width, seed=3), random_like(tile.key_count, tile.width, seed=4)
+    bias, gate = random_like(tile.key_count, seed=5), random_like(2, tile.length, seed=6).sigmoid()
     narrow_rows, narrow_dense, *others = (tensor.to(layer.operand) for tensor in on_device(rows, dense, values, d_out))
     inputs = narrow_rows, narrow_dense, *on_device(bias, gate)
     assert_gradients([large_branch(tile, *inputs)], [large_branch_ref(rows, dense, bias, gate)], tolerance)
