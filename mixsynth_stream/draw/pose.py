@@ -24,7 +24,7 @@ _INK: Color = (0, 0, 0)
 _DIM: Color = (130, 130, 130)
 _BONES = np.array(BLAZEPOSE_33.bones)  # [E, 2]
 _TRAILS = np.array([BLAZEPOSE_33.index(name) for name in ("left_wrist", "right_wrist", "left_ankle", "right_ankle")])
-_GHOST_WIDTH, _GHOST_OPACITY = 0.8, 0.5  # width in lines
+_GHOST_OPACITY = 0.5
 _AHEAD = (Origin.FORECAST, Origin.HELD)
 
 
@@ -41,7 +41,7 @@ _PALE_BONE_COLORS = _BONE_COLORS + (255 - _BONE_COLORS) * 0.3
 
 @dataclass(frozen=True)
 class Look:
-    """Sizes in pixels, in proportion to the picture."""
+    """Sizes in pixels, in proportion to the picture. All widths follow from that of a measured bone, `line`."""
 
     line: float
     text: float
@@ -50,6 +50,37 @@ class Look:
     def of(cls, width: int, height: int) -> Look:
         side = min(width, height)
         return cls(line=float(np.clip(side / 155, 1.7, 14)), text=float(np.clip(side / 46, 10, 42)))
+
+    @property
+    def thin_line(self) -> float:
+        """Width of a bone that is filled, forecast or held."""
+        return 0.7 * self.line
+
+    @property
+    def dash(self) -> float:
+        return 2.2 * self.line
+
+    @property
+    def dash_gap(self) -> float:
+        return 1.8 * self.line
+
+    @property
+    def joint(self) -> float:
+        """Diameter of a joint that is not measured."""
+        return 1.3 * self.line
+
+    @property
+    def ringed_joint(self) -> float:
+        """Diameter of a measured joint, without its ring."""
+        return 1.9 * self.line
+
+    @property
+    def ghost_line(self) -> float:
+        return 0.8 * self.line
+
+    @property
+    def trail_line(self) -> float:
+        return max(0.4 * self.line, 1.2)
 
     @property
     def casing(self) -> Casing:
@@ -90,19 +121,19 @@ def _draw_skeleton(
     dashed = drawn & ahead[_BONES].any(1)
     solid = drawn & ~dashed
     start, end = pose[_BONES[:, 0]], pose[_BONES[:, 1]]
-    width = np.where(measured[_BONES].all(1), look.line, 0.7 * look.line)
+    width = np.where(measured[_BONES].all(1), look.line, look.thin_line)
 
-    first, last, bone = dashes(start[dashed], end[dashed], 2.2 * look.line, 1.8 * look.line)
+    first, last, bone = dashes(start[dashed], end[dashed], look.dash, look.dash_gap)
     canvas.strokes(
         np.concatenate([start[solid], first]),
         np.concatenate([end[solid], last]),
         np.concatenate([_BONE_COLORS[solid], _BONE_COLORS[dashed][bone]]),
-        np.concatenate([width[solid], np.full(len(first), 0.7 * look.line)]),
+        np.concatenate([width[solid], np.full(len(first), look.thin_line)]),
         casing=look.casing,
     )
     plain, ringed = shown & ~measured, shown & measured
-    canvas.discs(pose[plain], _JOINT_COLORS[plain], 1.3 * look.line, casing=look.casing)
-    canvas.discs(pose[ringed], _JOINT_COLORS[ringed], 1.9 * look.line, casing=look.ring)
+    canvas.discs(pose[plain], _JOINT_COLORS[plain], look.joint, casing=look.casing)
+    canvas.discs(pose[ringed], _JOINT_COLORS[ringed], look.ringed_joint, casing=look.ring)
 
 
 def _draw_ghosts(canvas: Canvas, motion: Motion, forecast: Forecast, look: Look) -> None:
@@ -118,7 +149,7 @@ def _draw_ghosts(canvas: Canvas, motion: Motion, forecast: Forecast, look: Look)
             np.concatenate([pose[_BONES[drawn, 0]], path[:-1].reshape(-1, 2)]),
             np.concatenate([pose[_BONES[drawn, 1]], path[1:].reshape(-1, 2)]),
             np.concatenate([_PALE_BONE_COLORS[drawn], np.tile(_JOINT_COLORS[trails], (steps, 1))]),
-            np.repeat([_GHOST_WIDTH * look.line, max(0.4 * look.line, 1.2)], [drawn.sum(), steps * len(trails)]),
+            np.repeat([look.ghost_line, look.trail_line], [drawn.sum(), steps * len(trails)]),
             opacity=np.concatenate(
                 [np.full(drawn.sum(), _GHOST_OPACITY), np.repeat(np.linspace(0.2, 0.8, steps), len(trails))]
             ),
@@ -170,16 +201,16 @@ def _draw_sample(canvas: Canvas, kind: str, x0: float, x1: float, y: float, look
     ends = np.concatenate([start, end])
     if kind == "measured":
         canvas.strokes(start, end, color, look.line)
-        canvas.discs(ends, color, 1.9 * look.line, casing=look.ring)
+        canvas.discs(ends, color, look.ringed_joint, casing=look.ring)
     elif kind == "filled":
-        canvas.strokes(start, end, color, 0.7 * look.line)
-        canvas.discs(ends, color, 1.3 * look.line)
+        canvas.strokes(start, end, color, look.thin_line)
+        canvas.discs(ends, color, look.joint)
     elif kind == "forecast":
-        first, last, _ = dashes(start, end, 2.2 * look.line, 1.8 * look.line)
-        canvas.strokes(first, last, color, 0.7 * look.line)
+        first, last, _ = dashes(start, end, look.dash, look.dash_gap)
+        canvas.strokes(first, last, color, look.thin_line)
     else:
         pale = _PALE_BONE_COLORS[BLAZEPOSE_33.bones.index((11, 13))]
-        canvas.strokes(start, end, pale, _GHOST_WIDTH * look.line, opacity=_GHOST_OPACITY)
+        canvas.strokes(start, end, pale, look.ghost_line, opacity=_GHOST_OPACITY)
 
 
 def draw_status(canvas: Canvas, look: Look, motion: Motion, frames: int, calls: int) -> None:
