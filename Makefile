@@ -19,7 +19,7 @@ INPUTS := setup.py pyproject.toml constraints.txt $(SOURCES) $(HEADERS)
 help:
 	@echo "make demo    build, install, run the main job on the bundled clip; results in $(OUT)"
 	@echo "make test    check the code and run the tests"
-	@echo "make lint    ruff, mypy and the import direction only"
+	@echo "make lint    ruff, mypy, imports and house rules only"
 	@echo "make core    the C++ core alone, compiled with CXX, against the paper's formulas"
 	@echo "make sanitize  the same under the sanitizers of the compiler"
 	@echo "make emulate   the same on an old x86 and on ARM, as far as qemu-user is installed"
