@@ -62,7 +62,7 @@ const char* check(const Dimensions& dims);
 // Bits of the widest registers that this processor has and `most_bits` allows: 512 (AVX-512), 256 (AVX2, FMA) or 128.
 int simd_bits(int most_bits = 512);
 
-// Multiplications and additions a second that this core does in registers of `bits`, measured (about 0.1 s).
+// Multiplications and additions a second that this core does in registers of `bits`; measuring takes about 0.1 s.
 double fma_peak(int bits = simd_bits());
 
 // Floats that pack() writes, and floats of scratch memory that one forward() needs.
@@ -77,8 +77,8 @@ void pack(const Dimensions& dims, const Weights& weights, float* packed);
 void forward(const Dimensions& dims, const float* packed, const float* keyframes, int64_t batch, float* motion,
              float* workspace, int bits = simd_bits());
 
-// Training works on one encoder layer, without dropout. pack_layer() follows every change of the weights; both passes
-// read what it packed, and each call that runs at once has layer_workspace_size() floats of its own.
+// Training works on one encoder layer, without dropout. Call pack_layer() after every change of the weights, because
+// both passes read what it packed. Calls that run at the same time need layer_workspace_size() floats each.
 
 // nullptr, or why a layer of these dimensions is refused.
 const char* check_training(const Dimensions& dims);

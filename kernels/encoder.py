@@ -1,7 +1,8 @@
-"""Encoder: the whole network, fused. Keyframes in, poses out, in one launch, one a layer, or up to three a layer.
+"""Encoder kernel: the whole network, fused: keyframes in, poses out.
 
-The number of launches depends on what fits into the registers of one program; `plan.py` decides it. Between launches x
-lies in memory, in float32; energies and attention never leave a program.
+That takes one launch, one a layer, or up to three a layer. The number depends on what fits into the registers of one
+program; `plan.py` decides it. Between launches x lies in memory, in float32; energies and attention never leave a
+program.
 """
 
 from __future__ import annotations

@@ -11,12 +11,13 @@ from mixsynth_stream.kernels.tile import Tile
 # The card whose registers and wgmma the fused kernels are for. Other cards get blocks.
 FUSED_CAPABILITY = (9, 0)
 
-# x [rows, channels] is the largest thing that stays in registers for long. A program can hold so many of its numbers.
+# A program holds at most so many numbers of x [rows, channels], the largest array that stays in registers for long.
 _LARGEST_TILE = 128 * 128
 _MOST_ROWS = 256
 # Up to these sizes, or half of them where strict, one launch does the whole network or a whole layer without a spill.
 _WHOLE_STACK = 64 * 32
 _WHOLE_LAYER = 128 * 64
+# In strict, larger windows go in blocks.
 _WHOLE_STRICT = 64 * 32
 # Windows as short as jhmdb's (11 tokens) are grouped until their rows fill a tensor-core instruction of 64 rows.
 _GROUPED_ROWS = 64
@@ -53,7 +54,7 @@ def plan_for(
 ) -> Plan:
     """The plan for `batch` windows on a card of a compute capability.
 
-    Short windows are grouped once there are more groups than `programs` can run.
+    Short windows are grouped once there are as many groups as the card runs at once (`programs`).
     """
     alone = Tile.of_network(config, precision)
     windows = max(_GROUPED_ROWS // alone.token_slot, 1)

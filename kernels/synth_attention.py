@@ -67,7 +67,7 @@ def channel_attention(
     tile: tl.constexpr,
 ) -> tl.tensor:  # [channel keys, channels]
     """softmax(gate * dense(x^T)) of each channel, transposed: softmax runs down the columns."""
-    # As in the token branch, this is the mean of the energies, before there are any.
+    # As in the token branch, the mean of the energies is computed without the energies.
     pooled = tl.sum(x * vector(vectors + tile.at.channel_pool, tile.rows)[:, None], 0)
     pooled += tl.load(vectors + tile.at.channel_pool_bias)
     gate = squeeze_excite(
@@ -110,7 +110,7 @@ def channel_branch(
     vectors: tl.tensor,
     tile: tl.constexpr,
 ) -> tl.tensor:  # [rows, channels]
-    """The channel branch, window by window, because each has its own attention; the others' rows are zero then."""
+    """The channel branch, one window at a time: each has its own attention, and the others' rows count as zero."""
     dense = matrix(matrices + tile.at.channel_dense, tile.padded_channel_keys, tile.rows)
     values = channel_values(x, matrices, vectors, tile)
     if tile.windows == 1:

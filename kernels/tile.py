@@ -1,8 +1,8 @@
-"""Tile: padded sizes of what one program holds, a group of windows, and the places of packed weights.
+"""Tile: padded sizes of a group of windows that one program holds, and where each packed weight lies.
 
-Each of the group's `windows` has a slot of `token_slot` rows, and a slot of the same kind for its keyframes, its token
-keys and its squeezed tokens. Matrices that work along time are block-diagonal over the slots, so that a group reads
-like one long window. Padding is zero in every matrix. No torch and no Triton in here.
+Each of the group's `windows` has a slot of `token_slot` rows, and a slot each for its keyframes, its token keys and its
+squeezed tokens. Matrices that work along time are block-diagonal over the slots, so that a group reads like one long
+window. Padding is zero in every matrix. No torch and no Triton in here.
 """
 
 from __future__ import annotations
@@ -232,7 +232,7 @@ class Tile:
 
     @cached_property
     def at(self) -> SimpleNamespace:
-        """Where each packed weight starts, inside its layer or, for those of no layer, behind all layers."""
+        """Where each packed weight starts: inside its layer or, for the ends of the network, behind all layers."""
         matrix_places, matrix_stride = _places(self.matrices, 0)
         vector_places, vector_stride = _places(self.vectors, 0)
         outer_matrices, matrix_size = _places(self.outer_matrices, self.layers * matrix_stride)
@@ -249,7 +249,7 @@ def _places(shapes: Mapping[str, tuple[int, ...]], start: int) -> tuple[dict[str
         size = 1
         for length in shape:
             size *= length
-        # 16 numbers, so that every row of every type starts where vector loads may.
+        # Starts are multiples of 16 numbers, where vector loads of every type may begin.
         start += _up(size, 16)
     return places, start
 

@@ -35,7 +35,7 @@ class BackendStatus:
 
 
 def available_backends() -> list[BackendStatus]:
-    """Every backend and whether this machine runs it. It imports what each needs and takes a second or two."""
+    """Every backend and whether this machine runs it. Each is imported, which takes a second or two."""
     return [_status(name) for name in BACKENDS]
 
 

@@ -1,4 +1,4 @@
-"""Files: the folders of those that ship, and files that appear whole: written as `<name>.part`, renamed at the end.
+"""Files: where our own files lie, and files that appear whole: written as `<name>.part`, renamed at the end.
 
 A leaf: importing it loads no numpy.
 """
@@ -69,7 +69,8 @@ def make_folder(path: Path) -> None:
 def whole_file(path: Path, note: str = "") -> Iterator[Path]:
     """Give the block a path to write to. At the end that file becomes `path`, whole.
 
-    Where the disk does not take it, `OutputError` is raised and an older `path` stays; `note` may say so.
+    Where the disk does not take it, `OutputError` is raised and an older `path` stays; `note` can say that in the
+    message.
     """
     part = part_path(path)
     try:

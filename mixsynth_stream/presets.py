@@ -71,7 +71,7 @@ PRESETS = {
 PREDICTION = _preset(H36M_22, "world", 25, (1, 9, 64, 4), "Human3.6M exponential maps, root zeroed, 25 Hz; metres")
 # Recipes that `train` follows and `evaluate` scores.
 PRESET_NAMES = (*PRESETS, "h36m-prediction")
-# The presets of the published shapes; 3DPW's SPIN and EFT are one shape.
+# Name of a shape -> one of its presets: 3DPW's SPIN and EFT have one shape.
 _SHAPES = {"jhmdb": "jhmdb", "h36m": "h36m", "3dpw": "3dpw-spin", "3dpw-pare": "3dpw-pare",
            "3dpw-smpl": "3dpw-smpl-pare", "aist": "aist", "aist-smpl": "aist-smpl"}
 # fmt: on

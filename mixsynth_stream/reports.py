@@ -32,7 +32,7 @@ def table(rows: Sequence[Sequence[str]]) -> str:
 
 
 def write_json(path: Path, rows: Sequence[Mapping[str, Any]], packages: Sequence[str] = (), **more: Any) -> None:
-    """Write rows beside machine, versions, commit and `more`. The versions are those of `packages`, too.
+    """Write rows beside machine, versions, commit and `more`. The versions include those of `packages`.
 
     The same rows are the same bytes: there is no time stamp. A name that ends in .gz is packed. Raises `OutputError`.
     """

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 # Steps a second of the time grid, at any rate of the source. Weights from elsewhere may have another grid.
 GRID_HZ = 30.0
-# A body scale is at least this share of the frame height, so that a torso seen end-on does not blow up.
+# A body scale is at least this share of the frame height, so that normalising does not blow up the pose of somebody
+# whose torso is seen end-on.
 SCALE_FLOOR = 0.02
 
 

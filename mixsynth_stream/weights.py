@@ -55,9 +55,9 @@ _KINDS: dict[str, type | tuple[type, ...]] = {
 class WeightsInfo:
     """The metadata of a weight file, apart from the dimensions of the network. `ValueError` says what is wrong.
 
-    D is joint-major: number j * axes + axis, in the order of `skeleton_joints`. `metrics` maps a name to a number that
-    was measured after training. `data_hash` is the SHA-256 of the training data. `uncertainty` is a `SigmaTable` as
-    JSON; without it poses have no sigma.
+    The D numbers of a pose are joint-major: number j * axes + axis is joint j of `skeleton_joints`. `metrics` maps a
+    name to a number that was measured after training. `data_hash` is the SHA-256 of the training data. `uncertainty` is
+    a `SigmaTable` as JSON; without it poses have no sigma.
     """
 
     skeleton: str

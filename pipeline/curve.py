@@ -43,14 +43,14 @@ class Slots(NamedTuple):
 
 
 class Bridge(NamedTuple):
-    """What leads from the curve before to this one: all of it at `start_s`, none of it at the newest keyframe."""
+    """An offset that joins this curve to the one before: full at `start_s`, zero at the newest keyframe."""
 
     start_s: float
     offset: np.ndarray  # [J, D]
 
 
 class NetworkInput(NamedTuple):
-    """Keyframes as the network takes them: less `root`, over `scale`. Its output is normalised in the same way."""
+    """Keyframes as the network takes them: minus `root`, divided by `scale`. Its output is normalised likewise."""
 
     keyframes: np.ndarray  # [Q+1, C * D]
     root: list[float]  # [D] in the unit of the poses
@@ -68,7 +68,8 @@ class Curve:
     known: np.ndarray  # [J] bool: joints measured at least once
     network_input: NetworkInput
     output: np.ndarray | None  # [T, C * D] of the network; None while there is one keyframe only
-    bridge: Bridge | None = None  # where the slots were resampled, so that the keyframe before is no slot
+    # Set where the slots were resampled, because the keyframe before is then none of them.
+    bridge: Bridge | None = None
 
     def at(self, times_s: Sequence[float] | np.ndarray) -> WindowPoses:
         """Poses at M seconds: filled between keyframes, forecast past the newest one, held after the horizon."""
@@ -87,13 +88,13 @@ class Curve:
         return WindowPoses(poses, scores, origin, self._sigma(steps, origin, since_s, until_s))
 
     def bridge_from(self, before: Curve) -> Bridge:
-        """What leads from the last keyframe of another curve to this curve, so that nothing jumps there."""
+        """The offset that joins this curve to the one `before` at its last keyframe, so that nothing jumps there."""
         start = np.array(before.slots.time_s[-1:])
         own = self._poses_and_scores(start, self._grid_steps(start))[0][0]
         return Bridge(float(start[0]), np.nan_to_num(before.at(start).poses[0] - own))
 
     def _grid_steps(self, times: np.ndarray) -> np.ndarray:  # [M] -> [M]
-        """Where times lie on the grid: slots at multiples of N, linear between them, at the grid's rate beyond."""
+        """Grid positions of times: slots at multiples of N, linear between; after the newest, at the grid's rate."""
         config, seconds = self.model.config, self.slots.time_s
         oldest = (config.num_keyframes - len(seconds)) * config.sample_interval
         # The end has a step of its own even without a horizon, because np.interp needs times that grow.

@@ -32,7 +32,9 @@ class Person:
     world: np.ndarray  # [33, 3] metres, hip-centred, x right, y down, z away from the camera
     scores: np.ndarray  # [33] 0..1
     rotations: np.ndarray | None = None  # [24, 6] first two columns of the matrices, row by row
-    id: int | None = None  # who it is; needed with rotations, which alone do not tell people apart
+    # Who it is. Rotations require it, because they alone do not tell people apart. `check_person` drops it from
+    # landmarks.
+    id: int | None = None
 
     @classmethod
     def of_rotations(
@@ -82,7 +84,7 @@ class Poses:
         return Poses(**{name: values[:, index] for name, values in self.arrays().items()})
 
     def with_missing_row(self) -> Poses:
-        """The people, and one more row at the end, -1, in which every joint is MISSING."""
+        """These people and one more row at the end (index -1), in which every joint is MISSING."""
         arrays = {}
         for name, values in self.arrays().items():
             row = np.full((1, *values.shape[1:]), _MISSING_VALUES.get(name, np.nan), values.dtype)
@@ -103,7 +105,7 @@ SPACE_ARRAYS: dict[str, tuple[str, str | None]] = {
 
 @dataclass(frozen=True)
 class Forecast(Poses):
-    """Poses at F times after a Motion's own, made only from keyframes up to that time. Arrays are [P, F, ...]."""
+    """Poses at F times after a Motion's own, made from keyframes up to its own time only. Arrays are [P, F, ...]."""
 
     time_s: np.ndarray  # [F]
 
@@ -113,7 +115,8 @@ class Motion(Poses):
     """The poses of everybody in one frame: P people in the order of `ids`. A person not known at this time is absent.
 
     `final` is False where a later keyframe will still improve the poses (lag 0); such a frame comes again.
-    `frame.rgb` is the picture. A Stream that reads its own source releases it when the next Motion is asked for.
+    `frame.rgb` is the picture. A Stream that reads its own source releases the picture of a final Motion when the loop
+    goes on.
     """
 
     index: int

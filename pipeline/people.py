@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 _CORE = SPACES["image"].core
 # A detection belongs to a track when its joints lie, on average, within this many body scales of the prediction.
 # A walker's forecast over 333 ms is off by 0.1-0.4; two people side by side are 1-3 apart.
-_GATE = 1.0
-# The gate grows with each second without a sighting, and for a track seen only once, whose speed is not known.
-_GATE_PER_S = 1.0
-_GATE_UNKNOWN_SPEED = 1.0
+_REACH = 1.0
+# The reach grows by these: for each second without a sighting, and for a track seen only once (its speed is not known).
+_REACH_PER_S = 1.0
+_REACH_UNKNOWN_SPEED = 1.0
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ class _Track:
         self.last_seen_s = time_s
 
     def distance(self, person: Person, time_s: float) -> float:
-        """Mean joint distance between the prediction and a detection, in body scales; infinite outside the gate.
+        """Mean joint distance between the prediction and a detection, in body scales; infinite out of reach.
 
         An id from the estimator decides by itself: 0 where it is this track's, infinite where it is not.
         """
@@ -129,8 +129,9 @@ class _Track:
         scales = [float(scale_of(pose)) for pose in (prediction, detection) if np.isfinite(pose).all()]
         scale = max([image.min_scale, *scales, 1e-6])
         distance = float(np.linalg.norm(prediction - detection, axis=1)[shared].mean()) / scale
-        gate = _GATE + _GATE_PER_S * (time_s - self.last_seen_s) + (_GATE_UNKNOWN_SPEED if self.sightings < 2 else 0)
-        return distance if distance <= gate else np.inf
+        reach = _REACH + _REACH_PER_S * (time_s - self.last_seen_s)
+        reach += _REACH_UNKNOWN_SPEED if self.sightings < 2 else 0
+        return distance if distance <= reach else np.inf
 
 
 class People:
@@ -185,7 +186,7 @@ class People:
         return track.last_seen_s + (self._max_silence_s if track.sightings > 1 else 0.0)
 
     def _match(self, detections: Sequence[Person], time_s: float) -> dict[int, Person]:
-        """Detections by track id, matched from the closest pair on."""
+        """Detections by track id; the closest pairs are matched first."""
         pairs = [
             (track.distance(person, time_s), t, p)
             for t, track in enumerate(self._tracks)
@@ -200,9 +201,9 @@ class People:
         return matches
 
     def _start(self, person: Person, time_s: float, frame_height: float) -> list[_Track]:
-        """The new track, in a list. It replaces the longest silent track where all places are taken.
+        """The new track, in a list. Where all places are taken, it replaces the track that is silent for longest.
 
-        Where nobody is silent either, the list is empty.
+        The list is empty where all places are taken and no track is silent.
         """
         if len(self._tracks) >= self._max_people:
             silent = [track for track in self._tracks if track.last_seen_s < time_s]

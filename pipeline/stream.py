@@ -32,9 +32,9 @@ class Stream:
     None to `push` frames. `every`: N, the keyframe spacing in steps of a 30 Hz grid. `lag`: 1 gives each frame once,
     final, when the keyframe after it is known (the default for files); 0 gives each frame at once, and again when it is
     final (the default for cameras and for `push`). `estimator`: "lite", "full", "heavy", a MediaPipe bundle (.task),
-    recorded estimates (.npz), an Estimator, or a callable (see `as_estimator`). `models`: an (image, world) pair of
-    networks, the shipped ones by default; or one network for the rotations of SMPL, with an estimator of these. An .npz
-    of rotations is a source by itself: it has the times, and no picture is needed.
+    recorded estimates (.npz), an Estimator, or a callable (see `pipeline.estimators.choose.as_estimator`). `models`: an
+    (image, world) pair of networks, the shipped ones by default; or one network for the rotations of SMPL, with an
+    estimator of these. An .npz of rotations is a source by itself: it has the times, and no picture is needed.
     """
 
     def __init__(
@@ -113,8 +113,8 @@ class Stream:
     def close(self) -> list[Motion]:
         """Release the source, and an estimator that this Stream made; safe to call twice.
 
-        Returns the Motions that have not left yet. After `push` the last frame becomes a keyframe before that; a loop
-        that was left early gets them as they stand.
+        Returns the Motions not handed out yet. With `push` the last frame becomes a keyframe first; after a loop that
+        was left early they come as they stand.
         """
         motions = self._last_motions() if self._reader is None else [*self._due, *self._timeline.flush()]
         self._due.clear()
@@ -141,7 +141,7 @@ class Stream:
             raise source_error
 
     def _hand_out(self, motions: list[Motion]) -> Iterator[Motion]:
-        """One by one. Where the user's loop is left early, the others stay due."""
+        """Hand out one by one. Where the user's loop is left early, the others stay due."""
         self._due.extend(motions)
         while self._due:
             yield self._due.popleft()

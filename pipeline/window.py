@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from mixsynth_stream.weights import Model
 
 # Keyframes whose spacing is further off the grid than this share are resampled to the grid for the network.
-# Training has shown it spacings off by 20 % (time warp), and half a frame of jitter on top.
+# In training the network saw spacings off by 20 % (time warp), with half a frame of jitter.
 _SPACING_TOLERANCE = 0.3
 _NO_ROTATION = matrix_to_6d(np.eye(3))
 
@@ -73,7 +73,7 @@ class MotionWindow:
             self._finish(draft, self._model(draft.network_input.keyframes[None].astype(np.float32))[0])
 
     def _draft(self, pose: np.ndarray | None, scores: np.ndarray | None, time_s: float) -> _Draft | None:
-        """Begin a keyframe, up to the call of the network; None where it needs no call and is already taken.
+        """The draft of a keyframe, for the network. None: the window took the keyframe without a call.
 
         A keyframe that is refused (`ValueError`) leaves the window as it was.
         """
@@ -147,7 +147,8 @@ class MotionWindow:
     def _complete(self, pose: np.ndarray, measured: np.ndarray, time_s: float) -> np.ndarray:
         """The pose with each unseen joint filled in: predicted, or else moved along with the body.
 
-        At the first keyframe such a joint stands in the middle of the body. Rotations stay as they are, at first none.
+        At the first keyframe such a joint stands in the middle of the body. A rotation stays as in the slot before; at
+        first it is the identity.
         """
         is_rotation = self.space.is_rotation
         fallback = np.broadcast_to(_NO_ROTATION if is_rotation else pose[measured].mean(axis=0), pose.shape)
@@ -170,7 +171,7 @@ class MotionWindow:
         )
 
     def _slots_on_grid(self, time_s: float, pose: np.ndarray) -> Slots | None:
-        """The earlier slots, resampled where the new keyframe falls off their grid: the new grid ends with it.
+        """The earlier slots. Where the new keyframe lies off their grid, they are resampled to a grid that ends at it.
 
         That happens at the last frame of a file and in sources slower than the keyframe rate. The network would take
         the person for several times faster or slower than anybody it was trained on.

@@ -1,6 +1,6 @@
 """Import every module of the checkout from where it is installed, and fail on one that is missing there.
 
-    python scripts/check_install.py        # in the environment, and outside the checkout, to be checked
+    python scripts/check_install.py        # outside the checkout, with the Python of the environment to check
 
 A folder that setup.py does not list works in the checkout and is missing from the wheel. Modules of an extra that this
 environment lacks (torch, triton, ...) are looked for and not run.
@@ -34,7 +34,7 @@ def modules() -> Iterator[str]:
 
 
 def fault(name: str) -> str:
-    """Why a module cannot be imported from where it is installed; nothing where it can."""
+    """Why a module cannot be imported from where it is installed; an empty string where it can."""
     try:
         module = importlib.import_module(name)
     except ModuleNotFoundError as error:

@@ -20,8 +20,8 @@ MAX_FUNCTION_LINES = 60
 MAX_MODULES = 25
 # `# fmt: skip` is for tables of data. Where their number falls, this number falls with it.
 FMT_SKIPS = 20
-# Two that may begin with one word. Two ops have the paper's names. The other two are the branches of a large window and
-# what is made of them; a folder of theirs and the rest of training would import each other.
+# Pairs that may share a first word: two ops with the paper's names; and a large window's branches with their mixture,
+# which as a folder would form a circle with the rest of training.
 ONE_PREFIX: tuple[frozenset[str], ...] = (
     frozenset({"synth_attention", "synth_mix"}),
     frozenset({"large_branch", "large_mix"}),

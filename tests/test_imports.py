@@ -105,7 +105,7 @@ def wrong_imports(name: str, source: str) -> list[str]:
 
 
 def circles(imports: Mapping[str, Collection[str]]) -> list[list[str]]:
-    """Ways through `imports` that come back to where they began, one for each first step back that is met."""
+    """Circles in `imports`, each from a name back to itself, once for each import that closes one."""
     complete: set[str] = set()
     ways: list[list[str]] = []
 
@@ -129,8 +129,8 @@ def module_imports() -> dict[str, list[str]]:
     for name, path in modules():
         targets = (target for _, target in own_imports(path.read_text()))
         # `from a.b import c` names the module a.b.c, or something in the module a.b.
-        there = (target if target in names else target.rpartition(".")[0] for target in targets)
-        imports[name] = [target for target in there if target in names]
+        own = (target if target in names else target.rpartition(".")[0] for target in targets)
+        imports[name] = [target for target in own if target in names]
     return imports
 
 

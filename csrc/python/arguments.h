@@ -164,7 +164,7 @@ inline Dimensions dimensions_of(const py::kwargs& arguments) {
     return dims;
 }
 
-// `dims`, or a ValueError with the problem of such a network (nullptr: none) and all of its dimensions.
+// Returns `dims`. Throws ValueError with `problem` and all dimensions, unless `problem` is nullptr.
 inline const Dimensions& without_problem(const Dimensions& dims, const char* problem) {
     if (problem) {
         std::string numbers;

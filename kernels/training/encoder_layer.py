@@ -1,7 +1,7 @@
 """EncoderLayer: one layer in training, on whole tensors: forward, and all gradients from the layer's input alone.
 
-Four launches forward, eight backwards: `kernels/README.md` says which, and what they write. Each of those backwards
-writes the gradients that its Linears received, as operands, and a library product makes that of the weight. No sum
+Four launches forward, eight backwards: `kernels/README.md` says which, and what they write. Backward kernels also write
+the gradients of their Linears' outputs, as operands, and library products make the weights' gradients of them. No sum
 depends on which program comes first. Windows that no program can hold have their branches from `large_mix.py`.
 """
 

@@ -52,15 +52,15 @@ class PackedLayer:
         return x.new_empty(keys, len(x), x.shape[2], dtype=self.operand)
 
     def token_programs(self, windows: int) -> int:
-        """Programs that the tokens of so many windows take."""
+        """How many programs the tokens of `windows` windows take."""
         return -(-windows * self.tile.tokens // self.tokens.rows)
 
     def launch(self, kernel: Any, x: Tensor, *arguments: object, **flags: int) -> None:
-        """A kernel of which each program holds a window of x."""
+        """Launch a kernel whose programs hold one window of x each."""
         self._launch(kernel, self.tile, len(x), x, *arguments, len(x), **flags)
 
     def launch_tokens(self, kernel: Any, x: Tensor, *arguments: object, **flags: int) -> None:
-        """A kernel of which each program holds tokens of x, wherever windows end."""
+        """Launch a kernel whose programs hold a block of tokens of x each, wherever windows end."""
         self._launch(
             kernel, self.tokens, self.token_programs(len(x)), x, *arguments, len(x) * self.tile.tokens, **flags
         )

@@ -1,7 +1,7 @@
 """Synth mix in training: the mixture with its dropout, up to the first LayerNorm; and backwards to both branches.
 
-Once its weights are known tokens do not meet here, so a program takes a block of them, wherever windows end: `batch`
-counts tokens. The weights, for which tokens do meet, belong to the token branch.
+Given the mixture's weights, each token is computed by itself, so a program takes a block of tokens, wherever windows
+end, and `batch` counts tokens. The weights depend on all tokens of a window; `token_branch.py` makes them.
 """
 
 from __future__ import annotations
@@ -70,8 +70,8 @@ def synth_mix_bwd_kernel(
     token_out: Float32,  # [B, T, C]
     channel_out: Float32,  # [B, T, C]
     token_weight: Float32,  # [B, T]
-    d_token_out: Float32,  # [B, T, C], without what comes through the weights: out, as are those below
-    d_channel_out: Float32,  # [B, T, C], likewise
+    d_token_out: Float32,  # [B, T, C]: output, as those below; without the part through the mixture's weights
+    d_channel_out: Float32,  # [B, T, C], likewise without that part
     d_difference: Float32,  # [B, T]
     mixed_out: Operands,  # [B, T, C], what the projection took
     matrices: Operands,  # packed
@@ -99,7 +99,7 @@ KERNELS = (synth_mix_train_fwd_kernel, synth_mix_bwd_kernel)
 class SynthMixGradients(NamedTuple):
     """Gradients of both branches, of what a_t is the sigmoid of, and of the projection's weights."""
 
-    d_t: Tensor  # [B, T, C], without what comes through the mixture's weights
+    d_t: Tensor  # [B, T, C], without the part through the mixture's weights
     d_c: Tensor  # [B, T, C], likewise
     d_difference: Tensor  # [B, T]
     proj: tuple[Tensor, Tensor]
@@ -128,7 +128,7 @@ def synth_mix_bwd(
     c: Tensor,  # [B, T, C]
     weight: Tensor,  # [B, T]
 ) -> SynthMixGradients:
-    """Gradients from that of what the projection gave."""
+    """The gradients that follow from `d_proj`, that of the projection's output."""
     d_t, d_c, d_difference = torch.empty_like(t), torch.empty_like(c), torch.empty_like(weight)
     mixed = torch.empty_like(d_proj)
     layer.launch_tokens(synth_mix_bwd_kernel, d_proj, t, c, weight, d_t, d_c, d_difference, mixed, layer.matrices)

@@ -1,4 +1,4 @@
-"""Outputs of a job: its folders and the sinks that lie in them."""
+"""Outputs of a job: the sinks of its results, and a folder for each source."""
 
 from __future__ import annotations
 

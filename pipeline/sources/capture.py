@@ -1,4 +1,7 @@
-"""LiveReader: a camera or a network stream, captured in a thread, newest frames first, opened again when it is lost."""
+"""LiveReader: a camera or a network stream, captured in a thread and opened again when it is lost.
+
+Where the reader of the frames is slow, the oldest are dropped.
+"""
 
 from __future__ import annotations
 

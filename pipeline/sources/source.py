@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 class FrameSource(ABC):
     """An iterator of Frames in order of time, and a context manager.
 
-    `counters` counts what was repaired or dropped. `estimator` is the source's own, for one that knows its people.
+    `counters` counts what was repaired or dropped. `estimator` is set by a source that knows its people.
     """
 
     info: VideoInfo
@@ -91,10 +91,10 @@ def ffmpeg_reason(error: av.error.FFmpegError) -> str:
 
 
 class FrameMaker:
-    """Makes Frames of decoded pictures. A frame turns its picture upright and into rgb when that is read.
+    """Makes Frames of decoded pictures. `rgb`, when it is read, converts the picture and turns it upright.
 
-    The display matrix is read from the first picture, and again where size or rotation change. Reading it makes PyAV
-    tie a picture to itself: megabytes a frame would then wait for the garbage collector.
+    The display matrix is read from the first picture, and again where size or rotation change, because reading it gives
+    the picture a reference to itself: megabytes a frame would then wait for the garbage collector.
     """
 
     def __init__(self) -> None:
