@@ -211,7 +211,7 @@ def _block(*lengths: int) -> int:
 def named_weights(
     tile: Tile, matrices: Tensor, vectors: Tensor
 ) -> tuple[dict[str, Tensor], ...]:  # a layer each, with the weights of both ends among them
-    """Where each packed weight starts."""
+    """The packed weights by name, each as a tensor that begins where the weight starts."""
     at = tile.at
     outer = {name: matrices[getattr(at, name) :] for name in tile.outer_matrices}
     outer |= {name: vectors[getattr(at, name) :] for name in tile.outer_vectors}
@@ -244,7 +244,7 @@ def launch_blocks(
         tensors = [buffers[name] if name in buffers else weights[layer][name] for name in launch.tensors]
         lengths = (*launch.counts, *launch.sizes)
         if INTERPRETED:
-            # The interpreter makes arrays of integers, and newer numpy does not count to those.
+            # The interpreter turns plain integers into arrays, which newer numpy does not take as the end of a range.
             lengths = tuple(map(tl.constexpr, lengths))
         launch.kernel[launch.grid(batch, plan.tile.rows)](
             *tensors, *lengths, launch.blocks, num_warps=launch.num_warps, num_stages=1, maxnreg=MOST_REGISTERS

@@ -63,7 +63,7 @@ class Encoder:
         device: torch.device | str | None = None,
         capability: tuple[int, int] | None = None,
     ) -> None:
-        """With `capability` it plans as for another card, otherwise for the one that there is."""
+        """`capability` is that of the card to plan for, by default the device's own."""
         check_shapes(state, config)
         self.config, self.precision = config, precision
         self.device = find_device() if device is None else checked_device(device)
@@ -85,7 +85,7 @@ class Encoder:
                 matrices, vectors = pack(self._weights, plan.tile)
                 self._packed[plan] = matrices.to(self.device), vectors.to(self.device)
                 self._named[plan] = named_weights(plan.tile, *self._packed[plan])
-            # Of equal plans it is always the first, which has worked out its sizes already.
+            # Equal plans are one object, the first of them, whose sizes are known already.
             self._plans[batch] = next(known for known in self._packed if known == plan)
         return self._plans[batch]
 
@@ -195,7 +195,8 @@ class CapturedEncoder:
             self._encoder(self.keyframes, self.motion)
         torch.cuda.current_stream(device).wait_stream(side)
         self._graph = torch.cuda.CUDAGraph()
-        # The stream is the same, because buffers belong to one. Other threads may meanwhile do whatever they like.
+        # The capture uses the same stream, because buffers belong to one. Other threads may go on using the device in
+        # this mode; `HostEncoder` names the exceptions.
         with torch.cuda.graph(self._graph, stream=side, capture_error_mode="thread_local"):
             self._encoder(self.keyframes, self.motion)
 

@@ -160,7 +160,7 @@ encoder_layer_op.register_autograd(_backward, setup_context=_save)
 
 
 def _check(x: Tensor, tile: TrainingTile) -> None:
-    """Refuses what would otherwise be read out of bounds, or be told in Triton's words."""
+    """Refuses what kernels would read out of bounds, and what Triton would refuse in words of its own."""
     if x.device.type == "cpu" and not INTERPRETED:
         raise BackendUnavailableError(
             "the kernels train on a CUDA device, found a tensor on the CPU; set TRITON_INTERPRET=1 before the start to "

@@ -46,7 +46,7 @@ def factors(
     COLUMNS: tl.constexpr,
     tile: tl.constexpr,
 ) -> tl.tensor:  # [rows, COLUMNS]
-    """What dropout multiplies columns `first` and on of a group's rows by: 0, or 1 / (1 - share)."""
+    """The factors of dropout for a group's rows and for columns from `first` on: 0, or 1 / (1 - share)."""
     place, real = window_rows(group, batch, WIDTH, tile)
     column = (first + tl.arange(0, COLUMNS))[None, :]
     bits = tl.load(kept + place[:, None] + column, mask=real[:, None] & (column < WIDTH), other=0)

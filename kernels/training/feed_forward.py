@@ -1,6 +1,6 @@
 """Feed-forward in training, with dropout, between the two LayerNorms of a layer; and backwards.
 
-Tokens do not meet here, so a program takes a block of them, wherever windows end: `batch` counts tokens.
+Each token is computed by itself, so a program takes a block of tokens, wherever windows end, and `batch` counts tokens.
 """
 
 from __future__ import annotations
@@ -262,7 +262,7 @@ def feed_forward_bwd(
     d_out: Tensor,  # [B, T, C]
     kept: Kept,
 ) -> FeedForwardGradients:
-    """Gradients from that of the layer's output."""
+    """The gradients that follow from `d_out`, that of the layer's output."""
     tile = layer.tile
     d_end, d_summed = torch.empty_like(summed), torch.empty_like(summed)
     y, d_second, d_proj = (layer.new_rows(summed, tile.channels) for _ in range(3))

@@ -81,7 +81,7 @@ class LargeMix:
         d_difference: Tensor,  # [B, T] float32
         d_x: Tensor,  # [B, T, C] float32, to which that of the branches is added
     ) -> MixGradients:
-        """Gradients from those of both branches and of what a_t is the sigmoid of."""
+        """The gradients that follow from those of both branches and of the difference whose sigmoid is a_t."""
         d_before = torch.ops.aten.gelu_backward(d_difference @ self._fc2, mix.before)
         d_mean = (d_before @ self._fc1 / x.shape[2])[..., None]
         (tokens, channels), (token, channel) = self._branches, mix.branches

@@ -19,7 +19,7 @@ def norm_bwd(
     partial: tl.tensor,  # [2, padded channels] of this program
     tile: tl.constexpr,
 ) -> tl.tensor:  # [rows, channels], zero where padded
-    """Gradient of LayerNorm's input. This program's part of those of its weight and bias goes to `partial`."""
+    """Gradient of LayerNorm's input. This program's part of the gradients of weight and bias goes to `partial`."""
     centred = only_real(x - tl.sum(x, 1)[:, None] / tile.channels, tile.channels, tile.padded_channels)
     scale = 1.0 / tl.sqrt(tl.sum(centred * centred, 1) / tile.channels + 1e-5)
     normal = centred * scale[:, None]

@@ -1,7 +1,9 @@
 """Ref of training: a layer with dropout, and its gradients by hand, op by op, in plain torch.
 
 It is written to be read, in any float type. Each `_bwd` takes what went into the op and the gradient of what came out.
-It gives the gradient of x and those of the weights, as the same named tuple. B windows, T tokens, C channels, E hidden.
+It returns the gradient of x, and those of the weights in the weights' own named tuple.
+
+B windows, T tokens, C channels, E hidden.
 """
 
 from __future__ import annotations
@@ -107,7 +109,7 @@ def mixture_bwd_ref(
     weights: SynthMixWeights,
     d_out: Tensor,  # [B, T, C]
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Gradients of t, c, what a_t is the sigmoid of [B, T], and the projection's weight and bias."""
+    """Gradients of t, of c, of the difference whose sigmoid is a_t [B, T], and of the projection's weight and bias."""
     d_mixed = d_out @ weights.proj_weight
     d_difference = (d_mixed * (t - c)).sum(dim=-1) * a_t * (1 - a_t)
     a_t = a_t.unsqueeze(-1)
@@ -118,7 +120,7 @@ def reweight_ref(
     mean: Tensor,  # [B, T], of both branches over the channels
     weights: SynthMixWeights,
 ) -> tuple[Tensor, Tensor]:
-    """What GELU takes [B, T/4], and what the token branch's weight a_t is the sigmoid of [B, T]."""
+    """The input of GELU [B, T/4], and the difference of scores [B, T]: its sigmoid is the token branch's weight a_t."""
     before = functional.linear(mean, weights.fc1_weight, weights.fc1_bias)
     scores = functional.linear(functional.gelu(before), weights.fc2_weight, weights.fc2_bias)
     return before, scores[..., 0::2] - scores[..., 1::2]

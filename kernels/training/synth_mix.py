@@ -97,7 +97,7 @@ KERNELS = (synth_mix_train_fwd_kernel, synth_mix_bwd_kernel)
 
 
 class SynthMixGradients(NamedTuple):
-    """Gradients of both branches, of what a_t is the sigmoid of, and of the projection's weights."""
+    """Gradients of both branches, of the difference whose sigmoid is a_t, and of the projection's weights."""
 
     d_t: Tensor  # [B, T, C], without the part through the mixture's weights
     d_c: Tensor  # [B, T, C], likewise

@@ -1,4 +1,4 @@
-"""TrainingTile and TokenTile: what a program holds in training of a window, and of tokens where they do not meet.
+"""TrainingTile: what a program holds of a window in training. TokenTile: the same of tokens, each computed by itself.
 
 No torch and no Triton in here.
 """
@@ -19,7 +19,7 @@ _MOST_ROWS = 128
 # Keys of a row that a program can hold in large windows: tl.dot takes no fewer than 16 such rows.
 _MOST_KEYS = 512
 _MOST_CHANNELS = 256
-# Of a TokenTile: rows and hidden numbers at once with operands of two bytes; half of each with those of four.
+# The rows of a TokenTile, and its hidden numbers at once, with two-byte operands. Four-byte operands have half of each.
 _TOKENS = 64
 _HIDDEN = 32
 # Rows of four-byte operands with more channels would spill, if both sides of a product held them whole.

@@ -138,7 +138,7 @@ def _print_progress(line: str) -> None:
 
 
 def check_arguments(args: argparse.Namespace) -> None:
-    """Refuse options that would come to nothing in the end.
+    """Refuse options that could only fail or do nothing later.
 
     Raises `ValueError`, `SourceError`, `ModelError` and `OutputError`.
     """

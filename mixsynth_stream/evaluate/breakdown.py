@@ -54,7 +54,7 @@ def breakdown(
 
 
 def detail_rows(rows: Sequence[Row]) -> list[Row]:
-    """Of all rows of parts the network with its ratios, and for PCK, which has none, the best simple method."""
+    """The rows of parts to show: the network with its ratios and, for PCK, which has none, the best simple method."""
     best: dict[tuple[object, ...], Row] = {}
     for row in rows:
         if row.metric.startswith("pck") and row.method in simple_methods(row.question):

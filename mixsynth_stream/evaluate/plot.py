@@ -122,7 +122,7 @@ def _against_compute(axes: Any, results: Sequence[Evaluation], unit: str) -> Non
 
 
 def on_shared_videos(results: Sequence[Evaluation], by_clip: Sequence[Evaluation]) -> list[Evaluation]:
-    """The results with a cost, on those videos only on which all models of their unit were judged, counting the same.
+    """The results with a cost, on the videos on which all models of their unit were judged. Each video counts the same.
 
     The rate of calls on every frame is of these videos, too.
     """

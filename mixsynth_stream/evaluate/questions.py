@@ -72,7 +72,7 @@ def _joint_errors(
         yield f"pck@{threshold}", "1", steps, {m: within(values, limit) for m, values in distance.items()}
     if question == "ahead":
         return
-    # In the gaps a whole interval counts, so that one of the two keyframes counts with its corner.
+    # In the gaps a whole interval counts, with one of its two keyframes, because the motion has a corner there.
     around = np.arange(steps[0] - (2 if question == "filled" else 1), steps[-1] + 2)
     if around[0] >= 0 and around[-1] < comparison.truth.shape[1]:
         truth = comparison.truth[:, around]

@@ -68,7 +68,7 @@ class Row:
     interval: tuple[float, float] | None
     poses: int
     clips: int
-    over: str | None = None  # of a ratio: the method divided by
+    over: str | None = None  # of a ratio: the method whose error is the divisor
     group: str | None = None
     band: str | None = None
 

@@ -155,7 +155,7 @@ def speed_weights(
     config: ModelConfig,
     steps: Sequence[int],
 ) -> np.ndarray:  # [3, 5]
-    """The weights of `SPEEDS` in the liveliness by which it tells best which clips have large errors.
+    """The weights of `SPEEDS` with which the liveliness tells best which clips have large errors.
 
     Least squares on the means of clips, not on windows: a bound has to hold for every kind of motion, and the speeds
     that differ between moments of one clip are not those that differ between clips. Weights are not negative.

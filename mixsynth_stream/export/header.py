@@ -112,7 +112,7 @@ class Header:
 
 
 def _bounds(table: SigmaTable | None) -> dict[str, Any] | None:
-    """By origin and per cent, for each joint: so many sigma bound that share of the errors."""
+    """How many sigma bound a share of the errors: by origin, by the share in per cent, for each joint."""
     if table is None:
         return None
     from mixsynth_stream.skeleton import CARRIER

@@ -1,4 +1,4 @@
-"""Checkpoint: the state of a training in a file. It replaces the old one only when whole; reading runs nothing."""
+"""Checkpoint: the state of a training in a file. Only a whole file replaces the one before; reading runs no code."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def load_checkpoint(path: Path, settings: str) -> dict[str, Any]:
 
 
 def _setting_changes(saved: str, current: str) -> str:
-    """`batch 64, here 32`: the settings that differ. Settings are JSON, and then the number of processes."""
+    """The settings that differ, as in `batch 64, here 32`. Settings are JSON, followed by the number of processes."""
     both = []
     for text in (saved, current):
         fields, _, processes = text.rpartition(", processes ")
@@ -53,6 +53,6 @@ def _setting_changes(saved: str, current: str) -> str:
 
 
 def _setting_text(value: object) -> str:
-    """The value as text, without the end of one that is too long to read, as a hash is."""
+    """The value as text; one that is too long to read, such as a hash, is cut short."""
     text = "none" if value is None else str(value)
     return text if len(text) <= 16 else f"{text[:8]}..."

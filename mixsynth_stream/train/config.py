@@ -101,7 +101,7 @@ class PresetConfig:
     lr: float = 0.0
     seed: int = 0
     resume: bool = False
-    # Epochs between validations, and validations without a better one before the end (0: never).
+    # Epochs between validations. Training ends after `patience` validations without a better score; 0: never.
     validate_every: int = 1
     patience: int = 0
     kernels: bool = False

@@ -69,7 +69,7 @@ class Recipe(Protocol):
         """Write the best weights so far, which have these `errors`, all or nothing."""
 
     def finish(self, weights: Path) -> None:
-        """Add to the best weights what comes after the last step."""
+        """Complete the best weights after the last step, for example with an uncertainty table."""
 
 
 def fit(recipe: Recipe, out: Path, *, resume: bool = False, patience: int = 0, kernels: bool = False) -> Path:
@@ -200,7 +200,7 @@ class Run:
         self._save()
 
     def save_interrupted(self) -> None:
-        """Write a checkpoint of the last whole step. Several processes may stop at different ones: they write none."""
+        """Write a checkpoint of the last whole step. Several processes may stop at different steps: they write none."""
         if self._whole and self.process.world_size == 1:
             self._save()
 

@@ -86,7 +86,7 @@ class PresetRecipe:
         self.shape = model_config(config.preset)
         sequences = self._load()
         self.curves_label = {"2d": "share of joints", "smpl": "degrees"}.get(self._kind, "millimetres")
-        # Prediction has 48 errors: the plot shows those that choose the weights, and those that they have to be below.
+        # Prediction has 48 errors. The plot shows those that choose the weights, and constant velocity's beside them.
         self.curves_pattern = "validation/(network|constant_velocity)_at" if self._kind == "prediction" else "/"
         self._windows = _Windows(sequences, self.shape, ahead_only=self._kind == "prediction")
         self._epoch_steps = math.ceil(self._windows.frames / config.batch)

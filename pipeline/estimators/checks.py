@@ -70,7 +70,7 @@ def check_body(person: Any, name: str) -> Person:
 
 
 def check_rotations(value: Any, name: str) -> np.ndarray:  # -> [..., 24, 6]
-    """Rotations in any of `ROTATION_FORMS`, as 6 numbers. Axes before these stay; unseen joints are NaN."""
+    """Rotations in any of `ROTATION_FORMS`, as 6 numbers. Leading axes stay; unseen joints are NaN."""
     array = as_numbers(value, name)
     shape, joints = array.shape, len(SMPL_24)
     if shape[-3:] == (joints, 3, 3):
@@ -111,7 +111,7 @@ def check_rotations(value: Any, name: str) -> np.ndarray:  # -> [..., 24, 6]
 
 
 def with_people(array: np.ndarray, axes: int) -> np.ndarray:  # [F, P, ...] or [F, ...] -> [F, P, ...]
-    """The array with `axes` axes: one person's P axis is added where it was left out."""
+    """The array with `axes` axes. The P axis is added where it was left out for one person."""
     return array[:, None] if array.ndim == axes - 1 else array
 
 

@@ -16,7 +16,7 @@ from mixsynth_stream.skeleton import BLAZEPOSE_33, SMPL_24, Skeleton
 def as_estimator(estimator: Any, skeleton: str | Skeleton | None = None) -> Estimator:
     """An Estimator from an Estimator of ours, the path of an npz recording, or any callable `(rgb, time_s) -> people`.
 
-    A callable says its skeleton by the argument or by an attribute of that name: BlazePose-33 or SMPL-24.
+    The skeleton of a callable is the argument or its attribute `skeleton`: BlazePose-33 or SMPL-24.
     """
     if isinstance(estimator, (MediaPipeEstimator, ArrayEstimator, CallableEstimator)):
         return estimator

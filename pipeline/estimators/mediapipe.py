@@ -28,7 +28,7 @@ _CORE = SPACES["image"].core
 # Two estimates closer than this, as a mean over the joints in body scales, are one person seen twice. On real clips
 # such doubles are less than 0.3 apart, and different people, even when they cross, more than 0.5.
 _SAME_PERSON = 0.4
-# Where too many people are seen, one within this many body scales of a person of the last call has precedence.
+# Where more than `max_people` are seen, those within this many body scales of people of the last call come first.
 _SAME_AS_BEFORE = 2.0
 # Information and warnings that MediaPipe's C++ side writes to standard error. Errors do not match.
 _NOISE = re.compile(rb"(?:[IW]\d{4} [\d:.]+ |INFO: Created TensorFlow|WARNING: All log messages before absl).*\n?")

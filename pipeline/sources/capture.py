@@ -131,7 +131,7 @@ class LiveReader(FrameSource):
 
     def _capture(self, container: av.container.InputContainer) -> Iterator[Frame]:
         stream = container.streams.video[0]
-        # Threads that share a picture do not hold pictures back, as threads with a picture each would.
+        # Slice threads share one picture. Threads with a picture each would hold several back.
         stream.thread_type = "SLICE"
         # Streams that come in pieces of some seconds are played at their own pace; all others as soon as they come.
         pace = _Pace(float(stream.time_base or 0)) if container.format.name in ("hls", "dash") else None

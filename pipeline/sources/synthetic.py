@@ -89,7 +89,7 @@ class SyntheticScene:
         return Person(pose, walk, np.ones(len(walk)))
 
     def _place(self, number: int, time_s: float) -> np.ndarray:  # -> [3] metres, the hips from the camera
-        """Each person walks against the one before, a little further off, so that they cross."""
+        """Each person walks a little further off than the one before and in the other direction, so that they cross."""
         swing = math.sin(2 * math.pi * time_s / _CROSSING_S + 0.4 * (number // 2))
         reach_m = 0.9 * min(1.0, self.size[0] / self.size[1])
         side = 1 if number % 2 == 0 else -1

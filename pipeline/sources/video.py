@@ -58,7 +58,7 @@ class VideoReader(FrameSource):
 
     @property
     def is_endless(self) -> bool:
-        """Whether a server sends this without end: it has no duration, and no size or a list of segments."""
+        """Whether a server sends this without end: it has no duration, and either no size or a list of segments."""
         container = self._container
         segments = container.format.name in ("hls", "dash")
         return self.info.duration_s is None and (segments or container.size <= 0)
@@ -163,7 +163,7 @@ class VideoReader(FrameSource):
             return None
 
     def _tail(self, after: int | None) -> Iterator[av.VideoFrame]:
-        """The pictures behind the last one that came, decoded once more without threads.
+        """The pictures after time stamp `after`: the end of the file, decoded once more without threads.
 
         A threaded decoder holds several pictures back, and loses them when a corrupt packet is among the last few.
         """

@@ -61,7 +61,7 @@ def assert_gradients(gradients: Sequence[torch.Tensor], expected: Sequence[torch
 
 @contextlib.contextmanager
 def nan_in_new_memory() -> Iterator[None]:
-    """New memory is NaN, so that numbers read before they were written show, in padding too: zero times NaN is NaN."""
+    """New memory is NaN, which shows numbers that are read before they are written. In padding, too: 0 * NaN is NaN."""
     torch.use_deterministic_algorithms(True, warn_only=True)
     try:
         yield
