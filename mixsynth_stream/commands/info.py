@@ -57,7 +57,7 @@ def _backend_rows() -> list[tuple[str, ...]]:
     from mixsynth_stream.backend import available_backends
 
     rows = available_backends()
-    return [(row.name, "ready" if row.ready else "missing", row.device, row.reason) for row in rows]
+    return [(row.name, "ready" if row.ready else "missing", row.device, row.about) for row in rows]
 
 
 def _weight_rows() -> list[tuple[str, ...]]:
