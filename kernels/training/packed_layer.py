@@ -30,7 +30,7 @@ class PackedLayer:
         return self.matrices.dtype
 
     @property
-    def tokens(self) -> TokenTile:
+    def token_tile(self) -> TokenTile:
         return token_tile(self.tile)
 
     def matrix(self, name: str, rows: int, columns: int) -> Tensor:
@@ -53,7 +53,7 @@ class PackedLayer:
 
     def token_programs(self, windows: int) -> int:
         """Programs that the tokens of so many windows take."""
-        return -(-windows * self.tile.tokens // self.tokens.rows)
+        return -(-windows * self.tile.tokens // self.token_tile.rows)
 
     def launch(self, kernel: Any, x: Tensor, *arguments: object, **flags: int) -> None:
         """A kernel of which each program holds a window of x."""
@@ -62,7 +62,7 @@ class PackedLayer:
     def launch_tokens(self, kernel: Any, x: Tensor, *arguments: object, **flags: int) -> None:
         """A kernel of which each program holds tokens of x, wherever windows end."""
         self._launch(
-            kernel, self.tokens, self.token_programs(len(x)), x, *arguments, len(x) * self.tile.tokens, **flags
+            kernel, self.token_tile, self.token_programs(len(x)), x, *arguments, len(x) * self.tile.tokens, **flags
         )
 
     def _launch(

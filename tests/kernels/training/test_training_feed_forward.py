@@ -58,5 +58,5 @@ def test_feed_forward(config, precision):
 @pytest.mark.parametrize("precision", ["strict", "fp16"])
 @nan_in_new_memory()
 def test_feed_forward_of_long_rows(precision):
-    assert packed_layer(BROAD, precision).tokens.wide == (precision == "strict")
+    assert packed_layer(BROAD, precision).token_tile.wide == (precision == "strict")
     check(BROAD, precision, 1)
