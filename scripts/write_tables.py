@@ -22,6 +22,7 @@ from typing import Any
 
 from mixsynth_stream.evaluate.scores import simple_methods
 from mixsynth_stream.files import ASSETS
+from mixsynth_stream.presets import SHIPPED_INTERVALS
 from mixsynth_stream.spaces import LANDMARK_SPACES
 from mixsynth_stream.weights import load_weights
 
@@ -30,7 +31,6 @@ RESULTS_FOLDER = ROOT / "benchmarks" / "results"
 DOCUMENTS = ("README.md", "docs/speed.md", "docs/model-card.md", "docs/results.md")
 ENCODER_SPEED = "mixsynth_stream/assets/encoder_speed.tsv"
 RESULTS = ("evaluate-mocap.json.gz", "evaluate-videos.json.gz")
-SPACINGS = (5, 10, 15)
 FILES = ("cmu_val.npz", "extra_val.npz")
 CLIPS = "videos"
 TARGETS = ("carried", "clean")
@@ -122,17 +122,21 @@ def overview(results: Results, every: int) -> Iterator[list[str]]:
 def spacings(results: Results) -> Iterator[list[str]]:
     """The three keyframe spacings side by side, for the model card."""
     cases: list[Case] = [("filled", None), ("now", None), ("ahead", 400)]
-    yield ["", *(f"{what}, N = {n}" for what in ("filled", "now", "400 ms ahead") for n in SPACINGS)]
+    yield ["", *(f"{what}, N = {n}" for what in ("filled", "now", "400 ms ahead") for n in SHIPPED_INTERVALS)]
     for space in LANDMARK_SPACES:
         for file in FILES:
-            rows = (results.get(f"{space}-n{n}", file, c, "mpjpe_ratio", "carried") for c in cases for n in SPACINGS)
+            rows = (
+                results.get(f"{space}-n{n}", file, c, "mpjpe_ratio", "carried")
+                for c in cases
+                for n in SHIPPED_INTERVALS
+            )
             yield [f"{space}, {file.removesuffix('.npz')}", *map(_ratio, rows)]
 
 
 def weights(_: Results) -> Iterator[list[str]]:
     """What ships, for the model card."""
     yield ["", "keyframes apart", "window", "ahead", "T", "parameters", "file", "best after"]
-    for name in (f"{space}-n{every}" for space in LANDMARK_SPACES for every in SPACINGS):
+    for name in (f"{space}-n{every}" for space in LANDMARK_SPACES for every in SHIPPED_INTERVALS):
         path = ASSETS / f"{name}.safetensors"
         state, config, info = load_weights(path)
         yield [
@@ -278,11 +282,11 @@ TABLES: dict[str, Callable[[Results], Iterator[list[str]]]] = {
     "encoder": encoder,
     "push": push,
     "truth": truth,
-    **{f"whole n{n}": partial(whole, every=n) for n in SPACINGS},
-    **{f"ratios n{n}": partial(ratios, every=n) for n in SPACINGS},
-    **{f"clip by clip n{n}": partial(clip_by_clip, every=n) for n in SPACINGS},
-    **{f"full n{n} {target}": partial(full, every=n, target=target) for n in SPACINGS for target in TARGETS},
-    **{f"parts n{n}": partial(parts, every=n) for n in SPACINGS},
+    **{f"whole n{n}": partial(whole, every=n) for n in SHIPPED_INTERVALS},
+    **{f"ratios n{n}": partial(ratios, every=n) for n in SHIPPED_INTERVALS},
+    **{f"clip by clip n{n}": partial(clip_by_clip, every=n) for n in SHIPPED_INTERVALS},
+    **{f"full n{n} {target}": partial(full, every=n, target=target) for n in SHIPPED_INTERVALS for target in TARGETS},
+    **{f"parts n{n}": partial(parts, every=n) for n in SHIPPED_INTERVALS},
 }
 
 

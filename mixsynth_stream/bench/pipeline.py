@@ -28,8 +28,9 @@ from mixsynth_stream.pipeline.sources.read_ahead import ReadAhead
 from mixsynth_stream.pipeline.sources.source import FrameSource
 from mixsynth_stream.pipeline.sources.video import VideoReader
 from mixsynth_stream.pipeline.stream import Stream
+from mixsynth_stream.presets import shipped_name
 from mixsynth_stream.reports import table, write_json
-from mixsynth_stream.spaces import SPACES
+from mixsynth_stream.spaces import LANDMARK_SPACES, SPACES
 from mixsynth_stream.weights import load_model
 
 if TYPE_CHECKING:
@@ -186,7 +187,7 @@ def comparison_from(args: argparse.Namespace) -> Comparison:
     for name in ("rounds", "frames"):
         if getattr(args, name) is not None and getattr(args, name) < 1:
             raise ValueError(f"--{name} must be at least 1, found {getattr(args, name)}")
-    names = args.weights or [f"{space}-n{args.every}" for space in ("image", "world")]
+    names = args.weights or [shipped_name(space, args.every) for space in LANDMARK_SPACES]
     image, world = (load_model(name) for name in names)
     frames = args.frames or (10_000 if args.memory else 300)
     return Comparison(Path(args.clip or _DEMO_CLIP), frames, image.config.sample_interval, args.model, (image, world))
@@ -231,6 +232,7 @@ def median_gap_error(stream: ClipRun, dense: ClipRun) -> float:
 
 def expected_keyframes(times_s: Sequence[float], every: int) -> list[int]:
     """The first frame at or after each multiple of `every` / 30 s, and the last frame."""
+    # The gate has numbers of its own, so that it does not follow a wrong change of `KeyframeClock`.
     period_s, tick_s = every / 30, 2e-3
     periods = [math.floor((time_s - times_s[0] + tick_s) / period_s) for time_s in times_s]
     keyframes = [0, *(i for i in range(1, len(periods)) if periods[i] > periods[i - 1])]

@@ -20,6 +20,7 @@ from mixsynth_stream.data.sequences import PoseSequence
 from mixsynth_stream.errors import SourceError
 from mixsynth_stream.evaluate.baselines import constant_velocity, hold, linear
 from mixsynth_stream.metrics import accel_error, mpjpe, pck
+from mixsynth_stream.presets import PREDICTION_NAME
 from mixsynth_stream.rotations import geodesic_error, matrix_from_6d
 
 # More errors of a sequence: from its number and its estimated poses to metric -> [frames].
@@ -33,7 +34,7 @@ def open_score(
     preset: str, folder: Path, config: ModelConfig, more: MoreErrors | None = None
 ) -> PredictionScore | FolderScore:
     """The score of a preset on its test data; `SourceError` where these cannot be used."""
-    if preset != "h36m-prediction":
+    if preset != PREDICTION_NAME:
         return FolderScore(load_pairs(folder, preset, "test"), config, LAYOUTS[preset].kind, more)
     sets = {split: h36m.load_split(folder, split) for split in ("validation", "test")}
     try:
