@@ -10,6 +10,8 @@ from mixsynth_stream.kernels.tile import Tile
 
 # The card whose registers and wgmma the fused kernels are for. Other cards get blocks.
 FUSED_CAPABILITY = (9, 0)
+# The multiprocessors of such a card.
+FUSED_PROGRAMS = 132
 
 # x [rows, channels] is the largest thing that stays in registers for long. A program can hold so many of its numbers.
 _LARGEST_TILE = 128 * 128

@@ -16,7 +16,7 @@ from mixsynth_stream.kernels.blocks.launch import block_specialisation, launch_b
 from mixsynth_stream.kernels.card import MOST_REGISTERS, checked_device, find_device
 from mixsynth_stream.kernels.encoder import encoder_fwd_kernel
 from mixsynth_stream.kernels.pack import pack
-from mixsynth_stream.kernels.plan import FUSED_CAPABILITY, Plan, Stages, plan_for
+from mixsynth_stream.kernels.plan import FUSED_CAPABILITY, FUSED_PROGRAMS, Plan, Stages, plan_for
 from mixsynth_stream.kernels.tile import Tile
 from mixsynth_stream.kernels.weights import EncoderWeights
 from mixsynth_stream.parameters import check_shapes
@@ -26,7 +26,7 @@ def specialisations(
     config: ModelConfig,
     precision: str,
     batch: int,
-    programs: int = 132,
+    programs: int = FUSED_PROGRAMS,
     capability: tuple[int, int] = FUSED_CAPABILITY,
 ) -> list[Specialisation]:
     """What `Encoder` launches for `batch` windows on a card with `programs` multiprocessors, each kind once.
