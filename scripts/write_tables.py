@@ -55,11 +55,16 @@ _FULL: tuple[tuple[str, Case, str], ...] = (
     *(
         (f"{what}: {label}", case, metric)
         for what, case in (("gap", ("filled", None)), ("now", ("now", None)), ("400 ms ahead", ("ahead", 400)))
-        for label, metric in (("P-MPJPE", "p_mpjpe"), ("Accel", "accel_error"), ("PCK@0.2", "pck@0.2"),
-                              ("PCK@0.1", "pck@0.1"), ("PCK@0.05", "pck@0.05"))
+        for label, metric in (
+            ("P-MPJPE", "p_mpjpe"),
+            ("Accel", "accel_error"),
+            ("PCK@0.2", "pck@0.2"),
+            ("PCK@0.1", "pck@0.1"),
+            ("PCK@0.05", "pck@0.05"),
+        )
         if (what, metric) != ("400 ms ahead", "accel_error")
     ),
-)  # fmt: skip
+)
 _PARTS = ("head", "shoulders", "elbows", "wrists", "hips", "knees", "ankles")
 _BANDS = ("<0.5", "0.5-1", "1-2", "2-4", ">4")
 # Name, case, metric, target.
@@ -216,8 +221,11 @@ def parts(results: Results, every: int) -> Iterator[list[str]]:
 
 def truth(_: Results) -> Iterator[list[str]]:
     """Errors in the gaps against motion that four cameras measured, for the model card."""
-    methods = {"network": "network", "PCHIP": "PCHIP through the same keyframes",
-               "dense estimator": "MediaPipe on every frame"}  # fmt: skip
+    methods = {
+        "network": "network",
+        "PCHIP": "PCHIP through the same keyframes",
+        "dense estimator": "MediaPipe on every frame",
+    }
     yield ["", *methods.values()]
     for path in sorted(RESULTS_FOLDER.glob("truth-*.json")):
         rows = {row["method"]: row for row in json.loads(path.read_text())["rows"] if row["question"] == "gaps"}
@@ -228,9 +236,18 @@ def encoder(_: Results) -> Iterator[list[str]]:
     """The native encoder against others, one row a network, for docs/speed.md and for `info`."""
     document = json.loads((RESULTS_FOLDER / "encoder.json").read_text())
     rows = {(row["case"], row["batch"], row["contender"]): row for row in document["rows"]}
-    yield [document["machine"].rpartition(", ")[2], "one window", "over torch", "over the best other", "of peak",
-           "64 at once, each", "over torch", "over the best other", "AVX2 over torch, 1 and 64",
-           "error (torch's)"]  # fmt: skip
+    yield [
+        document["machine"].rpartition(", ")[2],
+        "one window",
+        "over torch",
+        "over the best other",
+        "of peak",
+        "64 at once, each",
+        "over torch",
+        "over the best other",
+        "AVX2 over torch, 1 and 64",
+        "error (torch's)",
+    ]
     for case in dict.fromkeys(row["case"] for row in document["rows"]):
         cells = [case]
         for batch in (1, 64):
