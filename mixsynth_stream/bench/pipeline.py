@@ -72,14 +72,14 @@ class FirstFrames(FrameSource):
 
     def __init__(self, path: str | Path, frames: int) -> None:
         super().__init__()
-        self._left = frames
+        self._remainder = frames
         self._reader = VideoReader(path)
         self.info = self._reader.info
 
     def __next__(self) -> Frame:
-        if self._left == 0:
+        if self._remainder == 0:
             raise StopIteration
-        self._left -= 1
+        self._remainder -= 1
         return next(self._reader)
 
     def close(self) -> None:
@@ -210,10 +210,10 @@ def gate_failures(comparison: Comparison, dense: ClipRun, stream: ClipRun) -> li
         origins = {Origin(int(origin)) for origin in np.unique(motion.origin)} - {Origin.MISSING}
         missed = not motion.measured if motion.keyframe else missed
         # Before a keyframe on which the estimator saw nobody, the honest answer is a forecast.
-        allowed = {Origin.FILLED, Origin.HELD, Origin.FORECAST if missed else Origin.FILLED}
-        allowed |= {Origin.MEASURED} if motion.keyframe else set()
-        if not origins <= allowed:
-            failures.append(f"frame {motion.index} says {', '.join(o.name for o in origins - allowed)}")
+        valid_origins = {Origin.FILLED, Origin.HELD, Origin.FORECAST if missed else Origin.FILLED}
+        valid_origins |= {Origin.MEASURED} if motion.keyframe else set()
+        if not origins <= valid_origins:
+            failures.append(f"frame {motion.index} says {', '.join(o.name for o in origins - valid_origins)}")
             break
     error = median_gap_error(stream, dense)
     if not error < _SANE_GAP_ERROR:

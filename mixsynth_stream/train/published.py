@@ -77,7 +77,7 @@ class PresetRecipe:
             sequences = [(one.poses, one.poses) for one in h36m.load_split(config.data, "train")]
         else:
             self._kind = LAYOUTS[config.preset].kind
-            sequences = [(pair.detected, pair.truth) for pair in load_pairs(config.data, config.preset, "train")]
+            sequences = [(pair.estimates, pair.truth) for pair in load_pairs(config.data, config.preset, "train")]
         self._score = open_score(config.preset, config.data, self.shape)
         return sequences
 
