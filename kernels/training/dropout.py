@@ -10,7 +10,7 @@ import triton.language as tl
 from torch import Tensor
 
 from mixsynth_stream.kernels.arguments import Int8, Int64
-from mixsynth_stream.kernels.card import MOST_REGISTERS
+from mixsynth_stream.kernels.card import launch_options
 from mixsynth_stream.kernels.pieces import window_rows
 from mixsynth_stream.kernels.training.tile import TrainingTile
 
@@ -78,7 +78,7 @@ def dropout(
     masks = []
     for stream, width in enumerate((tile.channels, tile.hidden, tile.channels)):
         mask, count = x.new_empty(*x.shape[:2], width, dtype=torch.int8), tile.tokens * width
-        options = {"num_warps": tile.num_warps, "num_stages": 1, "maxnreg": MOST_REGISTERS}
+        options = launch_options(tile.num_warps)
         dropout_fwd_kernel[len(x), -(-count // BLOCK)](mask, seed, share, count, STREAM=stream, BLOCK=BLOCK, **options)
         masks.append(mask)
     return KeepMasks(masks[0], masks[1], masks[2], share)

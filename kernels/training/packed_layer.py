@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mixsynth_stream.kernels.card import MOST_REGISTERS
+from mixsynth_stream.kernels.card import launch_options
 from mixsynth_stream.kernels.training.tile import TokenTile, TrainingTile, token_tile
 
 
@@ -68,5 +68,4 @@ class PackedLayer:
     def _launch(
         self, kernel: Any, tile: TrainingTile | TokenTile, programs: int, *arguments: object, **flags: int
     ) -> None:
-        options = {"num_warps": tile.num_warps, "num_stages": 1, "maxnreg": MOST_REGISTERS}
-        kernel[(programs,)](*arguments, tile=tile, **flags, **options)
+        kernel[(programs,)](*arguments, tile=tile, **flags, **launch_options(tile.num_warps))
