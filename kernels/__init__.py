@@ -1,0 +1,1 @@
+"""Kernels: the network in Triton. The forward pass, sizes, launches and references."""

@@ -9,9 +9,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+import torch
 import triton.language as tl
 
-from mixsynth_stream.kernels.card import INTERPRETED, MOST_REGISTERS
+from mixsynth_stream.kernels.card import INTERPRETED, MOST_REGISTERS, PIPELINE_STAGES
+from mixsynth_stream.kernels.pack import OPERANDS
 
 Float32: TypeAlias = tl.tensor
 Operands: TypeAlias = tl.tensor  # what products take, in the type of the precision
@@ -27,7 +29,7 @@ _TYPES = {
     "int": "i32",
     "tl.constexpr": "constexpr",
 }
-_OPERANDS = {"strict": "*fp32", "tf32": "*fp32", "bf16": "*bf16", "fp16": "*fp16"}
+_OPERANDS = {torch.float32: "*fp32", torch.bfloat16: "*bf16", torch.float16: "*fp16"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +41,7 @@ class Specialisation:
     constexprs: Mapping[str, Any]
     aligned: tuple[int, ...]  # positions of pointers and sizes that are divisible by 16
     num_warps: int
-    num_stages: int = 1
+    num_stages: int = PIPELINE_STAGES
     name: str
     maxnreg: int = MOST_REGISTERS  # registers a thread: the compiler uses fewer only if it needs fewer
 
@@ -54,7 +56,7 @@ def specialisation(
     reduces_channels: bool = False,
 ) -> Specialisation:
     """A kernel as it is launched in a precision, with the types that stand in its signature."""
-    operands = _OPERANDS[precision]
+    operands = _OPERANDS[OPERANDS[precision]]
     types = _TYPES | {"Operands": operands, "OperandsOrX": operands if reduces_channels else _TYPES["Float32"]}
     signature = {name: types[kernel.fn.__annotations__[name]] for name in kernel.arg_names}
     unaligned = _unaligned(kernel)

@@ -14,6 +14,13 @@ OLDEST_CAPABILITY = (8, 0)
 INTERPRETED = not isinstance(dot, triton.JITFunction)
 # Without a limit ptxas aims lower, to keep more programs on a multiprocessor, and spills a few registers for it.
 MOST_REGISTERS = 255
+# One: loops of the kernels load nothing ahead.
+PIPELINE_STAGES = 1
+
+
+def launch_options(num_warps: int) -> dict[str, int]:
+    """How every kernel is launched, beside its arguments."""
+    return {"num_warps": num_warps, "num_stages": PIPELINE_STAGES, "maxnreg": MOST_REGISTERS}
 
 
 def find_device() -> torch.device:

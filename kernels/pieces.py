@@ -8,6 +8,9 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
+# LayerNorm adds it to the variance, as torch does.
+NORM_EPSILON = tl.constexpr(1e-5)
+
 
 @triton.jit
 def to_tf32(x: tl.tensor) -> tl.tensor:
@@ -71,10 +74,10 @@ def layer_norm(
     REAL: tl.constexpr,
     PADDED: tl.constexpr,
 ) -> tl.tensor:  # [rows, PADDED], zero in padded columns
-    """Over the last axis, as torch does it (epsilon 1e-5)."""
+    """Over the last axis, as torch does it."""
     centred = only_real(x - tl.sum(x, 1)[:, None] / REAL, REAL, PADDED)
     variance = tl.sum(centred * centred, 1) / REAL
-    return centred * (1.0 / tl.sqrt(variance + 1e-5))[:, None] * weight[None, :] + bias[None, :]
+    return centred * (1.0 / tl.sqrt(variance + NORM_EPSILON))[:, None] * weight[None, :] + bias[None, :]
 
 
 @triton.jit

@@ -10,6 +10,8 @@ from mixsynth_stream.kernels.tile import Tile
 
 # The card whose registers and wgmma the fused kernels are for. Other cards get blocks.
 FUSED_CAPABILITY = (9, 0)
+# The multiprocessors of such a card.
+FUSED_PROGRAMS = 132
 
 # A program holds at most so many numbers of x [rows, channels], the largest array that stays in registers for long.
 _LARGEST_TILE = 128 * 128

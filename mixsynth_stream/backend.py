@@ -31,7 +31,7 @@ class BackendStatus:
     name: str
     ready: bool
     device: str
-    reason: str  # the cause where it is not ready, else what it is
+    about: str  # what it is; where it is not ready, why not
 
 
 def available_backends() -> list[BackendStatus]:
@@ -50,7 +50,7 @@ def choose_backend(name: str = "auto") -> str:
         raise ValueError(f"backend must be auto or one of {', '.join(BACKENDS)}, found {name!r}")
     status = _status(name)
     if not status.ready:
-        raise BackendUnavailableError(f"backend {name} cannot run here: {status.reason}")
+        raise BackendUnavailableError(f"backend {name} cannot run here: {status.about}")
     return name
 
 
@@ -63,7 +63,7 @@ def _auto() -> str:
             others = f" ({'; '.join(reasons)})" if reasons else ""
             logger.info("backend %s on %s%s", name, status.device, others)
             return name
-        reasons.append(f"{name}: {status.reason}")
+        reasons.append(f"{name}: {status.about}")
     raise BackendUnavailableError(f"no backend can run here: {'; '.join(reasons)}")
 
 
@@ -84,15 +84,15 @@ def _status(name: str) -> BackendStatus:
     try:
         module = importlib.import_module(module_name)
     except ImportError as error:
-        return BackendStatus(name=name, ready=False, device="cpu", reason=f"{error}; {remedy}")
+        return BackendStatus(name=name, ready=False, device="cpu", about=f"{error}; {remedy}")
     if name == "triton":
         try:
             device = module.find_device()
         except BackendUnavailableError as error:
-            return BackendStatus(name=name, ready=False, device="cuda", reason=str(error))
+            return BackendStatus(name=name, ready=False, device="cuda", about=str(error))
         description += ", in the interpreter" if module.INTERPRETED else ""
-        return BackendStatus(name=name, ready=True, device=str(device), reason=description)
-    return BackendStatus(name=name, ready=True, device="cpu", reason=description)
+        return BackendStatus(name=name, ready=True, device=str(device), about=description)
+    return BackendStatus(name=name, ready=True, device="cpu", about=description)
 
 
 def make_forward(name: str, config: ModelConfig, state: Mapping[str, np.ndarray]) -> Forward:

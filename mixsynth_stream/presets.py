@@ -69,31 +69,47 @@ PRESETS = {
 # Short-term prediction: 10 frames in, 10 predicted (N = 1, Q = 9, H = 10). No checkpoint was published, and the paper
 # does not state its encoder.
 PREDICTION = _preset(H36M_22, "world", 25, (1, 9, 64, 4), "Human3.6M exponential maps, root zeroed, 25 Hz; metres")
+PREDICTION_NAME = "h36m-prediction"
 # Recipes that `train` follows and `evaluate` scores.
-PRESET_NAMES = (*PRESETS, "h36m-prediction")
+PRESET_NAMES = (*PRESETS, PREDICTION_NAME)
 # Name of a shape -> one of its presets: 3DPW's SPIN and EFT have one shape.
 _SHAPES = {"jhmdb": "jhmdb", "h36m": "h36m", "3dpw": "3dpw-spin", "3dpw-pare": "3dpw-pare",
            "3dpw-smpl": "3dpw-smpl-pare", "aist": "aist", "aist-smpl": "aist-smpl"}
 # fmt: on
-_SHIPPED_INTERVALS = (5, 10, 15)
+# These are of the published training script; the evaluation script has 1, 1.
+_REDUCE_TOKEN, _REDUCE_CHANNEL = 4, 1
+_PREDICTION_HORIZON = 10
+# N of the weights that ship, and the default of them.
+SHIPPED_INTERVALS = (5, 10, 15)
+DEFAULT_EVERY = 10
+
+
+def named_preset(name: str) -> Preset:
+    """The preset of one of PRESET_NAMES."""
+    return PREDICTION if name == PREDICTION_NAME else PRESETS[name]
 
 
 def published_shapes() -> dict[str, ModelConfig]:
-    """The published networks by name, with the reduce factors of the published training script."""
-    return {
-        name: ModelConfig(
-            sample_interval=PRESETS[preset].sample_interval,
-            step=PRESETS[preset].step,
-            joint_dim=len(PRESETS[preset].skeleton) * SPACES[PRESETS[preset].space].dims,
-            emb_dim=PRESETS[preset].emb_dim,
-            num_encoder_layers=PRESETS[preset].num_encoder_layers,
-            reduce_token=4,
-        )
-        for name, preset in _SHAPES.items()
-    }
+    """The published networks by name."""
+    return {name: published_config(preset) for name, preset in _SHAPES.items()}
 
 
-def shipped_config(space: str, sample_interval: int = 10) -> ModelConfig:
+def published_config(name: str) -> ModelConfig:
+    """The published shape of a preset."""
+    preset = named_preset(name)
+    return ModelConfig(
+        sample_interval=preset.sample_interval,
+        step=preset.step,
+        horizon=_PREDICTION_HORIZON if preset is PREDICTION else 0,
+        joint_dim=len(preset.skeleton) * SPACES[preset.space].dims,
+        emb_dim=preset.emb_dim,
+        num_encoder_layers=preset.num_encoder_layers,
+        reduce_token=_REDUCE_TOKEN,
+        reduce_channel=_REDUCE_CHANNEL,
+    )
+
+
+def shipped_config(space: str, sample_interval: int = DEFAULT_EVERY) -> ModelConfig:
     """Dimensions of the weights that ship: 17 joints, five keyframes, and 18 steps (0.6 s) past the next keyframe.
 
     Rotation space has the same for the 24 joints of SMPL, but no weights ship for it. `ValueError` lists the spaces.
@@ -109,9 +125,14 @@ def shipped_config(space: str, sample_interval: int = 10) -> ModelConfig:
     )
 
 
+def shipped_name(space: str, sample_interval: int) -> str:
+    """The name of weights for a space and an N, `image-n10`."""
+    return f"{space}-n{sample_interval}"
+
+
 def shipped_shapes() -> dict[str, ModelConfig]:
     """The networks that ship, by the names of their weight files."""
-    return {f"{space}-n{n}": shipped_config(space, n) for space in LANDMARK_SPACES for n in _SHIPPED_INTERVALS}
+    return {shipped_name(space, n): shipped_config(space, n) for space in LANDMARK_SPACES for n in SHIPPED_INTERVALS}
 
 
 def shipped_weights(name: str) -> dict[str, np.ndarray]:

@@ -16,8 +16,8 @@ from typing import Any
 
 from mixsynth_stream.files import CHECKOUT, write_whole
 
-# The packages that decide results and speed. A machine for the kernels alone has neither av nor mediapipe.
-_PACKAGES = ("mixsynth-stream", "numpy", "av", "mediapipe")
+# Packages of the base install that decide results and speed. A machine for the kernels alone lacks av and mediapipe.
+PACKAGES = ("numpy", "av", "mediapipe")
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:
@@ -38,7 +38,7 @@ def write_json(path: Path, rows: Sequence[Mapping[str, Any]], packages: Sequence
     """
     document = {
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, {processor()}",
-        "versions": {"python": platform.python_version(), **_versions((*_PACKAGES, *packages))},
+        "versions": {"python": platform.python_version(), **_versions(("mixsynth-stream", *PACKAGES, *packages))},
         "commit": _commit(),
         **more,
     }

@@ -23,7 +23,7 @@ from mixsynth_stream.errors import ModelError
 from mixsynth_stream.files import ASSETS, write_whole
 from mixsynth_stream.normalise import NORMALISATIONS
 from mixsynth_stream.parameters import check_shapes, untrained_state
-from mixsynth_stream.presets import shipped_config
+from mixsynth_stream.presets import DEFAULT_EVERY, shipped_config
 from mixsynth_stream.skeleton import CORE_17, Skeleton
 from mixsynth_stream.spaces import GRID_HZ, SPACES, checked_space
 from mixsynth_stream.uncertainty import SigmaTable
@@ -164,7 +164,7 @@ def model_of(state: Mapping[str, np.ndarray], config: ModelConfig, info: Weights
     return Model(config, info, name, make_forward(name, config, state))
 
 
-def untrained_model(space: str, sample_interval: int = 10, backend: str = "auto") -> Model:
+def untrained_model(space: str, sample_interval: int = DEFAULT_EVERY, backend: str = "auto") -> Model:
     """A model for use without trained weights: exactly Catmull-Rom interpolation and damped velocity."""
     config, skeleton = shipped_config(space, sample_interval), SPACES[space].network
     info = WeightsInfo(

@@ -10,6 +10,9 @@ from functools import partial
 
 import numpy as np
 
+# The rate of a source that names none.
+UNKNOWN_RATE_HZ = 30
+
 
 class Frame:
     """One picture of a source. Reading `rgb` converts it; a frame whose `rgb` nobody reads costs its decoding only."""

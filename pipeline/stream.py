@@ -20,6 +20,7 @@ from mixsynth_stream.pipeline.sources.open import open_for_stream
 from mixsynth_stream.pipeline.sources.source import frame_from_array
 from mixsynth_stream.pipeline.stats import StreamStats
 from mixsynth_stream.pipeline.timeline import Timeline
+from mixsynth_stream.presets import shipped_name
 from mixsynth_stream.skeleton import CORE_17, SMPL_24
 from mixsynth_stream.spaces import LANDMARK_SPACES, SPACES
 from mixsynth_stream.weights import Model, load_model
@@ -212,7 +213,8 @@ class Stream:
 
 
 def _shipped_pair(every: int, backend: str) -> tuple[Model, Model]:
-    return load_model(f"image-n{every}", backend), load_model(f"world-n{every}", backend)
+    image, world = (load_model(shipped_name(space, every), backend) for space in LANDMARK_SPACES)
+    return image, world
 
 
 def _check_models(models: Sequence[Model] | Model) -> tuple[Model, ...]:

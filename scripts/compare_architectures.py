@@ -35,6 +35,7 @@ from mixsynth_stream.config import ModelConfig
 from mixsynth_stream.errors import ModelError, OutputError, SourceError
 from mixsynth_stream.network import MixSynthFormer
 from mixsynth_stream.reports import table, write_json
+from mixsynth_stream.spaces import LANDMARK_SPACES
 from mixsynth_stream.train.checkpoint import save_checkpoint
 from mixsynth_stream.train.config import TrainConfig
 from mixsynth_stream.train.loop import fit
@@ -229,7 +230,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=ARCHITECTURES, metavar="NAME", help=only)
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoints in --out")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows, with machine and versions")
-    parser.add_argument("--space", choices=("image", "world"), default=usual.space, help="default: %(default)s")
+    parser.add_argument("--space", choices=LANDMARK_SPACES, default=usual.space, help="default: %(default)s")
     parser.add_argument("--every", type=int, default=usual.every, metavar="N", help="default: %(default)s")
     parser.add_argument("--steps", type=int, default=usual.steps, help="default: %(default)s")
     parser.add_argument("--batch", type=int, default=usual.batch, help="windows a step (default: %(default)s)")

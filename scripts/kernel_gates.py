@@ -33,6 +33,7 @@ from pathlib import Path
 from typing import Any
 
 from mixsynth_stream.config import ModelConfig
+from mixsynth_stream.kernels.plan import FUSED_PROGRAMS
 from mixsynth_stream.kernels.tile import PRECISIONS
 from mixsynth_stream.presets import published_shapes, shipped_shapes
 from mixsynth_stream.reports import table
@@ -40,7 +41,7 @@ from mixsynth_stream.reports import table
 # Shared memory that one block may have, in bytes (CUDA C++ Programming Guide, compute capabilities), and the
 # multiprocessors of a card of the kind: A100, L40S, H100.
 SHARED = {"sm_80": 163 * 1024, "sm_89": 99 * 1024, "sm_90": 227 * 1024}
-PROGRAMS = {"sm_80": 108, "sm_89": 142, "sm_90": 132}
+PROGRAMS = {"sm_80": 108, "sm_89": 142, "sm_90": FUSED_PROGRAMS}
 # One window, and a batch that fills every card: whatever lies between is launched as one of the two.
 BATCHES = (1, 4096)
 PARTS = ("forward", "training")

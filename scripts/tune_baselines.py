@@ -33,7 +33,7 @@ from mixsynth_stream.evaluate.mocap import take_windows
 from mixsynth_stream.evaluate.ridge import ridge_sums
 from mixsynth_stream.metrics import accel_error, mpjpe
 from mixsynth_stream.normalise import scale_of
-from mixsynth_stream.presets import shipped_config
+from mixsynth_stream.presets import SHIPPED_INTERVALS, shipped_config
 from mixsynth_stream.spaces import GRID_HZ, SPACES
 
 STRIDE = 30
@@ -132,7 +132,7 @@ def one_euro_cost(sets: Sets) -> Callable[[tuple[float, float]], float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("files", nargs="+", metavar="TRAIN.npz")
-    parser.add_argument("--every", type=int, nargs="+", default=[5, 10, 15], metavar="N")
+    parser.add_argument("--every", type=int, nargs="+", default=SHIPPED_INTERVALS, metavar="N")
     args = parser.parse_args()
     files = [load_clips(path) for path in args.files]
     table = []

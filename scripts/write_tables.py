@@ -22,6 +22,7 @@ from typing import Any
 
 from mixsynth_stream.evaluate.scores import simple_methods
 from mixsynth_stream.files import ASSETS
+from mixsynth_stream.presets import SHIPPED_INTERVALS
 from mixsynth_stream.spaces import LANDMARK_SPACES
 from mixsynth_stream.weights import load_weights
 
@@ -30,7 +31,6 @@ RESULTS_FOLDER = ROOT / "benchmarks" / "results"
 DOCUMENTS = ("README.md", "docs/speed.md", "docs/model-card.md", "docs/results.md")
 ENCODER_SPEED = "mixsynth_stream/assets/encoder_speed.tsv"
 RESULTS = ("evaluate-mocap.json.gz", "evaluate-videos.json.gz")
-SPACINGS = (5, 10, 15)
 FILES = ("cmu_val.npz", "extra_val.npz")
 CLIPS = "videos"
 TARGETS = ("carried", "clean")
@@ -55,11 +55,16 @@ _FULL: tuple[tuple[str, Case, str], ...] = (
     *(
         (f"{what}: {label}", case, metric)
         for what, case in (("gap", ("filled", None)), ("now", ("now", None)), ("400 ms ahead", ("ahead", 400)))
-        for label, metric in (("P-MPJPE", "p_mpjpe"), ("Accel", "accel_error"), ("PCK@0.2", "pck@0.2"),
-                              ("PCK@0.1", "pck@0.1"), ("PCK@0.05", "pck@0.05"))
+        for label, metric in (
+            ("P-MPJPE", "p_mpjpe"),
+            ("Accel", "accel_error"),
+            ("PCK@0.2", "pck@0.2"),
+            ("PCK@0.1", "pck@0.1"),
+            ("PCK@0.05", "pck@0.05"),
+        )
         if (what, metric) != ("400 ms ahead", "accel_error")
     ),
-)  # fmt: skip
+)
 _PARTS = ("head", "shoulders", "elbows", "wrists", "hips", "knees", "ankles")
 _BANDS = ("<0.5", "0.5-1", "1-2", "2-4", ">4")
 # Name, case, metric, target.
@@ -122,17 +127,21 @@ def overview(results: Results, every: int) -> Iterator[list[str]]:
 def spacings(results: Results) -> Iterator[list[str]]:
     """The three keyframe spacings side by side, for the model card."""
     cases: list[Case] = [("filled", None), ("now", None), ("ahead", 400)]
-    yield ["", *(f"{what}, N = {n}" for what in ("filled", "now", "400 ms ahead") for n in SPACINGS)]
+    yield ["", *(f"{what}, N = {n}" for what in ("filled", "now", "400 ms ahead") for n in SHIPPED_INTERVALS)]
     for space in LANDMARK_SPACES:
         for file in FILES:
-            rows = (results.get(f"{space}-n{n}", file, c, "mpjpe_ratio", "carried") for c in cases for n in SPACINGS)
+            rows = (
+                results.get(f"{space}-n{n}", file, c, "mpjpe_ratio", "carried")
+                for c in cases
+                for n in SHIPPED_INTERVALS
+            )
             yield [f"{space}, {file.removesuffix('.npz')}", *map(_ratio, rows)]
 
 
 def weights(_: Results) -> Iterator[list[str]]:
     """What ships, for the model card."""
     yield ["", "keyframes apart", "window", "ahead", "T", "parameters", "file", "best after"]
-    for name in (f"{space}-n{every}" for space in LANDMARK_SPACES for every in SPACINGS):
+    for name in (f"{space}-n{every}" for space in LANDMARK_SPACES for every in SHIPPED_INTERVALS):
         path = ASSETS / f"{name}.safetensors"
         state, config, info = load_weights(path)
         yield [
@@ -212,8 +221,11 @@ def parts(results: Results, every: int) -> Iterator[list[str]]:
 
 def truth(_: Results) -> Iterator[list[str]]:
     """Errors in the gaps against motion that four cameras measured, for the model card."""
-    methods = {"network": "network", "PCHIP": "PCHIP through the same keyframes",
-               "dense estimator": "MediaPipe on every frame"}  # fmt: skip
+    methods = {
+        "network": "network",
+        "PCHIP": "PCHIP through the same keyframes",
+        "dense estimator": "MediaPipe on every frame",
+    }
     yield ["", *methods.values()]
     for path in sorted(RESULTS_FOLDER.glob("truth-*.json")):
         rows = {row["method"]: row for row in json.loads(path.read_text())["rows"] if row["question"] == "gaps"}
@@ -224,9 +236,18 @@ def encoder(_: Results) -> Iterator[list[str]]:
     """The native encoder against others, one row a network, for docs/speed.md and for `info`."""
     document = json.loads((RESULTS_FOLDER / "encoder.json").read_text())
     rows = {(row["case"], row["batch"], row["contender"]): row for row in document["rows"]}
-    yield [document["machine"].rpartition(", ")[2], "one window", "over torch", "over the best other", "of peak",
-           "64 at once, each", "over torch", "over the best other", "AVX2 over torch, 1 and 64",
-           "error (torch's)"]  # fmt: skip
+    yield [
+        document["machine"].rpartition(", ")[2],
+        "one window",
+        "over torch",
+        "over the best other",
+        "of peak",
+        "64 at once, each",
+        "over torch",
+        "over the best other",
+        "AVX2 over torch, 1 and 64",
+        "error (torch's)",
+    ]
     for case in dict.fromkeys(row["case"] for row in document["rows"]):
         cells = [case]
         for batch in (1, 64):
@@ -278,11 +299,11 @@ TABLES: dict[str, Callable[[Results], Iterator[list[str]]]] = {
     "encoder": encoder,
     "push": push,
     "truth": truth,
-    **{f"whole n{n}": partial(whole, every=n) for n in SPACINGS},
-    **{f"ratios n{n}": partial(ratios, every=n) for n in SPACINGS},
-    **{f"clip by clip n{n}": partial(clip_by_clip, every=n) for n in SPACINGS},
-    **{f"full n{n} {target}": partial(full, every=n, target=target) for n in SPACINGS for target in TARGETS},
-    **{f"parts n{n}": partial(parts, every=n) for n in SPACINGS},
+    **{f"whole n{n}": partial(whole, every=n) for n in SHIPPED_INTERVALS},
+    **{f"ratios n{n}": partial(ratios, every=n) for n in SHIPPED_INTERVALS},
+    **{f"clip by clip n{n}": partial(clip_by_clip, every=n) for n in SHIPPED_INTERVALS},
+    **{f"full n{n} {target}": partial(full, every=n, target=target) for n in SHIPPED_INTERVALS for target in TARGETS},
+    **{f"parts n{n}": partial(parts, every=n) for n in SHIPPED_INTERVALS},
 }
 
 

@@ -14,7 +14,7 @@ from mixsynth_stream.errors import BackendUnavailableError
 def test_every_backend_named_is_ready_here():
     assert [row.name for row in available_backends()] == list(BACKENDS)
     for row in available_backends():
-        assert row.ready, row.reason
+        assert row.ready, row.about
 
 
 def test_an_unknown_backend_lists_the_choices():

@@ -216,11 +216,11 @@ def test_torch_is_imported_only_where_it_is_needed():
 def loaded_after(code: str) -> set[str]:
     """Which heavy packages a fresh interpreter has loaded after running `code`."""
     report = f"\nimport sys\nprint('LOADED', *[m for m in {HEAVY!r} if m in sys.modules])"
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(code) + report], capture_output=True, text=True, timeout=120, check=False
     )
-    assert done.returncode == 0, done.stderr
-    return set(done.stdout.splitlines()[-1].split()[1:])
+    assert process.returncode == 0, process.stderr
+    return set(process.stdout.splitlines()[-1].split()[1:])
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["--version"], *([command, "--help"] for command in COMMANDS)])
@@ -229,8 +229,8 @@ def test_help_loads_nothing_heavy(arguments):
         from mixsynth_stream.cli import main
         try:
             main({arguments!r})
-        except SystemExit as done:
-            assert not done.code
+        except SystemExit as end:
+            assert not end.code
     """
     assert loaded_after(code) == set()
 
@@ -255,9 +255,13 @@ def test_a_bare_checkout_says_how_to_install(tmp_path):
     """After a plain install the checkout hides the package: one sentence, and no half-working import."""
     (tmp_path / "mixsynth_stream").symlink_to(ROOT / "mixsynth_stream")
     hidden = "import sys; sys.meta_path[:] = [f for f in sys.meta_path if 'editable' not in str(f).lower()]; "
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", hidden + "import mixsynth_stream"],
-        capture_output=True, text=True, cwd=tmp_path, timeout=60, check=False,
-    )  # fmt: skip
-    assert done.returncode == 1
-    assert "run from another folder, or install the checkout with `pip install -e .`" in done.stderr.splitlines()[-1]
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        timeout=60,
+        check=False,
+    )
+    assert process.returncode == 1
+    assert "run from another folder, or install the checkout with `pip install -e .`" in process.stderr.splitlines()[-1]

@@ -6,6 +6,9 @@
 namespace mixsynth {
 namespace {
 
+// LayerNorm adds it to the variance, as torch does.
+inline constexpr float kNormEpsilon = 1e-5f;
+
 // 1 / sqrt(x), and NaN for infinity: a row whose squares overflow must not become a row of zeros.
 inline float inverse_root(float x) { return __builtin_sqrtf(x) / x; }
 
@@ -29,7 +32,7 @@ __attribute__((flatten)) void layer_norm(const PackedNorm<const float>& norm, co
                 const Vector centred = at(r, j) - mean[r] * load<Vector>(real + j);
                 squares[r] += centred * centred;
             });
-        unroll<kRows>([&](int r) { scale[r] = inverse_root(sum_of_lanes(squares[r]) * share + 1e-5f); });
+        unroll<kRows>([&](int r) { scale[r] = inverse_root(sum_of_lanes(squares[r]) * share + kNormEpsilon); });
         for (int64_t j = 0; j < stride; j += kWidth<Vector>)
             unroll<kRows>([&](int r) {
                 const Vector unit = (at(r, j) - mean[r]) * scale[r];

@@ -215,7 +215,7 @@ __attribute__((flatten)) void layer_norm_backward(const PackedNorm<const float>&
         const float mean = sum_of_lanes(sum) * share;
         const auto centred = [&](int64_t j) { return load<Vector>(row + j) - mean * load<Vector>(norm.real + j); };
         for (int64_t j = 0; j < stride; j += kWidth<Vector>) squares += centred(j) * centred(j);
-        const float scale = inverse_root(sum_of_lanes(squares) * share + 1e-5f);
+        const float scale = inverse_root(sum_of_lanes(squares) * share + kNormEpsilon);
         Vector sum_d_unit{}, sum_along{};
         for (int64_t j = 0; j < stride; j += kWidth<Vector>) {
             const Vector d = load<Vector>(d_row + j), unit = scale * centred(j);

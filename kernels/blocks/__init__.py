@@ -1,0 +1,1 @@
+"""Blocks: the forward pass in windows that one program cannot hold."""

@@ -13,7 +13,7 @@ import triton
 import triton.language as tl
 
 from mixsynth_stream.kernels.arguments import Float32, Operands
-from mixsynth_stream.kernels.pieces import dot, gelu, line, sigmoid, zeros
+from mixsynth_stream.kernels.pieces import NORM_EPSILON, dot, gelu, line, sigmoid, zeros
 
 # Keyframes that the interpolation takes at once. There are few of them, and tl.dot takes no fewer.
 KEYFRAMES = tl.constexpr(16)
@@ -275,7 +275,7 @@ def row_norm(x: tl.tensor, weight: tl.tensor, bias: tl.tensor, channel_count: in
     channel = tl.arange(0, blocks.columns)
     centred = tl.where((channel < channel_count)[None, :], x - (tl.sum(x, 1) / channel_count)[:, None], 0.0)
     variance = tl.sum(centred * centred, 1) / channel_count
-    scaled = centred * (1.0 / tl.sqrt(variance + 1e-5))[:, None]
+    scaled = centred * (1.0 / tl.sqrt(variance + NORM_EPSILON))[:, None]
     return scaled * tl.load(weight + channel)[None, :] + tl.load(bias + channel)[None, :]
 
 
@@ -364,4 +364,4 @@ def row_statistics(
         channel = first + tl.arange(0, blocks.inner)
         centred = block(x, row, channel, channels) - mean[:, None]
         squares += tl.sum(tl.where((channel < channel_count)[None, :], centred * centred, 0.0), 1)
-    return mean, 1.0 / tl.sqrt(squares / channel_count + 1e-5)
+    return mean, 1.0 / tl.sqrt(squares / channel_count + NORM_EPSILON)

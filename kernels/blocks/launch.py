@@ -19,7 +19,7 @@ from mixsynth_stream.kernels.blocks.kernels import (
     blocks_mix_fwd_kernel,
     blocks_token_fwd_kernel,
 )
-from mixsynth_stream.kernels.card import INTERPRETED, MOST_REGISTERS
+from mixsynth_stream.kernels.card import INTERPRETED, launch_options
 from mixsynth_stream.kernels.plan import Plan, Stages
 from mixsynth_stream.kernels.tile import Tile
 
@@ -247,7 +247,7 @@ def launch_blocks(
             # The interpreter turns plain integers into arrays, which newer numpy does not take as the end of a range.
             lengths = tuple(map(tl.constexpr, lengths))
         launch.kernel[launch.grid(batch, plan.tile.rows)](
-            *tensors, *lengths, launch.blocks, num_warps=launch.num_warps, num_stages=1, maxnreg=MOST_REGISTERS
+            *tensors, *lengths, launch.blocks, **launch_options(launch.num_warps)
         )
 
 

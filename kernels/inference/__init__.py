@@ -1,0 +1,1 @@
+"""Inference: the backend `triton`, an encoder with its weights on a card, called from the host."""

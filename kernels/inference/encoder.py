@@ -13,10 +13,10 @@ from mixsynth_stream.config import ModelConfig
 from mixsynth_stream.errors import BackendUnavailableError
 from mixsynth_stream.kernels.arguments import Specialisation, specialisation
 from mixsynth_stream.kernels.blocks.launch import block_specialisation, launch_blocks, named_weights, scratch_sizes
-from mixsynth_stream.kernels.card import MOST_REGISTERS, checked_device, find_device
+from mixsynth_stream.kernels.card import checked_device, find_device, launch_options
 from mixsynth_stream.kernels.encoder import encoder_fwd_kernel
 from mixsynth_stream.kernels.pack import pack
-from mixsynth_stream.kernels.plan import FUSED_CAPABILITY, Plan, Stages, plan_for
+from mixsynth_stream.kernels.plan import FUSED_CAPABILITY, FUSED_PROGRAMS, Plan, Stages, plan_for
 from mixsynth_stream.kernels.tile import Tile
 from mixsynth_stream.kernels.weights import EncoderWeights
 from mixsynth_stream.parameters import check_shapes
@@ -26,7 +26,7 @@ def specialisations(
     config: ModelConfig,
     precision: str,
     batch: int,
-    programs: int = 132,
+    programs: int = FUSED_PROGRAMS,
     capability: tuple[int, int] = FUSED_CAPABILITY,
 ) -> list[Specialisation]:
     """What `Encoder` launches for `batch` windows on a card with `programs` multiprocessors, each kind once.
@@ -125,7 +125,7 @@ class Encoder:
         size = batch * tile.tokens * tile.channels if len(plan.launches) > 1 else 0
         between, channel_out = self._buffers({"between": size, "channel_out": size}).values()
         tensors = keyframes, out, between, channel_out, *self._packed[plan]
-        options = {"num_warps": tile.num_warps, "num_stages": 1, "maxnreg": MOST_REGISTERS}
+        options = launch_options(tile.num_warps)
         for stages, layer in plan.launches:
             encoder_fwd_kernel[(-(-batch // tile.windows),)](*tensors, batch, layer, tile, stages, **options)
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from mixsynth_stream.kernels.training.channel_branch import channel_branch, channel_branch_bwd, channel_values
-from mixsynth_stream.kernels.training.dropout import Kept, dropout
+from mixsynth_stream.kernels.training.dropout import KeepMasks, dropout
 from mixsynth_stream.kernels.training.feed_forward import feed_forward, feed_forward_bwd
 from mixsynth_stream.kernels.training.large_mix import LargeMix, MixOutput
 from mixsynth_stream.kernels.training.library_products import OperandX
@@ -50,19 +50,19 @@ class EncoderLayer:
     def __call__(self, x: Tensor) -> Tensor:  # [B, T, C] -> [B, T, C]
         if not len(x):
             return torch.empty_like(x)
-        kept = self._kept(x)
-        return feed_forward(self._layer, self._first_half(x, kept).summed, kept)
+        masks = self._keep_masks(x)
+        return feed_forward(self._layer, self._first_half(x, masks).summed, masks)
 
     def backward(self, x: Tensor, d_out: Tensor) -> tuple[Tensor, LayerWeights]:  # [B, T, C] each
         """Gradients of x and, in the type of the operands or float32, of the weights."""
-        layer, kept = self._layer, self._kept(x)
-        half = self._first_half(x, kept)
+        layer, masks = self._layer, self._keep_masks(x)
+        half = self._first_half(x, masks)
         # d_x begins as the gradient of the sum, which is the residual's part. The branches add theirs.
-        d_x, d_proj, norm, d_feed_forward = feed_forward_bwd(layer, half.summed, d_out, kept)
+        d_x, d_proj, norm, d_feed_forward = feed_forward_bwd(layer, half.summed, d_out, masks)
         d_t, d_c, d_difference, proj = synth_mix_bwd(layer, d_proj, half.t, half.c, half.weight)
         mean, branches = half.mean, half.branches
         # Memory is released as soon as nothing needs it: the branches take the most.
-        del kept, half, d_proj
+        del masks, half, d_proj
         if isinstance(branches, MixOutput):
             token, channel, reweight = self._large.backward(x, branches, d_t, d_c, d_difference, d_x)
         else:
@@ -72,7 +72,7 @@ class EncoderLayer:
             channel = channel_branch_bwd(layer, x, operand_x, branches, d_c, d_mean, d_x)
         return d_x, LayerWeights(SynthMixWeights(token, channel, *reweight, *proj), norm, d_feed_forward)
 
-    def _first_half(self, x: Tensor, kept: Kept) -> FirstHalf:
+    def _first_half(self, x: Tensor, masks: KeepMasks) -> FirstHalf:
         branches: Tensor | MixOutput
         if self._layer.tile.large:
             branches = self._large(x)
@@ -81,9 +81,9 @@ class EncoderLayer:
             branches = channel_values(self._layer, x)
             c = channel_branch(self._layer, x, branches)
             t, mean, weight = token_branch(self._layer, x, c)
-        return FirstHalf(t, c, mean, weight, branches, synth_mix(self._layer, x, t, c, weight, kept))
+        return FirstHalf(t, c, mean, weight, branches, synth_mix(self._layer, x, t, c, weight, masks))
 
-    def _kept(self, x: Tensor) -> Kept:
+    def _keep_masks(self, x: Tensor) -> KeepMasks:
         return dropout(x, self._layer.tile, self._seed, self._share)
 
     @cached_property

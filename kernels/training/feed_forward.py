@@ -24,7 +24,7 @@ from mixsynth_stream.kernels.pieces import (
     vector,
     zeros,
 )
-from mixsynth_stream.kernels.training.dropout import Kept, factors
+from mixsynth_stream.kernels.training.dropout import KeepMasks, factors
 from mixsynth_stream.kernels.training.library_products import linear_bwd
 from mixsynth_stream.kernels.training.packed_layer import PackedLayer
 from mixsynth_stream.kernels.training.pieces import gelu_slope, load_channels, norm_bwd, store_columns
@@ -247,12 +247,12 @@ class FeedForwardGradients(NamedTuple):
 def feed_forward(
     layer: PackedLayer,
     summed: Tensor,  # [B, T, C], x + mixture
-    kept: Kept,
+    masks: KeepMasks,
 ) -> Tensor:  # [B, T, C]
     """norm2(y + dropped feed_forward(y)) with y = norm1(summed)."""
     out = torch.empty_like(summed)
-    masks = kept.hidden, kept.out
-    layer.launch_tokens(feed_forward_train_fwd_kernel, summed, out, *layer.packed, *masks, kept.share, DROPS=kept.drops)
+    dropout = masks.hidden, masks.out, masks.share
+    layer.launch_tokens(feed_forward_train_fwd_kernel, summed, out, *layer.packed, *dropout, DROPS=masks.drops)
     return out
 
 
@@ -260,7 +260,7 @@ def feed_forward_bwd(
     layer: PackedLayer,
     summed: Tensor,  # [B, T, C]
     d_out: Tensor,  # [B, T, C]
-    kept: Kept,
+    masks: KeepMasks,
 ) -> FeedForwardGradients:
     """The gradients that follow from `d_out`, that of the layer's output."""
     tile = layer.tile
@@ -269,13 +269,13 @@ def feed_forward_bwd(
     hidden, d_before = (layer.new_rows(summed, tile.hidden) for _ in range(2))
     norms = summed.new_empty(layer.token_programs(len(summed)), 4, tile.padded_channels)
     # First down to the second LayerNorm, then to the first.
-    outputs, masks = (d_end, d_second, y, norms), (kept.hidden, kept.out)
+    outputs, dropout = (d_end, d_second, y, norms), (masks.hidden, masks.out, masks.share)
     layer.launch_tokens(
-        feed_forward_end_bwd_kernel, summed, d_out, *outputs, *layer.packed, *masks, kept.share, DROPS=kept.drops
+        feed_forward_end_bwd_kernel, summed, d_out, *outputs, *layer.packed, *dropout, DROPS=masks.drops
     )
-    inputs, masks = (summed, d_end, d_second, y), (kept.hidden, kept.proj)
+    inputs, dropout = (summed, d_end, d_second, y), (masks.hidden, masks.proj, masks.share)
     results = d_summed, d_proj, hidden, d_before, norms
-    layer.launch_tokens(feed_forward_bwd_kernel, *inputs, *results, *layer.packed, *masks, kept.share, DROPS=kept.drops)
+    layer.launch_tokens(feed_forward_bwd_kernel, *inputs, *results, *layer.packed, *dropout, DROPS=masks.drops)
     # Copies, because outputs of an op of torch must not share memory.
     halves = norms[..., : tile.channels].split(2, dim=1)
     first, second = (NormWeights(*map(torch.clone, half.sum(0))) for half in halves)

@@ -16,7 +16,7 @@ import triton.language as tl
 from torch import Tensor
 
 from mixsynth_stream.kernels.arguments import Float32, Operands
-from mixsynth_stream.kernels.card import MOST_REGISTERS
+from mixsynth_stream.kernels.card import launch_options
 from mixsynth_stream.kernels.pieces import dot, zeros
 from mixsynth_stream.kernels.training.tile import TrainingTile
 
@@ -169,5 +169,5 @@ def large_branch_bwd(
 
 
 def _launch(kernel: Any, tile: BranchTile, rows: Tensor, *arguments: Tensor) -> None:
-    options = {"num_warps": tile.num_warps, "num_stages": 1, "maxnreg": MOST_REGISTERS}
+    options = launch_options(tile.num_warps)
     kernel[len(rows), -(-tile.length // tile.rows)](rows, *arguments, tile=tile, **options)

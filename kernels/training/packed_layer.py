@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mixsynth_stream.kernels.card import MOST_REGISTERS
+from mixsynth_stream.kernels.card import launch_options
 from mixsynth_stream.kernels.training.tile import TokenTile, TrainingTile, token_tile
 
 
@@ -30,7 +30,7 @@ class PackedLayer:
         return self.matrices.dtype
 
     @property
-    def tokens(self) -> TokenTile:
+    def token_tile(self) -> TokenTile:
         return token_tile(self.tile)
 
     def matrix(self, name: str, rows: int, columns: int) -> Tensor:
@@ -53,7 +53,7 @@ class PackedLayer:
 
     def token_programs(self, windows: int) -> int:
         """How many programs the tokens of `windows` windows take."""
-        return -(-windows * self.tile.tokens // self.tokens.rows)
+        return -(-windows * self.tile.tokens // self.token_tile.rows)
 
     def launch(self, kernel: Any, x: Tensor, *arguments: object, **flags: int) -> None:
         """Launch a kernel whose programs hold one window of x each."""
@@ -62,11 +62,10 @@ class PackedLayer:
     def launch_tokens(self, kernel: Any, x: Tensor, *arguments: object, **flags: int) -> None:
         """Launch a kernel whose programs hold a block of tokens of x each, wherever windows end."""
         self._launch(
-            kernel, self.tokens, self.token_programs(len(x)), x, *arguments, len(x) * self.tile.tokens, **flags
+            kernel, self.token_tile, self.token_programs(len(x)), x, *arguments, len(x) * self.tile.tokens, **flags
         )
 
     def _launch(
         self, kernel: Any, tile: TrainingTile | TokenTile, programs: int, *arguments: object, **flags: int
     ) -> None:
-        options = {"num_warps": tile.num_warps, "num_stages": 1, "maxnreg": MOST_REGISTERS}
-        kernel[(programs,)](*arguments, tile=tile, **flags, **options)
+        kernel[(programs,)](*arguments, tile=tile, **flags, **launch_options(tile.num_warps))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from mixsynth_stream.kernels.pieces import matrix, only_real, vector, window_rows
+from mixsynth_stream.kernels.pieces import NORM_EPSILON, matrix, only_real, vector, window_rows
 
 
 @triton.jit
@@ -21,7 +21,7 @@ def norm_bwd(
 ) -> tl.tensor:  # [rows, channels], zero where padded
     """Gradient of LayerNorm's input. This program's part of the gradients of weight and bias goes to `partial`."""
     centred = only_real(x - tl.sum(x, 1)[:, None] / tile.channels, tile.channels, tile.padded_channels)
-    scale = 1.0 / tl.sqrt(tl.sum(centred * centred, 1) / tile.channels + 1e-5)
+    scale = 1.0 / tl.sqrt(tl.sum(centred * centred, 1) / tile.channels + NORM_EPSILON)
     normal = centred * scale[:, None]
     channel = tl.arange(0, tile.padded_channels)
     tl.store(partial + channel, tl.sum(d_out * normal, 0))

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from mixsynth_stream.kernels.arguments import Float32, Int8, Operands
 from mixsynth_stream.kernels.pieces import dot, load_windows, store_windows, vector, zeros
-from mixsynth_stream.kernels.training.dropout import Kept, factors
+from mixsynth_stream.kernels.training.dropout import KeepMasks, factors
 from mixsynth_stream.kernels.training.library_products import linear_bwd
 from mixsynth_stream.kernels.training.packed_layer import PackedLayer
 from mixsynth_stream.kernels.training.pieces import load_channels, load_tokens, store_tokens
@@ -111,12 +111,12 @@ def synth_mix(
     t: Tensor,  # [B, T, C], the token branch
     c: Tensor,  # [B, T, C], the channel branch
     weight: Tensor,  # [B, T], a_t
-    kept: Kept,
+    masks: KeepMasks,
 ) -> Tensor:  # [B, T, C]
     """x + dropped proj(a_t * t + a_c * c)."""
     summed = torch.empty_like(x)
     layer.launch_tokens(
-        synth_mix_train_fwd_kernel, x, t, c, weight, summed, *layer.packed, kept.proj, kept.share, DROPS=kept.drops
+        synth_mix_train_fwd_kernel, x, t, c, weight, summed, *layer.packed, masks.proj, masks.share, DROPS=masks.drops
     )
     return summed
 

@@ -26,11 +26,11 @@ def one_core(core: int | None) -> Iterator[int | str]:
     allowed: set[int] = getattr(os, "sched_getaffinity", lambda _: set())(0)
     if core is not None and core not in allowed:
         raise ValueError(f"--core must be one of {sorted(allowed)}, found {core}")
-    chosen = core if core is not None else max(allowed, default=None)
+    target_core = core if core is not None else max(allowed, default=None)
     try:
-        if chosen is not None:
-            os.sched_setaffinity(0, {chosen})
-        yield "any" if chosen is None else chosen
+        if target_core is not None:
+            os.sched_setaffinity(0, {target_core})
+        yield "any" if target_core is None else target_core
     finally:
         if allowed:
             os.sched_setaffinity(0, allowed)

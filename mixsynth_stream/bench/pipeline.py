@@ -28,8 +28,9 @@ from mixsynth_stream.pipeline.sources.read_ahead import ReadAhead
 from mixsynth_stream.pipeline.sources.source import FrameSource
 from mixsynth_stream.pipeline.sources.video import VideoReader
 from mixsynth_stream.pipeline.stream import Stream
+from mixsynth_stream.presets import shipped_name
 from mixsynth_stream.reports import table, write_json
-from mixsynth_stream.spaces import SPACES
+from mixsynth_stream.spaces import LANDMARK_SPACES, SPACES
 from mixsynth_stream.weights import load_model
 
 if TYPE_CHECKING:
@@ -71,14 +72,14 @@ class FirstFrames(FrameSource):
 
     def __init__(self, path: str | Path, frames: int) -> None:
         super().__init__()
-        self._left = frames
+        self._remainder = frames
         self._reader = VideoReader(path)
         self.info = self._reader.info
 
     def __next__(self) -> Frame:
-        if self._left == 0:
+        if self._remainder == 0:
             raise StopIteration
-        self._left -= 1
+        self._remainder -= 1
         return next(self._reader)
 
     def close(self) -> None:
@@ -186,7 +187,7 @@ def comparison_from(args: argparse.Namespace) -> Comparison:
     for name in ("rounds", "frames"):
         if getattr(args, name) is not None and getattr(args, name) < 1:
             raise ValueError(f"--{name} must be at least 1, found {getattr(args, name)}")
-    names = args.weights or [f"{space}-n{args.every}" for space in ("image", "world")]
+    names = args.weights or [shipped_name(space, args.every) for space in LANDMARK_SPACES]
     image, world = (load_model(name) for name in names)
     frames = args.frames or (10_000 if args.memory else 300)
     return Comparison(Path(args.clip or _DEMO_CLIP), frames, image.config.sample_interval, args.model, (image, world))
@@ -209,10 +210,10 @@ def gate_failures(comparison: Comparison, dense: ClipRun, stream: ClipRun) -> li
         origins = {Origin(int(origin)) for origin in np.unique(motion.origin)} - {Origin.MISSING}
         missed = not motion.measured if motion.keyframe else missed
         # Before a keyframe on which the estimator saw nobody, the honest answer is a forecast.
-        allowed = {Origin.FILLED, Origin.HELD, Origin.FORECAST if missed else Origin.FILLED}
-        allowed |= {Origin.MEASURED} if motion.keyframe else set()
-        if not origins <= allowed:
-            failures.append(f"frame {motion.index} says {', '.join(o.name for o in origins - allowed)}")
+        valid_origins = {Origin.FILLED, Origin.HELD, Origin.FORECAST if missed else Origin.FILLED}
+        valid_origins |= {Origin.MEASURED} if motion.keyframe else set()
+        if not origins <= valid_origins:
+            failures.append(f"frame {motion.index} says {', '.join(o.name for o in origins - valid_origins)}")
             break
     error = median_gap_error(stream, dense)
     if not error < _SANE_GAP_ERROR:
@@ -231,6 +232,7 @@ def median_gap_error(stream: ClipRun, dense: ClipRun) -> float:
 
 def expected_keyframes(times_s: Sequence[float], every: int) -> list[int]:
     """The first frame at or after each multiple of `every` / 30 s, and the last frame."""
+    # The gate has numbers of its own, so that it does not follow a wrong change of `KeyframeClock`.
     period_s, tick_s = every / 30, 2e-3
     periods = [math.floor((time_s - times_s[0] + tick_s) / period_s) for time_s in times_s]
     keyframes = [0, *(i for i in range(1, len(periods)) if periods[i] > periods[i - 1])]

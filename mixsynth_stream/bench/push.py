@@ -18,10 +18,12 @@ import numpy as np
 from mixsynth_stream.bench.measure import one_core
 from mixsynth_stream.normalise import root_and_scale
 from mixsynth_stream.pipeline.window import MotionWindow
+from mixsynth_stream.presets import shipped_name
 from mixsynth_stream.reports import processor, table, write_json
-from mixsynth_stream.skeleton import CORE_FROM_BLAZEPOSE
+from mixsynth_stream.spaces import LANDMARK_SPACES, SPACES
 from mixsynth_stream.weights import Model, load_model, shipped_models
 
+_CORE = SPACES["image"].core
 # Keyframes before a window is full and the processor has warmed up.
 _WARM_UP = 20
 
@@ -51,7 +53,7 @@ def main(args: argparse.Namespace) -> int:
                 return 1
             times[name] = keyframe_times(model, args.rounds)
         for every in sorted({model.config.sample_interval for model in models.values()}):
-            pair = [times[f"{space}-n{every}"] for space in ("image", "world")]
+            pair = [times[shipped_name(space, every)] for space in LANDMARK_SPACES]
             times[f"a person, N = {every}"] = pair[0] + pair[1]
     rows = [case_row(name, case_times) for name, case_times in times.items()]
     print(f"{processor()}, core {core}: microseconds of a keyframe, medians")
@@ -95,11 +97,11 @@ def window_matches_network(model: Model) -> bool:
     poses, window = _swaying_poses(model, config.num_keyframes), MotionWindow(model)
     for k, pose in enumerate(poses):
         window.push(pose, None, k * config.sample_interval / rate_hz)
-    core = poses[:, list(CORE_FROM_BLAZEPOSE)]
+    core = poses[:, _CORE]
     root, scale = root_and_scale(core, model.info.normalisation)
     inputs = ((core - root) / scale).reshape(1, config.num_keyframes, config.joint_dim)
     expected = model(inputs)[0].reshape(config.seq_len, *core.shape[1:]) * scale + root
-    poses_of_window = window.at(np.arange(config.seq_len) / rate_hz).poses[:, list(CORE_FROM_BLAZEPOSE)]
+    poses_of_window = window.at(np.arange(config.seq_len) / rate_hz).poses[:, _CORE]
     return bool(np.abs(poses_of_window - expected).max() <= 1e-6 * np.abs(expected).max())
 
 

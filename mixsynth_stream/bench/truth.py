@@ -23,7 +23,9 @@ from mixsynth_stream.pipeline.estimators.mediapipe import MediaPipeEstimator
 from mixsynth_stream.pipeline.motion import Motion
 from mixsynth_stream.pipeline.sources.video import VideoReader
 from mixsynth_stream.pipeline.stream import Stream
+from mixsynth_stream.presets import shipped_name
 from mixsynth_stream.reports import table, write_json
+from mixsynth_stream.spaces import LANDMARK_SPACES
 from mixsynth_stream.weights import load_model
 
 if TYPE_CHECKING:
@@ -52,7 +54,7 @@ class Errors:
 def main(args: argparse.Namespace) -> int:
     """Run and print the table."""
     truth = limbs_in_picture(read_trc(args.trc), read_camera(args.calibration, args.camera or _camera_of(args.video)))
-    names = args.weights or [f"{space}-n{args.every}" for space in ("image", "world")]
+    names = args.weights or [shipped_name(space, args.every) for space in LANDMARK_SPACES]
     image, world = (load_model(name) for name in names)
     errors = clip_errors(args.video, truth, (image, world), args.model)
     shoulders, hips = truth[:, _SHOULDERS].mean(axis=1), truth[:, _HIPS].mean(axis=1)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mixsynth_stream.errors import ModelError
+from mixsynth_stream.presets import DEFAULT_EVERY
 
 _HELP = {
     "pipeline": "frames a second of a stream against the estimator on every frame and against decoding alone",
@@ -45,7 +46,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     truth.add_argument("--camera", metavar="NAME", help="the calibration's camera (default: from the clip's name)")
     for command in (pipeline, truth):
         command.add_argument(
-            "--every", type=int, default=10, metavar="N", help="keyframe spacing in steps of 1/30 s (default: 10)"
+            "--every",
+            type=int,
+            default=DEFAULT_EVERY,
+            metavar="N",
+            help="keyframe spacing in steps of 1/30 s (default: %(default)s)",
         )
         command.add_argument("--model", default="full", help="lite, full, heavy or a .task file (default: full)")
         command.add_argument(

@@ -85,13 +85,13 @@ def main(args: argparse.Namespace) -> int:
     check_outputs(args)
     if args.preset:
         return _published(args)
-    from mixsynth_stream.commands.patterns import expand
     from mixsynth_stream.data.mocap import data_files, load_clips
     from mixsynth_stream.errors import SourceError
     from mixsynth_stream.evaluate import report
     from mixsynth_stream.evaluate.coverage import coverage_summary, coverage_table
     from mixsynth_stream.evaluate.plot import save_error_plot
     from mixsynth_stream.evaluate.session import Session
+    from mixsynth_stream.job.patterns import expand
     from mixsynth_stream.weights import load_model
 
     args.video = expand(args.video)

@@ -10,11 +10,13 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mixsynth_stream.reports import PACKAGES
+
 if TYPE_CHECKING:
     from mixsynth_stream.kernels.plan import Plan
 
 # The packages that decide results and speed: first those of the base install, then those of the extras.
-_PACKAGES = ("numpy", "av", "mediapipe", "safetensors", "torch", "triton")
+_PACKAGES = (*PACKAGES, "safetensors", "torch", "triton")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -57,7 +59,7 @@ def _backend_rows() -> list[tuple[str, ...]]:
     from mixsynth_stream.backend import available_backends
 
     rows = available_backends()
-    return [(row.name, "ready" if row.ready else "missing", row.device, row.reason) for row in rows]
+    return [(row.name, "ready" if row.ready else "missing", row.device, row.about) for row in rows]
 
 
 def _weight_rows() -> list[tuple[str, ...]]:
@@ -115,16 +117,16 @@ def _measured_speed() -> str:
 
 def _kernel_rows() -> list[tuple[str, ...]]:
     """How many launches a forward and a training step take on a card for which the fused kernels are made."""
-    from mixsynth_stream.kernels.plan import FUSED_CAPABILITY, plan_for
+    from mixsynth_stream.kernels.plan import FUSED_CAPABILITY, FUSED_PROGRAMS, plan_for
     from mixsynth_stream.kernels.training.tile import TrainingTile
     from mixsynth_stream.presets import published_shapes, shipped_shapes
 
-    large_batch, multiprocessors = 4096, 132
+    large_batch = 4096
     shapes = published_shapes() | shipped_shapes()
     groups: dict[tuple[str, str], list[str]] = {}  # shapes with the same plans are one row
     for name, shape in shapes.items():
         sizes = (1, large_batch)
-        one, batch = (_forward_launches(plan_for(shape, "bf16", windows, multiprocessors)) for windows in sizes)
+        one, batch = (_forward_launches(plan_for(shape, "bf16", windows, FUSED_PROGRAMS)) for windows in sizes)
         groups.setdefault((one, batch), []).append(name)
     rows: list[tuple[str, ...]] = [
         (", ".join(names), one if one == batch else f"one window: {one}; {large_batch}: {batch}")

@@ -7,10 +7,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from mixsynth_stream.commands.patterns import expand
 from mixsynth_stream.errors import ModelError, OutputError, SourceError
 from mixsynth_stream.job.options import JobOptions
 from mixsynth_stream.job.outputs import folders
+from mixsynth_stream.job.patterns import expand
 from mixsynth_stream.job.process import JobResult, process
 
 
@@ -41,10 +41,18 @@ def add_stream_arguments(parser: argparse.ArgumentParser) -> None:
         "0: each frame at once, and again when final (default for cameras)",
     )
     group.add_argument(
-        "--horizon", type=_seconds, default=0.4, metavar="S", help="seconds to forecast (default: %(default)s)"
+        "--horizon",
+        type=_seconds,
+        default=JobOptions.horizon_s,
+        metavar="S",
+        help="seconds to forecast (default: %(default)s)",
     )
     group.add_argument(
-        "--max-people", type=_at_least(1), default=4, metavar="P", help="people to follow (default: %(default)s)"
+        "--max-people",
+        type=_at_least(1),
+        default=JobOptions.max_people,
+        metavar="P",
+        help="people to follow (default: %(default)s)",
     )
     group.add_argument("--model", metavar="NAME", help="pose model: lite, full, heavy or a .task file (default: full)")
     group.add_argument("--estimates", metavar="FILE", help="replay recorded estimates (.npz) instead of a pose model")

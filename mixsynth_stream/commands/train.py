@@ -10,6 +10,7 @@ import argparse
 from pathlib import Path
 
 from mixsynth_stream.presets import PRESET_NAMES
+from mixsynth_stream.spaces import LANDMARK_SPACES
 from mixsynth_stream.train import PresetConfig, TrainConfig, train
 
 
@@ -38,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_own_recipe(group: argparse._ArgumentGroup, defaults: TrainConfig) -> None:
-    group.add_argument("--space", choices=("image", "world"), help=f"default: {defaults.space}")
+    group.add_argument("--space", choices=LANDMARK_SPACES, help=f"default: {defaults.space}")
     every = f"1/30 s steps between keyframes (default: {defaults.every})"
     group.add_argument("--every", type=int, metavar="N", help=every)
     group.add_argument("--steps", type=int, help=f"default: {defaults.steps}")

@@ -1,0 +1,1 @@
+"""Data: motion capture. Readers, simulated cameras and estimators, windows to train on."""

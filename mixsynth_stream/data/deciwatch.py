@@ -88,7 +88,7 @@ class Pair:
     """One sequence as the network sees it: fractions of the frame (2d), metres from the root (3d), or 6D rotations."""
 
     name: str
-    detected: np.ndarray  # [T, J, axes]
+    estimates: np.ndarray  # [T, J, axes]
     truth: np.ndarray  # [T, J, axes]
     # 2d: the larger side of the person's box, and the frame's width and height, in pixels.
     size_px: np.ndarray | None = None  # [T]
@@ -119,15 +119,15 @@ def load_pairs(folder: str | Path, preset: str, split: str) -> list[Pair]:
         name = str(names.reshape(-1)[0]).rpartition("/")[0] or sequence
         true_poses = _network_poses(truth_path, sequence, truth[layout.key][number], count, layout, frame_px)
         estimates = _network_poses(detected_path, sequence, detected[layout.key][number], count, layout, frame_px)
-        pairs.append(Pair(name=name, truth=true_poses, detected=estimates, size_px=size_px, frame_px=frame_px))
+        pairs.append(Pair(name=name, truth=true_poses, estimates=estimates, size_px=size_px, frame_px=frame_px))
     if not pairs:
         raise SourceError(f"{truth_path} holds no sequences")
     if layout.kind == "3d":
         _check_metres(truth_path, [pair.truth for pair in pairs], layout)
-        _check_metres(detected_path, [pair.detected for pair in pairs], layout)
+        _check_metres(detected_path, [pair.estimates for pair in pairs], layout)
     if layout.kind == "2d":
         _check_pixels(truth_path, [pair.truth for pair in pairs])
-        _check_pixels(detected_path, [pair.detected for pair in pairs])
+        _check_pixels(detected_path, [pair.estimates for pair in pairs])
     if layout.kind != "smpl":
         _check_axes(detected_path, pairs)
     _check_time(detected_path, pairs, layout)
@@ -281,15 +281,15 @@ def _check_pixels(path: Path, sequences: list[np.ndarray]) -> None:  # [T, J, 2]
 
 def _check_axes(path: Path, pairs: list[Pair]) -> None:
     """Estimates must be near the truth. If not, the error names an order of the axes that would bring them near."""
-    detected, truth = (
+    estimates, truth = (
         np.concatenate([getattr(pair, name) * (1 if pair.frame_px is None else pair.frame_px) for pair in pairs])
-        for name in ("detected", "truth")
+        for name in ("estimates", "truth")
     )
     middle = truth.mean(axis=1, keepdims=True)
     size = float(np.median(np.linalg.norm(truth - middle, axis=-1)))
 
     def error(order: tuple[int, ...], signs: tuple[int, ...]) -> float:
-        return float(np.median(np.linalg.norm(detected[..., order] * signs - truth, axis=-1))) / size
+        return float(np.median(np.linalg.norm(estimates[..., order] * signs - truth, axis=-1))) / size
 
     axes = truth.shape[-1]
     current = error(tuple(range(axes)), (1,) * axes)
@@ -309,8 +309,8 @@ def _check_time(path: Path, pairs: list[Pair], layout: Layout) -> None:
     for pair in pairs:
         frames = np.unique(np.linspace(0, len(pair.truth) - 1, _FRAMES_COMPARED).astype(int))
         truth = pair.truth[frames]
-        forward.append(_joint_distances(pair.detected[frames], truth, layout).ravel())
-        backward.append(_joint_distances(pair.detected[::-1][frames], truth, layout).ravel())
+        forward.append(_joint_distances(pair.estimates[frames], truth, layout).ravel())
+        backward.append(_joint_distances(pair.estimates[::-1][frames], truth, layout).ravel())
     forward_error, backward_error = (float(np.median(np.concatenate(parts))) for parts in (forward, backward))
     if backward_error < _NEARER * forward_error:
         share = round(100 * backward_error / forward_error)

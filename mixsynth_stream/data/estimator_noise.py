@@ -127,7 +127,7 @@ class EstimatorNoise:
     outlier: float = 0.004
     outlier_size: float = 0.4
     swap: float = 0.002
-    lost: float = 0.02
+    lost_chance: float = 0.02
     # Chance a window that the estimator follows somebody else, the mean number of keyframes and body scales away. 0 for
     # weights that ship: the stream refuses such a keyframe by place and pose (pipeline/people.py) and predicts instead.
     wrong_person: float = 0.0
@@ -136,7 +136,7 @@ class EstimatorNoise:
 
     def without_accidents(self) -> EstimatorNoise:
         """The same without jumps, swaps, other people and lost keyframes. Limbs are still guessed wrongly at times."""
-        return replace(self, outlier=0.0, swap=0.0, lost=0.0, wrong_person=0.0)
+        return replace(self, outlier=0.0, swap=0.0, lost_chance=0.0, wrong_person=0.0)
 
 
 def joint_noise(noise: EstimatorNoise, name: str) -> JointNoise:
@@ -149,9 +149,9 @@ def errors(
     noise: EstimatorNoise,
     truth: np.ndarray,  # [B, T, 17, D] pixels or metres
     unit: np.ndarray,  # [B, 1, 1, 1] length of one body scale in the units of truth: pixels a torso, or metres
-    looks: slice = slice(None),  # grid steps at which the estimator looks
+    estimate_steps: slice = slice(None),  # grid steps at which the estimator looks
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Slow errors on every grid step and fast errors at the steps `looks`, [B, steps, 17, D] each.
+    """Slow errors on every grid step and fast errors at the steps `estimate_steps`, [B, steps, 17, D] each.
 
     They are in the units of `truth`. D = 2 is an image; D = 3 is hip-centred metres in camera axes, and so are its
     errors.
@@ -172,12 +172,12 @@ def errors(
     slow += tremor
     slow *= np.repeat(slow_std * noise.slow_scale, steps).reshape(rows.shape[1:])
     bias = _mixing() @ rng.standard_normal((batch, len(CORE_17) + 1, dims), np.float32)
-    fast = time_last(rng.standard_normal((batch, len(range(steps)[looks]), count, dims), np.float32))
+    fast = time_last(rng.standard_normal((batch, len(range(steps)[estimate_steps]), count, dims), np.float32))
     # The bias is constant over the window, so it takes the mean level.
     bias *= bias_std * level.mean(axis=-1)
     slow += _offsets(rng, noise, bias, unit, steps)
     fast *= fast_std[..., None] * noise.fast_scale
-    fast *= quick[..., looks]
+    fast *= quick[..., estimate_steps]
     if dims == 3:
         for error in (slow, fast):
             error -= hips_of(error)
@@ -273,11 +273,6 @@ def _with_other_people(
     # Hip-centred metres do not say where somebody stands.
     aside = noise.wrong_person_distance * unit * rng.standard_normal((batch, 1, 1, dims), np.float32) * (dims == 2)
     return np.asarray(np.where(is_other, root + aside + other, keyframes), np.float32)
-
-
-def autocorrelation_of_slow(row: JointNoise, lags_s: np.ndarray) -> np.ndarray:  # [...] -> [...]
-    """Autocorrelation of the slow part, a mixture of smooth processes that is fitted to the row."""
-    return np.asarray(_smooth_kernel(lags_s) @ _mixture(row))
 
 
 def _smooth_kernel(lags_s: np.ndarray) -> np.ndarray:  # [...] -> [..., len(TIME_CONSTANTS_S)]

@@ -236,14 +236,14 @@ def _estimated(
     clean = cam.to_image(cameras, motion) if space == "image" else cam.to_world(cameras, motion)
     grid = slice(0, config.newest + 1, config.sample_interval)
     unit = np.median(scale_of(clean[:, grid]), axis=1)[:, None, None, None].astype(np.float32)
-    looks = slice(None) if every_step else grid
-    slow, fast = errors(rng, noise, clean, unit, looks)
+    estimate_steps = slice(None) if every_step else grid
+    slow, fast = errors(rng, noise, clean, unit, estimate_steps)
     carried = clean + slow
-    estimates = carried[:, looks] + fast
+    estimates = carried[:, estimate_steps] + fast
     keyframes = add_accidents(rng, noise, estimates[:, grid] if every_step else estimates, unit)
     slots = np.maximum(np.arange(config.num_keyframes), oldest[:, None])
     keyframes = np.take_along_axis(keyframes, slots[:, :, None, None], axis=1)
-    lost = rng.random(slots.shape) < noise.lost
+    lost = rng.random(slots.shape) < noise.lost_chance
     keyframes = _predict_lost(keyframes, lost & (slots >= oldest[:, None] + 2), config.sample_interval)
     valid = inside & (np.arange(config.seq_len) >= config.sample_interval * oldest[:, None])
     return Windows(

@@ -20,6 +20,7 @@ from mixsynth_stream.data.sequences import PoseSequence
 from mixsynth_stream.errors import SourceError
 from mixsynth_stream.evaluate.baselines import constant_velocity, hold, linear
 from mixsynth_stream.metrics import accel_error, mpjpe, pck
+from mixsynth_stream.presets import PREDICTION_NAME
 from mixsynth_stream.rotations import geodesic_error, matrix_from_6d
 
 # More errors of a sequence: from its number and its estimated poses to metric -> [frames].
@@ -33,7 +34,7 @@ def open_score(
     preset: str, folder: Path, config: ModelConfig, more: MoreErrors | None = None
 ) -> PredictionScore | FolderScore:
     """The score of a preset on its test data; `SourceError` where these cannot be used."""
-    if preset != "h36m-prediction":
+    if preset != PREDICTION_NAME:
         return FolderScore(load_pairs(folder, preset, "test"), config, LAYOUTS[preset].kind, more)
     sets = {split: h36m.load_split(folder, split) for split in ("validation", "test")}
     try:
@@ -67,12 +68,12 @@ class FolderScore:
         def lines(keyframes: np.ndarray) -> np.ndarray:  # [B, Q+1, D] -> [B, T, D]
             return linear(keyframes[:, :, None], config.sample_interval, np.arange(config.seq_len))[:, :, 0]
 
-        self._fixed = {f"input/{name}": value for name, value in self._errors(None).items()}
-        self._fixed |= {f"linear/{name}": value for name, value in self._errors(lines).items()}
+        self._baseline_errors = {f"input/{name}": value for name, value in self._errors(None).items()}
+        self._baseline_errors |= {f"linear/{name}": value for name, value in self._errors(lines).items()}
 
     def measure(self, forward: Forward) -> dict[str, float]:
         """`method/metric` -> error."""
-        return {f"network/{name}": value for name, value in self._errors(forward).items()} | self._fixed
+        return {f"network/{name}": value for name, value in self._errors(forward).items()} | self._baseline_errors
 
     def score(self, errors: Mapping[str, float]) -> float:
         """One number to choose the best weights by: lower is better."""
@@ -84,8 +85,8 @@ class FolderScore:
         """`metric` -> error of the network, or without one of the estimator on every frame."""
         values: dict[str, list[np.ndarray]] = {}
         for number, pair in enumerate(self._pairs):
-            detected = pair.detected.reshape(len(pair.detected), -1)
-            poses = detected if forward is None else stitch(forward, detected, self._config)
+            estimates = pair.estimates.reshape(len(pair.estimates), -1)
+            poses = estimates if forward is None else stitch(forward, estimates, self._config)
             poses = poses.reshape(pair.truth.shape)
             more = self._more(number, poses) if self._more else {}
             for name, value in (_frame_errors(pair, poses, self._kind) | more).items():
@@ -115,18 +116,18 @@ class PredictionScore:
         self._config = config
         self._sets = {name: _prediction_windows(sequences, config) for name, sequences in sets.items()}
         self.counts = {name: (len(self._sets[name][0]), len(sequences)) for name, sequences in sets.items()}
-        self._fixed: dict[str, float] = {}
+        self._baseline_errors: dict[str, float] = {}
         for name, (keyframes, truth) in self._sets.items():
             for method, predict in (("last_pose", hold), ("constant_velocity", constant_velocity)):
                 poses = predict(keyframes[:, :, None], config.sample_interval, np.arange(config.seq_len))[:, :, 0]
-                self._fixed |= self._errors(f"{name}/{method}", poses, truth)
+                self._baseline_errors |= self._errors(f"{name}/{method}", poses, truth)
 
     def measure(self, forward: Forward) -> dict[str, float]:
         """`set/method_at_MS` and `set/method_to_MS` -> millimetres."""
         errors: dict[str, float] = {}
         for name, (keyframes, truth) in self._sets.items():
             errors |= self._errors(f"{name}/network", forward(keyframes.astype(np.float32)), truth)
-        return errors | self._fixed
+        return errors | self._baseline_errors
 
     def score(self, errors: Mapping[str, float]) -> float:
         """Mean error at the four horizons on the validation subject: lower is better."""

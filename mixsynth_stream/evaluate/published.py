@@ -58,8 +58,9 @@ def questions(protocol: str) -> dict[str, str]:
 def protocol(preset: str, model: Model) -> str:
     """The choices by which papers on short-term prediction differ, in words; empty for the other recipes."""
     from mixsynth_stream.data import h36m
+    from mixsynth_stream.presets import PREDICTION_NAME
 
-    if preset != "h36m-prediction":
+    if preset != PREDICTION_NAME:
         return ""
     return (
         f"; {model.config.num_keyframes} frames seen at {h36m.PROTOCOL_RATE_HZ:g} Hz, mean over "

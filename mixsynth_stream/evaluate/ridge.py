@@ -21,6 +21,7 @@ from mixsynth_stream.data.windows import WindowSampler
 from mixsynth_stream.errors import SourceError
 from mixsynth_stream.files import CHECKOUT, write_arrays
 from mixsynth_stream.normalise import root_and_scale
+from mixsynth_stream.presets import shipped_name
 from mixsynth_stream.spaces import scale_floor
 from mixsynth_stream.weights import Model
 
@@ -138,7 +139,7 @@ def load_ridge(path: Path) -> Ridge:
 def checkout_ridge(model: Model) -> Ridge | None:
     """The checkout's fit to the training windows of the shipped weights, or None where such a network has none."""
     folder = CHECKOUT / RIDGE_FOLDER
-    path = folder / f"{model.info.space}-n{model.config.sample_interval}.npz"
+    path = folder / f"{shipped_name(model.info.space, model.config.sample_interval)}.npz"
     if not path.is_file():
         return None
     ridge = load_ridge(path)

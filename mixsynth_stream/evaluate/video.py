@@ -58,9 +58,13 @@ class DensePoses:
 
     def part(self, first: int, last: int) -> DensePoses:
         """Frames first .. last - 1."""
-        cut = slice(first, last)
+        frames = slice(first, last)
         return replace(
-            self, time_s=self.time_s[cut], poses=self.poses[cut], world=self.world[cut], scores=self.scores[cut]
+            self,
+            time_s=self.time_s[frames],
+            poses=self.poses[frames],
+            world=self.world[frames],
+            scores=self.scores[frames],
         )
 
 

@@ -65,7 +65,7 @@ def open_sinks(
         raise ValueError("only JSON lines go to standard output; give a folder for everything else")
     header = Header.of(info, settings or Settings())
     places = [name for name in formats if name not in SMPL_FORMATS]
-    places += [name for name, is_asked in (("overlay", overlay), ("plot", plot)) if is_asked]
+    places += [name for name, is_on in (("overlay", overlay), ("plot", plot)) if is_on]
     if header.is_smpl and places:
         raise ValueError(
             f"rotations of SMPL are written as {', '.join(SMPL_FORMATS)}; {', '.join(places)} would need places of the "

@@ -16,6 +16,7 @@ from av.video.reformatter import ColorRange, Colorspace
 
 from mixsynth_stream.errors import OutputError
 from mixsynth_stream.files import make_folder, output_error, output_errors, part_path
+from mixsynth_stream.pipeline.frame import UNKNOWN_RATE_HZ
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +63,7 @@ class Mp4File:
         # The time of the first frame is stored in ticks of the movie, by default milliseconds.
         options = _MUXER_OPTIONS | {"movie_timescale": str(time_base.denominator)}
         self._container = av.open(self._file, "w", format="mp4", options=options)
-        rate = Fraction(rate_hz or 30).limit_denominator(1001)
+        rate = Fraction(rate_hz or UNKNOWN_RATE_HZ).limit_denominator(1001)
         self._video = self._container.add_stream("libx264", rate=rate, options=_ENCODER_OPTIONS)
         self._video.width, self._video.height = width + width % 2, height + height % 2
         self._video.pix_fmt = "yuv420p"
@@ -98,7 +99,8 @@ class Mp4File:
             return
         try:
             if self._last >= 0 and self._file.error is None:
-                self._mux_sound(self._last * self._time_base + 1 / Fraction(self._video.average_rate or 30))
+                rate = Fraction(self._video.average_rate or UNKNOWN_RATE_HZ)
+                self._mux_sound(self._last * self._time_base + 1 / rate)
                 self._mux(self._video.encode())
             # This writes the index. After a failed write it writes nothing, and the fragments stay as they are.
             self._container.close()

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from mixsynth_stream.errors import ModelError
 from mixsynth_stream.job.options import JobOptions
+from mixsynth_stream.presets import shipped_name
+from mixsynth_stream.spaces import LANDMARK_SPACES
 
 if TYPE_CHECKING:
     from mixsynth_stream.weights import Model
@@ -39,7 +41,7 @@ def load_models(options: JobOptions) -> tuple[Model, ...]:
             model.expect(CORE_17, model.info.space)
         except ModelError as error:
             raise ModelError(f"--weights {name}: {error}") from None
-    for space in ("image", "world"):
+    for space in LANDMARK_SPACES:
         if space not in by_space:
             by_space[space] = load_model(_shipped_beside(options.weights[0], models[0], space), options.backend)
     return by_space["image"], by_space["world"]
@@ -50,7 +52,7 @@ def _shipped_beside(weights: str, model: Model, space: str) -> str:
     from mixsynth_stream.weights import shipped_models
 
     every, shipped = model.config.sample_interval, shipped_models()
-    name = f"{space}-n{every}"
+    name = shipped_name(space, every)
     if name not in shipped:
         raise ModelError(
             f"--weights {weights} has a keyframe every {every} steps in {model.info.space} space, "

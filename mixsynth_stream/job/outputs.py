@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mixsynth_stream.job.options import JobOptions
+from mixsynth_stream.presets import shipped_name
+from mixsynth_stream.spaces import LANDMARK_SPACES
 
 if TYPE_CHECKING:
     from mixsynth_stream.pipeline.stream import Stream
@@ -22,7 +24,7 @@ def open_outputs(stream: Stream, folder: Path | None, options: JobOptions) -> li
         lag=stream.lag,
         horizon_s=options.horizon_s,
         estimator=estimator_name(stream, options),
-        weights=options.weights or tuple(f"{space}-n{every}" for space in ("image", "world")),
+        weights=options.weights or tuple(shipped_name(space, every) for space in LANDMARK_SPACES),
         backend=stream.models[0].backend,
         skeleton=stream.skeleton,
         sigma_tables=(stream.models[0].sigma_table, stream.models[-1].sigma_table),

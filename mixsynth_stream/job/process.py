@@ -17,6 +17,7 @@ from mixsynth_stream.job.models import load_models
 from mixsynth_stream.job.options import JobOptions
 from mixsynth_stream.job.outputs import open_outputs
 from mixsynth_stream.job.progress import Progress
+from mixsynth_stream.presets import DEFAULT_EVERY
 
 if TYPE_CHECKING:
     from mixsynth_stream.export import Sink
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
     from mixsynth_stream.pipeline.stats import StreamStats
     from mixsynth_stream.pipeline.stream import Stream
     from mixsynth_stream.weights import Model
-
-DEFAULT_EVERY = 10
 
 
 @dataclass

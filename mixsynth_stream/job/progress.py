@@ -74,8 +74,8 @@ class Progress:
         self.close()
 
     def _text(self, motion: Motion, stats: StreamStats, latency_s: float | None) -> str:
-        (then, frames_then), (now, frames) = self._recent[0], self._recent[-1]
-        rate = (frames - frames_then) / max(now - then, 1e-9)
+        (start_s, start_frames), (now, frames) = self._recent[0], self._recent[-1]
+        rate = (frames - start_frames) / max(now - start_s, 1e-9)
         people = f"{len(motion.ids)} {'person' if len(motion.ids) == 1 else 'people'}"
         parts = [self._name]
         if self._live:

@@ -26,8 +26,8 @@ def load_checkpoint(path: Path, settings: str) -> dict[str, Any]:
     if not path.exists():
         raise SourceError(f"there is no checkpoint {path} to resume from; start without --resume")
     try:
-        saved: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
-        saved_settings = saved["settings"]
+        content: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
+        saved_settings = content["settings"]
     except Exception as error:  # a damaged file can raise anything
         raise SourceError(f"{path} is damaged or no checkpoint of ours; start without --resume") from error
     if saved_settings != settings:
@@ -35,7 +35,7 @@ def load_checkpoint(path: Path, settings: str) -> dict[str, Any]:
         raise SourceError(
             f"{path} was made with other settings ({changes}); resume with those, or start without --resume"
         )
-    return saved
+    return content
 
 
 def _setting_changes(saved: str, current: str) -> str:

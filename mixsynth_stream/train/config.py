@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mixsynth_stream.config import ModelConfig
-from mixsynth_stream.presets import PRESET_NAMES
+from mixsynth_stream.presets import DEFAULT_EVERY, PRESET_NAMES, shipped_config, shipped_name
+from mixsynth_stream.spaces import LANDMARK_SPACES
 
 # Published values that differ from 256 and 1e-3.
 _PUBLISHED_BATCH = {"aist": 512, "aist-smpl": 512}
@@ -21,7 +22,7 @@ class TrainConfig:
     data: tuple[Path, ...]
     out: Path
     space: str = "image"
-    every: int = 10
+    every: int = DEFAULT_EVERY
     # Clips for validation only; without them every tenth subject of `data` is kept back for it.
     validation: tuple[Path, ...] = ()
     steps: int = 12000
@@ -55,7 +56,7 @@ class TrainConfig:
     def __post_init__(self) -> None:
         if not self.data:
             raise ValueError("no data given; name at least one .npz of clips")
-        if self.space not in ("image", "world"):
+        if self.space not in LANDMARK_SPACES:
             raise ValueError(f"space must be image or world, found {self.space!r}")
         for name in ("every", "steps", "batch", "validate_every"):
             if getattr(self, name) < 1:
@@ -78,14 +79,12 @@ class TrainConfig:
     @property
     def model(self) -> ModelConfig:
         """Dimensions of the network: those of the weights that ship."""
-        from mixsynth_stream.presets import shipped_config
-
         return shipped_config(self.space, self.every)
 
     @property
     def name(self) -> str:
         """`image-n10`: the stem of every file that training writes."""
-        return f"{self.space}-n{self.every}"
+        return shipped_name(self.space, self.every)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -137,14 +137,14 @@ class Run:
         torch.manual_seed(recipe.seed + process.rank)
         self.network = recipe.network().to(process.device).train()
         self.average = copy.deepcopy(self.network).eval()
-        self.trained: nn.Module = self.network
+        self.module: nn.Module = self.network
         if kernels:
             use_triton(self.network, process.device.type)
         elif isinstance(self.network, MixSynthFormer):
             use_fast_layers(self.network, process.device.type)
         if process.world_size > 1:
             # The published network has parameters that it never uses (value_reduce where its factor is 1).
-            self.trained = nn.parallel.DistributedDataParallel(self.network, find_unused_parameters=True)
+            self.module = nn.parallel.DistributedDataParallel(self.network, find_unused_parameters=True)
         self.optimisers = recipe.optimisers(self.network)
         self.curves = Curves(out / recipe.name, recipe.curves_label, recipe.curves_pattern)
         self.checkpoint, self.target = out / f"{recipe.name}.checkpoint.pt", out / f"{recipe.name}.safetensors"
@@ -160,7 +160,7 @@ class Run:
                 group["lr"] = recipe.learning_rate(self.step) * group.get("lr_share", 1.0)
         batch, recipe_state = self._batches.take(self.step)
         keyframes, *targets = (tensor.to(process.device) for tensor in batch)
-        loss = recipe.loss(self.trained(keyframes), *targets)
+        loss = recipe.loss(self.module(keyframes), *targets)
         self.network.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), recipe.gradient_limit)

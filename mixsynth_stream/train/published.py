@@ -28,8 +28,7 @@ from mixsynth_stream.data.deciwatch import LAYOUTS, load_pairs
 from mixsynth_stream.errors import SourceError
 from mixsynth_stream.evaluate.preset_score import open_score
 from mixsynth_stream.network import MixSynthFormer
-from mixsynth_stream.presets import PREDICTION, PRESETS, Preset
-from mixsynth_stream.spaces import SPACES
+from mixsynth_stream.presets import PREDICTION_NAME, named_preset, published_config
 from mixsynth_stream.train.config import PresetConfig
 from mixsynth_stream.train.devices import Process
 from mixsynth_stream.train.loop import fit
@@ -37,30 +36,12 @@ from mixsynth_stream.weights import WeightsInfo, save_weights
 
 _DECAY_AN_EPOCH = 0.97
 _DROPOUT = 0.1
-# These are of the published training script; the evaluation script has 1, 1.
-_REDUCE_TOKEN, _REDUCE_CHANNEL = 4, 1
-_HORIZON = 10
 
 
 def run(config: PresetConfig) -> Path:
     """See `train`."""
     recipe = PresetRecipe(config)
     return fit(recipe, config.out, resume=config.resume, patience=config.patience, kernels=config.kernels)
-
-
-def model_config(name: str) -> ModelConfig:
-    """The published shape of a preset."""
-    preset = _named_preset(name)
-    return ModelConfig(
-        sample_interval=preset.sample_interval,
-        step=preset.step,
-        horizon=_HORIZON if preset is PREDICTION else 0,
-        joint_dim=len(preset.skeleton) * SPACES[preset.space].dims,
-        emb_dim=preset.emb_dim,
-        num_encoder_layers=preset.num_encoder_layers,
-        reduce_token=_REDUCE_TOKEN,
-        reduce_channel=_REDUCE_CHANNEL,
-    )
 
 
 def published_network(shape: ModelConfig, dropout: float) -> MixSynthFormer:
@@ -72,10 +53,6 @@ def published_network(shape: ModelConfig, dropout: float) -> MixSynthFormer:
     return network
 
 
-def _named_preset(name: str) -> Preset:
-    return PREDICTION if name == "h36m-prediction" else PRESETS[name]
-
-
 class PresetRecipe:
     """A `Recipe` as it was published."""
 
@@ -83,7 +60,7 @@ class PresetRecipe:
 
     def __init__(self, config: PresetConfig) -> None:
         self.config, self.name, self.seed = config, config.preset, config.seed
-        self.shape = model_config(config.preset)
+        self.shape = published_config(config.preset)
         sequences = self._load()
         self.curves_label = {"2d": "share of joints", "smpl": "degrees"}.get(self._kind, "millimetres")
         # Prediction has 48 errors. The plot shows those that choose the weights, and constant velocity's beside them.
@@ -95,12 +72,12 @@ class PresetRecipe:
     def _load(self) -> list[tuple[np.ndarray, np.ndarray]]:
         """Training sequences as (input, truth), [T, J, axes] each. It opens the test split, too."""
         config = self.config
-        if config.preset == "h36m-prediction":
+        if config.preset == PREDICTION_NAME:
             self._kind = "prediction"
             sequences = [(one.poses, one.poses) for one in h36m.load_split(config.data, "train")]
         else:
             self._kind = LAYOUTS[config.preset].kind
-            sequences = [(pair.detected, pair.truth) for pair in load_pairs(config.data, config.preset, "train")]
+            sequences = [(pair.estimates, pair.truth) for pair in load_pairs(config.data, config.preset, "train")]
         self._score = open_score(config.preset, config.data, self.shape)
         return sequences
 
@@ -163,7 +140,7 @@ class PresetRecipe:
         save_weights(weights, state, self.shape, self.info(step, errors))
 
     def info(self, step: int, errors: dict[str, float]) -> WeightsInfo:
-        preset = _named_preset(self.config.preset)
+        preset = named_preset(self.config.preset)
         return WeightsInfo(
             skeleton=preset.skeleton.name,
             skeleton_joints=preset.skeleton.joints,

@@ -14,7 +14,7 @@ from mixsynth_stream.data.windows import validation_windows
 from mixsynth_stream.errors import SourceError
 from mixsynth_stream.evaluate.baselines import TUNED_DAMPING_STEPS, baselines
 from mixsynth_stream.normalise import root_and_scale
-from mixsynth_stream.spaces import scale_floor
+from mixsynth_stream.spaces import GRID_HZ, scale_floor
 
 HORIZONS_MS = (100, 200, 300, 400, 500, 600)
 _VALIDATION_SEED = 1234
@@ -30,7 +30,7 @@ class MocapScore:
         questions = {
             "gap": newest - between,
             "earlier_gap": newest - config.sample_interval - between,
-            **{f"ahead_{ms}": np.array([newest + round(ms * 0.03)]) for ms in HORIZONS_MS},
+            **{f"ahead_{ms}": np.array([newest + round(ms / 1000 * GRID_HZ)]) for ms in HORIZONS_MS},
         }
         # A short window has no earlier gap, a short horizon no late forecasts, and N = 1 no gaps at all.
         questions = {

@@ -16,7 +16,7 @@ from dataclasses import replace
 import av
 
 from mixsynth_stream.errors import SourceError
-from mixsynth_stream.pipeline.frame import Frame, VideoInfo
+from mixsynth_stream.pipeline.frame import UNKNOWN_RATE_HZ, Frame, VideoInfo
 from mixsynth_stream.pipeline.sources.source import FrameMaker, FrameSource, ffmpeg_reason
 
 logger = logging.getLogger(__name__)
@@ -245,7 +245,7 @@ def _live_info(source: str, container: av.container.InputContainer) -> VideoInfo
         source=source,
         width=stream.codec_context.width,
         height=stream.codec_context.height,
-        rate_hz=float(stream.average_rate or stream.guessed_rate or 30),
+        rate_hz=float(stream.average_rate or stream.guessed_rate or UNKNOWN_RATE_HZ),
         live=True,
         has_audio=bool(container.streams.audio),
     )

@@ -171,11 +171,6 @@ class SyntheticEstimator:
         """Nothing to release."""
 
 
-def synthetic_truth(time_s: float, scene: SyntheticScene | None = None) -> list[Person]:
-    """Everybody's true pose in a synthetic scene at a time."""
-    return (scene or SyntheticScene()).truth(time_s)
-
-
 def walker(phase: float, facing: int) -> np.ndarray:  # -> [33, 3] metres about the hips, x right, y down, z away
     """A walker in the BlazePose-33 skeleton, seen from the side and a little from the front. One stride is 2 pi."""
     forward = np.array([0.8 * facing, 0.0, -0.6])  # the direction of the walk

@@ -14,7 +14,7 @@ import av
 from av.stream import Disposition
 
 from mixsynth_stream.errors import SourceError
-from mixsynth_stream.pipeline.frame import Frame, VideoInfo
+from mixsynth_stream.pipeline.frame import UNKNOWN_RATE_HZ, Frame, VideoInfo
 from mixsynth_stream.pipeline.sources.source import FrameMaker, FrameSource, TimeStamps, ffmpeg_reason
 
 _OPEN_S, _READ_S = 10.0, 30.0  # time limits for a server that sends a file
@@ -41,7 +41,7 @@ class VideoReader(FrameSource):
             self._threads = 1 if self._avi or self._name == "-" else _DECODER_THREADS
             _set_threads(self._stream, self._threads)
             rate = self._stream.average_rate or self._stream.guessed_rate
-            self._times = TimeStamps(1 / float(rate or 30))
+            self._times = TimeStamps(1 / float(rate or UNKNOWN_RATE_HZ))
             self._frames: Iterator[Frame] = self._read()
             self._first: Frame | None = next(self._frames, None)
             if self._first is None:
@@ -216,7 +216,7 @@ def _shortfall(container: av.container.InputContainer, stream: av.VideoStream, e
     if promised_s is None:
         return ""
     read_s = end * unit
-    slack_s = max(0.1, 3 / float(stream.average_rate or 30))
+    slack_s = max(0.1, 3 / float(stream.average_rate or UNKNOWN_RATE_HZ))
     return f"{read_s:.1f} s of {promised_s:.1f} s" if promised_s - read_s > slack_s else ""
 
 

@@ -17,7 +17,7 @@ from mixsynth_stream.errors import SourceError
 from mixsynth_stream.skeleton import CORE_17
 
 CONFIG = ModelConfig(sample_interval=10, step=4, joint_dim=34, emb_dim=8, num_encoder_layers=1, horizon=28)
-NO_NOISE = EstimatorNoise(slow_scale=0, fast_scale=0, outlier=0, swap=0, lost=0)
+NO_NOISE = EstimatorNoise(slow_scale=0, fast_scale=0, outlier=0, swap=0, lost_chance=0)
 
 
 @pytest.fixture
@@ -98,7 +98,7 @@ def test_cold_starts_repeat_the_oldest_keyframe_and_say_what_is_valid() -> None:
 
 @pytest.mark.usefixtures("as_recorded")
 def test_lost_keyframes_take_the_prediction_from_the_two_before() -> None:
-    noise = replace(NO_NOISE, lost=1.0)
+    noise = replace(NO_NOISE, lost_chance=1.0)
     windows = WindowSampler([clip(person(400))], CONFIG, "world", seed=0, noise=noise).draw(64)
     usual = WindowSampler([clip(person(400))], CONFIG, "world", seed=0, noise=NO_NOISE).draw(64)
     full = windows.valid[:, 0]

@@ -28,8 +28,8 @@ from mixsynth_stream.rotations import axis_angle_to_matrix, geodesic_error, matr
 def test_each_family_is_read_as_the_network_takes_it(tmp_path: Path, preset: str, shape: tuple[int, int]) -> None:
     pairs = load_pairs(write_folder(tmp_path, preset), preset, "test")
     assert [pair.truth.shape for pair in pairs] == [(frames, *shape) for frames in (130, 150, 40)]
-    assert all(pair.detected.shape == pair.truth.shape for pair in pairs)
-    assert all(0 < np.abs(pair.detected - pair.truth).mean() < 0.1 for pair in pairs)
+    assert all(pair.estimates.shape == pair.truth.shape for pair in pairs)
+    assert all(0 < np.abs(pair.estimates - pair.truth).mean() < 0.1 for pair in pairs)
 
 
 def test_two_dimensions_are_fractions_of_the_frame(tmp_path: Path) -> None:

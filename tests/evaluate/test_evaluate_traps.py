@@ -138,7 +138,7 @@ def test_either_trap_shows_in_the_numbers_of_a_published_folder(folder: Path, mo
 
     def overwritten(*args: str) -> list[Pair]:
         """The published line: the detected poses of the input become the ground truth."""
-        return [replace(pair, detected=pair.truth) for pair in load(*args)]
+        return [replace(pair, estimates=pair.truth) for pair in load(*args)]
 
     monkeypatch.setattr(preset_score, "load_pairs", overwritten)
     assert _scored(folder)[0]["network"] < 0.01 * honest["network"]

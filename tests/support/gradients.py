@@ -14,7 +14,7 @@ from support.references import DEVICE, UNREDUCED, layer_of, random_like
 from mixsynth_stream.config import ModelConfig
 from mixsynth_stream.kernels.pack import pack_layer
 from mixsynth_stream.kernels.training import autograd
-from mixsynth_stream.kernels.training.dropout import Kept, dropout
+from mixsynth_stream.kernels.training.dropout import KeepMasks, dropout
 from mixsynth_stream.kernels.training.packed_layer import PackedLayer
 from mixsynth_stream.kernels.training.ref import Drops, dropout_ref, encoder_layer_bwd_ref, encoder_layer_ref
 from mixsynth_stream.kernels.training.tile import TrainingTile
@@ -86,7 +86,7 @@ def packed_layer(config: ModelConfig, precision: str) -> PackedLayer:
     return PackedLayer(tile, *pack_layer(layer_of(config, torch.float32, DEVICE), tile))
 
 
-def kept_of(layer: PackedLayer, x: torch.Tensor) -> Kept:
+def keep_masks(layer: PackedLayer, x: torch.Tensor) -> KeepMasks:
     """What a layer keeps with `SEED`, from the kernel."""
     return dropout(x, layer.tile, torch.tensor([SEED], device=DEVICE), SHARE)
 

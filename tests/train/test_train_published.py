@@ -15,7 +15,7 @@ from support.published_data import write_expmaps, write_folder
 from mixsynth_stream.commands.train import add_arguments, config_from
 from mixsynth_stream.data import h36m
 from mixsynth_stream.errors import SourceError
-from mixsynth_stream.presets import PRESET_NAMES, PRESETS
+from mixsynth_stream.presets import PRESET_NAMES, PRESETS, published_config
 from mixsynth_stream.skeleton import H36M_22
 from mixsynth_stream.train import PresetConfig, TrainConfig, train
 from mixsynth_stream.weights import load_weights
@@ -25,7 +25,7 @@ from matplotlib.figure import Figure  # noqa: E402
 
 from mixsynth_stream.evaluate.preset_score import stitch  # noqa: E402
 from mixsynth_stream.train.devices import Process  # noqa: E402
-from mixsynth_stream.train.published import PresetRecipe, model_config  # noqa: E402
+from mixsynth_stream.train.published import PresetRecipe  # noqa: E402
 
 
 def small(folder: Path, preset: str, **changes: object) -> PresetConfig:
@@ -103,7 +103,7 @@ def test_prediction_error_is_that_of_all_32_joints(tmp_path: Path) -> None:
 
 def test_shapes_and_recipes_are_the_published_ones() -> None:
     assert set(PRESET_NAMES) == {*PRESETS, "h36m-prediction"}
-    config = model_config("h36m")
+    config = published_config("h36m")
     assert (config.sample_interval, config.step, config.emb_dim, config.num_encoder_layers) == (10, 10, 64, 4)
     assert (config.joint_dim, config.reduce_token, config.reduce_channel) == (51, 4, 1)
     configs = {name: PresetConfig(preset=name, data=Path("a"), out=Path("b")) for name in PRESET_NAMES}
@@ -139,7 +139,7 @@ def test_an_epoch_draws_windows_of_one_sequence_each_and_leaves_out_what_is_repe
 
 
 def test_a_sequence_is_stitched_frame_by_frame() -> None:
-    config = model_config("jhmdb")
+    config = published_config("jhmdb")
     for length in (2, 11, 12, 35):
         poses = np.cumsum(np.full((length, 30), 0.5), axis=0)
         steps = np.arange(11)[:, None] / 10

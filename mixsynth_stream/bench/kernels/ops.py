@@ -247,8 +247,8 @@ def _second_half(case: OpCase, precision: str) -> Call:
     layer, seed = case.packed(precision), torch.tensor([_SEED], device=case.device)
 
     def call() -> Results:
-        kept = dropout(case.x, layer.tile, seed, 0.0)
-        out, gradients = feed_forward(layer, case.x, kept), feed_forward_bwd(layer, case.x, case.d_out, kept)
+        masks = dropout(case.x, layer.tile, seed, 0.0)
+        out, gradients = feed_forward(layer, case.x, masks), feed_forward_bwd(layer, case.x, case.d_out, masks)
         return _by_name(_SECOND_HALF, (out, gradients.d_summed, *gradients.norm1, *gradients.weights[:4]))
 
     return call

@@ -80,13 +80,13 @@ def main(args: argparse.Namespace) -> int:
     rows: list[dict[str, Any]] = []
     red = False
     for case, contenders, what in _cases(names, batches, card.device):
-        new, failures = bench.rows_of(case, contenders, what=what)
+        case_rows, failures = bench.rows_of(case, contenders, what=what)
         if failures:
             red = True
             print(f"{case.name}, batch {case.batch}: gate RED, and no speed measured of these", *failures, sep="\n  ")
         print(f"\n{case.name}, batch {case.batch}, {what}")
-        print(table([_HEADS, *(_cells(row) for row in new)]), flush=True)
-        rows += new
+        print(table([_HEADS, *(_cells(row) for row in case_rows)]), flush=True)
+        rows += case_rows
         if args.json is not None:  # each time, so that a run that is cut short keeps its rows
             write_json(args.json, rows, packages=("torch", "triton"))
     if args.plot is not None:
@@ -192,7 +192,7 @@ class Bench:
         from mixsynth_stream.bench.kernels.contenders import CEILING
 
         per_round = {name: np.array(times) for name, times in seconds.items()}
-        operations, moved = _work(case, what)
+        operations, traffic_bytes = _work(case, what)
         rows = []
         for name, times in per_round.items():
             p20, p50, p80 = (float(value) for value in np.percentile(1e6 * times, [20, 50, 80]))
@@ -204,8 +204,8 @@ class Bench:
             row |= {
                 "gflops": operations / p50 / 1e3,
                 "of_flops": operations / (p50 * 1e-6) / ceiling,
-                "gb_s": moved / p50 / 1e3,
-                "of_bytes": moved / (p50 * 1e-6) / self.ceilings["bytes"],
+                "gb_s": traffic_bytes / p50 / 1e3,
+                "of_bytes": traffic_bytes / (p50 * 1e-6) / self.ceilings["bytes"],
             }
             rows.append({**row, **facts[name], "card": self.card.name})
         return rows
@@ -219,8 +219,8 @@ def _make_and_call(contender: Any, case: Any, results: list[Any]) -> None:
 def _work(case: Any, what: str) -> tuple[float, float]:
     """Operations of a call, and bytes that it has to move at least."""
     if what == "op":
-        operations, moved = case.work()
-        return float(operations), float(moved)
+        operations, traffic_bytes = case.work()
+        return float(operations), float(traffic_bytes)
     training = what == "training step"
     # The backward of a product is two products.
     return flops(case.config) * case.batch * (3 if training else 1), least_bytes(case.config, case.batch, training)
@@ -272,13 +272,13 @@ _HEADS += ["TFLOP/s", "GB/s", "launches", "MB", "error"]
 def _cells(row: Mapping[str, Any]) -> list[str]:
     times = [f"{row[f'{p}_us']:.1f}" for p in ("p20", "p50", "p80")]
     ratios = ["-" if row[over] is None else f"{row[over]:.2f}x" for over in OVER]
-    reached = [
+    card_cells = [
         f"{row['gflops'] / 1e3:.2f} ({row['of_flops']:.0%})",
         f"{row['gb_s']:.0f} ({row['of_bytes']:.0%})",
         "-" if row["launches"] is None else str(row["launches"]),
         f"{row['memory_mb']:.1f}",
     ]
-    return [row["contender"], *times, *ratios, *reached, f"{row['max_error']:.0e}"]
+    return [row["contender"], *times, *ratios, *card_cells, f"{row['max_error']:.0e}"]
 
 
 def write_plot(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -10,7 +10,7 @@ from support.gradients import (
     TOLERANCE,
     assert_gradients,
     drops_of,
-    kept_of,
+    keep_masks,
     leaves,
     nan_in_new_memory,
     on_device,
@@ -38,13 +38,13 @@ def check(config, precision, batch):
     second = y + drops.out * functional.linear(hidden, ff.fc2_weight, ff.fc2_bias)
 
     narrow, narrow_d_out = on_device(summed, d_out)
-    kept = kept_of(layer, narrow)
+    masks = keep_masks(layer, narrow)
     out = functional.layer_norm(second, second.shape[-1:], *ff.norm)
-    assert_gradients([feed_forward(layer, narrow, kept)], [out], tolerance)
+    assert_gradients([feed_forward(layer, narrow, masks)], [out], tolerance)
 
     d_y, d_ff = feed_forward_bwd_ref(y, ff, drops, d_out)
     d_summed, d_norm = layer_norm_bwd_ref(summed, weights.norm, d_y)
-    gradients = feed_forward_bwd(layer, narrow, narrow_d_out, kept)
+    gradients = feed_forward_bwd(layer, narrow, narrow_d_out, masks)
     truth = [d_summed, drops.proj * d_summed, *leaves(d_norm), *leaves(d_ff)]
     assert_gradients(leaves(gradients), truth, tolerance)
 
@@ -58,5 +58,5 @@ def test_feed_forward(config, precision):
 @pytest.mark.parametrize("precision", ["strict", "fp16"])
 @nan_in_new_memory()
 def test_feed_forward_of_long_rows(precision):
-    assert packed_layer(BROAD, precision).tokens.wide == (precision == "strict")
+    assert packed_layer(BROAD, precision).token_tile.wide == (precision == "strict")
     check(BROAD, precision, 1)

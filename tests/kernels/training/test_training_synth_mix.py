@@ -8,7 +8,7 @@ from support.gradients import (
     TOLERANCE,
     assert_gradients,
     drops_of,
-    kept_of,
+    keep_masks,
     nan_in_new_memory,
     on_device,
     packed_layer,
@@ -29,7 +29,7 @@ def test_synth_mix(config, precision):
     projected = mixture_ref(t, c, difference.sigmoid(), weights)
 
     narrow_x, *branches = on_device(x, t, c, difference.sigmoid())
-    summed = synth_mix(layer, narrow_x, *branches, kept_of(layer, narrow_x))
+    summed = synth_mix(layer, narrow_x, *branches, keep_masks(layer, narrow_x))
     assert_gradients([summed], [x + drops_of(config, 2).proj * projected], tolerance)
 
     truth = torch.autograd.grad(projected, inputs, d_proj)

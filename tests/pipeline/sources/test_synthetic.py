@@ -14,7 +14,6 @@ from mixsynth_stream.pipeline.sources.synthetic import (
     SyntheticEstimator,
     SyntheticReader,
     SyntheticScene,
-    synthetic_truth,
 )
 from mixsynth_stream.skeleton import BLAZEPOSE_33
 
@@ -56,7 +55,7 @@ def test_pose_is_the_projection_of_world() -> None:
 
 
 def test_bones_keep_their_length_and_motion_is_smooth() -> None:
-    worlds = np.array([synthetic_truth(i / 30)[0].world for i in range(60)])
+    worlds = np.array([SyntheticScene().truth(i / 30)[0].world for i in range(60)])
     for first, second in ((11, 13), (13, 15), (23, 25), (25, 27), (11, 12), (23, 24)):
         lengths = np.linalg.norm(worlds[:, first] - worlds[:, second], axis=1)
         assert np.ptp(lengths) < 1e-9, (BLAZEPOSE_33.joints[first], BLAZEPOSE_33.joints[second])
@@ -67,7 +66,7 @@ def test_bones_keep_their_length_and_motion_is_smooth() -> None:
 
 def test_left_is_left() -> None:
     """Somebody seen partly from the front has the left shoulder on the right of the picture, as MediaPipe sees it."""
-    (person,) = synthetic_truth(0.0)
+    (person,) = SyntheticScene().truth(0.0)
     assert person.pose[11, 0] > person.pose[12, 0]
     assert person.pose[0, 1] < person.pose[23, 1] < person.pose[27, 1]
 

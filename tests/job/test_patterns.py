@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from mixsynth_stream.commands.patterns import expand
 from mixsynth_stream.errors import SourceError
+from mixsynth_stream.job.patterns import expand
 
 
 def test_patterns_become_the_files_that_match_in_order(tmp_path):
