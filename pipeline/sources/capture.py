@@ -17,7 +17,9 @@ import av
 
 from mixsynth_stream.errors import SourceError
 from mixsynth_stream.pipeline.frame import UNKNOWN_RATE_HZ, Frame, VideoInfo
-from mixsynth_stream.pipeline.sources.source import FrameMaker, FrameSource, ffmpeg_reason
+from mixsynth_stream.pipeline.sources.container import ffmpeg_reason
+from mixsynth_stream.pipeline.sources.pictures import FrameMaker
+from mixsynth_stream.pipeline.sources.source import FrameSource
 
 logger = logging.getLogger(__name__)
 

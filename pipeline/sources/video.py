@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from fractions import Fraction
-from pathlib import Path
 
 import av
-from av.stream import Disposition
 
 from mixsynth_stream.errors import SourceError
 from mixsynth_stream.pipeline.frame import UNKNOWN_RATE_HZ, Frame, VideoInfo
-from mixsynth_stream.pipeline.sources.source import FrameMaker, FrameSource, TimeStamps, ffmpeg_reason
+from mixsynth_stream.pipeline.sources.container import ffmpeg_reason, open_container, video_stream
+from mixsynth_stream.pipeline.sources.pictures import FrameMaker
+from mixsynth_stream.pipeline.sources.source import FrameSource
+from mixsynth_stream.pipeline.sources.times import TimeStamps
 
-_OPEN_S, _READ_S = 10.0, 30.0  # time limits for a server that sends a file
 # A fixed number, so that a damaged file gives the same frames on every machine. On two cores, more threads take time
 # from the estimator and fewer do not keep up.
 _DECODER_THREADS = 3
@@ -33,9 +32,9 @@ class VideoReader(FrameSource):
     def __init__(self, source: str | os.PathLike[str]) -> None:
         super().__init__()
         self._name = os.fspath(source)
-        self._container = _open_container(self._name)
+        self._container = open_container(self._name)
         try:
-            self._stream = _video_stream(self._container, self._name)
+            self._stream = video_stream(self._container, self._name)
             # AVI holds no presentation times, and a pipe cannot be read again. Both are decoded without threads.
             self._avi = self._container.format.name == "avi"
             self._threads = 1 if self._avi or self._name == "-" else _DECODER_THREADS
@@ -169,7 +168,7 @@ class VideoReader(FrameSource):
         """
         if after is None:
             return
-        with _open_container(self._name) as container:
+        with open_container(self._name) as container:
             stream = container.streams.video[self._container.streams.video.index(self._stream)]
             _set_threads(stream, 1)
             container.seek(after, stream=stream)
@@ -182,18 +181,6 @@ class VideoReader(FrameSource):
 
 def _pictures_after(after: int, pictures: list[av.VideoFrame] | None) -> list[av.VideoFrame]:
     return [picture for picture in pictures or () if picture.pts is not None and picture.pts > after]
-
-
-def _video_stream(container: av.container.InputContainer, name: str) -> av.VideoStream:
-    """The first video stream that is not the picture of an album's cover."""
-    for stream in container.streams.video:
-        if not stream.disposition & Disposition.attached_pic:
-            if stream.codec_context is None:
-                raise SourceError(f"{name} is coded in a way that FFmpeg does not know: convert it to H.264")
-            return stream
-    kinds = sorted({stream.type for stream in container.streams if stream.type != "video"})
-    others = f", only {' and '.join(kinds)}" if kinds else ""
-    raise SourceError(f"{name} has no video in it{others}: give a video file")
 
 
 def _set_threads(stream: av.VideoStream, count: int) -> None:
@@ -218,38 +205,3 @@ def _shortfall(container: av.container.InputContainer, stream: av.VideoStream, e
     read_s = end * unit
     slack_s = max(0.1, 3 / float(stream.average_rate or UNKNOWN_RATE_HZ))
     return f"{read_s:.1f} s of {promised_s:.1f} s" if promised_s - read_s > slack_s else ""
-
-
-def _open_container(name: str) -> av.container.InputContainer:
-    """Open a file for reading. `SourceError` says in one sentence why it cannot be opened."""
-    if name == "-":
-        if sys.stdin.isatty():
-            raise SourceError("'-' reads a video from standard input, which is a terminal: pipe a video into it")
-        file: object = sys.stdin.buffer
-    elif "://" in name:
-        file = name
-    elif Path(name).is_dir():
-        raise SourceError(f"{name} is a folder: give a video file, or a pattern such as '{Path(name) / '*.mp4'}'")
-    else:
-        file = "file:" + name  # without it FFmpeg takes what stands before a colon for a protocol
-    try:
-        return av.open(file, "r", timeout=None if file is not name else (_OPEN_S, _READ_S))
-    except av.error.FFmpegError as error:
-        raise SourceError(_file_failure(name, error)) from error
-
-
-def _file_failure(name: str, error: av.error.FFmpegError) -> str:
-    """Why a file cannot be opened, in a sentence that says what to do."""
-    if isinstance(error, av.error.FileNotFoundError):
-        return f"there is no file {name}: check the path"
-    if isinstance(error, av.error.PermissionError):
-        return f"{name} may not be read: change its permissions"
-    if isinstance(error, av.error.InvalidDataError) and Path(name).is_file():
-        with open(name, "rb") as file:
-            head = file.read(12)
-        if not head:
-            return f"{name} is empty (0 bytes): copy or record it again"
-        if head[4:8] == b"ftyp":
-            return f"{name} is an MP4 without its index, so it was cut off while recorded or copied: copy it again"
-        return f"{name} is not a video: no format that FFmpeg knows was found in it; check the file"
-    return f"{name} cannot be opened ({ffmpeg_reason(error)}): check that it is a video that can be reached from here"
