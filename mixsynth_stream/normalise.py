@@ -34,6 +34,18 @@ def scale_of(pose: np.ndarray) -> np.ndarray:  # [..., 17, D] -> [...]
     return np.asarray(np.maximum(torso, 1.3 * width))
 
 
+def distance_in_scales(pose: np.ndarray, other: np.ndarray, min_scale: float) -> float:  # [17, D] each
+    """Mean distance of the joints that both poses have, in body scales of the larger one; infinite without any.
+
+    `min_scale` is the smallest scale to divide by. Unseen joints are NaN.
+    """
+    shared = np.isfinite(pose).all(axis=-1) & np.isfinite(other).all(axis=-1)
+    if not shared.any():
+        return float("inf")
+    scales = [float(scale_of(whole)) for whole in (pose, other) if np.isfinite(whole).all()]
+    return float(np.linalg.norm(pose - other, axis=-1)[shared].mean()) / max([min_scale, *scales, 1e-6])
+
+
 def _middle(pair: np.ndarray) -> np.ndarray:  # [..., 2, D] -> [..., D]
     return np.asarray((pair[..., 0, :] + pair[..., 1, :]) / 2)
 

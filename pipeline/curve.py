@@ -23,6 +23,10 @@ _MISSING, _MEASURED, _FILLED, _FORECAST, _HELD = map(np.uint8, Origin)
 _WIDE_GAP = 1.5
 
 
+# When the person was seen, and which joints [J] were measured then.
+Sighting = tuple[float, np.ndarray]
+
+
 @dataclass(frozen=True)
 class WindowPoses:
     """Poses of one person in one space at M times."""
@@ -43,9 +47,10 @@ class Slots(NamedTuple):
 
 
 class Bridge(NamedTuple):
-    """An offset that joins this curve to the one before: full at `start_s`, zero at the newest keyframe."""
+    """An offset that joins this curve to the one before: full at `start_s`, zero at `end_s`."""
 
     start_s: float
+    end_s: float
     offset: np.ndarray  # [J, D]
 
 
@@ -64,7 +69,7 @@ class Curve:
     model: Model
     space: Space
     slots: Slots
-    sightings: tuple[tuple[float, np.ndarray], ...]  # (time_s, measured [J] bool), oldest first
+    sightings: tuple[Sighting, ...]  # oldest first
     known: np.ndarray  # [J] bool: joints measured at least once
     network_input: NetworkInput
     output: np.ndarray | None  # [T, C * D] of the network; None while there is one keyframe only
@@ -88,10 +93,15 @@ class Curve:
         return WindowPoses(poses, scores, origin, self._sigma(steps, origin, since_s, until_s))
 
     def bridge_from(self, before: Curve) -> Bridge:
-        """The offset that joins this curve to the one `before` at its last keyframe, so that nothing jumps there."""
+        """The offset that joins this curve to the one `before` at its last keyframe, so that nothing jumps there.
+
+        Where that keyframe is older than all slots, the offset leads from it to the oldest slot.
+        """
         start = np.array(before.slots.time_s[-1:])
         own = self._poses_and_scores(start, self._grid_steps(start))[0][0]
-        return Bridge(float(start[0]), np.nan_to_num(before.at(start).poses[0] - own))
+        start_s, oldest_s, newest_s = float(start[0]), self.slots.time_s[0], self.slots.time_s[-1]
+        end_s = oldest_s if start_s < oldest_s - SAME_TIME_S else newest_s
+        return Bridge(start_s, end_s, np.nan_to_num(before.at(start).poses[0] - own))
 
     def _grid_steps(self, times: np.ndarray) -> np.ndarray:  # [M] -> [M]
         """Grid positions of times: slots at multiples of N, linear between; after the newest, at the grid's rate."""
@@ -118,7 +128,7 @@ class Curve:
             poses = poses + core.take(self.space.carrier, axis=1)
         if self.bridge is None:
             return poses, scores
-        fade = np.interp(times, [self.bridge.start_s, self.slots.time_s[-1]], [1.0, 0.0])
+        fade = np.interp(times, [self.bridge.start_s, self.bridge.end_s], [1.0, 0.0])
         return np.asarray(poses + fade[:, None, None] * self.bridge.offset), scores
 
     @cached_property

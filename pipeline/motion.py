@@ -62,7 +62,7 @@ class Poses:
     A stream of SMPL has 24 joints instead of 33, with `rotations`, scores and origin; its `poses` and `world` are NaN.
     """
 
-    poses: np.ndarray  # [..., 33, 2] pixels
+    poses: np.ndarray  # [..., 33, 2] pixels of the upright picture of their own frame
     world: np.ndarray  # [..., 33, 3] metres, hip-centred
     scores: np.ndarray  # [..., 33] 0..1
     origin: np.ndarray  # [..., 33] Origin values, uint8

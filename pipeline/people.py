@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mixsynth_stream.normalise import scale_of
+from mixsynth_stream.normalise import distance_in_scales
 from mixsynth_stream.pipeline.curve import Curve
 from mixsynth_stream.pipeline.motion import SPACE_ARRAYS, Origin, Person, Poses
 from mixsynth_stream.pipeline.window import MotionWindow, push_all
@@ -27,6 +27,9 @@ _REACH = 1.0
 # The reach grows by these: for each second without a sighting, and for a track seen only once (its speed is not known).
 _REACH_PER_S = 1.0
 _REACH_UNKNOWN_SPEED = 1.0
+# Estimators invent people for a frame, over somebody who is there. On real clips such doubles lie within 0.95 body
+# scales of that person, and different people, when first seen, 1.5 or more apart.
+_DOUBLE = 1.2
 
 
 @dataclass(frozen=True)
@@ -102,8 +105,9 @@ class Scene:
 class _Track:
     """One person over the keyframes: a window for each space, and when the person was last seen."""
 
-    def __init__(self, track_id: int, models: tuple[Model, ...], frame_height: float) -> None:
+    def __init__(self, track_id: int, models: tuple[Model, ...], frame_height: float, *, doubtful: bool) -> None:
         self.id = track_id
+        self.doubtful = doubtful  # whether the person may be another one seen twice
         self.windows = [MotionWindow(model, min_scale=scale_floor(model.info.space, frame_height)) for model in models]
         self.sightings = 0
         self.last_seen_s = -np.inf
@@ -111,6 +115,7 @@ class _Track:
     def add_sighting(self, time_s: float) -> None:
         """The person was detected at this time."""
         self.sightings += 1
+        self.doubtful &= self.sightings < 2
         self.last_seen_s = time_s
 
     def distance(self, person: Person, time_s: float) -> float:
@@ -121,14 +126,7 @@ class _Track:
         if person.id is not None:
             return 0.0 if person.id == self.id else np.inf
         image = self.windows[0]
-        prediction = image.at([time_s]).poses[0][_CORE]
-        detection = person.pose[_CORE]
-        shared = np.isfinite(prediction).all(axis=1) & np.isfinite(detection).all(axis=1)
-        if not shared.any():
-            return np.inf
-        scales = [float(scale_of(pose)) for pose in (prediction, detection) if np.isfinite(pose).all()]
-        scale = max([image.min_scale, *scales, 1e-6])
-        distance = float(np.linalg.norm(prediction - detection, axis=1)[shared].mean()) / scale
+        distance = distance_in_scales(image.at([time_s]).poses[0][_CORE], person.pose[_CORE], image.min_scale)
         reach = _REACH + _REACH_PER_S * (time_s - self.last_seen_s)
         reach += _REACH_UNKNOWN_SPEED if self.sightings < 2 else 0
         return distance if distance <= reach else np.inf
@@ -166,11 +164,14 @@ class People:
         for track, match in keyframes:
             if match is not None:
                 track.add_sighting(time_s)
-        matched_objects = {id(person) for person in matches.values()}
+        known = list(matches.values())
+        matched_objects = {id(person) for person in known}
         for person in detections:
             pose = person.in_space(self._models[0].info.space)
             if id(person) not in matched_objects and pose is not None and np.isfinite(pose).all(axis=1).any():
-                keyframes += [(track, person) for track in self._start(person, time_s, frame_height)]
+                doubtful = any(_may_be_one(person, other) for other in known)
+                keyframes += [(track, person) for track in self._start(person, time_s, frame_height, doubtful)]
+                known.append(person)
         self._last_keyframe_s = time_s
         _push_keyframes(keyframes, time_s)
         ended = [track for track in before if track not in self._tracks]
@@ -182,8 +183,7 @@ class People:
         return silent and time_s > self._believed_until_s(track)
 
     def _believed_until_s(self, track: _Track) -> float:
-        # Somebody seen only once may never have been there: estimators invent people for a frame.
-        return track.last_seen_s + (self._max_silence_s if track.sightings > 1 else 0.0)
+        return track.last_seen_s + (0.0 if track.doubtful else self._max_silence_s)
 
     def _match(self, detections: Sequence[Person], time_s: float) -> dict[int, Person]:
         """Detections by track id; the closest pairs are matched first."""
@@ -200,7 +200,7 @@ class People:
                 matched_detections.add(p)
         return matches
 
-    def _start(self, person: Person, time_s: float, frame_height: float) -> list[_Track]:
+    def _start(self, person: Person, time_s: float, frame_height: float, doubtful: bool) -> list[_Track]:
         """The new track, in a list. Where all places are taken, it replaces the track that is silent for longest.
 
         The list is empty where all places are taken and no track is silent.
@@ -210,7 +210,8 @@ class People:
             if not silent:
                 return []
             self._tracks.remove(min(silent, key=lambda track: track.last_seen_s))
-        track = _Track(self._next_id if person.id is None else person.id, self._models, frame_height)
+        track_id = self._next_id if person.id is None else person.id
+        track = _Track(track_id, self._models, frame_height, doubtful=doubtful)
         track.add_sighting(time_s)
         self._tracks.append(track)
         self._next_id += 1
@@ -227,6 +228,13 @@ class People:
             if len(curves) == len(track.windows):
                 tracks.append(TrackCurves(track.id, curves, float(until_s)))
         return replace(self.empty_scene(), tracks=tuple(tracks))
+
+
+def _may_be_one(person: Person, other: Person) -> bool:
+    """Whether two detections lie so close that the estimator may have seen one person twice."""
+    if person.id is not None or other.id is not None:
+        return False
+    return distance_in_scales(person.pose[_CORE], other.pose[_CORE], min_scale=1.0) < _DOUBLE
 
 
 def _push_keyframes(keyframes: Sequence[tuple[_Track, Person | None]], time_s: float) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from mixsynth_stream.errors import ModelError, SourceError
+from mixsynth_stream.errors import ModelError
 from mixsynth_stream.pipeline.estimators.choose import is_pose_model, stream_estimator
 from mixsynth_stream.pipeline.frame import Frame, VideoInfo
 from mixsynth_stream.pipeline.keyframes import KeyframeClock
@@ -60,6 +60,7 @@ class Stream:
         self.models: tuple[Model, ...] = _check_models(models) if models else _shipped_pair(every, backend)
         self.stats = StreamStats()
         self._last_pushed_s = -math.inf
+        self._source_error: Exception | None = None  # that ended the source
         self._reader = None if source is None else open_for_stream(source, has_estimator=estimator is not None)
         self.info: VideoInfo | None = self._reader.info if self._reader else None
         self.live = self.info is None or self.info.live
@@ -79,7 +80,7 @@ class Stream:
         self._due: deque[Motion] = deque()  # Motions that wait to be handed out
 
     def __iter__(self) -> Iterator[Motion]:
-        """Every Motion of the source. A source that breaks gives all Motions up to the break, then SourceError.
+        """Every Motion of the source. A source that breaks gives all Motions up to the break, then its error.
 
         The picture `motion.frame.rgb` of a final Motion is released when the loop goes on to the next one.
         """
@@ -94,8 +95,10 @@ class Stream:
         """Take the next frame of a loop that you own; returns the Motions that are due."""
         if self._reader is not None:
             raise ValueError("this Stream reads its own source; make a Stream() without one to push frames")
-        if not time_s > self._last_pushed_s:
-            raise ValueError(f"time_s must increase from frame to frame, found {time_s} after {self._last_pushed_s}")
+        if not self._last_pushed_s < time_s < math.inf:
+            raise ValueError(
+                f"time_s must be finite and increase from frame to frame, found {time_s} after {self._last_pushed_s}"
+            )
         frame = frame_from_array(rgb, time_s, self.stats.frames)
         self._last_pushed_s = frame.time_s
         self.stats.frames += 1
@@ -132,14 +135,10 @@ class Stream:
         self.close()
 
     def _motions(self) -> Iterator[Motion]:
-        source_error = None
-        try:
-            yield from self._live_loop() if self.live else self._file_loop()
-        except SourceError as error:
-            source_error = error
+        yield from self._live_loop() if self.live else self._file_loop()
         yield from self._hand_out(self._last_motions())
-        if source_error is not None:
-            raise source_error
+        if self._source_error is not None:
+            raise self._source_error
 
     def _hand_out(self, motions: list[Motion]) -> Iterator[Motion]:
         """Hand out one by one. Where the user's loop is left early, the others stay due."""
@@ -184,11 +183,16 @@ class Stream:
         return motions + self._timeline.flush()
 
     def _frames(self) -> Iterator[Frame]:
+        """The frames of the source up to its end, or to the error that broke it."""
         assert self._reader is not None
         frames = iter(self._reader)
         while True:
+            frame = None
             with self.stats.timed("decode"):
-                frame = next(frames, None)
+                try:
+                    frame = next(frames, None)
+                except Exception as error:  # the user's own iterator may raise anything
+                    self._source_error = error
             self.stats.counters.update(self._reader.counters)
             if frame is None:
                 return

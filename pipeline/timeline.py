@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mixsynth_stream.pipeline.fit import Fit
 from mixsynth_stream.pipeline.motion import Forecast, Motion, Origin, Person
 from mixsynth_stream.pipeline.people import Scene
 from mixsynth_stream.spaces import GRID_HZ
@@ -22,6 +23,7 @@ class Timeline:
 
     lag 1: each frame once, final, when the keyframe after it is known. lag 0: each frame at once and provisional; when
     a keyframe arrives, the finals of the frames before it come first, then the keyframe itself, provisional.
+    People are followed in the picture of the first frame; frames of another size are laid over it.
     """
 
     def __init__(self, people: People, *, lag: int, horizon_s: float) -> None:
@@ -30,6 +32,7 @@ class Timeline:
         self._ahead_s = np.arange(1, round(horizon_s * GRID_HZ) + 1) / GRID_HZ
         self._scene = people.empty_scene()  # as known after the newest keyframe
         self._keyframe: tuple[Frame, tuple[Person, ...]] | None = None  # the newest one
+        self._size = (0, 0)  # width and height of the picture that people are followed in: the first frame's
         self._waiting: list[tuple[Frame, bool]] = []  # not yet final: (frame, whether it is the newest keyframe)
 
     @property
@@ -46,7 +49,8 @@ class Timeline:
         """Take a frame with the people that the estimator saw in it. Newer frames may have come in the meantime."""
         people = tuple(people)
         before = self._scene
-        scene = self._people.observe(people, frame.time_s, frame.height)
+        fit = self._fit(frame)
+        scene = self._people.observe([fit.place(person) for person in people], frame.time_s, self._size[1])
         newer = [waiting for waiting in self._waiting if waiting[0].time_s > frame.time_s]
         earlier = [waiting for waiting, _ in self._waiting if waiting.time_s < frame.time_s]
         motions = self._motions(earlier, scene, before, final=True)
@@ -67,6 +71,7 @@ class Timeline:
         present = (scene_poses.origin != Origin.MISSING).any(axis=2)  # [P, M]
         motions = []
         for m, frame in enumerate(frames):
+            fit = self._fit(frame)
             poses = scene_poses.at(m).take(present[:, m])
             ids = scene_poses.ids[present[:, m]]
             is_keyframe = self._keyframe is not None and self._keyframe[0] is frame
@@ -78,16 +83,21 @@ class Timeline:
                 ids=ids,
                 measured=self._keyframe[1] if is_keyframe and self._keyframe else None,
                 frame=frame,
-                _forecaster=partial(_forecast, forecast_scene, ids, frame.time_s + self._ahead_s),
-                **poses.arrays(),
+                _forecaster=partial(_forecast, forecast_scene, fit, ids, frame.time_s + self._ahead_s),
+                **fit.in_frame(poses.arrays()),
             )
             motions.append(motion)
         return motions
 
+    def _fit(self, frame: Frame) -> Fit:
+        if self._size == (0, 0):
+            self._size = (frame.width, frame.height)
+        return Fit.of((frame.width, frame.height), self._size)
 
-def _forecast(scene: Scene, ids: np.ndarray, times_s: np.ndarray) -> Forecast:
+
+def _forecast(scene: Scene, fit: Fit, ids: np.ndarray, times_s: np.ndarray) -> Forecast:
     """The people `ids`, in that order, at the given times. Somebody whom the scene does not know then is MISSING."""
     poses = scene.at(times_s)
     row_of = {int(track): p for p, track in enumerate(poses.ids)}
     rows = np.array([row_of.get(int(track), -1) for track in ids], int)
-    return Forecast(time_s=times_s, **poses.with_missing_row().take(rows).arrays())
+    return Forecast(time_s=times_s, **fit.in_frame(poses.with_missing_row().take(rows).arrays()))

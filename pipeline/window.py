@@ -10,7 +10,7 @@ import numpy as np
 
 from mixsynth_stream.errors import ModelError
 from mixsynth_stream.normalise import root_and_scale_of_one
-from mixsynth_stream.pipeline.curve import SAME_TIME_S, Curve, NetworkInput, Slots, WindowPoses
+from mixsynth_stream.pipeline.curve import SAME_TIME_S, Curve, NetworkInput, Sighting, Slots, WindowPoses
 from mixsynth_stream.pipeline.motion import Origin
 from mixsynth_stream.rotations import matrix_to_6d, nearest_6d
 from mixsynth_stream.spaces import SPACES
@@ -28,7 +28,7 @@ class _Draft(NamedTuple):
     """The curve after a new keyframe, still without the network's output."""
 
     slots: Slots
-    sightings: tuple[tuple[float, np.ndarray], ...]  # as in Curve
+    sightings: tuple[Sighting, ...]
     known: np.ndarray  # [J] bool
     network_input: NetworkInput
     resampled: bool  # whether the earlier slots were moved to the new keyframe's grid
@@ -99,8 +99,7 @@ class MotionWindow:
                 first_seen = measured & ~known
                 slots.poses[:, first_seen] = pose[first_seen]
                 known = measured | known
-            oldest_s = slots.time_s[0] - SAME_TIME_S
-            sightings = [sighting for sighting in self.curve.sightings if sighting[0] >= oldest_s] + sightings
+            sightings = [*_since(slots.time_s[0], self.curve.sightings), *sightings]
         draft = _Draft(slots, tuple(sightings), known, self._network_input(slots), earlier is not self._slots)
         if len(slots.time_s) > 1:
             return draft
@@ -203,6 +202,11 @@ class MotionWindow:
         normalised = keyframes.reshape(config.num_keyframes, config.joint_dim) - np.array(root * keyframes.shape[1])
         normalised /= scale
         return NetworkInput(normalised, root, scale)
+
+
+def _since(oldest_s: float, sightings: tuple[Sighting, ...]) -> tuple[Sighting, ...]:
+    """The sightings from `oldest_s` on, and the last one whatever its time: the gap after it is still to be filled."""
+    return tuple(sighting for sighting in sightings[:-1] if sighting[0] >= oldest_s - SAME_TIME_S) + sightings[-1:]
 
 
 def push_all(

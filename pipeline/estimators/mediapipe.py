@@ -17,7 +17,7 @@ import numpy as np
 
 from mixsynth_stream.errors import ModelError
 from mixsynth_stream.files import ASSETS
-from mixsynth_stream.normalise import scale_of
+from mixsynth_stream.normalise import distance_in_scales
 from mixsynth_stream.pipeline.motion import Person
 from mixsynth_stream.skeleton import BLAZEPOSE_33
 from mixsynth_stream.spaces import SPACES
@@ -205,9 +205,7 @@ def without_duplicates(people: list[Person]) -> list[Person]:
 
 
 def _distance(person: Person, other: Person) -> float:
-    """Mean joint distance, in body scales of the larger person."""
-    scale = max(float(scale_of(person.pose[_CORE])), float(scale_of(other.pose[_CORE])), 1.0)
-    return float(np.linalg.norm(person.pose[_CORE] - other.pose[_CORE], axis=1).mean()) / scale
+    return distance_in_scales(person.pose[_CORE], other.pose[_CORE], min_scale=1.0)
 
 
 def _person_of(landmarks: Any, world: Any, width: int, height: int) -> Person:

@@ -46,7 +46,9 @@ class RgbReader(FrameSource):
         if item is None:
             return None
         rgb, time_s = item if isinstance(item, tuple) else (item, index / self._rate_hz)
-        if not time_s > self._last_s:
-            raise ValueError(f"frame {index} has time {time_s} s, but times must grow: the last was {self._last_s} s")
+        if not self._last_s < time_s < float("inf"):
+            raise ValueError(
+                f"frame {index} has time {time_s} s, but times must be finite and grow: the last was {self._last_s} s"
+            )
         self._last_s = float(time_s)
         return frame_from_array(rgb, time_s, index)

@@ -76,12 +76,28 @@ def test_a_wrong_detection_does_not_poison_the_track():
     assert (scene.origin[0] == Origin.FORECAST).all()
 
 
-def test_somebody_seen_once_only_is_not_believed_for_long():
-    people = People(models(), max_people=2)
-    people.observe([rightwards(0), leftwards(0)], 0.0, 480.0)
+def test_a_double_of_somebody_is_not_believed_until_it_is_seen_again():
+    people, double = People(models(), max_people=2), person(x_px=50)  # half a torso beside the walker
+    people.observe([rightwards(0), double], 0.0, 480.0)
     scene = people.observe([rightwards(PERIOD_S)], PERIOD_S, 480.0)
     assert scene.at([0.0]).ids.tolist() == [0, 1]
     assert scene.at([0.5 * PERIOD_S]).ids.tolist() == [0]
+    again = People(models(), max_people=2)
+    for k in range(2):
+        again.observe([person(x_px=100), double], k * PERIOD_S, 480.0)
+    scene = again.observe([person(x_px=100)], 2 * PERIOD_S, 480.0)
+    assert scene.at([1.5 * PERIOD_S]).ids.tolist() == [0, 1]
+
+
+def test_somebody_else_seen_once_keeps_the_id_through_a_missed_keyframe():
+    people = People(models(), max_people=2)
+    people.observe([rightwards(0), leftwards(0)], 0.0, 480.0)
+    scene = people.observe([rightwards(PERIOD_S)], PERIOD_S, 480.0)
+    assert scene.at([0.5 * PERIOD_S]).ids.tolist() == [0, 1]
+    scene = people.observe([rightwards(2 * PERIOD_S), leftwards(0.1)], 2 * PERIOD_S, 480.0)
+    assert scene.at([2 * PERIOD_S]).ids.tolist() == [0, 1]
+    gone = people.observe([rightwards(2.0)], 2.0, 480.0)
+    assert gone.at([2 * PERIOD_S + 1.01]).ids.tolist() == [0]
 
 
 def test_after_a_cut_the_new_person_takes_the_silent_ones_place():

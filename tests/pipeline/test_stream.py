@@ -146,17 +146,33 @@ def test_estimator_that_sees_nobody_gives_empty_motions():
     assert all(m.poses.shape == (0, 33, 2) and m.world.shape == (0, 33, 3) for m in motions)
 
 
-def test_a_source_that_breaks_gives_everything_first():
+@pytest.mark.parametrize("error", [SourceError("the cable was pulled"), KeyError("the cable was pulled")])
+@pytest.mark.parametrize("lag", [0, 1])
+def test_a_source_that_breaks_gives_everything_first(error, lag):
     def broken():
         yield from frames(seconds=0.5)
-        raise SourceError("the cable was pulled")
+        raise error
 
-    seen = []
-    with Stream(broken(), models=models(), estimator=SyntheticEstimator(SCENE)) as stream:
+    finals = []
+    with Stream(broken(), models=models(), estimator=SyntheticEstimator(SCENE), lag=lag) as stream:
         motions = iter(stream)
-        with pytest.raises(SourceError, match="cable"):
-            seen.extend(motion.index for motion in motions)
-    assert seen == list(range(15))
+        with pytest.raises(type(error), match="cable"):
+            finals.extend(motion for motion in motions if motion.final)
+    assert [motion.index for motion in finals] == list(range(15))
+    assert all(len(motion.ids) == 1 for motion in finals)
+
+
+def test_a_frame_that_cannot_be_taken_gives_everything_before_it_first():
+    def spoiled():
+        yield from frames(seconds=0.5)
+        yield np.zeros((120, 160), np.uint8), 0.6  # a gray picture
+
+    indices = []
+    with Stream(spoiled(), models=models(), estimator=SyntheticEstimator(SCENE)) as stream:
+        motions = iter(stream)
+        with pytest.raises(ValueError, match="frame 15 must be an rgb array"):
+            indices.extend(motion.index for motion in motions)
+    assert indices == list(range(15))
 
 
 def test_one_frame_is_enough():
@@ -211,8 +227,10 @@ def test_push_and_iterate_are_told_apart():
         next(iter(stream))
 
 
-def test_pushed_times_must_increase():
+@pytest.mark.parametrize("time_s", [1.0, 0.5, np.inf, -np.inf, np.nan])
+def test_pushed_times_must_be_finite_and_increase(time_s):
     with Stream(models=models(), estimator=SyntheticEstimator(SCENE)) as stream:
         stream.push(np.zeros((4, 4, 3), np.uint8), 1.0)
-        with pytest.raises(ValueError, match="must increase"):
-            stream.push(np.zeros((4, 4, 3), np.uint8), 1.0)
+        with pytest.raises(ValueError, match="must be finite and increase"):
+            stream.push(np.zeros((4, 4, 3), np.uint8), time_s)
+        assert stream.push(np.zeros((4, 4, 3), np.uint8), 1.5)  # the stream goes on

@@ -112,3 +112,32 @@ def test_motion_and_forecast_carry_pixels_and_metres(lag):
     assert last.forecast.sigma.shape == last.forecast.world_sigma.shape == (2, 6, 33)
     # 100 pixels are half a metre of these people.
     assert np.nanmedian(last.forecast.sigma) > 20 * np.nanmedian(last.forecast.world_sigma)
+
+
+def resized(frame: FakeFrame, width: int, height: int) -> FakeFrame:
+    return FakeFrame(frame.index, frame.time_s, width, height)
+
+
+@pytest.mark.parametrize("lag", [0, 1])
+@pytest.mark.parametrize("size", [(1280, 960), (320, 240), (1280, 720), (480, 640)])
+def test_a_change_of_the_pictures_size_moves_nobody(lag, size):
+    """The camera comes back at frame 25 with another size; whoever stands there stands in each frame's own pixels."""
+    scale = min(size) / 480  # by the shorter side, also where the camera is turned or widens its picture
+    offset = [(size[0] - 640 * scale) / 2, (size[1] - 480 * scale) / 2]
+    timeline = Timeline(People((with_sigma(), with_sigma("world")), max_people=1), lag=lag, horizon_s=0.4)
+    motions = []
+    for index in range(45):
+        frame, pose = FakeFrame(index, index / 30), person().pose
+        if index >= 25:
+            frame, pose = resized(frame, *size), pose * scale + offset
+        motions += timeline.keyframe(frame, [person(pose)]) if index % 10 == 0 else timeline.frame(frame)
+    motions += timeline.flush()
+    sigma = {motion.index: motion.sigma[0] for motion in motions if motion.final}
+    for motion in motions:
+        assert motion.ids.tolist() == [0]
+        truth = person().pose if motion.index < 25 else person().pose * scale + offset
+        np.testing.assert_allclose(motion.poses[0], truth, atol=1e-6)
+        np.testing.assert_allclose(motion.forecast.poses[0], np.broadcast_to(truth, (12, 33, 2)), atol=1e-6)
+        if motion.measured:
+            np.testing.assert_allclose(motion.measured[0].pose, truth)
+    np.testing.assert_allclose(sigma[35], sigma[15] * scale)

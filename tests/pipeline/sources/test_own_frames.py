@@ -39,7 +39,7 @@ def test_frames_of_the_wrong_kind_are_refused(item: object, sentence: str) -> No
 
 def test_frames_back_in_time_are_refused() -> None:
     rgb = clips.picture(0)
-    with pytest.raises(ValueError, match="times must grow"):
+    with pytest.raises(ValueError, match="times must be finite and grow"):
         list(open_source([(rgb, 0.0), (rgb, 1.0), (rgb, 1.0)]))
 
 
