@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mixsynth_stream.commands.run import add_stream_arguments, job_options
+from mixsynth_stream.commands.run import NO_SOURCE_OPTIONS, add_stream_arguments, job_options
 from mixsynth_stream.errors import SourceError
 from mixsynth_stream.files import ASSETS
 from mixsynth_stream.job.process import process
@@ -38,6 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(
         max_people=None, format=("jsonl", "csv", "npz"), overlay=True, plot=True, write_forecast=False, view="none"
     )
+    parser.set_defaults(**NO_SOURCE_OPTIONS)
 
 
 def main(args: argparse.Namespace) -> int:

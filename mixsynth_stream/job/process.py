@@ -107,19 +107,32 @@ def _closing(sink: Sink, interrupt: Interrupt) -> Iterator[Sink]:
 def open_stream(source: str, options: JobOptions) -> Stream:
     """The Stream that the options describe."""
     from mixsynth_stream.pipeline.estimators.mediapipe import bundle_path
+    from mixsynth_stream.pipeline.sources.open import open_for_stream
     from mixsynth_stream.pipeline.stream import Stream
 
-    bundle = str(bundle_path(options.pose_model)) if options.pose_model else None
-    return Stream(
+    estimator = options.estimates or (str(bundle_path(options.pose_model)) if options.pose_model else None)
+    models = load_models(options) if options.weights else None
+    reader = open_for_stream(
         source,
-        every=options.every or DEFAULT_EVERY,
-        lag=options.lag,
-        horizon_s=options.horizon_s,
-        max_people=options.max_people,
-        estimator=options.estimates or bundle,
-        models=load_models(options) if options.weights else None,
-        backend=options.backend,
+        has_estimator=estimator is not None,
+        rate_hz=options.rate_hz,
+        track=options.track,
+        spool=options.spool,
     )
+    try:
+        return Stream(
+            reader,
+            every=options.every or DEFAULT_EVERY,
+            lag=options.lag,
+            horizon_s=options.horizon_s,
+            max_people=options.max_people,
+            estimator=estimator,
+            models=models,
+            backend=options.backend,
+        )
+    except BaseException:
+        reader.close()
+        raise
 
 
 def first_frames(motions: Iterable[Motion], frames: int | None) -> Iterator[Motion]:

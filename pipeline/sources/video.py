@@ -12,10 +12,12 @@ import av
 
 from mixsynth_stream.errors import SourceError
 from mixsynth_stream.pipeline.frame import UNKNOWN_RATE_HZ, Frame, VideoInfo
-from mixsynth_stream.pipeline.sources.container import ffmpeg_reason, open_container, video_stream
+from mixsynth_stream.pipeline.sources.container import ffmpeg_reason, open_container
+from mixsynth_stream.pipeline.sources.medium import Medium, copy_of, medium_of
 from mixsynth_stream.pipeline.sources.pictures import FrameMaker
 from mixsynth_stream.pipeline.sources.source import FrameSource
 from mixsynth_stream.pipeline.sources.times import TimeStamps
+from mixsynth_stream.pipeline.sources.tracks import video_track
 
 # A fixed number, so that a damaged file gives the same frames on every machine. On two cores, more threads take time
 # from the estimator and fewer do not keep up.
@@ -27,24 +29,33 @@ class VideoReader(FrameSource):
 
     Damaged packets are skipped and counted (`corrupt_packets`), missing and backward time stamps are repaired and
     counted (`repaired_times`). A file that is cut off gives every readable frame, then raises `SourceError`.
+    `track` chooses a video track, counted from 0. `spool` copies a pipe or a file on a web server first.
     """
 
-    def __init__(self, source: str | os.PathLike[str]) -> None:
+    def __init__(
+        self, source: str | os.PathLike[str] | Medium, *, track: int | None = None, spool: bool = False
+    ) -> None:
         super().__init__()
-        self._name = os.fspath(source)
-        self._container = open_container(self._name)
+        medium = source if isinstance(source, Medium) else medium_of(os.fspath(source))
+        self._medium = copy_of(medium) if spool else medium
+        self._name = self._medium.shown
         try:
-            self._stream = video_stream(self._container, self._name)
+            self._container = open_container(self._medium)
+        except BaseException:
+            self._medium.close()
+            raise
+        try:
+            self._stream = video_track(self._container, self._name, track)
             # AVI holds no presentation times, and a pipe cannot be read again. Both are decoded without threads.
             self._avi = self._container.format.name == "avi"
-            self._threads = 1 if self._avi or self._name == "-" else _DECODER_THREADS
+            self._threads = 1 if self._avi or not self._medium.can_reopen else _DECODER_THREADS
             _set_threads(self._stream, self._threads)
             rate = self._stream.average_rate or self._stream.guessed_rate
             self._times = TimeStamps(1 / float(rate or UNKNOWN_RATE_HZ))
             self._frames: Iterator[Frame] = self._read()
             self._first: Frame | None = next(self._frames, None)
             if self._first is None:
-                raise SourceError(f"{self._name} has a video stream but not one frame in it: record or copy it again")
+                raise SourceError(f"{self._name} {self._emptiness()}")
             self.info = self._file_info(self._first)
         except BaseException:
             self.close()
@@ -53,7 +64,7 @@ class VideoReader(FrameSource):
     @property
     def is_local(self) -> bool:
         """Whether this is a file on a disk, and not what a server or another program sends."""
-        return "://" not in self._name and self._name != "-"
+        return self._medium.is_local
 
     @property
     def is_endless(self) -> bool:
@@ -68,10 +79,14 @@ class VideoReader(FrameSource):
             return frame
         return next(self._frames)
 
+    def stop(self) -> None:
+        self._medium.stop()
+
     def close(self) -> None:
         self._frames = iter(())
         self._first = None
         self._container.close()
+        self._medium.close()
 
     def _file_info(self, first: Frame) -> VideoInfo:
         stream, container = self._stream, self._container
@@ -83,7 +98,7 @@ class VideoReader(FrameSource):
         rate_hz = 1 / self._times.step_s
         count = stream.frames or (None if duration_s is None else round(duration_s * rate_hz))
         return VideoInfo(
-            source=self._name,
+            source=self._medium.name,
             width=first.width,
             height=first.height,
             rate_hz=rate_hz,
@@ -92,6 +107,11 @@ class VideoReader(FrameSource):
             has_audio=bool(container.streams.audio),
             time_base=stream.time_base or Fraction(1, 90_000),
         )
+
+    def _emptiness(self) -> str:
+        """Why there is not one frame, as the rest of a sentence."""
+        diagnosis = self._medium.diagnosis() if "webp" in self._container.format.name else ""
+        return diagnosis or "has a video stream but not one frame in it: record or copy it again"
 
     def _read(self) -> Iterator[Frame]:
         unit_s = float(self._stream.time_base or 0)
@@ -102,7 +122,11 @@ class VideoReader(FrameSource):
             if self._times.repaired:
                 self.counters["repaired_times"] = self._times.repaired
             yield frame_of(picture, index, time_s)
+        self._medium.raise_interruption()
         if self._cut_reason:
+            diagnosis = "" if self._medium.can_reopen else self._medium.diagnosis()
+            if diagnosis:
+                raise SourceError(f"{self._name} {diagnosis}")
             place = f"after {index + 1} frames" if index >= 0 else "before its first frame"
             raise SourceError(
                 f"{self._name} is cut off {place} ({self._cut_reason}): copy or record it again for the rest"
@@ -168,7 +192,7 @@ class VideoReader(FrameSource):
         """
         if after is None:
             return
-        with open_container(self._name) as container:
+        with open_container(self._medium) as container:
             stream = container.streams.video[self._container.streams.video.index(self._stream)]
             _set_threads(stream, 1)
             container.seek(after, stream=stream)
