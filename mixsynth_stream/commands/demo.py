@@ -58,7 +58,7 @@ def summary_table(result: JobResult) -> str:
     every = stats.frames / max(stats.estimator_calls, 1)
     stages = [f"{stage} {seconds:.2f}" for stage, seconds in stats.seconds.items()]
     frames = f"{result.frames_with_people} of {stats.frames} frames"
-    size = f"{info.width} x {info.height}, {info.rate_hz:.4g} Hz, {stats.frames} frames"
+    size = f"{info.width} x {info.height}, {result.rate.hz or 0:.4g} Hz, {stats.frames} frames"
     network = f"{network_us(result.models):.0f} us a keyframe and person"
     lines = [
         ("video", f"{Path(result.source).name}, {size}"),

@@ -16,9 +16,10 @@ from dataclasses import replace
 import av
 
 from mixsynth_stream.errors import SourceError
-from mixsynth_stream.pipeline.frame import UNKNOWN_RATE_HZ, Frame, VideoInfo
+from mixsynth_stream.pipeline.frame import Frame, VideoInfo
 from mixsynth_stream.pipeline.sources.container import ffmpeg_reason
 from mixsynth_stream.pipeline.sources.pictures import FrameMaker
+from mixsynth_stream.pipeline.sources.rates import opening_rate_hz
 from mixsynth_stream.pipeline.sources.source import FrameSource
 from mixsynth_stream.pipeline.sources.tracks import video_track
 from mixsynth_stream.pipeline.sources.waiting import interruptible
@@ -257,7 +258,7 @@ def _live_info(source: str, container: av.container.InputContainer, track: int |
         source=source,
         width=stream.codec_context.width,
         height=stream.codec_context.height,
-        rate_hz=float(stream.average_rate or stream.guessed_rate or UNKNOWN_RATE_HZ),
+        rate_hz=opening_rate_hz(stream),
         live=True,
         has_audio=bool(container.streams.audio),
     )

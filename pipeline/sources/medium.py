@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import logging
 import os
 import tempfile
@@ -62,6 +63,18 @@ class Medium:
                 return _diagnosis_of(file.read(_HEAD))
         except OSError:
             return ""
+
+    @property
+    def size(self) -> int:
+        """How many bytes have come out of it, once it has ended; 0 before that, and where FFmpeg knows it."""
+        return 0
+
+    def beginning(self) -> IO[bytes] | None:
+        """All of its bytes once more, or the first of them; None where they are gone."""
+        try:
+            return open(self.name, "rb")
+        except OSError:
+            return None
 
     def raise_interruption(self) -> None:
         """Raise what a signal raised while FFmpeg was reading and could not let through."""
@@ -122,6 +135,13 @@ class PipeMedium(OneWayMedium):
             return "is empty (0 bytes): check the program that writes into it"
         return _index_diagnosis(pipe.boxes, pipe.has_ended, "what comes through a pipe cannot be read twice")
 
+    @property
+    def size(self) -> int:
+        return self._pipe.boxes.size if self._pipe is not None and self._pipe.has_ended else 0
+
+    def beginning(self) -> IO[bytes] | None:
+        return io.BytesIO(self._pipe.head) if self._pipe is not None else None
+
     def raise_interruption(self) -> None:
         error = self._pipe.error if self._pipe is not None else None
         if error is not None and not isinstance(error, Exception):
@@ -180,6 +200,14 @@ class ServerMedium(OneWayMedium):
             return ""  # FFmpeg can go to the index, wherever it is
         return _index_diagnosis(sight.boxes, sight.is_whole, "its server sends files from front to back only")
 
+    def beginning(self) -> IO[bytes] | None:
+        if not self.is_web:
+            return None
+        try:
+            return io.BytesIO(download.look(self.name).head)
+        except download.FAILURES:
+            return None
+
 
 class HandleMedium(Medium):
     """An open file: a temporary copy of what can be read only once, or a file that stands as standard input."""
@@ -195,6 +223,11 @@ class HandleMedium(Medium):
     def diagnosis(self) -> str:
         self._file.seek(0)
         return _diagnosis_of(self._file.read(_HEAD))
+
+    def beginning(self) -> IO[bytes] | None:
+        file = os.fdopen(os.dup(self._file.fileno()), "rb")
+        file.seek(0)
+        return file
 
     def close(self) -> None:
         self._file.close()

@@ -12,6 +12,7 @@ import sys
 from mixsynth_stream.pipeline.sources.boxes import BoxOrder
 
 STDIN = "-"
+_HEAD = 1 << 16  # so many bytes have the sizes that a file's format states
 _POLL_S = 0.1  # how often a waiting read looks whether it shall end
 # So far an MP4 is read to see whether its index comes behind its pictures or not at all.
 _INDEX_WITHIN = 64 << 20
@@ -42,6 +43,7 @@ class Pipe:
         """Open it. A FIFO is waited for until another program writes into it. Raises OSError."""
         self.name = name
         self.boxes = BoxOrder()
+        self.head = b""  # its first bytes
         self.has_ended = False
         self.error: BaseException | None = None
         self._stopped = False
@@ -64,6 +66,7 @@ class Pipe:
         except BaseException as error:
             self.error = error
             return b""
+        self.head += data[: _HEAD - len(self.head)]
         self.boxes.feed(data)
         self.has_ended |= not data and not self._stopped
         return data
