@@ -12,7 +12,7 @@ from mixsynth_stream.job.options import JobOptions
 from mixsynth_stream.job.outputs import folders
 from mixsynth_stream.job.patterns import expand
 from mixsynth_stream.job.process import JobResult, process
-from mixsynth_stream.pipeline.sources.names import is_picture, pictures_behind
+from mixsynth_stream.pipeline.sources.media.names import is_picture, pictures_behind
 
 # The options of `add_source_arguments`, for commands that do not have them.
 NO_SOURCE_OPTIONS: dict[str, Any] = {"track": None, "rate": None, "spool": False}

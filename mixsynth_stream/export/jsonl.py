@@ -11,7 +11,14 @@ import numpy as np
 
 from mixsynth_stream.export.header import Header
 from mixsynth_stream.export.rate import AverageRate
-from mixsynth_stream.export.sink import SinkBase, forecast_to_write, known_joints, known_rotations
+from mixsynth_stream.export.sink import (
+    SinkBase,
+    forecast_to_write,
+    in_stored_pixels,
+    known_joints,
+    known_rotations,
+    stored_size,
+)
 from mixsynth_stream.files import PartFile
 from mixsynth_stream.pipeline.motion import Forecast, Motion, Poses
 from mixsynth_stream.rotations import axis_angle_from_6d
@@ -33,6 +40,7 @@ class JsonlSink(SinkBase):
         self._file = None if path is None else PartFile(path)
         self._write_forecast = write_forecast
         self._final_only = final_only
+        self._has_pixels = not header.is_smpl
         self._header = header
         self._rate = AverageRate(header.rate_hz)
         first = _line(header.as_json())
@@ -49,8 +57,11 @@ class JsonlSink(SinkBase):
             "time_s": round(motion.time_s, 6),
             "final": motion.final,
             "keyframe": motion.keyframe,
-            "people": [{"id": int(person), **_person_fields(motion, p)} for p, person in enumerate(motion.ids)],
         }
+        if self._has_pixels:
+            line["width"], line["height"] = stored_size(motion) or (None, None)
+        poses = in_stored_pixels(motion, motion.frame)
+        line["people"] = [{"id": int(person), **_person_fields(poses, p)} for p, person in enumerate(motion.ids)]
         forecast = forecast_to_write(motion, self._write_forecast)
         if forecast is not None:
             line["forecast"] = _forecast_fields(forecast, motion.ids)
