@@ -86,6 +86,9 @@ def add_stream_arguments(parser: argparse.ArgumentParser) -> None:
         help="weights of the network, by name or file; twice for image and world space (default: those that ship)",
     )
     group.add_argument("--backend", default="auto", metavar="NAME", help="what runs the network (default: auto)")
+    group.add_argument(
+        "--no-cuts", action="store_true", help="follow people across scene cuts (default: ids end there)"
+    )
     group.add_argument("--limit-frames", type=_at_least(1), metavar="F", help="stop after F frames")
 
 
@@ -151,6 +154,7 @@ def job_options(args: argparse.Namespace) -> JobOptions:
         estimates=args.estimates,
         weights=tuple(args.weights),
         backend=args.backend,
+        cuts=not args.no_cuts,
         limit_frames=args.limit_frames,
         formats=args.format or ("jsonl",),
         overlay=args.overlay,

@@ -132,6 +132,7 @@ def open_stream(source: str, options: JobOptions) -> Stream:
             estimator=estimator,
             models=models,
             backend=options.backend,
+            cuts=options.cuts,
         )
     except BaseException:
         reader.close()

@@ -180,6 +180,18 @@ class MediaPipeEstimator:
         self._time_ms = max(round((time_s - self._first_s) * 1000), self._time_ms + 1)
         return self._landmarker.detect_for_video(image, self._time_ms)
 
+    def forget(self) -> None:
+        """Forget the people of earlier frames: the next frame shows another scene.
+
+        A black picture makes MediaPipe lose everybody. A fresh landmarker gives the same and takes longer.
+        """
+        if self._landmarker is not None and self._time_ms >= 0:
+            self._time_ms += 1
+            black = self._mediapipe.Image(self._mediapipe.ImageFormat.SRGB, np.zeros((64, 64, 3), np.uint8))
+            with quiet_stderr() if self._quiet else contextlib.nullcontext():
+                self._landmarker.detect_for_video(black, self._time_ms)
+        self._before = []
+
     def close(self) -> None:
         """Free the networks; the estimator cannot be used afterwards."""
         if self._landmarker is not None:
