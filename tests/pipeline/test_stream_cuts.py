@@ -148,20 +148,25 @@ def test_recorded_estimates_of_keyframes_alone_know_no_other_frames():
 
 
 def test_live_estimates_of_before_a_cut_are_not_used_after_it():
-    entered, may_answer, seen = threading.Event(), threading.Event(), threading.Event()
+    entered, may_answer = threading.Event(), threading.Event()
+    answered = {0: threading.Event(), 10: threading.Event(), 25: threading.Event()}
 
     class Slow(Actors):
         def __call__(self, rgb: np.ndarray, time_s: float) -> list[Person]:
-            if round(time_s * 30) == 20:
+            index = round(time_s * 30)
+            if index == 20:
                 entered.set()
                 may_answer.wait(10)
             people = super().__call__(rgb, time_s)
-            if round(time_s * 30) == 25:
-                seen.set()
+            if index in answered:
+                answered[index].set()
             return people
 
-    # The estimator looks at frame 20 until frame 33 has come, and at both sides of the cut before frame 40.
-    waits = {22: lambda: entered.wait(10), 34: may_answer.set, 40: lambda: seen.wait(10)}
+    # The estimator is free at frames 10 and 20, looks at frame 20 until frame 33 has come, and at both sides of the cut
+    # before frame 40. What it answers is there a moment after its call.
+    waits = {2: lambda: answered[0].wait(10), 12: lambda: answered[10].wait(10), 22: lambda: entered.wait(10)}
+    waits |= {index: lambda: time.sleep(0.02) for index in (5, 15)}
+    waits |= {34: may_answer.set, 40: lambda: answered[25].wait(10)}
     actors = Slow(after_cut)
     with Stream(Live(shots(25, 35), waits), models=models(), estimator=actors, lag=0) as stream:
         motions = list(stream)
