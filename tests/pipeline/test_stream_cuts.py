@@ -165,7 +165,7 @@ def test_live_estimates_of_before_a_cut_are_not_used_after_it():
     # The estimator is free at frames 10 and 20, looks at frame 20 until frame 33 has come, and at both sides of the cut
     # before frame 40. What it answers is there a moment after its call.
     waits = {2: lambda: answered[0].wait(10), 12: lambda: answered[10].wait(10), 22: lambda: entered.wait(10)}
-    waits |= {index: lambda: time.sleep(0.02) for index in (5, 15)}
+    waits |= {index: lambda: time.sleep(0.02) for index in (*range(3, 10), *range(13, 20))}
     waits |= {34: may_answer.set, 40: lambda: answered[25].wait(10)}
     actors = Slow(after_cut)
     with Stream(Live(shots(25, 35), waits), models=models(), estimator=actors, lag=0) as stream:
