@@ -109,11 +109,13 @@ def _closing(sink: Sink, interrupt: Interrupt) -> Iterator[Sink]:
 
 def open_stream(source: str, options: JobOptions) -> Stream:
     """The Stream that the options describe."""
-    from mixsynth_stream.pipeline.estimators.mediapipe import bundle_path
+    from mixsynth_stream.pipeline.estimators.bundle import bundle_path
     from mixsynth_stream.pipeline.sources.open import open_for_stream
     from mixsynth_stream.pipeline.stream import Stream
 
-    estimator = options.estimates or (str(bundle_path(options.pose_model)) if options.pose_model else None)
+    if options.pose_model:
+        bundle_path(options.pose_model)  # a model that is not there is an error before the source is opened
+    estimator = options.estimates or options.pose_model
     models = load_models(options) if options.weights else None
     reader = open_for_stream(
         source,
