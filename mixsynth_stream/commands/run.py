@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from mixsynth_stream.console import say, shown
 from mixsynth_stream.errors import ModelError, OutputError, SourceError
 from mixsynth_stream.job.options import JobOptions
 from mixsynth_stream.job.outputs import folders
@@ -131,7 +132,7 @@ def main(args: argparse.Namespace) -> int:
             if len(sources) == 1:
                 raise
             failures += 1
-            print(f"mixsynth-stream: {error}", file=sys.stderr)
+            say(f"mixsynth-stream: {shown(str(error))}")
             continue
         except (ModelError, OutputError) as error:
             rest = len(sources) - 1 - sources.index(source)
@@ -139,7 +140,7 @@ def main(args: argparse.Namespace) -> int:
                 raise
             raise type(error)(f"{error} ({rest} sources after {source} were not started)") from error
         if not args.quiet:
-            print(summary_line(result), file=sys.stderr)
+            say(shown(summary_line(result, options.formats)))
     if failures:
         raise SourceError(f"{failures} of {len(sources)} sources failed; the others are complete")
     return 0
@@ -170,11 +171,11 @@ def job_options(args: argparse.Namespace) -> JobOptions:
     )
 
 
-def summary_line(result: JobResult) -> str:
+def summary_line(result: JobResult, formats: Sequence[str]) -> str:
     """One line about a source that is complete."""
     stats = result.stats
     rate = stats.frames / max(result.seconds, 1e-9)
-    people = f"{len(result.people)} {'person' if len(result.people) == 1 else 'people'}"
+    people = result.people_text + (", so there is no TRC file" if "trc" in formats and not result.people else "")
     text = (
         f"{result.source}: {stats.frames} frames in {result.seconds:.1f} s ({rate:.0f} frames/s), "
         f"{stats.estimator_calls} estimator calls, {people}"

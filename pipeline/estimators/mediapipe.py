@@ -8,6 +8,7 @@ import platform
 import re
 import sys
 import tempfile
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -15,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from mixsynth_stream.console import open_descriptors
 from mixsynth_stream.errors import ModelError
 from mixsynth_stream.normalise import distance_in_scales
 from mixsynth_stream.pipeline.estimators.bundle import DEFAULT_MODEL, bundle_path, is_cut, read_bundle
@@ -57,8 +59,9 @@ def quiet_stderr() -> Iterator[None]:
             os.close(stderr)
             file.seek(0)
             text = _NOISE.sub(b"", file.read())
-            if text:
-                os.write(2, text)
+            if text and sys.stderr is not None:
+                with contextlib.suppress(OSError):  # a full disk under a log
+                    os.write(2, text)
 
 
 class MediaPipeEstimator:
@@ -109,6 +112,7 @@ class MediaPipeEstimator:
                 f"MediaPipe cannot use the pose model {self.path}: {_first_line(error)}. "
                 "It has to be a pose landmarker bundle (.task)"
             ) from error
+        self._end = weakref.finalize(self, _close, self._landmarker)
         self._time_ms = -1
         self._before = []
 
@@ -174,7 +178,7 @@ class MediaPipeEstimator:
     def close(self) -> None:
         """Free the networks; the estimator cannot be used afterwards."""
         if self._landmarker is not None:
-            self._landmarker.close()
+            self._end()
             self._landmarker = None
 
     def __enter__(self) -> MediaPipeEstimator:
@@ -202,6 +206,14 @@ def open_landmarker(mediapipe: Any, bundle: bytes | Path, *, people: int, follow
         return vision.PoseLandmarker.create_from_options(options)
 
 
+def _close(landmarker: Any) -> None:
+    """Free the networks. At the exit of Python MediaPipe cannot do that any more, and would print a traceback."""
+    try:
+        landmarker.close()
+    except RuntimeError:  # its thread has ended, and all memory is about to be freed
+        landmarker._handle = None  # what its __del__ looks at
+
+
 def without_duplicates(people: list[Person]) -> list[Person]:
     """The people, best scores first, each of them once: MediaPipe may return a person twice."""
     unique: list[Person] = []
@@ -225,6 +237,7 @@ def _person_of(landmarks: Any, world: Any, width: int, height: int) -> Person:
 
 
 def _import_mediapipe() -> Any:
+    open_descriptors()
     try:
         with quiet_stderr():
             import mediapipe
