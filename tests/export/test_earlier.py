@@ -83,6 +83,25 @@ def test_files_of_the_user_with_the_same_names_are_none(tmp_path):
     assert names(tmp_path.iterdir()) == before
 
 
+@pytest.mark.parametrize("header", ["", "[1]", "5", "{"])
+def test_an_archive_of_anything_is_none(tmp_path, header):
+    np.savez_compressed(tmp_path / "poses.npz", header=header)
+    assert not is_result(tmp_path / "poses.npz")
+
+
+@pytest.mark.parametrize("content", ["nothing", "one array", "damaged"])
+def test_what_is_no_archive_is_none(tmp_path, content):
+    path = tmp_path / "poses.npz"
+    with path.open("wb") as file:
+        if content == "one array":
+            np.save(file, np.zeros(3))
+        if content == "damaged":
+            np.savez_compressed(file, header=np.arange(5000))
+            file.seek(60)
+            file.write(bytes(30))
+    assert not is_result(path)
+
+
 def test_other_names_are_not_looked_at(tmp_path):
     write(tmp_path)
     for name, other in (("poses.jsonl", "copy.jsonl"), ("poses_person0.trc", "poses_person0_filtered.trc")):
