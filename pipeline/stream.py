@@ -167,8 +167,14 @@ class Stream:
                     yield from self._hand_out(self._keyframe(pending[0][0], pending.popleft()[1].result()))
                 cut = self._cut_at(frame)
                 if cut is not None:
+                    # Where scenes change faster than the estimator answers, what it has not begun is left out.
+                    skipped = [keyframe for keyframe in pending if keyframe[1].cancel()]
+                    pending = deque(keyframe for keyframe in pending if keyframe not in skipped)
+                    for _ in skipped:
+                        self.stats.count("keyframes_skipped_estimator_busy")
                     before = self._new_scene(cut)
-                    if before is not None and all(keyframe.time_s < before.time_s for keyframe, _ in pending):
+                    is_newest = before is not None and all(keyframe.time_s < before.time_s for keyframe, _ in pending)
+                    if before is not None and is_newest and not skipped:
                         pending.append((before, thread.submit(self._estimate, before)))
                     pending.append((cut.first, thread.submit(self._estimate, cut.first, is_new_scene=True)))
                 if self._is_due(frame):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
@@ -35,7 +36,7 @@ class Timeline:
         self._keyframe: tuple[Frame, tuple[Person, ...]] | None = None  # the newest one
         self._size = (0, 0)  # width and height of the picture that people are followed in: the first frame's
         self._waiting: list[tuple[Frame, bool]] = []  # not yet final: (frame, whether it is the newest keyframe)
-        self._cut: Cut | None = None  # that no keyframe lies behind yet
+        self._new_cuts: deque[Cut] = deque()  # those that no keyframe lies behind yet
         self._is_one_scene = False  # whether people went on through the last cut, so that it was none
         self.cuts = 0
 
@@ -47,7 +48,7 @@ class Timeline:
     def frame(self, frame: Frame) -> list[Motion]:
         """Take a frame that no estimator looks at, or has not looked at yet."""
         self._waiting.append((frame, False))
-        scene = self._scene if self._cut is None else self._people.empty_scene()
+        scene = self._people.empty_scene() if self._new_cuts else self._scene
         return self._motions([frame], scene, scene, final=False) if self._lag == 0 else []
 
     def cut(self, cut: Cut) -> Frame | None:
@@ -55,7 +56,7 @@ class Timeline:
 
         Returns the last frame before it where no estimator looked at it or a later one yet.
         """
-        self._cut = cut
+        self._new_cuts.append(cut)
         return next((frame for frame, is_keyframe in self._waiting if frame is cut.before and not is_keyframe), None)
 
     def keyframe(self, frame: Frame, people: Sequence[Person]) -> list[Motion]:
@@ -63,10 +64,11 @@ class Timeline:
         people = tuple(people)
         fit = self._fit(frame)
         motions = []
-        if self._cut is not None and frame.time_s >= self._cut.first.time_s:
-            motions = self._change_scene([fit.place(person) for person in people])
+        placed = [fit.place(person) for person in people]
+        while self._new_cuts and frame.time_s >= self._new_cuts[0].first.time_s:
+            motions += self._change_scene(self._new_cuts.popleft(), placed)
         before = self._scene
-        scene = self._people.observe([fit.place(person) for person in people], frame.time_s, self._size[1])
+        scene = self._people.observe(placed, frame.time_s, self._size[1])
         newer = [waiting for waiting in self._waiting if waiting[0].time_s > frame.time_s]
         earlier = [waiting for waiting, _ in self._waiting if waiting.time_s < frame.time_s]
         motions += self._motions(earlier, scene, before, final=True)
@@ -76,11 +78,8 @@ class Timeline:
             motions += self._motions([frame], scene, scene, final=False)
         return motions
 
-    def _change_scene(self, people: Sequence[Person]) -> list[Motion]:
+    def _change_scene(self, cut: Cut, people: Sequence[Person]) -> list[Motion]:
         """End the scene before a cut, unless the same people go on: a flash or a new slide is no cut for them."""
-        cut, self._cut = self._cut, None
-        if cut is None:
-            return []
         if cut.is_return and self._is_one_scene:
             self._is_one_scene = False
             return []
@@ -98,7 +97,9 @@ class Timeline:
 
     def flush(self) -> list[Motion]:
         """End the stream: every frame that still waits becomes final as it stands."""
-        motions = self._change_scene([])
+        motions = []
+        while self._new_cuts:
+            motions += self._change_scene(self._new_cuts.popleft(), [])
         waiting, self._waiting = self._waiting, []
         return motions + self._motions([frame for frame, _ in waiting], self._scene, self._scene, final=True)
 

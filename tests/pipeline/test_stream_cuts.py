@@ -180,6 +180,30 @@ def test_live_estimates_of_before_a_cut_are_not_used_after_it():
     assert all(hips_x(motion) == pytest.approx(after_cut(index)) for index, motion in finals.items())
 
 
+def test_live_scenes_faster_than_the_estimator_are_neither_blended_nor_queued():
+    lengths = (12, 8, 8, 8, 24)
+    entered, may_answer, seen = threading.Event(), threading.Event(), threading.Event()
+
+    class Slow(Actors):
+        def __call__(self, rgb: np.ndarray, time_s: float) -> list[Person]:
+            entered.set()
+            may_answer.wait(10)
+            people = super().__call__(rgb, time_s)
+            if round(time_s * 30) == 36:
+                seen.set()
+            return people
+
+    # The estimator looks at frame 0 until all scenes have begun, which are a little apart.
+    waits = {1: lambda: entered.wait(10), 42: may_answer.set, 43: lambda: seen.wait(10)}
+    actors = Slow(lambda index: 100.0 + NEAR_PX * sum(index >= first for first in (12, 20, 28, 36)))
+    with Stream(Live(shots(*lengths), waits), models=models(), estimator=actors, lag=0) as stream:
+        finals = {motion.index: motion for motion in stream if motion.final}
+    assert sorted(finals) == list(range(sum(lengths)))
+    assert actors.calls[:3] == [0, "forget", 36]
+    assert spans([finals[index] for index in range(60)]) == [(0, (0,)), (12, ()), (36, (1,))]
+    assert stream.stats.counters["scene_cuts"] == 4
+
+
 def test_a_live_loop_left_after_a_cut_shows_nobody_of_before():
     seen, may_answer = threading.Event(), threading.Event()
 
