@@ -10,7 +10,9 @@ import argparse
 import importlib
 import io
 import logging
+import os
 import sys
+import threading
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
@@ -37,6 +39,14 @@ _EXIT_CODES: tuple[tuple[type[BaseException], int], ...] = (
     (OSError, 1),
     (ValueError, 2),
 )
+
+
+def end_with_main() -> NoReturn:
+    """Run `main` as a program. A thread that FFmpeg still holds, waiting for a server, would crash Python's own end."""
+    code = main()
+    if any(thread.daemon for thread in threading.enumerate()):
+        os._exit(code)
+    sys.exit(code)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
