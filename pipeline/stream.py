@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -84,6 +85,7 @@ class Stream:
         self._timeline = Timeline(people, lag=self.lag, horizon_s=horizon_s)
         self._cuts = CutDetector() if cuts else None
         self._due: deque[Motion] = deque()  # Motions that wait to be handed out
+        self._loop: Generator[Motion, None, None] | None = None
 
     def __iter__(self) -> Iterator[Motion]:
         """Every Motion of the source. A source that breaks gives all Motions up to the break, then its error.
@@ -126,6 +128,9 @@ class Stream:
         Returns the Motions not handed out yet. With `push` the last frame becomes a keyframe first; after a loop that
         was left early they come as they stand.
         """
+        if self._loop is not None:
+            with suppress(ValueError):  # another thread is inside the loop
+                self._loop.close()  # it waits for an estimator that looks at a frame
         motions = self._last_motions() if self._reader is None else [*self._due, *self._timeline.flush()]
         self._due.clear()
         if self._reader is not None:
@@ -141,7 +146,8 @@ class Stream:
         self.close()
 
     def _motions(self) -> Iterator[Motion]:
-        yield from self._live_loop() if self.live else self._file_loop()
+        self._loop = self._live_loop() if self.live else self._file_loop()
+        yield from self._loop
         yield from self._hand_out(self._last_motions())
         if self._source_error is not None:
             raise self._source_error
@@ -152,12 +158,12 @@ class Stream:
         while self._due:
             yield self._due.popleft()
 
-    def _file_loop(self) -> Iterator[Motion]:
+    def _file_loop(self) -> Generator[Motion, None, None]:
         """Lossless and deterministic; a file on disk is decoded a few frames ahead."""
         for frame in self._frames():
             yield from self._hand_out(self._frame_motions(frame))
 
-    def _live_loop(self) -> Iterator[Motion]:
+    def _live_loop(self) -> Generator[Motion, None, None]:
         """The estimator works in a thread of its own. Frames go on meanwhile, forecast from the keyframe before."""
         # The keyframes that the estimator looks at, in order: one, and at a cut those on both sides of it.
         pending: deque[tuple[Frame, Future[list[Person]]]] = deque()
