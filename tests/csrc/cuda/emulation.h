@@ -9,10 +9,12 @@
 #include "block.h"
 
 #define MIXSYNTH_CARD inline
+#define MIXSYNTH_BOTH inline
+#define MIXSYNTH_UNROLL
 
 namespace mixsynth::card {
 
-#define MIXSYNTH_HERE const Place &place = {__builtin_FILE(), __builtin_LINE()}
+#define MIXSYNTH_HERE const Place place = {__builtin_FILE(), __builtin_LINE()}
 
 inline int lane() { return Block::current()->thread() % kLanesOfWarp; }
 inline int warp() { return Block::current()->thread() / kLanesOfWarp; }
@@ -42,6 +44,9 @@ void store(Number* address, const Number& number, MIXSYNTH_HERE) {
 
 struct alignas(16) Words {
     uint32_t word[4];
+};
+struct alignas(8) Floats {
+    float low, high;
 };
 
 // What no thread writes while the kernel runs.
@@ -164,7 +169,5 @@ inline void multiply_tf32(float (&sums)[4], const uint32_t (&left)[4], uint32_t 
                                    number(lanes[column * 4 + k % 4].right[k / 4]);
                         });
 }
-
-#undef MIXSYNTH_HERE
 
 }  // namespace mixsynth::card

@@ -1,0 +1,75 @@
+// Product: matrix products of a block's warps, and products of small matrices with vectors.
+#pragma once
+
+#include "cuda/group.h"
+
+namespace mixsynth::card {
+
+// sums [16, 16 kPairs] += left [16, 16 depth] weight [16 depth, 16 kPairs], where left(k) is an operand and the weight's
+// operands lie from `first` on, `depth` of them for each 16 columns. `pairs` of the columns' operands exist.
+template <class Precision, int kPairs, class Left>
+MIXSYNTH_CARD void multiply_packed(float (&sums)[2 * kPairs][4], int depth, const float* weight, int first, int pairs,
+                                   Left left) {
+    for (int k = 0; k < depth; ++k) {
+        const typename Precision::Fragment operand = left(k);
+        MIXSYNTH_UNROLL
+        for (int p = 0; p < kPairs; ++p)
+            if (first + p < pairs)
+                Precision::multiply(sums[2 * p], sums[2 * p + 1], operand,
+                                    Precision::packed(weight, (first + p) * depth + k));
+    }
+}
+
+// write(row, column, low, high) for each two neighbours of sums [16, 16 kPairs] that this lane holds
+template <int kPairs, class Write>
+MIXSYNTH_CARD void for_pairs(const float (&sums)[2 * kPairs][4], int row, int column, Write write) {
+    MIXSYNTH_UNROLL
+    for (int half = 0; half < 2; ++half)
+        MIXSYNTH_UNROLL
+        for (int p = 0; p < 2 * kPairs; ++p)
+            write(row + first_row() + 8 * half, column + 8 * p + first_column(), sums[p][2 * half],
+                  sums[p][2 * half + 1]);
+}
+
+template <class Precision, int kPairs, class Left, class Write>
+MIXSYNTH_CARD void linear_units(int rows, int inputs, int outputs, const float* weight, Left left, Write write,
+                                Share& share) {
+    const int heights = tiles_of(rows), depth = tiles_of(inputs), pairs = tiles_of(outputs);
+    const int units = heights * ((pairs + kPairs - 1) / kPairs);
+    for (int unit = share.first(units); unit < units; unit += warps()) {
+        const int row = unit % heights * kSide, first = unit / heights * kPairs;
+        float sums[2 * kPairs][4] = {};
+        multiply_packed<Precision, kPairs>(sums, depth, weight, first, pairs,
+                                           [&](int k) { return left(row, k * kSide); });
+        for_pairs<kPairs>(sums, row, first * kSide, write);
+    }
+}
+
+// x [rows, inputs] -> write(row, column, low, high) of x W^T, for whole operands: rows and columns beyond the last come,
+// too. left(row, column) is an operand of x. A warp takes 16 x 32 numbers at a time, or 16 x 16 where there is little work.
+template <class Precision, class Left, class Write>
+MIXSYNTH_CARD void linear(int rows, int inputs, int outputs, const float* weight, Left left, Write write,
+                          Share share = {}) {
+    if (tiles_of(rows) * tiles_of(outputs) < 2 * warps())
+        linear_units<Precision, 1>(rows, inputs, outputs, weight, left, write, share);
+    else
+        linear_units<Precision, 2>(rows, inputs, outputs, weight, left, write, share);
+}
+
+// write(window, i, sum of weight(i, k) * in(window, k)) for all windows and outputs; eight lanes make a sum
+template <class Write>
+MIXSYNTH_CARD void multiply_vectors(int windows, int inputs, int outputs, const float* weight, const Vector& in,
+                                    Write write, Share& share) {
+    const int items = windows * outputs, units = (items + 3) / 4;
+    for (int unit = share.first(units); unit < units; unit += warps()) {
+        const int item = unit * 4 + lane() / 8;
+        const int window = item / (outputs > 0 ? outputs : 1), i = item - window * outputs;
+        float sum = 0.0f;
+        if (item < items)
+            for (int k = lane() % 8; k < inputs; k += 8) sum += load_constant(weight + i * inputs + k) * in.get(window, k);
+        sum = sum_of_eight(sum);
+        if (item < items && lane() % 8 == 0) write(window, i, sum);
+    }
+}
+
+}  // namespace mixsynth::card

@@ -1,0 +1,36 @@
+// Sizes: what a kernel knows of a network's shape, while it runs or already when it is compiled.
+#pragma once
+
+#include "layout.h"
+
+namespace mixsynth::card {
+
+// T, C, T / reduce_token, C / reduce_channel, the width of the feed-forward layer, D, Q + 1, L
+struct Sizes {
+    int tokens, channels, token_keys, channel_keys, hidden, joint_dim, keyframes, layers;
+
+    bool operator==(const Sizes& other) const {
+        return tokens == other.tokens && channels == other.channels && token_keys == other.token_keys &&
+               channel_keys == other.channel_keys && hidden == other.hidden && joint_dim == other.joint_dim &&
+               keyframes == other.keyframes && layers == other.layers;
+    }
+};
+
+inline Sizes sizes_of(const Dimensions& d) {
+    const auto size = [](int64_t n) { return static_cast<int>(n); };
+    return {size(d.tokens()),       size(d.emb_dim), size(d.token_keys()), size(d.channel_keys()),
+            size(d.hidden()),       size(d.joint_dim), size(d.keyframes()),  size(d.num_encoder_layers)};
+}
+
+// The same names, known to the compiler.
+template <int kTokens, int kChannels, int kTokenKeys, int kChannelKeys, int kHidden, int kJointDim, int kKeyframes,
+          int kLayers>
+struct FixedSizes {
+    static constexpr int tokens = kTokens, channels = kChannels, token_keys = kTokenKeys, channel_keys = kChannelKeys,
+                         hidden = kHidden, joint_dim = kJointDim, keyframes = kKeyframes, layers = kLayers;
+    static constexpr Sizes all() {
+        return {tokens, channels, token_keys, channel_keys, hidden, joint_dim, keyframes, layers};
+    }
+};
+
+}  // namespace mixsynth::card
