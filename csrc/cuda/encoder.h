@@ -109,9 +109,8 @@ MIXSYNTH_CARD void encoder_layer(const G& group, const float* weights, const Lay
         group.rows(), s.channels, s.hidden, weights + at.ff1.weight,
         [&](int row, int k) { return Precision::left(group.operands, row, k); },
         [&](int row, int column, float low, float high) {
-            if (column < whole_tiles(s.hidden))
-                group.hidden.set_pair(row, column, gelu(low + load_constant(bias + column)),
-                                      gelu(high + load_constant(bias + column + 1)));
+            group.hidden.set_pair(row, column, gelu(low + load_constant(bias + column)),
+                                  gelu(high + load_constant(bias + column + 1)));
         });
     block_barrier();
     add_linear<Precision>(group, weights, at.ff2, s.hidden,
@@ -149,7 +148,7 @@ MIXSYNTH_CARD void interpolate_and_embed(const G& group, const float* weights, c
         poses, s.joint_dim, s.channels, weights + at.encoder_emb.weight,
         [&](int row, int k) { return Precision::left(group.keyframe_operands, row, k); },
         [&](int row, int column, float low, float high) {
-            if (row < poses && column < whole_tiles(s.channels)) group.embedded.set_pair(row, column, low, high);
+            if (row < poses) group.embedded.set_pair(row, column, low, high);
         });
     block_barrier();
     for (int row = warp(); row < group.rows(); row += warps())

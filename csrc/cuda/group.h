@@ -28,33 +28,40 @@ struct Group {
     MIXSYNTH_CARD int value_slot() const { return reduces_tokens() ? whole_tiles(s.token_keys) : s.tokens; }
 };
 
-template <typename Number>
-MIXSYNTH_CARD Tile<Number> tile_of(const Buffer& buffer, int within, int columns, char* shared, char* workspace) {
-    char* start = (buffer.is_shared ? shared : workspace) + buffer.offset + within;
-    return {reinterpret_cast<Number*>(start), row_stride(columns)};
-}
+// Where a block's buffers lie.
+template <bool kAllShared>
+struct Storage {
+    char *shared, *workspace;
+
+    MIXSYNTH_CARD char* at(const Buffer& buffer) const {
+        return (kAllShared || buffer.is_shared ? shared : workspace) + buffer.offset;
+    }
+    template <typename Number>
+    MIXSYNTH_CARD Tile<Number> tile(const Buffer& buffer, int columns, int within = 0) const {
+        return {reinterpret_cast<Number*>(at(buffer) + within), row_stride(columns)};
+    }
+};
 
 // `s` holds the sizes of call.sizes, perhaps as constants.
 template <class Sizes, class Precision>
 MIXSYNTH_CARD Group<Sizes, Precision> group_of(const Forward& call, const Sizes& s, char* shared) {
     using Operand = typename Precision::Operand;
     const Buffers& b = call.buffers;
-    char* workspace = call.workspace + static_cast<int64_t>(block()) * b.workspace_bytes;
+    const Storage<Precision::kAllShared> in{
+        shared, call.workspace + static_cast<int64_t>(block()) * b.workspace_bytes};
     Group<Sizes, Precision> group{call, s, b.windows};
-    group.x = tile_of<float>(b.x, 0, s.channels, shared, workspace);
-    group.operands = tile_of<Operand>(b.operands, 0, s.channels, shared, workspace);
-    group.keyframes = tile_of<float>(b.keyframes, 0, s.joint_dim, shared, workspace);
-    group.token_out = tile_of<Operand>(b.mixed, 0, s.channels, shared, workspace);
-    group.channel_out = tile_of<Operand>(b.mixed, b.channel_out, s.channels, shared, workspace);
-    group.hidden = tile_of<Operand>(b.mixed, 0, s.hidden, shared, workspace);
-    group.keyframe_operands = tile_of<Operand>(b.mixed, 0, s.joint_dim, shared, workspace);
-    group.embedded = tile_of<float>(b.mixed, b.embedded, s.channels, shared, workspace);
-    group.token_values = group.reduces_tokens() ? tile_of<Operand>(b.token_values, 0, s.channels, shared, workspace)
-                                                : group.operands;
-    group.channel_values = group.reduces_channels()
-                               ? tile_of<Operand>(b.channel_values, 0, s.channel_keys, shared, workspace)
-                               : group.operands;
-    float* next = reinterpret_cast<float*>((b.vectors.is_shared ? shared : workspace) + b.vectors.offset);
+    group.x = in.template tile<float>(b.x, s.channels);
+    group.operands = in.template tile<Operand>(b.operands, s.channels);
+    group.keyframes = in.template tile<float>(b.keyframes, s.joint_dim);
+    group.token_out = in.template tile<Operand>(b.mixed, s.channels);
+    group.channel_out = in.template tile<Operand>(b.mixed, s.channels, b.channel_out);
+    group.hidden = in.template tile<Operand>(b.mixed, s.hidden);
+    group.keyframe_operands = in.template tile<Operand>(b.mixed, s.joint_dim);
+    group.embedded = in.template tile<float>(b.mixed, s.channels, b.embedded);
+    group.token_values = group.reduces_tokens() ? in.template tile<Operand>(b.token_values, s.channels) : group.operands;
+    group.channel_values =
+        group.reduces_channels() ? in.template tile<Operand>(b.channel_values, s.channel_keys) : group.operands;
+    float* next = reinterpret_cast<float*>(in.at(b.vectors));
     const auto take = [&](int length) {
         const Vector vector{next, length};
         next += b.windows * length;

@@ -12,12 +12,12 @@ namespace mixsynth::card {
 MIXSYNTH_CARD int first_row() { return lane() / 4; }
 MIXSYNTH_CARD int first_column() { return 2 * (lane() % 4); }
 
-// bf16, one instruction for a product of 16 x 16 by 16 x 8
-template <bool kAllShared>
+// bf16, one instruction for a product of 16 x 16 by 16 x 8. kEverythingFits: no buffer lies in the workspace, which lets the
+// compiler use instructions for shared memory only.
+template <bool kEverythingFits>
 struct Bf16 {
+    static constexpr bool kAllShared = kEverythingFits;
     using Operand = uint16_t;
-    // Words of a lane, at 16 bytes each, in an operand that was packed.
-    static constexpr int kPackedWords = 1;
     struct Fragment {
         uint32_t word[4];
     };
@@ -89,10 +89,10 @@ struct Bf16 {
 
 // Operands stay in fp32 until a product takes them: rounded to tf32, or as the sum of two of tf32 (strict), which takes
 // three products and loses nothing that fp32 keeps.
-template <bool kStrict>
+template <bool kStrict, bool kEverythingFits>
 struct Float {
+    static constexpr bool kAllShared = kEverythingFits;
     using Operand = float;
-    static constexpr int kPackedWords = 2;
     struct Fragment {
         float number[8];  // of the first 8 columns (of a left operand) or rows (of a right one), then of the others
     };
@@ -186,5 +186,10 @@ struct Float {
         multiply_tf32(sums, coarse, coarse0, coarse1, place);
     }
 };
+
+template <bool kEverythingFits>
+using Strict = Float<true, kEverythingFits>;
+template <bool kEverythingFits>
+using Tf32 = Float<false, kEverythingFits>;
 
 }  // namespace mixsynth::card

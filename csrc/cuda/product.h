@@ -41,12 +41,15 @@ MIXSYNTH_CARD void linear_units(int rows, int inputs, int outputs, const float* 
         float sums[2 * kPairs][4] = {};
         multiply_packed<Precision, kPairs>(sums, depth, weight, first, pairs,
                                            [&](int k) { return left(row, k * kSide); });
-        for_pairs<kPairs>(sums, row, first * kSide, write);
+        for_pairs<kPairs>(sums, row, first * kSide, [&](int i, int column, float low, float high) {
+            if (column < pairs * kSide) write(i, column, low, high);
+        });
     }
 }
 
-// x [rows, inputs] -> write(row, column, low, high) of x W^T, for whole operands: rows and columns beyond the last come,
-// too. left(row, column) is an operand of x. A warp takes 16 x 32 numbers at a time, or 16 x 16 where there is little work.
+// x [rows, inputs] -> write(row, column, low, high) of x W^T, for whole operands of 16 x 16: rows and columns
+// beyond the last come, too. left(row, column) is an operand of x. A warp takes two of them at a time, or one where there
+// is little work.
 template <class Precision, class Left, class Write>
 MIXSYNTH_CARD void linear(int rows, int inputs, int outputs, const float* weight, Left left, Write write,
                           Share share = {}) {

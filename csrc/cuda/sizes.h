@@ -8,12 +8,6 @@ namespace mixsynth::card {
 // T, C, T / reduce_token, C / reduce_channel, the width of the feed-forward layer, D, Q + 1, L
 struct Sizes {
     int tokens, channels, token_keys, channel_keys, hidden, joint_dim, keyframes, layers;
-
-    bool operator==(const Sizes& other) const {
-        return tokens == other.tokens && channels == other.channels && token_keys == other.token_keys &&
-               channel_keys == other.channel_keys && hidden == other.hidden && joint_dim == other.joint_dim &&
-               keyframes == other.keyframes && layers == other.layers;
-    }
 };
 
 inline Sizes sizes_of(const Dimensions& d) {
@@ -22,14 +16,16 @@ inline Sizes sizes_of(const Dimensions& d) {
             size(d.hidden()),       size(d.joint_dim), size(d.keyframes()),  size(d.num_encoder_layers)};
 }
 
-// The same names, known to the compiler.
-template <int kTokens, int kChannels, int kTokenKeys, int kChannelKeys, int kHidden, int kJointDim, int kKeyframes,
-          int kLayers>
+// The same names; those that every layer's loops need are known to the compiler.
+template <int kTokens, int kChannels, int kTokenKeys, int kChannelKeys, int kHidden>
 struct FixedSizes {
     static constexpr int tokens = kTokens, channels = kChannels, token_keys = kTokenKeys, channel_keys = kChannelKeys,
-                         hidden = kHidden, joint_dim = kJointDim, keyframes = kKeyframes, layers = kLayers;
-    static constexpr Sizes all() {
-        return {tokens, channels, token_keys, channel_keys, hidden, joint_dim, keyframes, layers};
+                         hidden = kHidden;
+    int joint_dim, keyframes, layers;
+
+    static constexpr bool fit(const Sizes& s) {
+        return s.tokens == tokens && s.channels == channels && s.token_keys == token_keys &&
+               s.channel_keys == channel_keys && s.hidden == hidden;
     }
 };
 

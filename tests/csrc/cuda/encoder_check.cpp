@@ -82,17 +82,17 @@ std::pair<double, double> largest_error(const Case& c, const mixsynth::Weights& 
     return {worst, scale};
 }
 
-template <template <bool> class Shared, class Unshared>
-void check(const char* name, const Case& c, Precision precision, Unshared unshared) {
+template <template <bool> class In>
+void check(const char* name, const Case& c, Precision precision) {
     const RandomWeights random(c.dims);
     std::normal_distribution<float> normal;
     std::vector<float> keyframes;
     for (int64_t i = 0; i < c.batch * c.dims.keyframes() * c.dims.joint_dim; ++i) keyframes.push_back(normal(generator));
     const auto kernel = [&](const Forward& call, const Sizes& sizes, char* shared) {
         if (call.buffers.workspace_bytes)
-            unshared(call, sizes, shared);
+            forward<In<false>>(call, sizes, shared);
         else
-            forward<Shared<true>>(call, sizes, shared);
+            forward<In<true>>(call, sizes, shared);
     };
     const Run result = run(c, random.weights, keyframes, precision, Order::kForward, kernel);
     const Run again = run(c, random.weights, keyframes, precision, Order::kBackward, kernel);
@@ -105,11 +105,6 @@ void check(const char* name, const Case& c, Precision precision, Unshared unshar
                 long(result.barriers), long(result.conflicts), result.buffers.shared_bytes,
                 result.buffers.workspace_bytes);
 }
-
-template <bool>
-using Strict = Float<true>;
-template <bool>
-using Tf32 = Float<false>;
 
 }  // namespace
 
@@ -125,8 +120,8 @@ int main(int count, char** arguments) {
         std::printf("%s\n", problem);
         return 2;
     }
-    check<Strict>("strict", c, Precision::kStrict, forward<Float<true>, Sizes>);
-    check<Tf32>("tf32", c, Precision::kTf32, forward<Float<false>, Sizes>);
-    check<Bf16>("bf16", c, Precision::kBf16, forward<Bf16<false>, Sizes>);
+    check<Strict>("strict", c, Precision::kStrict);
+    check<Tf32>("tf32", c, Precision::kTf32);
+    check<Bf16>("bf16", c, Precision::kBf16);
     return 0;
 }
