@@ -121,7 +121,7 @@ MIXSYNTH_CARD void reduce_values(const G& group, const float* weights, const Lay
     }
     if (group.reduces_channels()) {
         const float* bias = weights + at.channel.value_reduce.bias;
-        linear<Precision>(
+        linear<Precision, G::kFixed>(
             group.rows(), s.channels, s.channel_keys, weights + at.channel.value_reduce.weight,
             [&](int row, int k) { return Precision::left(group.operands, row, k); },
             [&](int row, int column, float low, float high) {

@@ -76,7 +76,7 @@ MIXSYNTH_CARD void reweight(const G& group, const float* weights, const LayerOff
 template <class Precision, class G, class Left>
 MIXSYNTH_CARD void add_linear(const G& group, const float* weights, const LinearOffsets& at, int inputs, Left left) {
     const float* bias = weights + at.bias;
-    linear<Precision>(group.rows(), inputs, group.s.channels, weights + at.weight, left,
+    linear<Precision, G::kFixed>(group.rows(), inputs, group.s.channels, weights + at.weight, left,
                       [&](int row, int column, float low, float high) {
                           if (row >= group.rows() || column >= group.s.channels) return;
                           const Floats x = group.x.pair(row, column);
@@ -105,7 +105,7 @@ MIXSYNTH_CARD void encoder_layer(const G& group, const float* weights, const Lay
     });
     normalise(group, weights, at.norm1);
     const float* bias = weights + at.ff1.bias;
-    linear<Precision>(
+    linear<Precision, G::kFixed>(
         group.rows(), s.channels, s.hidden, weights + at.ff1.weight,
         [&](int row, int k) { return Precision::left(group.operands, row, k); },
         [&](int row, int column, float low, float high) {
@@ -130,6 +130,31 @@ MIXSYNTH_CARD float interpolated(const G& group, const Tile<float>& keyframes, c
     return sum;
 }
 
+// sums [16, 8 kHalves] += the interpolated keyframes [T, D] from `row` and `column` on, for all of a lane's numbers at once.
+template <int kHalves, class G>
+MIXSYNTH_CARD void add_interpolated(const G& group, const float* weights, float (&sums)[kHalves][4], int row,
+                                    int column) {
+    const int count = group.s.keyframes;
+    const LinearOffsets& at = group.call.offsets.l_interp;
+    MIXSYNTH_UNROLL
+    for (int half = 0; half < 2; ++half) {
+        const int i = row + first_row() + 8 * half;
+        if (i >= group.rows()) continue;
+        const int window = i / group.s.tokens, token = i - window * group.s.tokens;
+        for (int q = -1; q < count; ++q) {
+            const float weight = load_constant(weights + (q < 0 ? at.bias + token : at.weight + token * count + q));
+            MIXSYNTH_UNROLL
+            for (int p = 0; p < kHalves; ++p) {
+                const int d = column + 8 * p + first_column();
+                if (d >= whole_tiles(group.s.joint_dim)) continue;
+                const Floats pose = q < 0 ? Floats{1.0f, 1.0f} : group.keyframes.pair(window * count + q, d);
+                sums[p][2 * half] += weight * pose.low;
+                sums[p][2 * half + 1] += weight * pose.high;
+            }
+        }
+    }
+}
+
 // Keyframes [G, Q + 1, D] from `first` on -> group.keyframes, group.x. They are embedded and then interpolated, which gives
 // the same as the published order with less work. Ends with a barrier.
 template <class Precision, class G>
@@ -144,7 +169,7 @@ MIXSYNTH_CARD void interpolate_and_embed(const G& group, const float* weights, c
             group.keyframe_operands.set(pose, d, number);
         }
     block_barrier();
-    linear<Precision>(
+    linear<Precision, G::kFixed>(
         poses, s.joint_dim, s.channels, weights + at.encoder_emb.weight,
         [&](int row, int k) { return Precision::left(group.keyframe_operands, row, k); },
         [&](int row, int column, float low, float high) {
@@ -173,16 +198,16 @@ MIXSYNTH_CARD void write_motion(const G& group, const float* weights, float* fir
     const float* bias = weights + at.fc.bias;
     const auto write = [&](int row, int column, float number) {
         if (row < group.rows() && column < s.joint_dim)
-            first[row * s.joint_dim + column] = number + load_constant(bias + column) +
-                                                interpolated(group, group.keyframes, weights, row, column, 1.0f);
+            first[row * s.joint_dim + column] = number + load_constant(bias + column);
     };
-    linear<Precision>(
+    linear<Precision, G::kFixed>(
         group.rows(), s.channels, s.joint_dim, weights + at.fc.weight,
         [&](int row, int k) { return Precision::left(group.operands, row, k); },
         [&](int row, int column, float low, float high) {
             write(row, column, low);
             write(row, column + 1, high);
-        });
+        },
+        Share{}, [&](auto& sums, int row, int column) { add_interpolated(group, weights, sums, row, column); });
     block_barrier();
 }
 
@@ -199,9 +224,9 @@ MIXSYNTH_CARD void clear_padding(const G& group) {
 }
 
 // The whole network: this block takes every blocks()-th group of windows. `shared` holds call.buffers.shared_bytes.
-template <class Precision, class Sizes>
-MIXSYNTH_CARD void forward(const Forward& call, const Sizes& s, char* shared) {
-    auto group = group_of<Sizes, Precision>(call, s, shared);
+template <class Precision, class AnySizes>
+MIXSYNTH_CARD void forward(const Forward& call, const AnySizes& s, char* shared) {
+    auto group = group_of<AnySizes, Precision>(call, s, shared);
     clear_padding<Precision>(group);
     const int64_t full = call.buffers.windows;
     for (int64_t window = block() * full; window < call.batch; window += blocks() * full) {

@@ -9,12 +9,13 @@ namespace mixsynth::card {
 // One number a token or channel of each window.
 using Vector = Tile<float>;
 
-template <class Sizes, class Precision>
+template <class AnySizes, class Precision>
 struct Group {
     using Operand = typename Precision::Operand;
+    static constexpr bool kFixed = AnySizes::kFixed;
 
     const Forward& call;
-    Sizes s;
+    AnySizes s;
     int windows;  // of this group; the last one may have fewer
     Tile<float> x{}, keyframes{}, embedded{};
     Tile<Operand> operands{}, token_out{}, channel_out{}, hidden{}, token_values{}, channel_values{};
@@ -43,13 +44,13 @@ struct Storage {
 };
 
 // `s` holds the sizes of call.sizes, perhaps as constants.
-template <class Sizes, class Precision>
-MIXSYNTH_CARD Group<Sizes, Precision> group_of(const Forward& call, const Sizes& s, char* shared) {
+template <class AnySizes, class Precision>
+MIXSYNTH_CARD Group<AnySizes, Precision> group_of(const Forward& call, const AnySizes& s, char* shared) {
     using Operand = typename Precision::Operand;
     const Buffers& b = call.buffers;
     const Storage<Precision::kAllShared> in{
         shared, call.workspace + static_cast<int64_t>(block()) * b.workspace_bytes};
-    Group<Sizes, Precision> group{call, s, b.windows};
+    Group<AnySizes, Precision> group{call, s, b.windows};
     group.x = in.template tile<float>(b.x, s.channels);
     group.operands = in.template tile<Operand>(b.operands, s.channels);
     group.keyframes = in.template tile<float>(b.keyframes, s.joint_dim);

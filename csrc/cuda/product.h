@@ -31,8 +31,8 @@ MIXSYNTH_CARD void for_pairs(const float (&sums)[2 * kPairs][4], int row, int co
                   sums[p][2 * half + 1]);
 }
 
-template <class Precision, int kPairs, class Left, class Write>
-MIXSYNTH_CARD void linear_units(int rows, int inputs, int outputs, const float* weight, Left left, Write write,
+template <class Precision, int kPairs, class Left, class Add, class Write>
+MIXSYNTH_CARD void linear_units(int rows, int inputs, int outputs, const float* weight, Left left, Add add, Write write,
                                 Share& share) {
     const int heights = tiles_of(rows), depth = tiles_of(inputs), pairs = tiles_of(outputs);
     const int units = heights * ((pairs + kPairs - 1) / kPairs);
@@ -41,22 +41,29 @@ MIXSYNTH_CARD void linear_units(int rows, int inputs, int outputs, const float* 
         float sums[2 * kPairs][4] = {};
         multiply_packed<Precision, kPairs>(sums, depth, weight, first, pairs,
                                            [&](int k) { return left(row, k * kSide); });
+        add(sums, row, first * kSide);
         for_pairs<kPairs>(sums, row, first * kSide, [&](int i, int column, float low, float high) {
             if (column < pairs * kSide) write(i, column, low, high);
         });
     }
 }
 
-// x [rows, inputs] -> write(row, column, low, high) of x W^T, for whole operands of 16 x 16: rows and columns
-// beyond the last come, too. left(row, column) is an operand of x. A warp takes two of them at a time, or one where there
-// is little work.
-template <class Precision, class Left, class Write>
+// Adds nothing to a unit's sums.
+struct Nothing {
+    template <int kHalves>
+    MIXSYNTH_CARD void operator()(float (&)[kHalves][4], int, int) const {}
+};
+
+// x [rows, inputs] -> write(row, column, low, high) of x W^T, for whole operands of 16 x 16: rows and columns beyond the last
+// come, too. left(row, column) is an operand of x; add(sums, row, column) may add to the sums of a unit. In kernels of known
+// sizes a warp takes two operands at a time, which loads less, where there is work enough for all warps.
+template <class Precision, bool kFixed, class Left, class Write, class Add = Nothing>
 MIXSYNTH_CARD void linear(int rows, int inputs, int outputs, const float* weight, Left left, Write write,
-                          Share share = {}) {
-    if (tiles_of(rows) * tiles_of(outputs) < 2 * warps())
-        linear_units<Precision, 1>(rows, inputs, outputs, weight, left, write, share);
+                          Share share = {}, Add add = {}) {
+    if (kFixed && tiles_of(rows) * tiles_of(outputs) >= 2 * warps())
+        linear_units<Precision, 2>(rows, inputs, outputs, weight, left, add, write, share);
     else
-        linear_units<Precision, 2>(rows, inputs, outputs, weight, left, write, share);
+        linear_units<Precision, 1>(rows, inputs, outputs, weight, left, add, write, share);
 }
 
 // write(window, i, sum of weight(i, k) * in(window, k)) for all windows and outputs; eight lanes make a sum

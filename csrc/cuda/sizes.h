@@ -7,6 +7,7 @@ namespace mixsynth::card {
 
 // T, C, T / reduce_token, C / reduce_channel, the width of the feed-forward layer, D, Q + 1, L
 struct Sizes {
+    static constexpr bool kFixed = false;
     int tokens, channels, token_keys, channel_keys, hidden, joint_dim, keyframes, layers;
 };
 
@@ -19,6 +20,7 @@ inline Sizes sizes_of(const Dimensions& d) {
 // The same names; those that every layer's loops need are known to the compiler.
 template <int kTokens, int kChannels, int kTokenKeys, int kChannelKeys, int kHidden>
 struct FixedSizes {
+    static constexpr bool kFixed = true;
     static constexpr int tokens = kTokens, channels = kChannels, token_keys = kTokenKeys, channel_keys = kChannelKeys,
                          hidden = kHidden;
     int joint_dim, keyframes, layers;
