@@ -11,7 +11,12 @@ NATIVE := csrc csrc/cpu csrc/python
 SOURCES := $(wildcard $(NATIVE:=/*.cpp))
 HEADERS := $(wildcard $(NATIVE:=/*.h))
 # Installing is skipped while none of these is newer than the stamp.
-INPUTS := setup.py pyproject.toml constraints.txt $(SOURCES) $(HEADERS)
+INPUTS := setup.py pyproject.toml constraints.txt $(SOURCES) $(HEADERS) $(wildcard csrc/cuda/*.*)
+
+# One kind of card builds in about a minute; a wheel is for all of them, which takes four.
+MIXSYNTH_ARCH ?= 90
+export MIXSYNTH_ARCH
+wheel: export MIXSYNTH_ARCH := 80 86 89 90 100 120
 
 .DEFAULT_GOAL := help
 .PHONY: help tools install dev demo test lint core sanitize emulate fuzz gates gpu format wheel clean
@@ -24,7 +29,7 @@ help:
 	@echo "make sanitize  the same under the sanitizers of the compiler"
 	@echo "make emulate   the same on an old x86 and on ARM, as far as qemu-user is installed"
 	@echo "make fuzz    the binding under AddressSanitizer, with wrong arguments, for FUZZ_S seconds"
-	@echo "make gates   compile the Triton kernels for cards of three generations, without one, and judge them"
+	@echo "make gates   compile the kernels for cards of all generations, without one, and judge them"
 	@echo "make gpu     on a machine with a card: the kernels tested and measured, results in OUT"
 	@echo "make format  let ruff lay out the code"
 	@echo "make wheel   build the wheel into dist/"
@@ -129,9 +134,10 @@ fuzz: build/core/fuzzed.so
 	    ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 \
 	    $(BIN)/python tests/csrc/fuzz_bindings.py $< --seconds $(FUZZ_S) --seed $(FUZZ_SEED)
 
-# No card is needed. What is known from the run before is not compiled again (build/kernel-gates.json).
+# No card is needed. What is known from the run before is not compiled again (build/*-gates.json).
 gates: $(VENV)/.dev
 	$(BIN)/python scripts/kernel_gates.py --all
+	$(BIN)/python scripts/cuda_gates.py
 
 # For a bare machine with a card and no network: PYTHON itself, which has torch, triton, numpy, pytest and pybind11.
 # A test that finds no card there fails. The conftest is left out, because it needs hypothesis. Triton's cache is a new

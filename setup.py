@@ -1,9 +1,19 @@
-"""Packages and the native extension; everything else is in pyproject.toml."""
+"""Packages and the native extensions; everything else is in pyproject.toml.
 
+MIXSYNTH_CUDA=1 builds the CUDA encoder or fails, 0 leaves it out, auto (the default) builds it where nvcc is.
+MIXSYNTH_ARCH="80 90" builds it for those compute capabilities instead of all, with PTX of the last for newer ones.
+"""
+
+import os
+import re
+import shutil
+import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from glob import glob
+from pathlib import Path
 
-from pybind11.setup_helpers import Pybind11Extension
+from pybind11.setup_helpers import Pybind11Extension, build_ext
 from setuptools import setup
 
 # No -march and no -ffast-math: one build runs on every machine of its architecture, with NaN and infinity as they are.
@@ -22,8 +32,85 @@ native = Pybind11Extension(
     extra_link_args=[] if msvc else ["-pthread"],
 )
 
+ARCHS = ("80", "86", "89", "90", "100", "120")
+OLDEST_NVCC = (12, 8)  # the first that knows compute capability 12.0
+
+
+def toolkit() -> Path | None:
+    """The CUDA toolkit to build with, or None where the CUDA encoder is left out, which a line says."""
+    choice = os.environ.get("MIXSYNTH_CUDA", "auto")
+    if choice not in ("0", "1", "auto"):
+        raise SystemExit(f"MIXSYNTH_CUDA must be 0, 1 or auto, found {choice!r}")
+    nvcc = shutil.which("nvcc")
+    if choice == "0":
+        return None
+    problem = "there is no nvcc on the PATH"
+    if nvcc:
+        version = subprocess.run([nvcc, "--version"], capture_output=True, text=True, check=True).stdout
+        release = re.search(r"release (\d+)\.(\d+)", version)
+        if release and (int(release[1]), int(release[2])) >= OLDEST_NVCC:
+            dry = subprocess.run(
+                [nvcc, "--dryrun", "-x", "cu", os.devnull], capture_output=True, text=True, check=False
+            )
+            root = re.search(r"_HERE_=(.*)", dry.stderr)
+            return Path(root[1].strip()).parent if root else Path(nvcc).resolve().parent.parent
+        problem = f"nvcc is {release[1] + '.' + release[2] if release else 'of unknown version'}, but 12.8 is needed"
+    if choice == "1":
+        raise SystemExit(f"MIXSYNTH_CUDA=1, but {problem}")
+    sys.stderr.write(f"the CUDA encoder is left out: {problem}\n")
+    return None
+
+
+def architectures() -> list[str]:
+    """nvcc's options for MIXSYNTH_ARCH: machine code for each, and PTX of the last."""
+    chosen = os.environ.get("MIXSYNTH_ARCH", " ".join(ARCHS)).replace(",", " ").replace(";", " ").split()
+    if not chosen or not set(chosen) <= set(ARCHS):
+        raise SystemExit(f"MIXSYNTH_ARCH must list some of {' '.join(ARCHS)}, found {' '.join(chosen)!r}")
+    options = [f"-gencode=arch=compute_{arch},code=sm_{arch}" for arch in chosen]
+    return [*options, f"-gencode=arch=compute_{chosen[-1]},code=compute_{chosen[-1]}"]
+
+
+class BuildWithCuda(build_ext):
+    """Compiles the .cu files with nvcc, two at a time, unless their objects are newer than all they are made of."""
+
+    def build_extension(self, ext) -> None:
+        units = [source for source in ext.sources if source.endswith(".cu")]
+        ext.sources = [source for source in ext.sources if not source.endswith(".cu")]
+        with ThreadPoolExecutor(2) as pool:
+            ext.extra_objects += pool.map(lambda unit: self._compiled(unit, ext), units)
+        super().build_extension(ext)
+
+    def _compiled(self, unit, ext) -> str:
+        command = [str(cuda / "bin/nvcc"), "-std=c++17", "-O3", *architectures(), "-Icsrc", "-Xcompiler", "-fPIC", "-c"]
+        out = Path(self.build_temp) / Path(unit).with_suffix(".o")
+        written = out.with_suffix(".command")
+        is_new = out.is_file() and written.is_file() and written.read_text() == " ".join(command)
+        if not is_new or any(Path(source).stat().st_mtime > out.stat().st_mtime for source in [unit, *ext.depends]):
+            out.parent.mkdir(parents=True, exist_ok=True)
+            subprocess.run([*command, unit, "-o", str(out)], check=True)
+            written.write_text(" ".join(command))
+        return str(out)
+
+
+extensions = [native]
+if cuda := toolkit():
+    headers = [header for kind in ("csrc/*.h", "csrc/cuda/*.h", "csrc/cuda/*.cuh") for header in glob(kind)]
+    extensions.append(
+        Pybind11Extension(
+            "mixsynth_stream._cuda",
+            [*sorted(glob("csrc/cuda/*.cu")), *sorted(glob("csrc/cuda/*.cpp")), "csrc/pack.cpp"],
+            depends=sorted([*headers, "csrc/python/arguments.h"]),
+            include_dirs=["csrc"],
+            # Static, so that no CUDA library is needed; it looks for a driver when it is first asked for a card.
+            libraries=["cudart_static", "dl", "rt", "pthread"],
+            library_dirs=[str(cuda / folder) for folder in ("lib64", "lib")],
+            cxx_std=17,
+        )
+    )
+
 setup(
-    ext_modules=[native],
+    ext_modules=extensions,
+    cmdclass={"build_ext": BuildWithCuda},
     packages=[
         "mixsynth_stream",
         "mixsynth_stream.bench",

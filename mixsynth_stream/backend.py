@@ -18,7 +18,7 @@ from mixsynth_stream.errors import BackendUnavailableError
 logger = logging.getLogger(__name__)
 
 # `auto` prefers them in this order.
-BACKENDS = ("native", "torch", "triton")
+BACKENDS = ("native", "torch", "triton", "cuda")
 
 # keyframes [B, Q+1, D] float32, contiguous -> motion [B, T, D] float32
 Forward = Callable[[np.ndarray], np.ndarray]
@@ -80,24 +80,35 @@ def _status(name: str) -> BackendStatus:
             "fused kernels, one launch for the network to four a layer",
             "install it with `pip install mixsynth-stream[gpu]`",
         ),
+        "cuda": (
+            "mixsynth_stream._cuda",
+            "CUDA C++, one launch",
+            "build it with `MIXSYNTH_CUDA=1 pip install -e .`, which needs nvcc 12.8 or newer",
+        ),
     }[name]
     try:
         module = importlib.import_module(module_name)
     except ImportError as error:
         return BackendStatus(name=name, ready=False, device="cpu", about=f"{error}; {remedy}")
-    if name == "triton":
-        try:
-            device = module.find_device()
-        except BackendUnavailableError as error:
-            return BackendStatus(name=name, ready=False, device="cuda", about=str(error))
-        description += ", in the interpreter" if module.INTERPRETED else ""
-        return BackendStatus(name=name, ready=True, device=str(device), about=description)
-    return BackendStatus(name=name, ready=True, device="cpu", about=description)
+    if name not in ("triton", "cuda"):
+        return BackendStatus(name=name, ready=True, device="cpu", about=description)
+    try:
+        device = module.devices()[0] if name == "cuda" else str(module.find_device())
+    except (BackendUnavailableError, RuntimeError) as error:  # CUDA's own error is a RuntimeError
+        return BackendStatus(name=name, ready=False, device="cuda", about=str(error))
+    description += ", in the interpreter" if name == "triton" and module.INTERPRETED else ""
+    return BackendStatus(name=name, ready=True, device=device, about=description)
 
 
 def make_forward(name: str, config: ModelConfig, state: Mapping[str, np.ndarray]) -> Forward:
     """The network with these weights on backend `name` (a name that `choose_backend` returned)."""
-    return {"native": _native_forward, "torch": _torch_forward, "triton": _triton_forward}[name](config, state)
+    makers = {
+        "native": _native_forward,
+        "torch": _torch_forward,
+        "triton": _triton_forward,
+        "cuda": _cuda_forward,
+    }
+    return makers[name](config, state)
 
 
 def _native_forward(config: ModelConfig, state: Mapping[str, np.ndarray]) -> Forward:
@@ -134,6 +145,14 @@ def _triton_forward(config: ModelConfig, state: Mapping[str, np.ndarray]) -> For
         _check_keyframes(keyframes, config)
         return encoder(keyframes)
 
+    return forward
+
+
+def _cuda_forward(config: ModelConfig, state: Mapping[str, np.ndarray]) -> Forward:
+    cuda: Any = importlib.import_module("mixsynth_stream._cuda")
+    # strict: every backend gives the same numbers.
+    encoder = cuda.Encoder(state=dict(state), precision="strict", **dataclasses.asdict(config))
+    forward: Forward = encoder.forward
     return forward
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 
 import pytest
 
@@ -14,11 +15,23 @@ from mixsynth_stream.errors import BackendUnavailableError
 def test_every_backend_named_is_ready_here():
     assert [row.name for row in available_backends()] == list(BACKENDS)
     for row in available_backends():
-        assert row.ready, row.about
+        assert row.ready or row.name == "cuda", row.about
+
+
+def test_cuda_says_why_it_is_not_ready():
+    """On a machine without a driver, or where the library was not built; with a card it is ready."""
+    row = next(row for row in available_backends() if row.name == "cuda")
+    if row.ready:
+        assert choose_backend("cuda") == "cuda"
+        return
+    assert re.search("there is no NVIDIA|the NVIDIA driver is for CUDA|MIXSYNTH_CUDA=1", row.about), row.about
+    with pytest.raises(BackendUnavailableError, match="backend cuda cannot run here: ") as caught:
+        choose_backend("cuda")
+    assert row.about in str(caught.value)
 
 
 def test_an_unknown_backend_lists_the_choices():
-    with pytest.raises(ValueError, match="backend must be auto or one of native, torch, triton, found 'abacus'"):
+    with pytest.raises(ValueError, match="backend must be auto or one of native, torch, triton, cuda, found 'abacus'"):
         choose_backend("abacus")
 
 

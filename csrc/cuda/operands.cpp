@@ -78,7 +78,6 @@ class Packer {
     // Each pair of 8 outputs and each 16 inputs form an operand: eight numbers a lane, four of each 8 outputs.
     void operands(const Linear& from, int64_t inputs, int64_t outputs, const LinearOffsets& to) const {
         pack_row(from.bias, packed_ + to.bias, outputs);
-        int64_t index = 0;
         for (int64_t first = 0; first < outputs; first += kSide)
             for (int64_t k = 0; k < inputs; k += kSide)
                 for (int64_t half = 0; half < 2; ++half)
@@ -89,7 +88,7 @@ class Packer {
                             const bool is_real = output < outputs && input < inputs;
                             const float number = is_real ? from.weight[output * inputs + input] : 0.0f;
                             const int64_t tile = (first / kSide * (whole_tiles(inputs) / kSide) + k / kSide) * kOperand;
-                            index = precision_ == Precision::kBf16 ? tile + lane * 8 + half * 4 + i
+                            const int64_t index = precision_ == Precision::kBf16 ? tile + lane * 8 + half * 4 + i
                                                                    : tile + half * 128 + lane * 4 + i;
                             write(number, packed_ + to.weight, index);
                         }
@@ -236,10 +235,10 @@ Buffers buffers_of(const Sizes& s, Precision precision, int windows, int shared_
     return buffers;
 }
 
-int windows_of(const Sizes& sizes, Precision precision, int64_t batch, int blocks, int shared_limit) {
+int most_windows(const Sizes& sizes, Precision precision, int shared_limit) {
     constexpr int kMostRows = 176;
     int windows = 1;
-    while ((windows + 1) * sizes.tokens <= kMostRows && int64_t{windows + 1} * blocks <= batch &&
+    while ((windows + 1) * sizes.tokens <= kMostRows &&
            buffers_of(sizes, precision, windows + 1, shared_limit).workspace_bytes == 0)
         ++windows;
     return windows;

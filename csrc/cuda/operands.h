@@ -1,9 +1,6 @@
 // Packing for a card: weights in the operands' order of csrc/cuda/precision.h, and the offsets of weights and buffers.
 #pragma once
 
-#include <string>
-#include <vector>
-
 #include "cuda/network.h"
 
 namespace mixsynth::card {
@@ -18,8 +15,7 @@ void pack(const Dimensions& dims, const Weights& weights, Precision precision, f
 // For blocks of `windows` windows that have `shared_limit` bytes of shared memory. What does not fit lies in the workspace.
 Buffers buffers_of(const Sizes& sizes, Precision precision, int windows, int shared_limit);
 
-// The number of windows a block takes: the most whose buffers fit into `shared_limit` bytes and that leave no block of
-// `blocks` without work, but at most 176 rows.
-int windows_of(const Sizes& sizes, Precision precision, int64_t batch, int blocks, int shared_limit);
+// The most windows of a block whose buffers all fit into `shared_limit` bytes, but at most 176 rows, and at least one.
+int most_windows(const Sizes& sizes, Precision precision, int shared_limit);
 
 }  // namespace mixsynth::card

@@ -1,7 +1,7 @@
-"""Tests of the CUDA encoder without a card: its kernel, emulated, gives the paper's numbers for every shape and precision.
+"""Tests of the CUDA encoder without a card: its kernel, emulated, gives the paper's numbers for every shape.
 
-The emulation ends with an error where threads race, miss a barrier or leave their memory; each run is done in two orders
-of the threads, which must not change a bit.
+The emulation ends with an error where threads race, miss a barrier or leave their memory. Each run is done in two
+orders of the threads, which must not change a bit.
 """
 
 from __future__ import annotations
