@@ -49,9 +49,8 @@ def toolkit() -> Path | None:
         version = subprocess.run([nvcc, "--version"], capture_output=True, text=True, check=True).stdout
         release = re.search(r"release (\d+)\.(\d+)", version)
         if release and (int(release[1]), int(release[2])) >= OLDEST_NVCC:
-            dry = subprocess.run(
-                [nvcc, "--dryrun", "-x", "cu", os.devnull], capture_output=True, text=True, check=False
-            )
+            command = [nvcc, "--dryrun", "-x", "cu", os.devnull]
+            dry = subprocess.run(command, capture_output=True, text=True, check=False)
             root = re.search(r"_HERE_=(.*)", dry.stderr)
             return Path(root[1].strip()).parent if root else Path(nvcc).resolve().parent.parent
         problem = f"nvcc is {release[1] + '.' + release[2] if release else 'of unknown version'}, but 12.8 is needed"

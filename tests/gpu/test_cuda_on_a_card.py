@@ -1,0 +1,124 @@
+"""The CUDA encoder on a card, at full shapes and in every precision: what `make gpu` runs."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import pytest
+from card import BATCHES, skip_or_fail, why_not
+
+if reason := why_not():
+    skip_or_fail(reason)
+if importlib.util.find_spec("mixsynth_stream._cuda") is None:
+    skip_or_fail("mixsynth_stream._cuda is not built; it needs nvcc")
+
+import torch
+from torch import Tensor
+
+from mixsynth_stream import _cuda
+from mixsynth_stream.bench.kernels.contenders import TOLERANCE, Case
+from mixsynth_stream.bench.kernels.run import motion_error, network_of
+from mixsynth_stream.presets import published_shapes, shipped_shapes
+
+SHAPES = published_shapes() | shipped_shapes()
+PRECISIONS = ("strict", "tf32", "bf16")
+DEVICE = torch.device("cuda")
+
+
+def case_of(name: str, batch: int) -> Case:
+    return Case(name, *network_of(name), batch, DEVICE)
+
+
+def encoder_of(case: Case, precision: str) -> Any:
+    return _cuda.Encoder(state=dict(case.state), precision=precision, **dataclasses.asdict(case.config))
+
+
+def motion_of(encoder: Any, keyframes: Tensor, config: Any) -> Tensor:
+    """On the current stream. What the kernel leaves out stays NaN."""
+    out = torch.full((len(keyframes), config.seq_len, config.joint_dim), float("nan"), device=DEVICE)
+    stream = torch.cuda.current_stream().cuda_stream
+    encoder.forward_on_card(keyframes.contiguous(), out=out, stream=stream)
+    return out
+
+
+@pytest.mark.parametrize("batch", BATCHES)
+@pytest.mark.parametrize("name", SHAPES)
+def test_every_precision_is_within_its_error_and_repeats(name: str, batch: int) -> None:
+    case, wrong = case_of(name, batch), []
+    for precision in PRECISIONS:
+        encoder = encoder_of(case, precision)
+        first = motion_of(encoder, case.keyframes, case.config)
+        error = motion_error(first, case.truth)
+        if not error <= TOLERANCE[precision]:
+            wrong.append(f"{precision} is off by {error:.1e}, more than {TOLERANCE[precision]:.0e}")
+        for _ in range(5):
+            assert torch.equal(motion_of(encoder, case.keyframes, case.config), first), precision
+    assert not wrong, wrong
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_host_memory_gives_the_same_bits_from_several_threads(precision: str) -> None:
+    case = case_of("image-n10", 64)
+    encoder = encoder_of(case, precision)
+    expected = motion_of(encoder, case.keyframes, case.config).cpu().numpy()
+    keyframes = case.keyframes.float().cpu().numpy()
+    with ThreadPoolExecutor(4) as pool:
+        motions = list(pool.map(lambda _: encoder.forward(keyframes), range(32)))
+    assert all(np.array_equal(motion, expected) for motion in motions)
+
+
+@pytest.mark.parametrize("name", ["jhmdb", "aist-smpl"])
+def test_a_captured_graph_gives_the_same_bits(name: str) -> None:
+    case = case_of(name, 7)
+    encoder = encoder_of(case, "bf16")
+    expected = motion_of(encoder, case.keyframes, case.config)
+    keyframes, out = case.keyframes.contiguous(), torch.full_like(expected, float("nan"))
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        encoder.forward_on_card(keyframes, out=out, stream=side.cuda_stream)
+    side.synchronize()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph, stream=side):
+        encoder.forward_on_card(keyframes, out=out, stream=side.cuda_stream)
+    out.fill_(float("nan"))
+    graph.replay()
+    torch.cuda.synchronize()
+    assert torch.equal(out, expected)
+
+
+def test_streams_at_the_same_time() -> None:
+    case = case_of("aist-smpl", 1030)
+    encoder, parts = encoder_of(case, "strict"), (case.keyframes[:700].contiguous(), case.keyframes[330:].contiguous())
+    expected = [motion_of(encoder, part, case.config) for part in parts]
+    torch.cuda.synchronize()
+    streams = [torch.cuda.Stream() for _ in parts]
+    motions: list[list[Tensor]] = [[], []]
+    for _ in range(5):
+        for i, stream in enumerate(streams):
+            with torch.cuda.stream(stream):
+                motions[i].append(motion_of(encoder, parts[i], case.config))
+    torch.cuda.synchronize()
+    for i, outs in enumerate(motions):
+        assert all(torch.equal(out, expected[i]) for out in outs), f"stream {i}"
+
+
+def test_wrong_memory_is_refused() -> None:
+    case = case_of("3dpw", 2)
+    encoder = encoder_of(case, "bf16")
+    out = torch.empty(2, case.config.seq_len, case.config.joint_dim, device=DEVICE)
+    with pytest.raises(TypeError, match="keyframes must be float32, found <f8"):
+        encoder.forward_on_card(case.keyframes.double(), out=out)
+    with pytest.raises(ValueError, match=r"keyframes must have shape \[-1, 6, 42\], found \[2, 5, 42\]"):
+        encoder.forward_on_card(case.keyframes[:, 1:].contiguous(), out=out)
+    with pytest.raises(ValueError, match="keyframes must be C-contiguous"):
+        encoder.forward_on_card(case.keyframes.transpose(1, 2).contiguous().transpose(1, 2), out=out)
+    pinned = case.keyframes.cpu().numpy()
+    facts = {"shape": pinned.shape, "typestr": "<f4", "data": (pinned.ctypes.data, False), "version": 3}
+    on_host = type("OnHost", (), {"__cuda_array_interface__": facts})()
+    with pytest.raises(ValueError, match="keyframes must lie in memory of device 0, found host memory"):
+        encoder.forward_on_card(on_host, out=out)
