@@ -118,19 +118,19 @@ MIXSYNTH_CARD void encoder_layer(const G& group, const float* weights, const Lay
     normalise(group, weights, at.norm2);
 }
 
-// The interpolation of keyframes [Q + 1] of a column, and the weight of its bias, for token `row` of the group.
+// The interpolation of embedded keyframes [Q + 1] in a column, for token `row` of the group; of_bias multiplies its bias.
 template <class G>
-MIXSYNTH_CARD float interpolated(const G& group, const Tile<float>& keyframes, const float* weights, int row, int column,
-                                 float of_bias) {
+MIXSYNTH_CARD float interpolated(const G& group, const float* weights, int row, int column, float of_bias) {
     const int window = row / group.s.tokens, token = row - window * group.s.tokens, count = group.s.keyframes;
     const LinearOffsets& at = group.call.offsets.l_interp;
     float sum = load_constant(weights + at.bias + token) * of_bias;
     for (int q = 0; q < count; ++q)
-        sum += load_constant(weights + at.weight + token * count + q) * keyframes.get(window * count + q, column);
+        sum += load_constant(weights + at.weight + token * count + q) * group.embedded.get(window * count + q, column);
     return sum;
 }
 
-// sums [16, 8 kHalves] += the interpolated keyframes [T, D] from `row` and `column` on, for all of a lane's numbers at once.
+// sums [16, 8 kHalves] += the interpolated keyframes [T, D] from `row` and `column` on, for all of a lane's numbers at
+// once. Columns beyond the last are never written: they may repeat it.
 template <int kHalves, class G>
 MIXSYNTH_CARD void add_interpolated(const G& group, const float* weights, float (&sums)[kHalves][4], int row,
                                     int column) {
@@ -141,32 +141,32 @@ MIXSYNTH_CARD void add_interpolated(const G& group, const float* weights, float 
         const int i = row + first_row() + 8 * half;
         if (i >= group.rows()) continue;
         const int window = i / group.s.tokens, token = i - window * group.s.tokens;
+        const float* keyframes = group.keyframes + window * count * group.s.joint_dim;
         for (int q = -1; q < count; ++q) {
             const float weight = load_constant(weights + (q < 0 ? at.bias + token : at.weight + token * count + q));
             MIXSYNTH_UNROLL
             for (int p = 0; p < kHalves; ++p) {
                 const int d = column + 8 * p + first_column();
-                if (d >= whole_tiles(group.s.joint_dim)) continue;
-                const Floats pose = q < 0 ? Floats{1.0f, 1.0f} : group.keyframes.pair(window * count + q, d);
-                sums[p][2 * half] += weight * pose.low;
-                sums[p][2 * half + 1] += weight * pose.high;
+                const int last = group.s.joint_dim - 1;
+                const float* pose = keyframes + q * group.s.joint_dim;
+                sums[p][2 * half] += weight * (q < 0 ? 1.0f : load_constant(pose + (d < last ? d : last)));
+                sums[p][2 * half + 1] += weight * (q < 0 ? 1.0f : load_constant(pose + (d < last ? d + 1 : last)));
             }
         }
     }
 }
 
-// Keyframes [G, Q + 1, D] from `first` on -> group.keyframes, group.x. They are embedded and then interpolated, which gives
-// the same as the published order with less work. Ends with a barrier.
+// group.keyframes [G, Q + 1, D] -> group.x. They are embedded and then interpolated, which gives the same as the published
+// order with less work. Ends with a barrier.
 template <class Precision, class G>
-MIXSYNTH_CARD void interpolate_and_embed(const G& group, const float* weights, const float* first) {
+MIXSYNTH_CARD void interpolate_and_embed(const G& group, const float* weights) {
     const auto& s = group.s;
     const NetworkOffsets& at = group.call.offsets;
     const int poses = group.windows * s.keyframes;
     for (int pose = warp(); pose < poses; pose += warps())
         for (int d = lane(); d < whole_tiles(s.joint_dim); d += 32) {
-            const float number = d < s.joint_dim ? load_constant(first + pose * s.joint_dim + d) : 0.0f;
-            group.keyframes.set(pose, d, number);
-            group.keyframe_operands.set(pose, d, number);
+            const float* number = group.keyframes + pose * s.joint_dim + d;
+            group.keyframe_operands.set(pose, d, d < s.joint_dim ? load_constant(number) : 0.0f);
         }
     block_barrier();
     linear<Precision, G::kFixed>(
@@ -179,15 +179,14 @@ MIXSYNTH_CARD void interpolate_and_embed(const G& group, const float* weights, c
     for (int row = warp(); row < group.rows(); row += warps())
         for (int c = lane(); c < s.channels; c += 32) {
             const float bias = load_constant(weights + at.encoder_emb.bias + c);
-            const float number = bias + interpolated(group, group.embedded, weights, row, c,
-                                                     load_constant(weights + at.emb_sum + c));
+            const float number = bias + interpolated(group, weights, row, c, load_constant(weights + at.emb_sum + c));
             group.x.set(row, c, number);
             if (sizeof(typename G::Operand) < sizeof(float)) group.operands.set(row, c, number);
         }
     block_barrier();
 }
 
-// group.x, group.keyframes -> motion [G, T, D] from `first` on. Ends with a barrier.
+// group.x and group.keyframes -> motion [G, T, D] from `first` on. Ends with a barrier.
 template <class Precision, class G>
 MIXSYNTH_CARD void write_motion(const G& group, const float* weights, float* first) {
     const auto& s = group.s;
@@ -231,7 +230,8 @@ MIXSYNTH_CARD void forward(const Forward& call, const AnySizes& s, char* shared)
     const int64_t full = call.buffers.windows;
     for (int64_t window = block() * full; window < call.batch; window += blocks() * full) {
         group.windows = static_cast<int>(call.batch - window < full ? call.batch - window : full);
-        interpolate_and_embed<Precision>(group, call.packed, call.keyframes + window * s.keyframes * s.joint_dim);
+        group.keyframes = call.keyframes + window * s.keyframes * s.joint_dim;
+        interpolate_and_embed<Precision>(group, call.packed);
         const float* weights = call.packed;
         for (int layer = 0; layer < s.layers; ++layer, weights += call.offsets.layer_stride)
             encoder_layer<Precision>(group, weights, call.offsets.layer);

@@ -17,7 +17,8 @@ struct Group {
     const Forward& call;
     AnySizes s;
     int windows;  // of this group; the last one may have fewer
-    Tile<float> x{}, keyframes{}, embedded{};
+    const float* keyframes;  // of the first window, in device memory
+    Tile<float> x{}, embedded{};
     Tile<Operand> operands{}, token_out{}, channel_out{}, hidden{}, token_values{}, channel_values{};
     Tile<Operand> keyframe_operands{};
     Vector token_pooled{}, token_squeezed{}, token_gate{}, channel_pooled{}, channel_squeezed{}, channel_gate{};
@@ -50,10 +51,9 @@ MIXSYNTH_CARD Group<AnySizes, Precision> group_of(const Forward& call, const Any
     const Buffers& b = call.buffers;
     const Storage<Precision::kAllShared> in{
         shared, call.workspace + static_cast<int64_t>(block()) * b.workspace_bytes};
-    Group<AnySizes, Precision> group{call, s, b.windows};
+    Group<AnySizes, Precision> group{call, s, b.windows, call.keyframes};
     group.x = in.template tile<float>(b.x, s.channels);
     group.operands = in.template tile<Operand>(b.operands, s.channels);
-    group.keyframes = in.template tile<float>(b.keyframes, s.joint_dim);
     group.token_out = in.template tile<Operand>(b.mixed, s.channels);
     group.channel_out = in.template tile<Operand>(b.mixed, s.channels, b.channel_out);
     group.hidden = in.template tile<Operand>(b.mixed, s.hidden);

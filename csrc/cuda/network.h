@@ -37,8 +37,8 @@ struct Buffer {
     bool is_shared;
 };
 
-// G windows of a block lie one after the other, without gaps. All buffers but `x`, `operands` and `keyframes` are used for a
-// part of a layer only; `mixed` holds token_out and channel_out, then the feed-forward's hidden numbers, and before the
+// G windows of a block lie one after the other, without gaps. All buffers but `x` and `operands` are used for a part of a
+// layer only; `mixed` holds token_out and channel_out, then the feed-forward's hidden numbers, and before the
 // first layer the embedded keyframes and the keyframes as operands.
 struct Buffers {
     int windows;          // G
@@ -47,7 +47,6 @@ struct Buffers {
     Buffer x;             // [G T, C] in fp32
     Buffer token_values;  // [G, T / reduce_token, C] where the factor is not 1
     Buffer channel_values;  // [G T, C / reduce_channel] where the factor is not 1
-    Buffer keyframes;       // [G (Q + 1), D] in fp32
     Buffer mixed;
     int channel_out, embedded;  // within `mixed`, in bytes
     int shared_bytes, workspace_bytes;

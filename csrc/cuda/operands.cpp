@@ -225,7 +225,6 @@ Buffers buffers_of(const Sizes& s, Precision precision, int windows, int shared_
     buffers.x = precision == Precision::kBf16 ? places.take(rows * bytes_of_row(C, 4)) : buffers.operands;
     if (s.token_keys != s.tokens) buffers.token_values = places.take(G * whole_tiles(s.token_keys) * bytes_of_row(C, bytes));
     if (s.channel_keys != s.channels) buffers.channel_values = places.take(rows * bytes_of_row(s.channel_keys, bytes));
-    buffers.keyframes = places.take(poses * bytes_of_row(s.joint_dim, 4));
     buffers.channel_out = static_cast<int>(out);
     buffers.embedded = static_cast<int>(poses * bytes_of_row(s.joint_dim, bytes));
     const int64_t hidden = whole_tiles(G * T) * bytes_of_row(s.hidden, bytes);
