@@ -12,9 +12,10 @@ import numpy as np
 
 from mixsynth_stream.errors import ModelError
 from mixsynth_stream.pipeline.estimators.choose import is_pose_model, stream_estimator
+from mixsynth_stream.pipeline.estimators.estimator import follows
 from mixsynth_stream.pipeline.frame import Frame, VideoInfo
 from mixsynth_stream.pipeline.keyframes import KeyframeClock
-from mixsynth_stream.pipeline.motion import Motion, Person
+from mixsynth_stream.pipeline.motion import Motion, Person, Poses
 from mixsynth_stream.pipeline.people import People
 from mixsynth_stream.pipeline.sources.open import open_for_stream
 from mixsynth_stream.pipeline.sources.pictures import frame_from_array
@@ -162,7 +163,7 @@ class Stream:
                 if self._clock.is_due(frame.time_s):
                     self._clock.tick(frame.time_s)
                     if pending is None:
-                        pending = frame, thread.submit(self._estimate, frame)
+                        pending = frame, thread.submit(self._estimate, frame, self._expectation(frame))
                     else:
                         self.stats.count("keyframes_skipped_estimator_busy")
                 yield from self._hand_out(self._between_keyframes(frame))
@@ -174,12 +175,12 @@ class Stream:
         if not self._clock.is_due(frame.time_s):
             return self._between_keyframes(frame)
         self._clock.tick(frame.time_s)
-        return self._keyframe(frame, self._estimate(frame))
+        return self._keyframe(frame, self._estimate(frame, self._expectation(frame)))
 
     def _last_motions(self) -> list[Motion]:
         """Make the last frame a keyframe, so that every frame lies between two, and end the timeline."""
         last = self._timeline.last_frame
-        motions = self._keyframe(last, self._estimate(last)) if last else []
+        motions = self._keyframe(last, self._estimate(last, self._expectation(last))) if last else []
         return motions + self._timeline.flush()
 
     def _frames(self) -> Iterator[Frame]:
@@ -199,12 +200,16 @@ class Stream:
             self.stats.frames += 1
             yield frame
 
-    def _estimate(self, frame: Frame) -> list[Person]:
+    def _estimate(self, frame: Frame, expectation: dict[str, Poses]) -> list[Person]:
         with self.stats.timed("decode"):
             rgb = frame.rgb
         with self.stats.timed("estimator"):
             self.stats.estimator_calls += 1
-            return self._estimator(rgb, frame.time_s)
+            return self._estimator(rgb, frame.time_s, **expectation)
+
+    def _expectation(self, frame: Frame) -> dict[str, Poses]:
+        """What an estimator that follows is told of a keyframe; nothing for all others."""
+        return {"expected": self._timeline.expected(frame)} if follows(self._estimator) else {}
 
     def _keyframe(self, frame: Frame, people: list[Person]) -> list[Motion]:
         self.stats.keyframes += 1
