@@ -33,10 +33,11 @@ class Stream:
     `source`: a path, a URL, "webcam", "webcam:1", "-" (standard input), "synthetic:", an iterator of (rgb, time_s), or
     None to `push` frames. `every`: N, the keyframe spacing in steps of a 30 Hz grid. `lag`: 1 gives each frame once,
     final, when the keyframe after it is known (the default for files); 0 gives each frame at once, and again when it is
-    final (the default for cameras and for `push`). `estimator`: "lite", "full", "heavy", a MediaPipe bundle (.task),
-    recorded estimates (.npz), an Estimator, or a callable (see `pipeline.estimators.choose.as_estimator`). `models`: an
-    (image, world) pair of networks, the shipped ones by default; or one network for the rotations of SMPL, with an
-    estimator of these. An .npz of rotations is a source by itself: it has the times, and no picture is needed.
+    final (the default for cameras and for `push`). `estimator`: "lite", "full", "heavy", these with "-official" (as
+    published), a MediaPipe bundle (.task), recorded estimates (.npz), an Estimator, or a callable (see
+    `pipeline.estimators.choose.as_estimator`). `models`: an (image, world) pair of networks, the shipped ones by
+    default; or one network for the rotations of SMPL, with an estimator of these. An .npz of rotations is a source by
+    itself: it has the times, and no picture is needed.
     """
 
     def __init__(

@@ -54,7 +54,12 @@ def add_stream_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="P",
         help="people to follow (default: %(default)s)",
     )
-    group.add_argument("--model", metavar="NAME", help="pose model: lite, full, heavy or a .task file (default: full)")
+    group.add_argument(
+        "--model",
+        metavar="NAME",
+        help="pose model: lite, full, heavy, these with -official (as published: the same numbers, slower), "
+        "or a .task file (default: full)",
+    )
     group.add_argument("--estimates", metavar="FILE", help="replay recorded estimates (.npz) instead of a pose model")
     group.add_argument(
         "--weights",

@@ -55,7 +55,9 @@ def estimator_name(stream: Stream, options: JobOptions) -> str:
         return f"recorded in {Path(recording).name}"
     if options.pose_model is None and source.startswith("synthetic:"):
         return "synthetic"
-    return f"MediaPipe {Path(options.pose_model or 'full').name}"
+    from mixsynth_stream.pipeline.estimators.bundle import DEFAULT_MODEL
+
+    return f"MediaPipe {Path(options.pose_model or DEFAULT_MODEL).name}"
 
 
 def folders(sources: list[str], out: Path | None) -> list[Path | None]:

@@ -106,17 +106,18 @@ def _closing(sink: Sink, interrupt: Interrupt) -> Iterator[Sink]:
 
 def open_stream(source: str, options: JobOptions) -> Stream:
     """The Stream that the options describe."""
-    from mixsynth_stream.pipeline.estimators.mediapipe import bundle_path
+    from mixsynth_stream.pipeline.estimators.bundle import bundle_path
     from mixsynth_stream.pipeline.stream import Stream
 
-    bundle = str(bundle_path(options.pose_model)) if options.pose_model else None
+    if options.pose_model:
+        bundle_path(options.pose_model)  # a model that is not there is an error before the source is opened
     return Stream(
         source,
         every=options.every or DEFAULT_EVERY,
         lag=options.lag,
         horizon_s=options.horizon_s,
         max_people=options.max_people,
-        estimator=options.estimates or bundle,
+        estimator=options.estimates or options.pose_model,
         models=load_models(options) if options.weights else None,
         backend=options.backend,
     )

@@ -220,10 +220,10 @@ def test_without_mediapipe_it_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_models_that_are_not_there_or_are_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mixsynth_stream.pipeline.estimators.mediapipe.ASSETS", tmp_path)
+    monkeypatch.setattr("mixsynth_stream.pipeline.estimators.bundle.ASSETS", tmp_path)
     with pytest.raises(ModelError, match=r"heavy pose model is not installed.*build_pose_bundle.py --models heavy"):
         MediaPipeEstimator("heavy")
-    with pytest.raises(ModelError, match="no pose model 'huge': give lite, full, heavy or the path"):
+    with pytest.raises(ModelError, match="no pose model 'huge': give lite, full, heavy, one of them with '-official'"):
         MediaPipeEstimator("huge")
     (tmp_path / "text.task").write_text("not a bundle")
     with pytest.raises(ModelError, match=r"cannot use the pose model .*text.task"):
