@@ -55,7 +55,7 @@ class VideoInfo:
     source: str
     width: int  # of the first frame, upright
     height: int
-    rate_hz: float  # on average
+    rate_hz: float | None  # on average, as far as it is known before the source is read
     duration_s: float | None = None
     frame_count: int | None = None  # an estimate
     live: bool = False

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 
 from mixsynth_stream.errors import ModelError
-from mixsynth_stream.pipeline.estimators.choose import is_pose_model, stream_estimator
+from mixsynth_stream.pipeline.estimators.choose import DEFAULT_EYE, is_pose_model, stream_estimator
 from mixsynth_stream.pipeline.estimators.estimator import follows
 from mixsynth_stream.pipeline.frame import Frame, VideoInfo
 from mixsynth_stream.pipeline.keyframes import KeyframeClock
-from mixsynth_stream.pipeline.motion import Motion, Person, Poses
+from mixsynth_stream.pipeline.motion import Expected, Motion, Person
 from mixsynth_stream.pipeline.people import People
 from mixsynth_stream.pipeline.sources.open import open_for_stream
 from mixsynth_stream.pipeline.sources.pictures import frame_from_array
@@ -50,6 +50,7 @@ class Stream:
         max_people: int = 4,
         max_silence_s: float = 1.0,
         estimator: Any = None,
+        eye: str = DEFAULT_EYE,
         models: Sequence[Model] | Model | None = None,
         backend: str = "auto",
     ) -> None:
@@ -71,7 +72,7 @@ class Stream:
         try:
             own = self._reader.estimator if self._reader else None
             skeleton = SPACES[self.models[0].info.space].skeleton.name
-            self._estimator = stream_estimator(estimator, own, skeleton, max_people=max_people)
+            self._estimator = stream_estimator(estimator, own, skeleton, max_people=max_people, eye=eye)
         except BaseException:
             if self._reader is not None:
                 self._reader.close()
@@ -201,14 +202,14 @@ class Stream:
             self.stats.frames += 1
             yield frame
 
-    def _estimate(self, frame: Frame, expectation: dict[str, Poses]) -> list[Person]:
+    def _estimate(self, frame: Frame, expectation: dict[str, Expected]) -> list[Person]:
         with self.stats.timed("decode"):
             rgb = frame.rgb
         with self.stats.timed("estimator"):
             self.stats.estimator_calls += 1
             return self._estimator(rgb, frame.time_s, **expectation)
 
-    def _expectation(self, frame: Frame) -> dict[str, Poses]:
+    def _expectation(self, frame: Frame) -> dict[str, Expected]:
         """What an estimator that follows is told of a keyframe; nothing for all others."""
         return {"expected": self._timeline.expected(frame)} if follows(self._estimator) else {}
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mixsynth_stream.pipeline.fit import Fit
-from mixsynth_stream.pipeline.motion import Forecast, Motion, Origin, Person, Poses
+from mixsynth_stream.pipeline.motion import Expected, Forecast, Motion, Origin, Person
 from mixsynth_stream.pipeline.people import Scene
 from mixsynth_stream.spaces import GRID_HZ
 
@@ -60,10 +60,10 @@ class Timeline:
             motions += self._motions([frame], scene, scene, final=False)
         return motions
 
-    def expected(self, frame: Frame) -> Poses:
-        """The people followed now, as the windows expect them at this frame's time: [P, ...], in its own pixels."""
-        poses = self._scene.at([frame.time_s]).at(0)
-        return Poses(**self._fit(frame).in_frame(poses.arrays()))
+    def expected(self, frame: Frame) -> Expected:
+        """The people followed now, as the windows expect them at this frame's time, in its own pixels."""
+        poses = self._scene.at([frame.time_s])
+        return Expected(ids=poses.ids, **self._fit(frame).in_frame(poses.at(0).arrays()))
 
     def flush(self) -> list[Motion]:
         """End the stream: every frame that still waits becomes final as it stands."""

@@ -23,8 +23,10 @@ from mixsynth_stream.errors import ModelError, SourceError
 from mixsynth_stream.files import ASSETS
 from mixsynth_stream.normalise import scale_of
 from mixsynth_stream.pipeline.estimators.bundle import official
+from mixsynth_stream.pipeline.estimators.choose import pose_estimator
+from mixsynth_stream.pipeline.estimators.estimator import Estimator
 from mixsynth_stream.pipeline.estimators.mediapipe import MediaPipeEstimator
-from mixsynth_stream.pipeline.frame import Frame
+from mixsynth_stream.pipeline.frame import UNKNOWN_RATE_HZ, Frame
 from mixsynth_stream.pipeline.motion import Motion, Origin, Person
 from mixsynth_stream.pipeline.sources.read_ahead import ReadAhead
 from mixsynth_stream.pipeline.sources.source import FrameSource
@@ -155,13 +157,13 @@ class Comparison:
         run.estimator_calls = run.frames
         return run
 
-    def open_stream(self, estimator: MediaPipeEstimator) -> Stream:
+    def open_stream(self, estimator: Estimator) -> Stream:
         frames = ReadAhead(FirstFrames(self.clip, self.frames))
         return Stream(frames, every=self.every, estimator=estimator, models=self.models, lag=1)
 
     def stream(self, *, keep: bool = False) -> ClipRun:
         run = ClipRun()
-        with MediaPipeEstimator(self.model) as estimator, self.open_stream(estimator) as stream:
+        with pose_estimator(self.model) as estimator, self.open_stream(estimator) as stream:
             start = time.perf_counter()
             for motion in stream:
                 run.frames += 1
@@ -259,9 +261,9 @@ def _measure_speed(comparison: Comparison, clip_name: str, rounds: int, json_pat
     dense, stream = comparison.dense(keep=True), comparison.stream(keep=True)
     failures = gate_failures(comparison, dense, stream)
     with VideoReader(comparison.clip) as reader:
-        info = reader.info
+        info, rate_hz = reader.info, reader.info.rate_hz or UNKNOWN_RATE_HZ
     print(
-        f"{clip_name}: {info.width} x {info.height}, {info.rate_hz:.4g} Hz, {comparison.frames} frames a round, "
+        f"{clip_name}: {info.width} x {info.height}, {rate_hz:.4g} Hz, {comparison.frames} frames a round, "
         f"keyframes every {comparison.every}/30 s, model {comparison.model} (dense: {official(comparison.model)}), "
         f"network on {comparison.models[0].backend}"
     )
@@ -281,7 +283,7 @@ def _measure_speed(comparison: Comparison, clip_name: str, rounds: int, json_pat
     for _ in range(rounds):
         for name, run in contenders.items():
             runs[name].append(run())
-    rows = [_contender_row(comparison, clip_name, info.rate_hz, name, runs) for name in contenders]
+    rows = [_contender_row(comparison, clip_name, rate_hz, name, runs) for name in contenders]
     print(table([_HEADS, *(_cells(row) for row in rows)]))
     if json_path is not None:
         write_json(json_path, rows)
@@ -321,7 +323,7 @@ def _measure_memory(comparison: Comparison, clip_name: str, json_path: Path | No
     """Peak memory of one long stream after a tenth of its frames and after all."""
     early_frames = max(comparison.frames // 10, 1)
     early = late = frames = 0
-    with MediaPipeEstimator(comparison.model) as estimator, comparison.open_stream(estimator) as stream:
+    with pose_estimator(comparison.model) as estimator, comparison.open_stream(estimator) as stream:
         for frames, _ in enumerate(stream, start=1):
             if frames == early_frames:
                 early = peak_memory()

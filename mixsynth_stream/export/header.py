@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from mixsynth_stream.export.rate import AverageRate
     from mixsynth_stream.pipeline.frame import VideoInfo
     from mixsynth_stream.skeleton import Skeleton
     from mixsynth_stream.uncertainty import SigmaTable
@@ -46,7 +47,7 @@ class Header:
     source: str | None = None
     width: int | None = None
     height: int | None = None
-    rate_hz: float | None = None
+    rate_hz: float | None = None  # as far as it is known; the sinks measure it
     live: bool = True
     has_audio: bool = False
     time_base: Fraction = Fraction(1, 90_000)
@@ -81,6 +82,10 @@ class Header:
         from mixsynth_stream.skeleton import BLAZEPOSE_33, SMPL_24
 
         return SMPL_24 if self.is_smpl else BLAZEPOSE_33
+
+    def with_rate(self, rate: AverageRate) -> Header:
+        """The same with the average rate of the frames so far."""
+        return replace(self, rate_hz=rate.hz)
 
     def as_json(self) -> dict[str, Any]:
         """The header of a pose file for json.dumps. It is the same every time, so it has no date."""

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from mixsynth_stream.export.header import Header
+from mixsynth_stream.export.rate import AverageRate
 from mixsynth_stream.export.sink import SinkBase, forecast_to_write, known_joints, known_rotations
 from mixsynth_stream.files import make_folder, output_error, output_errors, part_path, zip_entry
 from mixsynth_stream.pipeline.motion import Forecast, Motion, Poses
@@ -67,6 +68,7 @@ class NpzSink(SinkBase):
         self._path = path
         self._write_forecast = write_forecast
         self._header = header
+        self._rate = AverageRate(header.rate_hz)
         self._folder = part_path(path)
         make_folder(path)
         with output_errors(path):
@@ -80,6 +82,7 @@ class NpzSink(SinkBase):
         """One row a frame and one a person, if the Motion is final."""
         if not motion.final:
             return
+        self._rate.add(motion)
         count = len(motion.ids)
         frame = {
             "frame_index": [motion.index],
@@ -121,7 +124,8 @@ class NpzSink(SinkBase):
             raise output_error(self._path, error, f"its arrays are kept in {self._folder}") from error
 
     def _header_arrays(self) -> dict[str, object]:
-        return {"header": json.dumps(self._header.as_json()), "joints": list(self._header.skeleton.joints)}
+        header = self._header.with_rate(self._rate)
+        return {"header": json.dumps(header.as_json()), "joints": list(header.skeleton.joints)}
 
     def _pack(self, archive: zipfile.ZipFile, name: str) -> None:
         info = zip_entry(f"{name}.npy")

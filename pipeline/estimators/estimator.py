@@ -14,7 +14,7 @@ from mixsynth_stream.pipeline.estimators.checks import (
     check_person,
     check_skeleton,
 )
-from mixsynth_stream.pipeline.motion import Person, Poses
+from mixsynth_stream.pipeline.motion import Expected, Person
 from mixsynth_stream.skeleton import SMPL_24
 
 
@@ -50,7 +50,7 @@ class CallableEstimator:
         self,
         rgb: np.ndarray,  # [H, W, 3] uint8
         time_s: float,
-        **expectation: Poses,  # `expected`, where the callable follows
+        **expectation: Expected,  # `expected`, where the callable follows
     ) -> list[Person]:
         """The callable's people; `ModelError` says which value is wrong."""
         people = self._function(rgb, time_s, **expectation)

@@ -16,10 +16,13 @@ from dataclasses import replace
 import av
 
 from mixsynth_stream.errors import SourceError
-from mixsynth_stream.pipeline.frame import UNKNOWN_RATE_HZ, Frame, VideoInfo
+from mixsynth_stream.pipeline.frame import Frame, VideoInfo
 from mixsynth_stream.pipeline.sources.container import ffmpeg_reason
 from mixsynth_stream.pipeline.sources.pictures import FrameMaker
+from mixsynth_stream.pipeline.sources.rates import opening_rate_hz
 from mixsynth_stream.pipeline.sources.source import FrameSource
+from mixsynth_stream.pipeline.sources.tracks import video_track
+from mixsynth_stream.pipeline.sources.waiting import interruptible
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +38,7 @@ class LiveReader(FrameSource):
     A thread captures into a buffer of two frames; when the consumer is late the oldest is dropped and counted
     (`dropped_consumer_behind`). A lost source is opened again with growing pauses (`reopened`), `retries` times in a
     row or for ever (None); then SourceError. `time_s` is seconds since the first frame, on this machine's clock.
+    `track` chooses a video track, counted from 0; by default it is the one that players show.
     """
 
     def __init__(
@@ -43,12 +47,14 @@ class LiveReader(FrameSource):
         *,
         retries: int | None = None,
         silence_s: float = SILENCE_S,
+        track: int | None = None,
         opener: Opener | None = None,
         pause_s: Callable[[int], float] | None = None,
     ) -> None:
         super().__init__()
         self._source = source
         self._retries = retries
+        self._track = track
         self._silence_s = silence_s
         self._open = opener or opener_for(source, silence_s)
         self._pause_s = pause_s or pause_before
@@ -61,8 +67,8 @@ class LiveReader(FrameSource):
         self._start_s: float | None = None
         self._alive_s = time.perf_counter()
         try:
-            container = self._open()
-            self.info = _live_info(source, container)
+            container = interruptible(self._open)
+            self.info = _live_info(source, container, track)
         except av.error.FFmpegError as error:
             raise SourceError(_live_failure(source, error)) from error
         self._thread = threading.Thread(target=self._run, args=(container,), name=f"capture {source}", daemon=True)
@@ -96,6 +102,8 @@ class LiveReader(FrameSource):
 
     def close(self) -> None:
         """End the capture. A thread that waits for a silent source ends later, by its own time limit."""
+        if self._closing.is_set():
+            return
         with self._changed:
             self._closing.set()
             self._buffer.clear()
@@ -132,7 +140,7 @@ class LiveReader(FrameSource):
             self._give_up(SourceError(f"{self._source} cannot be captured any further: {error!r}"))
 
     def _capture(self, container: av.container.InputContainer) -> Iterator[Frame]:
-        stream = container.streams.video[0]
+        stream = video_track(container, self._source, self._track)
         # Slice threads share one picture. Threads with a picture each would hold several back.
         stream.thread_type = "SLICE"
         # Streams that come in pieces of some seconds are played at their own pace; all others as soon as they come.
@@ -238,16 +246,19 @@ def _windows_camera(camera: str) -> str:
     return names[int(camera)]
 
 
-def _live_info(source: str, container: av.container.InputContainer) -> VideoInfo:
-    if not container.streams.video:
+def _live_info(source: str, container: av.container.InputContainer, track: int | None) -> VideoInfo:
+    try:
+        if not container.streams.video:
+            raise SourceError(f"{source} sends no video: check the address")
+        stream = video_track(container, source, track)
+    except SourceError:
         container.close()
-        raise SourceError(f"{source} sends no video: check the address")
-    stream = container.streams.video[0]
+        raise
     info = VideoInfo(
         source=source,
         width=stream.codec_context.width,
         height=stream.codec_context.height,
-        rate_hz=float(stream.average_rate or stream.guessed_rate or UNKNOWN_RATE_HZ),
+        rate_hz=opening_rate_hz(stream),
         live=True,
         has_audio=bool(container.streams.audio),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -70,6 +70,17 @@ def make(
             _mux_sound(container, sound, frames / rate)
     if turn:
         _set_display_matrix(path, MATRICES[turn])
+    return path
+
+
+def remuxed(path: Path, source: Path, change: Callable[[int, av.Packet], None], **options: str) -> Path:
+    """The packets of a clip in another file. `change` may set times of packet number i; `options` are the muxer's."""
+    with av.open(str(source)) as whole, av.open(str(path), "w", options=options) as container:
+        stream = container.add_stream_from_template(whole.streams.video[0])
+        for number, packet in enumerate(packet for packet in whole.demux(video=0) if packet.size):
+            change(number, packet)
+            packet.stream = stream
+            container.mux(packet)
     return path
 
 

@@ -147,10 +147,10 @@ def test_avi_with_b_frames_has_even_times(tmp_path: Path) -> None:
 
 
 def test_time_stamps_grow_whatever_comes() -> None:
-    times = TimeStamps(step_s=0.1)
+    times: TimeStamps[int] = TimeStamps(step_s=0.1)
     stream_times = [5.0, 5.1, 5.1, 5.2, None, 5.4, 0.0, 0.1, 0.2]
     np.testing.assert_allclose(
-        [times.next(time_s) for time_s in stream_times],
+        [time_s for _, time_s in times.of(enumerate(stream_times))],
         [5.0, 5.1, 5.15, 5.2, 5.3, 5.4, 5.5, 5.6, 5.7],  # the clock that starts again goes on from where it was
     )
     assert times.repaired == 3
