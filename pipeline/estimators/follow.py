@@ -31,6 +31,8 @@ _MOST_SURPRISE = 0.4
 _UNSETTLED_TURN, _UNSETTLED_SIZE, _UNSETTLED_OFFSET = 0.6, np.log(1.5), 0.25
 # The detector confirms a region that lies as close to its own as this, in sides and as a logarithm.
 _SAME_OFFSET, _SAME_SIZE = 0.25, 0.5
+# A region that is smaller than this share of what the detector was shown may be upside down or of a wrong size.
+_LARGE = 0.3
 # A person whom the detector does not see, and who has such scores on average, is a chair.
 _LEAST_SCORE = 0.4
 
@@ -160,7 +162,7 @@ class FollowingEstimator:
             self._take_in_one(rgb, part, region, sightings)
         for sighting in list(sightings):
             is_missed = not sighting.is_confirmed and part is not None and covers(part, sighting.region)
-            if is_missed and sighting.person.scores[_CORE].mean() < _LEAST_SCORE:
+            if is_missed and _score(sighting.person) < _LEAST_SCORE:
                 sightings.remove(sighting)
 
     def _take_in_one(self, rgb: np.ndarray, part: Region | None, region: Region, sightings: list[_Sighting]) -> None:
@@ -178,8 +180,9 @@ class FollowingEstimator:
         if double:
             double[0].is_confirmed = True
         elif wrong:
-            sighting.id = wrong[0].id
-            sightings[sightings.index(wrong[0])] = sighting
+            if _is_large(region, part, rgb) and _score(sighting.person) > _score(wrong[0].person):
+                sighting.id = wrong[0].id
+                sightings[sightings.index(wrong[0])] = sighting
         else:
             sightings.append(sighting)
 
@@ -202,6 +205,15 @@ def _is_in_picture(region: Region, rgb: np.ndarray) -> bool:
     """Whether enough of a region lies in the picture to look at it."""
     reach = region.side / 4
     return -reach < region.x < rgb.shape[1] + reach and -reach < region.y < rgb.shape[0] + reach
+
+
+def _is_large(region: Region, part: Region | None, rgb: np.ndarray) -> bool:
+    """Whether the detector saw enough of a person to be trusted more than a look at a place that was known."""
+    return region.side >= _LARGE * (max(rgb.shape[:2]) if part is None else part.side)
+
+
+def _score(person: Person) -> float:
+    return float(person.scores[_CORE].mean())
 
 
 def _agrees(region: Region, other: Region, turn: float, growth: float, shrinking: float, offset: float) -> bool:
