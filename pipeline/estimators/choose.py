@@ -64,8 +64,8 @@ def stream_estimator(
 ) -> Estimator:
     """The estimator of a Stream whose networks take `skeleton`.
 
-    `choice` is the user's: a pose model (with its `eye`), or what `as_estimator` takes. Without one it is the source's own (`default`),
-    or MediaPipe. Raises `ModelError` where an estimator gives other joints than the networks take.
+    `choice` is the user's: a pose model (with its `eye`), or what `as_estimator` takes. Without one it is the source's
+    own (`default`), or MediaPipe. Raises `ModelError` where an estimator gives other joints than the networks take.
     """
     if choice is None:
         estimator = default

@@ -13,10 +13,12 @@ from mixsynth_stream.pipeline.estimators.region import Region
 _SEARCH_S = 1.0
 # Those who are followed are checked so often, because a landmark network does not warn of a region that is wrong.
 _CHECK_S = 2.0
+# Somebody who was lost is looked for at each keyframe for so long: who was hidden comes out again.
+_LOST_S = 2.5
 # At the first keyframes of a stream somebody else is looked for each time.
 _FIRST_KEYFRAMES = 3
-# Where nobody is followed, so many tiles of the picture are searched at a keyframe, beside the whole of it.
-_TILES_AT_ONCE = 2
+# Where nobody is followed, so many tiles are searched at a keyframe beside the whole picture. The first searches all.
+_TILES_AT_ONCE = 1
 # Tiles overlap by a third: a person up to a third of a tile's height lies whole in one of them.
 _TILE_STEP = 2 / 3
 # A picture that is nearly square needs no tiles as large as its shorter side.
@@ -37,6 +39,7 @@ class Search:
         self._keyframes = 0
         self._turn = 0
         self._searched_s = -math.inf
+        self._lost_s = -math.inf
         self._confirmed_s: dict[int, float] = {}
 
     def confirm(self, person_id: int, time_s: float) -> None:
@@ -56,6 +59,8 @@ class Search:
         is_first, is_early = self._keyframes == 0, self._keyframes < _FIRST_KEYFRAMES
         self._keyframes += 1
         self._confirmed_s = {one: self._confirmed_s.get(one, time_s) for one in followed}
+        if lost:
+            self._lost_s = time_s
         is_due = is_early or time_s - self._searched_s >= _SEARCH_S - 1e-6
         if not followed:
             self._searched_s = time_s
@@ -66,7 +71,7 @@ class Search:
                 parts = [parts[(self._turn + i) % len(parts)] for i in range(min(_TILES_AT_ONCE, len(parts)))]
                 self._turn += len(parts)
             yield from parts
-        elif lost or is_doubtful:
+        elif is_doubtful or time_s - self._lost_s < _LOST_S and len(followed) < self._max_people:
             self._searched_s = time_s
             yield from (around(region, picture) for region in lost)
             yield None
