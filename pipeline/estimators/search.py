@@ -71,7 +71,7 @@ class Search:
                 parts = [parts[(self._turn + i) % len(parts)] for i in range(min(_TILES_AT_ONCE, len(parts)))]
                 self._turn += len(parts)
             yield from parts
-        elif is_doubtful or time_s - self._lost_s < _LOST_S and len(followed) < self._max_people:
+        elif is_doubtful or (time_s - self._lost_s < _LOST_S and len(followed) < self._max_people):
             self._searched_s = time_s
             yield from (around(region, picture) for region in lost)
             yield None
