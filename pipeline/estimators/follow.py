@@ -164,6 +164,7 @@ class FollowingEstimator:
             is_missed = not sighting.is_confirmed and part is not None and covers(part, sighting.region)
             if is_missed and _score(sighting.person) < _LEAST_SCORE:
                 sightings.remove(sighting)
+                self._search.doubt(sighting.id)
 
     def _take_in_one(self, rgb: np.ndarray, part: Region | None, region: Region, sightings: list[_Sighting]) -> None:
         """Look at a region that the detector gives. Its person is new, or one who is followed wrongly."""

@@ -46,6 +46,10 @@ class Search:
         """The detector saw somebody where this person is followed."""
         self._confirmed_s[person_id] = time_s
 
+    def doubt(self, person_id: int) -> None:
+        """Nobody seems to be where this person is followed: check again at the next keyframe."""
+        self._confirmed_s[person_id] = -math.inf
+
     def parts(
         self,
         picture: tuple[int, int],  # height and width
@@ -81,6 +85,8 @@ class Search:
         else:
             one, seen_s = min(self._confirmed_s.items(), key=lambda item: item[1])
             if time_s - seen_s >= _CHECK_S - 1e-6:
+                # Whom the detector overlooks, bent double or half hidden, is checked again after a second.
+                self._confirmed_s[one] = max(seen_s, time_s - _CHECK_S + _SEARCH_S)
                 yield around(followed[one], picture)
 
     def _next_part(self, picture: tuple[int, int]) -> Region | None:
