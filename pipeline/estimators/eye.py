@@ -30,8 +30,8 @@ _WHOLE = np.ones(2)
 class MediaPipeEye:
     """An `Eye` of two graphs: a constant detector before the landmark network, and the detector alone.
 
-    model: as of `MediaPipeEstimator`. Each graph is opened when it is needed first. Raises `ModelError` where MediaPipe
-    or the model cannot be used.
+    model: as of `MediaPipeEstimator`. Both graphs are opened here, so that a model that does not work is refused before
+    the first frame: `ModelError`, as where MediaPipe cannot be used.
     """
 
     skeleton = BLAZEPOSE_33.name
@@ -40,7 +40,6 @@ class MediaPipeEye:
         self.model = str(model)
         self.path = bundle_path(self.model)
         self._mediapipe: Any = import_mediapipe()
-        # Both are opened at once, so that a model that does not work is refused before the first frame.
         self._look = open_bundle(self._mediapipe, look_bundle(self.model).packed(), self.path, people=1)
         self._find = open_bundle(self._mediapipe, find_bundle(self.model).packed(), self.path, people=_MOST_PEOPLE)
         self._quiet = [self._look, self._find]  # graphs that have not seen anybody yet: until then they log
@@ -55,7 +54,7 @@ class MediaPipeEye:
 
     def find(self, rgb: np.ndarray, part: Region | None = None) -> list[Region]:  # rgb: [H, W, 3] uint8
         """Regions as the detector gives them, the surest first."""
-        height, width = rgb.shape[:2]
+        height, width = checked_rgb(rgb).shape[:2]
         picture = np.ascontiguousarray(rgb) if part is None else part.crop(rgb, _FIND_SIZE)
         size = np.array([width, height]) if part is None else _WHOLE
         regions = []
@@ -71,7 +70,7 @@ class MediaPipeEye:
     def _detect(self, graph: Any, picture: np.ndarray) -> Any:
         if graph is None:
             raise ValueError("this MediaPipeEye is closed")
-        image = self._mediapipe.Image(self._mediapipe.ImageFormat.SRGB, checked_rgb(picture))
+        image = self._mediapipe.Image(self._mediapipe.ImageFormat.SRGB, picture)
         is_quiet = any(graph is other for other in self._quiet)
         with quiet_stderr() if is_quiet else contextlib.nullcontext():
             result = graph.detect(image)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mixsynth_stream.normalise import distance_in_scales
-from mixsynth_stream.pipeline.estimators.mediapipe import SAME_PERSON, scale_distance
+from mixsynth_stream.pipeline.estimators.mediapipe import SAME_PERSON, checked_rgb, scale_distance
 from mixsynth_stream.pipeline.estimators.region import Eye, Region
 from mixsynth_stream.pipeline.estimators.search import Search, covers
 from mixsynth_stream.pipeline.estimators.sides import Sides
@@ -83,7 +83,7 @@ class FollowingEstimator:
         expected: Expected | None = None,
     ) -> list[Person]:
         """The people in one frame: those expected first, in that order, then others."""
-        size = rgb.shape[:2]
+        size = checked_rgb(rgb).shape[:2]
         if self._size is not None and (size != self._size or time_s < self._last_s):
             self.reset()
         self._size, self._last_s = size, time_s

@@ -140,7 +140,7 @@ def test_two_regions_that_follow_one_person_become_one():
 
     def scene(k: int) -> list[Person]:
         # The second person walks behind the first, and is not seen there.
-        others = [someone(x_px=420 - 20 * k)] if 300 < 420 - 20 * k - 50 or k > 9 else []
+        others = [someone(x_px=420 - 20 * k)] if 420 - 20 * k - 50 > 300 or k > 9 else []
         return [someone(x_px=300), *others]
 
     motions = run(eye, scene, 10, max_people=2)

@@ -14,7 +14,7 @@ PERSON = Region(900.0, 500.0, 400.0)
 
 def schedule(search: Search, seconds: float, *, people: int, confirmed: bool = True) -> list[list[Region | None]]:
     """The parts of each keyframe, three a second, while so many people are followed and nobody is in doubt."""
-    followed = {one: PERSON for one in range(people)}
+    followed = dict.fromkeys(range(people), PERSON)
     keyframes = []
     for k in range(round(seconds * 3)):
         parts = list(search.parts(HD, k / 3, followed, [], is_doubtful=False))
@@ -56,7 +56,7 @@ def test_while_fewer_are_followed_than_may_be_others_are_searched_every_second()
     assert set(np.diff(searches[2:])) == {3}
     parts = [keyframes[k][0] for k in searches]
     assert parts[::2] == [None] * len(parts[::2])  # by turns the whole picture and a tile
-    assert len({part for part in parts[1::2]}) == len(parts[1::2])
+    assert len(set(parts[1::2])) == len(parts[1::2])
 
 
 def test_without_anybody_the_first_keyframe_searches_everything_and_others_a_tile_more():
