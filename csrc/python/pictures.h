@@ -10,14 +10,19 @@ namespace mixsynth::python {
 constexpr double kFarthest = 1e7;
 constexpr int64_t kLargestCrop = 4096;
 
-inline double coordinate_of(const std::string& name, double number) {
+inline double coordinate_of(const std::string& name, const py::object& value) {
+    const double number = PyFloat_AsDouble(value.ptr());
+    if (PyErr_Occurred()) {
+        PyErr_Clear();
+        throw py::type_error(name + " must be a number of pixels, found " + description(value));
+    }
     if (!(std::abs(number) <= kFarthest))
-        throw py::value_error(name + " must lie within 1e7 pixels, found " + std::to_string(number));
+        throw py::value_error(name + " must lie within 1e7 pixels, found " + description(value));
     return number;
 }
 
-inline py::array_t<uint8_t> crop(const py::object& rgb, double x, double y, double right_x, double right_y,
-                                 const py::object& size) {
+inline py::array_t<uint8_t> crop(const py::object& rgb, const py::object& x, const py::object& y,
+                                 const py::object& right_x, const py::object& right_y, const py::object& size) {
     if (!py::isinstance<py::array_t<uint8_t>>(rgb))
         throw py::type_error("rgb must be a numpy array of uint8, found " + description(rgb));
     const auto picture = py::reinterpret_borrow<py::array>(rgb);

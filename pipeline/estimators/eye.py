@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 from math import atan2, hypot
 from typing import Any
 
 import numpy as np
 
+from mixsynth_stream.errors import ModelError
 from mixsynth_stream.pipeline.estimators.bundle import DEFAULT_MODEL, bundle_path, find_bundle, look_bundle
 from mixsynth_stream.pipeline.estimators.mediapipe import (
     checked_rgb,
@@ -39,6 +41,13 @@ class MediaPipeEye:
     def __init__(self, model: str = DEFAULT_MODEL) -> None:
         self.model = str(model)
         self.path = bundle_path(self.model)
+        try:
+            importlib.import_module("mixsynth_stream._C")
+        except ImportError as error:
+            raise ModelError(
+                f"a region of a picture is cropped by the C++ extension, which is missing ({error}): build it with "
+                "`pip install -e .`, or search each keyframe (--eye keyframe)"
+            ) from error
         self._mediapipe: Any = import_mediapipe()
         self._look = open_bundle(self._mediapipe, look_bundle(self.model).packed(), self.path, people=1)
         self._find = open_bundle(self._mediapipe, find_bundle(self.model).packed(), self.path, people=_MOST_PEOPLE)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 from dataclasses import dataclass
 from math import atan2, cos, hypot, log, pi, sin
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from mixsynth_stream import _C
 from mixsynth_stream.skeleton import BLAZEPOSE_33
 
 if TYPE_CHECKING:
@@ -47,7 +47,9 @@ class Region:
         right_x, right_y = step * cos(self.angle), step * sin(self.angle)
         half = size / 2
         x, y = self.x - half * (right_x - right_y), self.y - half * (right_y + right_x)
-        return _C.crop(rgb, x=x, y=y, right_x=right_x, right_y=right_y, size=size)
+        native: Any = importlib.import_module("mixsynth_stream._C")
+        square: np.ndarray = native.crop(rgb, x=x, y=y, right_x=right_x, right_y=right_y, size=size)
+        return square
 
     def in_picture(self, places: np.ndarray) -> np.ndarray:  # [..., 2] shares of the side -> pixels
         """Places in the region's own picture, as places in the whole one."""

@@ -82,6 +82,7 @@ def test_crop_of_a_single_pixel():
         ({"rgb": np.zeros((3, 4, 4), np.uint8).transpose(1, 2, 0)}, ValueError, "side by side"),
         ({"x": math.nan}, ValueError, "x must lie within"),
         ({"right_y": 1e9}, ValueError, "right_y must lie within"),
+        ({"y": "far"}, TypeError, "y must be a number of pixels, found str 'far'"),
         ({"size": 0}, ValueError, r"size must lie in 1..4096, found 0"),
         ({"size": 2.5}, TypeError, "size must be a whole number"),
     ],
