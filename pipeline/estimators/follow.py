@@ -21,12 +21,12 @@ _CORE = SPACES["image"].core
 _MARGIN_EXPECTED = 1.12
 _MARGIN_SEEN = 1.18
 # A region is looked at once more where its person is turned by more than this (radians), ...
-_MOST_TURN = 0.27
+_MOST_TURN = 0.3
 # ... larger or smaller by these factors, as logarithms, or off its middle by this share of the side.
 _MOST_GROWTH, _MOST_SHRINKING = np.log(1.25), np.log(0.8)
 _MOST_OFFSET = 0.2
 # ... or where the pose lies so far from the expected one, as a mean over the joints in body scales.
-_MOST_SURPRISE = 0.4
+_MOST_SURPRISE = 0.45
 # Where the second look disagrees still more than this with the first, one of them saw something else.
 _UNSETTLED_TURN, _UNSETTLED_SIZE, _UNSETTLED_OFFSET = 0.6, np.log(1.5), 0.25
 # The detector confirms a region that lies as close to its own as this, in sides and as a logarithm.
