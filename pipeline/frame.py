@@ -12,19 +12,38 @@ import numpy as np
 
 # The rate of a source that names none.
 UNKNOWN_RATE_HZ = 30
+# Rows and columns of a thumbnail.
+THUMBNAIL_SIZE = 32
 
 
 class Frame:
-    """One picture of a source. Reading `rgb` converts it; a frame whose `rgb` nobody reads costs its decoding only."""
+    """One picture of a source. Reading `rgb` converts it; a frame whose `rgb` nobody reads costs its decoding only.
 
-    __slots__ = ("_lock", "_picture", "height", "index", "time_s", "width")
+    `width`, `height` and `rgb` are display pixels: upright, and square. `stored_size` (width, height) is the upright
+    picture as the file stores it. It differs where samples are not square, such as those of DV and of DVDs.
+    """
 
-    def __init__(self, index: int, time_s: float, width: int, height: int, picture: Callable[[], np.ndarray]) -> None:
+    __slots__ = ("_lock", "_picture", "_thumbnail", "height", "index", "stored_size", "time_s", "width")
+
+    def __init__(
+        self,
+        index: int,
+        time_s: float,
+        width: int,
+        height: int,
+        picture: Callable[[], np.ndarray],  # () -> [H, W, 3] uint8
+        *,
+        stored_size: tuple[int, int] | None = None,
+        thumbnail: Callable[[], np.ndarray] | None = None,  # () -> [32, 32] float32
+    ) -> None:
+        """`picture` gives `rgb` when it is read. Without a `stored_size` the samples are square."""
         self.index = index
         self.time_s = time_s
-        self.width = width  # of the upright picture
+        self.width = width
         self.height = height
+        self.stored_size = stored_size or (width, height)
         self._picture = picture
+        self._thumbnail = thumbnail
         # FFmpeg must not convert one picture in two threads at once: the estimator's and the loop may both read it.
         self._lock = threading.Lock()
 
@@ -33,12 +52,22 @@ class Frame:
         with self._lock:
             rgb = self._picture()
             self._picture = lambda: rgb
+            self._thumbnail = None  # it holds the decoded picture
             return rgb
+
+    def thumbnail(self) -> np.ndarray | None:  # [32, 32] float32
+        """A tiny grey copy, 0..255, which takes no conversion of the picture; each call samples anew.
+
+        None where the source has no quick one, and once `rgb` was read or released.
+        """
+        with self._lock:
+            return None if self._thumbnail is None else self._thumbnail()
 
     def release(self) -> None:
         """Free the picture (megabytes); the frame keeps its number and time."""
         with self._lock:
             self._picture = partial(_refuse, self.index)
+            self._thumbnail = None
 
     def __repr__(self) -> str:
         return f"Frame(index={self.index}, time_s={self.time_s:.3f}, {self.width}x{self.height})"
@@ -50,10 +79,13 @@ def _refuse(index: int) -> np.ndarray:
 
 @dataclass(frozen=True, kw_only=True)
 class VideoInfo:
-    """What is known about an open source. Later frames may differ in size from the first."""
+    """What is known about an open source. Sizes are those of the first frame, and later ones may differ.
+
+    A source without pictures has the size 0, 0.
+    """
 
     source: str
-    width: int  # of the first frame, upright
+    width: int  # in display pixels
     height: int
     rate_hz: float | None  # on average, as far as it is known before the source is read
     duration_s: float | None = None
@@ -61,3 +93,4 @@ class VideoInfo:
     live: bool = False
     has_audio: bool = False
     time_base: Fraction = Fraction(1, 90_000)
+    stored_size: tuple[int, int] | None = None  # width, height; None where samples are square

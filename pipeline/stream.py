@@ -11,14 +11,16 @@ from typing import Any
 import numpy as np
 
 from mixsynth_stream.errors import ModelError
+from mixsynth_stream.pipeline.cuts import Cut, CutDetector
 from mixsynth_stream.pipeline.estimators.choose import DEFAULT_EYE, is_pose_model, stream_estimator
 from mixsynth_stream.pipeline.estimators.estimator import follows
+from mixsynth_stream.pipeline.estimators.recorded import ArrayEstimator
 from mixsynth_stream.pipeline.frame import Frame, VideoInfo
 from mixsynth_stream.pipeline.keyframes import KeyframeClock
 from mixsynth_stream.pipeline.motion import Expected, Motion, Person
 from mixsynth_stream.pipeline.people import People
 from mixsynth_stream.pipeline.sources.open import open_for_stream
-from mixsynth_stream.pipeline.sources.pictures import frame_from_array
+from mixsynth_stream.pipeline.sources.pixels.pictures import frame_from_array
 from mixsynth_stream.pipeline.stats import StreamStats
 from mixsynth_stream.pipeline.timeline import Timeline
 from mixsynth_stream.presets import shipped_name
@@ -37,7 +39,8 @@ class Stream:
     published), a MediaPipe bundle (.task), recorded estimates (.npz), an Estimator, or a callable (see
     `pipeline.estimators.choose.as_estimator`). `models`: an (image, world) pair of networks, the shipped ones by
     default; or one network for the rotations of SMPL, with an estimator of these. An .npz of rotations is a source by
-    itself: it has the times, and no picture is needed.
+    itself: it has the times, and no picture is needed. `cuts`: people end where the video cuts to another scene, and
+    those after it get new ids; False follows them across.
     """
 
     def __init__(
@@ -53,6 +56,7 @@ class Stream:
         eye: str = DEFAULT_EYE,
         models: Sequence[Model] | Model | None = None,
         backend: str = "auto",
+        cuts: bool = True,
     ) -> None:
         if lag not in (None, 0, 1):
             raise ValueError(f"lag must be 0 or 1, found {lag!r}")
@@ -80,6 +84,7 @@ class Stream:
         self._clock = KeyframeClock(self.models[0].config.sample_interval, self.models[0].info.rate_hz)
         people = People(self.models, max_people=max_people, max_silence_s=max_silence_s)
         self._timeline = Timeline(people, lag=self.lag, horizon_s=horizon_s)
+        self._cuts = CutDetector() if cuts else None
         self._due: deque[Motion] = deque()  # Motions that wait to be handed out
 
     def __iter__(self) -> Iterator[Motion]:
@@ -156,33 +161,69 @@ class Stream:
 
     def _live_loop(self) -> Iterator[Motion]:
         """The estimator works in a thread of its own. Frames go on meanwhile, forecast from the keyframe before."""
-        pending: tuple[Frame, Future[list[Person]]] | None = None  # the keyframe that the estimator looks at
+        # The keyframes that the estimator looks at, in order: one, and at a cut those on both sides of it.
+        pending: deque[tuple[Frame, Future[list[Person]]]] = deque()
         with ThreadPoolExecutor(1, "estimator") as thread:
             for frame in self._frames():
-                if pending and pending[1].done():
-                    yield from self._hand_out(self._keyframe(pending[0], pending[1].result()))
-                    pending = None
-                if self._clock.is_due(frame.time_s):
+                while pending and pending[0][1].done():
+                    yield from self._hand_out(self._keyframe(pending[0][0], pending.popleft()[1].result()))
+                cut = self._cut_at(frame)
+                if cut is not None:
+                    before = self._new_scene(cut)
+                    if before is not None and all(keyframe.time_s < before.time_s for keyframe, _ in pending):
+                        pending.append((before, thread.submit(self._estimate, before, self._expectation(before))))
+                    pending.append((cut.first, thread.submit(self._estimate, cut.first, {}, is_new_scene=True)))
+                if self._is_due(frame):
                     self._clock.tick(frame.time_s)
-                    if pending is None:
-                        pending = frame, thread.submit(self._estimate, frame, self._expectation(frame))
-                    else:
+                    if pending:
                         self.stats.count("keyframes_skipped_estimator_busy")
+                    else:
+                        pending.append((frame, thread.submit(self._estimate, frame, self._expectation(frame))))
                 yield from self._hand_out(self._between_keyframes(frame))
-            if pending:
-                yield from self._hand_out(self._keyframe(pending[0], pending[1].result()))
+            for keyframe, people in pending:
+                yield from self._hand_out(self._keyframe(keyframe, people.result()))
 
     def _frame_motions(self, frame: Frame) -> list[Motion]:
         """Take a frame, and wait for the estimator where it is a keyframe."""
-        if not self._clock.is_due(frame.time_s):
-            return self._between_keyframes(frame)
+        motions = self._cut_motions(self._cut_at(frame))
+        if not self._is_due(frame):
+            return motions + self._between_keyframes(frame)
         self._clock.tick(frame.time_s)
-        return self._keyframe(frame, self._estimate(frame, self._expectation(frame)))
+        return motions + self._keyframe(frame, self._estimate(frame, self._expectation(frame)))
+
+    def _is_due(self, frame: Frame) -> bool:
+        """Whether a frame is a keyframe. One that may be the first of a new scene waits for the judgement."""
+        return self._clock.is_due(frame.time_s) and not (self._cuts is not None and self._cuts.judging)
+
+    def _cut_at(self, frame: Frame) -> Cut | None:
+        """The cut that is sure with this frame. It lies a few frames before it."""
+        if self._cuts is None:
+            return None
+        with self.stats.timed("decode"):
+            cut = self._cuts.push(frame)
+        if cut is not None and isinstance(self._estimator, ArrayEstimator):
+            # A recording of the keyframes that a cut would move has no others.
+            return cut if self._estimator.covers(cut.first.time_s - cut.before.time_s) else None
+        return cut
+
+    def _new_scene(self, cut: Cut) -> Frame | None:
+        """Begin a scene with a fresh clock. Returns the frame before it if the estimator has to look at it."""
+        self._clock.restart(cut.first.time_s)
+        return self._timeline.cut(cut)
+
+    def _cut_motions(self, cut: Cut | None) -> list[Motion]:
+        """The frames on both sides of a cut become keyframes, so that no pose is blended across it."""
+        if cut is None:
+            return []
+        before = self._new_scene(cut)
+        motions = [] if before is None else self._keyframe(before, self._estimate(before, self._expectation(before)))
+        return motions + self._keyframe(cut.first, self._estimate(cut.first, {}, is_new_scene=True))
 
     def _last_motions(self) -> list[Motion]:
         """Make the last frame a keyframe, so that every frame lies between two, and end the timeline."""
+        motions = [] if self._cuts is None else self._cut_motions(self._cuts.close())
         last = self._timeline.last_frame
-        motions = self._keyframe(last, self._estimate(last, self._expectation(last))) if last else []
+        motions += self._keyframe(last, self._estimate(last, self._expectation(last))) if last else []
         return motions + self._timeline.flush()
 
     def _frames(self) -> Iterator[Frame]:
@@ -202,21 +243,26 @@ class Stream:
             self.stats.frames += 1
             yield frame
 
-    def _estimate(self, frame: Frame, expectation: dict[str, Expected]) -> list[Person]:
+    def _estimate(self, frame: Frame, expectation: dict[str, Expected], *, is_new_scene: bool = False) -> list[Person]:
         with self.stats.timed("decode"):
             rgb = frame.rgb
         with self.stats.timed("estimator"):
+            if is_new_scene:
+                self._estimator.forget()
             self.stats.estimator_calls += 1
             return self._estimator(rgb, frame.time_s, **expectation)
 
     def _expectation(self, frame: Frame) -> dict[str, Expected]:
-        """What an estimator that follows is told of a keyframe; nothing for all others."""
+        """What an estimator that follows is told of a keyframe of the scene that goes on; nothing for all others."""
         return {"expected": self._timeline.expected(frame)} if follows(self._estimator) else {}
 
     def _keyframe(self, frame: Frame, people: list[Person]) -> list[Motion]:
         self.stats.keyframes += 1
         with self.stats.timed("network"):
-            return self._timeline.keyframe(frame, people)
+            motions = self._timeline.keyframe(frame, people)
+        if self._timeline.cuts:
+            self.stats.counters["scene_cuts"] = self._timeline.cuts
+        return motions
 
     def _between_keyframes(self, frame: Frame) -> list[Motion]:
         with self.stats.timed("network"):

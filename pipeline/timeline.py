@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mixsynth_stream.pipeline.cuts import Cut, go_on
 from mixsynth_stream.pipeline.fit import Fit
 from mixsynth_stream.pipeline.motion import Expected, Forecast, Motion, Origin, Person
 from mixsynth_stream.pipeline.people import Scene
@@ -34,6 +35,9 @@ class Timeline:
         self._keyframe: tuple[Frame, tuple[Person, ...]] | None = None  # the newest one
         self._size = (0, 0)  # width and height of the picture that people are followed in: the first frame's
         self._waiting: list[tuple[Frame, bool]] = []  # not yet final: (frame, whether it is the newest keyframe)
+        self._cut: Cut | None = None  # that no keyframe lies behind yet
+        self._is_one_scene = False  # whether people went on through the last cut, so that it was none
+        self.cuts = 0
 
     @property
     def last_frame(self) -> Frame | None:
@@ -43,17 +47,29 @@ class Timeline:
     def frame(self, frame: Frame) -> list[Motion]:
         """Take a frame that no estimator looks at, or has not looked at yet."""
         self._waiting.append((frame, False))
-        return self._motions([frame], self._scene, self._scene, final=False) if self._lag == 0 else []
+        scene = self._scene if self._cut is None else self._people.empty_scene()
+        return self._motions([frame], scene, scene, final=False) if self._lag == 0 else []
+
+    def cut(self, cut: Cut) -> Frame | None:
+        """Take a cut that lies among the newest frames: from its first frame on, nobody of before is known.
+
+        Returns the last frame before it where no estimator looked at it or a later one yet.
+        """
+        self._cut = cut
+        return next((frame for frame, is_keyframe in self._waiting if frame is cut.before and not is_keyframe), None)
 
     def keyframe(self, frame: Frame, people: Sequence[Person]) -> list[Motion]:
         """Take a frame with the people that the estimator saw in it. Newer frames may have come in the meantime."""
         people = tuple(people)
-        before = self._scene
         fit = self._fit(frame)
+        motions = []
+        if self._cut is not None and frame.time_s >= self._cut.first.time_s:
+            motions = self._change_scene([fit.place(person) for person in people])
+        before = self._scene
         scene = self._people.observe([fit.place(person) for person in people], frame.time_s, self._size[1])
         newer = [waiting for waiting in self._waiting if waiting[0].time_s > frame.time_s]
         earlier = [waiting for waiting, _ in self._waiting if waiting.time_s < frame.time_s]
-        motions = self._motions(earlier, scene, before, final=True)
+        motions += self._motions(earlier, scene, before, final=True)
         self._scene, self._keyframe = scene, (frame, people)
         self._waiting = [(frame, True), *newer]
         if self._lag == 0:
@@ -65,10 +81,31 @@ class Timeline:
         poses = self._scene.at([frame.time_s])
         return Expected(ids=poses.ids, **self._fit(frame).in_frame(poses.at(0).arrays()))
 
+    def _change_scene(self, people: Sequence[Person]) -> list[Motion]:
+        """End the scene before a cut, unless the same people go on: a flash or a new slide is no cut for them."""
+        cut, self._cut = self._cut, None
+        if cut is None:
+            return []
+        if cut.is_return and self._is_one_scene:
+            self._is_one_scene = False
+            return []
+        frame, before = self._keyframe or (cut.before, ())
+        self._is_one_scene = go_on([self._fit(frame).place(person) for person in before], people)
+        if self._is_one_scene:
+            return []
+        earlier = [frame for frame, _ in self._waiting if frame.time_s < cut.first.time_s]
+        motions = self._motions(earlier, self._scene, self._scene, final=True)
+        self._waiting = [waiting for waiting in self._waiting if waiting[0].time_s >= cut.first.time_s]
+        self._people.change_scene(is_return=cut.is_return)
+        self._scene, self._keyframe = self._people.empty_scene(), None
+        self.cuts += 1
+        return motions
+
     def flush(self) -> list[Motion]:
         """End the stream: every frame that still waits becomes final as it stands."""
+        motions = self._change_scene([])
         waiting, self._waiting = self._waiting, []
-        return self._motions([frame for frame, _ in waiting], self._scene, self._scene, final=True)
+        return motions + self._motions([frame for frame, _ in waiting], self._scene, self._scene, final=True)
 
     def _motions(self, frames: list[Frame], scene: Scene, forecast_scene: Scene, *, final: bool) -> list[Motion]:
         """Poses come from `scene`; forecasts from `forecast_scene`, which knows keyframes up to the frames' time."""

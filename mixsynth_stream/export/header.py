@@ -6,18 +6,22 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
+from mixsynth_stream.console import utf8
+
 if TYPE_CHECKING:
     from mixsynth_stream.export.rate import AverageRate
     from mixsynth_stream.pipeline.frame import VideoInfo
     from mixsynth_stream.skeleton import Skeleton
     from mixsynth_stream.uncertainty import SigmaTable
 
+# What every result says of itself, in all versions.
+PROGRAM, FORMAT = "mixsynth-stream", "mixsynth-stream poses"
 FORMAT_VERSION = 1
 # The word of number n in a file; the numbers are those of pipeline.motion.Origin.
 ORIGIN_WORDS = ("missing", "measured", "filled", "forecast", "held")
 _SCORES = "0 to 1, that the joint is in the picture and visible"
 _UNITS = {
-    "pose_px": "pixels of the upright picture, x right, y down, from its top left corner",
+    "pose_px": "pixels of the upright picture as the file stores it, x right, y down, from its top left corner",
     "world_m": "metres from the middle of the hips, x right, y down, z away from the camera",
     "scores": _SCORES,
     "sigma_px": "pixels that pose_px may be off; bounds in uncertainty",
@@ -42,11 +46,17 @@ class Settings:
 
 @dataclass(frozen=True, kw_only=True)
 class Header:
-    """The video, and the settings of its poses. Sizes are those of the first upright frame."""
+    """The video, and the settings of its poses. Sizes are those of the first frame, upright.
+
+    Poses in files are pixels of `width` x `height`, the picture as the file stores it. It is shown, and drawn on, at
+    the display size, which differs where samples are not square.
+    """
 
     source: str | None = None
     width: int | None = None
     height: int | None = None
+    display_width: int | None = None
+    display_height: int | None = None
     rate_hz: float | None = None  # as far as it is known; the sinks measure it
     live: bool = True
     has_audio: bool = False
@@ -58,10 +68,13 @@ class Header:
         """`info` is None where frames are pushed and nothing is known of their source."""
         if info is None:
             return cls(settings=settings)
+        width, height = info.stored_size or (info.width, info.height)
         return cls(
             source=info.source,
-            width=info.width,
-            height=info.height,
+            width=width,
+            height=height,
+            display_width=info.width,
+            display_height=info.height,
             rate_hz=info.rate_hz,
             live=info.live,
             has_audio=info.has_audio,
@@ -89,31 +102,38 @@ class Header:
 
     def as_json(self) -> dict[str, Any]:
         """The header of a pose file for json.dumps. It is the same every time, so it has no date."""
-        from mixsynth_stream import __version__
-
         settings = self.settings
         sigma_tables = zip(("sigma_px", "sigma_m"), settings.sigma_tables, strict=True)
         return {
-            "format": "mixsynth-stream poses",
+            "format": FORMAT,
             "version": FORMAT_VERSION,
-            "made_by": f"mixsynth-stream {__version__}",
+            "made_by": made_by(),
             "skeleton": self.skeleton.name,
             "joints": list(self.skeleton.joints),
             "bones": [list(bone) for bone in self.skeleton.bones],
             "origins": list(ORIGIN_WORDS),
             "units": {"time_s": "seconds, the video's own time stamps", **(_SMPL_UNITS if self.is_smpl else _UNITS)},
-            "source": self.source,
+            "source": None if self.source is None else utf8(self.source),
             "width": self.width or None,
             "height": self.height or None,
+            "display_width": self.display_width or None,
+            "display_height": self.display_height or None,
             "rate_hz": None if self.rate_hz is None else round(self.rate_hz, 6),
             "every": settings.every,
             "lag": settings.lag,
             "horizon_s": settings.horizon_s,
-            "estimator": settings.estimator,
-            "weights": list(settings.weights),
+            "estimator": None if settings.estimator is None else utf8(settings.estimator),
+            "weights": [utf8(name) for name in settings.weights],
             "backend": settings.backend,
             "uncertainty": {} if self.is_smpl else {name: _bounds(table) for name, table in sigma_tables},
         }
+
+
+def made_by() -> str:
+    """The program, as each of its results names it."""
+    from mixsynth_stream import __version__
+
+    return f"{PROGRAM} {__version__}"
 
 
 def _bounds(table: SigmaTable | None) -> dict[str, Any] | None:

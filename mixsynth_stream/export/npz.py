@@ -17,8 +17,15 @@ import numpy as np
 
 from mixsynth_stream.export.header import Header
 from mixsynth_stream.export.rate import AverageRate
-from mixsynth_stream.export.sink import SinkBase, forecast_to_write, known_joints, known_rotations
-from mixsynth_stream.files import make_folder, output_error, output_errors, part_path, zip_entry
+from mixsynth_stream.export.sink import (
+    SinkBase,
+    forecast_to_write,
+    in_stored_pixels,
+    known_joints,
+    known_rotations,
+    stored_size,
+)
+from mixsynth_stream.files import make_folder, output_error, output_errors, part_path, remove_part, zip_entry
 from mixsynth_stream.pipeline.motion import Forecast, Motion, Poses
 from mixsynth_stream.rotations import axis_angle_from_6d
 
@@ -33,17 +40,16 @@ _LANDMARKS: _Columns = {
     "sigma_px": ((33,), "<f4"),
     "sigma_m": ((33,), "<f4"),
 }
+_FRAME: _Columns = {"frame_index": ((), "<i8"), "frame_time_s": ((), "<f8"), "frame_keyframe": ((), "|b1")}
+_FRAME_SIZE: _Columns = {"frame_width": ((), "<i4"), "frame_height": ((), "<i4")}
 _SMPL: _Columns = {"rotation_rad": ((24, 3), "<f4"), "score": ((24,), "<f4"), "origin": ((24,), "|u1")}
 
 
-def _columns_by_table(poses: _Columns) -> dict[str, _Columns]:
+def _columns_by_table(is_smpl: bool) -> dict[str, _Columns]:
     """The arrays of each table in their order; all arrays of a table have the same number of rows."""
+    poses = _SMPL if is_smpl else _LANDMARKS
     return {
-        "frame": {
-            "frame_index": ((), "<i8"),
-            "frame_time_s": ((), "<f8"),
-            "frame_keyframe": ((), "|b1"),
-        },
+        "frame": _FRAME if is_smpl else {**_FRAME, **_FRAME_SIZE},
         "person": {
             "index": ((), "<i8"),
             "time_s": ((), "<f8"),
@@ -60,6 +66,13 @@ def _columns_by_table(poses: _Columns) -> dict[str, _Columns]:
     }
 
 
+def is_array_folder(folder: Path) -> bool:
+    """Whether a folder `<name>.part` holds the arrays of an NpzSink and nothing else."""
+    tables = [table for is_smpl in (False, True) for table in _columns_by_table(is_smpl).values()]
+    names = {f"{name}.npy" for table in tables for name in table}
+    return {entry.name for entry in folder.iterdir()} <= {*names, folder.name.removesuffix(".part")}
+
+
 class NpzSink(SinkBase):
     """Writes poses as arrays that np.load opens without pickle."""
 
@@ -70,13 +83,17 @@ class NpzSink(SinkBase):
         self._header = header
         self._rate = AverageRate(header.rate_hz)
         self._folder = part_path(path)
+        self._archive_part = self._folder / path.name
         make_folder(path)
+        columns = _columns_by_table(header.is_smpl)
         with output_errors(path):
+            remove_part(path)
             self._folder.mkdir(exist_ok=True)
-            for array in self._folder.glob("*.npy"):
-                array.unlink()
-            columns = _columns_by_table(_SMPL if header.is_smpl else _LANDMARKS)
-            self._tables = {name: _Table(self._folder, table) for name, table in columns.items()}
+            try:
+                self._tables = {name: _Table(self._folder, table) for name, table in columns.items()}
+            except BaseException:
+                remove_part(path)
+                raise
 
     def write(self, motion: Motion) -> None:
         """One row a frame and one a person, if the Motion is final."""
@@ -84,16 +101,19 @@ class NpzSink(SinkBase):
             return
         self._rate.add(motion)
         count = len(motion.ids)
+        width, height = stored_size(motion) or (0, 0)
         frame = {
             "frame_index": [motion.index],
             "frame_time_s": [motion.time_s],
             "frame_keyframe": [motion.keyframe],
+            "frame_width": [width],
+            "frame_height": [height],
         }
         person = {
             "index": [motion.index] * count,
             "time_s": [motion.time_s] * count,
             "id": motion.ids,
-            **_pose_columns("", motion),
+            **_pose_columns("", in_stored_pixels(motion, motion.frame)),
         }
         forecast = forecast_to_write(motion, self._write_forecast)
         with output_errors(self._path, f"everything before that is kept in {self._folder}"):
@@ -103,25 +123,26 @@ class NpzSink(SinkBase):
             if forecast is not None:
                 self._tables["forecast"].append(_forecast_rows(motion, forecast))
 
-    def _close(self) -> None:
-        archive_part = self._folder / self._path.name
+    def _finish(self) -> None:
         try:
             for table in self._tables.values():
                 table.close()
-            with zipfile.ZipFile(archive_part, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
+            with zipfile.ZipFile(self._archive_part, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
                 for name, value in self._header_arrays().items():
                     with archive.open(zip_entry(f"{name}.npy"), "w") as member:
                         np.lib.format.write_array(member, np.array(value), allow_pickle=False)
                 for name in (name for table in self._tables.values() for name in table.columns):
                     self._pack(archive, name)
-            os.replace(archive_part, self._path)
-            for array in self._folder.glob("*.npy"):
-                array.unlink()
-            self._folder.rmdir()
         except OSError as error:
             with suppress(OSError):
-                archive_part.unlink()
+                self._archive_part.unlink()
             raise output_error(self._path, error, f"its arrays are kept in {self._folder}") from error
+
+    def _give_name(self, path: Path) -> None:
+        if self._archive_part.exists():
+            with output_errors(path, f"it is kept in {self._folder}"):
+                os.replace(self._archive_part, path)
+                remove_part(path)
 
     def _header_arrays(self) -> dict[str, object]:
         header = self._header.with_rate(self._rate)

@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
+import logging
+import os
 from pathlib import Path
 
 import av
 import numpy as np
 
+from mixsynth_stream.console import shown
 from mixsynth_stream.draw.canvas import Canvas
 from mixsynth_stream.draw.pose import Look, draw_legend, draw_motion, draw_status
-from mixsynth_stream.export.header import Header
+from mixsynth_stream.export.header import Header, made_by
 from mixsynth_stream.export.mp4 import Mp4File
 from mixsynth_stream.export.sink import SinkBase
 from mixsynth_stream.files import make_folder
 from mixsynth_stream.pipeline.motion import Motion, forecast_of
 
+log = logging.getLogger(__name__)
+
+_MAX_SIDE_PX = 8192  # H.264's own limit is twice that, which few players show
+
 
 class OverlaySink(SinkBase):
-    """Draws each final Motion on its frame, into an MP4 with the source's size, time stamps and sound.
+    """Draws each final Motion on its frame, into an MP4 with the source's display size, time stamps and sound.
 
-    A frame of another size than the first (from a camera that came back) is scaled to fit. `ghost` also draws the last
-    pose of the forecast, and `legend` the two boxes that explain the picture.
+    A frame of another size than the first (from a camera that came back) is scaled to fit, and a huge one to 8192 px.
+    `ghost` also draws the last pose of the forecast, and `legend` the two boxes that explain the picture.
     """
 
     def __init__(self, path: Path, header: Header, *, ghost: bool = True, legend: bool = True) -> None:
@@ -46,7 +53,8 @@ class OverlaySink(SinkBase):
         self._calls += motion.keyframe
         rgb = self._draw(motion.frame.rgb, motion)
         if self._video is None:
-            self._video = self._open(rgb.shape[1], rgb.shape[0])
+            share = min(_MAX_SIDE_PX / max(rgb.shape[:2]), 1.0)
+            self._video = self._open(max(round(rgb.shape[1] * share), 1), max(round(rgb.shape[0] * share), 1))
         if rgb.shape[:2] != (self._video.height, self._video.width):
             rgb = _fit(rgb, self._video.width, self._video.height)
         self._video.write(rgb, motion.time_s)
@@ -68,20 +76,24 @@ class OverlaySink(SinkBase):
 
     def _open(self, width: int, height: int) -> Mp4File:
         header = self._header
-        source = Path(header.source) if header.source and header.has_audio and not header.live else None
+        source = header.source if header.has_audio and not header.live else None
+        if source and (source == "-" or not os.path.isfile(source)):
+            log.warning("the sound of %s is left out: it can be read only once", shown(source))
+            source = None
         return Mp4File(
             self._path,
             width,
             height,
+            comment=f"made by {made_by()}",
             rate_hz=header.rate_hz,
             time_base=header.time_base,
             start_at_zero=header.live,
-            sound_of=source if source is not None and source.is_file() else None,
+            sound_of=source,
         )
 
-    def _close(self) -> None:
+    def _finish(self) -> None:
         if self._video is not None:
-            self._video.close()
+            self._video.finish()
         else:
             self.paths.clear()
 

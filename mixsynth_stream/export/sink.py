@@ -1,14 +1,23 @@
-"""SinkBase: a sink whose close() runs once; and the joints and forecasts that belong into a file."""
+"""SinkBase: a sink that finishes its files and then names them; joints, forecasts and pixels that belong into one."""
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mixsynth_stream.pipeline.motion import Forecast, Motion, Origin, forecast_of
+from mixsynth_stream.errors import OutputError
+from mixsynth_stream.files import output_errors, part_path, remove_part
+from mixsynth_stream.pipeline.motion import Forecast, Motion, Origin, Poses, forecast_of
+
+if TYPE_CHECKING:
+    from mixsynth_stream.pipeline.frame import Frame
 
 
 class SinkBase(ABC):
@@ -16,20 +25,44 @@ class SinkBase(ABC):
 
     def __init__(self, path: Path | None) -> None:
         self.paths: list[Path] = [] if path is None else [path]
-        self._finished = False
+        self._is_finished = self._is_closed = False
 
     @abstractmethod
     def write(self, motion: Motion) -> None:
         """Take the next Motion."""
 
     @abstractmethod
-    def _close(self) -> None: ...
+    def _finish(self) -> None:
+        """Complete each file under its name with `.part`."""
+
+    def finish(self) -> None:
+        """Complete each file under its name with `.part`; close() has little left to do then. Safe to call twice."""
+        if not self._is_finished:
+            self._is_finished = True
+            self._finish()
 
     def close(self) -> None:
-        """Finish the file and give it its name. Safe to call twice."""
-        if not self._finished:
-            self._finished = True
-            self._close()
+        """Finish the files and give them their names. Safe to call twice."""
+        try:
+            self.finish()
+        finally:
+            if not self._is_closed:
+                self._is_closed = True
+                for path in self.paths:
+                    self._give_name(path)
+
+    def discard(self) -> None:
+        """Leave none of the files behind, instead of close()."""
+        self._is_closed = True
+        with suppress(OutputError):
+            self.finish()
+        for path in self.paths:
+            remove_part(path)
+
+    def _give_name(self, path: Path) -> None:
+        if part_path(path).exists():
+            with output_errors(path):
+                os.replace(part_path(path), path)
 
     def __enter__(self) -> SinkBase:
         return self
@@ -41,8 +74,32 @@ class SinkBase(ABC):
 
 
 def forecast_to_write(motion: Motion, every_frame: bool) -> Forecast | None:
-    """The forecast of a Motion, if it belongs into a file: of a keyframe, or of any frame if `every_frame`."""
-    return forecast_of(motion) if motion.keyframe or every_frame else None
+    """The forecast of a Motion, if it belongs into a file: of a keyframe, or of any frame if `every_frame`.
+
+    Its poses are in stored pixels of the Motion's own frame.
+    """
+    forecast = forecast_of(motion) if motion.keyframe or every_frame else None
+    return None if forecast is None else replace(forecast, **in_stored_pixels(forecast, motion.frame).arrays())
+
+
+def in_stored_pixels(poses: Poses, frame: Frame | None) -> Poses:
+    """Poses of a frame in pixels as the file stores them; those without a frame as they are.
+
+    Sigma is one number for both axes, so it takes the larger of their scales.
+    """
+    if frame is None or frame.stored_size == (frame.width, frame.height):
+        return poses
+    scale = np.divide(frame.stored_size, (frame.width, frame.height))  # [2]
+    arrays = poses.arrays()
+    arrays["poses"] = arrays["poses"] * scale
+    if "sigma" in arrays:
+        arrays["sigma"] = arrays["sigma"] * scale.max()
+    return Poses(**arrays)
+
+
+def stored_size(motion: Motion) -> tuple[int, int] | None:
+    """Width and height of a Motion's frame as the file stores it; None for a Motion without a frame."""
+    return None if motion.frame is None else motion.frame.stored_size
 
 
 def known_rotations(rotations: np.ndarray, origin: np.ndarray) -> np.ndarray:  # [..., 24, 6], [..., 24] -> [..., 24]

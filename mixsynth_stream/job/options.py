@@ -23,6 +23,7 @@ class JobOptions:
     estimates: str | None = None  # a file of recorded estimates, instead of a pose model
     weights: tuple[str, ...] = ()  # one or two names or files; none: the networks that ship
     backend: str = "auto"
+    cuts: bool = True  # whether people end where the video cuts to another scene
     limit_frames: int | None = None
     # Where it goes.
     formats: tuple[str, ...] = ("jsonl",)

@@ -8,6 +8,7 @@ is cut when the file is opened. `full-official` and a .task file of the user's a
 from __future__ import annotations
 
 import io
+import struct
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,7 +98,7 @@ def read_bundle(model: str) -> Bundle:
         return bundle
     try:
         return Bundle(bundle.detector, without_segmentation(bundle.landmarks))
-    except ValueError as error:
+    except (ValueError, struct.error) as error:
         raise ModelError(f"the {_LANDMARKS} of {path} {error}: use the model {official(model)!r} instead") from error
 
 
@@ -127,8 +128,10 @@ def without_segmentation(network: bytes) -> bytes:
     if not tflite.Model.ModelBufferHasIdentifier(data, 0):
         raise ValueError("is no TFLite network")
     model = tflite.Model.GetRootAs(data)
+    if model.SubgraphsLength() != 1:
+        raise ValueError(f"has {model.SubgraphsLength()} graphs instead of one")
     graph = model.Subgraphs(0)
-    if model.SubgraphsLength() != 1 or graph.OutputsLength() != _OUTPUTS:
+    if graph.OutputsLength() != _OUTPUTS:
         raise ValueError(f"has {graph.OutputsLength()} outputs instead of {_OUTPUTS}")
     outputs = graph.OutputsAsNumpy()  # a view of `data`, as are all arrays below
     outputs[_MASK] = outputs[_PRESENCE]

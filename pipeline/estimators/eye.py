@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import weakref
 from math import atan2, hypot
 from typing import Any
 
@@ -13,6 +14,7 @@ from mixsynth_stream.errors import ModelError
 from mixsynth_stream.pipeline.estimators.bundle import DEFAULT_MODEL, bundle_path, find_bundle, look_bundle
 from mixsynth_stream.pipeline.estimators.mediapipe import (
     checked_rgb,
+    close_landmarker,
     import_mediapipe,
     open_bundle,
     person_of,
@@ -51,6 +53,7 @@ class MediaPipeEye:
         self._mediapipe: Any = import_mediapipe()
         self._look = open_bundle(self._mediapipe, look_bundle(self.model).packed(), self.path, people=1)
         self._find = open_bundle(self._mediapipe, find_bundle(self.model).packed(), self.path, people=_MOST_PEOPLE)
+        self._ends = [weakref.finalize(self, close_landmarker, graph) for graph in (self._look, self._find)]
         self._quiet = [self._look, self._find]  # graphs that have not seen anybody yet: until then they log
 
     def look(self, rgb: np.ndarray, region: Region) -> Person | None:  # rgb: [H, W, 3] uint8
@@ -89,8 +92,7 @@ class MediaPipeEye:
 
     def close(self) -> None:
         """Free the networks; the eye cannot be used afterwards."""
-        for graph in (self._look, self._find):
-            if graph is not None:
-                graph.close()
+        for end in self._ends:
+            end()
         self._look = self._find = None
         self._quiet = []

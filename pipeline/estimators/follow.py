@@ -65,10 +65,10 @@ class FollowingEstimator:
         self._eye = eye
         self._search = Search(max_people=max_people)
         self._sides = Sides()
-        self.reset()
+        self.forget()
 
-    def reset(self) -> None:
-        """Forget everybody: the next frame is the first of a video."""
+    def forget(self) -> None:
+        """Forget everybody: the next frame is the first of a scene."""
         self._search.reset()
         self._sides.reset()
         self._before: list[Person] = []
@@ -85,7 +85,7 @@ class FollowingEstimator:
         """The people in one frame: those expected first, in that order, then others."""
         size = checked_rgb(rgb).shape[:2]
         if self._size is not None and (size != self._size or time_s < self._last_s):
-            self.reset()
+            self.forget()
         self._size, self._last_s = size, time_s
         poses = self._expectation(expected)
         self._sides.keep(set(poses))

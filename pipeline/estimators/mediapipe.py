@@ -8,6 +8,7 @@ import platform
 import re
 import sys
 import tempfile
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -15,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from mixsynth_stream.console import open_descriptors
 from mixsynth_stream.errors import ModelError
 from mixsynth_stream.normalise import distance_in_scales
 from mixsynth_stream.pipeline.estimators.bundle import DEFAULT_MODEL, bundle_path, is_cut, read_bundle
@@ -57,8 +59,9 @@ def quiet_stderr() -> Iterator[None]:
             os.close(stderr)
             file.seek(0)
             text = _NOISE.sub(b"", file.read())
-            if text:
-                os.write(2, text)
+            if text and sys.stderr is not None:
+                with contextlib.suppress(OSError):  # a full disk under a log
+                    os.write(2, text)
 
 
 class MediaPipeEstimator:
@@ -103,6 +106,7 @@ class MediaPipeEstimator:
         # A file is mapped; what is cut from it has to be read.
         bundle = read_bundle(self.model).packed() if is_cut(self.model) else self.path
         self._landmarker = open_bundle(self._mediapipe, bundle, self.path, people=people, follows=self.mode != "image")
+        self._end = weakref.finalize(self, close_landmarker, self._landmarker)
         self._time_ms = -1
         self._before = []
 
@@ -151,10 +155,22 @@ class MediaPipeEstimator:
         self._time_ms = max(round((time_s - self._first_s) * 1000), self._time_ms + 1)
         return self._landmarker.detect_for_video(image, self._time_ms)
 
+    def forget(self) -> None:
+        """Forget the people of earlier frames: the next frame shows another scene.
+
+        A black picture makes MediaPipe lose everybody. A fresh landmarker gives the same and takes longer.
+        """
+        if self._landmarker is not None and self._time_ms >= 0:
+            self._time_ms += 1
+            black = self._mediapipe.Image(self._mediapipe.ImageFormat.SRGB, np.zeros((64, 64, 3), np.uint8))
+            with quiet_stderr() if self._quiet else contextlib.nullcontext():
+                self._landmarker.detect_for_video(black, self._time_ms)
+        self._before = []
+
     def close(self) -> None:
         """Free the networks; the estimator cannot be used afterwards."""
         if self._landmarker is not None:
-            self._landmarker.close()
+            self._end()
             self._landmarker = None
 
     def __enter__(self) -> MediaPipeEstimator:
@@ -201,6 +217,14 @@ def open_landmarker(mediapipe: Any, bundle: bytes | Path, *, people: int, follow
         return vision.PoseLandmarker.create_from_options(options)
 
 
+def close_landmarker(landmarker: Any) -> None:
+    """Free the networks. At the exit of Python MediaPipe cannot do that any more, and would print a traceback."""
+    try:
+        landmarker.close()
+    except RuntimeError:  # its thread has ended, and all memory is about to be freed
+        landmarker._handle = None  # what its __del__ looks at
+
+
 def without_duplicates(people: list[Person]) -> list[Person]:
     """The people, best scores first, each of them once: MediaPipe may return a person twice."""
     unique: list[Person] = []
@@ -226,6 +250,7 @@ def person_of(landmarks: Any, world: Any, width: float, height: float) -> Person
 
 def import_mediapipe() -> Any:
     """The package. `ModelError` where it cannot be used."""
+    open_descriptors()
     try:
         with quiet_stderr():
             import mediapipe

@@ -7,8 +7,9 @@ from collections.abc import Iterable
 
 from mixsynth_stream.errors import SourceError
 from mixsynth_stream.pipeline.sources.capture import LiveReader
-from mixsynth_stream.pipeline.sources.medium import medium_of
-from mixsynth_stream.pipeline.sources.names import are_pictures, folder_failure, pictures_behind, videos_in
+from mixsynth_stream.pipeline.sources.media.medium import medium_of
+from mixsynth_stream.pipeline.sources.media.names import are_pictures, folder_failure, pictures_behind, videos_in
+from mixsynth_stream.pipeline.sources.media.waiting import interruptible
 from mixsynth_stream.pipeline.sources.own_frames import RgbReader
 from mixsynth_stream.pipeline.sources.read_ahead import ReadAhead
 from mixsynth_stream.pipeline.sources.rotations import RotationReader
@@ -16,7 +17,6 @@ from mixsynth_stream.pipeline.sources.source import FrameSource
 from mixsynth_stream.pipeline.sources.stills import StillsReader
 from mixsynth_stream.pipeline.sources.synthetic import SyntheticReader
 from mixsynth_stream.pipeline.sources.video import VideoReader
-from mixsynth_stream.pipeline.sources.waiting import interruptible
 from mixsynth_stream.spaces import GRID_HZ
 
 LIVE_SCHEMES = ("rtsp", "rtsps", "rtmp", "rtmps", "rtp", "udp", "srt", "tcp")

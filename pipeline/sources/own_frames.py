@@ -8,7 +8,7 @@ import numpy as np
 
 from mixsynth_stream.errors import SourceError
 from mixsynth_stream.pipeline.frame import Frame, VideoInfo
-from mixsynth_stream.pipeline.sources.pictures import frame_from_array
+from mixsynth_stream.pipeline.sources.pixels.pictures import frame_from_array
 from mixsynth_stream.pipeline.sources.source import FrameSource
 from mixsynth_stream.spaces import GRID_HZ
 

@@ -8,12 +8,13 @@ from fractions import Fraction
 
 import av
 
+from mixsynth_stream.console import shown
 from mixsynth_stream.errors import SourceError
 from mixsynth_stream.pipeline.frame import Frame, VideoInfo
-from mixsynth_stream.pipeline.sources.container import open_container
-from mixsynth_stream.pipeline.sources.medium import Medium
-from mixsynth_stream.pipeline.sources.names import pictures_behind, shown
-from mixsynth_stream.pipeline.sources.pictures import FrameMaker
+from mixsynth_stream.pipeline.sources.media.container import open_container
+from mixsynth_stream.pipeline.sources.media.medium import Medium
+from mixsynth_stream.pipeline.sources.media.names import pictures_behind
+from mixsynth_stream.pipeline.sources.pixels.pictures import FrameMaker, refuse_tiles
 from mixsynth_stream.pipeline.sources.source import FrameSource
 from mixsynth_stream.pipeline.sources.tracks import video_track
 from mixsynth_stream.spaces import GRID_HZ
@@ -35,7 +36,6 @@ class StillsReader(FrameSource):
         self._rate_hz = rate_hz
         self._place = self._index = 0
         self._failure: SourceError | None = None
-        self._frame_of = FrameMaker()
         self._first: Frame | None = self._read()
         if self._first is None:
             raise self._failure or SourceError(f"no picture matches {shown(self._name)}: check the path")
@@ -64,20 +64,21 @@ class StillsReader(FrameSource):
             path, time_s = self._paths[self._place], self._place / self._rate_hz
             self._place += 1
             try:
-                picture = _decode(path)
+                frame = _frame(path, self._index, time_s)
             except SourceError as error:
                 self._failure = self._failure or error
                 self._count("unreadable_pictures")
                 continue
             self._index += 1
-            return self._frame_of(picture, self._index - 1, time_s)
+            return frame
         return None
 
 
-def _decode(path: str) -> av.VideoFrame:
+def _frame(path: str, index: int, time_s: float) -> Frame:
     """The picture in a file. Raises SourceError."""
     medium = Medium(path)
     with open_container(medium) as container:
+        refuse_tiles(container, medium.shown)
         track = video_track(container, medium.shown)
         try:
             picture = next(container.decode(track), None)
@@ -85,4 +86,4 @@ def _decode(path: str) -> av.VideoFrame:
             raise SourceError(f"{medium.shown} cannot be decoded ({error.strerror}): copy it again") from error
         if picture is None:
             raise SourceError(f"{medium.shown} has no picture in it: copy it again")
-        return picture
+        return FrameMaker(track)(picture, index, time_s)

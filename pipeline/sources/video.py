@@ -14,15 +14,15 @@ from av.format import Flags
 
 from mixsynth_stream.errors import SourceError
 from mixsynth_stream.pipeline.frame import UNKNOWN_RATE_HZ, Frame, VideoInfo
-from mixsynth_stream.pipeline.sources.container import ffmpeg_reason, open_container
-from mixsynth_stream.pipeline.sources.medium import Medium, copy_of, medium_of
-from mixsynth_stream.pipeline.sources.missing import missing_part
-from mixsynth_stream.pipeline.sources.packets import Packets
-from mixsynth_stream.pipeline.sources.pictures import FrameMaker
-from mixsynth_stream.pipeline.sources.rates import is_raw, opening_rate_hz
+from mixsynth_stream.pipeline.sources.media.container import ffmpeg_reason, open_container
+from mixsynth_stream.pipeline.sources.media.medium import Medium, copy_of, medium_of
+from mixsynth_stream.pipeline.sources.pixels.pictures import FrameMaker, refuse_tiles
 from mixsynth_stream.pipeline.sources.source import FrameSource
-from mixsynth_stream.pipeline.sources.stamps import has_decoding_times, stamped
-from mixsynth_stream.pipeline.sources.times import TimeStamps
+from mixsynth_stream.pipeline.sources.timing.missing import missing_part
+from mixsynth_stream.pipeline.sources.timing.packets import Packets
+from mixsynth_stream.pipeline.sources.timing.rates import is_raw, opening_rate_hz
+from mixsynth_stream.pipeline.sources.timing.stamps import has_decoding_times, stamped
+from mixsynth_stream.pipeline.sources.timing.times import TimeStamps
 from mixsynth_stream.pipeline.sources.tracks import video_track
 
 # A fixed number, so that a damaged file gives the same frames on every machine. On two cores, more threads take time
@@ -56,6 +56,7 @@ class VideoReader(FrameSource):
             self._medium.close()
             raise
         try:
+            refuse_tiles(self._container, self._name)
             self._stream = video_track(self._container, self._name, track)
             packets = self._packets = Packets(self._container, self._stream)
             if self.is_local:
@@ -119,6 +120,7 @@ class VideoReader(FrameSource):
             frame_count=count,
             has_audio=bool(container.streams.audio),
             time_base=stream.time_base or Fraction(1, 90_000),
+            stored_size=first.stored_size,
         )
 
     def _emptiness(self) -> str:
@@ -135,7 +137,7 @@ class VideoReader(FrameSource):
             ahead=max(_WAITING_PIXELS // max(context.width * context.height, _SMALL), _WAITING),
             leaps=Flags.ts_discont in Flags(self._container.format.flags),
         )
-        frame_of = FrameMaker()
+        frame_of = FrameMaker(self._stream)
         for index, (picture, time_s) in enumerate(times.of(pictures)):
             if times.repaired:
                 self.counters["repaired_times"] = times.repaired

@@ -300,7 +300,7 @@ def test_a_full_disk_is_reported_and_keeps_what_was_written(tmp_path, name):
         # The two tables are separate files: the poses of a frame may be there and its forecast not.
         rows = read_csv(tmp_path / "poses.csv")
         assert len(rows) in (33 * frames, 33 * (frames + 1)) and None not in rows[-1].values()
-        assert all(len(row) == 14 for row in read_csv(tmp_path / "poses_forecast.csv"))
+        assert all(len(row) == 16 for row in read_csv(tmp_path / "poses_forecast.csv"))
     elif name == "npz":
         poses = np.load(tmp_path / "poses.npz.part" / "pose_px.npy")
         assert len(poses) == len(np.load(tmp_path / "poses.npz.part" / "origin.npy")) >= frames - 1

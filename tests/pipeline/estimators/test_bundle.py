@@ -158,6 +158,8 @@ def test_find_gives_a_region_for_each_person(pictures: list[np.ndarray]) -> None
 def test_other_networks_are_not_cut() -> None:
     with pytest.raises(ValueError, match="is no TFLite network"):
         without_segmentation(b"not a network, but long enough")
+    with pytest.raises(ValueError, match="has 0 graphs instead of one"):
+        without_segmentation(bytes(4) + b"TFL3")
     with pytest.raises(ValueError, match="has 2 outputs instead of 5"):
         without_segmentation(read_bundle("full").detector)
 

@@ -77,6 +77,21 @@ def transcode(path: Path, *, size: tuple[int, int] = SIZE, pix_fmt: str = "yuv42
     return path
 
 
+def test_after_forget_nobody_of_the_frames_before_is_followed(pictures: list[np.ndarray]) -> None:
+    # Somebody so small that only tracking from the frames before finds them.
+    small = np.full_like(pictures[0], 90)
+    small[:318, :180] = pictures[40][::2, ::2]
+    seen = []
+    for forget in (False, True):
+        with MediaPipeEstimator(max_people=4) as estimator:
+            estimator.forget()  # nobody yet
+            assert len(estimator(pictures[0], 0.0)) == len(estimator(pictures[20], 0.667)) == 1
+            if forget:
+                estimator.forget()
+            seen.append(len(estimator(small, 0.7)))
+    assert seen == [1, 0]
+
+
 @pytest.mark.parametrize("frame", TRUTH)
 def test_landmarks_land_on_the_person(frame: int, pictures: list[np.ndarray], mediapipe: MediaPipeEstimator) -> None:
     people = mediapipe(pictures[frame], frame / 30)

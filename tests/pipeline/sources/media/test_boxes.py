@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from support import clips
 
-from mixsynth_stream.pipeline.sources.boxes import BoxOrder
+from mixsynth_stream.pipeline.sources.media.boxes import BoxOrder
 
 
 def order(data: bytes, piece: int = 1 << 16) -> BoxOrder:

@@ -15,12 +15,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
+from mixsynth_stream.console import shown
 from mixsynth_stream.errors import SourceError
 from mixsynth_stream.files import output_errors
-from mixsynth_stream.pipeline.sources import download
-from mixsynth_stream.pipeline.sources.boxes import BoxOrder
-from mixsynth_stream.pipeline.sources.names import folder_failure, shown
-from mixsynth_stream.pipeline.sources.pipe import STDIN, Pipe, is_pipe
+from mixsynth_stream.pipeline.sources.media import download
+from mixsynth_stream.pipeline.sources.media.boxes import BoxOrder
+from mixsynth_stream.pipeline.sources.media.names import folder_failure
+from mixsynth_stream.pipeline.sources.media.pipe import STDIN, Pipe, is_pipe
 
 logger = logging.getLogger(__name__)
 

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 from support import clips
 
-from mixsynth_stream.pipeline.sources.waiting import interruptible
+from mixsynth_stream.pipeline.sources.media.waiting import interruptible
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="asks /proc whether the job has begun")
 HTTP = b"HTTP/1.1 200 OK\r\nContent-Type: video/mp4\r\nContent-Length: 9999999\r\n\r\n"

@@ -8,6 +8,8 @@ from typing import Generic, TypeVar
 
 Picture = TypeVar("Picture")
 
+# Times less than this apart are the same, but for the rounding of sums.
+_TICK_S = 1e-6
 # A clock that goes back counts as started again once so many frames in a row are not later than the last good one.
 _FRAMES_BACK = 8
 # Frames that share a gap this much smaller than a step were not in it: their clock went back by a few frames.
@@ -56,9 +58,9 @@ class TimeStamps(Generic[Picture]):
         """The times of the first pictures that wait, as far as they are known; nothing while more must be seen."""
         first, last_s = waiting[0], self._last_s
         if first is not None:
-            if last_s is None or 0 < first - last_s <= self._leap_s:
+            if last_s is None or _TICK_S <= first - last_s <= self._leap_s:
                 return [first]
-            if first > last_s:
+            if first - last_s > self._leap_s:
                 follower = next((time_s for time_s in waiting[1:] if time_s is not None), None)
                 if follower is None and not at_end and len(waiting) < self._ahead:
                     return []
@@ -92,7 +94,7 @@ class TimeStamps(Generic[Picture]):
             return [end_s - (later - k) * step_s for k in range(later)]
         share_s = (end_s - last_s) / (later + 1)
         first = waiting[0]
-        if first is not None and first <= last_s and later > 1 and share_s < _SMALLEST_STEP * step_s:
+        if first is not None and not _is_later(first, last_s) and later > 1 and share_s < _SMALLEST_STEP * step_s:
             return [self._new_clock(first, last_s)]
         if end_s - last_s > self._leap_s:
             share_s = min(share_s, step_s)
@@ -110,4 +112,4 @@ class TimeStamps(Generic[Picture]):
 
 
 def _is_later(time_s: float | None, last_s: float | None) -> bool:
-    return time_s is not None and (last_s is None or time_s > last_s)
+    return time_s is not None and (last_s is None or time_s - last_s >= _TICK_S)

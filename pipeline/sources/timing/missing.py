@@ -9,7 +9,7 @@ from typing import IO
 
 import av
 
-from mixsynth_stream.pipeline.sources.medium import Medium
+from mixsynth_stream.pipeline.sources.media.medium import Medium
 
 # Sizes written by a recorder that cannot go back to the start of its file.
 _OPEN_RIFF = (0, 0x7FFFFFFF, 0xFFFFFFFF)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import av
 
 from mixsynth_stream.errors import SourceError
-from mixsynth_stream.pipeline.sources.medium import Medium
+from mixsynth_stream.pipeline.sources.media.medium import Medium
 
 
 def open_container(medium: Medium) -> av.container.InputContainer:

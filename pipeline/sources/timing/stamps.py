@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import av
 
-from mixsynth_stream.pipeline.sources.rates import is_raw
+from mixsynth_stream.pipeline.sources.timing.rates import is_raw
 
 # So many packets with times that grow show that these are not the times of pictures that the decoder reorders.
 _ENOUGH = 8

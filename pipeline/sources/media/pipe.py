@@ -9,7 +9,7 @@ import socket
 import stat
 import sys
 
-from mixsynth_stream.pipeline.sources.boxes import BoxOrder
+from mixsynth_stream.pipeline.sources.media.boxes import BoxOrder
 
 STDIN = "-"
 _HEAD = 1 << 16  # so many bytes have the sizes that a file's format states

@@ -11,7 +11,7 @@ import urllib.request
 from dataclasses import dataclass, field
 from typing import IO
 
-from mixsynth_stream.pipeline.sources.boxes import BoxOrder
+from mixsynth_stream.pipeline.sources.media.boxes import BoxOrder
 
 SCHEMES = ("http", "https")
 PIECE = 1 << 16
