@@ -243,6 +243,18 @@ def test_without_a_stream_people_are_expected_where_they_were():
     assert eye.is_closed
 
 
+def test_a_new_scene_expects_nobody():
+    eye = KnownEye([someone()])
+    follower = FollowingEstimator(eye)
+    for k in range(6):
+        follower(PICTURE, k / 3)
+    looks, eye.finds = eye.looks, 0
+    follower.forget()
+    eye.people = [someone(x_px=330)]
+    assert len(follower(PICTURE, 2.0)) == 1
+    assert (eye.looks - looks, eye.finds) == (1, 1)  # it was searched for, not looked for where it had been
+
+
 def test_two_runs_are_the_same():
     rng = np.random.default_rng(0)
     places = rng.uniform(100, 500, (20, 2))
