@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterator
 
 import av
@@ -173,6 +174,12 @@ def test_what_is_no_model_is_refused_before_the_first_frame(tmp_path):
     path.write_bytes(b"no bundle")
     with pytest.raises(ModelError, match="pose.task"):
         pose_estimator(str(path))
+
+
+def test_without_the_extension_the_error_names_the_other_eye(monkeypatch):
+    monkeypatch.setitem(sys.modules, "mixsynth_stream._C", None)
+    with pytest.raises(ModelError, match="--eye keyframe"):
+        MediaPipeEye()
 
 
 @pytest.mark.parametrize("rgb", [np.zeros((4, 4), np.uint8), np.zeros((4, 4, 3), np.float32), "picture"])
