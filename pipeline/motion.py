@@ -104,6 +104,13 @@ SPACE_ARRAYS: dict[str, tuple[str, str | None]] = {
 
 
 @dataclass(frozen=True)
+class Expected(Poses):
+    """The people followed now, as they are expected at the time of a keyframe: arrays are [P, ...]."""
+
+    ids: np.ndarray  # [P] int64
+
+
+@dataclass(frozen=True)
 class Forecast(Poses):
     """Poses at F times after a Motion's own, made from keyframes up to its own time only. Arrays are [P, F, ...]."""
 

@@ -14,11 +14,12 @@ import numpy as np
 
 from mixsynth_stream.errors import ModelError
 from mixsynth_stream.pipeline.cuts import Cut, CutDetector
-from mixsynth_stream.pipeline.estimators.choose import is_pose_model, stream_estimator
+from mixsynth_stream.pipeline.estimators.choose import DEFAULT_EYE, is_pose_model, stream_estimator
+from mixsynth_stream.pipeline.estimators.estimator import follows
 from mixsynth_stream.pipeline.estimators.recorded import ArrayEstimator
 from mixsynth_stream.pipeline.frame import Frame, VideoInfo
 from mixsynth_stream.pipeline.keyframes import KeyframeClock
-from mixsynth_stream.pipeline.motion import Motion, Person
+from mixsynth_stream.pipeline.motion import Expected, Motion, Person
 from mixsynth_stream.pipeline.people import People
 from mixsynth_stream.pipeline.sources.open import open_for_stream
 from mixsynth_stream.pipeline.sources.pixels.pictures import frame_from_array
@@ -54,6 +55,7 @@ class Stream:
         max_people: int = 4,
         max_silence_s: float = 1.0,
         estimator: Any = None,
+        eye: str = DEFAULT_EYE,
         models: Sequence[Model] | Model | None = None,
         backend: str = "auto",
         cuts: bool = True,
@@ -76,7 +78,7 @@ class Stream:
         try:
             own = self._reader.estimator if self._reader else None
             skeleton = SPACES[self.models[0].info.space].skeleton.name
-            self._estimator = stream_estimator(estimator, own, skeleton, max_people=max_people)
+            self._estimator = stream_estimator(estimator, own, skeleton, max_people=max_people, eye=eye)
         except BaseException:
             if self._reader is not None:
                 self._reader.close()
@@ -183,14 +185,14 @@ class Stream:
                     before = self._new_scene(cut)
                     is_newest = before is not None and all(keyframe.time_s < before.time_s for keyframe, _ in pending)
                     if before is not None and is_newest and not skipped:
-                        pending.append((before, thread.submit(self._estimate, before)))
-                    pending.append((cut.first, thread.submit(self._estimate, cut.first, is_new_scene=True)))
+                        pending.append((before, thread.submit(self._estimate, before, self._expectation(before))))
+                    pending.append((cut.first, thread.submit(self._estimate, cut.first, {}, is_new_scene=True)))
                 if self._is_due(frame):
                     self._clock.tick(frame.time_s)
                     if pending:
                         self.stats.count("keyframes_skipped_estimator_busy")
                     else:
-                        pending.append((frame, thread.submit(self._estimate, frame)))
+                        pending.append((frame, thread.submit(self._estimate, frame, self._expectation(frame))))
                 yield from self._hand_out(self._between_keyframes(frame))
             for keyframe, people in pending:
                 yield from self._hand_out(self._keyframe(keyframe, people.result()))
@@ -201,7 +203,7 @@ class Stream:
         if not self._is_due(frame):
             return motions + self._between_keyframes(frame)
         self._clock.tick(frame.time_s)
-        return motions + self._keyframe(frame, self._estimate(frame))
+        return motions + self._keyframe(frame, self._estimate(frame, self._expectation(frame)))
 
     def _is_due(self, frame: Frame) -> bool:
         """Whether a frame is a keyframe. One that may be the first of a new scene waits for the judgement."""
@@ -228,14 +230,14 @@ class Stream:
         if cut is None:
             return []
         before = self._new_scene(cut)
-        motions = [] if before is None else self._keyframe(before, self._estimate(before))
-        return motions + self._keyframe(cut.first, self._estimate(cut.first, is_new_scene=True))
+        motions = [] if before is None else self._keyframe(before, self._estimate(before, self._expectation(before)))
+        return motions + self._keyframe(cut.first, self._estimate(cut.first, {}, is_new_scene=True))
 
     def _last_motions(self) -> list[Motion]:
         """Make the last frame a keyframe, so that every frame lies between two, and end the timeline."""
         motions = [] if self._cuts is None else self._cut_motions(self._cuts.close())
         last = self._timeline.last_frame
-        motions += self._keyframe(last, self._estimate(last)) if last else []
+        motions += self._keyframe(last, self._estimate(last, self._expectation(last))) if last else []
         return motions + self._timeline.flush()
 
     def _frames(self) -> Iterator[Frame]:
@@ -255,14 +257,18 @@ class Stream:
             self.stats.frames += 1
             yield frame
 
-    def _estimate(self, frame: Frame, *, is_new_scene: bool = False) -> list[Person]:
+    def _estimate(self, frame: Frame, expectation: dict[str, Expected], *, is_new_scene: bool = False) -> list[Person]:
         with self.stats.timed("decode"):
             rgb = frame.rgb
         with self.stats.timed("estimator"):
             if is_new_scene:
                 self._estimator.forget()
             self.stats.estimator_calls += 1
-            return self._estimator(rgb, frame.time_s)
+            return self._estimator(rgb, frame.time_s, **expectation)
+
+    def _expectation(self, frame: Frame) -> dict[str, Expected]:
+        """What an estimator that follows is told of a keyframe of the scene that goes on; nothing for all others."""
+        return {"expected": self._timeline.expected(frame)} if follows(self._estimator) else {}
 
     def _keyframe(self, frame: Frame, people: list[Person]) -> list[Motion]:
         self.stats.keyframes += 1

@@ -11,7 +11,7 @@ import numpy as np
 
 from mixsynth_stream.pipeline.cuts import Cut, go_on
 from mixsynth_stream.pipeline.fit import Fit
-from mixsynth_stream.pipeline.motion import Forecast, Motion, Origin, Person
+from mixsynth_stream.pipeline.motion import Expected, Forecast, Motion, Origin, Person
 from mixsynth_stream.pipeline.people import Scene
 from mixsynth_stream.spaces import GRID_HZ
 
@@ -77,6 +77,11 @@ class Timeline:
         if self._lag == 0:
             motions += self._motions([frame], scene, scene, final=False)
         return motions
+
+    def expected(self, frame: Frame) -> Expected:
+        """The people followed now, as the windows expect them at this frame's time, in its own pixels."""
+        poses = self._scene.at([frame.time_s])
+        return Expected(ids=poses.ids, **self._fit(frame).in_frame(poses.at(0).arrays()))
 
     def _change_scene(self, cut: Cut, people: Sequence[Person]) -> list[Motion]:
         """End the scene before a cut, unless the same people go on: a flash or a new slide is no cut for them."""

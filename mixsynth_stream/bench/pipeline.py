@@ -23,6 +23,8 @@ from mixsynth_stream.errors import ModelError, SourceError
 from mixsynth_stream.files import ASSETS
 from mixsynth_stream.normalise import scale_of
 from mixsynth_stream.pipeline.estimators.bundle import official
+from mixsynth_stream.pipeline.estimators.choose import pose_estimator
+from mixsynth_stream.pipeline.estimators.estimator import Estimator
 from mixsynth_stream.pipeline.estimators.mediapipe import MediaPipeEstimator
 from mixsynth_stream.pipeline.frame import UNKNOWN_RATE_HZ, Frame
 from mixsynth_stream.pipeline.motion import Motion, Origin, Person
@@ -155,13 +157,13 @@ class Comparison:
         run.estimator_calls = run.frames
         return run
 
-    def open_stream(self, estimator: MediaPipeEstimator) -> Stream:
+    def open_stream(self, estimator: Estimator) -> Stream:
         frames = ReadAhead(FirstFrames(self.clip, self.frames))
         return Stream(frames, every=self.every, estimator=estimator, models=self.models, lag=1)
 
     def stream(self, *, keep: bool = False) -> ClipRun:
         run = ClipRun()
-        with MediaPipeEstimator(self.model) as estimator, self.open_stream(estimator) as stream:
+        with pose_estimator(self.model) as estimator, self.open_stream(estimator) as stream:
             start = time.perf_counter()
             for motion in stream:
                 run.frames += 1
@@ -321,7 +323,7 @@ def _measure_memory(comparison: Comparison, clip_name: str, json_path: Path | No
     """Peak memory of one long stream after a tenth of its frames and after all."""
     early_frames = max(comparison.frames // 10, 1)
     early = late = frames = 0
-    with MediaPipeEstimator(comparison.model) as estimator, comparison.open_stream(estimator) as stream:
+    with pose_estimator(comparison.model) as estimator, comparison.open_stream(estimator) as stream:
         for frames, _ in enumerate(stream, start=1):
             if frames == early_frames:
                 early = peak_memory()

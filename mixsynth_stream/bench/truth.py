@@ -20,6 +20,7 @@ from mixsynth_stream.data.camera_truth import LIMB_JOINTS, limbs_in_picture, rea
 from mixsynth_stream.errors import SourceError
 from mixsynth_stream.evaluate.baselines import pchip
 from mixsynth_stream.pipeline.estimators.bundle import official
+from mixsynth_stream.pipeline.estimators.choose import pose_estimator
 from mixsynth_stream.pipeline.estimators.mediapipe import MediaPipeEstimator
 from mixsynth_stream.pipeline.frame import UNKNOWN_RATE_HZ
 from mixsynth_stream.pipeline.motion import Motion
@@ -108,7 +109,7 @@ def clip_errors(
         phases = max(round(config.sample_interval * rate_hz / models[0].info.rate_hz), 1)
     for phase in range(phases):
         with (
-            MediaPipeEstimator(pose_model) as estimator,
+            pose_estimator(pose_model) as estimator,
             closing(_frames_from(clip, phase)) as frames,
             Stream(frames, estimator=estimator, models=models, lag=1) as stream,
         ):

@@ -83,6 +83,12 @@ def add_stream_arguments(parser: argparse.ArgumentParser) -> None:
         help="pose model: lite, full, heavy, these with -official (as published: the same numbers, slower), "
         "or a .task file (default: full)",
     )
+    group.add_argument(
+        "--eye",
+        choices=("follow", "keyframe"),
+        help="follow: look where each person is expected, and search now and then (default); "
+        "keyframe: search the whole picture at each keyframe",
+    )
     group.add_argument("--estimates", metavar="FILE", help="replay recorded estimates (.npz) instead of a pose model")
     group.add_argument(
         "--weights",
@@ -157,6 +163,7 @@ def job_options(args: argparse.Namespace) -> JobOptions:
         horizon_s=args.horizon,
         max_people=args.max_people,
         pose_model=args.model,
+        eye=args.eye,
         estimates=args.estimates,
         weights=tuple(args.weights),
         backend=args.backend,

@@ -19,6 +19,7 @@ class JobOptions:
     horizon_s: float = 0.4
     max_people: int = 4
     pose_model: str | None = None  # lite, full, heavy, these with -official, or a .task file; None: full
+    eye: str | None = None  # follow or keyframe: how the pose model looks; None: follow
     estimates: str | None = None  # a file of recorded estimates, instead of a pose model
     weights: tuple[str, ...] = ()  # one or two names or files; none: the networks that ship
     backend: str = "auto"

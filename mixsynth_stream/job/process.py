@@ -107,6 +107,7 @@ def write_finals(stream: Stream, outputs: Outputs, interrupt: Interrupt) -> None
 def open_stream(source: str, options: JobOptions) -> Stream:
     """The Stream that the options describe."""
     from mixsynth_stream.pipeline.estimators.bundle import bundle_path
+    from mixsynth_stream.pipeline.estimators.choose import DEFAULT_EYE
     from mixsynth_stream.pipeline.sources.open import open_for_stream
     from mixsynth_stream.pipeline.stream import Stream
 
@@ -129,6 +130,7 @@ def open_stream(source: str, options: JobOptions) -> Stream:
             horizon_s=options.horizon_s,
             max_people=options.max_people,
             estimator=estimator,
+            eye=options.eye or DEFAULT_EYE,
             models=models,
             backend=options.backend,
             cuts=options.cuts,

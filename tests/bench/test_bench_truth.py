@@ -102,6 +102,7 @@ def test_bench_truth_measures_against_the_truth(
             pass
 
     monkeypatch.setattr(bench_truth, "MediaPipeEstimator", Exact)
+    monkeypatch.setattr(bench_truth, "pose_estimator", Exact)
     models = {f"{space}-n10": untrained_model(space) for space in ("image", "world")}
     monkeypatch.setattr(bench_truth, "load_model", models.get)
     poses = np.array([swinging_person(f / 30).pose[list(LIMB_JOINTS)] for f in range(50)])

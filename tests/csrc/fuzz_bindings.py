@@ -134,6 +134,39 @@ class Fuzz:
             self._call(encoder, config, arguments["state"])
         if random.random() < 0.3:
             self._train(config, arguments["state"])
+        self._crop()
+
+    def _crop(self) -> None:
+        """A crop of a picture, wherever it lies."""
+        random = self.random
+        rgb: Any = random.integers(0, 256, (*random.integers(1, 40, 2), 3), np.uint8)
+        numbers: dict[str, Any] = {name: random.normal() * 10.0 ** random.integers(-2, 7) for name in ("x", "y")}
+        numbers |= {name: random.normal() * 10.0 ** random.integers(-3, 4) for name in ("right_x", "right_y")}
+        numbers["size"] = int(random.integers(1, 300))
+        wrong = random.random() < 0.5
+        if wrong:
+            name = str(random.choice([*numbers, "rgb"]))
+            if name == "rgb":
+                pictures = [
+                    rgb.astype(float),
+                    rgb[0],
+                    rgb[None],
+                    rgb[..., :2],
+                    rgb[:0],
+                    rgb[::-1],
+                    rgb[:, ::2],
+                    rgb.T,
+                    None,
+                ]
+                rgb = [*pictures, np.broadcast_to(rgb[:1], (2**40, *rgb.shape[1:]))][random.integers(10)]
+            else:
+                numbers[name] = random.choice(np.array(ABSURD, dtype=object))
+        square = self._ask("crop", lambda: self.native.crop(rgb, **numbers), harmless=not wrong)
+        if square is not None:
+            side = int(numbers["size"])
+            assert square.shape == (side, side, 3) and square.dtype == np.uint8, f"{square.dtype} {square.shape}"
+            few = rgb[:40]
+            assert few.min() <= square.min() and square.max() <= few.max(), "a pixel that lies between no pixels"
 
     def _spoil(self, arguments: dict[str, Any]) -> None:
         random, state = self.random, arguments["state"]
