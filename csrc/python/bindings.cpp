@@ -1,5 +1,6 @@
 // mixsynth_stream._C: the encoder, and an encoder layer in training.
 #include "python/arguments.h"
+#include "python/follow.h"
 #include "python/workspaces.h"
 
 namespace mixsynth::python {
@@ -174,4 +175,5 @@ PYBIND11_MODULE(_C, module) {
         .def("backward", &TrainedLayer::backward, py::arg("x"), py::arg("d_out"), py::arg("state"),
              py::arg("threads") = 1,
              "x and the gradient of the layer's output -> the gradient of x, and those of the weights by name.");
+    add_glance(module);
 }
