@@ -17,11 +17,13 @@
 
 namespace mixsynth {
 
-// The luma of a picture. Samples have one byte, or two for more than 8 bits; rows may be longer than the picture.
+// The luma of a picture, or its red, green and blue side by side, of which luma is computed. Samples have one byte, or
+// two for more than 8 bits; rows may be longer than the picture.
 struct Plane {
     const void* samples;
     int64_t width, height, row_bytes;
-    int bits;  // 1 to 16 of a sample
+    int bits;      // 1 to 16 of a sample
+    int channels;  // 1 or 3
 };
 
 // The part of a picture around a person as squares of `shrink` pixels, which are the pixels of the first level.

@@ -9,27 +9,72 @@
 namespace mixsynth {
 namespace {
 
-// Sums of squares of `shrink` pixels, a row of squares at a time.
+constexpr int64_t kBlock = 1024;  // samples of a row that are added up at a time
+
+// The weights of red, green and blue in luma (ITU-R BT.601), in 256ths.
+constexpr uint32_t kLuma[3] = {77, 150, 29};
+
+// Sums of the luma of `shrink` neighbours.
+inline void add_colours(const uint32_t* sums, int64_t count, int64_t shrink, float unit, float* out) {
+    for (int64_t x = 0; x < count; ++x) {
+        float sum = 0.0f;
+        for (int64_t k = 0; k < 3 * shrink; k += 3)
+            for (int c = 0; c < 3; ++c)
+                sum += static_cast<float>(kLuma[c]) * static_cast<float>(sums[3 * x * shrink + k + c]);
+        out[x] = sum * unit / 256.0f;
+    }
+}
+
+// Sums of `shrink` neighbours, for the few sizes that are common as a constant.
+template <int kShrink, typename Sum>
+void add_neighbours(const Sum* sums, int64_t count, int64_t shrink, float unit, float* out) {
+    const int64_t size = kShrink ? kShrink : shrink;
+    for (int64_t x = 0; x < count; ++x) {
+        Sum sum = 0;
+        for (int64_t k = 0; k < size; ++k) sum = static_cast<Sum>(sum + sums[x * size + k]);
+        out[x] = static_cast<float>(sum) * unit;
+    }
+}
+
+template <typename Sum>
+void add_neighbours(const Sum* sums, int64_t count, int64_t shrink, float unit, float* out) {
+    switch (shrink) {
+        case 1: return add_neighbours<1>(sums, count, shrink, unit, out);
+        case 2: return add_neighbours<2>(sums, count, shrink, unit, out);
+        case 3: return add_neighbours<3>(sums, count, shrink, unit, out);
+        case 4: return add_neighbours<4>(sums, count, shrink, unit, out);
+        case 6: return add_neighbours<6>(sums, count, shrink, unit, out);
+        case 8: return add_neighbours<8>(sums, count, shrink, unit, out);
+        default: return add_neighbours<0>(sums, count, shrink, unit, out);
+    }
+}
+
+// Means of squares of `shrink` pixels. Rows are added first, because that is fast in registers.
 template <typename Sample>
 void shrink_rows(const Plane& plane, const PyramidShape& shape, const LevelShape& level, float* numbers) {
     const auto* samples = static_cast<const char*>(plane.samples);
-    const auto shrink = shape.shrink;
-    const float unit =
-        255.0f / (static_cast<float>((1 << plane.bits) - 1) * static_cast<float>(shrink) * static_cast<float>(shrink));
-    for (int64_t y = 0; y < level.height; ++y) {
-        float* out = numbers + y * level.stride;
-        std::fill(out, out + level.width, 0.0f);
-        for (int64_t i = 0; i < shrink; ++i) {
-            const auto* row = reinterpret_cast<const Sample*>(samples + (shape.top + y * shrink + i) * plane.row_bytes);
-            row += shape.left;
-            for (int64_t x = 0; x < level.width; ++x) {
-                uint32_t sum = 0;
-                for (int64_t k = 0; k < shrink; ++k) sum += row[x * shrink + k];
-                out[x] += static_cast<float>(sum);
+    const int64_t shrink = shape.shrink, square = shrink * plane.channels, squares = kBlock / square;
+    const auto area = static_cast<float>(shrink * shrink);
+    const float unit = 255.0f / (static_cast<float>((1 << plane.bits) - 1) * area);
+    uint32_t sums[kBlock];
+    for (int64_t y = 0; y < level.height; ++y)
+        for (int64_t x = 0; x < level.width; x += squares) {
+            const int64_t count = std::min(squares, level.width - x), width = count * square;
+            for (int64_t i = 0; i < shrink; ++i) {
+                const int64_t line = shape.top + y * shrink + i;
+                const auto* row = reinterpret_cast<const Sample*>(samples + line * plane.row_bytes);
+                row += shape.left * plane.channels + x * square;
+                if (i)
+                    for (int64_t k = 0; k < width; ++k) sums[k] += row[k];
+                else
+                    for (int64_t k = 0; k < width; ++k) sums[k] = row[k];
             }
+            float* out = numbers + y * level.stride + x;
+            if (plane.channels == 1)
+                add_neighbours(sums, count, shrink, unit, out);
+            else
+                add_colours(sums, count, shrink, unit, out);
         }
-        for (int64_t x = 0; x < level.width; ++x) out[x] *= unit;
-    }
 }
 
 inline void halve(const LevelShape& finer, const float* from, const LevelShape& level, float* numbers) {

@@ -19,21 +19,26 @@ int64_t number_in(const std::string& name, const py::handle& value, int64_t low,
     return number;
 }
 
-// The plane in an array [H, W] of uint8 or uint16, whose rows may lie apart.
+// The plane in an array [H, W] or [H, W, 3] of uint8 or uint16, whose rows may lie apart.
 Plane plane_of(const py::object& luma, int64_t bits) {
     if (!py::isinstance<py::array>(luma)) throw py::type_error("luma must be a numpy array, found " + description(luma));
     const auto array = py::reinterpret_borrow<py::array>(luma);
-    const py::ssize_t bytes = bits > 8 ? 2 : 1;
-    if (bits > 8 ? !py::isinstance<py::array_t<uint16_t>>(luma) : !py::isinstance<py::array_t<uint8_t>>(luma))
-        throw py::type_error("luma of " + std::to_string(bits) + " bits must be " + (bits > 8 ? "uint16" : "uint8") +
+    const bool is_wide = bits > 8;
+    if (is_wide ? !py::isinstance<py::array_t<uint16_t>>(luma) : !py::isinstance<py::array_t<uint8_t>>(luma))
+        throw py::type_error("luma of " + std::to_string(bits) + " bits must be " + (is_wide ? "uint16" : "uint8") +
                              ", found " + std::string(py::str(array.dtype())));
     const Shape sizes(array.shape(), array.shape() + array.ndim());
-    if (sizes.size() != 2 || sizes[0] < 1 || sizes[1] < 1 || sizes[0] > kLargestPicture || sizes[1] > kLargestPicture)
-        throw py::value_error("luma must have shape [H, W], each from 1 to 65536, found " + shape_text(sizes));
-    if (array.strides(1) != bytes || array.strides(0) < sizes[1] * bytes || array.strides(0) % bytes ||
+    const bool is_rgb = sizes.size() == 3 && sizes[2] == 3;
+    if ((sizes.size() != 2 && !is_rgb) || sizes[0] < 1 || sizes[1] < 1 || sizes[0] > kLargestPicture ||
+        sizes[1] > kLargestPicture)
+        throw py::value_error("luma must have shape [H, W], or [H, W, 3] for rgb, of 1 to 65536 pixels, found " +
+                              shape_text(sizes));
+    const py::ssize_t bytes = is_wide ? 2 : 1, channels = is_rgb ? 3 : 1;
+    if ((is_rgb && array.strides(2) != bytes) || array.strides(1) != channels * bytes ||
+        array.strides(0) < sizes[1] * channels * bytes || array.strides(0) % bytes ||
         !(array.flags() & py::detail::npy_api::NPY_ARRAY_ALIGNED_))
         throw py::value_error("luma must have contiguous rows, one below the other; pass numpy.ascontiguousarray(luma)");
-    return {array.data(), sizes[1], sizes[0], array.strides(0), static_cast<int>(bits)};
+    return {array.data(), sizes[1], sizes[0], array.strides(0), static_cast<int>(bits), static_cast<int>(channels)};
 }
 
 class PyramidOfPlane {
@@ -148,7 +153,7 @@ void add_glance(py::module_& module) {
     py::class_<PyramidOfPlane>(module, "Pyramid", "The part of a picture's luma around a person, in four sizes.")
         .def(py::init<const py::object&, const py::object&, const py::object&, const py::object&>(), py::arg("luma"),
              py::arg("box"), py::arg("shrink"), py::arg("bits") = 8,
-             "luma [H, W]: uint8, or uint16 for more than 8 bits; rows may lie apart, and are not kept. `box`: left, "
+             "luma [H, W], or rgb [H, W, 3]: uint8, or uint16 for more than 8 bits; rows may lie apart. `box`: left, "
              "top, right, bottom in pixels. `shrink`: pixels of the picture a pixel of the first level.")
         .def_property_readonly("box", &PyramidOfPlane::box, "The part of the picture that it covers.");
     module.def("flow", &flow_between, py::arg("before"), py::arg("after"), py::arg("points"), py::arg("guesses"),
