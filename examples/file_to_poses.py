@@ -20,7 +20,7 @@ def main(video: str = str(files("mixsynth_stream") / "assets" / "demo.mp4"), out
         for motion in stream:
             if len(motion.ids):  # nobody in sight gives empty arrays
                 times_s.append(motion.time_s)
-                poses.append(motion.poses[0])  # [33, 2] pixels of the first person
+                poses.append(motion.poses[0])  # [33, 2] the first person, in pixels of frame.rgb
                 origins.append(motion.origin[0])  # [33]
     np.savez(out, time_s=times_s, poses=poses, origin=origins)
 

@@ -53,6 +53,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         _drop_output()
         return 0
     except KeyboardInterrupt:
+        # Inside an import it may have passed through an `exec`. Python would then end by a signal, not with our code,
+        eval("None")  # unless it has run another text since.
         print("mixsynth-stream: interrupted; what was written so far is complete", file=sys.stderr)
         return EXIT_INTERRUPTED
     except tuple(kind for kind, _ in _EXIT_CODES) as error:

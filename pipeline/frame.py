@@ -15,15 +15,30 @@ UNKNOWN_RATE_HZ = 30
 
 
 class Frame:
-    """One picture of a source. Reading `rgb` converts it; a frame whose `rgb` nobody reads costs its decoding only."""
+    """One picture of a source. Reading `rgb` converts it; a frame whose `rgb` nobody reads costs its decoding only.
 
-    __slots__ = ("_lock", "_picture", "height", "index", "time_s", "width")
+    `width`, `height` and `rgb` are display pixels: upright, and square. `stored_size` (width, height) is the upright
+    picture as the file stores it. It differs where samples are not square, such as those of DV and of DVDs.
+    """
 
-    def __init__(self, index: int, time_s: float, width: int, height: int, picture: Callable[[], np.ndarray]) -> None:
+    __slots__ = ("_lock", "_picture", "height", "index", "stored_size", "time_s", "width")
+
+    def __init__(
+        self,
+        index: int,
+        time_s: float,
+        width: int,
+        height: int,
+        picture: Callable[[], np.ndarray],  # () -> [H, W, 3] uint8
+        *,
+        stored_size: tuple[int, int] | None = None,
+    ) -> None:
+        """`picture` gives `rgb` when it is read. Without a `stored_size` the samples are square."""
         self.index = index
         self.time_s = time_s
-        self.width = width  # of the upright picture
+        self.width = width
         self.height = height
+        self.stored_size = stored_size or (width, height)
         self._picture = picture
         # FFmpeg must not convert one picture in two threads at once: the estimator's and the loop may both read it.
         self._lock = threading.Lock()
@@ -50,14 +65,18 @@ def _refuse(index: int) -> np.ndarray:
 
 @dataclass(frozen=True, kw_only=True)
 class VideoInfo:
-    """What is known about an open source. Later frames may differ in size from the first."""
+    """What is known about an open source. Sizes are those of the first frame, and later ones may differ.
+
+    A source without pictures has the size 0, 0.
+    """
 
     source: str
-    width: int  # of the first frame, upright
+    width: int  # in display pixels
     height: int
-    rate_hz: float  # on average
+    rate_hz: float | None  # on average, as far as it is known before the source is read
     duration_s: float | None = None
     frame_count: int | None = None  # an estimate
     live: bool = False
     has_audio: bool = False
     time_base: Fraction = Fraction(1, 90_000)
+    stored_size: tuple[int, int] | None = None  # width, height; None where samples are square

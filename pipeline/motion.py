@@ -28,7 +28,7 @@ class Origin(IntEnum):
 class Person:
     """One person as an estimator sees them in one frame: landmarks, or the joint rotations of SMPL and who it is."""
 
-    pose: np.ndarray  # [33, 2] pixels of the upright frame, x right, y down
+    pose: np.ndarray  # [33, 2] pixels of `Frame.rgb`, x right, y down
     world: np.ndarray  # [33, 3] metres, hip-centred, x right, y down, z away from the camera
     scores: np.ndarray  # [33] 0..1
     rotations: np.ndarray | None = None  # [24, 6] first two columns of the matrices, row by row
@@ -115,8 +115,8 @@ class Motion(Poses):
     """The poses of everybody in one frame: P people in the order of `ids`. A person not known at this time is absent.
 
     `final` is False where a later keyframe will still improve the poses (lag 0); such a frame comes again.
-    `frame.rgb` is the picture. A Stream that reads its own source releases the picture of a final Motion when the loop
-    goes on.
+    `frame.rgb` is the picture, in whose pixels `poses` are. Result files hold pixels of `frame.stored_size`.
+    A Stream that reads its own source releases the picture of a final Motion when the loop goes on.
     """
 
     index: int

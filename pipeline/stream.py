@@ -17,7 +17,7 @@ from mixsynth_stream.pipeline.keyframes import KeyframeClock
 from mixsynth_stream.pipeline.motion import Motion, Person
 from mixsynth_stream.pipeline.people import People
 from mixsynth_stream.pipeline.sources.open import open_for_stream
-from mixsynth_stream.pipeline.sources.pictures import frame_from_array
+from mixsynth_stream.pipeline.sources.pixels.pictures import frame_from_array
 from mixsynth_stream.pipeline.stats import StreamStats
 from mixsynth_stream.pipeline.timeline import Timeline
 from mixsynth_stream.presets import shipped_name

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 
 import pytest
 
@@ -26,3 +28,14 @@ def test_an_interrupt_outside_a_write_is_at_once_and_handlers_come_back():
         os.kill(os.getpid(), signal.SIGTERM)
         signal.pause()
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_an_interrupt_in_the_middle_of_an_import_has_the_same_exit_code(tmp_path):
+    """An import runs texts with `exec`, and Python remembers an interrupt that comes out of one."""
+    (tmp_path / "interrupted.py").write_text(
+        "import sys; from mixsynth_stream import cli; from mixsynth_stream.commands import info; "
+        "info.main = lambda args: exec('raise KeyboardInterrupt'); sys.exit(cli.main(['info']))"
+    )
+    command = [sys.executable, "-m", "interrupted"]
+    process = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert process.returncode == 130, process.stderr

@@ -22,7 +22,7 @@ from mixsynth_stream.errors import ModelError, SourceError
 from mixsynth_stream.files import ASSETS
 from mixsynth_stream.normalise import scale_of
 from mixsynth_stream.pipeline.estimators.mediapipe import MediaPipeEstimator
-from mixsynth_stream.pipeline.frame import Frame
+from mixsynth_stream.pipeline.frame import UNKNOWN_RATE_HZ, Frame
 from mixsynth_stream.pipeline.motion import Motion, Origin, Person
 from mixsynth_stream.pipeline.sources.read_ahead import ReadAhead
 from mixsynth_stream.pipeline.sources.source import FrameSource
@@ -257,9 +257,9 @@ def _measure_speed(comparison: Comparison, clip_name: str, rounds: int, json_pat
     dense, stream = comparison.dense(keep=True), comparison.stream(keep=True)
     failures = gate_failures(comparison, dense, stream)
     with VideoReader(comparison.clip) as reader:
-        info = reader.info
+        info, rate_hz = reader.info, reader.info.rate_hz or UNKNOWN_RATE_HZ
     print(
-        f"{clip_name}: {info.width} x {info.height}, {info.rate_hz:.4g} Hz, {comparison.frames} frames a round, "
+        f"{clip_name}: {info.width} x {info.height}, {rate_hz:.4g} Hz, {comparison.frames} frames a round, "
         f"keyframes every {comparison.every}/30 s, model {comparison.model}, network on {comparison.models[0].backend}"
     )
     if failures:
@@ -278,7 +278,7 @@ def _measure_speed(comparison: Comparison, clip_name: str, rounds: int, json_pat
     for _ in range(rounds):
         for name, run in contenders.items():
             runs[name].append(run())
-    rows = [_contender_row(comparison, clip_name, info.rate_hz, name, runs) for name in contenders]
+    rows = [_contender_row(comparison, clip_name, rate_hz, name, runs) for name in contenders]
     print(table([_HEADS, *(_cells(row) for row in rows)]))
     if json_path is not None:
         write_json(json_path, rows)

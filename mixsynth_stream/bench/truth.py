@@ -20,6 +20,7 @@ from mixsynth_stream.data.camera_truth import LIMB_JOINTS, limbs_in_picture, rea
 from mixsynth_stream.errors import SourceError
 from mixsynth_stream.evaluate.baselines import pchip
 from mixsynth_stream.pipeline.estimators.mediapipe import MediaPipeEstimator
+from mixsynth_stream.pipeline.frame import UNKNOWN_RATE_HZ
 from mixsynth_stream.pipeline.motion import Motion
 from mixsynth_stream.pipeline.sources.video import VideoReader
 from mixsynth_stream.pipeline.stream import Stream
@@ -102,7 +103,8 @@ def clip_errors(
     errors = Errors()
     config = models[0].config
     with VideoReader(clip) as reader:
-        phases = max(round(config.sample_interval * reader.info.rate_hz / models[0].info.rate_hz), 1)
+        rate_hz = reader.info.rate_hz or UNKNOWN_RATE_HZ
+        phases = max(round(config.sample_interval * rate_hz / models[0].info.rate_hz), 1)
     for phase in range(phases):
         with (
             MediaPipeEstimator(pose_model) as estimator,

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mixsynth_stream.commands.run import add_stream_arguments, job_options
+from mixsynth_stream.commands.run import NO_SOURCE_OPTIONS, add_stream_arguments, job_options
 from mixsynth_stream.errors import SourceError
 from mixsynth_stream.files import ASSETS
 from mixsynth_stream.job.process import process
@@ -38,6 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(
         max_people=None, format=("jsonl", "csv", "npz"), overlay=True, plot=True, write_forecast=False, view="none"
     )
+    parser.set_defaults(**NO_SOURCE_OPTIONS)
 
 
 def main(args: argparse.Namespace) -> int:
@@ -57,7 +58,7 @@ def summary_table(result: JobResult) -> str:
     every = stats.frames / max(stats.estimator_calls, 1)
     stages = [f"{stage} {seconds:.2f}" for stage, seconds in stats.seconds.items()]
     frames = f"{result.frames_with_people} of {stats.frames} frames"
-    size = f"{info.width} x {info.height}, {info.rate_hz:.4g} Hz, {stats.frames} frames"
+    size = f"{info.width} x {info.height}, {result.rate.hz or 0:.4g} Hz, {stats.frames} frames"
     network = f"{network_us(result.models):.0f} us a keyframe and person"
     lines = [
         ("video", f"{Path(result.source).name}, {size}"),

@@ -12,6 +12,10 @@ from mixsynth_stream.job.options import JobOptions
 from mixsynth_stream.job.outputs import folders
 from mixsynth_stream.job.patterns import expand
 from mixsynth_stream.job.process import JobResult, process
+from mixsynth_stream.pipeline.sources.media.names import is_picture, pictures_behind
+
+# The options of `add_source_arguments`, for commands that do not have them.
+NO_SOURCE_OPTIONS: dict[str, Any] = {"track": None, "rate": None, "spool": False}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -20,11 +24,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "sources",
         nargs="+",
         metavar="SOURCE",
-        help="a video file, a quoted pattern ('*.mp4'), a URL (rtsp://, http://), webcam, webcam:1, - (standard input) "
-        "or synthetic:",
+        help="a video file, a quoted pattern ('*.mp4'), a folder or pattern of pictures ('*.png', img_%%04d.png), "
+        "a URL (rtsp://, http://), webcam, webcam:1, - (standard input) or synthetic:",
     )
+    add_source_arguments(parser)
     add_stream_arguments(parser)
     add_output_arguments(parser)
+
+
+def add_source_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options on how a source is read."""
+    group = parser.add_argument_group("source")
+    group.add_argument(
+        "--track",
+        type=_at_least(0),
+        metavar="N",
+        help="a video track, counted from 0 (default: the one that players show)",
+    )
+    group.add_argument("--rate", type=_rate, metavar="HZ", help="pictures a second, of picture files (default: 30)")
+    group.add_argument(
+        "--spool",
+        action="store_true",
+        help="copy a pipe or a file on a web server into a temporary file first: for an MP4 with its index at the end",
+    )
 
 
 def add_stream_arguments(parser: argparse.ArgumentParser) -> None:
@@ -91,6 +113,8 @@ def main(args: argparse.Namespace) -> int:
     check(args)
     options = job_options(args)
     sources = expand(args.sources)
+    if args.rate is not None and not any(is_picture(name) or pictures_behind(name) for name in sources):
+        raise ValueError("--rate is for pictures, which have no times, and no source is a picture: leave it out")
     failures = 0
     for source, folder in zip(sources, folders(sources, args.out), strict=True):
         try:
@@ -116,6 +140,9 @@ def main(args: argparse.Namespace) -> int:
 def job_options(args: argparse.Namespace) -> JobOptions:
     """The options of `run`, `demo` and `webcam` as the job takes them."""
     return JobOptions(
+        track=args.track,
+        rate_hz=args.rate,
+        spool=args.spool,
         every=args.every,
         lag=args.lag,
         horizon_s=args.horizon,
@@ -166,6 +193,16 @@ def _at_least(least: int) -> Any:
         return int(text)
 
     return whole_number
+
+
+def _rate(text: str) -> float:
+    try:
+        rate_hz = float(text)
+    except ValueError:
+        rate_hz = 0.0
+    if not 0 < rate_hz < float("inf"):
+        raise argparse.ArgumentTypeError(f"expected pictures a second, above 0, found {text!r}")
+    return rate_hz
 
 
 def _seconds(text: str) -> float:

@@ -12,7 +12,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--camera", default="0", metavar="N", help="number of the camera (default: %(default)s)")
     run.add_stream_arguments(parser)
     run.add_output_arguments(parser)
-    parser.set_defaults(view=None)
+    parser.set_defaults(view=None, **run.NO_SOURCE_OPTIONS)
 
 
 def main(args: argparse.Namespace) -> int:

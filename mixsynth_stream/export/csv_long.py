@@ -7,14 +7,21 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from mixsynth_stream.export.header import ORIGIN_WORDS
-from mixsynth_stream.export.sink import SinkBase, forecast_to_write, known_joints, known_rotations
+from mixsynth_stream.export.sink import (
+    SinkBase,
+    forecast_to_write,
+    in_stored_pixels,
+    known_joints,
+    known_rotations,
+    stored_size,
+)
 from mixsynth_stream.files import PartFile
 from mixsynth_stream.pipeline.motion import Forecast, Motion, Poses
 from mixsynth_stream.rotations import axis_angle_from_6d
 from mixsynth_stream.skeleton import BLAZEPOSE_33, SMPL_24
 
 _KEYS = ("index", "time_s", "id", "joint")
-COLUMNS = (*_KEYS, "x_px", "y_px", "x_m", "y_m", "z_m", "score", "origin", "sigma_px", "sigma_m")
+COLUMNS = (*_KEYS, "x_px", "y_px", "x_m", "y_m", "z_m", "score", "origin", "sigma_px", "sigma_m", "width", "height")
 SMPL_COLUMNS = (*_KEYS, "x_rad", "y_rad", "z_rad", "score", "origin")
 _UNKNOWN_ROTATION = ("", "", "", "", ORIGIN_WORDS[0])
 
@@ -25,6 +32,7 @@ class CsvSink(SinkBase):
     def __init__(self, path: Path, *, write_forecast: bool = False, smpl: bool = False) -> None:
         super().__init__(path)
         self._write_forecast = write_forecast
+        self._smpl = smpl
         self._columns = SMPL_COLUMNS if smpl else COLUMNS
         self._poses = PartFile(path)
         self._forecasts: PartFile | None = None
@@ -34,13 +42,21 @@ class CsvSink(SinkBase):
         """A row a joint, if the Motion is final."""
         if not motion.final:
             return
-        time = f"{motion.time_s:.6f}"
+        frame, size = (str(motion.index), f"{motion.time_s:.6f}"), self._size_cells(motion)
+        poses = in_stored_pixels(motion, motion.frame)
         for p, person in enumerate(motion.ids):
-            joints = _joint_cells(motion, (p,))
-            self._poses.append(b"".join(_csv_line((str(motion.index), time, str(person), *joint)) for joint in joints))
+            joints = _joint_cells(poses, (p,))
+            self._poses.append(b"".join(_csv_line((*frame, str(person), *joint, *size)) for joint in joints))
         forecast = forecast_to_write(motion, self._write_forecast)
         if forecast is not None:
             self._write_ahead(motion, forecast)
+
+    def _size_cells(self, motion: Motion) -> tuple[str, ...]:
+        """The last cells of a row: the stored size of its frame, where the table has pixels."""
+        if self._smpl:
+            return ()
+        size = stored_size(motion)
+        return ("", "") if size is None else (str(size[0]), str(size[1]))
 
     def _write_ahead(self, motion: Motion, forecast: Forecast) -> None:
         if self._forecasts is None:
@@ -49,12 +65,12 @@ class CsvSink(SinkBase):
             # `index` and `made_s` are those of the frame of the forecast, `time_s` is the time of the pose.
             self._forecasts.append(_csv_line(("index", "made_s", *self._columns[1:])))
             self.paths.append(path)
-        frame = (str(motion.index), f"{motion.time_s:.6f}")
+        frame, size = (str(motion.index), f"{motion.time_s:.6f}"), self._size_cells(motion)
         for p, person in enumerate(motion.ids):
             rows = []
             for f, time_s in enumerate(forecast.time_s):
                 joints = _joint_cells(forecast, (p, f))
-                rows += [_csv_line((*frame, f"{time_s:.6f}", str(person), *joint)) for joint in joints]
+                rows += [_csv_line((*frame, f"{time_s:.6f}", str(person), *joint, *size)) for joint in joints]
             self._forecasts.append(b"".join(rows))
 
     def _close(self) -> None:
@@ -66,7 +82,7 @@ class CsvSink(SinkBase):
 
 
 def _joint_cells(source: Poses, at: tuple[int, ...]) -> Iterator[tuple[str, ...]]:
-    """The cells from `joint` on; those of an unknown joint are empty, and its origin is `missing`."""
+    """The cells of the joint; those of an unknown one are empty, and its origin is `missing`."""
     scores, origin = source.scores[at].tolist(), source.origin[at].tolist()
     if source.rotations is not None:
         known = known_rotations(source.rotations[at], source.origin[at])

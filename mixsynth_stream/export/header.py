@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from mixsynth_stream.export.rate import AverageRate
     from mixsynth_stream.pipeline.frame import VideoInfo
     from mixsynth_stream.skeleton import Skeleton
     from mixsynth_stream.uncertainty import SigmaTable
@@ -16,7 +17,7 @@ FORMAT_VERSION = 1
 ORIGIN_WORDS = ("missing", "measured", "filled", "forecast", "held")
 _SCORES = "0 to 1, that the joint is in the picture and visible"
 _UNITS = {
-    "pose_px": "pixels of the upright picture, x right, y down, from its top left corner",
+    "pose_px": "pixels of the upright picture as the file stores it, x right, y down, from its top left corner",
     "world_m": "metres from the middle of the hips, x right, y down, z away from the camera",
     "scores": _SCORES,
     "sigma_px": "pixels that pose_px may be off; bounds in uncertainty",
@@ -41,12 +42,18 @@ class Settings:
 
 @dataclass(frozen=True, kw_only=True)
 class Header:
-    """The video, and the settings of its poses. Sizes are those of the first upright frame."""
+    """The video, and the settings of its poses. Sizes are those of the first frame, upright.
+
+    Poses in files are pixels of `width` x `height`, the picture as the file stores it. It is shown, and drawn on, at
+    the display size, which differs where samples are not square.
+    """
 
     source: str | None = None
     width: int | None = None
     height: int | None = None
-    rate_hz: float | None = None
+    display_width: int | None = None
+    display_height: int | None = None
+    rate_hz: float | None = None  # as far as it is known; the sinks measure it
     live: bool = True
     has_audio: bool = False
     time_base: Fraction = Fraction(1, 90_000)
@@ -57,10 +64,13 @@ class Header:
         """`info` is None where frames are pushed and nothing is known of their source."""
         if info is None:
             return cls(settings=settings)
+        width, height = info.stored_size or (info.width, info.height)
         return cls(
             source=info.source,
-            width=info.width,
-            height=info.height,
+            width=width,
+            height=height,
+            display_width=info.width,
+            display_height=info.height,
             rate_hz=info.rate_hz,
             live=info.live,
             has_audio=info.has_audio,
@@ -82,6 +92,10 @@ class Header:
 
         return SMPL_24 if self.is_smpl else BLAZEPOSE_33
 
+    def with_rate(self, rate: AverageRate) -> Header:
+        """The same with the average rate of the frames so far."""
+        return replace(self, rate_hz=rate.hz)
+
     def as_json(self) -> dict[str, Any]:
         """The header of a pose file for json.dumps. It is the same every time, so it has no date."""
         from mixsynth_stream import __version__
@@ -100,6 +114,8 @@ class Header:
             "source": self.source,
             "width": self.width or None,
             "height": self.height or None,
+            "display_width": self.display_width or None,
+            "display_height": self.display_height or None,
             "rate_hz": None if self.rate_hz is None else round(self.rate_hz, 6),
             "every": settings.every,
             "lag": settings.lag,

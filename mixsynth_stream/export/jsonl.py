@@ -10,10 +10,21 @@ from typing import Any
 import numpy as np
 
 from mixsynth_stream.export.header import Header
-from mixsynth_stream.export.sink import SinkBase, forecast_to_write, known_joints, known_rotations
+from mixsynth_stream.export.rate import AverageRate
+from mixsynth_stream.export.sink import (
+    SinkBase,
+    forecast_to_write,
+    in_stored_pixels,
+    known_joints,
+    known_rotations,
+    stored_size,
+)
 from mixsynth_stream.files import PartFile
 from mixsynth_stream.pipeline.motion import Forecast, Motion, Poses
 from mixsynth_stream.rotations import axis_angle_from_6d
+
+# Room for the digits of the average rate, which is known at the end.
+_PADDING = 24
 
 
 class JsonlSink(SinkBase):
@@ -29,38 +40,59 @@ class JsonlSink(SinkBase):
         self._file = None if path is None else PartFile(path)
         self._write_forecast = write_forecast
         self._final_only = final_only
-        self._put(header.as_json())
+        self._has_pixels = not header.is_smpl
+        self._header = header
+        self._rate = AverageRate(header.rate_hz)
+        first = _line(header.as_json())
+        self._header_size = len(first) + _PADDING
+        self._put(first if path is None else _padded(first, self._header_size))
 
     def write(self, motion: Motion) -> None:
         """One line, if the Motion is final or all are written."""
         if self._final_only and not motion.final:
             return
+        self._rate.add(motion)
         line: dict[str, Any] = {
             "index": motion.index,
             "time_s": round(motion.time_s, 6),
             "final": motion.final,
             "keyframe": motion.keyframe,
-            "people": [{"id": int(person), **_person_fields(motion, p)} for p, person in enumerate(motion.ids)],
         }
+        if self._has_pixels:
+            line["width"], line["height"] = stored_size(motion) or (None, None)
+        poses = in_stored_pixels(motion, motion.frame)
+        line["people"] = [{"id": int(person), **_person_fields(poses, p)} for p, person in enumerate(motion.ids)]
         forecast = forecast_to_write(motion, self._write_forecast)
         if forecast is not None:
             line["forecast"] = _forecast_fields(forecast, motion.ids)
-        self._put(line)
+        self._put(_line(line))
 
     def _close(self) -> None:
-        if self._file is not None:
-            self._file.close()
-        else:
+        if self._file is None:
             sys.stdout.flush()
+            return
+        try:
+            first = _line(self._header.with_rate(self._rate).as_json())
+            self._file.rewrite(0, _padded(first, self._header_size).encode())
+        finally:
+            self._file.close()
 
-    def _put(self, line: dict[str, Any]) -> None:
-        text = json.dumps(line, separators=(",", ":"), allow_nan=False, ensure_ascii=False) + "\n"
+    def _put(self, line: str) -> None:
         if self._file is not None:
-            self._file.append(text.encode())
+            self._file.append(line.encode())
         else:
             # Flushed line by line, because a reader of a live stream wants each frame at once.
-            sys.stdout.write(text)
+            sys.stdout.write(line)
             sys.stdout.flush()
+
+
+def _line(record: dict[str, Any]) -> str:
+    return json.dumps(record, separators=(",", ":"), allow_nan=False, ensure_ascii=False) + "\n"
+
+
+def _padded(line: str, size: int) -> str:
+    """The line with spaces at its end, which JSON allows, so that it can be written over."""
+    return line[:-1].ljust(size - 1) + "\n"
 
 
 def _forecast_fields(forecast: Forecast, ids: np.ndarray) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from pathlib import Path
 import av
 import numpy as np
 from av.bitstream import BitStreamFilterContext
+from av.video.frame import PictureType
 from av.video.reformatter import ColorRange, Colorspace
 
 from mixsynth_stream.errors import OutputError
@@ -28,6 +29,9 @@ _MUXER_OPTIONS = {
     "movflags": "hybrid_fragmented+delay_moov",
     "flush_packets": "1",
 }
+# A keyframe comes after so many seconds by the time stamps, whatever the rate; a second is what players can jump by.
+_KEYFRAME_S = Fraction(1)
+_ANY_NUMBER = 1 << 30  # of frames between keyframes, for the encoder
 # A recording of a broadcast may start at any time of day, and players would show black until then.
 _LATEST_START_S = 10.0
 
@@ -56,6 +60,8 @@ class Mp4File:
         self._start_at_zero = start_at_zero
         self._shift: int | None = None  # ticks taken off every time
         self._last = -1
+        self._count = 0
+        self._first = self._keyframe = 0  # the times of the first picture and of the newest keyframe
         self._reported = False
         make_folder(path)
         with output_errors(path):
@@ -68,7 +74,7 @@ class Mp4File:
         self._video.width, self._video.height = width + width % 2, height + height % 2
         self._video.pix_fmt = "yuv420p"
         self._video.time_base = self._video.codec_context.time_base = time_base
-        self._video.codec_context.gop_size = max(round(rate), 1)
+        self._video.codec_context.gop_size = _ANY_NUMBER
         self._video.codec_context.colorspace = Colorspace.ITU709
         self._video.codec_context.color_range = ColorRange.MPEG
         self._sound = _Sound.open(sound_of, self._container) if sound_of else None
@@ -89,7 +95,11 @@ class Mp4File:
             far = not 0 <= time_s <= _LATEST_START_S
             self._shift = ticks if self._start_at_zero or far else 0
         self._last = max(ticks - self._shift, self._last + 1)
+        self._first = self._last if self._count == 0 else self._first
+        self._count += 1
         frame.pts, frame.time_base = self._last, self._time_base
+        if self._count == 1 or (self._last - self._keyframe) * self._time_base >= _KEYFRAME_S:
+            self._keyframe, frame.pict_type = self._last, PictureType.I
         self._mux_sound(self._last * self._time_base)
         self._mux(self._video.encode(frame))
 
@@ -99,9 +109,12 @@ class Mp4File:
             return
         try:
             if self._last >= 0 and self._file.error is None:
-                rate = Fraction(self._video.average_rate or UNKNOWN_RATE_HZ)
-                self._mux_sound(self._last * self._time_base + 1 / rate)
-                self._mux(self._video.encode())
+                step = self._average_step()
+                self._mux_sound((self._last + step) * self._time_base)
+                packets = self._video.encode()
+                for packet in packets[-1:]:
+                    packet.duration = round(step)  # the others last until the next
+                self._mux(packets)
             # This writes the index. After a failed write it writes nothing, and the fragments stay as they are.
             self._container.close()
             self._check()
@@ -113,6 +126,12 @@ class Mp4File:
             with output_errors(self.path):
                 self._file.close()
                 os.replace(part_path(self.path), self.path)
+
+    def _average_step(self) -> Fraction:
+        """Ticks from picture to picture."""
+        if self._count > 1:
+            return Fraction(self._last - self._first, self._count - 1)
+        return 1 / (Fraction(self._video.average_rate or UNKNOWN_RATE_HZ) * self._time_base)
 
     def _mux_sound(self, until_s: Fraction) -> None:
         if self._sound is not None:

@@ -16,7 +16,15 @@ from pathlib import Path
 import numpy as np
 
 from mixsynth_stream.export.header import Header
-from mixsynth_stream.export.sink import SinkBase, forecast_to_write, known_joints, known_rotations
+from mixsynth_stream.export.rate import AverageRate
+from mixsynth_stream.export.sink import (
+    SinkBase,
+    forecast_to_write,
+    in_stored_pixels,
+    known_joints,
+    known_rotations,
+    stored_size,
+)
 from mixsynth_stream.files import make_folder, output_error, output_errors, part_path, zip_entry
 from mixsynth_stream.pipeline.motion import Forecast, Motion, Poses
 from mixsynth_stream.rotations import axis_angle_from_6d
@@ -32,17 +40,16 @@ _LANDMARKS: _Columns = {
     "sigma_px": ((33,), "<f4"),
     "sigma_m": ((33,), "<f4"),
 }
+_FRAME: _Columns = {"frame_index": ((), "<i8"), "frame_time_s": ((), "<f8"), "frame_keyframe": ((), "|b1")}
+_FRAME_SIZE: _Columns = {"frame_width": ((), "<i4"), "frame_height": ((), "<i4")}
 _SMPL: _Columns = {"rotation_rad": ((24, 3), "<f4"), "score": ((24,), "<f4"), "origin": ((24,), "|u1")}
 
 
-def _columns_by_table(poses: _Columns) -> dict[str, _Columns]:
+def _columns_by_table(is_smpl: bool) -> dict[str, _Columns]:
     """The arrays of each table in their order; all arrays of a table have the same number of rows."""
+    poses = _SMPL if is_smpl else _LANDMARKS
     return {
-        "frame": {
-            "frame_index": ((), "<i8"),
-            "frame_time_s": ((), "<f8"),
-            "frame_keyframe": ((), "|b1"),
-        },
+        "frame": _FRAME if is_smpl else {**_FRAME, **_FRAME_SIZE},
         "person": {
             "index": ((), "<i8"),
             "time_s": ((), "<f8"),
@@ -67,30 +74,35 @@ class NpzSink(SinkBase):
         self._path = path
         self._write_forecast = write_forecast
         self._header = header
+        self._rate = AverageRate(header.rate_hz)
         self._folder = part_path(path)
         make_folder(path)
         with output_errors(path):
             self._folder.mkdir(exist_ok=True)
             for array in self._folder.glob("*.npy"):
                 array.unlink()
-            columns = _columns_by_table(_SMPL if header.is_smpl else _LANDMARKS)
+            columns = _columns_by_table(header.is_smpl)
             self._tables = {name: _Table(self._folder, table) for name, table in columns.items()}
 
     def write(self, motion: Motion) -> None:
         """One row a frame and one a person, if the Motion is final."""
         if not motion.final:
             return
+        self._rate.add(motion)
         count = len(motion.ids)
+        width, height = stored_size(motion) or (0, 0)
         frame = {
             "frame_index": [motion.index],
             "frame_time_s": [motion.time_s],
             "frame_keyframe": [motion.keyframe],
+            "frame_width": [width],
+            "frame_height": [height],
         }
         person = {
             "index": [motion.index] * count,
             "time_s": [motion.time_s] * count,
             "id": motion.ids,
-            **_pose_columns("", motion),
+            **_pose_columns("", in_stored_pixels(motion, motion.frame)),
         }
         forecast = forecast_to_write(motion, self._write_forecast)
         with output_errors(self._path, f"everything before that is kept in {self._folder}"):
@@ -121,7 +133,8 @@ class NpzSink(SinkBase):
             raise output_error(self._path, error, f"its arrays are kept in {self._folder}") from error
 
     def _header_arrays(self) -> dict[str, object]:
-        return {"header": json.dumps(self._header.as_json()), "joints": list(self._header.skeleton.joints)}
+        header = self._header.with_rate(self._rate)
+        return {"header": json.dumps(header.as_json()), "joints": list(header.skeleton.joints)}
 
     def _pack(self, archive: zipfile.ZipFile, name: str) -> None:
         info = zip_entry(f"{name}.npy")

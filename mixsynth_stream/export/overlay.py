@@ -15,12 +15,14 @@ from mixsynth_stream.export.sink import SinkBase
 from mixsynth_stream.files import make_folder
 from mixsynth_stream.pipeline.motion import Motion, forecast_of
 
+_MAX_SIDE_PX = 8192  # H.264's own limit is twice that, which few players show
+
 
 class OverlaySink(SinkBase):
-    """Draws each final Motion on its frame, into an MP4 with the source's size, time stamps and sound.
+    """Draws each final Motion on its frame, into an MP4 with the source's display size, time stamps and sound.
 
-    A frame of another size than the first (from a camera that came back) is scaled to fit. `ghost` also draws the last
-    pose of the forecast, and `legend` the two boxes that explain the picture.
+    A frame of another size than the first (from a camera that came back) is scaled to fit, and a huge one to 8192 px.
+    `ghost` also draws the last pose of the forecast, and `legend` the two boxes that explain the picture.
     """
 
     def __init__(self, path: Path, header: Header, *, ghost: bool = True, legend: bool = True) -> None:
@@ -46,7 +48,8 @@ class OverlaySink(SinkBase):
         self._calls += motion.keyframe
         rgb = self._draw(motion.frame.rgb, motion)
         if self._video is None:
-            self._video = self._open(rgb.shape[1], rgb.shape[0])
+            share = min(_MAX_SIDE_PX / max(rgb.shape[:2]), 1.0)
+            self._video = self._open(max(round(rgb.shape[1] * share), 1), max(round(rgb.shape[0] * share), 1))
         if rgb.shape[:2] != (self._video.height, self._video.width):
             rgb = _fit(rgb, self._video.width, self._video.height)
         self._video.write(rgb, motion.time_s)

@@ -13,6 +13,7 @@ from mixsynth_stream.draw.png import write_png
 from mixsynth_stream.export.header import Header
 from mixsynth_stream.export.sink import SinkBase
 from mixsynth_stream.files import make_folder
+from mixsynth_stream.pipeline.fit import Fit
 from mixsynth_stream.pipeline.motion import Motion, Origin, forecast_of
 from mixsynth_stream.skeleton import BLAZEPOSE_33
 
@@ -29,7 +30,8 @@ _BREAK_S, _BREAK_STEPS = 0.3, 2.5
 class PlotSink(SinkBase):
     """A PNG with x and y of a few joints over time. Long streams are thinned out, so that memory stays bounded.
 
-    The main person is the tallest one in view, and stays so until that person has gone.
+    The main person is the tallest one in view, and stays so until that person has gone. Frames of another size than the
+    first are laid over its picture, so that nobody jumps.
     """
 
     def __init__(self, path: Path, header: Header, *, joints: Sequence[str] = JOINTS) -> None:
@@ -40,18 +42,22 @@ class PlotSink(SinkBase):
         self._joints = [BLAZEPOSE_33.index(name) for name in joints]
         self._names = [name.replace("_", " ") for name in joints]
         self._person: int | None = None
+        self._size: tuple[int, int] | None = None  # width and height of the first frame
         self._line = _EvenSample(_MAX_SAMPLES)
         self._dots = _EvenSample(_MAX_FANS)
         self._fans = _EvenSample(_MAX_FANS)
 
     def write(self, motion: Motion) -> None:
         """Take the joints, if the Motion is final."""
-        if not motion.final or not len(motion.ids):
+        if not motion.final:
+            return
+        fit = self._fit(motion)
+        if not len(motion.ids):
             return
         if self._person not in motion.ids.tolist():
             self._person = int(motion.ids[int(np.argmax([_tallness(pose) for pose in motion.poses]))])
         p = motion.ids.tolist().index(self._person)
-        pose = motion.poses[p][self._joints]  # [J, 2]
+        pose = _placed(motion.poses[p][self._joints], fit)  # [J, 2]
         if not np.isfinite(pose).any():
             return
         ahead = np.isin(motion.origin[p][self._joints], (Origin.FORECAST, Origin.HELD))  # [J]
@@ -62,9 +68,17 @@ class PlotSink(SinkBase):
         self._dots.add(np.concatenate([[motion.time_s], np.where(measured[:, None], pose, np.nan).ravel()]))
         forecast = forecast_of(motion)
         if forecast is not None:
-            fan = forecast.poses[p][:, self._joints].reshape(len(forecast.time_s), -1)  # [F, 2 J]
+            fan = _placed(forecast.poses[p][:, self._joints], fit).reshape(len(forecast.time_s), -1)  # [F, 2 J]
             rows = np.concatenate([forecast.time_s[:, None], fan], axis=1)
             self._fans.add(np.concatenate([[[motion.time_s, *pose.ravel()]], rows]))
+
+    def _fit(self, motion: Motion) -> Fit:
+        """Where the frame lies over the picture of the first one."""
+        if motion.frame is None:
+            return Fit()
+        size = motion.frame.width, motion.frame.height
+        self._size = self._size or size
+        return Fit.of(size, self._size)
 
     def _close(self) -> None:
         write_png(self._path, self._draw())
@@ -113,6 +127,10 @@ class PlotSink(SinkBase):
         axes.line(line[:, 0], np.where(filled, values, np.nan), color, 2.2)
         points = axes.points(dots[:, 0], dots[:, column])
         axes.canvas.discs(points, color, 7, casing=Casing(1.2, (255, 255, 255)))
+
+
+def _placed(points: np.ndarray, fit: Fit) -> np.ndarray:  # [..., 2] -> [..., 2]
+    return points * fit.scale + [fit.left, fit.top]
 
 
 def _tallness(pose: np.ndarray) -> float:  # [33, 2]

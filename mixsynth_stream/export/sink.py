@@ -1,14 +1,19 @@
-"""SinkBase: a sink whose close() runs once; and the joints and forecasts that belong into a file."""
+"""SinkBase: a sink whose close() runs once; and the joints, forecasts and pixels that belong into a file."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mixsynth_stream.pipeline.motion import Forecast, Motion, Origin, forecast_of
+from mixsynth_stream.pipeline.motion import Forecast, Motion, Origin, Poses, forecast_of
+
+if TYPE_CHECKING:
+    from mixsynth_stream.pipeline.frame import Frame
 
 
 class SinkBase(ABC):
@@ -41,8 +46,32 @@ class SinkBase(ABC):
 
 
 def forecast_to_write(motion: Motion, every_frame: bool) -> Forecast | None:
-    """The forecast of a Motion, if it belongs into a file: of a keyframe, or of any frame if `every_frame`."""
-    return forecast_of(motion) if motion.keyframe or every_frame else None
+    """The forecast of a Motion, if it belongs into a file: of a keyframe, or of any frame if `every_frame`.
+
+    Its poses are in stored pixels of the Motion's own frame.
+    """
+    forecast = forecast_of(motion) if motion.keyframe or every_frame else None
+    return None if forecast is None else replace(forecast, **in_stored_pixels(forecast, motion.frame).arrays())
+
+
+def in_stored_pixels(poses: Poses, frame: Frame | None) -> Poses:
+    """Poses of a frame in pixels as the file stores them; those without a frame as they are.
+
+    Sigma is one number for both axes, so it takes the larger of their scales.
+    """
+    if frame is None or frame.stored_size == (frame.width, frame.height):
+        return poses
+    scale = np.divide(frame.stored_size, (frame.width, frame.height))  # [2]
+    arrays = poses.arrays()
+    arrays["poses"] = arrays["poses"] * scale
+    if "sigma" in arrays:
+        arrays["sigma"] = arrays["sigma"] * scale.max()
+    return Poses(**arrays)
+
+
+def stored_size(motion: Motion) -> tuple[int, int] | None:
+    """Width and height of a Motion's frame as the file stores it; None for a Motion without a frame."""
+    return None if motion.frame is None else motion.frame.stored_size
 
 
 def known_rotations(rotations: np.ndarray, origin: np.ndarray) -> np.ndarray:  # [..., 24, 6], [..., 24] -> [..., 24]

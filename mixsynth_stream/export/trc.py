@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from mixsynth_stream.export.header import Header
+from mixsynth_stream.export.rate import AverageRate
 from mixsynth_stream.export.sink import SinkBase, known_joints
 from mixsynth_stream.files import PartFile
 from mixsynth_stream.pipeline.motion import Motion
@@ -18,7 +19,7 @@ from mixsynth_stream.skeleton import BLAZEPOSE_33
 from mixsynth_stream.spaces import GRID_HZ
 
 _TO_OPENSIM = np.array([1.0, -1.0, -1.0])
-_COUNT_WIDTH = 12
+_COUNTS_WIDTH = 80
 _OPEN_FILES = 32
 
 
@@ -31,7 +32,7 @@ class TrcSink(SinkBase):
     def __init__(self, path: Path, header: Header) -> None:
         super().__init__(None)
         self._path = path
-        self._rate_hz = header.rate_hz or GRID_HZ
+        self._rate = AverageRate(header.rate_hz)
         self._files: dict[int, PartFile] = {}  # open files, in the order of their last rows
         self._rows: dict[int, int] = {}
 
@@ -39,6 +40,7 @@ class TrcSink(SinkBase):
         """One row a person, if the Motion is final."""
         if not motion.final:
             return
+        self._rate.add(motion)
         for p, person in enumerate(motion.ids.tolist()):
             known = known_joints(motion.poses[p], motion.world[p], motion.origin[p])
             world = np.where(known[:, None], motion.world[p], np.nan) * _TO_OPENSIM + 0.0
@@ -48,15 +50,18 @@ class TrcSink(SinkBase):
             file.append(row.encode())
             self._rows[person] += 1
 
+    def _person_path(self, person: int) -> Path:
+        return self._path.with_name(f"{self._path.stem}_person{person}.trc")
+
     def _file(self, person: int) -> PartFile:
         file = self._files.pop(person, None)
         if file is None:
-            path = self._path.with_name(f"{self._path.stem}_person{person}.trc")
+            path = self._person_path(person)
             file = PartFile(path, resume=person in self._rows)
             if person not in self._rows:
                 self._rows[person] = 0
                 self.paths.append(path)
-                file.append(self._header(path, 0))
+                file.append(self._header(path))
         self._files[person] = file
         # A camera sees many people in a day; the first of the files belongs to somebody who has probably gone.
         if len(self._files) > _OPEN_FILES:
@@ -72,26 +77,27 @@ class TrcSink(SinkBase):
 
     def _close(self) -> None:
         first_error = None
-        for person in list(self._files):
+        # Closed files are opened again, because the average rate is known only now.
+        for person in [person for person in self._rows if person in self._files or self._person_path(person).is_file()]:
             try:
+                self._file(person)
                 self._finish(person)
             except Exception as error:
                 first_error = first_error or error
         if first_error is not None:
             raise first_error
 
-    def _header(self, path: Path, rows: int) -> bytes:
-        """The five lines above the rows. Padding keeps the length of the line with the counts."""
+    def _header(self, path: Path, rows: int = 0) -> bytes:
+        """The five lines above the rows. Padding keeps the length of the line with the numbers that change."""
         joints = BLAZEPOSE_33.joints
-        rate = f"{self._rate_hz:.6g}"
+        rate = f"{self._rate.hz or GRID_HZ:.6g}"
         counts = "\t".join([rate, rate, str(rows), str(len(joints)), "m", rate, "1", str(rows)])
-        without_rows = len(counts) - 2 * len(str(rows))
         names = "\t\t\t".join(joints)
         axes = "\t".join(f"{axis}{j + 1}" for j in range(len(joints)) for axis in "XYZ")
         lines = (
             f"PathFileType\t4\t(X/Y/Z)\t{path.name}",
             "DataRate\tCameraRate\tNumFrames\tNumMarkers\tUnits\tOrigDataRate\tOrigDataStartFrame\tOrigNumFrames",
-            counts.ljust(without_rows + 2 * _COUNT_WIDTH),
+            counts.ljust(_COUNTS_WIDTH),
             f"Frame#\tTime\t{names}\t\t",
             f"\t\t{axes}",
             "",

@@ -9,6 +9,10 @@ from dataclasses import dataclass
 class JobOptions:
     """The defaults are those of `run`; its options of the same names say more."""
 
+    # How the source is read.
+    track: int | None = None  # a video track of a file or stream, counted from 0; None: the one that players show
+    rate_hz: float | None = None  # of pictures, which have no times; None: 30
+    spool: bool = False  # copy a pipe or a file on a web server into a temporary file first
     # How motion is made.
     every: int | None = None  # keyframe spacing in steps of 1/30 s; None: that of the weights, or 10
     lag: int | None = None  # None: 1 for files, 0 for cameras

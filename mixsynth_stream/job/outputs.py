@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mixsynth_stream.job.options import JobOptions
+from mixsynth_stream.job.patterns import stem_of
 from mixsynth_stream.presets import shipped_name
 from mixsynth_stream.spaces import LANDMARK_SPACES
 
@@ -64,7 +65,7 @@ def folders(sources: list[str], out: Path | None) -> list[Path | None]:
         return [out] * len(sources)
     unique: dict[Path, None] = {}  # in order
     for source in sources:
-        stem = Path(source).stem or "source"
+        stem = stem_of(source)
         names = itertools.chain([stem], (f"{stem}-{number}" for number in itertools.count(2)))
         unique[next(out / name for name in names if out / name not in unique)] = None
     return list(unique)

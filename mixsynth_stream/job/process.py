@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mixsynth_stream.export.rate import AverageRate
 from mixsynth_stream.interrupt import Interrupt
 from mixsynth_stream.job.models import load_models
 from mixsynth_stream.job.options import JobOptions
@@ -41,9 +42,11 @@ class JobResult:
     output_seconds: float = 0.0
     frames_with_people: int = 0
     people: set[int] = field(default_factory=set)
+    rate: AverageRate = field(default_factory=AverageRate)
 
-    def count_people(self, motion: Motion) -> None:
-        """Count the people of a Motion, if it is final."""
+    def count(self, motion: Motion) -> None:
+        """Count a Motion and its people, if it is final."""
+        self.rate.add(motion)
         if motion.final:
             self.people.update(motion.ids.tolist())
             self.frames_with_people += bool(len(motion.ids))
@@ -73,7 +76,7 @@ def process(source: str, folder: Path | None, options: JobOptions) -> JobResult:
                     for sink in sinks:
                         sink.write(motion)
                     result.output_seconds += time.perf_counter() - write_start
-                result.count_people(motion)
+                result.count(motion)
                 now_s = stream.now_s
                 progress.update(motion, stream.stats, None if now_s is None else now_s - motion.time_s)
                 if any(getattr(sink, "closed", False) for sink in sinks):
@@ -107,19 +110,32 @@ def _closing(sink: Sink, interrupt: Interrupt) -> Iterator[Sink]:
 def open_stream(source: str, options: JobOptions) -> Stream:
     """The Stream that the options describe."""
     from mixsynth_stream.pipeline.estimators.mediapipe import bundle_path
+    from mixsynth_stream.pipeline.sources.open import open_for_stream
     from mixsynth_stream.pipeline.stream import Stream
 
-    bundle = str(bundle_path(options.pose_model)) if options.pose_model else None
-    return Stream(
+    estimator = options.estimates or (str(bundle_path(options.pose_model)) if options.pose_model else None)
+    models = load_models(options) if options.weights else None
+    reader = open_for_stream(
         source,
-        every=options.every or DEFAULT_EVERY,
-        lag=options.lag,
-        horizon_s=options.horizon_s,
-        max_people=options.max_people,
-        estimator=options.estimates or bundle,
-        models=load_models(options) if options.weights else None,
-        backend=options.backend,
+        has_estimator=estimator is not None,
+        rate_hz=options.rate_hz,
+        track=options.track,
+        spool=options.spool,
     )
+    try:
+        return Stream(
+            reader,
+            every=options.every or DEFAULT_EVERY,
+            lag=options.lag,
+            horizon_s=options.horizon_s,
+            max_people=options.max_people,
+            estimator=estimator,
+            models=models,
+            backend=options.backend,
+        )
+    except BaseException:
+        reader.close()
+        raise
 
 
 def first_frames(motions: Iterable[Motion], frames: int | None) -> Iterator[Motion]:

@@ -37,7 +37,9 @@ class Progress:
     ) -> None:
         self._name = name
         self._live = info is not None and info.live
-        self._total = _frame_count(info)
+        self._total = None if info is None or self._live else info.frame_count
+        self._duration_s = None if info is None or self._live else info.duration_s
+        self._first: tuple[int, float] | None = None  # number and time of the first Motion
         self._to = to or sys.stderr
         self._terminal = self._to.isatty()
         self._shown = shown
@@ -50,6 +52,7 @@ class Progress:
     def update(self, motion: Motion, stats: StreamStats, latency_s: float | None = None) -> None:
         """Take the next Motion, and draw the line if it is due. `latency_s` is the Motion's age, where it is known."""
         now = self._clock()
+        self._first = self._first or (motion.index, motion.time_s)
         # The final of an earlier frame says nothing about the present.
         if not self._shown or now < self._due or motion.index < self._newest:
             return
@@ -82,13 +85,21 @@ class Progress:
             latency = [] if latency_s is None else [f"latency {1000 * latency_s:.0f} ms"]
             drops = [f"{reason.replace('_', ' ')} {count}" for reason, count in sorted(stats.counters.items()) if count]
             return "  ".join([*parts, f"{rate:.1f} fps", *latency, f"{stats.keyframes} keyframes", people, *drops])
-        if self._total:
+        total = self._total or self._expected_frames(motion)
+        if total:
             # The container's estimate may be too small; the share must not pass 100 %.
-            share = f"{100 * min(frames / self._total, 1.0):.0f} %"
-            left_s = max(self._total - frames, 0) / rate if rate > 0 else float("inf")
-            parts += [f"{frames}/{self._total} frames", share, f"{rate:.0f} frames/s", people, _time_left(left_s)]
+            share = f"{100 * min(frames / total, 1.0):.0f} %"
+            left_s = max(total - frames, 0) / rate if rate > 0 else float("inf")
+            parts += [f"{frames}/{total} frames", share, f"{rate:.0f} frames/s", people, _time_left(left_s)]
             return "  ".join(parts)
         return "  ".join([*parts, f"{frames} frames", f"{rate:.0f} frames/s", people])
+
+    def _expected_frames(self, motion: Motion) -> int | None:
+        """Of a file that has a duration and no number of frames: as many a second as so far."""
+        index, time_s = self._first or (0, 0.0)
+        if not self._duration_s or motion.time_s <= time_s:
+            return None
+        return round(self._duration_s * (motion.index - index) / (motion.time_s - time_s))
 
     def _draw(self, text: str) -> None:
         if not self._terminal:
@@ -97,14 +108,6 @@ class Progress:
         self._to.write("\r" + text.ljust(len(self._line)))
         self._to.flush()
         self._line = text
-
-
-def _frame_count(info: VideoInfo | None) -> int | None:
-    if info is None or info.live:
-        return None
-    if info.frame_count:
-        return info.frame_count
-    return round(info.duration_s * info.rate_hz) if info.duration_s and info.rate_hz else None
 
 
 def _time_left(seconds: float) -> str:

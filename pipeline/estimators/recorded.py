@@ -32,8 +32,9 @@ _MAX_HALF_FRAME_S = 0.05
 class ArrayEstimator:
     """Replays recorded estimates: an npz file, or a mapping of arrays with the same names.
 
-    Landmarks: time_s [F]; poses [F, P, 33, 2] pixels; world [F, P, 33, 3] metres; scores [F, P, 33] 0..1 (optional,
-    else 1). SMPL: time_s [F]; rotations [F, P, 24, 3] axis-angle in radians, or [F, P, 24, 6], [F, P, 24, 3, 3],
+    Landmarks: time_s [F]; poses [F, P, 33, 2] pixels of `Frame.rgb`; world [F, P, 33, 3] metres; scores [F, P, 33] 0..1
+    (optional, else 1).
+    SMPL: time_s [F]; rotations [F, P, 24, 3] axis-angle in radians, or [F, P, 24, 6], [F, P, 24, 3, 3],
     [F, P, 72]; scores [F, P, 24] (optional); ids [P] or [F, P], who is who (optional, else the place along P).
 
     The P axis may be left out for one person. Somebody whose pose is all NaN was not seen. `skeleton` (optional) must

@@ -16,10 +16,13 @@ from dataclasses import replace
 import av
 
 from mixsynth_stream.errors import SourceError
-from mixsynth_stream.pipeline.frame import UNKNOWN_RATE_HZ, Frame, VideoInfo
-from mixsynth_stream.pipeline.sources.container import ffmpeg_reason
-from mixsynth_stream.pipeline.sources.pictures import FrameMaker
+from mixsynth_stream.pipeline.frame import Frame, VideoInfo
+from mixsynth_stream.pipeline.sources.media.container import ffmpeg_reason
+from mixsynth_stream.pipeline.sources.media.waiting import interruptible
+from mixsynth_stream.pipeline.sources.pixels.pictures import FrameMaker
 from mixsynth_stream.pipeline.sources.source import FrameSource
+from mixsynth_stream.pipeline.sources.timing.rates import opening_rate_hz
+from mixsynth_stream.pipeline.sources.tracks import video_track
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +38,7 @@ class LiveReader(FrameSource):
     A thread captures into a buffer of two frames; when the consumer is late the oldest is dropped and counted
     (`dropped_consumer_behind`). A lost source is opened again with growing pauses (`reopened`), `retries` times in a
     row or for ever (None); then SourceError. `time_s` is seconds since the first frame, on this machine's clock.
+    `track` chooses a video track, counted from 0; by default it is the one that players show.
     """
 
     def __init__(
@@ -43,12 +47,14 @@ class LiveReader(FrameSource):
         *,
         retries: int | None = None,
         silence_s: float = SILENCE_S,
+        track: int | None = None,
         opener: Opener | None = None,
         pause_s: Callable[[int], float] | None = None,
     ) -> None:
         super().__init__()
         self._source = source
         self._retries = retries
+        self._track = track
         self._silence_s = silence_s
         self._open = opener or opener_for(source, silence_s)
         self._pause_s = pause_s or pause_before
@@ -57,16 +63,16 @@ class LiveReader(FrameSource):
         self._closing = threading.Event()
         self._error: SourceError | None = None
         self._index = 0
-        self._frame_of = FrameMaker()
         self._start_s: float | None = None
         self._alive_s = time.perf_counter()
         try:
-            container = self._open()
-            self.info = _live_info(source, container)
+            container = interruptible(self._open)
+            self.info = _live_info(source, container, track)
         except av.error.FFmpegError as error:
             raise SourceError(_live_failure(source, error)) from error
         self._thread = threading.Thread(target=self._run, args=(container,), name=f"capture {source}", daemon=True)
         self._thread.start()
+        self._await_first_frame()
 
     def __next__(self) -> Frame:
         while not self._closing.is_set():
@@ -96,12 +102,23 @@ class LiveReader(FrameSource):
 
     def close(self) -> None:
         """End the capture. A thread that waits for a silent source ends later, by its own time limit."""
+        if self._closing.is_set():
+            return
         with self._changed:
             self._closing.set()
             self._buffer.clear()
             self._changed.notify_all()
         if threading.current_thread() is not self._thread:
             self._thread.join(timeout=1.0)
+
+    def _await_first_frame(self) -> None:
+        """Wait until the first picture has told its size, or the source is silent for too long."""
+        try:
+            with self._changed:
+                self._changed.wait_for(lambda: self._buffer or self._error, self._silence_s)
+        except BaseException:
+            self.close()
+            raise
 
     def _run(self, container: av.container.InputContainer | None) -> None:
         """What the thread does: capture until the source is lost, pause, open it again."""
@@ -132,12 +149,12 @@ class LiveReader(FrameSource):
             self._give_up(SourceError(f"{self._source} cannot be captured any further: {error!r}"))
 
     def _capture(self, container: av.container.InputContainer) -> Iterator[Frame]:
-        stream = container.streams.video[0]
+        stream = video_track(container, self._source, self._track)
         # Slice threads share one picture. Threads with a picture each would hold several back.
         stream.thread_type = "SLICE"
         # Streams that come in pieces of some seconds are played at their own pace; all others as soon as they come.
         pace = _Pace(float(stream.time_base or 0)) if container.format.name in ("hls", "dash") else None
-        last_s = time.perf_counter()
+        last_s, frame_of = time.perf_counter(), FrameMaker(stream)
         for packet in container.demux(stream):
             now_s = self._alive_s = time.perf_counter()
             if self._closing.is_set():
@@ -151,16 +168,18 @@ class LiveReader(FrameSource):
                 if pace is not None:
                     self._wait(pace.ahead_s(picture.pts))
                 last_s = time.perf_counter()
-                yield self._stamp(picture, last_s)
+                yield self._stamp(picture, last_s, frame_of)
             if now_s - last_s > self._silence_s:
                 raise av.error.TimeoutError(0, "no picture")
 
-    def _stamp(self, picture: av.VideoFrame, now_s: float) -> Frame:
-        """A Frame with the next number and the time of now."""
+    def _stamp(self, picture: av.VideoFrame, now_s: float, frame_of: FrameMaker) -> Frame:
+        """A Frame with the next number and the time of now. The first one completes `info`."""
         if self._start_s is None:
             self._start_s = self._last_s = now_s - 1e-6
         self._last_s = max(now_s, self._last_s + 1e-6)  # two pictures of one packet
-        frame = self._frame_of(picture, self._index, self._last_s - self._start_s)
+        frame = frame_of(picture, self._index, self._last_s - self._start_s)
+        if self._index == 0:
+            self.info = replace(self.info, width=frame.width, height=frame.height, stored_size=frame.stored_size)
         self._index += 1
         return frame
 
@@ -214,16 +233,18 @@ def opener_for(source: str, silence_s: float) -> Opener:
         options = {"fflags": "nobuffer"}
         if source.startswith("rtsp"):
             options["rtsp_transport"] = "tcp"  # UDP loses packets, and firewalls stop it
-        return lambda: av.open(source, options=options, timeout=timeout)
+        return lambda: av.open(source, options=options, timeout=timeout, metadata_errors="replace")
     camera = camera or "0"
     if sys.platform == "darwin":
         # Its default of 29.97 is refused by Apple's own cameras.
-        return lambda: av.open(camera, format="avfoundation", options={"framerate": "30"}, timeout=timeout)
+        return lambda: av.open(
+            camera, format="avfoundation", options={"framerate": "30"}, timeout=timeout, metadata_errors="replace"
+        )
     if sys.platform == "win32":
         name = _windows_camera(camera)
-        return lambda: av.open(f"video={name}", format="dshow", timeout=timeout)
+        return lambda: av.open(f"video={name}", format="dshow", timeout=timeout, metadata_errors="replace")
     device = f"/dev/video{camera}" if camera.isdigit() else camera
-    return lambda: av.open(device, format="v4l2", timeout=timeout)
+    return lambda: av.open(device, format="v4l2", timeout=timeout, metadata_errors="replace")
 
 
 def _windows_camera(camera: str) -> str:
@@ -238,16 +259,19 @@ def _windows_camera(camera: str) -> str:
     return names[int(camera)]
 
 
-def _live_info(source: str, container: av.container.InputContainer) -> VideoInfo:
-    if not container.streams.video:
+def _live_info(source: str, container: av.container.InputContainer, track: int | None) -> VideoInfo:
+    try:
+        if not container.streams.video:
+            raise SourceError(f"{source} sends no video: check the address")
+        stream = video_track(container, source, track)
+    except SourceError:
         container.close()
-        raise SourceError(f"{source} sends no video: check the address")
-    stream = container.streams.video[0]
+        raise
     info = VideoInfo(
         source=source,
         width=stream.codec_context.width,
         height=stream.codec_context.height,
-        rate_hz=float(stream.average_rate or stream.guessed_rate or UNKNOWN_RATE_HZ),
+        rate_hz=opening_rate_hz(stream),
         live=True,
         has_audio=bool(container.streams.audio),
     )

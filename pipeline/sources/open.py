@@ -5,11 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 
+from mixsynth_stream.errors import SourceError
 from mixsynth_stream.pipeline.sources.capture import LiveReader
+from mixsynth_stream.pipeline.sources.media.medium import medium_of
+from mixsynth_stream.pipeline.sources.media.names import are_pictures, folder_failure, pictures_behind, videos_in
+from mixsynth_stream.pipeline.sources.media.waiting import interruptible
 from mixsynth_stream.pipeline.sources.own_frames import RgbReader
 from mixsynth_stream.pipeline.sources.read_ahead import ReadAhead
 from mixsynth_stream.pipeline.sources.rotations import RotationReader
 from mixsynth_stream.pipeline.sources.source import FrameSource
+from mixsynth_stream.pipeline.sources.stills import StillsReader
 from mixsynth_stream.pipeline.sources.synthetic import SyntheticReader
 from mixsynth_stream.pipeline.sources.video import VideoReader
 from mixsynth_stream.spaces import GRID_HZ
@@ -17,39 +22,84 @@ from mixsynth_stream.spaces import GRID_HZ
 LIVE_SCHEMES = ("rtsp", "rtsps", "rtmp", "rtmps", "rtp", "udp", "srt", "tcp")
 
 
-def open_source(source: object, *, rate_hz: float = GRID_HZ, retries: int | None = None) -> FrameSource:
-    """The reader for a path, a URL, "webcam[:n]" or a camera number, "-", "synthetic:...", or an iterable of frames.
+def open_source(
+    source: object,
+    *,
+    rate_hz: float | None = None,
+    retries: int | None = None,
+    track: int | None = None,
+    spool: bool = False,
+) -> FrameSource:
+    """The reader for a path, a URL, "webcam[:n]" or a camera number, "-", "synthetic:...", a folder or pattern of
+    pictures, a list of their paths, or an iterable of frames.
 
-    `rate_hz` is for arrays without times; `retries` is how often a lost live source is opened again (None: for ever).
+    `rate_hz` is for pictures and arrays without times (30 by default); `retries` is how often a lost live source is
+    opened again (None: for ever); `track` chooses a video track of a file or stream, counted from 0 (None: the one that
+    players show). With `spool`, a pipe or a file on a web server is first copied into a temporary file.
     """
     if isinstance(source, FrameSource):
         return source
+    if track is not None and track < 0:
+        raise ValueError(f"track must be 0 or more, not {track}")
+    if track is not None and not _has_tracks(source):
+        raise SourceError(f"{source!s:.80} has no video tracks to choose from: leave --track (track=) out")
+    rate_hz = GRID_HZ if rate_hz is None else rate_hz
     if isinstance(source, int):
         source = f"webcam:{source}"
-    if isinstance(source, os.PathLike):
-        return VideoReader(source)
+    if isinstance(source, (bytes, os.PathLike)):
+        return _open_path(os.fsdecode(source), rate_hz, retries, track, spool)
     if not isinstance(source, str):
         if not isinstance(source, Iterable):
             raise ValueError(f"a source is a path, a URL, 'webcam' or an iterator of frames, not {source!r}")
+        if isinstance(source, (list, tuple)) and are_pictures(source):
+            return StillsReader(source, rate_hz=rate_hz)
         return RgbReader(source, rate_hz=rate_hz)
-    scheme = source.partition("://")[0]
-    if source == "webcam" or source.startswith("webcam:") or scheme in LIVE_SCHEMES:
-        return LiveReader(source, retries=retries)
+    if source == "webcam" or source.startswith("webcam:") or source.partition("://")[0] in LIVE_SCHEMES:
+        return LiveReader(source, retries=retries, track=track)
     if source.startswith("synthetic:"):
         return SyntheticReader(source)
-    reader = VideoReader(source)
-    if scheme in ("http", "https") and reader.is_endless:
+    return _open_path(source, rate_hz, retries, track, spool)
+
+
+def _has_tracks(source: object) -> bool:
+    """Whether a source is a container, in which several videos may lie."""
+    if isinstance(source, str):
+        return not (source.startswith("synthetic:") or pictures_behind(source))
+    return isinstance(source, (int, bytes, os.PathLike))
+
+
+def _open_path(name: str, rate_hz: float, retries: int | None, track: int | None, spool: bool) -> FrameSource:
+    """The reader for a path, a URL or "-". One that may wait for another program can be interrupted."""
+    if pictures_behind(name):
+        if os.path.isdir(name) and videos_in(name):
+            raise SourceError(folder_failure(name))
+        return StillsReader(name, rate_hz=rate_hz)
+    medium = medium_of(name)
+    if medium.is_local:
+        return VideoReader(medium, track=track)
+    reader = interruptible(lambda: VideoReader(medium, track=track, spool=spool), medium.stop)
+    if reader.is_local:
+        return reader
+    if name.partition("://")[0] in ("http", "https") and reader.is_endless:
         reader.close()
-        return LiveReader(source, retries=retries)
-    return reader
+        return LiveReader(name, retries=retries, track=track)
+    return ReadAhead(reader)
 
 
-def open_for_stream(source: object, *, has_estimator: bool) -> FrameSource:
-    """`open_source`, with a file on a disk decoded ahead.
+def open_for_stream(
+    source: object,
+    *,
+    has_estimator: bool,
+    rate_hz: float | None = None,
+    track: int | None = None,
+    spool: bool = False,
+) -> FrameSource:
+    """`open_source`, with files on a disk decoded ahead.
 
     An .npz of rotations brings its own estimator: it is a source unless the user has another (`has_estimator`).
     """
     if not has_estimator and isinstance(source, (str, os.PathLike)) and str(source).endswith(".npz"):
         return RotationReader(source)
-    reader = open_source(source)
-    return ReadAhead(reader) if isinstance(reader, VideoReader) and reader.is_local else reader
+    reader = open_source(source, rate_hz=rate_hz, track=track, spool=spool)
+    is_file = (isinstance(reader, VideoReader) and reader.is_local) or isinstance(reader, StillsReader)
+    return ReadAhead(reader) if is_file else reader

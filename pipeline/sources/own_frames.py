@@ -8,7 +8,7 @@ import numpy as np
 
 from mixsynth_stream.errors import SourceError
 from mixsynth_stream.pipeline.frame import Frame, VideoInfo
-from mixsynth_stream.pipeline.sources.pictures import frame_from_array
+from mixsynth_stream.pipeline.sources.pixels.pictures import frame_from_array
 from mixsynth_stream.pipeline.sources.source import FrameSource
 from mixsynth_stream.spaces import GRID_HZ
 
@@ -26,9 +26,12 @@ class RgbReader(FrameSource):
         self._first: Frame | None = self._read()
         if self._first is None:
             raise SourceError("the iterator of frames is empty: it must give at least one rgb array [H, W, 3] of uint8")
-        count = len(items) if isinstance(items, Sized) else None
         self.info = VideoInfo(
-            source="frames", width=self._first.width, height=self._first.height, rate_hz=rate_hz, frame_count=count
+            source="frames",
+            width=self._first.width,
+            height=self._first.height,
+            rate_hz=None if self._has_times else rate_hz,
+            frame_count=len(items) if isinstance(items, Sized) else None,
         )
 
     def __next__(self) -> Frame:
@@ -45,6 +48,7 @@ class RgbReader(FrameSource):
         index, item = next(self._items, (0, None))
         if item is None:
             return None
+        self._has_times = isinstance(item, tuple)
         rgb, time_s = item if isinstance(item, tuple) else (item, index / self._rate_hz)
         if not self._last_s < time_s < float("inf"):
             raise ValueError(

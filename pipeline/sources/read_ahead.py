@@ -1,4 +1,7 @@
-"""ReadAhead: a file decoded in a thread of its own, so that a second core works while the estimator does."""
+"""ReadAhead: a source read in a thread of its own.
+
+A second core decodes while the estimator works, and a signal ends the wait for a silent pipe or server.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from mixsynth_stream.pipeline.sources.source import FrameSource
 # A call of the estimator lasts as long as decoding about ten frames; a decoded 1080p frame holds 3 MB.
 _FRAMES = 12
 _POLL_S = 0.1
+_CLOSE_S = 0.5  # so long a thread that still reads is waited for
 
 
 class ReadAhead(FrameSource):
@@ -36,13 +40,24 @@ class ReadAhead(FrameSource):
         raise self._end
 
     def close(self) -> None:
-        """End the thread, then close the source: a container must not be closed while it is read."""
-        self._closing.set()
-        self._thread.join()
+        """End the thread, then close the source: a container must not be closed while it is read.
+
+        A thread that waits for a silent server is left behind, and closes the source when its time is over.
+        """
+        if not self._closing.is_set():
+            self._closing.set()
+            self._source.stop()
+            self._thread.join(_CLOSE_S)
         self._end = self._end or StopIteration()
-        self._source.close()
+        if not self._thread.is_alive():
+            self._source.close()
 
     def _run(self) -> None:
+        self._read()
+        if self._closing.is_set():
+            self._source.close()
+
+    def _read(self) -> None:
         item: Frame | BaseException
         while not self._closing.is_set():
             try:

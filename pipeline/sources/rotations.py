@@ -32,6 +32,6 @@ class RotationReader(RgbReader):
             )
         spacing_s = np.diff(recording.time_s)
         rate_hz = 1 / float(np.median(spacing_s)) if len(spacing_s) else GRID_HZ
-        super().__init__(recording.frames(), rate_hz=rate_hz)
-        self.info = replace(self.info, source=str(path), width=0, height=0)
+        super().__init__(recording.frames())
+        self.info = replace(self.info, source=str(path), width=0, height=0, rate_hz=rate_hz)
         self.estimator = recording

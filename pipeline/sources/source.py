@@ -33,6 +33,9 @@ class FrameSource(ABC):
     @abstractmethod
     def close(self) -> None: ...
 
+    def stop(self) -> None:  # noqa: B027  most sources never wait
+        """End a read that waits in another thread, where that is possible. Afterwards there is only `close`."""
+
     def now_s(self) -> float | None:
         """The present, on the clock that `time_s` runs on; None for a file, whose clock stands still."""
         return None

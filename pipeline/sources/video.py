@@ -7,19 +7,32 @@ import re
 from collections.abc import Iterator
 from contextlib import suppress
 from fractions import Fraction
+from math import inf
 
 import av
+from av.format import Flags
 
 from mixsynth_stream.errors import SourceError
 from mixsynth_stream.pipeline.frame import UNKNOWN_RATE_HZ, Frame, VideoInfo
-from mixsynth_stream.pipeline.sources.container import ffmpeg_reason, open_container, video_stream
-from mixsynth_stream.pipeline.sources.pictures import FrameMaker
+from mixsynth_stream.pipeline.sources.media.container import ffmpeg_reason, open_container
+from mixsynth_stream.pipeline.sources.media.medium import Medium, copy_of, medium_of
+from mixsynth_stream.pipeline.sources.pixels.pictures import FrameMaker, refuse_tiles
 from mixsynth_stream.pipeline.sources.source import FrameSource
-from mixsynth_stream.pipeline.sources.times import TimeStamps
+from mixsynth_stream.pipeline.sources.timing.missing import missing_part
+from mixsynth_stream.pipeline.sources.timing.packets import Packets
+from mixsynth_stream.pipeline.sources.timing.rates import is_raw, opening_rate_hz
+from mixsynth_stream.pipeline.sources.timing.stamps import has_decoding_times, stamped
+from mixsynth_stream.pipeline.sources.timing.times import TimeStamps
+from mixsynth_stream.pipeline.sources.tracks import video_track
 
 # A fixed number, so that a damaged file gives the same frames on every machine. On two cores, more threads take time
 # from the estimator and fewer do not keep up.
 _DECODER_THREADS = 3
+# So many time stamps say what the rate is. A file has them at once; a pipe may be live, and its frames must not wait.
+_STAMPS, _PACKETS, _PIPE_S = 20, 300, 0.5
+# Decoded pictures may wait for a time stamp: some at any size, and more while they have no more pixels together.
+_WAITING, _WAITING_PIXELS, _SMALL = 8, 1 << 26, 1 << 18
+_UNKNOWN_COUNT = 1 << 30  # of an AVI whose recorder could not go back to its header
 
 
 class VideoReader(FrameSource):
@@ -27,24 +40,38 @@ class VideoReader(FrameSource):
 
     Damaged packets are skipped and counted (`corrupt_packets`), missing and backward time stamps are repaired and
     counted (`repaired_times`). A file that is cut off gives every readable frame, then raises `SourceError`.
+    `track` chooses a video track, counted from 0. `spool` copies a pipe or a file on a web server first.
     """
 
-    def __init__(self, source: str | os.PathLike[str]) -> None:
+    def __init__(
+        self, source: str | os.PathLike[str] | Medium, *, track: int | None = None, spool: bool = False
+    ) -> None:
         super().__init__()
-        self._name = os.fspath(source)
-        self._container = open_container(self._name)
+        medium = source if isinstance(source, Medium) else medium_of(os.fspath(source))
+        self._medium = copy_of(medium) if spool else medium
+        self._name = self._medium.shown
         try:
-            self._stream = video_stream(self._container, self._name)
-            # AVI holds no presentation times, and a pipe cannot be read again. Both are decoded without threads.
-            self._avi = self._container.format.name == "avi"
-            self._threads = 1 if self._avi or self._name == "-" else _DECODER_THREADS
+            self._container = open_container(self._medium)
+        except BaseException:
+            self._medium.close()
+            raise
+        try:
+            refuse_tiles(self._container, self._name)
+            self._stream = video_track(self._container, self._name, track)
+            packets = self._packets = Packets(self._container, self._stream)
+            if self.is_local:
+                ahead = packets.peek(_STAMPS, _PACKETS, inf)
+            else:
+                ahead = packets.peek(_STAMPS, 1 if is_raw(self._stream) else _STAMPS, _PIPE_S)
+            # Times of decoding need a decoder without threads, and so does a pipe, which cannot be read again.
+            self._by_decoding = has_decoding_times(self._stream, ahead)
+            self._threads = 1 if self._by_decoding or not self._medium.can_reopen else _DECODER_THREADS
             _set_threads(self._stream, self._threads)
-            rate = self._stream.average_rate or self._stream.guessed_rate
-            self._times = TimeStamps(1 / float(rate or UNKNOWN_RATE_HZ))
+            self._rate_hz = opening_rate_hz(self._stream, ahead)
             self._frames: Iterator[Frame] = self._read()
             self._first: Frame | None = next(self._frames, None)
             if self._first is None:
-                raise SourceError(f"{self._name} has a video stream but not one frame in it: record or copy it again")
+                raise SourceError(f"{self._name} {self._emptiness()}")
             self.info = self._file_info(self._first)
         except BaseException:
             self.close()
@@ -53,7 +80,7 @@ class VideoReader(FrameSource):
     @property
     def is_local(self) -> bool:
         """Whether this is a file on a disk, and not what a server or another program sends."""
-        return "://" not in self._name and self._name != "-"
+        return self._medium.is_local
 
     @property
     def is_endless(self) -> bool:
@@ -68,60 +95,69 @@ class VideoReader(FrameSource):
             return frame
         return next(self._frames)
 
+    def stop(self) -> None:
+        self._medium.stop()
+
     def close(self) -> None:
         self._frames = iter(())
         self._first = None
         self._container.close()
+        self._medium.close()
 
     def _file_info(self, first: Frame) -> VideoInfo:
         stream, container = self._stream, self._container
-        duration_s = None
-        if stream.duration is not None and stream.time_base is not None:
-            duration_s = float(stream.duration * stream.time_base)
-        elif container.duration is not None:
-            duration_s = container.duration / 1e6
-        rate_hz = 1 / self._times.step_s
-        count = stream.frames or (None if duration_s is None else round(duration_s * rate_hz))
+        count = stream.frames if 0 < stream.frames < _UNKNOWN_COUNT else None
+        duration_s = None if is_raw(stream) or stream.frames >= _UNKNOWN_COUNT else _duration_s(container, stream)
+        if count and duration_s and stream.average_rate:
+            # An edit list hides frames, and its duration is that of the others.
+            count = min(count, max(round(duration_s * stream.average_rate), 1))
         return VideoInfo(
-            source=self._name,
+            source=self._medium.name,
             width=first.width,
             height=first.height,
-            rate_hz=rate_hz,
+            rate_hz=self._rate_hz,
             duration_s=duration_s,
             frame_count=count,
             has_audio=bool(container.streams.audio),
             time_base=stream.time_base or Fraction(1, 90_000),
+            stored_size=first.stored_size,
         )
 
+    def _emptiness(self) -> str:
+        """Why there is not one frame, as the rest of a sentence."""
+        diagnosis = self._medium.diagnosis() if "webp" in self._container.format.name else ""
+        return diagnosis or "has a video stream but not one frame in it: record or copy it again"
+
     def _read(self) -> Iterator[Frame]:
-        unit_s = float(self._stream.time_base or 0)
-        index, stamp, frame_of = -1, None, FrameMaker()
-        for index, picture in enumerate(self._pictures()):
-            stamp = self._avi_stamp(stamp, picture) if self._avi else picture.pts
-            time_s = self._times.next(None if stamp is None else stamp * unit_s)
-            if self._times.repaired:
-                self.counters["repaired_times"] = self._times.repaired
+        index, step_s = -1, 1 / (self._rate_hz or UNKNOWN_RATE_HZ)
+        pictures = stamped(self._stream, self._pictures(), step_s=step_s, by_decoding=self._by_decoding)
+        context = self._stream.codec_context
+        times: TimeStamps[av.VideoFrame] = TimeStamps(
+            step_s,
+            ahead=max(_WAITING_PIXELS // max(context.width * context.height, _SMALL), _WAITING),
+            leaps=Flags.ts_discont in Flags(self._container.format.flags),
+        )
+        frame_of = FrameMaker(self._stream)
+        for index, (picture, time_s) in enumerate(times.of(pictures)):
+            if times.repaired:
+                self.counters["repaired_times"] = times.repaired
             yield frame_of(picture, index, time_s)
+        self._medium.raise_interruption()
         if self._cut_reason:
+            diagnosis = "" if self._medium.can_reopen else self._medium.diagnosis()
+            if diagnosis:
+                raise SourceError(f"{self._name} {diagnosis}")
             place = f"after {index + 1} frames" if index >= 0 else "before its first frame"
             raise SourceError(
                 f"{self._name} is cut off {place} ({self._cut_reason}): copy or record it again for the rest"
             )
 
-    def _avi_stamp(self, last: int | None, picture: av.VideoFrame) -> int:
-        """The stamp of a picture in an AVI, which stores only when it is decoded. Its time unit is one frame."""
-        if last is None:
-            self._avi_start = picture.dts or 0
-            return 0
-        return last + 1 if picture.dts is None else picture.dts - self._avi_start
-
     def _pictures(self) -> Iterator[av.VideoFrame]:
         """Every picture that can be decoded. Sets `_cut_reason`."""
         self._cut_reason = ""  # why the file counts as cut off; empty where it is whole
         # Pictures that the decoder holds back: the packets that it took, less the pictures that it gave.
-        pending, end, last_pts = 0, 0, None
-        for packet in self._packets():
-            end = max(end, (packet.pts or 0) + (packet.duration or 0))
+        pending, last_pts = 0, None
+        for packet in self._undamaged():
             pictures = self._try_decode(packet)
             pending += pictures is not None
             for picture in pictures or ():
@@ -133,13 +169,14 @@ class VideoReader(FrameSource):
                 yield picture
         if pending > 0 and self._threads > 1:
             yield from self._tail(last_pts)
-        self._cut_reason = _shortfall(self._container, self._stream, end) or self._cut_reason
+        missing = missing_part(self._stream, self._packets.count, self._medium, self._container.size)
+        self._cut_reason = missing or self._cut_reason
 
-    def _packets(self) -> Iterator[av.Packet]:
+    def _undamaged(self) -> Iterator[av.Packet]:
         """The undamaged packets of the video. One that the end of the file cuts short is damaged."""
         damaged = False
         try:
-            for packet in self._container.demux(self._stream):
+            for packet in self._packets:
                 if packet.size == 0:  # a frame that the recorder left out, or the end
                     continue
                 if damaged:
@@ -168,7 +205,7 @@ class VideoReader(FrameSource):
         """
         if after is None:
             return
-        with open_container(self._name) as container:
+        with open_container(self._medium) as container:
             stream = container.streams.video[self._container.streams.video.index(self._stream)]
             _set_threads(stream, 1)
             container.seek(after, stream=stream)
@@ -188,20 +225,15 @@ def _set_threads(stream: av.VideoStream, count: int) -> None:
     stream.codec_context.thread_count = count
 
 
-def _shortfall(container: av.container.InputContainer, stream: av.VideoStream, end: int) -> str:
-    """How much of the length in a file's header was read, in words; "" where nothing is known to be missing."""
-    unit = float(stream.time_base or 0)
-    formats = container.format.name.split(",")
-    promised_s = None
-    if "mp4" in formats and stream.frames and stream.duration:
-        promised_s = ((stream.start_time or 0) + stream.duration) * unit
-    elif "avi" in formats and stream.frames and stream.average_rate:
-        promised_s = float(stream.frames / stream.average_rate)
-    elif "matroska" in formats:
-        clock = re.fullmatch(r"(\d+):(\d+):([\d.]+)", stream.metadata.get("DURATION", ""))
-        promised_s = 3600 * int(clock[1]) + 60 * int(clock[2]) + float(clock[3]) if clock else None
-    if promised_s is None:
-        return ""
-    read_s = end * unit
-    slack_s = max(0.1, 3 / float(stream.average_rate or UNKNOWN_RATE_HZ))
-    return f"{read_s:.1f} s of {promised_s:.1f} s" if promised_s - read_s > slack_s else ""
+def _duration_s(container: av.container.InputContainer, stream: av.VideoStream) -> float | None:
+    """How long a stream is, by its container; None where that is not known."""
+    if stream.duration is not None and stream.time_base is not None:
+        return float(stream.duration * stream.time_base)
+    if container.duration is None:
+        return None
+    if "matroska" not in container.format.name:
+        return container.duration / 1e6
+    # It says when it ends, with its sound; a tag of many muxers says when the pictures end.
+    clock = re.fullmatch(r"(\d+):(\d+):([\d.]+)", stream.metadata.get("DURATION", ""))
+    end_s = 3600 * int(clock[1]) + 60 * int(clock[2]) + float(clock[3]) if clock else 0.0
+    return (end_s or container.duration / 1e6) - (container.start_time or 0) / 1e6

@@ -167,6 +167,15 @@ def test_only_final_frames_are_shown_once(tmp_path):
     np.testing.assert_allclose(times, np.arange(4) / 30, atol=1e-4)
 
 
+def test_a_huge_picture_is_made_smaller(tmp_path):
+    """H.264 has no pictures of this width."""
+    with OverlaySink(tmp_path / "overlay.mp4", Header()) as sink:
+        sink.write(motion(0, people=(), rgb=np.full((60, 20_000, 3), 128, np.uint8)))
+    with av.open(str(tmp_path / "overlay.mp4")) as container:
+        frame = next(container.decode(video=0))
+    assert (frame.width, frame.height) == (8192, 26)
+
+
 def test_a_camera_that_comes_back_with_another_size(tmp_path):
     sizes = [(160, 120), (160, 120), (320, 120)]
     items = [motion(i, people=(), rgb=picture(*size, value=200)) for i, size in enumerate(sizes)]

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import av
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
+from support.fakes import FakeFrame
 from support.motions import motion, motions
 
 from mixsynth_stream.draw.chart import nice_ticks
 from mixsynth_stream.draw.png import png_bytes
 from mixsynth_stream.export.header import Header
 from mixsynth_stream.export.plot import _COLORS, JOINTS, PlotSink
-from mixsynth_stream.pipeline.motion import Origin
+from mixsynth_stream.pipeline.motion import Motion, Origin
 
 GREEN, ORANGE = _COLORS[JOINTS.index("left_wrist")], _COLORS[JOINTS.index("right_wrist")]
 PURPLE = _COLORS[JOINTS.index("left_ankle")]  # alone in the lower chart: the wrists of a standing person coincide
@@ -43,6 +45,20 @@ def test_png_is_lossless(tmp_path):
     rgb = np.random.default_rng(0).integers(0, 256, (33, 41, 3), dtype=np.uint8)
     (tmp_path / "p.png").write_bytes(png_bytes(rgb))
     np.testing.assert_array_equal(read_png(tmp_path / "p.png"), rgb)
+
+
+def test_a_change_of_size_shows_no_jump(tmp_path):
+    """The second half of the walk is seen in frames of twice the size."""
+    (tmp_path / "plain").mkdir()
+    plain = plot(tmp_path / "plain", [framed(motion(index), 1) for index in range(61)])
+    np.testing.assert_array_equal(plot(tmp_path, [framed(motion(i), 1 + (i > 30)) for i in range(61)]), plain)
+
+
+def framed(item: Motion, scale: int) -> Motion:
+    """The same Motion in a frame that is `scale` times as large, forecast included."""
+    forecast = replace(item.forecast, poses=item.forecast.poses * scale)
+    frame = FakeFrame(item.index, item.time_s, 640 * scale, 480 * scale)
+    return replace(item, poses=item.poses * scale, frame=frame, _forecaster=lambda: forecast)
 
 
 def test_a_walk_to_the_right_rises_in_x_and_is_level_in_y(tmp_path):

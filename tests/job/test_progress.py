@@ -31,7 +31,7 @@ def info(**fields: object) -> SimpleNamespace:
 
 
 def motion(index: int, people: int = 1) -> SimpleNamespace:
-    return SimpleNamespace(index=index, ids=np.arange(people))
+    return SimpleNamespace(index=index, time_s=index / 30, ids=np.arange(people))
 
 
 def stats(frames: int, **fields: object) -> SimpleNamespace:
@@ -61,6 +61,12 @@ def test_a_file_of_unknown_length_claims_no_share():
     assert "120 frames" in line
     assert "%" not in line
     assert "left" not in line
+
+
+def test_a_duration_says_how_many_frames_come_at_the_rate_so_far():
+    """The rate that a header states is not that of a varying one."""
+    line = last_line(info(frame_count=None, rate_hz=1000.0), to=Terminal())
+    assert "120/300 frames" in line and "40 %" in line
 
 
 def test_an_estimate_that_is_too_short_never_passes_the_whole():

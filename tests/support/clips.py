@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -16,6 +16,7 @@ PERSON = Path(__file__).parent / "data" / "person.mp4"
 RED, GREEN, BLUE, WHITE = (220, 30, 30), (30, 200, 30), (30, 30, 220), (235, 235, 235)
 CORNERS = (RED, GREEN, BLUE, WHITE)
 
+_GOP_OPTIONS = {"g": "12"}
 # Display matrices (a, b, c, d): (x, y) is shown at (a x + c y, b x + d y).
 MATRICES = {0: (1, 0, 0, 1), 90: (0, 1, -1, 0), 180: (-1, 0, 0, -1), 270: (0, -1, 1, 0), "mirror": (-1, 0, 0, 1)}
 
@@ -49,14 +50,18 @@ def make(
     turn: int | str = 0,
     audio: bool = False,
     options: dict[str, str] | None = None,
+    aspect: Fraction | None = None,
 ) -> Path:
     """A clip in the format that the name's ending asks for. `times_ms` makes the rate variable; `turn` is how far
-    clockwise a player turns the stored picture (MP4 only), "mirror" left and right exchanged."""
+    clockwise a player turns the stored picture (MP4 only), "mirror" left and right exchanged; `aspect` is how many
+    times as wide as high its samples are."""
     width, height = size
     front = {"movflags": "faststart"} if path.suffix == ".mp4" else {}
     with av.open(str(path), "w", options=front) as container:
         stream = container.add_stream(codec, rate=rate, options={"g": "12", **(options or {})})
         stream.width, stream.height, stream.pix_fmt = width, height, pix_fmt
+        if aspect is not None:
+            stream.codec_context.sample_aspect_ratio = aspect
         if times_ms is not None:
             stream.codec_context.time_base = Fraction(1, 1000)
         sound = _add_sound(container) if audio else None
@@ -70,6 +75,52 @@ def make(
             _mux_sound(container, sound, frames / rate)
     if turn:
         _set_display_matrix(path, MATRICES[turn])
+    return path
+
+
+def with_aspects(path: Path, aspects: Sequence[Fraction], *, size: tuple[int, int] = (64, 48)) -> Path:
+    """A transport stream in which each frame has the sample aspect of its place."""
+    with av.open(str(path), "w", format="mpegts") as container:
+        stream = container.add_stream("libx264", rate=30, options=_GOP_OPTIONS)
+        stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
+        encoder, last = stream.codec_context, None
+        for index, aspect in enumerate(aspects):
+            if aspect != last:
+                if last is not None:
+                    _mux(container, stream, encoder.encode(None))
+                encoder = av.CodecContext.create("libx264", "w")
+                encoder.width, encoder.height, encoder.pix_fmt = *size, "yuv420p"
+                encoder.time_base, encoder.framerate, encoder.options = Fraction(1, 30), 30, _GOP_OPTIONS
+                encoder.sample_aspect_ratio = last = aspect
+            frame = av.VideoFrame.from_ndarray(picture(index, *size), format="rgb24")
+            frame.pts, frame.time_base = index, Fraction(1, 30)
+            _mux(container, stream, encoder.encode(frame))
+        _mux(container, stream, encoder.encode(None))
+    return path
+
+
+def _mux(container: av.container.OutputContainer, stream: av.VideoStream, packets: list[av.Packet]) -> None:
+    for packet in packets:
+        packet.stream = stream
+        container.mux(packet)
+
+
+def set_container_aspect(path: Path, across: int, down: int) -> None:
+    """Change what an MP4 says of its samples, and leave its codec's word as it is."""
+    data = bytearray(path.read_bytes())
+    start = data.index(b"pasp") + 4
+    data[start : start + 8] = struct.pack(">2I", across, down)
+    path.write_bytes(data)
+
+
+def remuxed(path: Path, source: Path, change: Callable[[int, av.Packet], None], **options: str) -> Path:
+    """The packets of a clip in another file. `change` may set times of packet number i; `options` are the muxer's."""
+    with av.open(str(source)) as whole, av.open(str(path), "w", options=options) as container:
+        stream = container.add_stream_from_template(whole.streams.video[0])
+        for number, packet in enumerate(packet for packet in whole.demux(video=0) if packet.size):
+            change(number, packet)
+            packet.stream = stream
+            container.mux(packet)
     return path
 
 

@@ -106,3 +106,7 @@ class FakeFrame:
     width: int = 640
     height: int = 480
     rgb: np.ndarray = field(default_factory=lambda: np.zeros((480, 640, 3), np.uint8), repr=False)
+    stored_size: Any = None  # square samples
+
+    def __post_init__(self) -> None:
+        self.stored_size = self.stored_size or (self.width, self.height)

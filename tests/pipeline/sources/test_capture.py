@@ -79,6 +79,20 @@ def test_frames_come_at_the_pace_of_the_camera() -> None:
     assert frames[0].rgb.shape == (48, 64, 3)
 
 
+def test_a_camera_says_its_size_as_its_pictures_are_shown() -> None:
+    anamorphic = "testsrc2=size=64x48:rate=50,setsar=2,realtime"
+    with LiveReader("camera", opener=lambda: av.open(anamorphic, "r", format="lavfi")) as reader:
+        assert (reader.info.width, reader.info.height, reader.info.stored_size) == (128, 48, (64, 48))
+        frame = next(reader)
+    assert (frame.rgb.shape, frame.stored_size) == ((48, 128, 3), (64, 48))
+
+
+def test_a_camera_that_is_turned_says_its_size_upright(tmp_path: Path) -> None:
+    path = clips.make(tmp_path / "turned.mp4", turn=90)
+    with LiveReader("camera", opener=lambda: av.open(str(path))) as reader:
+        assert (reader.info.width, reader.info.height) == (48, 64)
+
+
 def test_a_late_consumer_gets_the_newest_and_a_count() -> None:
     with LiveReader("camera", opener=camera(rate=50)) as reader:
         first = next(reader)

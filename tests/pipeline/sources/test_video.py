@@ -17,10 +17,10 @@ from support.file_server import serve
 
 from mixsynth_stream.errors import SourceError
 from mixsynth_stream.pipeline.frame import Frame
-from mixsynth_stream.pipeline.sources import pictures as pictures_module
 from mixsynth_stream.pipeline.sources import video as video_module
 from mixsynth_stream.pipeline.sources.open import open_source
-from mixsynth_stream.pipeline.sources.times import TimeStamps
+from mixsynth_stream.pipeline.sources.pixels import pictures as pictures_module
+from mixsynth_stream.pipeline.sources.timing.times import TimeStamps
 from mixsynth_stream.pipeline.sources.video import VideoReader
 
 
@@ -66,8 +66,8 @@ def test_colours_are_rgb_and_frames_are_the_right_ones(tmp_path: Path) -> None:
 
 def test_a_frame_nobody_looks_at_is_not_converted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     looks = []
-    convert = pictures_module._rgb
-    monkeypatch.setattr(pictures_module, "_rgb", lambda picture: looks.append(1) or convert(picture))
+    convert = pictures_module._upright_rgb
+    monkeypatch.setattr(pictures_module, "_upright_rgb", lambda *how: looks.append(1) or convert(*how))
     frames, _ = read(clips.make(tmp_path / "a.mp4", frames=20))
     first, again = frames[7].rgb, frames[7].rgb
     assert len(looks) == 1
@@ -147,10 +147,10 @@ def test_avi_with_b_frames_has_even_times(tmp_path: Path) -> None:
 
 
 def test_time_stamps_grow_whatever_comes() -> None:
-    times = TimeStamps(step_s=0.1)
+    times: TimeStamps[int] = TimeStamps(step_s=0.1)
     stream_times = [5.0, 5.1, 5.1, 5.2, None, 5.4, 0.0, 0.1, 0.2]
     np.testing.assert_allclose(
-        [times.next(time_s) for time_s in stream_times],
+        [time_s for _, time_s in times.of(enumerate(stream_times))],
         [5.0, 5.1, 5.15, 5.2, 5.3, 5.4, 5.5, 5.6, 5.7],  # the clock that starts again goes on from where it was
     )
     assert times.repaired == 3

@@ -1,0 +1,79 @@
+"""FrameMaker: Frames of decoded pictures, upright, with square samples. `frame_from_array`: one of a user's picture."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import av
+import numpy as np
+from av.stream import Disposition
+
+from mixsynth_stream.errors import SourceError
+from mixsynth_stream.pipeline.frame import Frame
+from mixsynth_stream.pipeline.sources.pixels.geometry import DisplayMatrix, SampleAspect
+from mixsynth_stream.pipeline.sources.pixels.tone import ToneMap, is_hdr
+
+
+class FrameMaker:
+    """Makes Frames of the decoded pictures of one stream.
+
+    `rgb`, when it is read, converts the picture to 8 bits of SDR, gives it square samples and turns it upright.
+    """
+
+    def __init__(self, stream: av.VideoStream) -> None:
+        self._matrix = DisplayMatrix()
+        self._aspect = SampleAspect(stream)
+        self._tone_maps: dict[tuple[int, int], ToneMap] = {}  # by transfer curve and primaries
+
+    def __call__(self, picture: av.VideoFrame, index: int, time_s: float) -> Frame:
+        stored, shown = (picture.width, picture.height), (self._aspect.width_of(picture), picture.height)
+        matrix = self._matrix.of(picture)
+        sideways = matrix is not None and abs(matrix[1]) > abs(matrix[0])
+        width, height = shown[::-1] if sideways else shown
+        rgb = partial(_upright_rgb, picture, shown, matrix, self._tone_map(picture))
+        return Frame(index, time_s, width, height, rgb, stored_size=stored[::-1] if sideways else stored)
+
+    def _tone_map(self, picture: av.VideoFrame) -> ToneMap | None:
+        if not is_hdr(picture):
+            return None
+        kind = picture.color_trc, picture.color_primaries
+        if kind not in self._tone_maps:
+            self._tone_maps[kind] = ToneMap(*kind)
+        return self._tone_maps[kind]
+
+
+def refuse_tiles(container: av.container.InputContainer, name: str) -> None:
+    """Raise `SourceError` for a photo in tiles (HEIC of phones), whose tracks are parts of one picture."""
+    tracks = [track for track in container.streams.video if track.codec_context is not None]
+    if not tracks or not tracks[0].disposition & Disposition.dependent:
+        return  # the photo itself, or a video
+    sizes = [(track.codec_context.width, track.codec_context.height) for track in tracks if track.frames == 1]
+    tiles = sizes.count(sizes[0]) if sizes else 0
+    if tiles > 1:
+        raise SourceError(f"{name} is a photo in {tiles} tiles, which FFmpeg does not join: convert it to JPEG or PNG")
+
+
+def frame_from_array(rgb: np.ndarray, time_s: float, index: int) -> Frame:  # rgb: [H, W, 3] uint8
+    """A Frame of a user's own picture. `ValueError` for anything but an rgb array of uint8."""
+    if not isinstance(rgb, np.ndarray) or rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3 or not rgb.size:
+        kind = f"{rgb.dtype} {list(rgb.shape)}" if isinstance(rgb, np.ndarray) else type(rgb).__name__
+        raise ValueError(f"frame {index} must be an rgb array [H, W, 3] of uint8, not {kind}")
+    return Frame(index, float(time_s), rgb.shape[1], rgb.shape[0], partial(np.ascontiguousarray, rgb))
+
+
+def _upright_rgb(
+    picture: av.VideoFrame,
+    size: tuple[int, int],  # in square samples, before it is turned
+    matrix: tuple[int, int, int, int] | None,
+    tone_map: ToneMap | None,
+) -> np.ndarray:  # -> [H, W, 3] uint8
+    """The picture as it is shown. The display matrix maps (x, y) to (a x + c y, b x + d y): turns and mirror images."""
+    if tone_map is not None:
+        picture = tone_map(picture, size)
+    rgb = picture.to_ndarray(format="rgb24", width=size[0], height=size[1])
+    if matrix is not None:
+        a, b, c, d = matrix
+        if abs(b) > abs(a):
+            rgb, a, d = rgb.transpose(1, 0, 2), c, b
+        rgb = rgb[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]
+    return np.ascontiguousarray(rgb)
