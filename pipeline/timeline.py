@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -15,7 +15,16 @@ from mixsynth_stream.spaces import GRID_HZ
 
 if TYPE_CHECKING:
     from mixsynth_stream.pipeline.frame import Frame
+    from mixsynth_stream.pipeline.glance.glance import Glance
     from mixsynth_stream.pipeline.people import People
+
+
+class _Waiting(NamedTuple):
+    """A frame that is not final yet."""
+
+    frame: Frame
+    is_keyframe: bool  # the newest one
+    scene: Scene  # what was known up to its own time, which is what its forecast is made of
 
 
 class Timeline:
@@ -26,47 +35,58 @@ class Timeline:
     People are followed in the picture of the first frame; frames of another size are laid over it.
     """
 
-    def __init__(self, people: People, *, lag: int, horizon_s: float) -> None:
+    def __init__(self, people: People, *, lag: int, horizon_s: float, glance: Glance | None = None) -> None:
         self._people = people
+        self._glance = glance
         self._lag = lag
         self._ahead_s = np.arange(1, round(horizon_s * GRID_HZ) + 1) / GRID_HZ
-        self._scene = people.empty_scene()  # as known after the newest keyframe
+        self._scene = people.empty_scene()  # as known after the newest keyframe, and the glances since
         self._keyframe: tuple[Frame, tuple[Person, ...]] | None = None  # the newest one
         self._size = (0, 0)  # width and height of the picture that people are followed in: the first frame's
-        self._waiting: list[tuple[Frame, bool]] = []  # not yet final: (frame, whether it is the newest keyframe)
+        self._waiting: list[_Waiting] = []
 
     @property
     def last_frame(self) -> Frame | None:
         """The newest frame, unless it already is a keyframe."""
-        return self._waiting[-1][0] if self._waiting and not self._waiting[-1][1] else None
+        return self._waiting[-1].frame if self._waiting and not self._waiting[-1].is_keyframe else None
 
     def frame(self, frame: Frame) -> list[Motion]:
         """Take a frame that no estimator looks at, or has not looked at yet."""
-        self._waiting.append((frame, False))
-        return self._motions([frame], self._scene, self._scene, final=False) if self._lag == 0 else []
+        if self._glance is not None:
+            self._scene = self._glance.frame(frame, self._fit(frame), self._scene)
+        self._waiting.append(_Waiting(frame, False, self._scene))
+        return self._motions([frame], self._scene, [self._scene], final=False) if self._lag == 0 else []
 
     def keyframe(self, frame: Frame, people: Sequence[Person]) -> list[Motion]:
         """Take a frame with the people that the estimator saw in it. Newer frames may have come in the meantime."""
         people = tuple(people)
-        before = self._scene
         fit = self._fit(frame)
         scene = self._people.observe([fit.place(person) for person in people], frame.time_s, self._size[1])
-        newer = [waiting for waiting in self._waiting if waiting[0].time_s > frame.time_s]
-        earlier = [waiting for waiting, _ in self._waiting if waiting.time_s < frame.time_s]
-        motions = self._motions(earlier, scene, before, final=True)
-        self._scene, self._keyframe = scene, (frame, people)
-        self._waiting = [(frame, True), *newer]
+        newer = [waiting for waiting in self._waiting if waiting.frame.time_s > frame.time_s]
+        earlier = [waiting for waiting in self._waiting if waiting.frame.time_s < frame.time_s]
+        past, scenes = scene, [scene] * len(newer)
+        if self._glance is not None:
+            later = [(waiting.frame, self._fit(waiting.frame)) for waiting in newer]
+            past, scenes = self._glance.keyframe(frame, fit, scene, later)
+        frames = [waiting.frame for waiting in earlier]
+        motions = self._motions(frames, past, [waiting.scene for waiting in earlier], final=True)
+        self._scene, self._keyframe = scenes[-1] if scenes else scene, (frame, people)
+        newer = [waiting._replace(scene=its_scene) for waiting, its_scene in zip(newer, scenes, strict=True)]
+        self._waiting = [_Waiting(frame, True, scene), *newer]
         if self._lag == 0:
-            motions += self._motions([frame], scene, scene, final=False)
+            motions += self._motions([frame], scene, [scene], final=False)
         return motions
 
     def flush(self) -> list[Motion]:
         """End the stream: every frame that still waits becomes final as it stands."""
         waiting, self._waiting = self._waiting, []
-        return self._motions([frame for frame, _ in waiting], self._scene, self._scene, final=True)
+        frames = [one.frame for one in waiting]
+        return self._motions(frames, self._scene, [self._scene] * len(frames), final=True)
 
-    def _motions(self, frames: list[Frame], scene: Scene, forecast_scene: Scene, *, final: bool) -> list[Motion]:
-        """Poses come from `scene`; forecasts from `forecast_scene`, which knows keyframes up to the frames' time."""
+    def _motions(
+        self, frames: list[Frame], scene: Scene, forecast_scenes: Sequence[Scene], *, final: bool
+    ) -> list[Motion]:
+        """Poses come from `scene`, and each forecast from its own, which knows nothing later than its frame."""
         scene_poses = scene.at([frame.time_s for frame in frames])
         present = (scene_poses.origin != Origin.MISSING).any(axis=2)  # [P, M]
         motions = []
@@ -83,7 +103,7 @@ class Timeline:
                 ids=ids,
                 measured=self._keyframe[1] if is_keyframe and self._keyframe else None,
                 frame=frame,
-                _forecaster=partial(_forecast, forecast_scene, fit, ids, frame.time_s + self._ahead_s),
+                _forecaster=partial(_forecast, forecast_scenes[m], fit, ids, frame.time_s + self._ahead_s),
                 **fit.in_frame(poses.arrays()),
             )
             motions.append(motion)

@@ -11,6 +11,7 @@ from av.stream import Disposition
 from mixsynth_stream.errors import SourceError
 from mixsynth_stream.pipeline.frame import Frame
 from mixsynth_stream.pipeline.sources.pixels.geometry import DisplayMatrix, SampleAspect
+from mixsynth_stream.pipeline.sources.pixels.luma import luma_of, luma_of_array
 from mixsynth_stream.pipeline.sources.pixels.tone import ToneMap, is_hdr
 
 
@@ -31,7 +32,9 @@ class FrameMaker:
         sideways = matrix is not None and abs(matrix[1]) > abs(matrix[0])
         width, height = shown[::-1] if sideways else shown
         rgb = partial(_upright_rgb, picture, shown, matrix, self._tone_map(picture))
-        return Frame(index, time_s, width, height, rgb, stored_size=stored[::-1] if sideways else stored)
+        upright = stored[::-1] if sideways else stored
+        luma = partial(luma_of, picture, shown, matrix)
+        return Frame(index, time_s, width, height, rgb, stored_size=upright, luma=luma)
 
     def _tone_map(self, picture: av.VideoFrame) -> ToneMap | None:
         if not is_hdr(picture):
@@ -58,7 +61,8 @@ def frame_from_array(rgb: np.ndarray, time_s: float, index: int) -> Frame:  # rg
     if not isinstance(rgb, np.ndarray) or rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3 or not rgb.size:
         kind = f"{rgb.dtype} {list(rgb.shape)}" if isinstance(rgb, np.ndarray) else type(rgb).__name__
         raise ValueError(f"frame {index} must be an rgb array [H, W, 3] of uint8, not {kind}")
-    return Frame(index, float(time_s), rgb.shape[1], rgb.shape[0], partial(np.ascontiguousarray, rgb))
+    picture = partial(np.ascontiguousarray, rgb)
+    return Frame(index, float(time_s), rgb.shape[1], rgb.shape[0], picture, luma=partial(luma_of_array, rgb))
 
 
 def _upright_rgb(

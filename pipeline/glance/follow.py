@@ -1,0 +1,137 @@
+"""Follower: one person from a keyframe on, followed from picture to picture, and back through a gap."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from mixsynth_stream import _C
+from mixsynth_stream.pipeline.frame import Luma
+from mixsynth_stream.pipeline.glance.body import body
+from mixsynth_stream.pipeline.glance.evidence import Glimpses
+
+# The body scale on the finest level of a pyramid, in its pixels: larger ones cost time and follow no better.
+_SCALE_PX = 64
+_MOST_SHRINK = 64
+# Around the joints, in body scales: the limbs' width, one step of motion, and the background that shows the camera's.
+_MARGIN = 0.6
+
+# Sigma in body scales. It grows with time and with what the points of a joint disagreed by.
+_SIGMA, _SIGMA_PER_S, _SIGMA_PER_MISFIT = 0.02, 0.06, 0.3
+# In a gap, what matters is how far the way from one keyframe to the other missed the joint measured there.
+_GAP_SIGMA, _GAP_SIGMA_PER_MISS = 0.06, 0.5
+
+
+class View(NamedTuple):
+    """How the picture that people are followed in lies over a stored plane: plane = pose @ turn.T + shift."""
+
+    luma: Luma
+    turn: np.ndarray  # [2, 2]
+    shift: np.ndarray  # [2]
+
+    @property
+    def scale(self) -> float:
+        """Pixels of the plane a pixel of the picture."""
+        return float(np.sqrt(abs(np.linalg.det(self.turn))))
+
+    def place(self, points: np.ndarray) -> np.ndarray:  # [17, 2] -> [17, 2]
+        """Points of the picture in the plane."""
+        return np.asarray(points @ self.turn.T + self.shift)
+
+    def pyramid(self, pose: np.ndarray, scale: float, shrink: int) -> _C.Pyramid:
+        """The pyramid around a pose [17, 2] of the picture; `scale` is the body scale."""
+        places = self.place(pose)
+        margin = _MARGIN * scale * self.scale
+        box = [*np.floor(places.min(axis=0) - margin), *np.ceil(places.max(axis=0) + margin)]
+        return _C.Pyramid(self.luma.plane, tuple(int(edge) for edge in box), shrink, self.luma.bits)
+
+
+@dataclass(frozen=True)
+class Look:
+    """One picture on the way from a keyframe, and the person in it."""
+
+    time_s: float
+    pose: np.ndarray  # [17, 2] pixels of the picture that people are followed in
+    velocity: np.ndarray  # [17, 2] pixels of the plane a picture, float32
+    misfit: np.ndarray  # [17] body scales, the sum since the keyframe
+    pyramid: _C.Pyramid
+    view: View
+
+
+class Follower:
+    """One person since the newest keyframe, with the pyramids of all pictures since.
+
+    Memory: about 5 bytes a pixel of the shrunk part around the person, 0.2 MB a picture, for as long as a gap lasts.
+    """
+
+    def __init__(self, pose: np.ndarray, time_s: float, scale: float, pixels_per_m: float, view: View) -> None:
+        self.scale = scale
+        self.pixels_per_m = pixels_per_m
+        self.shrink = int(np.clip(round(scale * view.scale / _SCALE_PX), 1, _MOST_SHRINK))
+        self.looks = [self._first_look(pose, time_s, view)]
+
+    def _first_look(self, pose: np.ndarray, time_s: float, view: View) -> Look:
+        still = np.zeros((len(pose), 2), np.float32)
+        return Look(time_s, pose, still, np.zeros(len(pose)), view.pyramid(pose, self.scale, self.shrink), view)
+
+    def look(self, time_s: float, view: View) -> None:
+        """Follow the person into the next picture."""
+        last = self.looks[-1]
+        pyramid = view.pyramid(last.pose, self.scale, self.shrink)
+        self.looks.append(self._step(last, time_s, view, pyramid))
+
+    def _step(self, last: Look, time_s: float, view: View, pyramid: _C.Pyramid) -> Look:
+        scale = self.scale * view.scale
+        pose = view.place(last.pose).astype(np.float32)
+        followed, velocity, evidence, _ = body().follow(last.pyramid, pyramid, pose, last.velocity, scale)
+        step = (followed - pose).astype(np.float64)
+        moved = last.pose + step @ np.linalg.inv(view.turn).T
+        return Look(time_s, moved, velocity, last.misfit + evidence[:, 1], pyramid, view)
+
+    def fits(self, view: View) -> bool:
+        """Whether pictures of this view can be compared with the last one: the plane has the same size."""
+        last = self.looks[-1].view
+        return last.luma.plane.shape == view.luma.plane.shape and bool(np.array_equal(last.turn, view.turn))
+
+    def ahead(self) -> Glimpses | None:
+        """What is known after the keyframe."""
+        looks = self.looks[1:]
+        if not looks:
+            return None
+        elapsed = np.array([look.time_s for look in looks])[:, None] - self.looks[0].time_s
+        misfit = np.array([look.misfit for look in looks])
+        sigma = (_SIGMA + _SIGMA_PER_S * elapsed) ** 2 + (_SIGMA_PER_MISFIT * misfit) ** 2
+        return self._glimpses(looks, np.array([look.pose for look in looks]), np.sqrt(sigma) * self.scale)
+
+    def between(self, pose: np.ndarray, time_s: float) -> Glimpses | None:
+        """What is known of the gap up to a keyframe at `time_s` that measured `pose` [17, 2]: both ways, blended.
+
+        The way there is bent so that it ends at the measured pose, and the way back so that it ends at the first one.
+        """
+        looks = [look for look in self.looks if look.time_s <= time_s]
+        inner = looks[1:-1]
+        if not inner or looks[-1].time_s != time_s:
+            return None
+        end = looks[-1]
+        back = [Look(time_s, pose, np.zeros_like(end.velocity), np.zeros(len(pose)), end.pyramid, end.view)]
+        for look in looks[-2::-1]:
+            back.append(self._step(back[-1], look.time_s, look.view, look.pyramid))
+        there, back_again = np.array([look.pose for look in inner]), np.array([look.pose for look in back[-2:0:-1]])
+        start_s = looks[0].time_s
+        share = ((np.array([look.time_s for look in inner]) - start_s) / (time_s - start_s))[:, None]  # [G, 1]
+        misses = pose - end.pose, looks[0].pose - back[-1].pose
+        there = there + share[..., None] * misses[0]
+        back_again = back_again + (1 - share[..., None]) * misses[1]
+        variances = [(_GAP_SIGMA_PER_MISS * np.linalg.norm(miss, axis=-1) / self.scale) ** 2 for miss in misses]
+        weights = [(1 - share) / (variances[0] + _GAP_SIGMA**2), share / (variances[1] + _GAP_SIGMA**2)]
+        both = weights[0] + weights[1]
+        poses = (weights[0][..., None] * there + weights[1][..., None] * back_again) / both[..., None]
+        miss = (weights[0] * variances[0] + weights[1] * variances[1]) / both
+        sigma = np.sqrt(4 * share * (1 - share) * miss + _GAP_SIGMA**2)
+        return self._glimpses(inner, poses, sigma * self.scale)
+
+    def _glimpses(self, looks: list[Look], poses: np.ndarray, sigma: np.ndarray) -> Glimpses:
+        times = np.array([look.time_s for look in looks])
+        return Glimpses(times, poses, sigma, self.looks[0].time_s, self.pixels_per_m)
