@@ -19,7 +19,7 @@ constexpr float kPersistence = 0.7f;   // the share of a velocity that is expect
 constexpr double kWorstCheck = 0.1;    // body scales; larger ones count as this
 constexpr double kShortLimb = 0.3;     // body scales: a limb that points at the camera does not spin
 // Points on a rectangle around the person, whose median flow is the camera's.
-constexpr int kCameraPoints = 24;
+constexpr int kCameraPoints = 16;
 constexpr float kCameraMargin = 0.35f;  // body scales
 
 // A body point as a linear function of the joints: two rows of numbers for x and y.

@@ -14,9 +14,10 @@ namespace {
 constexpr int kRows = 7, kReach = kRows / 2;
 using Pixels = Register<float, 8>;  // 7 pixels, and one whose weight is 0
 
-constexpr int kMostSteps = 6;
-constexpr float kSmallStep = 0.03f;  // pixels of a level: a smaller step ends the search
+constexpr int kMostSteps = 5;
+constexpr float kSmallStep = 0.06f;  // pixels of a level: a smaller step ends the search
 constexpr float kLongestStep = 2.0f;
+constexpr float kGoodCheck = 1.0f;  // pixels of the finest level
 // Added to the squared gradients (grey levels a pixel), so that a blank wall moves nothing.
 constexpr float kFlat = 1.0f;
 
@@ -178,22 +179,28 @@ inline bool follow_point(const Levels& before, const Levels& after, int top, flo
     return std::isfinite(flow.x) && std::isfinite(flow.y);
 }
 
-inline void follow_points(const Levels& before, const Levels& after, const float* points, const float* guesses,
-                          int64_t count, Flow* flows) {
-    constexpr float kLost = std::numeric_limits<float>::infinity();
-    for (int64_t i = 0; i < count; ++i) {
-        const float x = points[2 * i], y = points[2 * i + 1];
-        Flow& flow = flows[i];
-        flow = {guesses[2 * i], guesses[2 * i + 1], 0.0f, 0.0f, 0.0f, kLost};
-        if (!follow_point(before, after, kPyramidLevels - 1, x, y, flow)) {
-            flow = {guesses[2 * i], guesses[2 * i + 1], 0.0f, 0.0f, 0.0f, kLost};
-            continue;
-        }
+// The flow of one point, with its check. Most points need no coarsest level; those that fail without are tried with it.
+inline void follow_both_ways(const Levels& before, const Levels& after, float x, float y, const float* guess,
+                             Flow& flow) {
+    const Flow lost{guess[0], guess[1], 0.0f, 0.0f, 0.0f, std::numeric_limits<float>::infinity()};
+    Flow best = lost;
+    for (int top = kPyramidLevels - 2; top < kPyramidLevels; ++top) {
+        flow = lost;
+        if (!follow_point(before, after, top, x, y, flow)) continue;
         // The way back, at the finest level only: a right displacement leads back to the point from there.
         Flow back{-flow.x, -flow.y, 0.0f, 0.0f, 0.0f, 0.0f};
-        if (follow_point(after, before, 0, x + flow.x, y + flow.y, back))
-            flow.check = std::sqrt((flow.x + back.x) * (flow.x + back.x) + (flow.y + back.y) * (flow.y + back.y));
+        if (!follow_point(after, before, 0, x + flow.x, y + flow.y, back)) continue;
+        flow.check = std::sqrt((flow.x + back.x) * (flow.x + back.x) + (flow.y + back.y) * (flow.y + back.y));
+        if (flow.check < best.check) best = flow;
+        if (flow.check < kGoodCheck * static_cast<float>(before.level[0].shape.pixel)) break;
     }
+    flow = best;
+}
+
+inline void follow_points(const Levels& before, const Levels& after, const float* points, const float* guesses,
+                          int64_t count, Flow* flows) {
+    for (int64_t i = 0; i < count; ++i)
+        follow_both_ways(before, after, points[2 * i], points[2 * i + 1], guesses + 2 * i, flows[i]);
 }
 
 inline void flow_of_points(const Pyramid& before, const Pyramid& after, const float* points, const float* guesses,

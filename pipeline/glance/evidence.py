@@ -17,9 +17,11 @@ _TRUST_WITHOUT_SIGMA = 0.7
 # The velocity of the correction counts for this long past the last glance, and the correction itself for ever.
 # docs/experiments.md has the comparison.
 _VELOCITY_S = 0.2
-_VELOCITY_OVER_S = 0.1
+VELOCITY_OVER_S = 0.1
 # The picture says nothing of depth, and its scale is an estimate: this share of a correction goes to the world pose.
 _WORLD_SHARE = 0.75
+# Plain numbers, because numpy takes long to look at members of an enumeration. Origins up to MEASURED are no guesses.
+_MEASURED, _TRACKED = np.uint8(Origin.MEASURED), np.uint8(Origin.TRACKED)
 _HIPS = [CORE_17.index("left_hip"), CORE_17.index("right_hip")]
 
 
@@ -30,6 +32,7 @@ class Glimpses:
     time_s: np.ndarray  # [G]
     poses: np.ndarray  # [G, 17, 2] pixels
     sigma: np.ndarray  # [G, 17] pixels
+    trust: float  # the share of `sigma` that counts where it is weighed against the window's
     since_s: float  # the newest keyframe: glimpses before it lie in gaps
     pixels_per_m: float  # of the person's middle
 
@@ -46,22 +49,23 @@ class Glimpses:
         count = len(times)
         results = []
         for i, (curve, window) in enumerate(zip(curves, by_space, strict=True)):
+            origin, own = window.origin[:count], None if window.sigma is None else window.sigma[:count]
             shift = corrections if i == image else self._in_world(corrections)
-            origin = seen_origin(window.origin[:count], seen)
-            own = None if window.sigma is None else window.sigma[:count]
-            if i == image and fused is not None and own is not None:
-                own = np.where(np.isnan(own), np.nan, fused.take(curve.space.carrier, axis=1))
+            if i == image:
+                origin = _seen_origin(origin, seen)
+                if fused is not None:
+                    own = np.where(np.isnan(own), np.nan, fused.take(curve.space.carrier, axis=1))
             poses = window.poses[:count] + shift.take(curve.space.carrier, axis=1)
             results.append(WindowPoses(poses, window.scores[:count], origin, own))
         return results
 
     @cached_property
     def _newest_s(self) -> np.ndarray:  # [2]
-        """The times of the last glimpse, and of one that is `_VELOCITY_OVER_S` older or the keyframe."""
+        """The times of the last glimpse, and of one that is `VELOCITY_OVER_S` older or the keyframe."""
         last = self.time_s[-1]
-        if last - self.since_s <= _VELOCITY_OVER_S:
+        if last - self.since_s <= VELOCITY_OVER_S:
             return np.array([last, self.since_s])
-        return np.array([last, self.time_s[np.searchsorted(self.time_s, last - _VELOCITY_OVER_S - SAME_TIME_S)]])
+        return np.array([last, self.time_s[np.searchsorted(self.time_s, last - VELOCITY_OVER_S - SAME_TIME_S)]])
 
     def _corrections(
         self,
@@ -78,11 +82,13 @@ class Glimpses:
         seen = np.abs(self.time_s[rows] - times) <= SAME_TIME_S  # [M + 2]
         shares = self._shares(rows, sigma)
         corrections = np.where(seen[:, None, None], shares[..., None] * (self.poses[rows] - poses), 0.0)
-        corrections = np.nan_to_num(corrections)  # a joint that nobody ever saw is NaN, and stays so
+        if np.isnan(corrections).any():
+            corrections = np.nan_to_num(corrections)  # a joint that nobody ever saw is NaN, and stays so
         fused = None
         if sigma is not None:
             # A measured joint has no sigma, and no glimpse either.
-            fused = np.where(seen[:, None], np.sqrt(shares) * self.sigma[rows], sigma)
+            own = self.sigma[rows]
+            fused = np.where(seen[:, None], own * sigma / np.hypot(own, sigma), sigma)
         last, before = corrections[-2], corrections[-1]
         ahead = times[:-2] - self.time_s[-1]
         is_ahead = (ahead > SAME_TIME_S) & (self.time_s[-1] > self.since_s)
@@ -96,11 +102,11 @@ class Glimpses:
 
     def _shares(self, rows: np.ndarray, sigma: np.ndarray | None) -> np.ndarray:  # [M + 2, 17]
         """How much a followed pose weighs against the window's: by the squares of their sigmas."""
-        own = self.sigma[rows]
+        own = self.sigma[rows] * self.trust
         if sigma is None:
             return np.full(own.shape, _TRUST_WITHOUT_SIGMA)
-        window = np.nan_to_num(sigma) ** 2
-        return np.asarray(window / np.maximum(window + own**2, 1e-12))
+        window = sigma * sigma
+        return np.asarray(window / (window + own * own))
 
     def _in_world(self, corrections: np.ndarray) -> np.ndarray:  # [M, 17, 2] pixels -> [M, 17, 3] metres
         """The same for the world pose, whose origin is the middle of the hips."""
@@ -110,7 +116,6 @@ class Glimpses:
         return world
 
 
-def seen_origin(origin: np.ndarray, seen: np.ndarray) -> np.ndarray:  # [M, J], [M]
+def _seen_origin(origin: np.ndarray, seen: np.ndarray) -> np.ndarray:  # [M, J], [M]
     """Origins where a glance followed the person: TRACKED instead of any guess."""
-    guessed = (origin != Origin.MISSING) & (origin != Origin.MEASURED)
-    return np.where(guessed & seen[:, None], np.uint8(Origin.TRACKED), origin)
+    return np.where((origin > _MEASURED) & seen[:, None], _TRACKED, origin)

@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from mixsynth_stream import _C
-from mixsynth_stream.pipeline.frame import Luma
+from mixsynth_stream.pipeline.curve import SAME_TIME_S
 from mixsynth_stream.pipeline.glance.body import body
-from mixsynth_stream.pipeline.glance.evidence import Glimpses
+from mixsynth_stream.pipeline.glance.evidence import VELOCITY_OVER_S, Glimpses
+
+if TYPE_CHECKING:
+    from mixsynth_stream.pipeline.fit import Fit
+    from mixsynth_stream.pipeline.frame import Luma
 
 # The body scale on the finest level of a pyramid, in its pixels: larger ones cost time and follow no better.
 _SCALE_PX = 64
 _MOST_SHRINK = 64
 # Around the joints, in body scales: the limbs' width, one step of motion, and the background that shows the camera's.
-_MARGIN = 0.6
+_MARGIN = 0.5
 
-# Sigma in body scales. It grows with time and with what the points of a joint disagreed by.
-_SIGMA, _SIGMA_PER_S, _SIGMA_PER_MISFIT = 0.02, 0.06, 0.3
+# Sigma in body scales. It grows with time and with what the points of a joint disagreed by, picture after picture.
+_SIGMA, _SIGMA_PER_S, _SIGMA_PER_MISFIT = 0.04, 0.15, 1.5
+# The table's sigma of a forecast is too small for lively motion, and a forecast then errs with all joints at once:
+# a followed pose weighs as if its own sigma were this share of what it is.
+_AHEAD_TRUST = 0.25
 # In a gap, what matters is how far the way from one keyframe to the other missed the joint measured there.
 _GAP_SIGMA, _GAP_SIGMA_PER_MISS = 0.06, 0.5
 
@@ -30,11 +38,18 @@ class View(NamedTuple):
     luma: Luma
     turn: np.ndarray  # [2, 2]
     shift: np.ndarray  # [2]
+    back: np.ndarray  # [2, 2], the inverse of `turn`
+    scale: float  # pixels of the plane a pixel of the picture
 
-    @property
-    def scale(self) -> float:
-        """Pixels of the plane a pixel of the picture."""
-        return float(np.sqrt(abs(np.linalg.det(self.turn))))
+    @classmethod
+    def of(cls, luma: Luma, fit: Fit) -> View:
+        """The view of a frame that lies in the picture by `fit`."""
+        # picture -> frame: (p - left_top) / scale; frame -> plane: luma.turn and luma.shift.
+        turn = luma.turn / fit.scale
+        determinant = turn[0, 0] * turn[1, 1] - turn[0, 1] * turn[1, 0]
+        back = np.array([[turn[1, 1], -turn[0, 1]], [-turn[1, 0], turn[0, 0]]]) / determinant
+        shift = luma.shift - turn @ np.array([fit.left, fit.top])
+        return cls(luma, turn, shift, back, math.sqrt(abs(determinant)))
 
     def place(self, points: np.ndarray) -> np.ndarray:  # [17, 2] -> [17, 2]
         """Points of the picture in the plane."""
@@ -44,8 +59,9 @@ class View(NamedTuple):
         """The pyramid around a pose [17, 2] of the picture; `scale` is the body scale."""
         places = self.place(pose)
         margin = _MARGIN * scale * self.scale
-        box = [*np.floor(places.min(axis=0) - margin), *np.ceil(places.max(axis=0) + margin)]
-        return _C.Pyramid(self.luma.plane, tuple(int(edge) for edge in box), shrink, self.luma.bits)
+        low, high = places.min(axis=0) - margin, places.max(axis=0) + margin
+        box = (int(low[0]), int(low[1]), int(high[0]) + 1, int(high[1]) + 1)
+        return _C.Pyramid(self.luma.plane, box, shrink, self.luma.bits)
 
 
 @dataclass(frozen=True)
@@ -87,7 +103,7 @@ class Follower:
         pose = view.place(last.pose).astype(np.float32)
         followed, velocity, evidence, _ = body().follow(last.pyramid, pyramid, pose, last.velocity, scale)
         step = (followed - pose).astype(np.float64)
-        moved = last.pose + step @ np.linalg.inv(view.turn).T
+        moved = last.pose + step @ view.back.T
         return Look(time_s, moved, velocity, last.misfit + evidence[:, 1], pyramid, view)
 
     def fits(self, view: View) -> bool:
@@ -95,15 +111,19 @@ class Follower:
         last = self.looks[-1].view
         return last.luma.plane.shape == view.luma.plane.shape and bool(np.array_equal(last.turn, view.turn))
 
-    def ahead(self) -> Glimpses | None:
-        """What is known after the keyframe."""
+    def ahead(self, *, newest_only: bool = True) -> Glimpses | None:
+        """What is known after the keyframe, without a later one."""
         looks = self.looks[1:]
+        if newest_only:
+            # The newest says where the person is, and those shortly before how fast the correction grows.
+            since_s = self.looks[-1].time_s - VELOCITY_OVER_S - SAME_TIME_S
+            looks = [look for look in looks if look.time_s >= since_s]
         if not looks:
             return None
         elapsed = np.array([look.time_s for look in looks])[:, None] - self.looks[0].time_s
         misfit = np.array([look.misfit for look in looks])
-        sigma = (_SIGMA + _SIGMA_PER_S * elapsed) ** 2 + (_SIGMA_PER_MISFIT * misfit) ** 2
-        return self._glimpses(looks, np.array([look.pose for look in looks]), np.sqrt(sigma) * self.scale)
+        sigma = _SIGMA + _SIGMA_PER_S * elapsed + _SIGMA_PER_MISFIT * misfit
+        return self._glimpses(looks, np.array([look.pose for look in looks]), sigma * self.scale, _AHEAD_TRUST)
 
     def between(self, pose: np.ndarray, time_s: float) -> Glimpses | None:
         """What is known of the gap up to a keyframe at `time_s` that measured `pose` [17, 2]: both ways, blended.
@@ -130,8 +150,8 @@ class Follower:
         poses = (weights[0][..., None] * there + weights[1][..., None] * back_again) / both[..., None]
         miss = (weights[0] * variances[0] + weights[1] * variances[1]) / both
         sigma = np.sqrt(4 * share * (1 - share) * miss + _GAP_SIGMA**2)
-        return self._glimpses(inner, poses, sigma * self.scale)
+        return self._glimpses(inner, poses, sigma * self.scale, 1.0)
 
-    def _glimpses(self, looks: list[Look], poses: np.ndarray, sigma: np.ndarray) -> Glimpses:
+    def _glimpses(self, looks: list[Look], poses: np.ndarray, sigma: np.ndarray, trust: float) -> Glimpses:
         times = np.array([look.time_s for look in looks])
-        return Glimpses(times, poses, sigma, self.looks[0].time_s, self.pixels_per_m)
+        return Glimpses(times, poses, sigma, trust, self.looks[0].time_s, self.pixels_per_m)

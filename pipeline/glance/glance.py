@@ -97,7 +97,7 @@ def _gap(follower: Follower, time_s: float, view: View, pose: np.ndarray | None)
     if all(look.time_s != time_s for look in follower.looks):
         follower.look(time_s, view)
     if pose is None:
-        return follower.ahead()
+        return follower.ahead(newest_only=False)
     return follower.between(pose, time_s)
 
 
@@ -127,11 +127,7 @@ def _pixels_per_m(pose: np.ndarray, world: np.ndarray | None, scale: float) -> f
 
 def _view(frame: Frame, fit: Fit) -> View | None:
     luma = frame.luma()
-    if luma is None:
-        return None
-    # picture -> frame: (p - left_top) / scale; frame -> plane: luma.turn and luma.shift.
-    turn = luma.turn / fit.scale
-    return View(luma, turn, luma.shift - turn @ np.array([fit.left, fit.top]))
+    return None if luma is None else View.of(luma, fit)
 
 
 def _with_glimpses(scene: Scene, glimpses: dict[int, Glimpses | None]) -> Scene:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import lru_cache
 from typing import Any
 
 import av
@@ -46,6 +47,7 @@ def luma_of_array(rgb: np.ndarray) -> Luma:  # [H, W, 3] uint8
     return Luma(rgb)
 
 
+@lru_cache(maxsize=16)
 def _to_stored(
     stored: tuple[int, int],
     shown: tuple[int, int],
