@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 FORMAT_VERSION = 1
 # The word of number n in a file; the numbers are those of pipeline.motion.Origin.
-ORIGIN_WORDS = ("missing", "measured", "filled", "forecast", "held")
+ORIGIN_WORDS = ("missing", "measured", "filled", "forecast", "held", "tracked")
 _SCORES = "0 to 1, that the joint is in the picture and visible"
 _UNITS = {
     "pose_px": "pixels of the upright picture as the file stores it, x right, y down, from its top left corner",
