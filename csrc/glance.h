@@ -74,7 +74,7 @@ constexpr int kEvidence = 3;
 struct Glance {
     float* pose;      // [J, 2] pixels
     float* velocity;  // [J, 2] pixels a picture, relative to the camera
-    float* evidence;  // [J, kEvidence], written only: check and residual in body scales, and support
+    float* evidence;  // [J, kEvidence], written only: check and misfit in body scales, and support
     float camera[2];  // written only: how far the background moved, in pixels
 };
 

@@ -14,6 +14,7 @@ constexpr int kRounds = 3;             // of weights against points that move ot
 constexpr double kCheckUnit = 0.02;    // body scales: at this forward-backward error a point counts half
 constexpr double kMisfitUnit = 0.01;   // body scales: at this distance from the joints' motion a point counts half
 constexpr double kGradient = 5.0;      // squared gradient, grey levels a pixel of level 0, at which a point counts half
+constexpr double kLittleSupport = 0.03;  // of a joint: below, misfit grows up to the worst
 constexpr double kPrior = 0.03;        // points that the expected motion counts as much as
 constexpr float kPersistence = 0.7f;   // the share of a velocity that is expected to last
 constexpr double kWorstCheck = 0.1;    // body scales; larger ones count as this
@@ -183,10 +184,13 @@ inline void judge(const Body& body, const Spread* spreads, const Evidence* evide
             sum[3] += share * evidence[i].weight / (1.0 + misfit * misfit) * information;
         }
     for (int64_t j = 0; j < body.joints; ++j) {
-        const double total = sums[j][0];
+        const double total = sums[j][0], support = total > 0.0 ? sums[j][3] / total : 0.0;
+        // Where nothing is seen, nothing disagrees: on a blank wall misfit is the worst.
+        const double blind = std::max(0.0, 1.0 - support / kLittleSupport);
+        const double misfit = (total > 0.0 ? sums[j][2] / total : kWorstCheck) + blind * blind * kWorstCheck;
         out[kEvidence * j] = static_cast<float>(total > 0.0 ? sums[j][1] / total : kWorstCheck);
-        out[kEvidence * j + 1] = static_cast<float>(total > 0.0 ? sums[j][2] / total : kWorstCheck);
-        out[kEvidence * j + 2] = static_cast<float>(sums[j][3]);
+        out[kEvidence * j + 1] = static_cast<float>(std::min(misfit, kWorstCheck));
+        out[kEvidence * j + 2] = static_cast<float>(support);
     }
 }
 

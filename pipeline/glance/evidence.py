@@ -14,6 +14,8 @@ from mixsynth_stream.skeleton import CORE_17
 
 # The share of a pose followed where the weights carry no table that the window's sigma could come from.
 _TRUST_WITHOUT_SIGMA = 0.7
+# A joint whose followed pose weighs less is not called TRACKED: the picture showed too little of it.
+_LEAST_SHARE = 0.2
 # The velocity of the correction counts for this long past the last glance, and the correction itself for ever.
 # docs/experiments.md has the comparison.
 _VELOCITY_S = 0.2
@@ -39,12 +41,12 @@ class Glimpses:
     def at(self, curves: Sequence[Curve], times: np.ndarray) -> list[WindowPoses]:  # [M] seconds
         """The poses of a person's curves, one of each space, corrected by what was seen in the picture."""
         # The last glimpse and one shortly before it say how the correction goes on.
-        asked = np.concatenate([times, self._newest_s])
-        by_space = [curve.at(asked) for curve in curves]
+        all_times = np.concatenate([times, self._newest_s])
+        by_space = [curve.at(all_times) for curve in curves]
         image = next(i for i, curve in enumerate(curves) if curve.space.name == "image")
         core, sigma = curves[image].space.core, by_space[image].sigma
-        corrections, fused, seen = self._corrections(
-            asked, by_space[image].poses[:, core], None if sigma is None else sigma[:, core]
+        corrections, fused, followed = self._corrections(
+            all_times, by_space[image].poses[:, core], None if sigma is None else sigma[:, core]
         )
         count = len(times)
         results = []
@@ -52,7 +54,7 @@ class Glimpses:
             origin, own = window.origin[:count], None if window.sigma is None else window.sigma[:count]
             shift = corrections if i == image else self._in_world(corrections)
             if i == image:
-                origin = _seen_origin(origin, seen)
+                origin = _seen_origin(origin, followed.take(curve.space.carrier, axis=1))
                 if fused is not None:
                     own = np.where(np.isnan(own), np.nan, fused.take(curve.space.carrier, axis=1))
             poses = window.poses[:count] + shift.take(curve.space.carrier, axis=1)
@@ -72,8 +74,8 @@ class Glimpses:
         times: np.ndarray,  # [M + 2], the last two are `_newest_s`
         poses: np.ndarray,  # [M + 2, 17, 2] of the window at these times
         sigma: np.ndarray | None,  # [M + 2, 17]
-    ) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:  # [M, 17, 2], [M, 17], [M]
-        """What is to be added to the window's poses, sigma afterwards, and whether there is a glimpse of that time.
+    ) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:  # [M, 17, 2], [M, 17], [M, 17] bool
+        """What is to be added to the window's poses, sigma afterwards, and which joints were seen at that time.
 
         Past the last glimpse the correction goes on, with its velocity for a while.
         """
@@ -98,7 +100,8 @@ class Glimpses:
             velocity = (last - before) / span
             reach = _VELOCITY_S * -np.expm1(-ahead[is_ahead] / _VELOCITY_S)
             corrections[:-2][is_ahead] = last + velocity * reach[:, None, None]
-        return corrections[:-2], None if fused is None else fused[:-2], seen[:-2]
+        followed = seen[:, None] & (shares >= _LEAST_SHARE)
+        return corrections[:-2], None if fused is None else fused[:-2], followed[:-2]
 
     def _shares(self, rows: np.ndarray, sigma: np.ndarray | None) -> np.ndarray:  # [M + 2, 17]
         """How much a followed pose weighs against the window's: by the squares of their sigmas."""
@@ -116,6 +119,6 @@ class Glimpses:
         return world
 
 
-def _seen_origin(origin: np.ndarray, seen: np.ndarray) -> np.ndarray:  # [M, J], [M]
-    """Origins where a glance followed the person: TRACKED instead of any guess."""
-    return np.where((origin > _MEASURED) & seen[:, None], _TRACKED, origin)
+def _seen_origin(origin: np.ndarray, followed: np.ndarray) -> np.ndarray:  # [M, J] each
+    """Origins where a glance followed the joint: TRACKED instead of any guess."""
+    return np.where((origin > _MEASURED) & followed, _TRACKED, origin)

@@ -29,7 +29,7 @@ _SIGMA, _SIGMA_PER_S, _SIGMA_PER_MISFIT = 0.04, 0.15, 1.5
 # a followed pose weighs as if its own sigma were this share of what it is.
 _AHEAD_TRUST = 0.25
 # In a gap, what matters is how far the way from one keyframe to the other missed the joint measured there.
-_GAP_SIGMA, _GAP_SIGMA_PER_MISS = 0.06, 0.5
+_GAP_SIGMA, _GAP_SIGMA_PER_MISS, _GAP_SIGMA_PER_MISFIT = 0.06, 0.5, 0.3
 
 
 class View(NamedTuple):
@@ -149,7 +149,9 @@ class Follower:
         both = weights[0] + weights[1]
         poses = (weights[0][..., None] * there + weights[1][..., None] * back_again) / both[..., None]
         miss = (weights[0] * variances[0] + weights[1] * variances[1]) / both
-        sigma = np.sqrt(4 * share * (1 - share) * miss + _GAP_SIGMA**2)
+        sums = np.array([look.misfit for look in inner]), np.array([look.misfit for look in back[-2:0:-1]])
+        misfit = (weights[0] * sums[0] + weights[1] * sums[1]) / both
+        sigma = np.sqrt(4 * share * (1 - share) * miss + _GAP_SIGMA**2 + (_GAP_SIGMA_PER_MISFIT * misfit) ** 2)
         return self._glimpses(inner, poses, sigma * self.scale, 1.0)
 
     def _glimpses(self, looks: list[Look], poses: np.ndarray, sigma: np.ndarray, trust: float) -> Glimpses:
