@@ -7,7 +7,7 @@
 //     mixsynth::Glance glance{pose, velocity, evidence};  // the joints in the first picture; changed to the next one
 //     mixsynth::follow({shape, pyramid.data()}, {next_shape, next.data()}, body, scale, glance);
 //
-// csrc/README.md says how it is computed; tests/csrc/glance_reference.py says the same in numpy.
+// csrc/README.md says how it is computed; tests/support/glance_reference.py says the same in numpy.
 #pragma once
 
 #include <cstddef>
@@ -73,9 +73,9 @@ constexpr int kEvidence = 3;
 
 struct Glance {
     float* pose;      // [J, 2] pixels
-    float* velocity;  // [J, 2] pixels a picture, relative to the camera
+    float* velocity;  // [J, 2] pixels from the picture before to this one
     float* evidence;  // [J, kEvidence], written only: check and misfit in body scales, and support
-    float camera[2];  // written only: how far the background moved, in pixels
+    float camera[2];  // how far the background moved with it, in pixels; NaN: as far as it will move now
 };
 
 // `scale` is the body scale in pixels. Where nothing is found again, joints go on as expected and the evidence is poor.

@@ -14,9 +14,10 @@ constexpr int kRounds = 3;             // of weights against points that move ot
 constexpr double kCheckUnit = 0.02;    // body scales: at this forward-backward error a point counts half
 constexpr double kMisfitUnit = 0.01;   // body scales: at this distance from the joints' motion a point counts half
 constexpr double kGradient = 5.0;      // squared gradient, grey levels a pixel of level 0, at which a point counts half
+constexpr double kStill = 0.02;  // body scales a picture: slower points may be the background's or the body's
 constexpr double kLittleSupport = 0.03;  // of a joint: below, misfit grows up to the worst
 constexpr double kPrior = 0.03;        // points that the expected motion counts as much as
-constexpr float kPersistence = 0.7f;   // the share of a velocity that is expected to last
+constexpr float kPersistence = 0.9f;   // the share of a velocity that is expected to last
 constexpr double kWorstCheck = 0.1;    // body scales; larger ones count as this
 constexpr double kShortLimb = 0.3;     // body scales: a limb that points at the camera does not spin
 // Points on a rectangle around the person, whose median flow is the camera's.
@@ -194,9 +195,28 @@ inline void judge(const Body& body, const Spread* spreads, const Evidence* evide
     }
 }
 
+// How the joints are expected to move: relative to the background as before. The camera's motion becomes the present one.
+inline void expect(const Levels& first, const Levels& second, const Body& body, float scale, Glance& glance, Flow* flows,
+                   double* expected) {
+    const float earlier[2] = {glance.camera[0], glance.camera[1]};
+    camera_motion(first, second, glance.pose, body.joints, scale, flows, glance.camera);
+    for (int64_t i = 0; i < 2 * body.joints; ++i) {
+        const float now = glance.camera[i % 2], before = std::isfinite(earlier[i % 2]) ? earlier[i % 2] : now;
+        expected[i] = static_cast<double>(now + kPersistence * (glance.velocity[i] - before));
+    }
+}
+
+// How much a point counts that may lie on the background: one that goes with it where the body should go elsewhere.
+inline double foreground(const Flow& flow, const float* guess, const float* camera, double scale) {
+    const double x = (flow.x - camera[0]) / scale, y = (flow.y - camera[1]) / scale;
+    const double ex = (guess[0] - camera[0]) / scale, ey = (guess[1] - camera[1]) / scale;
+    const double own = x * x + y * y + kStill * kStill;
+    return own / (own + ex * ex + ey * ey);
+}
+
 // Where the body's points are, and how they are expected to move.
-inline void place_points(const Body& body, const Glance& glance, float scale, Spread* spreads, float (*points)[2],
-                         float (*guesses)[2]) {
+inline void place_points(const Body& body, const Glance& glance, const double* expected, float scale, Spread* spreads,
+                         float (*points)[2], float (*guesses)[2]) {
     for (int64_t i = 0; i < body.count; ++i) {
         const BodyPoint& point = body.points[i];
         spreads[i] = spread_of(point, glance.pose, scale);
@@ -204,9 +224,9 @@ inline void place_points(const Body& body, const Glance& glance, float scale, Sp
         spread(spreads[i], glance.pose, x, y);
         points[i][0] = static_cast<float>(x) + point.right * scale;
         points[i][1] = static_cast<float>(y) + point.down * scale;
-        spread(spreads[i], glance.velocity, x, y);
-        guesses[i][0] = glance.camera[0] + kPersistence * static_cast<float>(x);
-        guesses[i][1] = glance.camera[1] + kPersistence * static_cast<float>(y);
+        spread(spreads[i], expected, x, y);
+        guesses[i][0] = static_cast<float>(x);
+        guesses[i][1] = static_cast<float>(y);
     }
 }
 
@@ -216,15 +236,15 @@ inline void follow_body(const Pyramid& before, const Pyramid& after, const Body&
     Spread spreads[kMostPoints];
     Evidence evidence[kMostPoints];
     const Levels first(before), second(after);
-    camera_motion(first, second, glance.pose, body.joints, scale, flows, glance.camera);
-    place_points(body, glance, scale, spreads, points, guesses);
-    follow_points(first, second, points[0], guesses[0], body.count, flows);
-    for (int64_t i = 0; i < body.count; ++i)
-        evidence[i] = evidence_of(flows[i], scale, static_cast<double>(before.shape.shrink));
     const int unknowns = static_cast<int>(2 * body.joints);
     double motion[kMostUnknowns], expected[kMostUnknowns];
-    for (int i = 0; i < unknowns; ++i)
-        expected[i] = static_cast<double>(glance.camera[i % 2] + kPersistence * glance.velocity[i]);
+    expect(first, second, body, scale, glance, flows, expected);
+    place_points(body, glance, expected, scale, spreads, points, guesses);
+    follow_points(first, second, points[0], guesses[0], body.count, flows);
+    for (int64_t i = 0; i < body.count; ++i) {
+        evidence[i] = evidence_of(flows[i], scale, static_cast<double>(before.shape.shrink));
+        evidence[i].weight *= foreground(flows[i], guesses[i], glance.camera, scale);
+    }
     Equations equations;
     for (int round = 0; round < kRounds; ++round) {
         for (int i = 0; i < unknowns; ++i) {
@@ -233,6 +253,7 @@ inline void follow_body(const Pyramid& before, const Pyramid& after, const Body&
             equations.right[i] = kPrior * expected[i];
         }
         for (int64_t i = 0; i < body.count; ++i) {
+            if (!(evidence[i].weight > 0.0)) continue;
             const double share = round ? evidence[i].misfit / kMisfitUnit : 0.0;
             equations.add(spreads[i], evidence[i], evidence[i].weight / (1.0 + share * share), flows[i]);
         }
@@ -244,7 +265,7 @@ inline void follow_body(const Pyramid& before, const Pyramid& after, const Body&
     judge(body, spreads, evidence, glance.evidence);
     for (int i = 0; i < unknowns; ++i) {
         glance.pose[i] += static_cast<float>(motion[i]);
-        glance.velocity[i] = static_cast<float>(motion[i]) - glance.camera[i % 2];
+        glance.velocity[i] = static_cast<float>(motion[i]);
     }
 }
 

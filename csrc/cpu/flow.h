@@ -68,12 +68,13 @@ struct Place {
     }
 };
 
-// Whether a window around (x, y), and a margin of one pixel, lie in the level and its border. Not so for NaN.
+// Whether a window around (x, y), and a margin of one pixel, lie in the level and its border. Not so for NaN, nor in a
+// level that the pyramid does not have.
 inline bool place_of(const Level& level, float x, float y, Place& place) {
     const auto& [width, height, stride, offset, pixel, left, top] = level.shape;
     constexpr auto kLow = static_cast<float>(kReach + 1 - kBorder);
     const auto right = static_cast<float>(width + kBorder - 8), bottom = static_cast<float>(height + kBorder - 6);
-    if (!(x >= kLow && y >= kLow && x < right && y < bottom)) return false;
+    if (!width || !height || !(x >= kLow && y >= kLow && x < right && y < bottom)) return false;
     const float column = std::floor(x), line = std::floor(y), dx = x - column, dy = y - line;
     const float* corner = level.pixels + (static_cast<int64_t>(line) - kReach) * stride;
     place = {corner + static_cast<int64_t>(column) - kReach, stride, (1 - dx) * (1 - dy), dx * (1 - dy),

@@ -124,25 +124,51 @@ class BodyOfPoints {
     }
 
     py::tuple follow(const PyramidOfPlane& before, const PyramidOfPlane& after, const py::object& pose,
-                     const py::object& velocity, float scale) const {
+                     const py::object& velocity, const py::object& scale, const py::object& camera) const {
         check_pair(before, after);
-        if (!(scale > 0.0f && scale < static_cast<float>(kLargestPicture)))
-            throw py::value_error("scale must be from 0 to 65536 pixels, found " + std::to_string(scale));
-        const float* places = floats_of("pose", pose, {joints_, 2});
-        const float* speeds = floats_of("velocity", velocity, {joints_, 2});
+        const float size = size_of(scale);
+        const float* places = pixels_of("pose", pose);
+        const float* speeds = pixels_of("velocity", velocity);
         py::array_t<float> next(Shape{joints_, 2}), motion(Shape{joints_, 2}), evidence(Shape{joints_, kEvidence});
         std::copy(places, places + 2 * joints_, next.mutable_data());
         std::copy(speeds, speeds + 2 * joints_, motion.mutable_data());
-        Glance glance{next.mutable_data(), motion.mutable_data(), evidence.mutable_data(), {0.0f, 0.0f}};
+        Glance glance{next.mutable_data(), motion.mutable_data(), evidence.mutable_data(), {NAN, NAN}};
+        if (!camera.is_none()) {
+            const float* earlier = floats_of("camera", camera, {2});
+            std::copy(earlier, earlier + 2, glance.camera);
+        }
         {
             py::gil_scoped_release unlocked;
             const Body body{joints_, points_.data(), static_cast<int64_t>(points_.size())};
-            mixsynth::follow(before.view(), after.view(), body, scale, glance, before.simd_bits());
+            mixsynth::follow(before.view(), after.view(), body, size, glance, before.simd_bits());
         }
-        return py::make_tuple(next, motion, evidence, py::make_tuple(glance.camera[0], glance.camera[1]));
+        py::array_t<float> background(Shape{2});
+        std::copy(glance.camera, glance.camera + 2, background.mutable_data());
+        return py::make_tuple(next, motion, evidence, background);
     }
 
   private:
+    static float size_of(const py::object& scale) {
+        if (!PyFloat_Check(scale.ptr()) && !PyLong_Check(scale.ptr()))
+            throw py::type_error("scale must be a float, found " + description(scale));
+        const double size = PyFloat_AsDouble(scale.ptr());
+        if (PyErr_Occurred()) PyErr_Clear();
+        if (!(size >= 1.0 && size <= static_cast<double>(kLargestPicture)))
+            throw py::value_error("scale must be from 1 to 65536 pixels, found " + description(scale));
+        return static_cast<float>(size);
+    }
+
+    // Two numbers for each joint, which no sum below takes out of a float's range.
+    const float* pixels_of(const std::string& name, const py::object& value) const {
+        const float* numbers = floats_of(name, value, {joints_, 2});
+        constexpr float kFar = 16.0f * static_cast<float>(kLargestPicture);
+        for (int64_t i = 0; i < 2 * joints_; ++i)
+            if (std::fabs(numbers[i]) > kFar)
+                throw py::value_error(name + " must be within " + std::to_string(static_cast<int64_t>(kFar)) +
+                                      " pixels, found " + std::to_string(numbers[i]));
+        return numbers;
+    }
+
     int64_t joints_;
     std::vector<BodyPoint> points_;
 };
@@ -165,9 +191,9 @@ void add_glance(py::module_& module) {
              "`indices` [K, 4] int32: the joints of each point. `numbers` [K, 7] float32: their weights; how far across "
              "the line of the first two, right and down, in body scales.")
         .def("follow", &BodyOfPoints::follow, py::arg("before"), py::arg("after"), py::arg("pose"),
-             py::arg("velocity"), py::arg("scale"),
-             "pose [J, 2] and velocity [J, 2], float32, in pixels -> those of the next picture, evidence [J, 3] (check, "
-             "misfit, support) and the camera's motion (x, y).");
+             py::arg("velocity"), py::arg("scale"), py::arg("camera") = py::none(),
+             "pose [J, 2], its step from the picture before [J, 2] and the background's [2] (None: as the next), float32, "
+             "in pixels -> pose and step in the next picture, evidence [J, 3] (check, misfit, support), background's step.");
 }
 
 }  // namespace mixsynth::python

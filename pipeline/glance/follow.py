@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -12,6 +12,7 @@ from mixsynth_stream import _C
 from mixsynth_stream.pipeline.curve import SAME_TIME_S
 from mixsynth_stream.pipeline.glance.body import body
 from mixsynth_stream.pipeline.glance.evidence import VELOCITY_OVER_S, Glimpses
+from mixsynth_stream.skeleton import CORE_17
 
 if TYPE_CHECKING:
     from mixsynth_stream.pipeline.fit import Fit
@@ -22,6 +23,8 @@ _SCALE_PX = 64
 _MOST_SHRINK = 64
 # Around the joints, in body scales: the limbs' width, one step of motion, and the background that shows the camera's.
 _MARGIN = 0.5
+
+_STILL = np.zeros((len(CORE_17), 2), np.float32)
 
 # Sigma in body scales. It grows with time and with what the points of a joint disagreed by, picture after picture.
 _SIGMA, _SIGMA_PER_S, _SIGMA_PER_MISFIT = 0.04, 0.15, 1.5
@@ -70,10 +73,22 @@ class Look:
 
     time_s: float
     pose: np.ndarray  # [17, 2] pixels of the picture that people are followed in
-    velocity: np.ndarray  # [17, 2] pixels of the plane a picture, float32
+    step: np.ndarray  # [17, 2] from the picture before, in pixels of the plane, float32
+    background: np.ndarray | None  # [2] the same of the background; None where there was no picture before
     misfit: np.ndarray  # [17] body scales, the sum since the keyframe
     pyramid: _C.Pyramid
     view: View
+
+
+@dataclass(frozen=True)
+class Start:
+    """One person at a keyframe, in the picture that people are followed in."""
+
+    time_s: float
+    pose: np.ndarray  # [17, 2] pixels
+    speed: np.ndarray  # [17, 2] pixels a second, as the window expects it
+    scale: float  # the body scale, in pixels
+    pixels_per_m: float
 
 
 class Follower:
@@ -82,29 +97,28 @@ class Follower:
     Memory: about 5 bytes a pixel of the shrunk part around the person, 0.2 MB a picture, for as long as a gap lasts.
     """
 
-    def __init__(self, pose: np.ndarray, time_s: float, scale: float, pixels_per_m: float, view: View) -> None:
-        self.scale = scale
-        self.pixels_per_m = pixels_per_m
-        self.shrink = int(np.clip(round(scale * view.scale / _SCALE_PX), 1, _MOST_SHRINK))
-        self.looks = [self._first_look(pose, time_s, view)]
-
-    def _first_look(self, pose: np.ndarray, time_s: float, view: View) -> Look:
-        still = np.zeros((len(pose), 2), np.float32)
-        return Look(time_s, pose, still, np.zeros(len(pose)), view.pyramid(pose, self.scale, self.shrink), view)
+    def __init__(self, start: Start, view: View) -> None:
+        self._start = start
+        self.scale = start.scale
+        self._shrink = int(np.clip(round(self.scale * view.scale / _SCALE_PX), 1, _MOST_SHRINK))
+        pyramid = view.pyramid(start.pose, self.scale, self._shrink)
+        self.looks = [Look(start.time_s, start.pose, _STILL, None, np.zeros(len(start.pose)), pyramid, view)]
 
     def look(self, time_s: float, view: View) -> None:
         """Follow the person into the next picture."""
         last = self.looks[-1]
-        pyramid = view.pyramid(last.pose, self.scale, self.shrink)
+        if len(self.looks) == 1:
+            step = self._start.speed * (time_s - last.time_s) @ view.turn.T
+            last = replace(last, step=step.astype(np.float32))
+        pyramid = view.pyramid(last.pose, self.scale, self._shrink)
         self.looks.append(self._step(last, time_s, view, pyramid))
 
     def _step(self, last: Look, time_s: float, view: View, pyramid: _C.Pyramid) -> Look:
         scale = self.scale * view.scale
         pose = view.place(last.pose).astype(np.float32)
-        followed, velocity, evidence, _ = body().follow(last.pyramid, pyramid, pose, last.velocity, scale)
-        step = (followed - pose).astype(np.float64)
-        moved = last.pose + step @ view.back.T
-        return Look(time_s, moved, velocity, last.misfit + evidence[:, 1], pyramid, view)
+        _, step, evidence, background = body().follow(last.pyramid, pyramid, pose, last.step, scale, last.background)
+        moved = last.pose + step.astype(np.float64) @ view.back.T
+        return Look(time_s, moved, step, background, last.misfit + evidence[:, 1], pyramid, view)
 
     def fits(self, view: View) -> bool:
         """Whether pictures of this view can be compared with the last one: the plane has the same size."""
@@ -135,7 +149,8 @@ class Follower:
         if not inner or looks[-1].time_s != time_s:
             return None
         end = looks[-1]
-        back = [Look(time_s, pose, np.zeros_like(end.velocity), np.zeros(len(pose)), end.pyramid, end.view)]
+        background = None if end.background is None else -end.background
+        back = [replace(end, pose=pose, step=-end.step, background=background, misfit=np.zeros(len(pose)))]
         for look in looks[-2::-1]:
             back.append(self._step(back[-1], look.time_s, look.view, look.pyramid))
         there, back_again = np.array([look.pose for look in inner]), np.array([look.pose for look in back[-2:0:-1]])
@@ -156,4 +171,4 @@ class Follower:
 
     def _glimpses(self, looks: list[Look], poses: np.ndarray, sigma: np.ndarray, trust: float) -> Glimpses:
         times = np.array([look.time_s for look in looks])
-        return Glimpses(times, poses, sigma, trust, self.looks[0].time_s, self.pixels_per_m)
+        return Glimpses(times, poses, sigma, trust, self.looks[0].time_s, self._start.pixels_per_m)

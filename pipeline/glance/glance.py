@@ -11,15 +11,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mixsynth_stream.pipeline.glance.evidence import Glimpses
-from mixsynth_stream.pipeline.glance.follow import Follower, View
+from mixsynth_stream.pipeline.glance.follow import Follower, Start, View
 from mixsynth_stream.pipeline.people import Scene, TrackCurves
-from mixsynth_stream.spaces import SPACES
+from mixsynth_stream.spaces import GRID_HZ, SPACES
 
 if TYPE_CHECKING:
     from mixsynth_stream.pipeline.fit import Fit
     from mixsynth_stream.pipeline.frame import Frame
 
 _CORE = SPACES["image"].core
+# The window's speed at a keyframe is that of its next step.
+_SOON_S = 1 / GRID_HZ
 # Glances are timed over this many seconds of the source before they may end.
 _TRIAL_S = 2.0
 _log = logging.getLogger(__name__)
@@ -111,9 +113,12 @@ def _measured_pose(track: TrackCurves, time_s: float) -> np.ndarray | None:  # [
 
 
 def _follower(track: TrackCurves, pose: np.ndarray, time_s: float, view: View) -> Follower:
-    scale = track.curves[0].network_input.scale
-    world = next((curve.slots.poses[-1][_CORE] for curve in track.curves if curve.space.name == "world"), None)
-    return Follower(pose, time_s, scale, _pixels_per_m(pose, world, scale), view)
+    curve = track.curves[0]
+    scale = curve.network_input.scale
+    world = next((other.slots.poses[-1][_CORE] for other in track.curves if other.space.name == "world"), None)
+    soon = curve.at([time_s, time_s + _SOON_S]).poses[:, _CORE]
+    speed = np.nan_to_num((soon[1] - soon[0]) / _SOON_S)
+    return Follower(Start(time_s, pose, speed, scale, _pixels_per_m(pose, world, scale)), view)
 
 
 def _pixels_per_m(pose: np.ndarray, world: np.ndarray | None, scale: float) -> float:
