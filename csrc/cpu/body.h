@@ -14,10 +14,10 @@ constexpr int kRounds = 3;             // of weights against points that move ot
 constexpr double kCheckUnit = 0.02;    // body scales: at this forward-backward error a point counts half
 constexpr double kMisfitUnit = 0.01;   // body scales: at this distance from the joints' motion a point counts half
 constexpr double kGradient = 5.0;      // squared gradient, grey levels a pixel of level 0, at which a point counts half
-constexpr double kStill = 0.02;  // body scales a picture: slower points may be the background's or the body's
+constexpr double kStill = 0.01;  // body scales a picture: slower points may be the background's or the body's
 constexpr double kLittleSupport = 0.03;  // of a joint: below, misfit grows up to the worst
 constexpr double kPrior = 0.03;        // points that the expected motion counts as much as
-constexpr float kPersistence = 0.9f;   // the share of a velocity that is expected to last
+constexpr float kPersistence = 0.8f;   // the share of a velocity that is expected to last
 constexpr double kWorstCheck = 0.1;    // body scales; larger ones count as this
 constexpr double kShortLimb = 0.3;     // body scales: a limb that points at the camera does not spin
 // Points on a rectangle around the person, whose median flow is the camera's.

@@ -14,8 +14,8 @@ from mixsynth_stream.skeleton import CORE_17
 
 # The share of a pose followed where the weights carry no table that the window's sigma could come from.
 _TRUST_WITHOUT_SIGMA = 0.7
-# A joint whose followed pose weighs less is not called TRACKED: the picture showed too little of it.
-_LEAST_SHARE = 0.2
+# The window's sigma squared grows by this share of the squared distance to the followed pose.
+_SURPRISE = 0.1
 # The velocity of the correction counts for this long past the last glance, and the correction itself for ever.
 # docs/experiments.md has the comparison.
 _VELOCITY_S = 0.2
@@ -35,6 +35,7 @@ class Glimpses:
     poses: np.ndarray  # [G, 17, 2] pixels
     sigma: np.ndarray  # [G, 17] pixels
     trust: float  # the share of `sigma` that counts where it is weighed against the window's
+    followed: np.ndarray  # [G, 17] bool: whether the picture showed the joint at all
     since_s: float  # the newest keyframe: glimpses before it lie in gaps
     pixels_per_m: float  # of the person's middle
 
@@ -82,15 +83,17 @@ class Glimpses:
         rows = np.searchsorted(self.time_s, times - SAME_TIME_S)
         rows = np.minimum(rows, len(self.time_s) - 1)
         seen = np.abs(self.time_s[rows] - times) <= SAME_TIME_S  # [M + 2]
-        shares = self._shares(rows, sigma)
-        corrections = np.where(seen[:, None, None], shares[..., None] * (self.poses[rows] - poses), 0.0)
+        differences, own = self.poses[rows] - poses, self.sigma[rows]
+        shares, fused = np.full(own.shape, _TRUST_WITHOUT_SIGMA), None
+        if sigma is not None:
+            # What the keyframes say of the motion between them may be far too calm, and then so is their sigma.
+            window = sigma * sigma + _SURPRISE * (differences * differences).sum(axis=-1)
+            shares = window / (window + (self.trust * own) ** 2)
+            # A measured joint has no sigma, and no glimpse either.
+            fused = np.where(seen[:, None], own * np.sqrt(window / (window + own * own)), sigma)
+        corrections = np.where(seen[:, None, None], shares[..., None] * differences, 0.0)
         if np.isnan(corrections).any():
             corrections = np.nan_to_num(corrections)  # a joint that nobody ever saw is NaN, and stays so
-        fused = None
-        if sigma is not None:
-            # A measured joint has no sigma, and no glimpse either.
-            own = self.sigma[rows]
-            fused = np.where(seen[:, None], own * sigma / np.hypot(own, sigma), sigma)
         last, before = corrections[-2], corrections[-1]
         ahead = times[:-2] - self.time_s[-1]
         is_ahead = (ahead > SAME_TIME_S) & (self.time_s[-1] > self.since_s)
@@ -100,16 +103,8 @@ class Glimpses:
             velocity = (last - before) / span
             reach = _VELOCITY_S * -np.expm1(-ahead[is_ahead] / _VELOCITY_S)
             corrections[:-2][is_ahead] = last + velocity * reach[:, None, None]
-        followed = seen[:, None] & (shares >= _LEAST_SHARE)
+        followed = seen[:, None] & self.followed[rows]
         return corrections[:-2], None if fused is None else fused[:-2], followed[:-2]
-
-    def _shares(self, rows: np.ndarray, sigma: np.ndarray | None) -> np.ndarray:  # [M + 2, 17]
-        """How much a followed pose weighs against the window's: by the squares of their sigmas."""
-        own = self.sigma[rows] * self.trust
-        if sigma is None:
-            return np.full(own.shape, _TRUST_WITHOUT_SIGMA)
-        window = sigma * sigma
-        return np.asarray(window / (window + own * own))
 
     def _in_world(self, corrections: np.ndarray) -> np.ndarray:  # [M, 17, 2] pixels -> [M, 17, 3] metres
         """The same for the world pose, whose origin is the middle of the hips."""

@@ -24,6 +24,8 @@ _MOST_SHRINK = 64
 # Around the joints, in body scales: the limbs' width, one step of motion, and the background that shows the camera's.
 _MARGIN = 0.5
 
+# A misfit a picture, in body scales, that says that nothing of the joint was seen.
+_BLIND = 0.06
 _STILL = np.zeros((len(CORE_17), 2), np.float32)
 
 # Sigma in body scales. It grows with time and with what the points of a joint disagreed by, picture after picture.
@@ -137,7 +139,7 @@ class Follower:
         elapsed = np.array([look.time_s for look in looks])[:, None] - self.looks[0].time_s
         misfit = np.array([look.misfit for look in looks])
         sigma = _SIGMA + _SIGMA_PER_S * elapsed + _SIGMA_PER_MISFIT * misfit
-        return self._glimpses(looks, np.array([look.pose for look in looks]), sigma * self.scale, _AHEAD_TRUST)
+        return self._glimpses(looks, np.array([look.pose for look in looks]), sigma * self.scale, _AHEAD_TRUST, misfit)
 
     def between(self, pose: np.ndarray, time_s: float) -> Glimpses | None:
         """What is known of the gap up to a keyframe at `time_s` that measured `pose` [17, 2]: both ways, blended.
@@ -167,8 +169,12 @@ class Follower:
         sums = np.array([look.misfit for look in inner]), np.array([look.misfit for look in back[-2:0:-1]])
         misfit = (weights[0] * sums[0] + weights[1] * sums[1]) / both
         sigma = np.sqrt(4 * share * (1 - share) * miss + _GAP_SIGMA**2 + (_GAP_SIGMA_PER_MISFIT * misfit) ** 2)
-        return self._glimpses(inner, poses, sigma * self.scale, 1.0)
+        return self._glimpses(inner, poses, sigma * self.scale, 1.0, sums[0])
 
-    def _glimpses(self, looks: list[Look], poses: np.ndarray, sigma: np.ndarray, trust: float) -> Glimpses:
+    def _glimpses(
+        self, looks: list[Look], poses: np.ndarray, sigma: np.ndarray, trust: float, misfit: np.ndarray
+    ) -> Glimpses:
         times = np.array([look.time_s for look in looks])
-        return Glimpses(times, poses, sigma, trust, self.looks[0].time_s, self._start.pixels_per_m)
+        steps = np.searchsorted([look.time_s for look in self.looks], times)[:, None]
+        followed = misfit < _BLIND * steps
+        return Glimpses(times, poses, sigma, trust, followed, self.looks[0].time_s, self._start.pixels_per_m)

@@ -48,16 +48,21 @@ def test_flow_equals_the_reference(shrink, size, motion, seed):
     pair = [_C.Pyramid(picture, (0, 0, size[1], size[0]), shrink) for picture in luma]
     result = _C.flow(*pair, points, np.zeros_like(points))
     levels = [pyramid(picture, pair[0].box, shrink) for picture in luma]
+    errors = []
     for point, row in zip(points.astype(np.float64), result, strict=True):
-        truth = flow(*levels, pair[0].box[:2], shrink, point, np.zeros(2))
-        # Where the way back is good, no other level was tried; rounding may end a search one step earlier.
-        if row[5] < 0.5 * shrink:
-            assert truth is not None
-            assert np.abs(row[:2] - truth).max() < 0.08 * shrink
+        # The reference does not try again from the coarsest level, which helps a point here and there.
+        truths = [flow(*levels, pair[0].box[:2], shrink, point, np.zeros(2), top) for top in (2, 3)]
+        differences = [np.abs(row[:2] - truth).max() / shrink for truth in truths if truth is not None]
+        if np.isfinite(row[5]):
+            assert differences
+            errors.append(min(differences))
+    # Rounding may end a search one step earlier, or begin it in another row of pixels.
+    assert not errors or np.median(errors) < 2e-3
+    assert np.sum(np.array(errors) > 0.1) <= 1
 
 
 def test_points_are_found_where_they_went():
-    first = texture(300, 400, 3)
+    first = (texture(300, 400, 3) + texture(300, 400, 4, 30.0)) / 2
     points = np.random.default_rng(0).uniform((60, 60), (340, 240), (200, 2))
     for motion in ((0.0, 0.0), (0.37, -0.81), (5.5, 3.25), (-14.0, 9.0)):
         result = flows(first.astype(np.uint8), shifted(first, *motion).clip(0, 255).astype(np.uint8), points)
@@ -107,8 +112,7 @@ def test_points_outside_the_picture_are_lost():
     luma = texture(100, 100, 6).astype(np.uint8)
     points = np.array([[-30.0, 50.0], [50.0, 150.0], [1e5, 1e5], [50.0, 50.0]])
     assert np.isinf(flows(luma, luma, points)[:, 5]).tolist() == [True, True, True, False]
-    outside = _C.Pyramid(luma, (200, 200, 300, 300), 1)
-    assert outside.box[0] == outside.box[2]
+    outside = _C.Pyramid(luma, (200, 200, 300, 300), 4)
     points = points.astype(np.float32)
     assert np.isinf(_C.flow(outside, outside, points, np.zeros_like(points))[:, 5]).all()
 
@@ -123,7 +127,7 @@ def test_joints_move_as_the_reference_says():
         pictures.append(picture.astype(np.uint8))
     pair = [_C.Pyramid(luma, (0, 0, 400, 420), 1) for luma in pictures]
     still = np.zeros((17, 2), np.float32)
-    followed, velocity, evidence, camera = body().follow(*pair, pose.astype(np.float32), still, scale)
+    followed, step, evidence, camera = body().follow(*pair, pose.astype(np.float32), still, scale)
     indices, numbers = body_points()
     complex_pose = pose[:, 0] + 1j * pose[:, 1]
     points = np.zeros((len(indices), 17), complex)
@@ -133,11 +137,12 @@ def test_joints_move_as_the_reference_says():
         row[joints[1]] += 1j * number[4] * scale / length
         row[joints[0]] -= 1j * number[4] * scale / length
     places = points @ complex_pose + (numbers[:, 5] + 1j * numbers[:, 6]) * scale
-    guesses = np.tile(np.array(camera, np.float32), (len(points), 1))
+    # With no step before, everything is expected to stay but for a fifth of the camera's motion.
+    guesses = np.tile(0.2 * camera, (len(points), 1)).astype(np.float32)
     places = np.stack([places.real, places.imag], -1).astype(np.float32)
-    motion = joint_motion(points, _C.flow(*pair, places, guesses), np.full(17, complex(*camera)), scale, 1)
+    motion = joint_motion(points, _C.flow(*pair, places, guesses), guesses[0], camera, scale, 1)
     np.testing.assert_allclose(followed, pose + np.stack([motion.real, motion.imag], -1), atol=5e-3)
-    np.testing.assert_allclose(velocity, followed - pose.astype(np.float32) - camera, atol=1e-4)
+    np.testing.assert_allclose(step, followed - pose.astype(np.float32), atol=1e-4)
     assert np.linalg.norm(followed - moved, axis=1).mean() < 0.5 * np.linalg.norm(pose - moved, axis=1).mean()
     assert (evidence[:, 0] < 0.03).all() and (evidence[:, 2] > 0.03).all()
 
@@ -150,10 +155,11 @@ def test_the_camera_is_told_from_the_person():
         draw_person(picture, pose)
         pair.append(_C.Pyramid(picture.clip(0, 255).astype(np.uint8), (0, 0, 400, 420), 1))
     still = np.zeros((17, 2), np.float32)
-    followed, velocity, _, camera = body().follow(*pair, pose.astype(np.float32), still, scale)
+    followed, step, _, camera = body().follow(*pair, pose.astype(np.float32), still, scale)
     np.testing.assert_allclose(camera, (7.0, -2.0), atol=0.1)
-    assert np.linalg.norm(followed - pose, axis=1).max() < 1.0
-    np.testing.assert_allclose(velocity, followed - pose - camera, atol=1e-3)
+    # Dragged along, the joints would have gone seven pixels.
+    assert np.linalg.norm(followed - pose, axis=1).mean() < 1.5
+    np.testing.assert_allclose(step, followed - pose, atol=1e-3)
 
 
 def test_a_blank_picture_is_the_worst_evidence():

@@ -67,7 +67,7 @@ def test_the_header_says_what_the_numbers_are(tmp_path):
     assert (header["every"], header["lag"], header["horizon_s"]) == (10, 1, 0.4)
     assert (header["estimator"], header["weights"]) == ("mediapipe full", ["image-n10", "world-n10"])
     assert "pixels" in header["units"]["pose_px"] and "metres" in header["units"]["world_m"]
-    assert [Origin(number).name.lower() for number in range(5)] == header["origins"] == list(ORIGIN_WORDS)
+    assert [Origin(number).name.lower() for number in range(6)] == header["origins"] == list(ORIGIN_WORDS)
 
 
 def test_json_lines_hold_every_number(tmp_path):

@@ -14,11 +14,11 @@ def pyramid(luma: np.ndarray, box: tuple[int, int, int, int], shrink: int) -> li
     left, top, right, bottom = box
     level = luma[top:bottom, left:right].astype(np.float64)
     level = level.reshape(level.shape[0] // shrink, shrink, -1, shrink).mean((1, 3))
-    levels = []
-    for _ in range(LEVELS):
+    levels: list[np.ndarray] = []
+    while len(levels) < LEVELS and level.size:
         levels.append(np.pad(level, BORDER, mode="edge"))
-        even = level[: level.shape[0] // 2 * 2, : level.shape[1] // 2 * 2]
-        level = even.reshape(even.shape[0] // 2, 2, -1, 2).mean((1, 3))
+        height, width = level.shape[0] // 2, level.shape[1] // 2
+        level = level[: 2 * height, : 2 * width].reshape(height, 2, width, 2).mean((1, 3))
     return levels
 
 
@@ -62,7 +62,7 @@ def flow(
 ) -> np.ndarray | None:  # [2]
     """The displacement of a point; None where it is lost."""
     displacement = np.array(guess, np.float64)
-    for level in range(top, -1, -1):
+    for level in range(min(top, len(before) - 1, len(after) - 1), -1, -1):
         pixel = shrink << level
         start = (point + 0.5) / pixel - 0.5 - np.array(origin) / pixel
         wide = _window(before[level], *start, REACH + 1)
@@ -83,7 +83,8 @@ def flow(
 def joint_motion(
     points: np.ndarray,  # [K, 17] complex: each as a sum of joints
     flows: np.ndarray,  # [K, 6] of `_C.flow`
-    expected: np.ndarray,  # [17] complex
+    expected: np.ndarray,  # [2] of every joint
+    camera: np.ndarray,  # [2]
     scale: float,
     shrink: int,
 ) -> np.ndarray:  # [17] complex
@@ -96,7 +97,9 @@ def joint_motion(
     information = information / (largest + 5.0)[:, None, None]
     seen = np.isfinite(flows[:, 5])
     trust = np.where(seen, 1 / (1 + (np.minimum(flows[:, 5] / scale, 0.1) / 0.02) ** 2), 0.0)
-    prior = np.stack([expected.real, expected.imag], -1).ravel()
+    own = ((flows[:, :2] - camera) ** 2).sum(1) / scale**2 + 0.01**2
+    trust = trust * np.where(seen, own / (own + ((expected - camera) ** 2).sum() / scale**2), 0.0)
+    prior = np.tile(expected, points.shape[1])
     weights = trust
     for _ in range(3):
         weighted = information * weights[:, None, None]

@@ -36,14 +36,16 @@ _BONES = [
 
 @lru_cache(maxsize=16)
 def _skin(seed: int) -> np.ndarray:
-    return texture(256, 256, seed, 5.0)
+    return texture(256, 256, seed, 12.0)
 
 
-def draw_person(picture: np.ndarray, pose: np.ndarray, seed: int = 1, thick: float = 0.1) -> None:  # pose [17, 2]
+def draw_person(picture: np.ndarray, pose: np.ndarray, seed: int = 1, thick: float = 0.12) -> None:  # pose [17, 2]
     """Draw limbs, torso and head, whose texture moves with them, into a picture [H, W]."""
     at = {name: pose[j] for j, name in enumerate(CORE_17.joints)}
     middle = [(at[f"left_{part}"] + at[f"right_{part}"]) / 2 for part in ("shoulder", "hip")]
     scale = float(np.linalg.norm(middle[0] - middle[1]))
+    for side in ("left", "right"):
+        _draw_bone(picture, at[f"{side}_shoulder"], at[f"{side}_hip"], 0.16 * scale, scale, seed + 20)
     _draw_bone(picture, middle[0], middle[1], 0.28 * scale, scale, seed)
     _draw_bone(picture, at["nose"], middle[0], 0.18 * scale, scale, seed + 1)
     for k, (a, b) in enumerate(_BONES):
