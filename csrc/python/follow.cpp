@@ -9,6 +9,7 @@
 namespace mixsynth::python {
 namespace {
 
+constexpr float kLargestNumber = 100.0f;
 constexpr int64_t kLargestPicture = 1 << 16, kLargestShrink = 64;
 
 int64_t number_in(const std::string& name, const py::handle& value, int64_t low, int64_t high) {
@@ -102,6 +103,10 @@ class BodyOfPoints {
         const float* rows = floats_of("numbers", numbers, {-1, 7});
         const int64_t count = py::reinterpret_borrow<py::array>(numbers).shape(0);
         number_in("the number of points", py::int_(count), 1, kMostPoints);
+        for (int64_t i = 0; i < 7 * count; ++i)
+            if (std::fabs(rows[i]) > kLargestNumber)
+                throw py::value_error("numbers must be within 100, found " + std::to_string(rows[i]) + " in row " +
+                                      std::to_string(i / 7));
         if (!py::isinstance<py::array_t<int32_t>>(indices))
             throw py::type_error("indices must be a numpy array of int32, found " + description(indices));
         const auto table = py::array_t<int32_t, py::array::c_style>::ensure(indices);

@@ -7,25 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.glance_reference import flow, joint_motion, pyramid
+from support.moving import standing
 from support.textured import draw_person, shifted, texture
 
 from mixsynth_stream import _C
 from mixsynth_stream.pipeline.glance.body import body, body_points
-from mixsynth_stream.skeleton import CORE_17
-
-STANDING = {
-    "nose": (0, -1.5), "shoulder": (0.35, -1), "elbow": (0.55, -0.4), "wrist": (0.6, 0.2), "index": (0.62, 0.35),
-    "hip": (0.2, 0), "knee": (0.25, 0.9), "ankle": (0.25, 1.8), "foot_index": (0.35, 1.95),
-}  # fmt: skip
-
-
-def standing(centre: tuple[float, float], scale: float) -> np.ndarray:  # [17, 2]
-    """A person who faces the camera; their left is at the right of the picture."""
-    rows = []
-    for name in CORE_17.joints:
-        x, y = STANDING[name.removeprefix("left_").removeprefix("right_")]
-        rows.append((-x if name.startswith("right_") else x, y))
-    return np.array(rows) * scale + centre
 
 
 def flows(before: np.ndarray, after: np.ndarray, points: np.ndarray, shrink: int = 1, bits: int = 8) -> np.ndarray:

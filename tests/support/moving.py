@@ -21,9 +21,16 @@ SCALE = 48.0  # pixels from shoulders to hips
 RATE_HZ = 30.0
 EVERY = 10
 _STANDING = {
-    "nose": (0, -1.5), "shoulder": (0.35, -1), "elbow": (0.55, -0.4), "wrist": (0.6, 0.2), "index": (0.62, 0.35),
-    "hip": (0.2, 0), "knee": (0.25, 0.9), "ankle": (0.25, 1.8), "foot_index": (0.35, 1.95),
-}  # fmt: skip
+    "nose": (0.0, -1.5),
+    "shoulder": (0.35, -1.0),
+    "elbow": (0.55, -0.4),
+    "wrist": (0.6, 0.2),
+    "index": (0.62, 0.35),
+    "hip": (0.2, 0.0),
+    "knee": (0.25, 0.9),
+    "ankle": (0.25, 1.8),
+    "foot_index": (0.35, 1.95),
+}
 
 Motion2D = Callable[[float], np.ndarray]  # seconds -> [17, 2] pixels
 
