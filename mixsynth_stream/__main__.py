@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
+from mixsynth_stream.cli import end_with_main
 
-from mixsynth_stream.cli import main
-
-sys.exit(main())
+end_with_main()

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import io
 import logging
 import os
 import sys
+import threading
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
+from mixsynth_stream.console import open_descriptors, say, settle, shown
 from mixsynth_stream.errors import ModelError, OutputError, SourceError
 from mixsynth_stream.interrupt import EXIT_INTERRUPTED
 
@@ -38,39 +41,77 @@ _EXIT_CODES: tuple[tuple[type[BaseException], int], ...] = (
 )
 
 
+def end_with_main() -> NoReturn:
+    """Run `main` as a program. A thread that FFmpeg still holds, waiting for a server, would crash Python's own end."""
+    code = main()
+    if any(thread.daemon for thread in threading.enumerate()):
+        os._exit(code)
+    sys.exit(code)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code. Wrong usage raises SystemExit(2), as argparse does."""
-    args = parse(sys.argv[1:] if argv is None else list(argv))
-    logging.basicConfig(
-        level=logging.DEBUG if args.debug else logging.WARNING, format="mixsynth-stream: %(message)s", stream=sys.stderr
-    )
+    _prepare_streams()
     try:
-        code: int = importlib.import_module(f"mixsynth_stream.commands.{args.command}").main(args)
-        sys.stdout.flush()
-        return code
+        code = _run(sys.argv[1:] if argv is None else list(argv))
+    except SystemExit as end:
+        raise SystemExit(_settle_streams(end.code)) from None
+    return _settle_streams(code)
+
+
+def _run(argv: list[str]) -> int:
+    """The exit code of a command, after a sentence about its error."""
+    debug = "--debug" in argv
+    try:
+        args = parse(argv)
+        _start_log(logging.DEBUG if debug else logging.WARNING)
+        return int(importlib.import_module(f"mixsynth_stream.commands.{args.command}").main(args))
     except BrokenPipeError:
-        # The reader of our output has closed it, as `head` does.
-        _drop_output()
-        return 0
+        return 0  # the reader of our output has closed it, as `head` does
     except KeyboardInterrupt:
         # Inside an import it may have passed through an `exec`. Python would then end by a signal, not with our code,
         eval("None")  # unless it has run another text since.
-        print("mixsynth-stream: interrupted; what was written so far is complete", file=sys.stderr)
+        say("mixsynth-stream: interrupted; what was written so far is complete")
         return EXIT_INTERRUPTED
     except tuple(kind for kind, _ in _EXIT_CODES) as error:
-        if args.debug:
+        if debug:
             logging.getLogger(__name__).exception("the error came from here")
-        print(f"mixsynth-stream: {_sentence(error)}", file=sys.stderr)
-        try:
-            sys.stdout.flush()
-        except OSError:
-            _drop_output()
+        say(f"mixsynth-stream: {shown(_sentence(error))}")
         return next(code for kind, code in _EXIT_CODES if isinstance(error, kind))
 
 
-def _drop_output() -> None:
-    """Send the rest of the output nowhere: Python flushes at exit and would complain once more."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def _prepare_streams() -> None:
+    """Make the standard streams take whatever a command does with them."""
+    open_descriptors()
+    if sys.stdin is None:
+        sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115
+    if sys.stderr is None:
+        sys.stderr = open(2, "w", encoding="utf-8", errors="backslashreplace", closefd=False)  # noqa: SIM115
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # names of other scripts on a terminal of ASCII
+
+
+def _settle_streams(code: object) -> int:
+    """The exit code, after the last output: 1 where all was well up to then. A reader that has gone is no error."""
+    error = settle(sys.stdout)
+    if error is not None and not isinstance(error, BrokenPipeError) and not code:
+        say(f"mixsynth-stream: {_sentence(error)}")
+        code = 1
+    settle(sys.stderr)
+    return code if isinstance(code, int) else 0
+
+
+class _OneLine(logging.Formatter):
+    """Names in messages may hold line breaks."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        return shown(super().formatMessage(record))
+
+
+def _start_log(level: int) -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_OneLine("mixsynth-stream: %(message)s"))
+    logging.basicConfig(level=level, handlers=[handler])
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
@@ -96,9 +137,16 @@ def parse(argv: list[str]) -> argparse.Namespace:
 class Parser(argparse.ArgumentParser):
     """An argparse parser whose errors are one sentence, like all errors of the command line."""
 
+    def _print_message(self, message: str, file: Any = None) -> None:
+        # argparse keeps quiet about a full disk, and takes standard error where standard output is closed.
+        if file is sys.stderr:
+            say(message.removesuffix("\n"))
+        elif file is not None:
+            file.write(message)
+
     def error(self, message: str) -> NoReturn:
         hint = f"{self.prog} --help lists what there is"
-        self.exit(2, f"mixsynth-stream: {message}; {hint}\n")
+        self.exit(2, f"mixsynth-stream: {shown(message)}; {hint}\n")
 
 
 class _Version(argparse.Action):
@@ -113,5 +161,5 @@ class _Version(argparse.Action):
 
 def _sentence(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename or 'a result'} cannot be written or read: {error.strerror}"
+        return f"{error.filename or 'standard output'} cannot be written or read: {error.strerror}"
     return str(error) or type(error).__name__

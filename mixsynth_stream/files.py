@@ -55,6 +55,18 @@ def part_path(path: Path) -> Path:
     return path.with_name(path.name + ".part")
 
 
+def remove_part(path: Path) -> None:
+    """Remove `<name>.part`, if it is there: a file, or the folder in which an .npz grows. Raises OSError."""
+    part = part_path(path)
+    if part.is_dir():
+        for file in (*part.glob("*.npy"), part / path.name):
+            file.unlink(missing_ok=True)
+        with suppress(OSError):  # others have put files of their own there
+            part.rmdir()
+    else:
+        part.unlink(missing_ok=True)
+
+
 def make_folder(path: Path) -> None:
     """Make the folder of `path`. `OutputError` at once where a write at the end of a long job would fail."""
     with output_errors(path):
@@ -106,22 +118,28 @@ def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
 
 
 class PartFile:
-    """A file of whole records: `append` writes all of a record or nothing of it, close() gives the file its name.
+    """A file of whole records, `<name>.part`: `append` writes all of a record or nothing of it.
 
-    After a failed write the earlier records are safe, and close() still gives them the file's name.
+    After a failed write the earlier records are safe. Whoever knows that all is well gives the file its name.
     """
 
-    def __init__(self, path: Path, *, resume: bool = False) -> None:
-        """`resume`: append to a file that is closed already."""
+    def __init__(self, path: Path, start: bytes = b"", *, resume: bool = False) -> None:
+        """`start` is the first record; without room for it no file stays. `resume`: append to a finished file."""
         self.path = path
         self.size = 0
         make_folder(path)
         with output_errors(path):
             if resume:
-                os.replace(path, part_path(path))
                 self.size = part_path(path).stat().st_size
             self._file = open(part_path(path), "r+b" if resume else "wb", buffering=0)  # noqa: SIM115
             self._file.seek(self.size)
+        if start:
+            try:
+                self.append(start)
+            except BaseException:
+                self._file.close()
+                part_path(path).unlink(missing_ok=True)
+                raise
 
     def append(self, record: bytes) -> None:
         """Write one record at the end."""
@@ -141,18 +159,10 @@ class PartFile:
             self._write(record)
             self._file.seek(self.size)
 
-    def close(self) -> None:
-        """Give the file its name. Safe to call twice."""
-        if self._file.closed:
-            return
+    def finish(self) -> None:
+        """Close the file. Safe to call twice."""
         with output_errors(self.path):
             self._file.close()
-            os.replace(part_path(self.path), self.path)
-
-    def discard(self) -> None:
-        """Leave no file behind."""
-        self._file.close()
-        part_path(self.path).unlink(missing_ok=True)
 
     def _write(self, record: bytes) -> None:
         rest = memoryview(record)

@@ -1,36 +1,42 @@
-"""Interrupt: Ctrl-C and SIGTERM end a job between two writes, so that every file can still be closed."""
+"""Interrupt: Ctrl-C, SIGTERM and SIGHUP end a job between two writes, so that every file can still be closed."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import signal
-import sys
 import threading
 from collections.abc import Iterator
 from types import FrameType
 from typing import Any
 
+from mixsynth_stream.console import say
+
 EXIT_INTERRUPTED = 130
+# A terminal that is closed sends SIGHUP, once or several times. Windows has none.
+_HANGUP = getattr(signal, "SIGHUP", None)
 
 
 class Interrupt:
-    """Within `with Interrupt() as interrupt:` the first signal raises KeyboardInterrupt, the second quits at once.
+    """Within `with Interrupt() as interrupt:` the first signal raises KeyboardInterrupt.
 
-    Under `interrupt.held()` the first signal waits for the end of the block: half a packet or half a line is never
-    written.
+    A second Ctrl-C or SIGTERM quits at once. Under `interrupt.held()` the first signal waits for the end of the block:
+    half a packet or half a line is never written.
     """
 
     def __init__(self) -> None:
         self._received = False
-        self._holding = False
+        self._requests = 0  # of Ctrl-C and SIGTERM
+        self._holds = 0
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Interrupt:
         # Python delivers signals to the main thread only; in another thread the caller's handlers stay.
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self._before[number] = signal.signal(number, self._handle)
+            for number in (signal.SIGINT, signal.SIGTERM, _HANGUP):
+                # Under nohup SIGHUP is ignored, and stays so.
+                if number is not None and (number != _HANGUP or signal.getsignal(number) != signal.SIG_IGN):
+                    self._before[number] = signal.signal(number, self._handle)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -39,20 +45,21 @@ class Interrupt:
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
-        """Delay a signal to the end of the block."""
-        self._holding = True
+        """Delay a signal to the end of the block, or of the outermost of several such blocks."""
+        self._holds += 1
         try:
             yield
         finally:
-            self._holding = False
-        if self._received:
+            self._holds -= 1
+        if self._received and not self._holds:
             raise KeyboardInterrupt
 
-    def _handle(self, _number: int, _frame: FrameType | None) -> None:
-        if self._received:
-            sys.stderr.write("\nmixsynth-stream: interrupted again, files are left unfinished\n")
-            sys.stderr.flush()
+    def _handle(self, number: int, _frame: FrameType | None) -> None:
+        self._requests += number != _HANGUP
+        if self._requests > 1:
+            say("\nmixsynth-stream: interrupted again, files are left unfinished")
             os._exit(EXIT_INTERRUPTED)
-        self._received = True
-        if not self._holding:
-            raise KeyboardInterrupt
+        if not self._received:
+            self._received = True
+            if not self._holds:
+                raise KeyboardInterrupt

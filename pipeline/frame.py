@@ -12,6 +12,8 @@ import numpy as np
 
 # The rate of a source that names none.
 UNKNOWN_RATE_HZ = 30
+# Rows and columns of a thumbnail.
+THUMBNAIL_SIZE = 32
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class Frame:
     picture as the file stores it. It differs where samples are not square, such as those of DV and of DVDs.
     """
 
-    __slots__ = ("_lock", "_luma", "_picture", "height", "index", "stored_size", "time_s", "width")
+    __slots__ = ("_lock", "_luma", "_picture", "_thumbnail", "height", "index", "stored_size", "time_s", "width")
 
     def __init__(
         self,
@@ -46,6 +48,7 @@ class Frame:
         *,
         stored_size: tuple[int, int] | None = None,
         luma: Callable[[], Luma | None] | None = None,
+        thumbnail: Callable[[], np.ndarray] | None = None,  # () -> [32, 32] float32
     ) -> None:
         """`picture` gives `rgb` when it is read. Without a `stored_size` the samples are square."""
         self.index = index
@@ -55,6 +58,7 @@ class Frame:
         self.stored_size = stored_size or (width, height)
         self._picture = picture
         self._luma = luma
+        self._thumbnail = thumbnail
         # FFmpeg must not convert one picture in two threads at once: the estimator's and the loop may both read it.
         self._lock = threading.Lock()
 
@@ -63,6 +67,7 @@ class Frame:
         with self._lock:
             rgb = self._picture()
             self._picture = lambda: rgb
+            self._thumbnail = None  # it holds the decoded picture
             return rgb
 
     def luma(self) -> Luma | None:
@@ -70,11 +75,20 @@ class Frame:
         with self._lock:
             return None if self._luma is None else self._luma()
 
+    def thumbnail(self) -> np.ndarray | None:  # [32, 32] float32
+        """A tiny grey copy, 0..255, which takes no conversion of the picture; each call samples anew.
+
+        None where the source has no quick one, and once `rgb` was read or released.
+        """
+        with self._lock:
+            return None if self._thumbnail is None else self._thumbnail()
+
     def release(self) -> None:
         """Free the picture (megabytes); the frame keeps its number and time."""
         with self._lock:
             self._luma = None
             self._picture = partial(_refuse, self.index)
+            self._thumbnail = None
 
     def __repr__(self) -> str:
         return f"Frame(index={self.index}, time_s={self.time_s:.3f}, {self.width}x{self.height})"

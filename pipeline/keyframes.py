@@ -22,6 +22,11 @@ class KeyframeClock:
         """Whether the frame at this time is a keyframe; asking does not move the clock."""
         return self._start_s is None or time_s >= self._start_s + self._next * self._period_s - _TICK_S
 
+    def restart(self, time_s: float) -> None:
+        """Begin anew with the frame at this time as keyframe 0."""
+        self._start_s = None
+        self.tick(time_s)
+
     def tick(self, time_s: float) -> None:
         """Take the frame at this time as a keyframe."""
         if self._start_s is None:

@@ -150,7 +150,12 @@ class People:
     def reset(self) -> None:
         """Forget everybody; ids go on counting."""
         self._tracks: list[_Track] = []
+        self._away: list[_Track] = []  # the people of the scene before the last cut
         self._last_keyframe_s = -np.inf
+
+    def change_scene(self, *, is_return: bool) -> None:
+        """Nobody goes on into the next scene. In a return, the people of the scene before the last are back."""
+        self._tracks, self._away = self._away if is_return else [], self._tracks
 
     def empty_scene(self) -> Scene:
         """The scene before the first keyframe."""

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 
 from mixsynth_stream.errors import ModelError
+from mixsynth_stream.pipeline.cuts import Cut, CutDetector
 from mixsynth_stream.pipeline.estimators.choose import is_pose_model, stream_estimator
+from mixsynth_stream.pipeline.estimators.recorded import ArrayEstimator
 from mixsynth_stream.pipeline.frame import Frame, VideoInfo
 from mixsynth_stream.pipeline.glance.glance import Glance
 from mixsynth_stream.pipeline.keyframes import KeyframeClock
@@ -36,10 +39,12 @@ class Stream:
     `source`: a path, a URL, "webcam", "webcam:1", "-" (standard input), "synthetic:", an iterator of (rgb, time_s), or
     None to `push` frames. `every`: N, the keyframe spacing in steps of a 30 Hz grid. `lag`: 1 gives each frame once,
     final, when the keyframe after it is known (the default for files); 0 gives each frame at once, and again when it is
-    final (the default for cameras and for `push`). `estimator`: "lite", "full", "heavy", a MediaPipe bundle (.task),
-    recorded estimates (.npz), an Estimator, or a callable (see `pipeline.estimators.choose.as_estimator`). `models`: an
-    (image, world) pair of networks, the shipped ones by default; or one network for the rotations of SMPL, with an
-    estimator of these. An .npz of rotations is a source by itself: it has the times, and no picture is needed.
+    final (the default for cameras and for `push`). `estimator`: "lite", "full", "heavy", these with "-official" (as
+    published), a MediaPipe bundle (.task), recorded estimates (.npz), an Estimator, or a callable (see
+    `pipeline.estimators.choose.as_estimator`). `models`: an (image, world) pair of networks, the shipped ones by
+    default; or one network for the rotations of SMPL, with an estimator of these. An .npz of rotations is a source by
+    itself: it has the times, and no picture is needed. `cuts`: people end where the video cuts to another scene, and
+    those after it get new ids; False follows them across.
     `glance`: people are followed in the picture between keyframes, which gives better poses there, for about half a
     millisecond a frame and person. By default that is done for live sources, as long as it takes little time.
     """
@@ -56,6 +61,7 @@ class Stream:
         estimator: Any = None,
         models: Sequence[Model] | Model | None = None,
         backend: str = "auto",
+        cuts: bool = True,
         glance: bool | None = None,
     ) -> None:
         if lag not in (None, 0, 1):
@@ -84,7 +90,9 @@ class Stream:
         self._clock = KeyframeClock(self.models[0].config.sample_interval, self.models[0].info.rate_hz)
         people = People(self.models, max_people=max_people, max_silence_s=max_silence_s)
         self._timeline = Timeline(people, lag=self.lag, horizon_s=horizon_s, glance=self._glance(glance))
+        self._cuts = CutDetector() if cuts else None
         self._due: deque[Motion] = deque()  # Motions that wait to be handed out
+        self._loop: Generator[Motion, None, None] | None = None
 
     def __iter__(self) -> Iterator[Motion]:
         """Every Motion of the source. A source that breaks gives all Motions up to the break, then its error.
@@ -127,6 +135,9 @@ class Stream:
         Returns the Motions not handed out yet. With `push` the last frame becomes a keyframe first; after a loop that
         was left early they come as they stand.
         """
+        if self._loop is not None:
+            with suppress(ValueError):  # another thread is inside the loop
+                self._loop.close()  # it waits for an estimator that looks at a frame
         motions = self._last_motions() if self._reader is None else [*self._due, *self._timeline.flush()]
         self._due.clear()
         if self._reader is not None:
@@ -148,7 +159,8 @@ class Stream:
         return Glance(most_share=_GLANCE_SHARE if request is None else None)
 
     def _motions(self) -> Iterator[Motion]:
-        yield from self._live_loop() if self.live else self._file_loop()
+        self._loop = self._live_loop() if self.live else self._file_loop()
+        yield from self._loop
         yield from self._hand_out(self._last_motions())
         if self._source_error is not None:
             raise self._source_error
@@ -159,40 +171,82 @@ class Stream:
         while self._due:
             yield self._due.popleft()
 
-    def _file_loop(self) -> Iterator[Motion]:
+    def _file_loop(self) -> Generator[Motion, None, None]:
         """Lossless and deterministic; a file on disk is decoded a few frames ahead."""
         for frame in self._frames():
             yield from self._hand_out(self._frame_motions(frame))
 
-    def _live_loop(self) -> Iterator[Motion]:
+    def _live_loop(self) -> Generator[Motion, None, None]:
         """The estimator works in a thread of its own. Frames go on meanwhile, forecast from the keyframe before."""
-        pending: tuple[Frame, Future[list[Person]]] | None = None  # the keyframe that the estimator looks at
+        # The keyframes that the estimator looks at, in order: one, and at a cut those on both sides of it.
+        pending: deque[tuple[Frame, Future[list[Person]]]] = deque()
         with ThreadPoolExecutor(1, "estimator") as thread:
             for frame in self._frames():
-                if pending and pending[1].done():
-                    yield from self._hand_out(self._keyframe(pending[0], pending[1].result()))
-                    pending = None
-                if self._clock.is_due(frame.time_s):
-                    self._clock.tick(frame.time_s)
-                    if pending is None:
-                        pending = frame, thread.submit(self._estimate, frame)
-                    else:
+                while pending and pending[0][1].done():
+                    yield from self._hand_out(self._keyframe(pending[0][0], pending.popleft()[1].result()))
+                cut = self._cut_at(frame)
+                if cut is not None:
+                    # Where scenes change faster than the estimator answers, what it has not begun is left out.
+                    skipped = [keyframe for keyframe in pending if keyframe[1].cancel()]
+                    pending = deque(keyframe for keyframe in pending if keyframe not in skipped)
+                    for _ in skipped:
                         self.stats.count("keyframes_skipped_estimator_busy")
+                    before = self._new_scene(cut)
+                    is_newest = before is not None and all(keyframe.time_s < before.time_s for keyframe, _ in pending)
+                    if before is not None and is_newest and not skipped:
+                        pending.append((before, thread.submit(self._estimate, before)))
+                    pending.append((cut.first, thread.submit(self._estimate, cut.first, is_new_scene=True)))
+                if self._is_due(frame):
+                    self._clock.tick(frame.time_s)
+                    if pending:
+                        self.stats.count("keyframes_skipped_estimator_busy")
+                    else:
+                        pending.append((frame, thread.submit(self._estimate, frame)))
                 yield from self._hand_out(self._between_keyframes(frame))
-            if pending:
-                yield from self._hand_out(self._keyframe(pending[0], pending[1].result()))
+            for keyframe, people in pending:
+                yield from self._hand_out(self._keyframe(keyframe, people.result()))
 
     def _frame_motions(self, frame: Frame) -> list[Motion]:
         """Take a frame, and wait for the estimator where it is a keyframe."""
-        if not self._clock.is_due(frame.time_s):
-            return self._between_keyframes(frame)
+        motions = self._cut_motions(self._cut_at(frame))
+        if not self._is_due(frame):
+            return motions + self._between_keyframes(frame)
         self._clock.tick(frame.time_s)
-        return self._keyframe(frame, self._estimate(frame))
+        return motions + self._keyframe(frame, self._estimate(frame))
+
+    def _is_due(self, frame: Frame) -> bool:
+        """Whether a frame is a keyframe. One that may be the first of a new scene waits for the judgement."""
+        return self._clock.is_due(frame.time_s) and not (self._cuts is not None and self._cuts.judging)
+
+    def _cut_at(self, frame: Frame) -> Cut | None:
+        """The cut that is sure with this frame. It lies a few frames before it."""
+        if self._cuts is None:
+            return None
+        with self.stats.timed("decode"):
+            cut = self._cuts.push(frame)
+        if cut is not None and isinstance(self._estimator, ArrayEstimator):
+            # A recording of the keyframes that a cut would move has no others.
+            return cut if self._estimator.covers(cut.first.time_s - cut.before.time_s) else None
+        return cut
+
+    def _new_scene(self, cut: Cut) -> Frame | None:
+        """Begin a scene with a fresh clock. Returns the frame before it if the estimator has to look at it."""
+        self._clock.restart(cut.first.time_s)
+        return self._timeline.cut(cut)
+
+    def _cut_motions(self, cut: Cut | None) -> list[Motion]:
+        """The frames on both sides of a cut become keyframes, so that no pose is blended across it."""
+        if cut is None:
+            return []
+        before = self._new_scene(cut)
+        motions = [] if before is None else self._keyframe(before, self._estimate(before))
+        return motions + self._keyframe(cut.first, self._estimate(cut.first, is_new_scene=True))
 
     def _last_motions(self) -> list[Motion]:
         """Make the last frame a keyframe, so that every frame lies between two, and end the timeline."""
+        motions = [] if self._cuts is None else self._cut_motions(self._cuts.close())
         last = self._timeline.last_frame
-        motions = self._keyframe(last, self._estimate(last)) if last else []
+        motions += self._keyframe(last, self._estimate(last)) if last else []
         return motions + self._timeline.flush()
 
     def _frames(self) -> Iterator[Frame]:
@@ -212,17 +266,22 @@ class Stream:
             self.stats.frames += 1
             yield frame
 
-    def _estimate(self, frame: Frame) -> list[Person]:
+    def _estimate(self, frame: Frame, *, is_new_scene: bool = False) -> list[Person]:
         with self.stats.timed("decode"):
             rgb = frame.rgb
         with self.stats.timed("estimator"):
+            if is_new_scene:
+                self._estimator.forget()
             self.stats.estimator_calls += 1
             return self._estimator(rgb, frame.time_s)
 
     def _keyframe(self, frame: Frame, people: list[Person]) -> list[Motion]:
         self.stats.keyframes += 1
         with self.stats.timed("network"):
-            return self._timeline.keyframe(frame, people)
+            motions = self._timeline.keyframe(frame, people)
+        if self._timeline.cuts:
+            self.stats.counters["scene_cuts"] = self._timeline.cuts
+        return motions
 
     def _between_keyframes(self, frame: Frame) -> list[Motion]:
         with self.stats.timed("network"):

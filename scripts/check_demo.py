@@ -76,7 +76,7 @@ def check_on_person(path: Path, clip: list[np.ndarray], frames: list[dict]) -> N
     """A fresh estimator has to see the person in the same place, in frames between keyframes."""
     core = SPACES["image"].core
     errors = []
-    with MediaPipeEstimator("full", mode="image") as estimator:
+    with MediaPipeEstimator("full-official", mode="image") as estimator:
         for frame in [f for f in frames if not f["keyframe"]][7::17]:
             people = estimator(clip[frame["index"]], frame["time_s"])
             if people and frame["people"]:

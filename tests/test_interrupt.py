@@ -30,6 +30,49 @@ def test_an_interrupt_outside_a_write_is_at_once_and_handlers_come_back():
     assert signal.getsignal(signal.SIGTERM) is before
 
 
+def test_a_signal_waits_for_the_outermost_of_several_writes():
+    steps = []
+    with Interrupt() as interrupt, pytest.raises(KeyboardInterrupt), interrupt.held():
+        with interrupt.held():
+            os.kill(os.getpid(), signal.SIGINT)
+        steps.append("the rest of the outer one")
+    assert steps == ["the rest of the outer one"]
+
+
+needs_hangup = pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="Windows has no SIGHUP")
+
+
+@needs_hangup
+def test_a_closed_terminal_interrupts_however_often_it_says_so():
+    """Kernel and shell both send the signal; the second one must not quit at once, nor a shutdown that follows."""
+    with Interrupt() as interrupt, pytest.raises(KeyboardInterrupt), interrupt.held():
+        for number in (signal.SIGHUP, signal.SIGHUP, signal.SIGTERM, signal.SIGHUP):
+            os.kill(os.getpid(), number)
+
+
+@needs_hangup
+def test_under_nohup_a_closed_terminal_is_ignored():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with Interrupt():
+            os.kill(os.getpid(), signal.SIGHUP)
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_second_request_quits_at_once(number):
+    code = (
+        f"import os, signal; from mixsynth_stream.interrupt import Interrupt; number = {int(number)}\n"
+        "with Interrupt() as interrupt, interrupt.held():\n"
+        "    os.kill(os.getpid(), number); print('first', flush=True); os.kill(os.getpid(), number); print('second')"
+    )
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (process.returncode, process.stdout) == (130, "first\n")
+    assert "interrupted again, files are left unfinished" in process.stderr
+
+
 def test_an_interrupt_in_the_middle_of_an_import_has_the_same_exit_code(tmp_path):
     """An import runs texts with `exec`, and Python remembers an interrupt that comes out of one."""
     (tmp_path / "interrupted.py").write_text(

@@ -1,7 +1,8 @@
 """`bench pipeline`: a stream against the estimator on every frame, and against decoding alone.
 
-Dense is MediaPipe's VIDEO mode on every frame, with the same decoder, which reads equally far ahead. All contenders
-read the same frames and take turns, round by round, in one process; the median of the rounds' ratios compares them.
+Dense is MediaPipe's VIDEO mode on every frame, with the pose model as published and the same decoder, which reads
+equally far ahead. All contenders read the same frames and take turns, round by round, in one process; the median of the
+rounds' ratios compares them.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import numpy as np
 from mixsynth_stream.errors import ModelError, SourceError
 from mixsynth_stream.files import ASSETS
 from mixsynth_stream.normalise import scale_of
+from mixsynth_stream.pipeline.estimators.bundle import official
 from mixsynth_stream.pipeline.estimators.mediapipe import MediaPipeEstimator
 from mixsynth_stream.pipeline.frame import UNKNOWN_RATE_HZ, Frame
 from mixsynth_stream.pipeline.motion import Motion, Origin, Person
@@ -136,7 +138,7 @@ class Comparison:
         run = ClipRun()
         with (
             ReadAhead(FirstFrames(self.clip, self.frames)) as frames,
-            MediaPipeEstimator(self.model, mode="video") as estimator,
+            MediaPipeEstimator(official(self.model), mode="video") as estimator,
         ):
             clock = start = time.perf_counter()
             for frame in frames:
@@ -260,7 +262,8 @@ def _measure_speed(comparison: Comparison, clip_name: str, rounds: int, json_pat
         info, rate_hz = reader.info, reader.info.rate_hz or UNKNOWN_RATE_HZ
     print(
         f"{clip_name}: {info.width} x {info.height}, {rate_hz:.4g} Hz, {comparison.frames} frames a round, "
-        f"keyframes every {comparison.every}/30 s, model {comparison.model}, network on {comparison.models[0].backend}"
+        f"keyframes every {comparison.every}/30 s, model {comparison.model} (dense: {official(comparison.model)}), "
+        f"network on {comparison.models[0].backend}"
     )
     if failures:
         print("gate: RED, so no speed is measured", *failures, sep="\n  ")

@@ -19,6 +19,7 @@ import numpy as np
 from mixsynth_stream.data.camera_truth import LIMB_JOINTS, limbs_in_picture, read_camera, read_trc
 from mixsynth_stream.errors import SourceError
 from mixsynth_stream.evaluate.baselines import pchip
+from mixsynth_stream.pipeline.estimators.bundle import official
 from mixsynth_stream.pipeline.estimators.mediapipe import MediaPipeEstimator
 from mixsynth_stream.pipeline.frame import UNKNOWN_RATE_HZ
 from mixsynth_stream.pipeline.motion import Motion
@@ -160,7 +161,7 @@ def _frames_from(clip: Path, first: int) -> Generator[tuple[np.ndarray, float], 
 
 def _dense_poses(clip: Path, pose_model: str) -> np.ndarray:  # -> [F, 12, 2], NaN where nobody was seen
     poses = []
-    with VideoReader(clip) as reader, MediaPipeEstimator(pose_model, mode="video") as estimator:
+    with VideoReader(clip) as reader, MediaPipeEstimator(official(pose_model), mode="video") as estimator:
         for frame in reader:
             people = estimator(frame.rgb, frame.time_s)
             poses.append(people[0].pose[_LIMBS] if people else np.full((len(_LIMBS), 2), np.nan))

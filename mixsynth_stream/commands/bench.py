@@ -52,7 +52,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             metavar="N",
             help="keyframe spacing in steps of 1/30 s (default: %(default)s)",
         )
-        command.add_argument("--model", default="full", help="lite, full, heavy or a .task file (default: full)")
+        command.add_argument(
+            "--model",
+            default="full",
+            help="lite, full, heavy or a .task file (default: full); on every frame it is the one with -official",
+        )
         command.add_argument(
             "--weights", nargs=2, metavar=("IMAGE", "WORLD"), help="networks to run (default: the shipped ones)"
         )

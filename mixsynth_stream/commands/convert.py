@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
+from mixsynth_stream.console import say
 from mixsynth_stream.convert import convert
 from mixsynth_stream.presets import CONVERTED, PRESETS
 from mixsynth_stream.spaces import SPACES
@@ -58,10 +58,9 @@ def main(args: argparse.Namespace) -> int:
         data=args.data,
         licence=args.licence,
     )
-    print(
+    say(
         f"{out}: {info.skeleton} in {info.space} space at {info.rate_hz:g} Hz, a keyframe every "
         f"{config.sample_interval} frames, {config.num_keyframes} keyframes to {config.seq_len} poses, reduce factors "
-        f"{config.reduce_token} and {config.reduce_channel}",
-        file=sys.stderr,
+        f"{config.reduce_token} and {config.reduce_channel}"
     )
     return 0

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mixsynth_stream.commands.run import NO_SOURCE_OPTIONS, add_stream_arguments, job_options
+from mixsynth_stream.console import shown
 from mixsynth_stream.errors import SourceError
 from mixsynth_stream.files import ASSETS
 from mixsynth_stream.job.process import process
@@ -64,7 +65,7 @@ def summary_table(result: JobResult) -> str:
         ("video", f"{Path(result.source).name}, {size}"),
         ("estimator", f"{stats.estimator_calls} calls, one in {every:.1f} frames"),
         ("network", f"{network} (image and world space, {backends(result.models)})"),
-        ("people", f"{len(result.people)}, in {frames}"),
+        ("people", f"{len(result.people)}, in {frames}" if result.people else result.people_text),
         ("seconds", f"{result.seconds:.2f}: {', '.join(stages)}, drawing and writing {result.output_seconds:.2f}"),
         ("rate", f"{stats.frames / result.seconds:.0f} frames/s, everything included"),
     ]
@@ -72,7 +73,7 @@ def summary_table(result: JobResult) -> str:
     if result.folder:
         lines.append(("results", str(result.folder.resolve())))
         lines += [("", f"{name:<12} {text}") for name, text in _CONTENTS.items() if (result.folder / name).is_file()]
-    return "\n".join(f"{title:<10} {text}" for title, text in lines)
+    return "\n".join(f"{title:<10} {shown(text)}" for title, text in lines)
 
 
 def network_us(models: Sequence[Model]) -> float:

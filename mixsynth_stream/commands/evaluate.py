@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mixsynth_stream.console import say
 from mixsynth_stream.presets import PRESET_NAMES
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def main(args: argparse.Namespace) -> int:
     files = data_files(args.data, has_video=bool(args.video))
     for path in files:
         load_clips(path)  # a file that does not fit ends the run now, and not after the others' minutes
-    session = Session(models, train_data=args.train_data, seed=args.seed, progress=_print_progress)
+    session = Session(models, train_data=args.train_data, seed=args.seed, progress=say)
     details = DETAILS if args.detail == "all" else [args.detail] if args.detail else []
     results: list[Evaluation] = []
     by_clip: list[Evaluation] = []
@@ -131,10 +131,6 @@ def main(args: argparse.Namespace) -> int:
 def _print(table: str) -> None:
     """Print a table as soon as it is ready."""
     print(table, flush=True)
-
-
-def _print_progress(line: str) -> None:
-    print(line, file=sys.stderr)
 
 
 def check_arguments(args: argparse.Namespace) -> None:
@@ -203,7 +199,7 @@ def _published(args: argparse.Namespace) -> int:
     """Print the table of a published recipe's test split, and write its rows where --json names a file."""
     from mixsynth_stream.evaluate import published, report
 
-    _print_progress(f"evaluating {args.weights} on {args.preset}")
+    say(f"evaluating {args.weights} on {args.preset}")
     folder = Path(args.data[0])
     rows, protocol = published.score_published(args.preset, folder, args.weights, args.backend, args.smpl_model)
     _print(published.published_table(rows, f"{args.preset}: {args.weights}{protocol}"))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from mixsynth_stream.console import say, shown
 from mixsynth_stream.errors import ModelError, OutputError, SourceError
 from mixsynth_stream.job.options import JobOptions
 from mixsynth_stream.job.outputs import folders
@@ -83,7 +84,12 @@ def add_stream_arguments(parser: argparse.ArgumentParser) -> None:
         help="follow people in the picture between keyframes: better poses, about 1 ms a frame and person "
         "(default: auto, which is on for cameras and where pictures are drawn)",
     )
-    group.add_argument("--model", metavar="NAME", help="pose model: lite, full, heavy or a .task file (default: full)")
+    group.add_argument(
+        "--model",
+        metavar="NAME",
+        help="pose model: lite, full, heavy, these with -official (as published: the same numbers, slower), "
+        "or a .task file (default: full)",
+    )
     group.add_argument("--estimates", metavar="FILE", help="replay recorded estimates (.npz) instead of a pose model")
     group.add_argument(
         "--weights",
@@ -93,6 +99,9 @@ def add_stream_arguments(parser: argparse.ArgumentParser) -> None:
         help="weights of the network, by name or file; twice for image and world space (default: those that ship)",
     )
     group.add_argument("--backend", default="auto", metavar="NAME", help="what runs the network (default: auto)")
+    group.add_argument(
+        "--no-cuts", action="store_true", help="follow people across scene cuts (default: ids end there)"
+    )
     group.add_argument("--limit-frames", type=_at_least(1), metavar="F", help="stop after F frames")
 
 
@@ -130,7 +139,7 @@ def main(args: argparse.Namespace) -> int:
             if len(sources) == 1:
                 raise
             failures += 1
-            print(f"mixsynth-stream: {error}", file=sys.stderr)
+            say(f"mixsynth-stream: {shown(str(error))}")
             continue
         except (ModelError, OutputError) as error:
             rest = len(sources) - 1 - sources.index(source)
@@ -138,7 +147,7 @@ def main(args: argparse.Namespace) -> int:
                 raise
             raise type(error)(f"{error} ({rest} sources after {source} were not started)") from error
         if not args.quiet:
-            print(summary_line(result), file=sys.stderr)
+            say(shown(summary_line(result, options.formats)))
     if failures:
         raise SourceError(f"{failures} of {len(sources)} sources failed; the others are complete")
     return 0
@@ -159,6 +168,7 @@ def job_options(args: argparse.Namespace) -> JobOptions:
         estimates=args.estimates,
         weights=tuple(args.weights),
         backend=args.backend,
+        cuts=not args.no_cuts,
         limit_frames=args.limit_frames,
         formats=args.format or ("jsonl",),
         overlay=args.overlay,
@@ -169,11 +179,11 @@ def job_options(args: argparse.Namespace) -> JobOptions:
     )
 
 
-def summary_line(result: JobResult) -> str:
+def summary_line(result: JobResult, formats: Sequence[str]) -> str:
     """One line about a source that is complete."""
     stats = result.stats
     rate = stats.frames / max(result.seconds, 1e-9)
-    people = f"{len(result.people)} {'person' if len(result.people) == 1 else 'people'}"
+    people = result.people_text + (", so there is no TRC file" if "trc" in formats and not result.people else "")
     text = (
         f"{result.source}: {stats.frames} frames in {result.seconds:.1f} s ({rate:.0f} frames/s), "
         f"{stats.estimator_calls} estimator calls, {people}"

@@ -2,31 +2,30 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
 from fractions import Fraction
-from pathlib import Path
 
 import av
 import numpy as np
 
-from mixsynth_stream.files import PartFile
+# What stands in a PNG before the name of the program that made it.
+SOFTWARE_KEY = b"tEXtSoftware\0"
+_HEAD_BYTES = 33  # the signature, and the chunk that begins every PNG
 
 
-def png_bytes(rgb: np.ndarray) -> bytes:  # [H, W, 3] uint8
-    """A picture as the bytes of a PNG file."""
+def png_bytes(rgb: np.ndarray, software: str = "") -> bytes:  # [H, W, 3] uint8
+    """A picture as the bytes of a PNG file, which says that `software` made it. ASCII only."""
     encoder = av.CodecContext.create("png", "w")
     assert isinstance(encoder, av.VideoCodecContext)
     encoder.width, encoder.height, encoder.pix_fmt = rgb.shape[1], rgb.shape[0], "rgb24"
     encoder.time_base = Fraction(1, 1)
     frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(rgb), format="rgb24")
-    return b"".join(bytes(packet) for packet in [*encoder.encode(frame), *encoder.encode()])
+    png = b"".join(bytes(packet) for packet in [*encoder.encode(frame), *encoder.encode()])
+    return png[:_HEAD_BYTES] + (_software_chunk(software) if software else b"") + png[_HEAD_BYTES:]
 
 
-def write_png(path: Path, rgb: np.ndarray) -> None:  # [H, W, 3] uint8
-    """Write a picture, whole or not at all."""
-    file = PartFile(path)
-    try:
-        file.append(png_bytes(rgb))
-    except BaseException:
-        file.discard()
-        raise
-    file.close()
+def _software_chunk(software: str) -> bytes:
+    """A chunk of text, which FFmpeg does not write."""
+    text = SOFTWARE_KEY + software.encode("ascii")
+    return struct.pack(">I", len(text) - 4) + text + struct.pack(">I", zlib.crc32(text))

@@ -75,18 +75,19 @@ def video_name(path: str | Path) -> str:
 
 
 def dense_poses(path: str | Path, estimator: Estimator | None = None, name: str | None = None) -> DensePoses:
-    """Run the estimator (by default MediaPipe, as the pipeline does) on every frame, or read the poses of such a run.
+    """Run the estimator (by default MediaPipe as published) on every frame, or read the poses of such a run.
 
     `name` takes the place of `video_name`. Raises `SourceError`.
     """
     if Path(path).suffix == ".npz":
         return load_dense(path)
+    from mixsynth_stream.pipeline.estimators.bundle import DEFAULT_MODEL, official
     from mixsynth_stream.pipeline.estimators.mediapipe import MediaPipeEstimator
     from mixsynth_stream.pipeline.motion import Person
     from mixsynth_stream.pipeline.sources.video import VideoReader
 
     nobody = Person(np.full((33, 2), np.nan), np.full((33, 3), np.nan), np.full(33, np.nan))
-    own = MediaPipeEstimator(max_people=1) if estimator is None else None
+    own = MediaPipeEstimator(official(DEFAULT_MODEL)) if estimator is None else None
     people, times, height_px = [], [], 0
     try:
         with VideoReader(path) as reader:

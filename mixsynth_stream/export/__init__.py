@@ -24,16 +24,20 @@ SMPL_FORMATS = ("jsonl", "csv", "npz")
 
 
 class Sink(Protocol):
-    """A place for Motions to go. A file is written as `<name>.part` and gets its name at close().
+    """A place for Motions to go. A file is written as `<name>.part`, complete after finish(), and named by close().
 
-    Both methods raise `OutputError` when the file cannot be written; what was written before stays readable.
+    The first three methods raise `OutputError` when the file cannot be written; what was written before stays readable.
     """
 
     paths: list[Path]  # the files that this sink writes
 
     def write(self, motion: Motion) -> None: ...
 
+    def finish(self) -> None: ...
+
     def close(self) -> None: ...
+
+    def discard(self) -> None: ...
 
     def __enter__(self) -> Sink: ...
 
@@ -86,7 +90,7 @@ def open_sinks(
             sinks.append(PlotSink(folder / "plot.png", header))
     except BaseException:
         for sink in sinks:
-            sink.close()
+            sink.discard()
         raise
     return sinks
 

@@ -20,9 +20,11 @@ from mixsynth_stream.pipeline.motion import Forecast, Motion, Poses
 from mixsynth_stream.rotations import axis_angle_from_6d
 from mixsynth_stream.skeleton import BLAZEPOSE_33, SMPL_24
 
-_KEYS = ("index", "time_s", "id", "joint")
-COLUMNS = (*_KEYS, "x_px", "y_px", "x_m", "y_m", "z_m", "score", "origin", "sigma_px", "sigma_m", "width", "height")
-SMPL_COLUMNS = (*_KEYS, "x_rad", "y_rad", "z_rad", "score", "origin")
+KEYS = ("index", "time_s", "id", "joint")
+# `index` and `made_s` are those of the frame of the forecast, `time_s` is the time of the pose.
+FORECAST_KEYS = ("index", "made_s", *KEYS[1:])
+COLUMNS = (*KEYS, "x_px", "y_px", "x_m", "y_m", "z_m", "score", "origin", "sigma_px", "sigma_m", "width", "height")
+SMPL_COLUMNS = (*KEYS, "x_rad", "y_rad", "z_rad", "score", "origin")
 _UNKNOWN_ROTATION = ("", "", "", "", ORIGIN_WORDS[0])
 
 
@@ -34,9 +36,8 @@ class CsvSink(SinkBase):
         self._write_forecast = write_forecast
         self._smpl = smpl
         self._columns = SMPL_COLUMNS if smpl else COLUMNS
-        self._poses = PartFile(path)
+        self._poses = PartFile(path, _csv_line(self._columns))
         self._forecasts: PartFile | None = None
-        self._poses.append(_csv_line(self._columns))
 
     def write(self, motion: Motion) -> None:
         """A row a joint, if the Motion is final."""
@@ -61,9 +62,7 @@ class CsvSink(SinkBase):
     def _write_ahead(self, motion: Motion, forecast: Forecast) -> None:
         if self._forecasts is None:
             path = self.paths[0].with_name(f"{self.paths[0].stem}_forecast.csv")
-            self._forecasts = PartFile(path)
-            # `index` and `made_s` are those of the frame of the forecast, `time_s` is the time of the pose.
-            self._forecasts.append(_csv_line(("index", "made_s", *self._columns[1:])))
+            self._forecasts = PartFile(path, _csv_line((*FORECAST_KEYS, *self._columns[len(KEYS) :])))
             self.paths.append(path)
         frame, size = (str(motion.index), f"{motion.time_s:.6f}"), self._size_cells(motion)
         for p, person in enumerate(motion.ids):
@@ -73,12 +72,12 @@ class CsvSink(SinkBase):
                 rows += [_csv_line((*frame, f"{time_s:.6f}", str(person), *joint, *size)) for joint in joints]
             self._forecasts.append(b"".join(rows))
 
-    def _close(self) -> None:
+    def _finish(self) -> None:
         try:
-            self._poses.close()
+            self._poses.finish()
         finally:
             if self._forecasts is not None:
-                self._forecasts.close()
+                self._forecasts.finish()
 
 
 def _joint_cells(source: Poses, at: tuple[int, ...]) -> Iterator[tuple[str, ...]]:

@@ -6,12 +6,16 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
+from mixsynth_stream.console import utf8
+
 if TYPE_CHECKING:
     from mixsynth_stream.export.rate import AverageRate
     from mixsynth_stream.pipeline.frame import VideoInfo
     from mixsynth_stream.skeleton import Skeleton
     from mixsynth_stream.uncertainty import SigmaTable
 
+# What every result says of itself, in all versions.
+PROGRAM, FORMAT = "mixsynth-stream", "mixsynth-stream poses"
 FORMAT_VERSION = 1
 # The word of number n in a file; the numbers are those of pipeline.motion.Origin.
 ORIGIN_WORDS = ("missing", "measured", "filled", "forecast", "held", "tracked")
@@ -98,20 +102,18 @@ class Header:
 
     def as_json(self) -> dict[str, Any]:
         """The header of a pose file for json.dumps. It is the same every time, so it has no date."""
-        from mixsynth_stream import __version__
-
         settings = self.settings
         sigma_tables = zip(("sigma_px", "sigma_m"), settings.sigma_tables, strict=True)
         return {
-            "format": "mixsynth-stream poses",
+            "format": FORMAT,
             "version": FORMAT_VERSION,
-            "made_by": f"mixsynth-stream {__version__}",
+            "made_by": made_by(),
             "skeleton": self.skeleton.name,
             "joints": list(self.skeleton.joints),
             "bones": [list(bone) for bone in self.skeleton.bones],
             "origins": list(ORIGIN_WORDS),
             "units": {"time_s": "seconds, the video's own time stamps", **(_SMPL_UNITS if self.is_smpl else _UNITS)},
-            "source": self.source,
+            "source": None if self.source is None else utf8(self.source),
             "width": self.width or None,
             "height": self.height or None,
             "display_width": self.display_width or None,
@@ -120,11 +122,18 @@ class Header:
             "every": settings.every,
             "lag": settings.lag,
             "horizon_s": settings.horizon_s,
-            "estimator": settings.estimator,
-            "weights": list(settings.weights),
+            "estimator": None if settings.estimator is None else utf8(settings.estimator),
+            "weights": [utf8(name) for name in settings.weights],
             "backend": settings.backend,
             "uncertainty": {} if self.is_smpl else {name: _bounds(table) for name, table in sigma_tables},
         }
+
+
+def made_by() -> str:
+    """The program, as each of its results names it."""
+    from mixsynth_stream import __version__
+
+    return f"{PROGRAM} {__version__}"
 
 
 def _bounds(table: SigmaTable | None) -> dict[str, Any] | None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from mixsynth_stream.errors import OutputError
 from mixsynth_stream.export.header import Header
 from mixsynth_stream.export.rate import AverageRate
 from mixsynth_stream.export.sink import (
@@ -37,15 +38,20 @@ class JsonlSink(SinkBase):
         self, path: Path | None, header: Header, *, write_forecast: bool = False, final_only: bool = True
     ) -> None:
         super().__init__(path)
-        self._file = None if path is None else PartFile(path)
+        if path is None and sys.stdout is None:
+            raise OutputError("standard output is closed, so that poses have nowhere to go: give a folder (--out DIR)")
         self._write_forecast = write_forecast
         self._final_only = final_only
         self._has_pixels = not header.is_smpl
         self._header = header
         self._rate = AverageRate(header.rate_hz)
+        self._file: PartFile | None = None
+        if path is None:
+            self._put(header.as_json())
+            return
         first = _line(header.as_json())
         self._header_size = len(first) + _PADDING
-        self._put(first if path is None else _padded(first, self._header_size))
+        self._file = PartFile(path, _padded(first, self._header_size).encode())
 
     def write(self, motion: Motion) -> None:
         """One line, if the Motion is final or all are written."""
@@ -65,29 +71,29 @@ class JsonlSink(SinkBase):
         forecast = forecast_to_write(motion, self._write_forecast)
         if forecast is not None:
             line["forecast"] = _forecast_fields(forecast, motion.ids)
-        self._put(_line(line))
+        self._put(line)
 
-    def _close(self) -> None:
+    def _finish(self) -> None:
         if self._file is None:
-            sys.stdout.flush()
             return
         try:
             first = _line(self._header.with_rate(self._rate).as_json())
             self._file.rewrite(0, _padded(first, self._header_size).encode())
         finally:
-            self._file.close()
+            self._file.finish()
 
-    def _put(self, line: str) -> None:
+    def _put(self, record: dict[str, Any]) -> None:
         if self._file is not None:
-            self._file.append(line.encode())
+            self._file.append(_line(record).encode())
         else:
             # Flushed line by line, because a reader of a live stream wants each frame at once.
-            sys.stdout.write(line)
+            sys.stdout.write(_line(record, ascii_only=True))
             sys.stdout.flush()
 
 
-def _line(record: dict[str, Any]) -> str:
-    return json.dumps(record, separators=(",", ":"), allow_nan=False, ensure_ascii=False) + "\n"
+def _line(record: dict[str, Any], *, ascii_only: bool = False) -> str:
+    """One line. Standard output has an alphabet of its own, and ASCII is part of all of them."""
+    return json.dumps(record, separators=(",", ":"), allow_nan=False, ensure_ascii=ascii_only) + "\n"
 
 
 def _padded(line: str, size: int) -> str:

@@ -11,11 +11,12 @@ from pathlib import Path
 
 import av
 import numpy as np
-from av.bitstream import BitStreamFilterContext
 from av.video.frame import PictureType
 from av.video.reformatter import ColorRange, Colorspace
 
+from mixsynth_stream.console import shown
 from mixsynth_stream.errors import OutputError
+from mixsynth_stream.export.sound import Sound
 from mixsynth_stream.files import make_folder, output_error, output_errors, part_path
 from mixsynth_stream.pipeline.frame import UNKNOWN_RATE_HZ
 
@@ -39,7 +40,8 @@ _LATEST_START_S = 10.0
 class Mp4File:
     """An MP4 video: yuv420p, BT.709, even sizes (an odd picture gets one more row or column).
 
-    It is written as `<name>.part` and renamed at close(). When a write fails, the pictures before it can be played.
+    It is written as `<name>.part`, which whoever calls finish() renames. When a write fails, the pictures before it can
+    be played.
     """
 
     def __init__(
@@ -48,12 +50,13 @@ class Mp4File:
         width: int,
         height: int,
         *,
+        comment: str = "",
         rate_hz: float | None,
         time_base: Fraction,
         start_at_zero: bool = False,
-        sound_of: Path | None = None,
+        sound_of: str | None = None,
     ) -> None:
-        """`sound_of` is a video whose sound is copied. With `start_at_zero` the first frame's time becomes 0."""
+        """`sound_of` is the file whose sound is copied. With `start_at_zero` the first frame's time becomes 0."""
         self.path = path
         self.width, self.height = width, height
         self._time_base = time_base
@@ -69,6 +72,7 @@ class Mp4File:
         # The time of the first frame is stored in ticks of the movie, by default milliseconds.
         options = _MUXER_OPTIONS | {"movie_timescale": str(time_base.denominator)}
         self._container = av.open(self._file, "w", format="mp4", options=options)
+        self._container.metadata["comment"] = comment
         rate = Fraction(rate_hz or UNKNOWN_RATE_HZ).limit_denominator(1001)
         self._video = self._container.add_stream("libx264", rate=rate, options=_ENCODER_OPTIONS)
         self._video.width, self._video.height = width + width % 2, height + height % 2
@@ -77,7 +81,7 @@ class Mp4File:
         self._video.codec_context.gop_size = _ANY_NUMBER
         self._video.codec_context.colorspace = Colorspace.ITU709
         self._video.codec_context.color_range = ColorRange.MPEG
-        self._sound = _Sound.open(sound_of, self._container) if sound_of else None
+        self._sound = Sound.open(sound_of, self._container) if sound_of else None
 
     def write(self, rgb: np.ndarray, time_s: float) -> None:  # rgb: [H, W, 3] uint8
         """Append a picture. A time that does not grow becomes one tick after the last."""
@@ -103,8 +107,8 @@ class Mp4File:
         self._mux_sound(self._last * self._time_base)
         self._mux(self._video.encode(frame))
 
-    def close(self) -> None:
-        """Finish the file and give it its name. Safe to call twice."""
+    def finish(self) -> None:
+        """Complete the file. Safe to call twice."""
         if self._file.closed:
             return
         try:
@@ -125,7 +129,8 @@ class Mp4File:
                 self._sound.close()
             with output_errors(self.path):
                 self._file.close()
-                os.replace(part_path(self.path), self.path)
+                if not part_path(self.path).stat().st_size:  # the disk had no room for the first fragment
+                    part_path(self.path).unlink()
 
     def _average_step(self) -> Fraction:
         """Ticks from picture to picture."""
@@ -142,7 +147,12 @@ class Mp4File:
         try:
             self._container.mux(packets)
         except av.error.FFmpegError as error:
-            raise self._failure(error) from error
+            if self._sound is None or self._file.error is not None:
+                raise self._failure(error) from error
+            # Pictures are encoded for this muxer, and sound is what it finds. What it refuses must not end the video.
+            log.warning("the sound of %s ends early: %s", shown(self._sound.name), error.strerror)
+            self._sound.close()
+            self._sound = None
         self._check()
 
     def _check(self) -> None:
@@ -208,66 +218,3 @@ class _MuxerFile(io.RawIOBase):
                 end = start
         with suppress(OSError):
             self._file.truncate(end)
-
-
-class _Sound:
-    """The sound of a source, packet by packet, not decoded."""
-
-    def __init__(self, source: av.container.InputContainer, target: av.container.OutputContainer) -> None:
-        stream = source.streams.audio[0]
-        self._source = source
-        self._target = target.add_stream_from_template(stream)
-        self._packets = source.demux(stream)
-        # A broadcast has AAC's parameters before every packet, and an MP4 file has them once.
-        adts = stream.codec_context.name == "aac" and not stream.codec_context.extradata
-        self._filter = BitStreamFilterContext("aac_adtstoasc", stream) if adts else None
-        self._next: av.Packet | None = None
-
-    @classmethod
-    def open(cls, path: Path, target: av.container.OutputContainer) -> _Sound | None:
-        """None, with a warning, where there is no sound that an MP4 file can hold."""
-        try:
-            source = av.open(str(path))
-        except (OSError, av.error.FFmpegError) as error:
-            log.warning("the sound of %s is left out: %s", path, error)
-            return None
-        codec = source.streams.audio[0].codec_context.name if source.streams.audio else None
-        if codec is None or codec not in target.supported_codecs:
-            if codec:
-                log.warning("the sound of %s is left out: an MP4 file cannot hold %s", path, codec)
-            source.close()
-            return None
-        return cls(source, target)
-
-    def packets(self, until_s: Fraction, shift_s: Fraction) -> list[av.Packet]:
-        """The next packets, as far as they start before `until_s`; their times are moved back by `shift_s`."""
-        packets: list[av.Packet] = []
-        while True:
-            packet = self._next or self._read()
-            self._next = packet
-            if packet is None:
-                return packets
-            assert packet.pts is not None and packet.time_base is not None  # _read returns no other packets
-            start_s = packet.pts * packet.time_base - shift_s
-            if start_s >= until_s:
-                return packets
-            self._next = None
-            # Packets before time 0 only start the codec, and MP4 fragments have no such times.
-            if start_s >= 0:
-                ticks = round(shift_s / packet.time_base)
-                packet.pts -= ticks
-                packet.dts = packet.pts
-                for output in self._filter.filter(packet) if self._filter else [packet]:
-                    output.stream = self._target
-                    packets.append(output)
-
-    def _read(self) -> av.Packet | None:
-        """The next whole packet; None at the end, and where the file is damaged."""
-        with suppress(av.error.FFmpegError):
-            for packet in self._packets:
-                if packet.size and packet.pts is not None and packet.time_base is not None:
-                    return packet
-        return None
-
-    def close(self) -> None:
-        self._source.close()

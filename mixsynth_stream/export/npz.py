@@ -25,7 +25,7 @@ from mixsynth_stream.export.sink import (
     known_rotations,
     stored_size,
 )
-from mixsynth_stream.files import make_folder, output_error, output_errors, part_path, zip_entry
+from mixsynth_stream.files import make_folder, output_error, output_errors, part_path, remove_part, zip_entry
 from mixsynth_stream.pipeline.motion import Forecast, Motion, Poses
 from mixsynth_stream.rotations import axis_angle_from_6d
 
@@ -66,6 +66,13 @@ def _columns_by_table(is_smpl: bool) -> dict[str, _Columns]:
     }
 
 
+def is_array_folder(folder: Path) -> bool:
+    """Whether a folder `<name>.part` holds the arrays of an NpzSink and nothing else."""
+    tables = [table for is_smpl in (False, True) for table in _columns_by_table(is_smpl).values()]
+    names = {f"{name}.npy" for table in tables for name in table}
+    return {entry.name for entry in folder.iterdir()} <= {*names, folder.name.removesuffix(".part")}
+
+
 class NpzSink(SinkBase):
     """Writes poses as arrays that np.load opens without pickle."""
 
@@ -76,13 +83,17 @@ class NpzSink(SinkBase):
         self._header = header
         self._rate = AverageRate(header.rate_hz)
         self._folder = part_path(path)
+        self._archive_part = self._folder / path.name
         make_folder(path)
+        columns = _columns_by_table(header.is_smpl)
         with output_errors(path):
+            remove_part(path)
             self._folder.mkdir(exist_ok=True)
-            for array in self._folder.glob("*.npy"):
-                array.unlink()
-            columns = _columns_by_table(header.is_smpl)
-            self._tables = {name: _Table(self._folder, table) for name, table in columns.items()}
+            try:
+                self._tables = {name: _Table(self._folder, table) for name, table in columns.items()}
+            except BaseException:
+                remove_part(path)
+                raise
 
     def write(self, motion: Motion) -> None:
         """One row a frame and one a person, if the Motion is final."""
@@ -112,25 +123,26 @@ class NpzSink(SinkBase):
             if forecast is not None:
                 self._tables["forecast"].append(_forecast_rows(motion, forecast))
 
-    def _close(self) -> None:
-        archive_part = self._folder / self._path.name
+    def _finish(self) -> None:
         try:
             for table in self._tables.values():
                 table.close()
-            with zipfile.ZipFile(archive_part, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
+            with zipfile.ZipFile(self._archive_part, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
                 for name, value in self._header_arrays().items():
                     with archive.open(zip_entry(f"{name}.npy"), "w") as member:
                         np.lib.format.write_array(member, np.array(value), allow_pickle=False)
                 for name in (name for table in self._tables.values() for name in table.columns):
                     self._pack(archive, name)
-            os.replace(archive_part, self._path)
-            for array in self._folder.glob("*.npy"):
-                array.unlink()
-            self._folder.rmdir()
         except OSError as error:
             with suppress(OSError):
-                archive_part.unlink()
+                self._archive_part.unlink()
             raise output_error(self._path, error, f"its arrays are kept in {self._folder}") from error
+
+    def _give_name(self, path: Path) -> None:
+        if self._archive_part.exists():
+            with output_errors(path, f"it is kept in {self._folder}"):
+                os.replace(self._archive_part, path)
+                remove_part(path)
 
     def _header_arrays(self) -> dict[str, object]:
         header = self._header.with_rate(self._rate)

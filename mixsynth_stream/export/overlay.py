@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import logging
+import os
 from pathlib import Path
 
 import av
 import numpy as np
 
+from mixsynth_stream.console import shown
 from mixsynth_stream.draw.canvas import Canvas
 from mixsynth_stream.draw.pose import Look, draw_legend, draw_motion, draw_status
-from mixsynth_stream.export.header import Header
+from mixsynth_stream.export.header import Header, made_by
 from mixsynth_stream.export.mp4 import Mp4File
 from mixsynth_stream.export.sink import SinkBase
 from mixsynth_stream.files import make_folder
 from mixsynth_stream.pipeline.motion import Motion, forecast_of
+
+log = logging.getLogger(__name__)
 
 _MAX_SIDE_PX = 8192  # H.264's own limit is twice that, which few players show
 
@@ -71,20 +76,24 @@ class OverlaySink(SinkBase):
 
     def _open(self, width: int, height: int) -> Mp4File:
         header = self._header
-        source = Path(header.source) if header.source and header.has_audio and not header.live else None
+        source = header.source if header.has_audio and not header.live else None
+        if source and (source == "-" or not os.path.isfile(source)):
+            log.warning("the sound of %s is left out: it can be read only once", shown(source))
+            source = None
         return Mp4File(
             self._path,
             width,
             height,
+            comment=f"made by {made_by()}",
             rate_hz=header.rate_hz,
             time_base=header.time_base,
             start_at_zero=header.live,
-            sound_of=source if source is not None and source.is_file() else None,
+            sound_of=source,
         )
 
-    def _close(self) -> None:
+    def _finish(self) -> None:
         if self._video is not None:
-            self._video.close()
+            self._video.finish()
         else:
             self.paths.clear()
 

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
+from mixsynth_stream.console import shown
 from mixsynth_stream.draw.canvas import Canvas, Casing, Color
 from mixsynth_stream.draw.chart import INK, Axes, draw_key
-from mixsynth_stream.draw.png import write_png
-from mixsynth_stream.export.header import Header
+from mixsynth_stream.draw.png import png_bytes
+from mixsynth_stream.export.header import Header, made_by
 from mixsynth_stream.export.sink import SinkBase
-from mixsynth_stream.files import make_folder
+from mixsynth_stream.files import PartFile, make_folder
 from mixsynth_stream.pipeline.fit import Fit
 from mixsynth_stream.pipeline.motion import Motion, Origin, forecast_of
 from mixsynth_stream.skeleton import BLAZEPOSE_33
@@ -80,12 +81,12 @@ class PlotSink(SinkBase):
         self._size = self._size or size
         return Fit.of(size, self._size)
 
-    def _close(self) -> None:
-        write_png(self._path, self._draw())
+    def _finish(self) -> None:
+        PartFile(self._path, png_bytes(self._draw(), software=made_by())).finish()
 
     def _draw(self) -> np.ndarray:  # -> [H, W, 3] uint8
         canvas = Canvas(np.full((_HEIGHT, _WIDTH, 3), 255, np.uint8))
-        name = Path(self._header.source).name if self._header.source else "stream"
+        name = shown(Path(self._header.source).name) if self._header.source else "stream"
         canvas.text(_LEFT, 34, f"Joint trajectories, {name}", 24, INK)
         if not self._line.items:
             canvas.text(_WIDTH / 2, _HEIGHT / 2, "no person was seen", 28, INK, anchor="middle")

@@ -1,8 +1,10 @@
-"""SinkBase: a sink whose close() runs once; and the joints, forecasts and pixels that belong into a file."""
+"""SinkBase: a sink that finishes its files and then names them; joints, forecasts and pixels that belong into one."""
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -10,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mixsynth_stream.errors import OutputError
+from mixsynth_stream.files import output_errors, part_path, remove_part
 from mixsynth_stream.pipeline.motion import Forecast, Motion, Origin, Poses, forecast_of
 
 if TYPE_CHECKING:
@@ -21,20 +25,44 @@ class SinkBase(ABC):
 
     def __init__(self, path: Path | None) -> None:
         self.paths: list[Path] = [] if path is None else [path]
-        self._finished = False
+        self._is_finished = self._is_closed = False
 
     @abstractmethod
     def write(self, motion: Motion) -> None:
         """Take the next Motion."""
 
     @abstractmethod
-    def _close(self) -> None: ...
+    def _finish(self) -> None:
+        """Complete each file under its name with `.part`."""
+
+    def finish(self) -> None:
+        """Complete each file under its name with `.part`; close() has little left to do then. Safe to call twice."""
+        if not self._is_finished:
+            self._is_finished = True
+            self._finish()
 
     def close(self) -> None:
-        """Finish the file and give it its name. Safe to call twice."""
-        if not self._finished:
-            self._finished = True
-            self._close()
+        """Finish the files and give them their names. Safe to call twice."""
+        try:
+            self.finish()
+        finally:
+            if not self._is_closed:
+                self._is_closed = True
+                for path in self.paths:
+                    self._give_name(path)
+
+    def discard(self) -> None:
+        """Leave none of the files behind, instead of close()."""
+        self._is_closed = True
+        with suppress(OutputError):
+            self.finish()
+        for path in self.paths:
+            remove_part(path)
+
+    def _give_name(self, path: Path) -> None:
+        if part_path(path).exists():
+            with output_errors(path):
+                os.replace(part_path(path), path)
 
     def __enter__(self) -> SinkBase:
         return self

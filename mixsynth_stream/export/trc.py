@@ -6,10 +6,12 @@ turn about x: y up, z towards the camera. A change of y alone would mirror the p
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
 
+from mixsynth_stream.console import shown
 from mixsynth_stream.export.header import Header
 from mixsynth_stream.export.rate import AverageRate
 from mixsynth_stream.export.sink import SinkBase, known_joints
@@ -57,35 +59,33 @@ class TrcSink(SinkBase):
         file = self._files.pop(person, None)
         if file is None:
             path = self._person_path(person)
-            file = PartFile(path, resume=person in self._rows)
-            if person not in self._rows:
+            if person in self._rows:
+                file = PartFile(path, resume=True)
+            else:
+                file = PartFile(path, self._header(path))
                 self._rows[person] = 0
                 self.paths.append(path)
-                file.append(self._header(path))
         self._files[person] = file
         # A camera sees many people in a day; the first of the files belongs to somebody who has probably gone.
         if len(self._files) > _OPEN_FILES:
-            self._finish(next(iter(self._files)))
+            self._set_aside(next(iter(self._files)))
         return file
 
-    def _finish(self, person: int) -> None:
+    def _set_aside(self, person: int) -> None:
         file = self._files.pop(person)
         try:
             file.rewrite(0, self._header(file.path, self._rows[person]))
         finally:
-            file.close()
+            file.finish()
 
-    def _close(self) -> None:
-        first_error = None
-        # Closed files are opened again, because the average rate is known only now.
-        for person in [person for person in self._rows if person in self._files or self._person_path(person).is_file()]:
-            try:
-                self._file(person)
-                self._finish(person)
-            except Exception as error:
-                first_error = first_error or error
-        if first_error is not None:
-            raise first_error
+    def _finish(self) -> None:
+        with ExitStack() as every_file:
+            for person in self._rows:
+                every_file.callback(self._complete, person)
+
+    def _complete(self, person: int) -> None:
+        self._file(person)  # open once more, because the average rate is known only now
+        self._set_aside(person)
 
     def _header(self, path: Path, rows: int = 0) -> bytes:
         """The five lines above the rows. Padding keeps the length of the line with the numbers that change."""
@@ -95,7 +95,7 @@ class TrcSink(SinkBase):
         names = "\t\t\t".join(joints)
         axes = "\t".join(f"{axis}{j + 1}" for j in range(len(joints)) for axis in "XYZ")
         lines = (
-            f"PathFileType\t4\t(X/Y/Z)\t{path.name}",
+            f"PathFileType\t4\t(X/Y/Z)\t{shown(path.name)}",
             "DataRate\tCameraRate\tNumFrames\tNumMarkers\tUnits\tOrigDataRate\tOrigDataStartFrame\tOrigNumFrames",
             counts.ljust(_COUNTS_WIDTH),
             f"Frame#\tTime\t{names}\t\t",

@@ -19,10 +19,11 @@ class JobOptions:
     horizon_s: float = 0.4
     max_people: int = 4
     glance: str = "auto"  # on, off, or auto: for live sources, and where pictures are drawn
-    pose_model: str | None = None  # lite, full, heavy or a .task file; None: full
+    pose_model: str | None = None  # lite, full, heavy, these with -official, or a .task file; None: full
     estimates: str | None = None  # a file of recorded estimates, instead of a pose model
     weights: tuple[str, ...] = ()  # one or two names or files; none: the networks that ship
     backend: str = "auto"
+    cuts: bool = True  # whether people end where the video cuts to another scene
     limit_frames: int | None = None
     # Where it goes.
     formats: tuple[str, ...] = ("jsonl",)

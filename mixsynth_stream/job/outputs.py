@@ -1,18 +1,96 @@
-"""Outputs of a job: the sinks of its results, and a folder for each source."""
+"""Outputs of a job: the sinks of its results, the folder that they fill, and a folder for each source."""
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mixsynth_stream.console import shown
+from mixsynth_stream.files import part_path
+from mixsynth_stream.interrupt import Interrupt
 from mixsynth_stream.job.options import JobOptions
 from mixsynth_stream.job.patterns import stem_of
 from mixsynth_stream.presets import shipped_name
 from mixsynth_stream.spaces import LANDMARK_SPACES
 
 if TYPE_CHECKING:
+    from mixsynth_stream.export import Sink
+    from mixsynth_stream.pipeline.motion import Motion
     from mixsynth_stream.pipeline.stream import Stream
+
+
+# Bytes of a folder's name: disks take 255, and a number may follow.
+_LONGEST_NAME = 248
+
+
+class Outputs:
+    """The sinks of a run: `with Outputs(sinks, folder, interrupt) as outputs:`, `outputs.write(motion)`.
+
+    At the end all files are finished, then an earlier run's results in the folder are removed, then the files get their
+    names: a run that is killed leaves the earlier results whole, and so does one that fails before its first Motion.
+    """
+
+    def __init__(self, sinks: Sequence[Sink], folder: Path | None, interrupt: Interrupt) -> None:
+        self.sinks = sinks
+        self._folder = folder
+        self._interrupt = interrupt
+        self._has_motions = False
+
+    def write(self, motion: Motion) -> None:
+        """Give a Motion to every sink. The first signal waits for the end."""
+        with self._interrupt.held():
+            for sink in self.sinks:
+                sink.write(motion)
+            self._has_motions = True
+
+    @property
+    def has_closed_view(self) -> bool:
+        """Whether the user has closed the window."""
+        return any(getattr(sink, "closed", False) for sink in self.sinks)
+
+    def __enter__(self) -> Outputs:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        # This may take long, and the first signal does not cut it short. The stack runs backwards, errors or not.
+        with self._interrupt.held(), contextlib.ExitStack() as steps:
+            if kind is not None and not self._has_motions:
+                for sink in self.sinks:
+                    steps.callback(sink.discard)
+                return
+            for sink in self.sinks:
+                steps.callback(sink.close)
+            steps.callback(self._clear_folder)
+            for sink in self.sinks:
+                steps.callback(sink.finish)
+
+    def _clear_folder(self) -> None:
+        if self._folder is not None:
+            from mixsynth_stream.export.earlier import clear
+
+            clear(self._folder, keep={part_path(path) for sink in self.sinks for path in sink.paths})
+
+
+def check_folder(source: str, folder: Path, options: JobOptions) -> None:
+    """Refuse a folder where this run would write over something that is no earlier result, or over what it reads.
+
+    Raises `ValueError` and `OutputError`.
+    """
+    from mixsynth_stream.export.earlier import refuse_strangers, results_in
+    from mixsynth_stream.pipeline.sources.media.names import pictures_behind
+
+    endangered = results_in(folder) + ([folder / "overlay.mp4"] if options.overlay else [])
+    inputs = (source, *pictures_behind(source), options.estimates, options.pose_model, *options.weights)
+    for name in (name for name in inputs if name and os.path.exists(name)):
+        for path in endangered:
+            if path.exists() and path.samefile(name):
+                role = "is the source itself" if name == source else "is read by this run"
+                raise ValueError(f"{shown(path)} {role} and would be overwritten: give another folder (--out)")
+    refuse_strangers(folder, options.formats, overlay=options.overlay, plot=options.plot)
 
 
 def open_outputs(stream: Stream, folder: Path | None, options: JobOptions) -> list[Any]:
@@ -56,7 +134,9 @@ def estimator_name(stream: Stream, options: JobOptions) -> str:
         return f"recorded in {Path(recording).name}"
     if options.pose_model is None and source.startswith("synthetic:"):
         return "synthetic"
-    return f"MediaPipe {Path(options.pose_model or 'full').name}"
+    from mixsynth_stream.pipeline.estimators.bundle import DEFAULT_MODEL
+
+    return f"MediaPipe {Path(options.pose_model or DEFAULT_MODEL).name}"
 
 
 def folders(sources: list[str], out: Path | None) -> list[Path | None]:
@@ -65,7 +145,17 @@ def folders(sources: list[str], out: Path | None) -> list[Path | None]:
         return [out] * len(sources)
     unique: dict[Path, None] = {}  # in order
     for source in sources:
-        stem = stem_of(source)
+        stem = _folder_name(source)
         names = itertools.chain([stem], (f"{stem}-{number}" for number in itertools.count(2)))
         unique[next(out / name for name in names if out / name not in unique)] = None
     return list(unique)
+
+
+def _folder_name(source: str) -> str:
+    """A name for the results of a source, as far as a disk takes it."""
+    name = stem_of(source)
+    if name == "..":
+        name = Path(source).resolve().name or "source"
+    while len(os.fsencode(name)) > _LONGEST_NAME:
+        name = name[:-1]
+    return name

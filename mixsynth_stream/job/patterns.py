@@ -8,8 +8,9 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from mixsynth_stream.console import shown
 from mixsynth_stream.errors import SourceError
-from mixsynth_stream.pipeline.sources.media.names import is_pattern, is_picture, matches, shown
+from mixsynth_stream.pipeline.sources.media.names import is_pattern, is_picture, matches
 
 
 def expand(patterns: Iterable[str]) -> list[str]:

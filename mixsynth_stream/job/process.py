@@ -12,16 +12,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mixsynth_stream.console import open_descriptors, shown
 from mixsynth_stream.export.rate import AverageRate
 from mixsynth_stream.interrupt import Interrupt
+from mixsynth_stream.job.lock import FolderLock
 from mixsynth_stream.job.models import load_models
 from mixsynth_stream.job.options import JobOptions
-from mixsynth_stream.job.outputs import open_outputs
+from mixsynth_stream.job.outputs import Outputs, check_folder, open_outputs
 from mixsynth_stream.job.progress import Progress
 from mixsynth_stream.presets import DEFAULT_EVERY
 
 if TYPE_CHECKING:
-    from mixsynth_stream.export import Sink
     from mixsynth_stream.pipeline.frame import VideoInfo
     from mixsynth_stream.pipeline.motion import Motion
     from mixsynth_stream.pipeline.stats import StreamStats
@@ -51,6 +52,12 @@ class JobResult:
             self.people.update(motion.ids.tolist())
             self.frames_with_people += bool(len(motion.ids))
 
+    @property
+    def people_text(self) -> str:
+        """How many people were seen, in words."""
+        count = len(self.people)
+        return f"{count} {'person' if count == 1 else 'people'}" if count else "nobody was seen"
+
 
 def process(source: str, folder: Path | None, options: JobOptions) -> JobResult:
     """One source from its first frame to its last, into `folder` or onto standard output.
@@ -58,62 +65,54 @@ def process(source: str, folder: Path | None, options: JobOptions) -> JobResult:
     Raises `SourceError`, `ModelError`, `OutputError`, `ValueError` and KeyboardInterrupt; what was written before an
     error stays readable.
     """
-    overlay = (folder or Path()) / "overlay.mp4"
-    if options.overlay and overlay.exists() and Path(source).exists() and overlay.samefile(source):
-        raise ValueError(f"{overlay} is the source itself and would be overwritten: give another --out")
+    open_descriptors()
     with contextlib.ExitStack() as stack:
         interrupt = stack.enter_context(Interrupt())
+        if folder is not None:
+            stack.enter_context(FolderLock(folder))
+            check_folder(source, folder, options)
         stream = stack.enter_context(open_stream(source, options))
         result = JobResult(source, stream.info, stream.stats, stream.models, folder)
-        sinks = [stack.enter_context(_closing(sink, interrupt)) for sink in open_outputs(stream, folder, options)]
-        name = source if "://" in source else Path(source).name or source
+        with interrupt.held():
+            sinks = open_outputs(stream, folder, options)
+            outputs = stack.enter_context(Outputs(sinks, folder, interrupt))
+        name = shown(source if "://" in source else Path(source).name or source)
         progress = stack.enter_context(Progress(name, stream.info, shown=options.progress))
         start = time.perf_counter()
         try:
             for motion in first_frames(stream, options.limit_frames):
-                with interrupt.held():
-                    write_start = time.perf_counter()
-                    for sink in sinks:
-                        sink.write(motion)
-                    result.output_seconds += time.perf_counter() - write_start
+                write_start = time.perf_counter()
+                outputs.write(motion)
+                result.output_seconds += time.perf_counter() - write_start
                 result.count(motion)
                 now_s = stream.now_s
                 progress.update(motion, stream.stats, None if now_s is None else now_s - motion.time_s)
-                if any(getattr(sink, "closed", False) for sink in sinks):
-                    write_finals(stream, sinks, interrupt)
+                if outputs.has_closed_view:
+                    write_finals(stream, outputs, interrupt)
                     break
         except KeyboardInterrupt:
-            write_finals(stream, sinks, interrupt)
+            write_finals(stream, outputs, interrupt)
             raise
         result.seconds = time.perf_counter() - start
     return result
 
 
-def write_finals(stream: Stream, sinks: list[Sink], interrupt: Interrupt) -> None:
+def write_finals(stream: Stream, outputs: Outputs, interrupt: Interrupt) -> None:
     """Write the finals of frames that were only provisional when the loop ended: the user has seen them."""
     with interrupt.held():
         for motion in stream.close():
-            for sink in sinks:
-                sink.write(motion)
-
-
-@contextlib.contextmanager
-def _closing(sink: Sink, interrupt: Interrupt) -> Iterator[Sink]:
-    """Close the sink after the block. This may take long, and the first signal does not cut it short."""
-    try:
-        yield sink
-    finally:
-        with interrupt.held():
-            sink.close()
+            outputs.write(motion)
 
 
 def open_stream(source: str, options: JobOptions) -> Stream:
     """The Stream that the options describe."""
-    from mixsynth_stream.pipeline.estimators.mediapipe import bundle_path
+    from mixsynth_stream.pipeline.estimators.bundle import bundle_path
     from mixsynth_stream.pipeline.sources.open import open_for_stream
     from mixsynth_stream.pipeline.stream import Stream
 
-    estimator = options.estimates or (str(bundle_path(options.pose_model)) if options.pose_model else None)
+    if options.pose_model:
+        bundle_path(options.pose_model)  # a model that is not there is an error before the source is opened
+    estimator = options.estimates or options.pose_model
     models = load_models(options) if options.weights else None
     reader = open_for_stream(
         source,
@@ -132,6 +131,7 @@ def open_stream(source: str, options: JobOptions) -> Stream:
             estimator=estimator,
             models=models,
             backend=options.backend,
+            cuts=options.cuts,
             glance=_glance(options),
         )
     except BaseException:

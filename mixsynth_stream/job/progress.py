@@ -40,9 +40,9 @@ class Progress:
         self._total = None if info is None or self._live else info.frame_count
         self._duration_s = None if info is None or self._live else info.duration_s
         self._first: tuple[int, float] | None = None  # number and time of the first Motion
-        self._to = to or sys.stderr
-        self._terminal = self._to.isatty()
-        self._shown = shown
+        self._to = to or sys.stderr  # None in daemons and under pythonw
+        self._shown = shown and self._to is not None and not self._to.closed
+        self._terminal = self._shown and self._to.isatty()
         self._clock = clock
         self._recent: deque[tuple[float, int]] = deque([(clock(), 0)])
         self._due = clock() + (_TERMINAL_EVERY_S if self._terminal else _LOG_EVERY_S)
@@ -66,8 +66,7 @@ class Progress:
     def close(self) -> None:
         """Leave the terminal on a fresh line."""
         if self._terminal and self._line:
-            self._to.write("\r" + " " * len(self._line) + "\r")
-            self._to.flush()
+            self._write("\r" + " " * len(self._line) + "\r")
             self._line = ""
 
     def __enter__(self) -> Progress:
@@ -102,12 +101,16 @@ class Progress:
         return round(self._duration_s * (motion.index - index) / (motion.time_s - time_s))
 
     def _draw(self, text: str) -> None:
-        if not self._terminal:
-            print(text, file=self._to, flush=True)
-            return
-        self._to.write("\r" + text.ljust(len(self._line)))
-        self._to.flush()
+        self._write("\r" + text.ljust(len(self._line)) if self._terminal else text + "\n")
         self._line = text
+
+    def _write(self, text: str) -> None:
+        """A terminal that was closed, or a full disk under a log, must not end the work."""
+        try:
+            self._to.write(text)
+            self._to.flush()
+        except OSError:
+            self._shown = False
 
 
 def _time_left(seconds: float) -> str:

@@ -12,6 +12,7 @@ import numpy as np
 from mixsynth_stream.draw.canvas import Canvas
 from mixsynth_stream.draw.pose import Look, draw_legend, draw_motion
 from mixsynth_stream.errors import OutputError
+from mixsynth_stream.export.sink import SinkBase
 
 if TYPE_CHECKING:
     from mixsynth_stream.pipeline.motion import Motion
@@ -26,11 +27,12 @@ def window_possible() -> bool:
     return display and importlib.util.find_spec("_tkinter") is not None
 
 
-class Window:
+class Window(SinkBase):
     """A sink that shows the newest frame. `closed` is True once q, Esc or the close button has ended the view."""
 
     def __init__(self, title: str = "mixsynth-stream") -> None:
         """Raises `OutputError` where no window can be opened."""
+        super().__init__(None)
         self.closed = False
         self._newest = -1
         self._tk: Any = _open_window(title)
@@ -56,17 +58,8 @@ class Window:
             self.closed = True
             raise OutputError(f"the window cannot show frames any more ({error}): run with --view none") from error
 
-    def close(self) -> None:
-        """Close the window; safe to call twice."""
-        if self._tk is not None:
-            self._tk.destroy()
-            self._tk = None
-
-    def __enter__(self) -> Window:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
+    def _finish(self) -> None:
+        self._tk.destroy()
 
     def _end(self) -> None:
         self.closed = True

@@ -6,9 +6,10 @@ import os
 from typing import Any
 
 from mixsynth_stream.errors import ModelError
+from mixsynth_stream.pipeline.estimators.bundle import DEFAULT_MODEL, POSE_MODELS
 from mixsynth_stream.pipeline.estimators.checks import ESTIMATED
 from mixsynth_stream.pipeline.estimators.estimator import CallableEstimator, Estimator
-from mixsynth_stream.pipeline.estimators.mediapipe import MODELS, MediaPipeEstimator
+from mixsynth_stream.pipeline.estimators.mediapipe import MediaPipeEstimator
 from mixsynth_stream.pipeline.estimators.recorded import ArrayEstimator
 from mixsynth_stream.skeleton import BLAZEPOSE_33, SMPL_24, Skeleton
 
@@ -36,7 +37,7 @@ def as_estimator(estimator: Any, skeleton: str | Skeleton | None = None) -> Esti
 
 def is_pose_model(choice: Any) -> bool:
     """Whether a user's choice of estimator is a model for MediaPipe, by name or path, or none at all."""
-    return choice is None or choice in MODELS or str(choice).endswith(".task")
+    return choice is None or choice in POSE_MODELS or str(choice).endswith(".task")
 
 
 def stream_estimator(choice: Any, default: Estimator | None, skeleton: str, *, max_people: int) -> Estimator:
@@ -60,4 +61,4 @@ def stream_estimator(choice: Any, default: Estimator | None, skeleton: str, *, m
             f"the estimator gives {estimated}, but the networks need {skeleton}: give weights for "
             f"{estimated}, or another estimator"
         )
-    return MediaPipeEstimator(str(choice or "full"), max_people=max_people) if estimator is None else estimator
+    return MediaPipeEstimator(str(choice or DEFAULT_MODEL), max_people=max_people) if estimator is None else estimator

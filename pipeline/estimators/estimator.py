@@ -30,6 +30,9 @@ class Estimator(Protocol):
         Of SMPL: rotations, scores, and an id that says who it is from frame to frame.
         """
 
+    def forget(self) -> None:
+        """Forget the people of earlier frames: the next frame shows another scene."""
+
     def close(self) -> None:
         """Free what the estimator holds."""
 
@@ -55,6 +58,12 @@ class CallableEstimator:
         checked = [self._check(person, f"person {p} at {time_s:.3f} s") for p, person in enumerate(people)]
         check_ids(checked, f"the people at {time_s:.3f} s")
         return checked
+
+    def forget(self) -> None:
+        """Tell the callable to forget the people of earlier frames, where it can be told."""
+        forget = getattr(self._function, "forget", None)
+        if callable(forget):
+            forget()
 
     def close(self) -> None:
         """Close the callable, where it can be closed."""

@@ -8,6 +8,7 @@ import platform
 import re
 import sys
 import tempfile
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -15,14 +16,14 @@ from typing import Any
 
 import numpy as np
 
+from mixsynth_stream.console import open_descriptors
 from mixsynth_stream.errors import ModelError
-from mixsynth_stream.files import ASSETS
 from mixsynth_stream.normalise import distance_in_scales
+from mixsynth_stream.pipeline.estimators.bundle import DEFAULT_MODEL, bundle_path, is_cut, read_bundle
 from mixsynth_stream.pipeline.motion import Person
 from mixsynth_stream.skeleton import BLAZEPOSE_33
 from mixsynth_stream.spaces import SPACES
 
-MODELS = ("lite", "full", "heavy")
 MODES = ("keyframe", "video", "image")
 _CORE = SPACES["image"].core
 # Two estimates closer than this, as a mean over the joints in body scales, are one person seen twice. On real clips
@@ -32,24 +33,6 @@ _SAME_PERSON = 0.4
 _SAME_AS_BEFORE = 2.0
 # Information and warnings that MediaPipe's C++ side writes to standard error. Errors do not match.
 _NOISE = re.compile(rb"(?:[IW]\d{4} [\d:.]+ |INFO: Created TensorFlow|WARNING: All log messages before absl).*\n?")
-
-
-def bundle_path(model: str) -> Path:
-    """The file of a model, by path or by name: lite, full and heavy lie in the package's assets."""
-    if model in MODELS:
-        path = ASSETS / f"pose_landmarker_{model}.task"
-        if not path.is_file():
-            raise ModelError(
-                f"the {model} pose model is not installed: {path} is missing. Build it with "
-                f"`python scripts/build_pose_bundle.py --models {model}` in a checkout, or use the shipped model 'full'"
-            )
-        return path
-    path = Path(model)
-    if not path.is_file():
-        raise ModelError(
-            f"there is no pose model {model!r}: give {', '.join(MODELS)} or the path of a pose landmarker .task file"
-        )
-    return path
 
 
 @contextlib.contextmanager
@@ -76,14 +59,16 @@ def quiet_stderr() -> Iterator[None]:
             os.close(stderr)
             file.seek(0)
             text = _NOISE.sub(b"", file.read())
-            if text:
-                os.write(2, text)
+            if text and sys.stderr is not None:
+                with contextlib.suppress(OSError):  # a full disk under a log
+                    os.write(2, text)
 
 
 class MediaPipeEstimator:
     """Poses of up to `max_people` people by MediaPipe on the CPU.
 
-    model: "lite", "full" (shipped), "heavy", or the path of a pose landmarker bundle.
+    model: "lite", "full" (shipped), "heavy", one of them with "-official" (as published, with a mask that nobody
+    reads: the same numbers, more slowly), or the path of a pose landmarker bundle.
     mode: "keyframe" for frames that lie far apart: detects afresh in each and also follows the people of the last one.
     "video" for every frame of a video: follows, detects only when somebody is lost, and smooths a single person over
     time. "image" for unrelated pictures. docs/estimator-modes.md has the measurements behind the default.
@@ -93,12 +78,13 @@ class MediaPipeEstimator:
 
     skeleton = BLAZEPOSE_33.name
 
-    def __init__(self, model: str = "full", *, max_people: int = 1, mode: str = "keyframe") -> None:
+    def __init__(self, model: str = DEFAULT_MODEL, *, max_people: int = 1, mode: str = "keyframe") -> None:
         if mode not in MODES:
             raise ValueError(f"mode must be one of {', '.join(MODES)}, found {mode!r}")
         if max_people < 1:
             raise ValueError(f"max_people must be at least 1, found {max_people}")
-        self.path = bundle_path(str(model))
+        self.model = str(model)
+        self.path = bundle_path(self.model)
         self.mode = mode
         self.max_people = max_people
         self._mediapipe: Any = _import_mediapipe()
@@ -114,22 +100,19 @@ class MediaPipeEstimator:
     def _open_landmarker(self) -> None:
         """A fresh landmarker: nothing tracked, no time stamp seen."""
         self.close()
-        vision = self._mediapipe.tasks.vision
-        options = vision.PoseLandmarkerOptions(
-            base_options=self._mediapipe.tasks.BaseOptions(model_asset_path=str(self.path)),
-            running_mode=vision.RunningMode.IMAGE if self.mode == "image" else vision.RunningMode.VIDEO,
-            # MediaPipe runs its detector only while it follows fewer people than it may return. One more than the
-            # user asks for keeps the detector running, and the crops right, when people move far between calls.
-            num_poses=self.max_people + (self.mode == "keyframe"),
-        )
+        # MediaPipe runs its detector only while it follows fewer people than it may return. One more than the
+        # user asks for keeps the detector running, and the crops right, when people move far between calls.
+        people = self.max_people + (self.mode == "keyframe")
+        # A file is mapped; what is cut from it has to be read.
+        bundle = read_bundle(self.model).packed() if is_cut(self.model) else self.path
         try:
-            with quiet_stderr():
-                self._landmarker = vision.PoseLandmarker.create_from_options(options)
+            self._landmarker = open_landmarker(self._mediapipe, bundle, people=people, follows=self.mode != "image")
         except (OSError, RuntimeError, ValueError) as error:
             raise ModelError(
                 f"MediaPipe cannot use the pose model {self.path}: {_first_line(error)}. "
                 "It has to be a pose landmarker bundle (.task)"
             ) from error
+        self._end = weakref.finalize(self, _close, self._landmarker)
         self._time_ms = -1
         self._before = []
 
@@ -180,10 +163,22 @@ class MediaPipeEstimator:
         self._time_ms = max(round((time_s - self._first_s) * 1000), self._time_ms + 1)
         return self._landmarker.detect_for_video(image, self._time_ms)
 
+    def forget(self) -> None:
+        """Forget the people of earlier frames: the next frame shows another scene.
+
+        A black picture makes MediaPipe lose everybody. A fresh landmarker gives the same and takes longer.
+        """
+        if self._landmarker is not None and self._time_ms >= 0:
+            self._time_ms += 1
+            black = self._mediapipe.Image(self._mediapipe.ImageFormat.SRGB, np.zeros((64, 64, 3), np.uint8))
+            with quiet_stderr() if self._quiet else contextlib.nullcontext():
+                self._landmarker.detect_for_video(black, self._time_ms)
+        self._before = []
+
     def close(self) -> None:
         """Free the networks; the estimator cannot be used afterwards."""
         if self._landmarker is not None:
-            self._landmarker.close()
+            self._end()
             self._landmarker = None
 
     def __enter__(self) -> MediaPipeEstimator:
@@ -193,6 +188,30 @@ class MediaPipeEstimator:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def open_landmarker(mediapipe: Any, bundle: bytes | Path, *, people: int, follows: bool) -> Any:
+    """MediaPipe's PoseLandmarker of a bundle, packed or in a file, for at most so many people.
+
+    `follows`: VIDEO mode, which looks where people were before; else IMAGE mode. Raises what MediaPipe raises.
+    """
+    vision = mediapipe.tasks.vision
+    asset = {"model_asset_path": str(bundle)} if isinstance(bundle, Path) else {"model_asset_buffer": bundle}
+    options = vision.PoseLandmarkerOptions(
+        base_options=mediapipe.tasks.BaseOptions(**asset),
+        running_mode=vision.RunningMode.VIDEO if follows else vision.RunningMode.IMAGE,
+        num_poses=people,
+    )
+    with quiet_stderr():
+        return vision.PoseLandmarker.create_from_options(options)
+
+
+def _close(landmarker: Any) -> None:
+    """Free the networks. At the exit of Python MediaPipe cannot do that any more, and would print a traceback."""
+    try:
+        landmarker.close()
+    except RuntimeError:  # its thread has ended, and all memory is about to be freed
+        landmarker._handle = None  # what its __del__ looks at
 
 
 def without_duplicates(people: list[Person]) -> list[Person]:
@@ -218,6 +237,7 @@ def _person_of(landmarks: Any, world: Any, width: int, height: int) -> Person:
 
 
 def _import_mediapipe() -> Any:
+    open_descriptors()
     try:
         with quiet_stderr():
             import mediapipe

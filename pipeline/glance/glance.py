@@ -53,6 +53,11 @@ class Glance:
         self._check_budget(frame.time_s, time.thread_time() - start_s)
         return _with_glimpses(scene, ahead)
 
+    def known(self, scene: Scene) -> Scene:
+        """The scene with all that is known of the frames since the newest keyframe."""
+        ahead = {track: follower.ahead(newest_only=False) for track, follower in self._followers.items()}
+        return _with_glimpses(scene, ahead)
+
     def keyframe(
         self,
         frame: Frame,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import queue
 import threading
+from contextlib import suppress
 
 from mixsynth_stream.pipeline.frame import Frame
 from mixsynth_stream.pipeline.sources.source import FrameSource
@@ -33,11 +34,16 @@ class ReadAhead(FrameSource):
 
     def __next__(self) -> Frame:
         if self._end is None:
-            item = self._queue.get()
+            item = self._next_item()
             if isinstance(item, Frame):
                 return item
             self._end = item
         raise self._end
+
+    def _next_item(self) -> Frame | BaseException:
+        while True:
+            with suppress(queue.Empty):  # on Windows Ctrl-C ends no wait without a time limit
+                return self._queue.get(timeout=_POLL_S)
 
     def close(self) -> None:
         """End the thread, then close the source: a container must not be closed while it is read.

@@ -8,11 +8,12 @@ from fractions import Fraction
 
 import av
 
+from mixsynth_stream.console import shown
 from mixsynth_stream.errors import SourceError
 from mixsynth_stream.pipeline.frame import Frame, VideoInfo
 from mixsynth_stream.pipeline.sources.media.container import open_container
 from mixsynth_stream.pipeline.sources.media.medium import Medium
-from mixsynth_stream.pipeline.sources.media.names import pictures_behind, shown
+from mixsynth_stream.pipeline.sources.media.names import pictures_behind
 from mixsynth_stream.pipeline.sources.pixels.pictures import FrameMaker, refuse_tiles
 from mixsynth_stream.pipeline.sources.source import FrameSource
 from mixsynth_stream.pipeline.sources.tracks import video_track

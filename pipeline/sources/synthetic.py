@@ -167,6 +167,9 @@ class SyntheticEstimator:
             replace(person, pose=person.pose + rng.normal(0, self._noise_px, person.pose.shape)) for person in people
         ]
 
+    def forget(self) -> None:
+        """Nothing to forget: it knows the scene, not the pictures."""
+
     def close(self) -> None:
         """Nothing to release."""
 

@@ -170,7 +170,7 @@ class VideoReader(FrameSource):
         if pending > 0 and self._threads > 1:
             yield from self._tail(last_pts)
         missing = missing_part(self._stream, self._packets.count, self._medium, self._container.size)
-        self._cut_reason = missing or self._cut_reason
+        self._cut_reason = self._medium.failure or missing or self._cut_reason
 
     def _undamaged(self) -> Iterator[av.Packet]:
         """The undamaged packets of the video. One that the end of the file cuts short is damaged."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -17,6 +18,14 @@ def test_one_source_writes_into_the_folder_several_into_one_each():
     assert folders(["x/a.mp4"], out) == [out]
     assert folders(["x/a.mp4", "y/a.mp4", "b.avi"], out) == [out / "a", out / "a-2", out / "b"]
     assert folders(["a.mp4", "b.mp4"], None) == [None, None]
+
+
+def test_a_folder_has_a_name_that_a_disk_takes():
+    out = Path("out")
+    assert folders(["..", "."], out) == [out / Path("..").resolve().name, out / "source"]
+    long = folders([f"{'é' * 125}.mp4", f"{'é' * 125}.avi", f"https://host/{'a' * 3000}.mp4"], out)
+    assert len(set(long)) == 3
+    assert all(len(os.fsencode(folder.name)) <= 255 for folder in long)
 
 
 def sequence(lag: int, count: int = 21, every: int = 10) -> list[SimpleNamespace]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import av
 import numpy as np
@@ -137,6 +138,32 @@ def test_live_frames_do_not_wait_for_the_estimator():
                 may_answer.set()
     assert not any(final for _, final in seen[:25])
     assert stream.stats.counters["keyframes_skipped_estimator_busy"] >= 1
+
+
+def test_a_live_loop_left_early_waits_for_its_estimator():
+    """The estimator must not be closed while it looks at a frame."""
+    events: list[str] = []
+    inside = threading.Event()
+
+    class Slow:
+        skeleton = "BlazePose-33"
+
+        def __call__(self, rgb: np.ndarray, time_s: float) -> list[Person]:
+            inside.set()
+            time.sleep(0.2)
+            events.append("answer")
+            return []
+
+        def close(self) -> None:
+            events.append("close")
+
+    stream = Stream("synthetic:seconds=9&size=64x48&live=1", models=models(), estimator=Slow(), lag=0)
+    motions = iter(stream)  # kept, so that leaving the loop does not end it
+    next(motions)
+    assert inside.wait(5)
+    stream.close()
+    stream._estimator.close()
+    assert events == ["answer", "close"]
 
 
 def test_estimator_that_sees_nobody_gives_empty_motions():

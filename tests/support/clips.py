@@ -12,6 +12,8 @@ import numpy as np
 
 # A real person; data/README.md says who filmed it.
 PERSON = Path(__file__).parent / "data" / "person.mp4"
+# TrueHD sound, for which PyAV has no encoder.
+TRUEHD = PERSON.with_name("truehd.mkv")
 # What every clip stores: the corners' colours, clockwise from the top left.
 RED, GREEN, BLUE, WHITE = (220, 30, 30), (30, 200, 30), (30, 30, 220), (235, 235, 235)
 CORNERS = (RED, GREEN, BLUE, WHITE)

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mixsynth_stream.backend import Forward, make_forward
+from mixsynth_stream.telemetry import import_onnxruntime, import_openvino
 
 if TYPE_CHECKING:
     from mixsynth_stream.config import ModelConfig
@@ -116,8 +117,7 @@ def _onnx_bytes(case: Case) -> bytes:
 
 
 def _onnx_runtime(case: Case) -> Forward:
-    import onnxruntime
-
+    onnxruntime = import_onnxruntime()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
@@ -128,8 +128,7 @@ def _onnx_runtime(case: Case) -> Forward:
 
 
 def _openvino(case: Case) -> Forward:
-    import openvino
-
+    openvino = import_openvino()
     # Without the hint a processor that has bfloat16 would be allowed to use it.
     settings = {
         "INFERENCE_NUM_THREADS": 1,

@@ -15,11 +15,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
+from mixsynth_stream.console import shown
 from mixsynth_stream.errors import SourceError
 from mixsynth_stream.files import output_errors
 from mixsynth_stream.pipeline.sources.media import download
 from mixsynth_stream.pipeline.sources.media.boxes import BoxOrder
-from mixsynth_stream.pipeline.sources.media.names import folder_failure, shown
+from mixsynth_stream.pipeline.sources.media.names import folder_failure
 from mixsynth_stream.pipeline.sources.media.pipe import STDIN, Pipe, is_pipe
 
 logger = logging.getLogger(__name__)
@@ -68,6 +69,11 @@ class Medium:
     def size(self) -> int:
         """How many bytes have come out of it, once it has ended; 0 before that, and where FFmpeg knows it."""
         return 0
+
+    @property
+    def failure(self) -> str:
+        """Why its bytes have ended before their end, in the system's words; "" where they have not."""
+        return ""
 
     def beginning(self) -> IO[bytes] | None:
         """All of its bytes once more, or the first of them; None where they are gone."""
@@ -124,13 +130,15 @@ class PipeMedium(OneWayMedium):
         while data := pipe.read(download.PIECE, to_the_end=True):
             file.write(data)
         self.raise_interruption()
+        if self.failure:
+            logger.warning("%s broke off: %s", self.shown, self.failure)
 
     def diagnosis(self) -> str:
         pipe = self._pipe
         if pipe is None:
             return ""
-        if isinstance(pipe.error, OSError):
-            return f"cannot be read any further ({pipe.error.strerror}): check the program that writes into it"
+        if self.failure:
+            return f"cannot be read any further ({self.failure}): check the program that writes into it"
         if pipe.has_ended and not pipe.boxes.size:
             return "is empty (0 bytes): check the program that writes into it"
         return _index_diagnosis(pipe.boxes, pipe.has_ended, "what comes through a pipe cannot be read twice")
@@ -138,6 +146,11 @@ class PipeMedium(OneWayMedium):
     @property
     def size(self) -> int:
         return self._pipe.boxes.size if self._pipe is not None and self._pipe.has_ended else 0
+
+    @property
+    def failure(self) -> str:
+        error = self._pipe.error if self._pipe is not None else None
+        return (getattr(error, "strerror", None) or str(error)) if isinstance(error, Exception) else ""
 
     def beginning(self) -> IO[bytes] | None:
         return io.BytesIO(self._pipe.head) if self._pipe is not None else None

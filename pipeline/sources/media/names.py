@@ -1,4 +1,4 @@
-"""Names of sources: as messages show them, and the patterns among them with the files that match."""
+"""Names of sources: the patterns among them, and the files that match."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
+
+from mixsynth_stream.console import shown
 
 # Files that hold one picture each. Animated GIFs and PNGs (.apng) count as videos.
 PICTURE_SUFFIXES = (
@@ -18,16 +20,6 @@ VIDEO_SUFFIXES = (
     *(".3gp", ".3g2", ".ogv", ".vob", ".gif", ".apng", ".h264", ".264", ".hevc", ".h265", ".265", ".insv", ".lrv"),
 )
 _NUMBER = re.compile(r"%(?:0(\d+))?d")
-
-
-def shown(name: str) -> str:
-    """A name as messages show it: printable, in one line. Bytes that are no UTF-8 become \\xNN."""
-    return "".join(letter if letter.isprintable() else _escaped(letter) for letter in name)
-
-
-def _escaped(letter: str) -> str:
-    code = ord(letter)
-    return f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else repr(letter)[1:-1]
 
 
 def is_picture(name: str) -> bool:

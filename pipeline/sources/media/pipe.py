@@ -86,8 +86,10 @@ class Pipe:
         return self.boxes.index_is_behind and not self.boxes.has_index and self.boxes.size > _INDEX_WITHIN
 
     def _wait_and_read(self, size: int) -> bytes:
-        if sys.platform != "win32":  # where `select` knows sockets only
-            while not select.select([self._descriptor], [], [], _POLL_S)[0]:
+        if sys.platform != "win32":  # which has no `poll`
+            events = select.poll()  # `select` takes no descriptor above 1023
+            events.register(self._descriptor, select.POLLIN)
+            while not events.poll(_POLL_S * 1000):
                 if self._stopped:
                     return b""
         return os.read(self._descriptor, size)

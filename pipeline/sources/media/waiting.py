@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 T = TypeVar("T")
+_POLL_S = 0.1
 
 
 def interruptible(call: Callable[[], T], stop: Callable[[], None] | None = None) -> T:
@@ -31,7 +32,8 @@ def interruptible(call: Callable[[], T], stop: Callable[[], None] | None = None)
 
     threading.Thread(target=work, name="open", daemon=True).start()
     try:
-        is_over.wait()
+        while not is_over.wait(_POLL_S):  # on Windows Ctrl-C ends no wait without a time limit
+            pass
     except BaseException:
         if stop is not None:
             stop()

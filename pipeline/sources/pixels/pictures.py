@@ -12,6 +12,7 @@ from mixsynth_stream.errors import SourceError
 from mixsynth_stream.pipeline.frame import Frame
 from mixsynth_stream.pipeline.sources.pixels.geometry import DisplayMatrix, SampleAspect
 from mixsynth_stream.pipeline.sources.pixels.luma import luma_of, luma_of_array
+from mixsynth_stream.pipeline.sources.pixels.thumbnails import Thumbnails, thumbnail_of_array
 from mixsynth_stream.pipeline.sources.pixels.tone import ToneMap, is_hdr
 
 
@@ -24,6 +25,7 @@ class FrameMaker:
     def __init__(self, stream: av.VideoStream) -> None:
         self._matrix = DisplayMatrix()
         self._aspect = SampleAspect(stream)
+        self._thumbnails = Thumbnails()
         self._tone_maps: dict[tuple[int, int], ToneMap] = {}  # by transfer curve and primaries
 
     def __call__(self, picture: av.VideoFrame, index: int, time_s: float) -> Frame:
@@ -33,8 +35,8 @@ class FrameMaker:
         width, height = shown[::-1] if sideways else shown
         rgb = partial(_upright_rgb, picture, shown, matrix, self._tone_map(picture))
         upright = stored[::-1] if sideways else stored
-        luma = partial(luma_of, picture, shown, matrix)
-        return Frame(index, time_s, width, height, rgb, stored_size=upright, luma=luma)
+        thumbnail, luma = partial(self._thumbnails.of, picture), partial(luma_of, picture, shown, matrix)
+        return Frame(index, time_s, width, height, rgb, stored_size=upright, thumbnail=thumbnail, luma=luma)
 
     def _tone_map(self, picture: av.VideoFrame) -> ToneMap | None:
         if not is_hdr(picture):
@@ -61,8 +63,9 @@ def frame_from_array(rgb: np.ndarray, time_s: float, index: int) -> Frame:  # rg
     if not isinstance(rgb, np.ndarray) or rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3 or not rgb.size:
         kind = f"{rgb.dtype} {list(rgb.shape)}" if isinstance(rgb, np.ndarray) else type(rgb).__name__
         raise ValueError(f"frame {index} must be an rgb array [H, W, 3] of uint8, not {kind}")
-    picture = partial(np.ascontiguousarray, rgb)
-    return Frame(index, float(time_s), rgb.shape[1], rgb.shape[0], picture, luma=partial(luma_of_array, rgb))
+    height, width = rgb.shape[:2]
+    picture, thumbnail = partial(np.ascontiguousarray, rgb), partial(thumbnail_of_array, rgb)
+    return Frame(index, float(time_s), width, height, picture, thumbnail=thumbnail, luma=partial(luma_of_array, rgb))
 
 
 def _upright_rgb(

@@ -77,6 +77,21 @@ def transcode(path: Path, *, size: tuple[int, int] = SIZE, pix_fmt: str = "yuv42
     return path
 
 
+def test_after_forget_nobody_of_the_frames_before_is_followed(pictures: list[np.ndarray]) -> None:
+    # Somebody so small that only tracking from the frames before finds them.
+    small = np.full_like(pictures[0], 90)
+    small[:318, :180] = pictures[40][::2, ::2]
+    seen = []
+    for forget in (False, True):
+        with MediaPipeEstimator(max_people=4) as estimator:
+            estimator.forget()  # nobody yet
+            assert len(estimator(pictures[0], 0.0)) == len(estimator(pictures[20], 0.667)) == 1
+            if forget:
+                estimator.forget()
+            seen.append(len(estimator(small, 0.7)))
+    assert seen == [1, 0]
+
+
 @pytest.mark.parametrize("frame", TRUTH)
 def test_landmarks_land_on_the_person(frame: int, pictures: list[np.ndarray], mediapipe: MediaPipeEstimator) -> None:
     people = mediapipe(pictures[frame], frame / 30)
@@ -220,10 +235,10 @@ def test_without_mediapipe_it_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_models_that_are_not_there_or_are_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mixsynth_stream.pipeline.estimators.mediapipe.ASSETS", tmp_path)
+    monkeypatch.setattr("mixsynth_stream.pipeline.estimators.bundle.ASSETS", tmp_path)
     with pytest.raises(ModelError, match=r"heavy pose model is not installed.*build_pose_bundle.py --models heavy"):
         MediaPipeEstimator("heavy")
-    with pytest.raises(ModelError, match="no pose model 'huge': give lite, full, heavy or the path"):
+    with pytest.raises(ModelError, match="no pose model 'huge': give lite, full, heavy, one of them with '-official'"):
         MediaPipeEstimator("huge")
     (tmp_path / "text.task").write_text("not a bundle")
     with pytest.raises(ModelError, match=r"cannot use the pose model .*text.task"):

@@ -1,16 +1,22 @@
-"""The pose bundle that ships: its bytes are the ones the script builds, and the script builds the same bytes again."""
+"""The networks that ship: their bytes are the ones that the script makes, and it makes the same bytes again."""
 
 from __future__ import annotations
 
 import hashlib
 import importlib.util
 import zipfile
-from pathlib import Path
 from types import ModuleType
 
 import pytest
 
 from mixsynth_stream.files import ASSETS, CHECKOUT
+from mixsynth_stream.pipeline.estimators.bundle import (
+    CONSTANT_DETECTOR,
+    CONSTANT_LANDMARKS,
+    MODELS,
+    Bundle,
+    read_bundle,
+)
 
 BUNDLE = ASSETS / "pose_landmarker_full.task"
 
@@ -56,11 +62,24 @@ def test_both_networks_say_how_their_input_is_normalised(script: ModuleType, net
     assert normalisations["pose_landmarks_detector.tflite"] == ([0.0], [255.0])
 
 
-def test_building_again_gives_the_same_bytes(script: ModuleType, networks: dict[str, bytes], tmp_path: Path) -> None:
+def test_building_again_gives_the_same_bytes(script: ModuleType, networks: dict[str, bytes]) -> None:
     metadata = script.normalisation_metadata(0.0, 255.0)
     landmarks = script.add_metadata(networks["pose_landmarks_detector.tflite"], metadata)
-    script.write_bundle(tmp_path / "again.task", networks["pose_detector.tflite"], landmarks)
-    assert (tmp_path / "again.task").read_bytes() == BUNDLE.read_bytes()
+    assert Bundle(networks["pose_detector.tflite"], landmarks).packed() == BUNDLE.read_bytes()
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_without_its_segmentation_head_a_network_is_the_pinned_one(model: str, script: ModuleType) -> None:
+    if not (ASSETS / f"pose_landmarker_{model}.task").is_file():
+        pytest.skip(f"{model} is not built here")
+    assert hashlib.sha256(read_bundle(model).landmarks).hexdigest() == script.CUT_SHA256[model]
+
+
+@pytest.mark.parametrize(("name", "part"), [(CONSTANT_DETECTOR, "detector"), (CONSTANT_LANDMARKS, "landmarks")])
+def test_the_constant_networks_are_the_ones_that_the_script_makes(name: str, part: str, script: ModuleType) -> None:
+    network = (ASSETS / name).read_bytes()
+    assert network == getattr(script, f"constant_{part}")()
+    assert hashlib.sha256(network).hexdigest() == script.CONSTANT_SHA256[part]
 
 
 def test_other_metadata_gives_other_bytes(script: ModuleType, networks: dict[str, bytes]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import resource
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -96,6 +97,49 @@ def test_what_can_be_read_once_is_opened_once(tmp_path: Path, pipe: object) -> N
     assert len(expected) >= 48
     with pipe(path.read_bytes()) if pipe is not fifo else fifo(path, path.read_bytes()) as name:  # type: ignore[operator]
         assert frames_of(name) == expected
+
+
+def test_a_descriptor_of_a_process_with_many_files(tmp_path: Path) -> None:
+    """`select` takes none above 1023."""
+    path = clips.make(tmp_path / "a.ts", frames=10)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < 2000:
+        pytest.skip("this system allows no such number")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 2000), hard))
+    others = [os.open(os.devnull, os.O_RDONLY) for _ in range(1024)]
+    try:
+        with fifo(path, path.read_bytes()) as name:
+            assert len(frames_of(name)) == 10
+    finally:
+        for other in others:
+            os.close(other)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@contextmanager
+def broken_connection(data: bytes) -> Iterator[str]:
+    """The path of a connection that is reset behind `data`."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        sender = socket.create_connection(server.getsockname())
+        receiver, _ = server.accept()
+    with receiver:
+        sender.sendall(data)
+        sender.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        sender.close()
+        yield f"/dev/fd/{receiver.fileno()}"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="others drop what was sent before a reset")
+def test_a_connection_that_breaks_is_no_end(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A transport stream says nowhere how long it is, so that only the system knows."""
+    data = clips.make(tmp_path / "a.ts", frames=60).read_bytes()
+    indices: list[int] = []
+    with broken_connection(data) as name, pytest.raises(SourceError, match="any further .Connection reset"):
+        indices.extend(frame.index for frame in open_source(name))
+    assert indices == list(range(60))
+    with broken_connection(data) as name:
+        assert frames_of(name, spool=True) == indices
+    assert "broke off: Connection reset" in caplog.text
 
 
 def test_standard_input_by_its_path(tmp_path: Path) -> None:

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from support import clips
 
+from mixsynth_stream.console import shown
 from mixsynth_stream.errors import SourceError
-from mixsynth_stream.pipeline.sources.media.names import is_pattern, matches, shown
+from mixsynth_stream.pipeline.sources.media.names import is_pattern, matches
 from mixsynth_stream.pipeline.sources.open import open_source
 
 LATIN_1 = os.fsdecode(b"vid\xe9o")
