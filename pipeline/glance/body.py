@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterator
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
-from mixsynth_stream import _C
 from mixsynth_stream.skeleton import CORE_17
+
+# By name, because the extension has no types.
+native: Any = importlib.import_module("mixsynth_stream._C")
 
 _ALONG_LIMB = 4  # points from joint to joint, both included
 _ALONG_HAND = 2  # hands and feet are small
@@ -56,6 +60,6 @@ def _between(side: str, pair: tuple[str, str], share: float, beside: float) -> t
 
 
 @lru_cache(maxsize=1)
-def body() -> _C.Body:
+def body() -> Any:  # _C.Body
     """The body of the network's joints."""
-    return _C.Body(len(CORE_17), *body_points())
+    return native.Body(len(CORE_17), *body_points())

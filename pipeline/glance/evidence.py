@@ -56,7 +56,7 @@ class Glimpses:
             shift = corrections if i == image else self._in_world(corrections)
             if i == image:
                 origin = _seen_origin(origin, followed.take(curve.space.carrier, axis=1))
-                if fused is not None:
+                if fused is not None and own is not None:
                     own = np.where(np.isnan(own), np.nan, fused.take(curve.space.carrier, axis=1))
             poses = window.poses[:count] + shift.take(curve.space.carrier, axis=1)
             results.append(WindowPoses(poses, window.scores[:count], origin, own))

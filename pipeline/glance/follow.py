@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from mixsynth_stream import _C
 from mixsynth_stream.pipeline.curve import SAME_TIME_S
-from mixsynth_stream.pipeline.glance.body import body
+from mixsynth_stream.pipeline.glance.body import body, native
 from mixsynth_stream.pipeline.glance.evidence import VELOCITY_OVER_S, Glimpses
 from mixsynth_stream.skeleton import CORE_17
 
@@ -60,13 +59,13 @@ class View(NamedTuple):
         """Points of the picture in the plane."""
         return np.asarray(points @ self.turn.T + self.shift)
 
-    def pyramid(self, pose: np.ndarray, scale: float, shrink: int) -> _C.Pyramid:
+    def pyramid(self, pose: np.ndarray, scale: float, shrink: int) -> Any:  # _C.Pyramid
         """The pyramid around a pose [17, 2] of the picture; `scale` is the body scale."""
         places = self.place(pose)
         margin = _MARGIN * scale * self.scale
         low, high = places.min(axis=0) - margin, places.max(axis=0) + margin
         box = (int(low[0]), int(low[1]), int(high[0]) + 1, int(high[1]) + 1)
-        return _C.Pyramid(self.luma.plane, box, shrink, self.luma.bits)
+        return native.Pyramid(self.luma.plane, box, shrink, self.luma.bits)
 
 
 @dataclass(frozen=True)
@@ -78,7 +77,7 @@ class Look:
     step: np.ndarray  # [17, 2] from the picture before, in pixels of the plane, float32
     background: np.ndarray | None  # [2] the same of the background; None where there was no picture before
     misfit: np.ndarray  # [17] body scales, the sum since the keyframe
-    pyramid: _C.Pyramid
+    pyramid: Any  # _C.Pyramid
     view: View
 
 
@@ -115,7 +114,7 @@ class Follower:
         pyramid = view.pyramid(last.pose, self.scale, self._shrink)
         self.looks.append(self._step(last, time_s, view, pyramid))
 
-    def _step(self, last: Look, time_s: float, view: View, pyramid: _C.Pyramid) -> Look:
+    def _step(self, last: Look, time_s: float, view: View, pyramid: Any) -> Look:
         scale = self.scale * view.scale
         pose = view.place(last.pose).astype(np.float32)
         _, step, evidence, background = body().follow(last.pyramid, pyramid, pose, last.step, scale, last.background)
