@@ -89,7 +89,9 @@ class Stream:
             raise
         self._clock = KeyframeClock(self.models[0].config.sample_interval, self.models[0].info.rate_hz)
         people = People(self.models, max_people=max_people, max_silence_s=max_silence_s)
-        self._timeline = Timeline(people, lag=self.lag, horizon_s=horizon_s, glance=self._glance(glance))
+        follower = self._glance(glance)
+        self.has_glance = follower is not None
+        self._timeline = Timeline(people, lag=self.lag, horizon_s=horizon_s, glance=follower)
         self._cuts = CutDetector() if cuts else None
         self._due: deque[Motion] = deque()  # Motions that wait to be handed out
         self._loop: Generator[Motion, None, None] | None = None
