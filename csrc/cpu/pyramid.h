@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <type_traits>
 
 #include "glance_layout.h"
 
@@ -15,7 +16,8 @@ constexpr int64_t kBlock = 1024;  // samples of a row that are added up at a tim
 constexpr uint32_t kLuma[3] = {77, 150, 29};
 
 // Sums of the luma of `shrink` neighbours.
-inline void add_colours(const uint32_t* sums, int64_t count, int64_t shrink, float unit, float* out) {
+template <typename Sum>
+void add_colours(const Sum* sums, int64_t count, int64_t shrink, float unit, float* out) {
     for (int64_t x = 0; x < count; ++x) {
         float sum = 0.0f;
         for (int64_t k = 0; k < 3 * shrink; k += 3)
@@ -30,8 +32,8 @@ template <int kShrink, typename Sum>
 void add_neighbours(const Sum* sums, int64_t count, int64_t shrink, float unit, float* out) {
     const int64_t size = kShrink ? kShrink : shrink;
     for (int64_t x = 0; x < count; ++x) {
-        Sum sum = 0;
-        for (int64_t k = 0; k < size; ++k) sum = static_cast<Sum>(sum + sums[x * size + k]);
+        int32_t sum = 0;
+        for (int64_t k = 0; k < size; ++k) sum += sums[x * size + k];
         out[x] = static_cast<float>(sum) * unit;
     }
 }
@@ -43,7 +45,9 @@ void add_neighbours(const Sum* sums, int64_t count, int64_t shrink, float unit, 
         case 2: return add_neighbours<2>(sums, count, shrink, unit, out);
         case 3: return add_neighbours<3>(sums, count, shrink, unit, out);
         case 4: return add_neighbours<4>(sums, count, shrink, unit, out);
+        case 5: return add_neighbours<5>(sums, count, shrink, unit, out);
         case 6: return add_neighbours<6>(sums, count, shrink, unit, out);
+        case 7: return add_neighbours<7>(sums, count, shrink, unit, out);
         case 8: return add_neighbours<8>(sums, count, shrink, unit, out);
         default: return add_neighbours<0>(sums, count, shrink, unit, out);
     }
@@ -56,7 +60,9 @@ void shrink_rows(const Plane& plane, const PyramidShape& shape, const LevelShape
     const int64_t shrink = shape.shrink, square = shrink * plane.channels, squares = kBlock / square;
     const auto area = static_cast<float>(shrink * shrink);
     const float unit = 255.0f / (static_cast<float>((1 << plane.bits) - 1) * area);
-    uint32_t sums[kBlock];
+    // 64 rows of bytes add up to less than 2^16.
+    using Sum = std::conditional_t<sizeof(Sample) == 1, uint16_t, uint32_t>;
+    Sum sums[kBlock];
     for (int64_t y = 0; y < level.height; ++y)
         for (int64_t x = 0; x < level.width; x += squares) {
             const int64_t count = std::min(squares, level.width - x), width = count * square;
@@ -65,7 +71,7 @@ void shrink_rows(const Plane& plane, const PyramidShape& shape, const LevelShape
                 const auto* row = reinterpret_cast<const Sample*>(samples + line * plane.row_bytes);
                 row += shape.left * plane.channels + x * square;
                 if (i)
-                    for (int64_t k = 0; k < width; ++k) sums[k] += row[k];
+                    for (int64_t k = 0; k < width; ++k) sums[k] = static_cast<Sum>(sums[k] + row[k]);
                 else
                     for (int64_t k = 0; k < width; ++k) sums[k] = row[k];
             }
