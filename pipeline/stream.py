@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -112,9 +113,10 @@ class Stream:
         """Take the next frame of a loop that you own; returns the Motions that are due."""
         if self._reader is not None:
             raise ValueError("this Stream reads its own source; make a Stream() without one to push frames")
-        if not self._last_pushed_s < time_s < math.inf:
+        if not isinstance(time_s, Real) or not self._last_pushed_s < time_s < math.inf:
             raise ValueError(
-                f"time_s must be finite and increase from frame to frame, found {time_s} after {self._last_pushed_s}"
+                f"time_s must be finite seconds that increase from frame to frame, found {time_s!r} after "
+                f"{self._last_pushed_s}"
             )
         frame = frame_from_array(rgb, time_s, self.stats.frames)
         self._last_pushed_s = frame.time_s

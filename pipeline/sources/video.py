@@ -185,7 +185,9 @@ class VideoReader(FrameSource):
                 if not damaged:
                     yield packet
         except av.error.FFmpegError as error:
-            self._cut_reason = ffmpeg_reason(error)
+            # The last boundary of MIME parts, as IP cameras send them, has no part behind it.
+            is_end = self._container.format.name == "mpjpeg" and isinstance(error, av.error.InvalidDataError)
+            self._cut_reason = "" if is_end else ffmpeg_reason(error)
         if damaged:
             self._cut_reason = "its last packet is incomplete"
 

@@ -255,10 +255,10 @@ def test_push_and_iterate_are_told_apart():
         next(iter(stream))
 
 
-@pytest.mark.parametrize("time_s", [1.0, 0.5, np.inf, -np.inf, np.nan])
+@pytest.mark.parametrize("time_s", [1.0, 0.5, np.inf, -np.inf, np.nan, None, "2", np.zeros(2)])
 def test_pushed_times_must_be_finite_and_increase(time_s):
     with Stream(models=models(), estimator=SyntheticEstimator(SCENE)) as stream:
         stream.push(np.zeros((4, 4, 3), np.uint8), 1.0)
-        with pytest.raises(ValueError, match="must be finite and increase"):
+        with pytest.raises(ValueError, match="must be finite seconds that increase"):
             stream.push(np.zeros((4, 4, 3), np.uint8), time_s)
         assert stream.push(np.zeros((4, 4, 3), np.uint8), 1.5)  # the stream goes on

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from fractions import Fraction
+from itertools import pairwise
+from statistics import median
 
 import av
 
@@ -35,8 +37,11 @@ def opening_rate_hz(stream: av.VideoStream, packets: Sequence[av.Packet] = ()) -
     decoded = max((packet.dts for packet in packets if packet.dts is not None), default=None)
     complete = [stamp for stamp in stamps if decoded is None or stamp <= decoded]
     if stream.time_base and complete and complete[-1] > complete[0]:
-        measured_hz = (len(complete) - 1) / float((complete[-1] - complete[0]) * stream.time_base)
-        return stated_hz if abs(stated_hz / measured_hz - 1) < _AGREE else measured_hz
+        unit_s = float(stream.time_base)
+        measured_hz = (len(complete) - 1) / ((complete[-1] - complete[0]) * unit_s)
+        # Where some have no stamp, the usual step is the better witness.
+        usual_hz = 1 / (max(median(b - a for a, b in pairwise(complete)), 1) * unit_s)
+        return stated_hz if any(abs(stated_hz / hz - 1) < _AGREE for hz in (measured_hz, usual_hz)) else measured_hz
     guesses_hz = (stated_hz, float(stream.guessed_rate or 0))
     return next((guess_hz for guess_hz in guesses_hz if 0 < guess_hz <= _BELIEVED_HZ), None)
 

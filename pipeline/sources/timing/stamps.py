@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
+from math import inf
 
 import av
 
@@ -56,7 +57,9 @@ def _of_decoding(
     pictures: Iterable[av.VideoFrame], unit_s: float, step_s: float, *, from_zero: bool
 ) -> Iterator[tuple[av.VideoFrame, float | None]]:
     """The times of decoding. The last pictures come out without a packet, and so without such a time."""
-    time_s, start_s = 0.0, None if from_zero else 0.0
+    time_s, end_s = 0.0, -step_s  # of the next picture, and of the last one that had a time
+    start_s = None if from_zero else 0.0
+    shortest_s, own_s = inf, inf  # the step between two of them, and the last
     last = []
     for picture in pictures:
         if picture.dts is None and not from_zero:
@@ -64,10 +67,13 @@ def _of_decoding(
             continue
         if picture.dts is not None:
             start_s = picture.dts * unit_s if start_s is None else start_s
-            time_s = picture.dts * unit_s - start_s
+            before_s, own_s = own_s, picture.dts * unit_s - start_s
+            if own_s > before_s:
+                shortest_s = min(shortest_s, own_s - before_s)
+                step_s = shortest_s  # an AVI may state twice its rate, that of its fields
+            time_s = own_s
         yield picture, time_s
-        time_s += step_s
-    end_s = time_s - step_s  # of the last picture that had one
+        end_s, time_s = time_s, time_s + step_s
     stamps_s = sorted(picture.pts * unit_s for picture in last if picture.pts is not None)
     if len(stamps_s) < len(last) or (last and stamps_s[0] <= end_s):
         # Their own times are those of other pictures, of which the latest is right in any case.

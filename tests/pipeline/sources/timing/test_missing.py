@@ -148,6 +148,19 @@ def test_a_tag_that_promises_more_proves_nothing(tmp_path: Path) -> None:
     assert read(path) == (FRAMES, "")
 
 
+def test_parts_of_mime_end_at_their_last_boundary(tmp_path: Path) -> None:
+    """IP cameras send MJPEG so, and FFmpeg takes what follows the last boundary for a broken part."""
+    source, path = clips.make(tmp_path / "a.avi", codec="mjpeg", pix_fmt="yuvj420p", frames=12), tmp_path / "a.mpjpeg"
+    with av.open(str(source)) as whole, av.open(str(path), "w", format="mpjpeg") as container:
+        stream = container.add_stream_from_template(whole.streams.video[0])
+        for packet in whole.demux(video=0):
+            packet.stream = stream
+            container.mux([packet] if packet.size else [])
+    assert read(path) == (12, "")
+    path.write_bytes(path.read_bytes()[:-200])
+    assert read(path)[0] >= 11
+
+
 def test_a_header_of_avi_that_counts_too_many_pictures_is_not_believed(tmp_path: Path) -> None:
     path = clip(tmp_path / "a.avi")
     data = bytearray(path.read_bytes())

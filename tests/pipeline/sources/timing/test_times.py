@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import av
 import numpy as np
@@ -12,6 +14,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from support import clips
 
+from mixsynth_stream.pipeline.sources.timing.stamps import stamped
 from mixsynth_stream.pipeline.sources.timing.times import TimeStamps
 from mixsynth_stream.pipeline.sources.video import VideoReader
 
@@ -145,6 +148,15 @@ def test_a_copy_with_the_times_of_decoding_plays_evenly(tmp_path: Path) -> None:
     times, _, counters = read_times(clips.remuxed(tmp_path / "a.mkv", source, by_decoding))
     np.testing.assert_allclose(np.diff(times), 1 / 30, atol=1.1e-3)
     assert counters == {}
+
+
+def test_an_avi_that_states_the_rate_of_its_fields_plays_evenly() -> None:
+    """FFmpeg copies H.264 with B-frames into AVI so; the last pictures have no time of their own."""
+    container = SimpleNamespace(format=SimpleNamespace(name="avi"))
+    stream: Any = SimpleNamespace(container=container, time_base=Fraction(1, 60))
+    pictures: Any = [SimpleNamespace(dts=2 * n if n < 28 else None, pts=None) for n in range(30)]
+    times = [time_s for _, time_s in stamped(stream, pictures, step_s=1 / 60, by_decoding=True)]
+    np.testing.assert_allclose(np.array(times, float), np.arange(30) / 30)
 
 
 def test_a_broadcast_whose_clock_starts_again(tmp_path: Path) -> None:
