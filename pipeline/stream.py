@@ -47,7 +47,7 @@ class Stream:
     itself: it has the times, and no picture is needed. `cuts`: people end where the video cuts to another scene, and
     those after it get new ids; False follows them across.
     `glance`: people are followed in the picture between keyframes, which gives better poses there, for up to a
-    millisecond of one core a frame and person. By default that is done for live sources, as long as it takes little time.
+    millisecond of one core a frame and person. By default that is done for live sources, while it takes little time.
     """
 
     def __init__(
