@@ -126,7 +126,10 @@ class VideoReader(FrameSource):
     def _emptiness(self) -> str:
         """Why there is not one frame, as the rest of a sentence."""
         diagnosis = self._medium.diagnosis() if "webp" in self._container.format.name else ""
-        return diagnosis or "has a video stream but not one frame in it: record or copy it again"
+        return (
+            diagnosis
+            or "has a video stream but not one frame that can be decoded (damaged or encrypted): copy it again"
+        )
 
     def _read(self) -> Iterator[Frame]:
         index, step_s = -1, 1 / (self._rate_hz or UNKNOWN_RATE_HZ)
