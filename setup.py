@@ -41,6 +41,7 @@ setup(
         "mixsynth_stream.kernels.training",
         "mixsynth_stream.pipeline",
         "mixsynth_stream.pipeline.estimators",
+        "mixsynth_stream.pipeline.glance",
         "mixsynth_stream.pipeline.sources",
         "mixsynth_stream.pipeline.sources.media",
         "mixsynth_stream.pipeline.sources.pixels",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import partial
 
@@ -16,6 +16,19 @@ UNKNOWN_RATE_HZ = 30
 THUMBNAIL_SIZE = 32
 
 
+@dataclass(frozen=True)
+class Luma:
+    """The brightness of a picture as it is stored, without a copy where the decoder has it.
+
+    A place of the upright picture, in display pixels, is in the plane at `turn` @ place + `shift`.
+    """
+
+    plane: np.ndarray  # [H, W], or [H, W, 3] of a picture that only has red, green and blue; uint8 or uint16
+    bits: int = 8  # of a sample
+    turn: np.ndarray = field(default_factory=lambda: np.eye(2))  # [2, 2]
+    shift: np.ndarray = field(default_factory=lambda: np.zeros(2))  # [2]
+
+
 class Frame:
     """One picture of a source. Reading `rgb` converts it; a frame whose `rgb` nobody reads costs its decoding only.
 
@@ -23,7 +36,7 @@ class Frame:
     picture as the file stores it. It differs where samples are not square, such as those of DV and of DVDs.
     """
 
-    __slots__ = ("_lock", "_picture", "_thumbnail", "height", "index", "stored_size", "time_s", "width")
+    __slots__ = ("_lock", "_luma", "_picture", "_thumbnail", "height", "index", "stored_size", "time_s", "width")
 
     def __init__(
         self,
@@ -34,6 +47,7 @@ class Frame:
         picture: Callable[[], np.ndarray],  # () -> [H, W, 3] uint8
         *,
         stored_size: tuple[int, int] | None = None,
+        luma: Callable[[], Luma | None] | None = None,
         thumbnail: Callable[[], np.ndarray] | None = None,  # () -> [32, 32] float32
     ) -> None:
         """`picture` gives `rgb` when it is read. Without a `stored_size` the samples are square."""
@@ -43,6 +57,7 @@ class Frame:
         self.height = height
         self.stored_size = stored_size or (width, height)
         self._picture = picture
+        self._luma = luma
         self._thumbnail = thumbnail
         # FFmpeg must not convert one picture in two threads at once: the estimator's and the loop may both read it.
         self._lock = threading.Lock()
@@ -55,6 +70,11 @@ class Frame:
             self._thumbnail = None  # it holds the decoded picture
             return rgb
 
+    def luma(self) -> Luma | None:
+        """The brightness of the picture; None where the source has no quick one, and once it was released."""
+        with self._lock:
+            return None if self._luma is None else self._luma()
+
     def thumbnail(self) -> np.ndarray | None:  # [32, 32] float32
         """A tiny grey copy, 0..255, which takes no conversion of the picture; each call samples anew.
 
@@ -66,6 +86,7 @@ class Frame:
     def release(self) -> None:
         """Free the picture (megabytes); the frame keeps its number and time."""
         with self._lock:
+            self._luma = None
             self._picture = partial(_refuse, self.index)
             self._thumbnail = None
 

@@ -22,6 +22,7 @@ class Origin(IntEnum):
     FILLED = 2  # between two keyframes
     FORECAST = 3  # past the newest keyframe
     HELD = 4  # no better knowledge: the last known pose repeated
+    TRACKED = 5  # between two keyframes or past the newest one, and followed there in the picture by a glance
 
 
 @dataclass(frozen=True)

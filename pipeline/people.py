@@ -13,6 +13,7 @@ import numpy as np
 
 from mixsynth_stream.normalise import distance_in_scales
 from mixsynth_stream.pipeline.curve import Curve
+from mixsynth_stream.pipeline.glance.evidence import Glimpses
 from mixsynth_stream.pipeline.motion import SPACE_ARRAYS, Origin, Person, Poses
 from mixsynth_stream.pipeline.window import MotionWindow, push_all
 from mixsynth_stream.spaces import LANDMARK_SPACES, SPACES, scale_floor
@@ -39,10 +40,14 @@ class TrackCurves:
     id: int
     curves: tuple[Curve, ...]
     until_s: float  # after this time the person counts as gone
+    glimpses: Glimpses | None = None  # what glances saw of the person between keyframes
 
     def at(self, times: np.ndarray) -> dict[str, np.ndarray]:  # [M] seconds -> arrays of `Poses` [M, ...]
         """The arrays of `Poses` that the curves give, MISSING after `until_s`."""
-        by_space = [curve.at(times) for curve in self.curves]
+        if self.glimpses is None:
+            by_space = [curve.at(times) for curve in self.curves]
+        else:
+            by_space = self.glimpses.at(self.curves, times)
         origin = np.where((times > self.until_s)[:, None], np.uint8(Origin.MISSING), by_space[0].origin)
         missing = origin == Origin.MISSING
         arrays = {"scores": np.where(missing, 0.0, by_space[0].scores), "origin": origin}

@@ -1,5 +1,6 @@
-// mixsynth_stream._C: the encoder, an encoder layer in training, and crops of pictures.
+// mixsynth_stream._C: the encoder, an encoder layer in training, crops of pictures, and the glance.
 #include "python/arguments.h"
+#include "python/follow.h"
 #include "python/pictures.h"
 #include "python/workspaces.h"
 
@@ -179,4 +180,5 @@ PYBIND11_MODULE(_C, module) {
         .def("backward", &TrainedLayer::backward, py::arg("x"), py::arg("d_out"), py::arg("state"),
              py::arg("threads") = 1,
              "x and the gradient of the layer's output -> the gradient of x, and those of the weights by name.");
+    add_glance(module);
 }

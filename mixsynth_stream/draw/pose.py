@@ -1,7 +1,7 @@
 """Poses on a picture: skeletons, ghosts, the legend and the status line, for the overlay file and for live views.
 
-The style shows the origin: measured is solid with white rings around the joints, filled is solid and thin, forecast and
-held are dashed. The ghost is the last pose of the forecast; trails lead to it.
+The style shows the origin: measured is solid with white rings around the joints, filled and tracked are solid and thin,
+forecast and held are dashed. The ghost is the last pose of the forecast; trails lead to it.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Look:
 
     @property
     def thin_line(self) -> float:
-        """Width of a bone that is filled, forecast or held."""
+        """Width of a bone that is not measured."""
         return 0.7 * self.line
 
     @property

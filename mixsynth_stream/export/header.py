@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 # What every result says of itself, in all versions.
 PROGRAM, FORMAT = "mixsynth-stream", "mixsynth-stream poses"
 FORMAT_VERSION = 1
-# The word of number n in a file; the numbers are those of pipeline.motion.Origin.
-ORIGIN_WORDS = ("missing", "measured", "filled", "forecast", "held")
+# The word of number n in a file; the numbers are those of pipeline.motion.Origin. The last one is that of glances.
+ORIGIN_WORDS = ("missing", "measured", "filled", "forecast", "held", "tracked")
 _SCORES = "0 to 1, that the joint is in the picture and visible"
 _UNITS = {
     "pose_px": "pixels of the upright picture as the file stores it, x right, y down, from its top left corner",
@@ -41,6 +41,7 @@ class Settings:
     weights: tuple[str, ...] = ()
     skeleton: str = "BlazePose-33"  # or SMPL-24: rotations instead of poses
     backend: str | None = None
+    glance: bool = False  # whether people were followed between keyframes
     sigma_tables: tuple[SigmaTable | None, SigmaTable | None] = (None, None)  # of the image and the world weights
 
 
@@ -111,7 +112,7 @@ class Header:
             "skeleton": self.skeleton.name,
             "joints": list(self.skeleton.joints),
             "bones": [list(bone) for bone in self.skeleton.bones],
-            "origins": list(ORIGIN_WORDS),
+            "origins": list(ORIGIN_WORDS if settings.glance else ORIGIN_WORDS[:-1]),
             "units": {"time_s": "seconds, the video's own time stamps", **(_SMPL_UNITS if self.is_smpl else _UNITS)},
             "source": None if self.source is None else utf8(self.source),
             "width": self.width or None,

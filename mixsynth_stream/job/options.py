@@ -18,6 +18,7 @@ class JobOptions:
     lag: int | None = None  # None: 1 for files, 0 for cameras
     horizon_s: float = 0.4
     max_people: int = 4
+    glance: str = "auto"  # on, off, or auto: for live sources, and where pictures are drawn
     pose_model: str | None = None  # lite, full, heavy, these with -official, or a .task file; None: full
     eye: str | None = None  # follow or keyframe: how the pose model looks; None: follow
     estimates: str | None = None  # a file of recorded estimates, instead of a pose model

@@ -105,6 +105,7 @@ def open_outputs(stream: Stream, folder: Path | None, options: JobOptions) -> li
         estimator=estimator_name(stream, options),
         weights=options.weights or tuple(shipped_name(space, every) for space in LANDMARK_SPACES),
         backend=stream.models[0].backend,
+        glance=stream.has_glance,
         skeleton=stream.skeleton,
         sigma_tables=(stream.models[0].sigma_table, stream.models[-1].sigma_table),
     )

@@ -134,10 +134,18 @@ def open_stream(source: str, options: JobOptions) -> Stream:
             models=models,
             backend=options.backend,
             cuts=options.cuts,
+            glance=_glance(options),
         )
     except BaseException:
         reader.close()
         raise
+
+
+def _glance(options: JobOptions) -> bool | None:
+    """Whether people are followed between keyframes; None where the kind of source decides."""
+    if options.glance == "auto":
+        return True if options.overlay or options.view else None
+    return options.glance == "on"
 
 
 def first_frames(motions: Iterable[Motion], frames: int | None) -> Iterator[Motion]:

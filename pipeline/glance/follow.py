@@ -1,0 +1,179 @@
+"""Follower: one person from a keyframe on, followed from picture to picture, and back through a gap."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from mixsynth_stream.pipeline.curve import SAME_TIME_S
+from mixsynth_stream.pipeline.glance.body import body, native
+from mixsynth_stream.pipeline.glance.evidence import VELOCITY_OVER_S, Glimpses
+from mixsynth_stream.skeleton import CORE_17
+
+if TYPE_CHECKING:
+    from mixsynth_stream.pipeline.fit import Fit
+    from mixsynth_stream.pipeline.frame import Luma
+
+# The body scale on the finest level of a pyramid, in its pixels: larger ones cost time and follow no better.
+_SCALE_PX = 64
+_MOST_SHRINK = 64
+# Around the joints, in body scales: the limbs' width, one step of motion, and the background that shows the camera's.
+_MARGIN = 0.5
+
+# A misfit a picture, in body scales, that says that nothing of the joint was seen.
+_BLIND = 0.06
+_STILL = np.zeros((len(CORE_17), 2), np.float32)
+
+# Sigma in body scales. It grows with time and with what the points of a joint disagreed by, picture after picture.
+_SIGMA, _SIGMA_PER_S, _SIGMA_PER_MISFIT = 0.04, 0.15, 1.5
+# The table's sigma of a forecast is too small for lively motion, and a forecast then errs with all joints at once:
+# a followed pose weighs as if its own sigma were this share of what it is.
+_AHEAD_TRUST = 0.25
+# In a gap, what matters is how far the way from one keyframe to the other missed the joint measured there.
+_GAP_SIGMA, _GAP_SIGMA_PER_MISS, _GAP_SIGMA_PER_MISFIT = 0.06, 0.5, 0.3
+
+
+class View(NamedTuple):
+    """How the picture that people are followed in lies over a stored plane: plane = pose @ turn.T + shift."""
+
+    luma: Luma
+    turn: np.ndarray  # [2, 2]
+    shift: np.ndarray  # [2]
+    back: np.ndarray  # [2, 2], the inverse of `turn`
+    scale: float  # pixels of the plane a pixel of the picture
+
+    @classmethod
+    def of(cls, luma: Luma, fit: Fit) -> View:
+        """The view of a frame that lies in the picture by `fit`."""
+        # picture -> frame: (p - left_top) / scale; frame -> plane: luma.turn and luma.shift.
+        turn = luma.turn / fit.scale
+        determinant = turn[0, 0] * turn[1, 1] - turn[0, 1] * turn[1, 0]
+        back = np.array([[turn[1, 1], -turn[0, 1]], [-turn[1, 0], turn[0, 0]]]) / determinant
+        shift = luma.shift - turn @ np.array([fit.left, fit.top])
+        return cls(luma, turn, shift, back, math.sqrt(abs(determinant)))
+
+    def place(self, points: np.ndarray) -> np.ndarray:  # [17, 2] -> [17, 2]
+        """Points of the picture in the plane."""
+        return np.asarray(points @ self.turn.T + self.shift)
+
+    def pyramid(self, pose: np.ndarray, scale: float, shrink: int) -> Any:  # _C.Pyramid
+        """The pyramid around a pose [17, 2] of the picture; `scale` is the body scale."""
+        places = self.place(pose)
+        margin = _MARGIN * scale * self.scale
+        low, high = places.min(axis=0) - margin, places.max(axis=0) + margin
+        box = (int(low[0]), int(low[1]), int(high[0]) + 1, int(high[1]) + 1)
+        return native.Pyramid(self.luma.plane, box, shrink, self.luma.bits)
+
+
+@dataclass(frozen=True)
+class Look:
+    """One picture on the way from a keyframe, and the person in it."""
+
+    time_s: float
+    pose: np.ndarray  # [17, 2] pixels of the picture that people are followed in
+    step: np.ndarray  # [17, 2] from the picture before, in pixels of the plane, float32
+    background: np.ndarray | None  # [2] the same of the background; None where there was no picture before
+    misfit: np.ndarray  # [17] body scales, the sum since the keyframe
+    pyramid: Any  # _C.Pyramid
+    view: View
+
+
+@dataclass(frozen=True)
+class Start:
+    """One person at a keyframe, in the picture that people are followed in."""
+
+    time_s: float
+    pose: np.ndarray  # [17, 2] pixels
+    speed: np.ndarray  # [17, 2] pixels a second, as the window expects it
+    scale: float  # the body scale, in pixels
+    pixels_per_m: float
+
+
+class Follower:
+    """One person since the newest keyframe, with the pyramids of all pictures since.
+
+    Memory: about 5 bytes a pixel of the shrunk part around the person, 0.2 MB a picture, for as long as a gap lasts.
+    """
+
+    def __init__(self, start: Start, view: View) -> None:
+        self._start = start
+        self.scale = start.scale
+        self._shrink = int(np.clip(round(self.scale * view.scale / _SCALE_PX), 1, _MOST_SHRINK))
+        pyramid = view.pyramid(start.pose, self.scale, self._shrink)
+        self.looks = [Look(start.time_s, start.pose, _STILL, None, np.zeros(len(start.pose)), pyramid, view)]
+
+    def look(self, time_s: float, view: View) -> None:
+        """Follow the person into the next picture."""
+        last = self.looks[-1]
+        if len(self.looks) == 1:
+            step = self._start.speed * (time_s - last.time_s) @ view.turn.T
+            last = replace(last, step=step.astype(np.float32))
+        pyramid = view.pyramid(last.pose, self.scale, self._shrink)
+        self.looks.append(self._step(last, time_s, view, pyramid))
+
+    def _step(self, last: Look, time_s: float, view: View, pyramid: Any) -> Look:
+        scale = self.scale * view.scale
+        pose = view.place(last.pose).astype(np.float32)
+        _, step, evidence, background = body().follow(last.pyramid, pyramid, pose, last.step, scale, last.background)
+        moved = last.pose + step.astype(np.float64) @ view.back.T
+        return Look(time_s, moved, step, background, last.misfit + evidence[:, 1], pyramid, view)
+
+    def fits(self, view: View) -> bool:
+        """Whether pictures of this view can be compared with the last one: the plane has the same size."""
+        last = self.looks[-1].view
+        return last.luma.plane.shape == view.luma.plane.shape and bool(np.array_equal(last.turn, view.turn))
+
+    def ahead(self, *, newest_only: bool = True) -> Glimpses | None:
+        """What is known after the keyframe, without a later one."""
+        looks = self.looks[1:]
+        if newest_only:
+            # The newest says where the person is, and those shortly before how fast the correction grows.
+            since_s = self.looks[-1].time_s - VELOCITY_OVER_S - SAME_TIME_S
+            looks = [look for look in looks if look.time_s >= since_s]
+        if not looks:
+            return None
+        elapsed = np.array([look.time_s for look in looks])[:, None] - self.looks[0].time_s
+        misfit = np.array([look.misfit for look in looks])
+        sigma = _SIGMA + _SIGMA_PER_S * elapsed + _SIGMA_PER_MISFIT * misfit
+        return self._glimpses(looks, np.array([look.pose for look in looks]), sigma * self.scale, _AHEAD_TRUST, misfit)
+
+    def between(self, pose: np.ndarray, time_s: float) -> Glimpses | None:
+        """What is known of the gap up to a keyframe at `time_s` that measured `pose` [17, 2]: both ways, blended.
+
+        The way there is bent so that it ends at the measured pose, and the way back so that it ends at the first one.
+        """
+        looks = [look for look in self.looks if look.time_s <= time_s]
+        inner = looks[1:-1]
+        if not inner or looks[-1].time_s != time_s:
+            return None
+        end = looks[-1]
+        background = None if end.background is None else -end.background
+        back = [replace(end, pose=pose, step=-end.step, background=background, misfit=np.zeros(len(pose)))]
+        for look in looks[-2::-1]:
+            back.append(self._step(back[-1], look.time_s, look.view, look.pyramid))
+        there, back_again = np.array([look.pose for look in inner]), np.array([look.pose for look in back[-2:0:-1]])
+        start_s = looks[0].time_s
+        share = ((np.array([look.time_s for look in inner]) - start_s) / (time_s - start_s))[:, None]  # [G, 1]
+        misses = pose - end.pose, looks[0].pose - back[-1].pose
+        there = there + share[..., None] * misses[0]
+        back_again = back_again + (1 - share[..., None]) * misses[1]
+        variances = [(_GAP_SIGMA_PER_MISS * np.linalg.norm(miss, axis=-1) / self.scale) ** 2 for miss in misses]
+        weights = [(1 - share) / (variances[0] + _GAP_SIGMA**2), share / (variances[1] + _GAP_SIGMA**2)]
+        both = weights[0] + weights[1]
+        poses = (weights[0][..., None] * there + weights[1][..., None] * back_again) / both[..., None]
+        miss = (weights[0] * variances[0] + weights[1] * variances[1]) / both
+        sums = np.array([look.misfit for look in inner]), np.array([look.misfit for look in back[-2:0:-1]])
+        misfit = (weights[0] * sums[0] + weights[1] * sums[1]) / both
+        sigma = np.sqrt(4 * share * (1 - share) * miss + _GAP_SIGMA**2 + (_GAP_SIGMA_PER_MISFIT * misfit) ** 2)
+        return self._glimpses(inner, poses, sigma * self.scale, 1.0, sums[0])
+
+    def _glimpses(
+        self, looks: list[Look], poses: np.ndarray, sigma: np.ndarray, trust: float, misfit: np.ndarray
+    ) -> Glimpses:
+        times = np.array([look.time_s for look in looks])
+        steps = np.searchsorted([look.time_s for look in self.looks], times)[:, None]
+        followed = misfit < _BLIND * steps
+        return Glimpses(times, poses, sigma, trust, followed, self.looks[0].time_s, self._start.pixels_per_m)
