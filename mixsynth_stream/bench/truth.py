@@ -2,7 +2,9 @@
 
 The clip is streamed once from every frame that could be the first keyframe. The frames between keyframes of a full
 window ("gaps") are judged, and those of the first windows separately ("warm-up"), always on the twelve limb joints.
-PCHIP gets the estimator's poses at the same keyframes as the network.
+PCHIP gets the estimator's poses at the same keyframes as the network. With `glance`, people are followed in the picture
+between keyframes. "within sigma" is the share of joints whose distance to the estimator on every frame, which is what
+sigma speaks of, is at most sigma, and at most twice that.
 """
 
 from __future__ import annotations
@@ -45,10 +47,18 @@ class Errors:
     """Errors in pixels of each method, by question."""
 
     distances: dict[tuple[str, str], list[np.ndarray]] = field(default_factory=dict)  # [12] a frame
+    # [12] a frame: distances to the dense estimator, in sigmas
+    sigmas: dict[str, list[np.ndarray]] = field(default_factory=dict)
 
     def add(self, question: str, method: str, pose: np.ndarray, truth: np.ndarray) -> None:  # [12, 2] each
         if np.isfinite(pose).all():
             self.distances.setdefault((question, method), []).append(np.linalg.norm(pose - truth, axis=1))
+
+    def within(self, question: str, sigmas: float) -> float | None:
+        """The share of joints that are at most so many sigmas off the dense estimator; None without sigma."""
+        rows = np.array(self.sigmas.get(question, []))
+        known = rows[np.isfinite(rows)]
+        return float(np.mean(known <= sigmas)) if known.size else None
 
     def mean_px(self, question: str, method: str) -> float:
         return float(np.mean(self.distances[question, method]))
@@ -59,7 +69,7 @@ def main(args: argparse.Namespace) -> int:
     truth = limbs_in_picture(read_trc(args.trc), read_camera(args.calibration, args.camera or _camera_of(args.video)))
     names = args.weights or [shipped_name(space, args.every) for space in LANDMARK_SPACES]
     image, world = (load_model(name) for name in names)
-    errors = clip_errors(args.video, truth, (image, world), args.model)
+    errors = clip_errors(args.video, truth, (image, world), args.model, glance=args.glance)
     shoulders, hips = truth[:, _SHOULDERS].mean(axis=1), truth[:, _HIPS].mean(axis=1)
     torso_px = float(np.linalg.norm(shoulders - hips, axis=1).mean())
     rows = [
@@ -72,6 +82,9 @@ def main(args: argparse.Namespace) -> int:
             "error_torso": errors.mean_px(question, method) / torso_px,
             "over_pchip": errors.mean_px(question, method) / errors.mean_px(question, PCHIP),
             "frames": len(distances),
+            "glance": args.glance,
+            "within_sigma": errors.within(question, 1.0) if method == NETWORK else None,
+            "within_2_sigma": errors.within(question, 2.0) if method == NETWORK else None,
         }
         for question in (GAPS, WARM_UP)
         for method in (NETWORK, PCHIP, DENSE, KEYFRAME)
@@ -80,7 +93,7 @@ def main(args: argparse.Namespace) -> int:
     if not rows:
         raise SourceError(f"{args.video} has no gap between two keyframes at which one person was seen")
     print(f"{args.video.name}: {len(truth)} frames of truth, torso {torso_px:.0f} px, mean error of 12 limb joints")
-    heads = ["question", "method", "px", "torso lengths", "over PCHIP", "frames"]
+    heads = ["question", "method", "px", "torso lengths", "over PCHIP", "frames", "within sigma"]
     print(table([heads, *map(_cells, rows)]))
     if args.json is not None:
         write_json(args.json, rows)
@@ -89,7 +102,10 @@ def main(args: argparse.Namespace) -> int:
 
 def _cells(row: Mapping[str, Any]) -> list[str]:
     errors = [f"{row['error_px']:.2f}", f"{row['error_torso']:.4f}", f"{row['over_pchip']:.3f}"]
-    return [row["question"], row["method"], *errors, str(row["frames"])]
+    method = f"{row['method']} and glance" if row["glance"] and row["method"] == NETWORK else row["method"]
+    shares = [row["within_sigma"], row["within_2_sigma"]]
+    within = "" if None in shares else f"{shares[0]:.2f}, {shares[1]:.2f}"
+    return [row["question"], method, *errors, str(row["frames"]), within]
 
 
 def clip_errors(
@@ -97,6 +113,8 @@ def clip_errors(
     truth: np.ndarray,  # [F, 12, 2] pixels, one row a frame
     models: tuple[Model, Model],
     pose_model: str,
+    *,
+    glance: bool = False,
 ) -> Errors:
     """The errors of the network, of PCHIP, and of the estimator on every frame, in the same frames."""
     dense = _dense_poses(clip, pose_model)
@@ -111,7 +129,7 @@ def clip_errors(
         with (
             pose_estimator(pose_model) as estimator,
             closing(_frames_from(clip, phase)) as frames,
-            Stream(frames, estimator=estimator, models=models, lag=1) as stream,
+            Stream(frames, estimator=estimator, models=models, lag=1, glance=glance) as stream,
         ):
             _judge(list(stream), phase, truth, dense, models, errors)
     return errors
@@ -150,6 +168,9 @@ def _judge(
             errors.add(question, NETWORK, motion.poses[0, _LIMBS], truth[frame])
             errors.add(question, PCHIP, pchip_pose, truth[frame])
             errors.add(question, DENSE, dense[frame], truth[frame])
+            if motion.sigma is not None:
+                off_px = np.linalg.norm(motion.poses[0, _LIMBS] - dense[frame], axis=1)
+                errors.sigmas.setdefault(question, []).append(off_px / motion.sigma[0, _LIMBS])
 
 
 def _frames_from(clip: Path, first: int) -> Generator[tuple[np.ndarray, float], None, None]:

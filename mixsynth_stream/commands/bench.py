@@ -44,6 +44,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     truth.add_argument("--trc", required=True, type=Path, metavar="FILE", help="markers, one row a video frame (TRC)")
     truth.add_argument("--calibration", required=True, type=Path, metavar="FILE", help="Pose2Sim calibration (TOML)")
     truth.add_argument("--camera", metavar="NAME", help="the calibration's camera (default: from the clip's name)")
+    truth.add_argument(
+        "--glance",
+        action="store_true",
+        help="people are followed in the picture between keyframes",
+    )
     for command in (pipeline, truth):
         command.add_argument(
             "--every",
