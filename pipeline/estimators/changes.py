@@ -9,7 +9,7 @@ import numpy as np
 from mixsynth_stream.pipeline.estimators.region import Region
 
 # Square cells of the picture are compared, so many along its shorter side; of each, so many samples a side.
-_CELLS, _SAMPLES = 32, 4
+_CELLS, _SAMPLES = 32, 2
 # So many levels of 255 more or less than the whole picture, in so many cells, are neither noise nor a shadow. Somebody
 # an eighth as high as the picture covers four cells.
 _LEAST_LEVELS, _LEAST_CELLS = 25.0, 2

@@ -150,7 +150,11 @@ class FollowingEstimator:
         """Search, where the schedule says so; people who are new, or lie otherwise than followed, go to `sightings`."""
         followed = {sighting.id: sighting.region for sighting in sightings}
         is_doubtful |= any(not sighting.is_settled for sighting in sightings)
-        has_changed = self._changes.move_on(rgb, list(followed.values()))
+        has_changed = len(followed) < self.max_people
+        if has_changed:
+            has_changed = self._changes.move_on(rgb, list(followed.values()))
+        else:
+            self._changes.reset()
         doubted = [sighting.id for sighting in sightings if _score(sighting.person) < _LEAST_SCORE]
         expectations = len(followed) + len(lost)
         for part in self._search.parts(
@@ -200,9 +204,7 @@ class FollowingEstimator:
         wrong = [
             s
             for s in sightings
-            if not s.is_confirmed
-            and covers(part, s.region, rgb.shape[:2])
-            and s.region.holds(region.x, region.y)
+            if not s.is_confirmed and covers(part, s.region, rgb.shape[:2]) and s.region.holds(region.x, region.y)
         ]
         if not wrong and len(sightings) >= self.max_people:
             return

@@ -56,6 +56,7 @@ class Search:
         self._searched_s = -math.inf
         self._pause_s = _SEARCH_S
         self._lost_s = -math.inf
+        self._people_before = 0  # how many there were when somebody was lost
         self._checked_s: dict[int, float] = {}  # those who are followed: when the detector last looked for them
         self._overlooked: set[int] = set()  # whom it did not see then
 
@@ -79,21 +80,22 @@ class Search:
         is_first, is_early = self._keyframes == 0, self._keyframes < _FIRST_KEYFRAMES
         self._keyframes += 1
         if lost:
-            self._lost_s = time_s
+            self._lost_s, self._people_before = time_s, len(followed) + len(lost)
         if lost or has_changed or not self._checked_s.keys() >= followed.keys():
             self._pause_s = _SEARCH_S
         self._checked_s = {one: self._checked_s.get(one, time_s) for one in followed}
         self._overlooked &= followed.keys()
         is_due = is_early or time_s - self._searched_s >= self._pause_s - _TICK_S
-        is_short, is_lost = len(followed) < self._max_people, time_s - self._lost_s < _LOST_S
+        is_short = len(followed) < self._max_people
+        is_lost = time_s - self._lost_s < _LOST_S and len(followed) < self._people_before
         nearby = list(dict.fromkeys([*(around(region, picture) for region in lost), None]))
         if not followed:
             yield from nearby
             if is_first:
                 yield from tiles(picture)
             elif has_changed or is_lost or is_due:
+                self._note_search(time_s, is_fruitless=not is_early)
                 yield self._next_tile(picture)
-            self._note_search(time_s, is_fruitless=is_due and not is_early)
         elif is_doubtful or (is_lost and is_short):
             self._searched_s = time_s
             yield from nearby
