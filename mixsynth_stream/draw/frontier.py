@@ -1,0 +1,91 @@
+"""Frontier: panels of error against cost, on a logarithmic axis, with a dot for each setting."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from mixsynth_stream.draw.canvas import Canvas, Casing, Color
+from mixsynth_stream.draw.chart import INK, LABEL_PX, TICK_PX, Axes
+from mixsynth_stream.draw.font import text_width
+
+_WIDTH, _HEIGHT = 1560, 720
+_LEFT, _RIGHT, _GAP = 110, 30, 110
+_TOP, _BOTTOM = 156, 72
+_TITLE_PX = 24
+_DOT_PX, _LINE_PX = 13.0, 2.6
+_WHITE: Color = (255, 255, 255)
+_PALE = 0.45  # of what is dominated
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dots:
+    """Settings of one family: N dots, joined by a line in order of cost if they are steps of one knob."""
+
+    name: str
+    color: Color
+    x: np.ndarray  # [N] cost, above 0
+    y: np.ndarray  # [N] error
+    labels: Sequence[str]
+    is_dominated: np.ndarray  # [N] bool
+    joined: bool
+
+
+def frontier_picture(panels: Mapping[str, Sequence[Dots]], *, title: str, x_label: str) -> np.ndarray:
+    """A picture [H, W, 3] uint8 with the panels, by their titles, side by side under one legend.
+
+    What is dominated is a pale ring. All panels have the same ranges.
+    """
+    canvas = Canvas(np.full((_HEIGHT, _WIDTH, 3), 255, np.uint8))
+    canvas.text(_LEFT - 80, 34, title, _TITLE_PX, INK)
+    families = {dots.name: dots for series in panels.values() for dots in series}
+    _draw_key(canvas, list(families.values()))
+    every = [dots for series in panels.values() for dots in series]
+    x, y = np.concatenate([dots.x for dots in every]), np.concatenate([dots.y for dots in every])
+    x_range = float(x.min()) / 1.3, float(x.max()) * 1.3
+    y_range = 0.0, float(y.max()) * 1.08
+    width = (_WIDTH - _LEFT - _RIGHT - _GAP * (len(panels) - 1)) // len(panels)
+    for number, (name, series) in enumerate(panels.items()):
+        left = _LEFT + number * (width + _GAP)
+        axes = Axes(canvas, left, _TOP, left + width, _HEIGHT - _BOTTOM, x_range, y_range, is_log=True)
+        axes.frame(x_label, "error, torso lengths" if not number else "")
+        canvas.text(left + 8, _TOP - 18, name, LABEL_PX, INK)
+        _draw_series(axes, series)
+    return canvas.rgb
+
+
+def _draw_series(axes: Axes, series: Sequence[Dots]) -> None:
+    """Lines first, so that no line crosses a dot; then dots, those that are dominated below the others."""
+    for dots in series:
+        if dots.joined:
+            order = np.argsort(dots.x)
+            axes.line(dots.x[order], dots.y[order], dots.color, _LINE_PX)
+    for is_dominated in (True, False):
+        for dots in series:
+            rows = np.flatnonzero(dots.is_dominated == is_dominated)
+            points = axes.points(dots.x[rows], dots.y[rows])
+            casing = Casing(2.4, dots.color)
+            axes.canvas.discs(points, _WHITE if is_dominated else dots.color, _DOT_PX - 5, casing=casing)
+    for dots in series:
+        for (x, y), label in zip(axes.points(dots.x, dots.y), dots.labels, strict=True):
+            axes.canvas.text(x + 10, y - 12, label, TICK_PX, dots.color)
+
+
+def _draw_key(canvas: Canvas, families: Sequence[Dots]) -> None:
+    """The legend in one line: a dot for each family, and a ring for what is dominated."""
+    x, y = float(_LEFT - 80), 76
+    for dots in families:
+        canvas.discs(np.array([[x + 8, y]]), dots.color, _DOT_PX)
+        if dots.joined:
+            canvas.strokes(np.array([[x - 6, y]]), np.array([[x + 22, y]]), dots.color, _LINE_PX)
+        canvas.text(x + 28, y, dots.name, TICK_PX, INK)
+        x += 28 + text_width(dots.name, TICK_PX) + 30
+    canvas.text(
+        _LEFT - 80,
+        104,
+        "numbers: keyframe spacing in steps of 1/30 s.  Ring: another setting costs no more and errs no more.",
+        TICK_PX,
+        INK,
+    )

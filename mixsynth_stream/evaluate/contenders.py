@@ -1,0 +1,120 @@
+"""Contenders: the ways to a pose for every frame that are compared, as settings of a Stream or of MediaPipe alone.
+
+`bench pipeline`, `bench truth` and `evaluate --video --frontier` open what they compare through this file only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from mixsynth_stream.errors import ModelError
+from mixsynth_stream.pipeline.estimators.bundle import DEFAULT_MODEL, MODELS, bundle_path, is_cut, official
+from mixsynth_stream.pipeline.estimators.choose import DEFAULT_EYE
+from mixsynth_stream.pipeline.estimators.mediapipe import MediaPipeEstimator
+from mixsynth_stream.pipeline.stream import Stream
+from mixsynth_stream.presets import DEFAULT_EVERY, SHIPPED_INTERVALS
+from mixsynth_stream.spaces import GRID_HZ
+
+if TYPE_CHECKING:
+    from mixsynth_stream.weights import Model
+
+NOW, FILLED = QUESTIONS = ("now", "filled")
+# Families of contenders, as tables and pictures name them.
+DENSE, DENSE_CUT = "MediaPipe on every frame", "the same without its mask"
+KEYFRAME, FOLLOWING, GLANCE = "whole picture at keyframes", "following", "following, glance"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contender:
+    """One way to the poses of one person. `every` is None where MediaPipe tracks on every frame (VIDEO mode)."""
+
+    family: str = FOLLOWING
+    model: str = DEFAULT_MODEL
+    every: int | None = DEFAULT_EVERY
+    eye: str = DEFAULT_EYE
+    glance: bool = False
+    default_of: tuple[str, ...] = ()  # the questions for which a user gets these settings without an option
+
+    @property
+    def is_dense(self) -> bool:
+        """Whether MediaPipe looks at every frame, and there is no Stream."""
+        return self.every is None
+
+    @property
+    def label(self) -> str:
+        """What tells it from others of its family."""
+        return self.model.removesuffix("-official") if self.is_dense else f"N = {self.every}"
+
+    @property
+    def name(self) -> str:
+        """Its name in tables."""
+        return f"{self.family}: {self.label}"
+
+    @property
+    def interval_s(self) -> float:
+        """Seconds between keyframes, 0 on every frame."""
+        return (self.every or 0) / GRID_HZ
+
+    def facts(self) -> dict[str, Any]:
+        """What rows of results say of it. The mask of a cut bundle is not computed."""
+        return {
+            "model": self.model,
+            "bundle": bundle_path(self.model).name,
+            "is_cut": is_cut(self.model),
+            "eye": "video" if self.is_dense else self.eye,
+            "glance": self.glance,
+        }
+
+    def same_poses(self) -> Contender:
+        """The one that stands for all that give the same poses at another price."""
+        model = official(self.model) if self.is_dense else self.model
+        return replace(self, family="", model=model, default_of=())
+
+    def open_stream(self, source: Any, *, lag: int = 1, models: Sequence[Model] | None = None) -> Stream:
+        """A Stream with these settings; with networks of the user's own, `every` is theirs."""
+        return Stream(
+            source,
+            every=DEFAULT_EVERY if self.every is None else self.every,
+            estimator=self.model,
+            eye=self.eye,
+            glance=self.glance,
+            max_people=1,
+            lag=lag,
+            models=models,
+        )
+
+    def open_dense(self) -> MediaPipeEstimator:
+        """MediaPipe for every frame."""
+        return MediaPipeEstimator(self.model, mode="video")
+
+
+def dense_contender(model: str = DEFAULT_MODEL) -> Contender:
+    """What dense means in every comparison: the model as published, tracking, on every frame."""
+    return Contender(family=DENSE, model=official(model), every=None)
+
+
+def all_contenders() -> list[Contender]:
+    """Every way that the frontier shows: MediaPipe's models, then ours family by family."""
+    contenders = [dense_contender(model) for model in MODELS]
+    contenders += [Contender(family=DENSE_CUT, model=model, every=None) for model in MODELS]
+    for every in SHIPPED_INTERVALS:
+        contenders.append(Contender(family=KEYFRAME, model=official(DEFAULT_MODEL), every=every, eye="keyframe"))
+    for family, question in ((FOLLOWING, FILLED), (GLANCE, NOW)):
+        for every in SHIPPED_INTERVALS:
+            default_of = (question,) if every == DEFAULT_EVERY else ()
+            contenders.append(Contender(family=family, every=every, glance=family == GLANCE, default_of=default_of))
+    return contenders
+
+
+def installed(contenders: Sequence[Contender]) -> tuple[list[Contender], list[str]]:
+    """Those whose pose model is there, and a sentence for each model that is missing."""
+    available, sentences = [], []
+    for contender in contenders:
+        try:
+            bundle_path(contender.model)
+            available.append(contender)
+        except ModelError as error:
+            sentences.append(str(error))
+    return available, list(dict.fromkeys(sentences))
