@@ -161,12 +161,13 @@ def frontier_table(rows: Sequence[Mapping[str, Any]]) -> str:
         ratios = [f"{row[key]:.2f}" if key in row else "" for key in ("cheaper_than_dense", "faster_than_dense")]
         errors = [f"{row[f'{question}_{key}']:.4f}" for question in QUESTIONS for key in ("torso", "lost")]
         lines.append([row["contender"], f"{row['calls_hz']:.1f}", f"{row['cpu_ms']:.2f}", *ratios, *errors])
-    dominated = [["dominated", "for", "by those that cost no more and err no more"]]
+    dominated = [["dominated", "for", "by what costs no more and errs no more; the cheapest first"]]
     for question in QUESTIONS:
         for row in rows:
             names = row[f"{question}_dominated_by"]
             if names:
-                dominated.append([row["contender"], question, "; ".join(names)])
+                more = f" and {len(names) - 2} more" if len(names) > 2 else ""
+                dominated.append([row["contender"], question, "; ".join(names[:2]) + more])
     width, for_width = (max(len(line[column]) for line in dominated) for column in (0, 1))
     text = [f"{name:<{width}}  {question:<{for_width}}  {names}" for name, question, names in dominated]
     return "\n".join([table(lines), "", *text, "", *verdicts(rows)])

@@ -98,7 +98,8 @@ def _measure_frontier(args: argparse.Namespace) -> int:
     )
     check_options(args, foreign=foreign, of="does not go with --frontier, which has contenders of its own")
     effort = Effort(rounds=args.rounds, frames=args.frames or 300, phases=args.phases)
-    measure([Path(args.clip or _DEMO_CLIP)], truth=truth_from(args), effort=effort, json=args.json, plot=args.plot)
+    clips = [Path(clip) for clip in args.clip or [_DEMO_CLIP]]
+    measure(clips, truth=truth_from(args), effort=effort, json=args.json, plot=args.plot)
     return 0
 
 
@@ -114,10 +115,18 @@ def check_options(args: argparse.Namespace, *, foreign: Sequence[str], of: str) 
 
 def comparison_from(args: argparse.Namespace) -> Comparison:
     """What the options say."""
+    if len(args.clip) > 1:
+        raise ValueError(f"one clip is measured at a time without --frontier, found {len(args.clip)}")
     names = args.weights or [shipped_name(space, args.every) for space in LANDMARK_SPACES]
     image, world = (load_model(name) for name in names)
     frames = args.frames or (10_000 if args.memory else 300)
-    return Comparison(Path(args.clip or _DEMO_CLIP), frames, image.config.sample_interval, args.model, (image, world))
+    return Comparison(
+        Path(args.clip[0] if args.clip else _DEMO_CLIP),
+        frames,
+        image.config.sample_interval,
+        args.model,
+        (image, world),
+    )
 
 
 def gate_failures(comparison: Comparison, dense: ClipRun, stream: ClipRun) -> list[str]:

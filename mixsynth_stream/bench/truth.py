@@ -8,6 +8,7 @@ PCHIP gets the estimator's poses at the same keyframes as the network.
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -158,5 +159,6 @@ def limbs_of_clip(clip: Path, trc: Path, calibration: Path, camera: str | None) 
 
 
 def _camera_of(clip: Path) -> str:
-    """The camera of a clip in the calibrations of Pose2Sim: `cam_03` filmed `cam03.mp4`."""
-    return clip.stem.replace("cam", "cam_") if clip.stem.startswith("cam") and "_" not in clip.stem else clip.stem
+    """The camera of a clip in the calibrations of Pose2Sim: `cam_03` filmed `cam03.mp4` and `cam03_30hz.mp4`."""
+    match = re.match(r"cam(\d+)(?!\d)", clip.stem)
+    return f"cam_{match[1]}" if match else clip.stem

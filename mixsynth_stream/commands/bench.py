@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The benchmarks and their options."""
     benches = parser.add_subparsers(dest="bench", required=True, metavar="{" + ",".join(_HELP) + "}")
     pipeline = _add_bench(benches, "pipeline")
-    pipeline.add_argument("clip", nargs="?", metavar="CLIP", help="a video of one person (default: the bundled clip)")
+    pipeline.add_argument("clip", nargs="*", metavar="CLIP", help="a video of one person (default: the bundled clip)")
     pipeline.add_argument(
         "--rounds", type=int, default=5, metavar="R", help="interleaved rounds (default: %(default)s)"
     )

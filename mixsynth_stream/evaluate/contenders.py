@@ -90,6 +90,14 @@ class Contender:
         return MediaPipeEstimator(self.model, mode="video")
 
 
+# Streams that the frontier shows at each spacing of keyframes; `default_of` is for the default spacing only.
+STREAMS = (
+    Contender(family=KEYFRAME, model=official(DEFAULT_MODEL), eye="keyframe"),
+    Contender(family=FOLLOWING, default_of=(FILLED,)),
+    Contender(family=GLANCE, glance=True, default_of=(NOW,)),
+)
+
+
 def dense_contender(model: str = DEFAULT_MODEL) -> Contender:
     """What dense means in every comparison: the model as published, tracking, on every frame."""
     return Contender(family=DENSE, model=official(model), every=None)
@@ -99,12 +107,10 @@ def all_contenders() -> list[Contender]:
     """Every way that the frontier shows: MediaPipe's models, then ours family by family."""
     contenders = [dense_contender(model) for model in MODELS]
     contenders += [Contender(family=DENSE_CUT, model=model, every=None) for model in MODELS]
-    for every in SHIPPED_INTERVALS:
-        contenders.append(Contender(family=KEYFRAME, model=official(DEFAULT_MODEL), every=every, eye="keyframe"))
-    for family, question in ((FOLLOWING, FILLED), (GLANCE, NOW)):
+    for stream in STREAMS:
         for every in SHIPPED_INTERVALS:
-            default_of = (question,) if every == DEFAULT_EVERY else ()
-            contenders.append(Contender(family=family, every=every, glance=family == GLANCE, default_of=default_of))
+            default_of = stream.default_of if every == DEFAULT_EVERY else ()
+            contenders.append(replace(stream, every=every, default_of=default_of))
     return contenders
 
 
