@@ -155,10 +155,10 @@ def _dense_poses(clip: Path, pose_model: str) -> np.ndarray:  # -> [F, 12, 2], N
 
 def limbs_of_clip(clip: Path, trc: Path, calibration: Path, camera: str | None) -> np.ndarray:  # -> [F, 12, 2] pixels
     """The measured limbs in the picture of a camera; by default that of the clip's name. Raises `ValueError`."""
-    return limbs_in_picture(read_trc(trc), read_camera(calibration, camera or _camera_of(clip)))
+    return limbs_in_picture(read_trc(trc), read_camera(calibration, camera or camera_of(clip)))
 
 
-def _camera_of(clip: Path) -> str:
+def camera_of(clip: Path) -> str:
     """The camera of a clip in the calibrations of Pose2Sim: `cam_03` filmed `cam03.mp4` and `cam03_30hz.mp4`."""
     match = re.match(r"cam(\d+)(?!\d)", clip.stem)
     return f"cam_{match[1]}" if match else clip.stem
