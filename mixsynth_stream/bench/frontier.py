@@ -90,6 +90,7 @@ def clip_rows(
             result = contender_errors(contender, clip, reference, dense.time_s, effort.phases)
             errors[contender.same_poses()] = result
     rate_hz = float(1 / np.median(np.diff(dense.time_s)))
+    say(f"{clip.name}: costs, {effort.rounds} rounds")
     with tempfile.TemporaryDirectory() as folder:
         runs = _interleaved(long_enough(clip, effort.frames, Path(folder)), contenders, effort.rounds)
     rows = [
@@ -120,7 +121,6 @@ def _interleaved(clip: Path, contenders: Sequence[Contender], rounds: int) -> di
         runs[by_name[name]].append(contender_run(by_name[name], clip))
         return runs[by_name[name]][-1].cpu_ms
 
-    say(f"{clip.name}: costs, {rounds} rounds")
     take_turns(list(by_name), rounds, cpu_ms)
     return runs
 

@@ -11,11 +11,15 @@ from mixsynth_stream.draw.canvas import Canvas, Casing, Color
 from mixsynth_stream.draw.chart import INK, LABEL_PX, TICK_PX, Axes
 from mixsynth_stream.draw.font import text_width
 
-_WIDTH, _HEIGHT = 1440, 680
+_WIDTH, _HEIGHT = 1440, 700
 _LEFT, _RIGHT, _GAP = 110, 24, 84
-_TOP, _BOTTOM = 156, 72
+_TOP, _BOTTOM = 180, 72
 _TITLE_PX = 24
 _DOT_PX, _LINE_PX = 13.0, 2.6
+_NOTE = (
+    "Numbers: steps of 1/30 s from keyframe to keyframe, or calls a second (/s).  "
+    "Ring: another setting costs no more and errs no more."
+)
 _SHADE = 17  # levels of a colour that differ by less become one
 _WHITE: Color = (255, 255, 255)
 # Where a label may stand beside its dot: to the right or left, above or below, the first free place.
@@ -94,18 +98,16 @@ def _overlaps(box: tuple[float, float, float, float], boxes: Sequence[tuple[floa
 
 
 def _draw_key(canvas: Canvas, families: Sequence[Dots]) -> None:
-    """The legend in one line: a dot for each family, and a ring for what is dominated."""
-    x, y = float(_LEFT - 80), 76
+    """The legend in one line or two: a dot for each family, and what numbers and rings mean."""
+    left = float(_LEFT - 80)
+    x, y = left, 74
     for dots in families:
+        width = 28 + text_width(dots.name, TICK_PX) + 30
+        if x + width > _WIDTH:
+            x, y = left, y + 26
         canvas.discs(np.array([[x + 8, y]]), dots.color, _DOT_PX)
         if dots.joined:
             canvas.strokes(np.array([[x - 6, y]]), np.array([[x + 22, y]]), dots.color, _LINE_PX)
         canvas.text(x + 28, y, dots.name, TICK_PX, INK)
-        x += 28 + text_width(dots.name, TICK_PX) + 30
-    canvas.text(
-        _LEFT - 80,
-        104,
-        "numbers: keyframe spacing in steps of 1/30 s.  Ring: another setting costs no more and errs no more.",
-        TICK_PX,
-        INK,
-    )
+        x += width
+    canvas.text(left, y + 28, _NOTE, TICK_PX, INK)

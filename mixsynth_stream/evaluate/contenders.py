@@ -24,15 +24,22 @@ NOW, FILLED = QUESTIONS = ("now", "filled")
 # Families of contenders, as tables and pictures name them.
 DENSE, DENSE_CUT = "MediaPipe on every frame", "the same without its mask"
 KEYFRAME, FOLLOWING, GLANCE = "whole picture at keyframes", "following", "following, glance"
+AUTO = "keyframes by need"
+# Estimator calls a second of the streams that choose their keyframes.
+AUTO_BUDGETS_HZ: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Contender:
-    """One way to the poses of one person. `every` is None where MediaPipe tracks on every frame (VIDEO mode)."""
+    """One way to the poses of one person. `every` is None where MediaPipe tracks on every frame (VIDEO mode).
+
+    `budget` is for keyframes that a Stream chooses (`every="auto"`): estimator calls a second.
+    """
 
     family: str = FOLLOWING
     model: str = DEFAULT_MODEL
-    every: int | None = DEFAULT_EVERY
+    every: int | str | None = DEFAULT_EVERY
+    budget: float | None = None
     eye: str = DEFAULT_EYE
     glance: bool = False
     default_of: tuple[str, ...] = ()  # the questions for which a user gets these settings without an option
@@ -45,7 +52,9 @@ class Contender:
     @property
     def label(self) -> str:
         """What tells it from others of its family."""
-        return self.model.removesuffix("-official") if self.is_dense else f"N = {self.every}"
+        if self.is_dense:
+            return self.model.removesuffix("-official")
+        return f"N = {self.every}" if self.budget is None else f"{self.budget:g}/s"
 
     @property
     def name(self) -> str:
@@ -54,8 +63,10 @@ class Contender:
 
     @property
     def interval_s(self) -> float:
-        """Seconds between keyframes, 0 on every frame."""
-        return (self.every or 0) / GRID_HZ
+        """Seconds between keyframes, on average where the Stream chooses them; 0 on every frame."""
+        if isinstance(self.every, int):
+            return self.every / GRID_HZ
+        return 0.0 if self.budget is None else 1 / self.budget
 
     def facts(self) -> dict[str, Any]:
         """What rows of results say of it. The mask of a cut bundle is not computed."""
@@ -65,6 +76,7 @@ class Contender:
             "is_cut": is_cut(self.model),
             "eye": "video" if self.is_dense else self.eye,
             "glance": self.glance,
+            "budget": self.budget,
         }
 
     def same_poses(self) -> Contender:
@@ -74,9 +86,12 @@ class Contender:
 
     def open_stream(self, source: Any, *, lag: int = 1, models: Sequence[Model] | None = None) -> Stream:
         """A Stream with these settings; with networks of the user's own, `every` is theirs."""
+        options: dict[str, Any] = {"every": DEFAULT_EVERY if self.every is None else self.every}
+        if self.budget is not None:
+            options["budget"] = self.budget
         return Stream(
             source,
-            every=DEFAULT_EVERY if self.every is None else self.every,
+            **options,
             estimator=self.model,
             eye=self.eye,
             glance=self.glance,
@@ -111,7 +126,8 @@ def all_contenders() -> list[Contender]:
         for every in SHIPPED_INTERVALS:
             default_of = stream.default_of if every == DEFAULT_EVERY else ()
             contenders.append(replace(stream, every=every, default_of=default_of))
-    return contenders
+    budgets = (Contender(family=AUTO, every="auto", budget=budget, glance=True) for budget in AUTO_BUDGETS_HZ)
+    return [*contenders, *budgets]
 
 
 def installed(contenders: Sequence[Contender]) -> tuple[list[Contender], list[str]]:

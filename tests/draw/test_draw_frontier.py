@@ -35,7 +35,7 @@ def test_a_dot_is_filled_and_what_is_dominated_is_a_ring(is_dominated: bool) -> 
     )
     rgb = frontier_picture({"now": [dots]}, title="clip", x_label="ms")
     assert rgb.dtype == np.uint8 and len(np.unique(rgb)) <= 16
-    axes = Axes(Canvas(rgb), 110, 156, 1416, 608, (2 / 1.3, 28.0), (0.0, 0.216), is_log=True)
+    axes = Axes(Canvas(rgb), 110, 180, 1416, 628, (2 / 1.3, 28.0), (0.0, 0.216), is_log=True)
     for x, y in axes.points(dots.x, dots.y).round().astype(int):
         assert rgb[y, x].tolist() == ([255, 255, 255] if is_dominated else [204, 0, 0])
         assert rgb[y, x + 5].tolist() == [204, 0, 0]

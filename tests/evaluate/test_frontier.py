@@ -125,6 +125,8 @@ def test_contenders_have_names_and_one_default_for_each_question() -> None:
     cut, official = Contender(model="full", every=None), dense_contender("full")
     assert cut.same_poses() == official.same_poses() != Contender().same_poses()
     assert [contender.facts()["eye"] for contender in (cut, Contender())] == ["video", "follow"]
+    chosen = Contender(every="auto", budget=2.5, glance=True)
+    assert (chosen.label, chosen.interval_s, Contender(every=15).interval_s, cut.interval_s) == ("2.5/s", 0.4, 0.5, 0.0)
 
 
 def test_a_model_that_is_missing_is_left_out_with_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
