@@ -33,7 +33,8 @@ AUTO_BUDGETS_HZ: tuple[float, ...] = ()
 class Contender:
     """One way to the poses of one person. `every` is None where MediaPipe tracks on every frame (VIDEO mode).
 
-    `budget` is for keyframes that a Stream chooses (`every="auto"`): estimator calls a second.
+    `budget` is for keyframes that a Stream chooses (`every="auto"`): estimator calls a second. Without `pictures` nobody
+    reads those of the frames, and files need not be decoded whole.
     """
 
     family: str = FOLLOWING
@@ -42,6 +43,7 @@ class Contender:
     budget: float | None = None
     eye: str = DEFAULT_EYE
     glance: bool = False
+    pictures: bool = True
     default_of: tuple[str, ...] = ()  # the questions for which a user gets these settings without an option
 
     @property
@@ -77,18 +79,21 @@ class Contender:
             "eye": "video" if self.is_dense else self.eye,
             "glance": self.glance,
             "budget": self.budget,
+            "pictures": self.pictures,
         }
 
     def same_poses(self) -> Contender:
         """The one that stands for all that give the same poses at another price."""
         model = official(self.model) if self.is_dense else self.model
-        return replace(self, family="", model=model, default_of=())
+        return replace(self, family="", model=model, pictures=True, default_of=())
 
     def open_stream(self, source: Any, *, lag: int = 1, models: Sequence[Model] | None = None) -> Stream:
         """A Stream with these settings; with networks of the user's own, `every` is theirs."""
         options: dict[str, Any] = {"every": DEFAULT_EVERY if self.every is None else self.every}
         if self.budget is not None:
             options["budget"] = self.budget
+        if not self.pictures:
+            options["pictures"] = False
         return Stream(
             source,
             **options,

@@ -125,6 +125,7 @@ def test_contenders_have_names_and_one_default_for_each_question() -> None:
     cut, official = Contender(model="full", every=None), dense_contender("full")
     assert cut.same_poses() == official.same_poses() != Contender().same_poses()
     assert [contender.facts()["eye"] for contender in (cut, Contender())] == ["video", "follow"]
+    assert Contender(pictures=False).same_poses() == Contender().same_poses()
     chosen = Contender(every="auto", budget=2.5, glance=True)
     assert (chosen.label, chosen.interval_s, Contender(every=15).interval_s, cut.interval_s) == ("2.5/s", 0.4, 0.5, 0.0)
 
