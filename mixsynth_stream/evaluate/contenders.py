@@ -33,8 +33,8 @@ AUTO_BUDGETS_HZ: tuple[float, ...] = ()
 class Contender:
     """One way to the poses of one person. `every` is None where MediaPipe tracks on every frame (VIDEO mode).
 
-    `budget` is for keyframes that a Stream chooses (`every="auto"`): estimator calls a second. Without `pictures` nobody
-    reads those of the frames, and files need not be decoded whole.
+    `budget` is for keyframes that a Stream chooses (`every="auto"`): estimator calls a second. Without `pictures`
+    nobody reads those of the frames, and files need not be decoded whole.
     """
 
     family: str = FOLLOWING
