@@ -32,6 +32,8 @@ _SIGMA, _SIGMA_PER_S, _SIGMA_PER_MISFIT = 0.04, 0.15, 1.5
 # The table's sigma of a forecast is too small for lively motion, and a forecast then errs with all joints at once:
 # a followed pose weighs as if its own sigma were this share of what it is.
 _AHEAD_TRUST = 0.25
+# The error of now, in body scales: it grows with the way from the keyframe's pose, and with what the points disagree by.
+_ERROR_PER_WAY, _ERROR_PER_MISFIT = 0.25, 0.3
 # In a gap, what matters is how far the way from one keyframe to the other missed the joint measured there.
 _GAP_SIGMA, _GAP_SIGMA_PER_MISS, _GAP_SIGMA_PER_MISFIT = 0.06, 0.5, 0.3
 
@@ -139,6 +141,12 @@ class Follower:
         misfit = np.array([look.misfit for look in looks])
         sigma = _SIGMA + _SIGMA_PER_S * elapsed + _SIGMA_PER_MISFIT * misfit
         return self._glimpses(looks, np.array([look.pose for look in looks]), sigma * self.scale, _AHEAD_TRUST, misfit)
+
+    def error(self) -> float:
+        """How far off the pose of now is expected to be beyond the estimator's own error, in body scales."""
+        last = self.looks[-1]
+        way = float(np.linalg.norm(last.pose - self.looks[0].pose, axis=1).mean()) / self.scale
+        return _ERROR_PER_WAY * way + _ERROR_PER_MISFIT * float(last.misfit.mean())
 
     def between(self, pose: np.ndarray, time_s: float) -> Glimpses | None:
         """What is known of the gap up to a keyframe at `time_s` that measured `pose` [17, 2]: both ways, blended.

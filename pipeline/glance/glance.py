@@ -53,6 +53,11 @@ class Glance:
         self._check_budget(frame.time_s, time.thread_time() - start_s)
         return _with_glimpses(scene, ahead)
 
+    def error(self) -> float | None:
+        """How far off the poses of now are expected to be, in body scales; None where nobody is followed."""
+        errors = [follower.error() for follower in self._followers.values()]
+        return sum(errors) / len(errors) if errors else None
+
     def known(self, scene: Scene) -> Scene:
         """The scene with all that is known of the frames since the newest keyframe."""
         ahead = {track: follower.ahead(newest_only=False) for track, follower in self._followers.items()}
