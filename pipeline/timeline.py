@@ -79,7 +79,8 @@ class Timeline:
         placed = [fit.place(person) for person in people]
         while self._new_cuts and frame.time_s >= self._new_cuts[0].first.time_s:
             motions += self._change_scene(self._new_cuts.popleft(), placed)
-        scene = self._people.observe(placed, frame.time_s, self._size[1])
+        gap = None if self._glance is None else partial(self._glance.gap, frame, fit)
+        scene = self._people.observe(placed, frame.time_s, self._size[1], gap)
         newer = [waiting for waiting in self._waiting if waiting.frame.time_s > frame.time_s]
         earlier = [waiting for waiting in self._waiting if waiting.frame.time_s < frame.time_s]
         past, scenes = scene, [scene] * len(newer)
