@@ -38,8 +38,8 @@ class Budget:
                 raise ValueError(f"budget as a share of a core must be above 0% and at most 100%, found {budget!r}")
             if not live:
                 raise ValueError(
-                    f"budget {text} is a share of a core, which depends on the machine and not on the video: give a file "
-                    f"estimator calls a second, {LEAST_HZ:g} to {MOST_HZ:g}"
+                    f"budget {text} is a share of a core, which depends on the machine, and a file comes out the same "
+                    f"everywhere: give {LEAST_HZ:g} to {MOST_HZ:g} estimator calls a second"
                 )
             return cls(_FILE_HZ, number / 100)
         if not LEAST_HZ <= number <= MOST_HZ:
@@ -48,6 +48,9 @@ class Budget:
                 f"'25%' for a live source, found {budget!r}"
             )
         return cls(number)
+
+    def __str__(self) -> str:
+        return f"{self.calls_hz:g} calls/s" if self.core_share is None else f"{100 * self.core_share:g}% of a core"
 
     def hz(self, seconds: float, calls: int) -> float:
         """Calls a second, where `calls` of them took `seconds` so far."""

@@ -42,10 +42,10 @@ class Stream:
     `source`: a path, a URL, "webcam", "webcam:1", "-" (standard input), "synthetic:", an iterator of (rgb, time_s), or
     None to `push` frames. `every`: N, the keyframe spacing in steps of a 30 Hz grid; or "auto", and keyframes come when
     the motion makes them worth it, within a `budget` of estimator calls a second (2 to 10; by default 3 for files, and
-    as many as the estimator manages for live sources, which also take a share of a core such as "25%"). `lag`: 1 gives each frame once,
-    final, when the keyframe after it is known (the default for files); 0 gives each frame at once, and again when it is
-    final (the default for cameras and for `push`). `estimator`: "lite", "full", "heavy", these with "-official" (as
-    published), a MediaPipe bundle (.task), recorded estimates (.npz), an Estimator, or a callable (see
+    as many as the estimator manages for live sources, which also take a share of a core such as "25%"). `lag`: 1 gives
+    each frame once, final, when the keyframe after it is known (the default for files); 0 gives each frame at once, and
+    again when it is final (the default for cameras and for `push`). `estimator`: "lite", "full", "heavy", these with
+    "-official" (as published), a MediaPipe bundle (.task), recorded estimates (.npz), an Estimator, or a callable (see
     `pipeline.estimators.choose.as_estimator`). `models`: an (image, world) pair of networks, the shipped ones by
     default; or one network for the rotations of SMPL, with an estimator of these. An .npz of rotations is a source by
     itself: it has the times, and no picture is needed. `cuts`: people end where the video cuts to another scene, and
@@ -78,8 +78,11 @@ class Stream:
         if not 0 <= horizon_s <= 10:
             raise ValueError(f"horizon_s must lie in 0..10 seconds, found {horizon_s!r}")
         is_auto = _is_auto(every, budget, glance)
-        pair_every = AUTO_EVERY if is_auto else int(every)
-        self.models: tuple[Model, ...] = _check_models(models) if models else _shipped_pair(pair_every, backend)
+        self.models: tuple[Model, ...] = (
+            _check_models(models) if models else _shipped_pair(AUTO_EVERY if is_auto else int(every), backend)
+        )
+        if is_auto and self.models[0].info.space != "image":
+            raise ValueError(f"every={AUTO!r} follows people in the picture, where rotations are not: give every=N")
         self.stats = StreamStats()
         self._last_pushed_s = -math.inf
         self._source_error: Exception | None = None  # that ended the source
@@ -88,9 +91,11 @@ class Stream:
         self.live = self.info is None or self.info.live
         self.lag = lag if lag is not None else int(not self.live)
         self.every: int | str = AUTO if is_auto else self.models[0].config.sample_interval
+        self.budget: str | None = None  # in words, where keyframes are chosen
         self._closes_estimator = is_pose_model(estimator)
         try:
             self._budget = Budget.of(budget, live=self.live) if is_auto else None
+            self.budget = None if self._budget is None else str(self._budget)
             own = self._reader.estimator if self._reader else None
             skeleton = SPACES[self.models[0].info.space].skeleton.name
             self._estimator = stream_estimator(estimator, own, skeleton, max_people=max_people, eye=eye)
@@ -98,10 +103,9 @@ class Stream:
             if self._reader is not None:
                 self._reader.close()
             raise
-        interval, rate_hz = self.models[0].config.sample_interval, self.models[0].info.rate_hz
-        self._clock = (
-            KeyframeClock(interval, rate_hz) if self._budget is None else KeyframeChooser(self._budget.calls_hz)
-        )
+        fixed = KeyframeClock(self.models[0].config.sample_interval, self.models[0].info.rate_hz)
+        self._chooser = None if self._budget is None else KeyframeChooser(self._budget.calls_hz)
+        self._clock: KeyframeClock | KeyframeChooser = self._chooser or fixed
         people = People(self.models, max_people=max_people, max_silence_s=max_silence_s)
         follower = self._glance(glance)
         self.has_glance = follower is not None
@@ -171,8 +175,6 @@ class Stream:
 
     def _glance(self, request: bool | None) -> Glance | None:
         """By default people are followed between keyframes in live sources, where the pose of now counts."""
-        if self._budget is not None and self.models[0].info.space != "image":
-            raise ValueError("every='auto' follows people in the picture, which rotations are not in: give every=N")
         by_default = self.live or self._budget is not None
         if self.models[0].info.space != "image" or not (by_default if request is None else request):
             return None
@@ -237,10 +239,10 @@ class Stream:
 
     def _is_due(self, frame: Frame) -> bool:
         """Whether a frame is a keyframe. One that may be the first of a new scene waits for the judgement."""
-        if self._budget is not None and isinstance(self._clock, KeyframeChooser):
-            self._clock.calls_hz = self._budget.hz(self.stats.seconds["estimator"], self.stats.estimator_calls)
+        if self._budget is not None and self._chooser is not None:
+            self._chooser.calls_hz = self._budget.hz(self.stats.seconds["estimator"], self.stats.estimator_calls)
             with self.stats.timed("network"):
-                self._clock.see(frame.time_s, self._timeline.error(frame))
+                self._chooser.see(frame.time_s, self._timeline.error(frame))
         return self._clock.is_due(frame.time_s) and not (self._cuts is not None and self._cuts.judging)
 
     def _cut_at(self, frame: Frame) -> Cut | None:
@@ -327,8 +329,8 @@ def _is_auto(every: int | str, budget: float | str | None, glance: bool | None) 
         return False
     if glance is False:
         raise ValueError(
-            f"every={AUTO!r} needs the glance, which tells when to look: leave glance=False (--glance off) out, or give "
-            "a number of steps"
+            f"every={AUTO!r} needs the glance, which tells when to look: leave glance=False (--glance off) out, "
+            "or give a number of steps"
         )
     return True
 

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 # Keyframes whose spacing is further off the grid than this share are resampled to the grid for the network.
 # In training the network saw spacings off by 20 % (time warp), with half a frame of jitter.
 _SPACING_TOLERANCE = 0.3
-_SEEN_TOLERANCE = 0.3
 _NO_ROTATION = matrix_to_6d(np.eye(3))
 
 
@@ -191,12 +190,10 @@ class MotionWindow:
         """The curve at `times`, bent so that it ends at the `pose` of a new keyframe at `time_s`."""
         assert self._slots is not None and self.curve is not None
         last_s = self._slots.time_s[-1]
-        past = self.curve.at(np.minimum(times, last_s) if self._holds else times).poses
+        past = self.curve.at(np.minimum(times, last_s)).poses
         past = np.where(np.isfinite(past), past, self._slots.poses[-1])
         share = np.clip((times - last_s) / (time_s - last_s), 0.0, 1.0)[:, None, None]
         return past * (1.0 - share) + pose * share
-
-    _holds = True
 
     def _slots_on_grid(self, time_s: float, pose: np.ndarray, seen: Shifts | None = None) -> Slots | None:
         """The earlier slots. Where the new keyframe lies off their grid, they are resampled to a grid that ends at it.
@@ -209,8 +206,7 @@ class MotionWindow:
         if slots is None or self.curve is None:
             return None
         spacing_s = config.sample_interval / self._model.info.rate_hz
-        tolerance = _SPACING_TOLERANCE if seen is None else _SEEN_TOLERANCE
-        if abs((time_s - slots.time_s[-1]) / spacing_s - 1.0) <= tolerance:
+        if abs((time_s - slots.time_s[-1]) / spacing_s - 1.0) <= _SPACING_TOLERANCE:
             return slots
         times = time_s - spacing_s * np.arange(config.step, 0, -1)
         times = times[times >= slots.time_s[0] - SAME_TIME_S]

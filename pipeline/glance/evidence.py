@@ -25,7 +25,7 @@ VELOCITY_OVER_S = 0.1
 # The picture says nothing of depth, and its scale is an estimate: this share of a correction goes to the world pose.
 _WORLD_SHARE = 0.75
 # The share of a followed pose where it becomes one of the network's keyframes.
-_SHARE_OF_SLOT = 0.8
+_SHARE_OF_SLOT = 0.9
 # Plain numbers, because numpy takes long to look at members of an enumeration. Origins up to MEASURED are no guesses.
 _MEASURED, _TRACKED = np.uint8(Origin.MEASURED), np.uint8(Origin.TRACKED)
 _CORE = SPACES["image"].core

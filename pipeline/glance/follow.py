@@ -32,7 +32,7 @@ _SIGMA, _SIGMA_PER_S, _SIGMA_PER_MISFIT = 0.04, 0.15, 1.5
 # The table's sigma of a forecast is too small for lively motion, and a forecast then errs with all joints at once:
 # a followed pose weighs as if its own sigma were this share of what it is.
 _AHEAD_TRUST = 0.25
-# The error of now, in body scales: it grows with the way from the keyframe's pose, and with what the points disagree by.
+# The error of now, in body scales, grows with the way from the keyframe's pose and with what the points disagree by.
 _ERROR_PER_WAY, _ERROR_PER_MISFIT = 0.25, 0.3
 # In a gap, what matters is how far the way from one keyframe to the other missed the joint measured there.
 _GAP_SIGMA, _GAP_SIGMA_PER_MISS, _GAP_SIGMA_PER_MISFIT = 0.06, 0.5, 0.3
