@@ -1,7 +1,8 @@
 """Compare how a pose model looks at keyframes: today's whole picture, and regions that are followed.
 
 For each clip of one person with camera truth, and for each phase of the keyframes: the mean error of twelve limb joints
-in torso lengths, and the CPU time that the estimator takes a keyframe. The contenders take turns phase by phase.
+in torso lengths, and the CPU time that the estimator takes a keyframe. The contenders take turns phase by phase. One
+of them also glances at the pictures between keyframes, which tells the estimator where to look.
 
     python scripts/compare_eyes.py VIDEOS TRUTH [--cameras cam03 cam04] [--every 5 10 15] [--small 3 4 6 8]
 
@@ -32,7 +33,12 @@ from mixsynth_stream.spaces import LANDMARK_SPACES
 from mixsynth_stream.weights import Model, load_model
 
 MODEL, OFFICIAL = "full", "full-official"
-CONTENDERS = {"official, keyframe": (OFFICIAL, "keyframe"), **{f"cut, {eye}": (MODEL, eye) for eye in EYES}}
+TODAY, GLANCE = "official, keyframe", "cut, follow, with glances"
+CONTENDERS = {
+    TODAY: (OFFICIAL, "keyframe"),
+    **{f"cut, {eye}": (MODEL, eye) for eye in EYES},
+    GLANCE: (MODEL, "follow"),
+}
 LIMBS = list(LIMB_JOINTS)
 # A keyframe is right where the mean error of its limbs is under so many torso lengths.
 RIGHT = 0.5
@@ -128,31 +134,32 @@ def shrunk(clip: Clip, yard: np.ndarray, part: float, frames_a_keyframe: int) ->
 
 
 def judge(
-    clip: Clip, models: tuple[Model, Model], contender: tuple[str, str], score: Score, rows: Sequence[int], first: int
+    clip: Clip, models: tuple[Model, Model], contender: str, score: Score, rows: range, first: int, max_people: int
 ) -> None:
-    """Stream the keyframes `rows`; those from the one at `first` on count as errors."""
-    model, eye = contender
-    with pose_estimator(model, eye=eye) as estimator:
+    """Stream the keyframes `rows`, and with glances what lies between; those from the one at `first` on count."""
+    model, eye = CONTENDERS[contender]
+    has_glance = contender == GLANCE
+    with pose_estimator(model, eye=eye, max_people=max_people) as estimator:
         timed = Timed(estimator, score)
-        with Stream(estimator=timed, models=models, max_people=1, lag=0) as stream:
-            for k, row in enumerate(rows):
+        with Stream(estimator=timed, models=models, max_people=max_people, lag=0, glance=has_glance) as stream:
+            for k, row in enumerate(range(rows[0], rows[-1] + 1) if has_glance else rows):
                 motion = next(m for m in stream.push(clip.pictures[row], clip.times_s[row]) if m.index == k)
                 distances = [
                     float(np.linalg.norm(person.pose[LIMBS] - clip.truth[row], axis=1).mean())
                     for person in motion.measured or ()
                 ]
-                if k >= first:
+                if motion.keyframe and row >= rows[first]:
                     score.errors.append(min(distances, default=np.nan) / clip.torso_px)
 
 
-def compare(name: str, clip: Clip, every: int, phases: Sequence[Sequence[int]], first: int) -> None:
-    """Print a table of all contenders."""
+def compare(name: str, clip: Clip, every: int, phases: Sequence[range], first: int, max_people: int) -> None:
+    """Print a table of all contenders. Where every picture is a keyframe there is nothing to glance at."""
     image, world = (load_model(shipped_name(space, every)) for space in LANDMARK_SPACES)
-    scores = {contender: Score() for contender in CONTENDERS}
+    scores = {contender: Score() for contender in CONTENDERS if contender != GLANCE or phases[0].step > 1}
     for rows in phases:
-        for contender, choice in CONTENDERS.items():
-            judge(clip, (image, world), choice, scores[contender], rows, first)
-    before = scores["official, keyframe"]
+        for contender, score in scores.items():
+            judge(clip, (image, world), contender, score, rows, first, max_people)
+    before = scores[TODAY]
     heads = [f"{name}, N = {every}", "error", "over today's", "right", "CPU ms", "over today's"]
     print(table([heads, *([contender, *score.cells(before)] for contender, score in scores.items())]), flush=True)
 
@@ -166,6 +173,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--every", nargs="+", type=int, default=[5, 10, 15])
     parser.add_argument("--small", nargs="+", type=float, default=[], metavar="K")
     parser.add_argument("--yard", type=Path, help="a clip whose median is the empty yard, for --small")
+    parser.add_argument("--max-people", type=int, default=1)
     args = parser.parse_args(argv)
     yard = None
     if args.small:
@@ -176,10 +184,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         for every in args.every:
             stride = round(every * rate_hz / 30)
             # The first keyframe of each phase is left out: nothing is expected there.
-            compare(camera, clip, every, [range(p, len(clip.pictures), stride) for p in range(stride)], 1)
+            compare(
+                camera, clip, every, [range(p, len(clip.pictures), stride) for p in range(stride)], 1, args.max_people
+            )
         for size in args.small if yard is not None else ():
             small = shrunk(clip, yard, 1 / size, round(10 * rate_hz / 30))
-            compare(f"{camera}, 1/{size:g} of the height", small, 10, [range(len(small.pictures))], 0)
+            compare(f"{camera}, 1/{size:g} of the height", small, 10, [range(len(small.pictures))], 0, args.max_people)
 
 
 if __name__ == "__main__":

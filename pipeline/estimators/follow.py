@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from mixsynth_stream.normalise import distance_in_scales
+from mixsynth_stream.pipeline.estimators.changes import Changes
 from mixsynth_stream.pipeline.estimators.mediapipe import SAME_PERSON, checked_rgb, scale_distance
 from mixsynth_stream.pipeline.estimators.region import Eye, Region
-from mixsynth_stream.pipeline.estimators.search import Search, covers
+from mixsynth_stream.pipeline.estimators.search import LARGE, Search, around, covers
 from mixsynth_stream.pipeline.estimators.sides import Sides
 from mixsynth_stream.pipeline.motion import Expected, Person
 from mixsynth_stream.spaces import SPACES
@@ -27,14 +28,18 @@ _MOST_GROWTH, _MOST_SHRINKING = np.log(1.25), np.log(0.8)
 _MOST_OFFSET = 0.2
 # ... or where the pose lies so far from the expected one, as a mean over the joints in body scales.
 _MOST_SURPRISE = 0.45
-# Where the second look disagrees still more than this with the first, one of them saw something else.
+# Where the second look disagrees still more than this with the first, one of them saw something else, ...
 _UNSETTLED_TURN, _UNSETTLED_SIZE, _UNSETTLED_OFFSET = 0.6, np.log(1.5), 0.25
+# ... and nobody turns or changes size like this from one keyframe to the next: a part of the body was seen.
+_MOST_TUMBLE, _MOST_SWELL = 2.0, np.log(1.7)
 # The detector confirms a region that lies as close to its own as this, in sides and as a logarithm.
 _SAME_OFFSET, _SAME_SIZE = 0.25, 0.5
-# A region that is smaller than this share of what the detector was shown may be upside down or of a wrong size.
-_LARGE = 0.3
 # A person whom the detector does not see, and who has such scores on average, is a chair.
 _LEAST_SCORE = 0.4
+# What the detector sees in a tile or makes out of a few pixels is a stranger only if upright, within this angle, ...
+_MOST_LEAN = 1.1
+# ... and not many times as large as the tile. The others are branches and lamps.
+_MOST_OF_TILE = 2.0
 
 
 @dataclass
@@ -64,13 +69,16 @@ class FollowingEstimator:
         self.max_people = max_people
         self._eye = eye
         self._search = Search(max_people=max_people)
+        self._changes = Changes()
         self._sides = Sides()
         self.forget()
 
     def forget(self) -> None:
         """Forget everybody: the next frame is the first of a scene."""
         self._search.reset()
+        self._changes.reset()
         self._sides.reset()
+        self._chairs: set[int] = set()  # those of whom the detector saw nothing
         self._before: list[Person] = []
         self._size: tuple[int, int] | None = None
         self._last_s = -np.inf
@@ -89,6 +97,7 @@ class FollowingEstimator:
         self._size, self._last_s = size, time_s
         poses = self._expectation(expected)
         self._sides.keep(set(poses))
+        self._chairs &= poses.keys()
         sightings, lost = self._look_at(rgb, poses)
         sightings, is_doubtful = _each_once(sightings, poses)
         self._look_for(rgb, time_s, sightings, lost, is_doubtful)
@@ -111,7 +120,8 @@ class FollowingEstimator:
             sighting = self._look(rgb, region, one, pose)
             if sighting is None:
                 lost.append(region)
-            else:
+            elif one not in self._chairs or _score(sighting.person) >= _LEAST_SCORE:
+                self._chairs.discard(one)
                 sighting.person = self._sides.settled(sighting.person, one, pose)
                 sightings.append(sighting)
         return sightings, lost
@@ -130,6 +140,8 @@ class FollowingEstimator:
         if person is None or second is None:
             return None
         is_settled = _agrees(own, second, _UNSETTLED_TURN, _UNSETTLED_SIZE, -_UNSETTLED_SIZE, _UNSETTLED_OFFSET)
+        if expected is not None:
+            is_settled &= abs(region.turn(second)) < _MOST_TUMBLE and abs(region.growth(second)) < _MOST_SWELL
         return _Sighting(one, person, second, is_settled)
 
     def _look_for(
@@ -138,9 +150,23 @@ class FollowingEstimator:
         """Search, where the schedule says so; people who are new, or lie otherwise than followed, go to `sightings`."""
         followed = {sighting.id: sighting.region for sighting in sightings}
         is_doubtful |= any(not sighting.is_settled for sighting in sightings)
+        has_changed = len(followed) < self.max_people
+        if has_changed:
+            has_changed = self._changes.move_on(rgb, list(followed.values()))
+        else:
+            self._changes.reset()
+        doubted = [sighting.id for sighting in sightings if _score(sighting.person) < _LEAST_SCORE]
         expectations = len(followed) + len(lost)
-        for part in self._search.parts(rgb.shape[:2], time_s, followed, lost, is_doubtful=is_doubtful):
-            self._take_in(rgb, part, self._eye.find(rgb, part), sightings)
+        for part in self._search.parts(
+            rgb.shape[:2],
+            time_s,
+            followed,
+            lost,
+            is_doubtful=is_doubtful,
+            has_changed=has_changed,
+            doubted=doubted,
+        ):
+            self._take_in(rgb, part, self._eye.find(rgb, part), sightings, lost)
             for sighting in sightings:
                 if sighting.is_confirmed:
                     self._search.confirm(sighting.id, time_s)
@@ -148,7 +174,12 @@ class FollowingEstimator:
                 break
 
     def _take_in(
-        self, rgb: np.ndarray, part: Region | None, regions: Sequence[Region], sightings: list[_Sighting]
+        self,
+        rgb: np.ndarray,
+        part: Region | None,
+        regions: Sequence[Region],
+        sightings: list[_Sighting],
+        lost: list[Region],
     ) -> None:
         """Compare what the detector sees in a part of the picture with those who are followed there."""
         others = []
@@ -159,22 +190,31 @@ class FollowingEstimator:
             elif not any(_is_same(s.region, region) for s in sightings):
                 others.append(region)
         for region in others:
-            self._take_in_one(rgb, part, region, sightings)
+            self._take_in_one(rgb, part, region, sightings, lost)
         for sighting in list(sightings):
-            is_missed = not sighting.is_confirmed and part is not None and covers(part, sighting.region)
-            if is_missed and _score(sighting.person) < _LEAST_SCORE:
+            is_shown = _is_large(sighting.region, part, rgb) and covers(part, sighting.region, rgb.shape[:2])
+            if is_shown and not sighting.is_confirmed and _score(sighting.person) < _LEAST_SCORE:
                 sightings.remove(sighting)
-                self._search.doubt(sighting.id)
+                self._chairs.add(sighting.id)
 
-    def _take_in_one(self, rgb: np.ndarray, part: Region | None, region: Region, sightings: list[_Sighting]) -> None:
+    def _take_in_one(
+        self, rgb: np.ndarray, part: Region | None, region: Region, sightings: list[_Sighting], lost: list[Region]
+    ) -> None:
         """Look at a region that the detector gives. Its person is new, or one who is followed wrongly."""
         wrong = [
-            s for s in sightings if not s.is_confirmed and covers(part, s.region) and s.region.holds(region.x, region.y)
+            s
+            for s in sightings
+            if not s.is_confirmed and covers(part, s.region, rgb.shape[:2]) and s.region.holds(region.x, region.y)
         ]
         if not wrong and len(sightings) >= self.max_people:
             return
+        is_large, is_known = part is None and _is_large(region, part, rgb), any(_is_back(region, one) for one in lost)
+        if not (wrong or is_large or is_known or _is_likely(region, part)):
+            return
         sighting = self._look(rgb, region, _new_id(sightings))
         if sighting is None or not sighting.is_settled:
+            return
+        if not (wrong or is_large or is_known) and not self._is_somebody(rgb, sighting):
             return
         double = [s for s in sightings if scale_distance(s.person, sighting.person) < SAME_PERSON]
         sighting.is_confirmed = True
@@ -186,6 +226,13 @@ class FollowingEstimator:
                 sightings[sightings.index(wrong[0])] = sighting
         else:
             sightings.append(sighting)
+
+    def _is_somebody(self, rgb: np.ndarray, stranger: _Sighting) -> bool:
+        """Whether the detector sees a stranger once more, in a part of the picture that is centred on them."""
+        if _score(stranger.person) < _LEAST_SCORE:
+            return False
+        regions = self._eye.find(rgb, around(stranger.region, rgb.shape[:2]))
+        return any(_is_same(stranger.region, region) for region in regions)
 
     def close(self) -> None:
         """Free what the eye holds."""
@@ -210,7 +257,18 @@ def _is_in_picture(region: Region, rgb: np.ndarray) -> bool:
 
 def _is_large(region: Region, part: Region | None, rgb: np.ndarray) -> bool:
     """Whether the detector saw enough of a person to be trusted more than a look at a place that was known."""
-    return region.side >= _LARGE * (max(rgb.shape[:2]) if part is None else part.side)
+    return region.side >= LARGE * (max(rgb.shape[:2]) if part is None else part.side)
+
+
+def _is_likely(region: Region, part: Region | None) -> bool:
+    """Whether somebody who is small, or shown in a part only, may be where the detector says."""
+    return abs(region.angle) < _MOST_LEAN and (part is None or region.side < _MOST_OF_TILE * part.side)
+
+
+def _is_back(region: Region, lost: Region) -> bool:
+    """Whether somebody who was expected elsewhere, or was overlooked there, may be in this region."""
+    is_alike = abs(lost.turn(region)) < _MOST_TUMBLE and abs(lost.growth(region)) < _MOST_SWELL
+    return is_alike and lost.offset(region) < 1.0
 
 
 def _score(person: Person) -> float:

@@ -11,7 +11,9 @@ import numpy as np
 from mixsynth_stream.pipeline.curve import SAME_TIME_S, Curve, WindowPoses
 from mixsynth_stream.pipeline.glance.weigh import shares
 from mixsynth_stream.pipeline.motion import Origin
+from mixsynth_stream.pipeline.window import Shifts
 from mixsynth_stream.skeleton import CORE_17
+from mixsynth_stream.spaces import SPACES, Space
 
 # The share of a pose followed where the weights carry no table that the window's sigma could come from.
 _TRUST_WITHOUT_SIGMA = 0.7
@@ -19,8 +21,11 @@ _TRUST_WITHOUT_SIGMA = 0.7
 VELOCITY_S = 0.1
 # The picture says nothing of depth, and its scale is an estimate: this share of a correction goes to the world pose.
 _WORLD_SHARE = 0.75
+# The share of a followed pose where it becomes one of the network's keyframes.
+_SHARE_OF_SLOT = 0.9
 # Plain numbers, because numpy takes long to look at members of an enumeration. Origins up to MEASURED are no guesses.
 _MEASURED, _TRACKED = np.uint8(Origin.MEASURED), np.uint8(Origin.TRACKED)
+_CORE = SPACES["image"].core
 _HIPS = [CORE_17.index("left_hip"), CORE_17.index("right_hip")]
 
 
@@ -58,6 +63,23 @@ class Glimpses:
             poses = window.poses[:count] + shift.take(curve.space.carrier, axis=1)
             results.append(WindowPoses(poses, window.scores[:count], origin, own))
         return results
+
+    def shifts(
+        self,
+        spaces: Sequence[Space],
+        way: np.ndarray,  # [G, J, 2] pixels, of the window through this gap
+        end_s: float,
+    ) -> list[Shifts | None]:
+        """For each space, what is to be added to the window's way through a gap that ends with a keyframe."""
+        offsets = _SHARE_OF_SLOT * (self.poses - way[:, _CORE])
+        times = np.concatenate([[self.since_s], self.time_s, [end_s]])
+        by_space: list[Shifts | None] = []
+        for space in spaces:
+            own = offsets if space.name == "image" else self._in_world(offsets)
+            own = own.take(space.carrier, axis=1)
+            edge = np.zeros_like(own[:1])
+            by_space.append(Shifts(times, np.concatenate([edge, own, edge])))
+        return by_space
 
     @cached_property
     def _newest_s(self) -> np.ndarray:  # [2]

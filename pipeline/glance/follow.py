@@ -28,6 +28,9 @@ _MARGIN = 0.5
 _BLIND = 0.06
 _STILL = np.zeros((len(CORE_17), 2), np.float32)
 
+# The error of now, in body scales, grows with the way from the keyframe's pose and with what the points disagree by.
+_ERROR_PER_WAY, _ERROR_PER_MISFIT = 0.25, 0.3
+
 
 class View(NamedTuple):
     """How the picture that people are followed in lies over a stored plane: plane = pose @ turn.T + shift."""
@@ -141,6 +144,12 @@ class Follower:
         misfit = np.array([look.misfit for look in looks])
         sigma = ahead_sigma(elapsed_s, misfit, self.scale)
         return self._glimpses(looks, np.array([look.pose for look in looks]), sigma, WEIGHING.trust)
+
+    def error(self) -> float:
+        """How far off the pose of now is expected to be beyond the estimator's own error, in body scales."""
+        last = self.looks[-1]
+        way = float(np.linalg.norm(last.pose - self.looks[0].pose, axis=1).mean()) / self.scale
+        return _ERROR_PER_WAY * way + _ERROR_PER_MISFIT * float(last.misfit.mean())
 
     def between(self, pose: np.ndarray, time_s: float) -> Glimpses | None:
         """What is known of the gap up to a keyframe at `time_s` that measured `pose` [17, 2]: both ways, blended."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
@@ -12,12 +14,19 @@ HD = (1080, 1920)
 PERSON = Region(900.0, 500.0, 400.0)
 
 
-def schedule(search: Search, seconds: float, *, people: int, confirmed: bool = True) -> list[list[Region | None]]:
+def schedule(
+    search: Search,
+    seconds: float,
+    *,
+    people: int,
+    confirmed: bool = True,
+    moves: Callable[[int], bool] = lambda _: True,
+) -> list[list[Region | None]]:
     """The parts of each keyframe, three a second, while so many people are followed and nobody is in doubt."""
     followed = dict.fromkeys(range(people), PERSON)
     keyframes = []
     for k in range(round(seconds * 3)):
-        parts = list(search.parts(HD, k / 3, followed, [], is_doubtful=False))
+        parts = list(search.parts(HD, k / 3, followed, [], has_changed=moves(k)))
         keyframes.append(parts)
         for one in followed:
             if parts and confirmed:
@@ -59,6 +68,46 @@ def test_while_fewer_are_followed_than_may_be_others_are_searched_every_second()
     assert len(set(parts[1::2])) == len(parts[1::2])
 
 
+def test_where_nothing_moves_others_are_searched_ever_more_seldom_up_to_four_seconds():
+    keyframes = schedule(Search(max_people=2), 30, people=1, moves=lambda _: False)
+    times_s = [k / 3 for k, parts in enumerate(keyframes) if parts]
+    # By turns with the check of whom is followed, which is a search of the whole picture for somebody so large.
+    assert len([time_s for time_s in times_s if time_s > 10]) <= 20 / 2
+    assert max(np.diff(times_s)) <= 2 + 1e-6
+    tile_s = [k / 3 for k, parts in enumerate(keyframes) if parts and parts[0] is not None]
+    assert len(tile_s) > 2
+
+
+def test_something_that_moves_ends_the_long_pause():
+    small = Region(900.0, 500.0, 200.0)
+    search = Search(max_people=2)
+    searches = []
+    for k in range(90):
+        search.confirm(0, k / 3)  # nobody has to be checked
+        if list(search.parts(HD, k / 3, {0: small}, [], has_changed=k == 76)):
+            searches.append(k / 3)
+    quiet = [time_s for time_s in searches if time_s < 76 / 3]
+    assert np.allclose(np.diff(quiet)[2:], [1, 2, *[4] * (len(quiet) - 5)], atol=0.01)
+    assert 76 / 3 - 1e-6 <= min(set(searches) - set(quiet)) <= 76 / 3 + 1
+
+
+def test_where_nobody_is_and_nothing_moves_the_whole_picture_is_searched_each_time_and_a_tile_seldom():
+    first, *others = schedule(Search(max_people=1), 30, people=0, moves=lambda _: False)
+    assert first == [None, *tiles(HD)]
+    assert all(parts[0] is None for parts in others)
+    assert 6 <= sum(len(parts) - 1 for parts in others) <= 14
+
+
+def test_somebody_lost_who_is_back_is_not_searched_for_any_more():
+    search = Search(max_people=4)
+    for k in range(30):
+        search.confirm(0, k / 3)
+        list(search.parts(HD, k / 3, {0: PERSON}, [], has_changed=False))
+    assert next(search.parts(HD, 10.0, {}, [PERSON], has_changed=False)) == around(PERSON, HD)
+    counts = [len(list(search.parts(HD, 10 + k / 3, {0: PERSON}, [], has_changed=False))) for k in range(1, 6)]
+    assert sum(counts) <= 2
+
+
 def test_without_anybody_the_first_keyframe_searches_everything_and_others_a_tile_more():
     search = Search(max_people=1)
     first, *others = schedule(search, 10, people=0)
@@ -71,12 +120,12 @@ def test_the_lost_are_searched_around_their_place_first_and_for_a_while():
     search = Search(max_people=2)
     lost = Region(300.0, 500.0, 200.0)
     followed = {0: PERSON}
-    assert list(search.parts(HD, 9.0, followed, [lost], is_doubtful=False)) == [around(lost, HD), None]
-    assert list(search.parts(HD, 9.3, followed, [], is_doubtful=False)) == [None]
+    assert list(search.parts(HD, 9.0, followed, [lost])) == [around(lost, HD), None]
+    assert list(search.parts(HD, 9.3, followed, [])) == [None]
     counts = []
     for k in range(15):
         search.confirm(0, 9.6 + k / 3)
-        counts.append(len(list(search.parts(HD, 9.6 + k / 3, followed, [], is_doubtful=False))))
+        counts.append(len(list(search.parts(HD, 9.6 + k / 3, followed, []))))
     assert counts[:5] == [1] * 5 and sum(counts[9:]) == 2  # then one search a second again
 
 
@@ -86,30 +135,37 @@ def test_somebody_whom_the_detector_overlooks_is_checked_every_second():
     assert checks[0] == 6 and set(np.diff(checks)) == {3}
 
 
-def test_a_doubted_person_is_checked_at_the_next_keyframe():
+def test_a_doubted_person_is_checked_within_a_second():
     search = Search(max_people=1)
-    assert not list(search.parts(HD, 0.0, {0: PERSON}, [], is_doubtful=False))
-    search.doubt(0)
-    assert list(search.parts(HD, 0.3, {0: PERSON}, [], is_doubtful=False)) == [around(PERSON, HD)]
+    assert not list(search.parts(HD, 0.0, {0: PERSON}, []))
+    checks = [k for k in range(1, 16) if list(search.parts(HD, k / 3, {0: PERSON}, [], doubted=[0]))]
+    assert checks == [3, 6, 9, 12, 15]
 
 
 def test_a_reset_begins_anew():
     search = Search(max_people=1)
     schedule(search, 3, people=1)
     search.reset()
-    assert list(search.parts(HD, 0.0, {}, [], is_doubtful=False)) == [None, *tiles(HD)]
+    assert list(search.parts(HD, 0.0, {}, [])) == [None, *tiles(HD)]
 
 
 @pytest.mark.parametrize(
-    "region", [Region(0, 0, 300), Region(1900, 1070, 600), Region(900, 500, 5000), Region(-50, 500, 80)]
+    "region", [Region(0, 0, 300), Region(1900, 1070, 600), Region(900, 500, 890), Region(-50, 500, 80)]
 )
-def test_the_part_around_somebody_lies_in_the_picture(region: Region):
+def test_the_part_around_somebody_lies_in_the_picture_and_covers_them(region: Region):
     part = around(region, HD)
+    assert part is not None
     assert part.angle == 0 and part.side <= 1080
     assert part.side / 2 <= part.x <= 1920 - part.side / 2 and part.side / 2 <= part.y <= 1080 - part.side / 2
+    assert covers(part, region, HD)
+
+
+def test_the_whole_picture_is_searched_around_somebody_who_fills_it():
+    assert around(Region(900.0, 500.0, 910.0), HD) is None
+    assert around(Region(300.0, 900.0, 935.0), (1920, 619)) is None
 
 
 def test_a_part_covers_those_whose_middle_lies_well_inside():
     part = Region(500.0, 500.0, 400.0)
-    assert covers(None, PERSON) and covers(part, Region(600.0, 450.0, 100.0))
-    assert not covers(part, Region(680.0, 500.0, 100.0))
+    assert covers(None, PERSON, HD) and covers(part, Region(600.0, 450.0, 100.0), HD)
+    assert not covers(part, Region(680.0, 500.0, 100.0), HD)
