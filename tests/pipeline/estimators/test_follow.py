@@ -179,7 +179,7 @@ def turned(person: Person, angle: float) -> Person:
     return Person((person.pose - middle) @ np.array([[c, s], [-s, c]]) + middle, person.world, person.scores)
 
 
-@pytest.mark.parametrize("angle, is_somebody", [(0.0, True), (0.9, True), (1.5, False), (-3.0, False)])
+@pytest.mark.parametrize(("angle", "is_somebody"), [(0.0, True), (0.9, True), (1.5, False), (-3.0, False)])
 def test_a_stranger_in_a_few_pixels_is_upright(angle: float, is_somebody: bool):
     eye = KnownEye(smallest=1 / 5)
     motions = run(eye, lambda _: [turned(someone(size_px=12), angle)], 3)
