@@ -7,26 +7,27 @@ from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
 
 from mixsynth_stream.errors import ModelError
+from mixsynth_stream.pipeline.budget import Budget
 from mixsynth_stream.pipeline.cuts import Cut, CutDetector
 from mixsynth_stream.pipeline.estimators.choose import DEFAULT_EYE, is_pose_model, stream_estimator
 from mixsynth_stream.pipeline.estimators.estimator import follows
 from mixsynth_stream.pipeline.estimators.recorded import ArrayEstimator
 from mixsynth_stream.pipeline.frame import Frame, VideoInfo
 from mixsynth_stream.pipeline.glance.glance import Glance
-from mixsynth_stream.pipeline.keyframes import KeyframeClock
+from mixsynth_stream.pipeline.keyframes import KeyframeChooser, KeyframeClock
 from mixsynth_stream.pipeline.motion import Expected, Motion, Person
 from mixsynth_stream.pipeline.people import People
 from mixsynth_stream.pipeline.sources.open import open_for_stream
 from mixsynth_stream.pipeline.sources.pixels.pictures import frame_from_array
 from mixsynth_stream.pipeline.stats import StreamStats
 from mixsynth_stream.pipeline.timeline import Timeline
-from mixsynth_stream.presets import shipped_name
+from mixsynth_stream.presets import AUTO, AUTO_EVERY, DEFAULT_EVERY, shipped_name
 from mixsynth_stream.skeleton import CORE_17, SMPL_24
 from mixsynth_stream.spaces import LANDMARK_SPACES, SPACES
 from mixsynth_stream.weights import Model, load_model
@@ -39,10 +40,12 @@ class Stream:
     """The motion of everybody in a video, frame by frame.
 
     `source`: a path, a URL, "webcam", "webcam:1", "-" (standard input), "synthetic:", an iterator of (rgb, time_s), or
-    None to `push` frames. `every`: N, the keyframe spacing in steps of a 30 Hz grid. `lag`: 1 gives each frame once,
-    final, when the keyframe after it is known (the default for files); 0 gives each frame at once, and again when it is
-    final (the default for cameras and for `push`). `estimator`: "lite", "full", "heavy", these with "-official" (as
-    published), a MediaPipe bundle (.task), recorded estimates (.npz), an Estimator, or a callable (see
+    None to `push` frames. `every`: N, the keyframe spacing in steps of a 30 Hz grid; or "auto", and keyframes come when
+    the motion makes them worth it, within a `budget` of estimator calls a second (2 to 10; by default 3 for files, and
+    as many as the estimator manages for live sources, which also take a share of a core such as "25%"). `lag`: 1 gives
+    each frame once, final, when the keyframe after it is known (the default for files); 0 gives each frame at once, and
+    again when it is final (the default for cameras and for `push`). `estimator`: "lite", "full", "heavy", these with
+    "-official" (as published), a MediaPipe bundle (.task), recorded estimates (.npz), an Estimator, or a callable (see
     `pipeline.estimators.choose.as_estimator`). `models`: an (image, world) pair of networks, the shipped ones by
     default; or one network for the rotations of SMPL, with an estimator of these. An .npz of rotations is a source by
     itself: it has the times, and no picture is needed. `cuts`: people end where the video cuts to another scene, and
@@ -55,7 +58,8 @@ class Stream:
         self,
         source: Any = None,
         *,
-        every: int = 10,
+        every: int | str = DEFAULT_EVERY,
+        budget: float | str | None = None,
         lag: int | None = None,
         horizon_s: float = 0.4,
         max_people: int = 4,
@@ -73,7 +77,12 @@ class Stream:
             raise ValueError(f"max_people must be at least 1, found {max_people!r}")
         if not 0 <= horizon_s <= 10:
             raise ValueError(f"horizon_s must lie in 0..10 seconds, found {horizon_s!r}")
-        self.models: tuple[Model, ...] = _check_models(models) if models else _shipped_pair(every, backend)
+        is_auto = _is_auto(every, budget, glance)
+        self.models: tuple[Model, ...] = (
+            _check_models(models) if models else _shipped_pair(AUTO_EVERY if is_auto else int(every), backend)
+        )
+        if is_auto and self.models[0].info.space != "image":
+            raise ValueError(f"every={AUTO!r} follows people in the picture, where rotations are not: give every=N")
         self.stats = StreamStats()
         self._last_pushed_s = -math.inf
         self._source_error: Exception | None = None  # that ended the source
@@ -81,8 +90,12 @@ class Stream:
         self.info: VideoInfo | None = self._reader.info if self._reader else None
         self.live = self.info is None or self.info.live
         self.lag = lag if lag is not None else int(not self.live)
+        self.every: int | str = AUTO if is_auto else self.models[0].config.sample_interval
+        self.budget: str | None = None  # in words, where keyframes are chosen
         self._closes_estimator = is_pose_model(estimator)
         try:
+            self._budget = Budget.of(budget, live=self.live) if is_auto else None
+            self.budget = None if self._budget is None else str(self._budget)
             own = self._reader.estimator if self._reader else None
             skeleton = SPACES[self.models[0].info.space].skeleton.name
             self._estimator = stream_estimator(estimator, own, skeleton, max_people=max_people, eye=eye)
@@ -90,7 +103,9 @@ class Stream:
             if self._reader is not None:
                 self._reader.close()
             raise
-        self._clock = KeyframeClock(self.models[0].config.sample_interval, self.models[0].info.rate_hz)
+        fixed = KeyframeClock(self.models[0].config.sample_interval, self.models[0].info.rate_hz)
+        self._chooser = None if self._budget is None else KeyframeChooser(self._budget.calls_hz)
+        self._clock: KeyframeClock | KeyframeChooser = self._chooser or fixed
         people = People(self.models, max_people=max_people, max_silence_s=max_silence_s)
         follower = self._glance(glance)
         self.has_glance = follower is not None
@@ -160,9 +175,10 @@ class Stream:
 
     def _glance(self, request: bool | None) -> Glance | None:
         """By default people are followed between keyframes in live sources, where the pose of now counts."""
-        if self.models[0].info.space != "image" or not (self.live if request is None else request):
+        by_default = self.live or self._budget is not None
+        if self.models[0].info.space != "image" or not (by_default if request is None else request):
             return None
-        return Glance(most_share=_GLANCE_SHARE if request is None else None)
+        return Glance(most_share=_GLANCE_SHARE if request is None and self.live else None)
 
     def _motions(self) -> Iterator[Motion]:
         self._loop = self._live_loop() if self.live else self._file_loop()
@@ -202,7 +218,8 @@ class Stream:
                     if before is not None and is_newest and not skipped:
                         pending.append((before, thread.submit(self._estimate, before, self._expectation(before))))
                     pending.append((cut.first, thread.submit(self._estimate, cut.first, {}, is_new_scene=True)))
-                if self._is_due(frame):
+                is_busy = bool(pending) and self._budget is not None  # a look is chosen when it is possible
+                if not is_busy and self._is_due(frame):
                     self._clock.tick(frame.time_s)
                     if pending:
                         self.stats.count("keyframes_skipped_estimator_busy")
@@ -222,6 +239,10 @@ class Stream:
 
     def _is_due(self, frame: Frame) -> bool:
         """Whether a frame is a keyframe. One that may be the first of a new scene waits for the judgement."""
+        if self._budget is not None and self._chooser is not None:
+            self._chooser.calls_hz = self._budget.hz(self.stats.seconds["estimator"], self.stats.estimator_calls)
+            with self.stats.timed("network"):
+                self._chooser.see(frame.time_s, self._timeline.error(frame))
         return self._clock.is_due(frame.time_s) and not (self._cuts is not None and self._cuts.judging)
 
     def _cut_at(self, frame: Frame) -> Cut | None:
@@ -296,6 +317,22 @@ class Stream:
     def _between_keyframes(self, frame: Frame) -> list[Motion]:
         with self.stats.timed("network"):
             return self._timeline.frame(frame)
+
+
+def _is_auto(every: int | str, budget: float | str | None, glance: bool | None) -> bool:
+    """Whether keyframes are chosen. `ValueError` for what does not go together."""
+    if every != AUTO:
+        if isinstance(every, bool) or not isinstance(every, Integral):
+            raise ValueError(f"every must be a whole number or {AUTO!r}, found {every!r}")
+        if budget is not None:
+            raise ValueError(f"budget is for every={AUTO!r}, which chooses keyframes; every={every} has a fixed number")
+        return False
+    if glance is False:
+        raise ValueError(
+            f"every={AUTO!r} needs the glance, which tells when to look: leave glance=False (--glance off) out, "
+            "or give a number of steps"
+        )
+    return True
 
 
 def _shipped_pair(every: int, backend: str) -> tuple[Model, Model]:

@@ -44,6 +44,7 @@ class Timeline:
         self._ahead_s = np.arange(1, round(horizon_s * GRID_HZ) + 1) / GRID_HZ
         self._scene = people.empty_scene()  # as known after the newest keyframe, and the glances since
         self._keyframe: tuple[Frame, tuple[Person, ...]] | None = None  # the newest one
+        self._followed: Frame | None = None  # the newest one that people were followed into since the keyframe
         self._size = (0, 0)  # width and height of the picture that people are followed in: the first frame's
         self._waiting: list[_Waiting] = []
         self._new_cuts: deque[Cut] = deque()  # those that no keyframe lies behind yet
@@ -57,9 +58,8 @@ class Timeline:
 
     def frame(self, frame: Frame) -> list[Motion]:
         """Take a frame that no estimator looks at, or has not looked at yet."""
+        self._follow(frame)
         scene = self._people.empty_scene() if self._new_cuts else self._scene
-        if self._glance is not None and not self._new_cuts:
-            self._scene = scene = self._glance.frame(frame, self._fit(frame), scene)
         self._waiting.append(_Waiting(frame, False, scene))
         return self._motions([frame], scene, [scene], final=False) if self._lag == 0 else []
 
@@ -79,7 +79,8 @@ class Timeline:
         placed = [fit.place(person) for person in people]
         while self._new_cuts and frame.time_s >= self._new_cuts[0].first.time_s:
             motions += self._change_scene(self._new_cuts.popleft(), placed)
-        scene = self._people.observe(placed, frame.time_s, self._size[1])
+        gap = None if self._glance is None else partial(self._glance.gap, frame, fit)
+        scene = self._people.observe(placed, frame.time_s, self._size[1], gap)
         newer = [waiting for waiting in self._waiting if waiting.frame.time_s > frame.time_s]
         earlier = [waiting for waiting in self._waiting if waiting.frame.time_s < frame.time_s]
         past, scenes = scene, [scene] * len(newer)
@@ -89,7 +90,7 @@ class Timeline:
         motions += self._motions(
             [waiting.frame for waiting in earlier], past, [waiting.scene for waiting in earlier], final=True
         )
-        self._scene, self._keyframe = scenes[-1] if scenes else scene, (frame, people)
+        self._scene, self._keyframe, self._followed = scenes[-1] if scenes else scene, (frame, people), None
         newer = [waiting._replace(scene=its_scene) for waiting, its_scene in zip(newer, scenes, strict=True)]
         self._waiting = [_Waiting(frame, True, scene), *newer]
         if self._lag == 0:
@@ -98,11 +99,19 @@ class Timeline:
 
     def expected(self, frame: Frame) -> Expected:
         """The people followed now, as windows and glances expect them at this frame's time, in its own pixels."""
-        fit = self._fit(frame)
-        if self._glance is not None and not self._new_cuts:
-            self._scene = self._glance.frame(frame, fit, self._scene)
+        self._follow(frame)
         poses = self._scene.at([frame.time_s])
-        return Expected(ids=poses.ids, **fit.in_frame(poses.at(0).arrays()))
+        return Expected(ids=poses.ids, **self._fit(frame).in_frame(poses.at(0).arrays()))
+
+    def error(self, frame: Frame) -> float | None:
+        """How far off the poses in this frame are without a look, in body scales; None where glances do not know."""
+        self._follow(frame)
+        return None if self._glance is None else self._glance.error()
+
+    def _follow(self, frame: Frame) -> None:
+        """Follow people into a frame that may become a keyframe."""
+        if self._glance is not None and not self._new_cuts and self._followed is not frame:
+            self._scene, self._followed = self._glance.frame(frame, self._fit(frame), self._scene), frame
 
     def _change_scene(self, cut: Cut, people: Sequence[Person]) -> list[Motion]:
         """End the scene before a cut, unless the same people go on: a flash or a new slide is no cut for them."""
@@ -116,7 +125,7 @@ class Timeline:
         motions = self._as_they_stand([one for one in self._waiting if one.frame.time_s < cut.first.time_s])
         self._waiting = [one for one in self._waiting if one.frame.time_s >= cut.first.time_s]
         self._people.change_scene(is_return=cut.is_return)
-        self._scene, self._keyframe = self._people.empty_scene(), None
+        self._scene, self._keyframe, self._followed = self._people.empty_scene(), None, None
         self.cuts += 1
         return motions
 

@@ -291,9 +291,26 @@ def pipeline(_: Results) -> Iterator[list[str]]:
         ]
 
 
+def frontier(_: Results) -> Iterator[list[str]]:
+    """Error and cost of every setting, the mean of the clips of each result file, for docs/speed.md."""
+    cases: dict[str, dict[str, dict[str, Any]]] = {}
+    for name, label in (("30hz", "30 Hz"), ("60hz", "60 Hz"), ("videos", "videos")):
+        rows = json.loads((RESULTS_FOLDER / f"frontier-{name}.json").read_text())["rows"]
+        # The mean of the clips comes last.
+        cases[label] = {row["contender"]: row for row in rows if row["case"] == rows[-1]["case"]}
+    yield ["", *(f"{label}: {what}" for label in cases for what in ("ms a frame", "now", "filled"))]
+    for contender in cases["30 Hz"]:
+        cells = [contender]
+        for rows_of_case in cases.values():
+            row = rows_of_case[contender]
+            cells += [f"{row['cpu_ms']:.1f}", *(f"{row[f'{question}_torso']:.3f}" for question in ("now", "filled"))]
+        yield cells
+
+
 TABLES: dict[str, Callable[[Results], Iterator[list[str]]]] = {
     "overview": partial(overview, every=10),
     "pipeline": pipeline,
+    "frontier": frontier,
     "spacings": spacings,
     "weights": weights,
     "encoder": encoder,

@@ -268,6 +268,7 @@ def test_wrong_figures_are_seen(monkeypatch):
         "there is no table pipelines to write"
     ]
     assert tables.misplaced(texts[name] for name in texts if name != "docs/speed.md") == [
+        "the table frontier is in no document",
         "the table encoder is in no document",
         "the table push is in no document",
     ]

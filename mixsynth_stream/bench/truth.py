@@ -8,24 +8,24 @@ PCHIP gets the estimator's poses at the same keyframes as the network.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Generator, Mapping, Sequence
-from contextlib import closing
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mixsynth_stream.data.camera_truth import LIMB_JOINTS, limbs_in_picture, read_camera, read_trc
+from mixsynth_stream.data.camera_truth import limbs_in_picture, read_camera, read_trc
 from mixsynth_stream.errors import SourceError
 from mixsynth_stream.evaluate.baselines import pchip
-from mixsynth_stream.pipeline.estimators.bundle import official
-from mixsynth_stream.pipeline.estimators.choose import pose_estimator
-from mixsynth_stream.pipeline.estimators.mediapipe import MediaPipeEstimator
+from mixsynth_stream.evaluate.contenders import Contender, dense_contender
+from mixsynth_stream.evaluate.excerpt import Excerpt
+from mixsynth_stream.evaluate.frontier import LIMBS, Reference
+from mixsynth_stream.evaluate.video import dense_poses
 from mixsynth_stream.pipeline.frame import UNKNOWN_RATE_HZ
 from mixsynth_stream.pipeline.motion import Motion
 from mixsynth_stream.pipeline.sources.video import VideoReader
-from mixsynth_stream.pipeline.stream import Stream
 from mixsynth_stream.presets import shipped_name
 from mixsynth_stream.reports import table, write_json
 from mixsynth_stream.spaces import LANDMARK_SPACES
@@ -36,8 +36,6 @@ if TYPE_CHECKING:
 
 NETWORK, PCHIP, DENSE, KEYFRAME = "network", "PCHIP", "dense estimator", "estimator at keyframes"
 GAPS, WARM_UP = "gaps", "warm-up"
-_LIMBS = list(LIMB_JOINTS)
-_SHOULDERS, _HIPS = slice(0, 2), slice(6, 8)
 
 
 @dataclass
@@ -56,12 +54,11 @@ class Errors:
 
 def main(args: argparse.Namespace) -> int:
     """Run and print the table."""
-    truth = limbs_in_picture(read_trc(args.trc), read_camera(args.calibration, args.camera or _camera_of(args.video)))
+    truth = limbs_of_clip(args.video, args.trc, args.calibration, args.camera)
     names = args.weights or [shipped_name(space, args.every) for space in LANDMARK_SPACES]
     image, world = (load_model(name) for name in names)
     errors = clip_errors(args.video, truth, (image, world), args.model)
-    shoulders, hips = truth[:, _SHOULDERS].mean(axis=1), truth[:, _HIPS].mean(axis=1)
-    torso_px = float(np.linalg.norm(shoulders - hips, axis=1).mean())
+    torso_px = Reference("truth", truth).torso_px
     rows = [
         {
             "case": args.video.name,
@@ -99,21 +96,20 @@ def clip_errors(
     pose_model: str,
 ) -> Errors:
     """The errors of the network, of PCHIP, and of the estimator on every frame, in the same frames."""
-    dense = _dense_poses(clip, pose_model)
-    if len(dense) != len(truth):
-        raise SourceError(f"{clip} has {len(dense)} frames and the truth {len(truth)} rows: they must belong together")
+    contender = Contender(model=pose_model)
+    every_frame = _dense_poses(clip, pose_model)
+    if len(every_frame) != len(truth):
+        raise SourceError(
+            f"{clip} has {len(every_frame)} frames and the truth {len(truth)} rows: they must belong together"
+        )
     errors = Errors()
     config = models[0].config
     with VideoReader(clip) as reader:
         rate_hz = reader.info.rate_hz or UNKNOWN_RATE_HZ
         phases = max(round(config.sample_interval * rate_hz / models[0].info.rate_hz), 1)
     for phase in range(phases):
-        with (
-            pose_estimator(pose_model) as estimator,
-            closing(_frames_from(clip, phase)) as frames,
-            Stream(frames, estimator=estimator, models=models, lag=1) as stream,
-        ):
-            _judge(list(stream), phase, truth, dense, models, errors)
+        with contender.open_stream(Excerpt(clip, first=phase), models=models) as stream:
+            _judge(list(stream), phase, truth, every_frame, models, errors)
     return errors
 
 
@@ -121,7 +117,7 @@ def _judge(
     motions: Sequence[Motion],
     phase: int,
     truth: np.ndarray,  # [F, 12, 2]
-    dense: np.ndarray,  # [F, 12, 2]
+    every_frame: np.ndarray,  # [F, 12, 2], of the dense estimator
     models: tuple[Model, Model],
     errors: Errors,
 ) -> None:
@@ -138,7 +134,7 @@ def _judge(
         if not all(keyframe.measured and len(keyframe.ids) == 1 for keyframe in window):
             continue
         question = GAPS if len(window) == config.num_keyframes else WARM_UP
-        measured = np.array([keyframe.measured[0].pose[_LIMBS] for keyframe in window if keyframe.measured])
+        measured = np.array([keyframe.measured[0].pose[LIMBS] for keyframe in window if keyframe.measured])
         errors.add(question, KEYFRAME, measured[-1], truth[phase + right.index])
         gap = [m for m in motions[left.index + 1 : right.index] if len(m.ids) == 1]
         steps = np.interp(
@@ -147,28 +143,22 @@ def _judge(
         pchip_poses = pchip(measured[None], config.sample_interval, steps)[0]
         for motion, pchip_pose in zip(gap, pchip_poses, strict=True):
             frame = phase + motion.index
-            errors.add(question, NETWORK, motion.poses[0, _LIMBS], truth[frame])
+            errors.add(question, NETWORK, motion.poses[0, LIMBS], truth[frame])
             errors.add(question, PCHIP, pchip_pose, truth[frame])
-            errors.add(question, DENSE, dense[frame], truth[frame])
-
-
-def _frames_from(clip: Path, first: int) -> Generator[tuple[np.ndarray, float], None, None]:
-    """The frames of a clip from number `first` on; earlier ones are not converted."""
-    with VideoReader(clip) as reader:
-        for frame in reader:
-            if frame.index >= first:
-                yield frame.rgb, frame.time_s
+            errors.add(question, DENSE, every_frame[frame], truth[frame])
 
 
 def _dense_poses(clip: Path, pose_model: str) -> np.ndarray:  # -> [F, 12, 2], NaN where nobody was seen
-    poses = []
-    with VideoReader(clip) as reader, MediaPipeEstimator(official(pose_model), mode="video") as estimator:
-        for frame in reader:
-            people = estimator(frame.rgb, frame.time_s)
-            poses.append(people[0].pose[_LIMBS] if people else np.full((len(_LIMBS), 2), np.nan))
-    return np.array(poses)
+    with dense_contender(pose_model).open_dense() as estimator:
+        return dense_poses(clip, estimator).poses[:, LIMBS]
 
 
-def _camera_of(clip: Path) -> str:
-    """The camera of a clip in the calibrations of Pose2Sim: `cam_03` filmed `cam03.mp4`."""
-    return clip.stem.replace("cam", "cam_") if clip.stem.startswith("cam") and "_" not in clip.stem else clip.stem
+def limbs_of_clip(clip: Path, trc: Path, calibration: Path, camera: str | None) -> np.ndarray:  # -> [F, 12, 2] pixels
+    """The measured limbs in the picture of a camera; by default that of the clip's name. Raises `ValueError`."""
+    return limbs_in_picture(read_trc(trc), read_camera(calibration, camera or camera_of(clip)))
+
+
+def camera_of(clip: Path) -> str:
+    """The camera of a clip in the calibrations of Pose2Sim: `cam_03` filmed `cam03.mp4` and `cam03_30hz.mp4`."""
+    match = re.match(r"cam(\d+)(?!\d)", clip.stem)
+    return f"cam_{match[1]}" if match else clip.stem

@@ -54,7 +54,16 @@ def add_stream_arguments(parser: argparse.ArgumentParser) -> None:
     """Options on how motion is made, shared by `run`, `demo` and `webcam`."""
     group = parser.add_argument_group("motion")
     group.add_argument(
-        "--every", type=_at_least(1), metavar="N", help="a keyframe every N/30 s (default: 10, or as --weights says)"
+        "--every",
+        type=_every,
+        metavar="N|auto",
+        help="a keyframe every N/30 s (default: 10, or as --weights says); auto: when the motion makes it worth a look",
+    )
+    group.add_argument(
+        "--budget",
+        metavar="CALLS|PERCENT%%",
+        help="for --every auto: estimator calls a second, 2 to 10 (default: 3 for files, 10 for live sources), "
+        "or for live sources a share of a core such as 25%%",
     )
     group.add_argument(
         "--lag",
@@ -166,6 +175,7 @@ def job_options(args: argparse.Namespace) -> JobOptions:
         rate_hz=args.rate,
         spool=args.spool,
         every=args.every,
+        budget=args.budget,
         lag=args.lag,
         horizon_s=args.horizon,
         max_people=args.max_people,
@@ -207,8 +217,20 @@ def check(args: argparse.Namespace) -> None:
         )
     if args.estimates and args.model:
         raise ValueError("--estimates replays recorded poses and --model makes new ones: give one of the two")
+    if args.budget is not None and args.every != "auto":
+        raise ValueError("--budget is for --every auto, which chooses keyframes: give both, or leave --budget out")
+    if args.every == "auto" and args.glance == "off":
+        raise ValueError("--every auto needs the glance, which tells when to look: leave --glance off out")
     if len(args.weights) > 2:
         raise ValueError(f"--weights is for one image and one world network, found {len(args.weights)}")
+
+
+def _every(text: str) -> int | str:
+    if text == "auto":
+        return text
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, or auto, found {text!r}")
+    return int(text)
 
 
 def _at_least(least: int) -> Any:

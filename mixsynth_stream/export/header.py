@@ -34,7 +34,8 @@ _SMPL_UNITS = {"rotation_rad": "axis-angle vectors in radians, relative to the j
 class Settings:
     """Settings with which poses were made; None where they are not known."""
 
-    every: int | None = None  # keyframe spacing in steps of the 30 Hz grid
+    every: int | str | None = None  # keyframe spacing in steps of the 30 Hz grid, or "auto"
+    budget: str | None = None  # in words, where keyframes are chosen
     lag: int | None = None
     horizon_s: float | None = None
     estimator: str | None = None
@@ -121,6 +122,7 @@ class Header:
             "display_height": self.display_height or None,
             "rate_hz": None if self.rate_hz is None else round(self.rate_hz, 6),
             "every": settings.every,
+            **({} if settings.budget is None else {"budget": settings.budget}),
             "lag": settings.lag,
             "horizon_s": settings.horizon_s,
             "estimator": None if settings.estimator is None else utf8(settings.estimator),

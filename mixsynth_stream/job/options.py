@@ -14,7 +14,8 @@ class JobOptions:
     rate_hz: float | None = None  # of pictures, which have no times; None: 30
     spool: bool = False  # copy a pipe or a file on a web server into a temporary file first
     # How motion is made.
-    every: int | None = None  # keyframe spacing in steps of 1/30 s; None: that of the weights, or 10
+    every: int | str | None = None  # keyframe spacing in steps of 1/30 s, or "auto"; None: that of the weights, or 10
+    budget: str | None = None  # for "auto": estimator calls a second, or a share of a core such as 25%
     lag: int | None = None  # None: 1 for files, 0 for cameras
     horizon_s: float = 0.4
     max_people: int = 4

@@ -126,6 +126,7 @@ def open_stream(source: str, options: JobOptions) -> Stream:
         return Stream(
             reader,
             every=options.every or DEFAULT_EVERY,
+            budget=options.budget,
             lag=options.lag,
             horizon_s=options.horizon_s,
             max_people=options.max_people,

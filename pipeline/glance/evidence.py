@@ -9,21 +9,23 @@ from functools import cached_property
 import numpy as np
 
 from mixsynth_stream.pipeline.curve import SAME_TIME_S, Curve, WindowPoses
+from mixsynth_stream.pipeline.glance.weigh import shares
 from mixsynth_stream.pipeline.motion import Origin
+from mixsynth_stream.pipeline.window import Shifts
 from mixsynth_stream.skeleton import CORE_17
+from mixsynth_stream.spaces import SPACES, Space
 
 # The share of a pose followed where the weights carry no table that the window's sigma could come from.
 _TRUST_WITHOUT_SIGMA = 0.7
-# The window's sigma squared grows by this share of the squared distance to the followed pose.
-_SURPRISE = 0.1
-# The velocity of the correction counts for this long past the last glance, and the correction itself for ever.
-# docs/experiments.md has the comparison.
-_VELOCITY_S = 0.2
-VELOCITY_OVER_S = 0.1
+# The correction lasts, and its velocity, taken over so long, counts for as long again. docs/experiments.md compares.
+VELOCITY_S = 0.1
 # The picture says nothing of depth, and its scale is an estimate: this share of a correction goes to the world pose.
 _WORLD_SHARE = 0.75
+# The share of a followed pose where it becomes one of the network's keyframes.
+_SHARE_OF_SLOT = 0.9
 # Plain numbers, because numpy takes long to look at members of an enumeration. Origins up to MEASURED are no guesses.
 _MEASURED, _TRACKED = np.uint8(Origin.MEASURED), np.uint8(Origin.TRACKED)
+_CORE = SPACES["image"].core
 _HIPS = [CORE_17.index("left_hip"), CORE_17.index("right_hip")]
 
 
@@ -62,13 +64,30 @@ class Glimpses:
             results.append(WindowPoses(poses, window.scores[:count], origin, own))
         return results
 
+    def shifts(
+        self,
+        spaces: Sequence[Space],
+        way: np.ndarray,  # [G, J, 2] pixels, of the window through this gap
+        end_s: float,
+    ) -> list[Shifts | None]:
+        """For each space, what is to be added to the window's way through a gap that ends with a keyframe."""
+        offsets = _SHARE_OF_SLOT * (self.poses - way[:, _CORE])
+        times = np.concatenate([[self.since_s], self.time_s, [end_s]])
+        by_space: list[Shifts | None] = []
+        for space in spaces:
+            own = offsets if space.name == "image" else self._in_world(offsets)
+            own = own.take(space.carrier, axis=1)
+            edge = np.zeros_like(own[:1])
+            by_space.append(Shifts(times, np.concatenate([edge, own, edge])))
+        return by_space
+
     @cached_property
     def _newest_s(self) -> np.ndarray:  # [2]
-        """The times of the last glimpse, and of one that is `VELOCITY_OVER_S` older or the keyframe."""
+        """The times of the last glimpse, and of one that is `VELOCITY_S` older or the keyframe."""
         last = self.time_s[-1]
-        if last - self.since_s <= VELOCITY_OVER_S:
+        if last - self.since_s <= VELOCITY_S:
             return np.array([last, self.since_s])
-        return np.array([last, self.time_s[np.searchsorted(self.time_s, last - VELOCITY_OVER_S - SAME_TIME_S)]])
+        return np.array([last, self.time_s[np.searchsorted(self.time_s, last - VELOCITY_S - SAME_TIME_S)]])
 
     def _corrections(
         self,
@@ -84,14 +103,12 @@ class Glimpses:
         rows = np.minimum(rows, len(self.time_s) - 1)
         seen = np.abs(self.time_s[rows] - times) <= SAME_TIME_S  # [M + 2]
         differences, own = self.poses[rows] - poses, self.sigma[rows]
-        shares, fused = np.full(own.shape, _TRUST_WITHOUT_SIGMA), None
+        share, fused = np.full(own.shape, _TRUST_WITHOUT_SIGMA), None
         if sigma is not None:
-            # What the keyframes say of the motion between them may be far too calm, and then so is their sigma.
-            window = sigma * sigma + _SURPRISE * (differences * differences).sum(axis=-1)
-            shares = window / (window + (self.trust * own) ** 2)
+            share = shares(sigma, own, self.trust)
             # A measured joint has no sigma, and no glimpse either.
-            fused = np.where(seen[:, None], own * np.sqrt(window / (window + own * own)), sigma)
-        corrections = np.where(seen[:, None, None], shares[..., None] * differences, 0.0)
+            fused = np.where(seen[:, None], own * np.sqrt(shares(sigma, own, 1.0)), sigma)
+        corrections = np.where(seen[:, None, None], share[..., None] * differences, 0.0)
         if np.isnan(corrections).any():
             corrections = np.nan_to_num(corrections)  # a joint that nobody ever saw is NaN, and stays so
         last, before = corrections[-2], corrections[-1]
@@ -101,7 +118,7 @@ class Glimpses:
             span = max(self._newest_s[0] - self._newest_s[1], SAME_TIME_S)
             # Right after a keyframe nothing is corrected yet; a correction then grows from there.
             velocity = (last - before) / span
-            reach = _VELOCITY_S * -np.expm1(-ahead[is_ahead] / _VELOCITY_S)
+            reach = VELOCITY_S * -np.expm1(-ahead[is_ahead] / VELOCITY_S)
             corrections[:-2][is_ahead] = last + velocity * reach[:, None, None]
         followed = seen[:, None] & self.followed[rows]
         return corrections[:-2], None if fused is None else fused[:-2], followed[:-2]

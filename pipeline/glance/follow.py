@@ -10,7 +10,8 @@ import numpy as np
 
 from mixsynth_stream.pipeline.curve import SAME_TIME_S
 from mixsynth_stream.pipeline.glance.body import body, native
-from mixsynth_stream.pipeline.glance.evidence import VELOCITY_OVER_S, Glimpses
+from mixsynth_stream.pipeline.glance.evidence import VELOCITY_S, Glimpses
+from mixsynth_stream.pipeline.glance.weigh import WEIGHING, Ways, ahead_sigma
 from mixsynth_stream.skeleton import CORE_17
 
 if TYPE_CHECKING:
@@ -27,13 +28,8 @@ _MARGIN = 0.5
 _BLIND = 0.06
 _STILL = np.zeros((len(CORE_17), 2), np.float32)
 
-# Sigma in body scales. It grows with time and with what the points of a joint disagreed by, picture after picture.
-_SIGMA, _SIGMA_PER_S, _SIGMA_PER_MISFIT = 0.04, 0.15, 1.5
-# The table's sigma of a forecast is too small for lively motion, and a forecast then errs with all joints at once:
-# a followed pose weighs as if its own sigma were this share of what it is.
-_AHEAD_TRUST = 0.25
-# In a gap, what matters is how far the way from one keyframe to the other missed the joint measured there.
-_GAP_SIGMA, _GAP_SIGMA_PER_MISS, _GAP_SIGMA_PER_MISFIT = 0.06, 0.5, 0.3
+# The error of now, in body scales, grows with the way from the keyframe's pose and with what the points disagree by.
+_ERROR_PER_WAY, _ERROR_PER_MISFIT = 0.25, 0.3
 
 
 class View(NamedTuple):
@@ -131,19 +127,34 @@ class Follower:
         looks = self.looks[1:]
         if newest_only:
             # The newest says where the person is, and those shortly before how fast the correction grows.
-            since_s = self.looks[-1].time_s - VELOCITY_OVER_S - SAME_TIME_S
+            since_s = self.looks[-1].time_s - VELOCITY_S - SAME_TIME_S
             looks = [look for look in looks if look.time_s >= since_s]
         if not looks:
             return None
-        elapsed = np.array([look.time_s for look in looks])[:, None] - self.looks[0].time_s
+        elapsed_s = np.array([look.time_s for look in looks]) - self.looks[0].time_s
         misfit = np.array([look.misfit for look in looks])
-        sigma = _SIGMA + _SIGMA_PER_S * elapsed + _SIGMA_PER_MISFIT * misfit
-        return self._glimpses(looks, np.array([look.pose for look in looks]), sigma * self.scale, _AHEAD_TRUST, misfit)
+        sigma = ahead_sigma(elapsed_s, misfit, self.scale)
+        return self._glimpses(looks, np.array([look.pose for look in looks]), sigma, WEIGHING.trust)
+
+    def error(self) -> float:
+        """How far off the pose of now is expected to be beyond the estimator's own error, in body scales."""
+        last = self.looks[-1]
+        way = float(np.linalg.norm(last.pose - self.looks[0].pose, axis=1).mean()) / self.scale
+        return _ERROR_PER_WAY * way + _ERROR_PER_MISFIT * float(last.misfit.mean())
 
     def between(self, pose: np.ndarray, time_s: float) -> Glimpses | None:
-        """What is known of the gap up to a keyframe at `time_s` that measured `pose` [17, 2]: both ways, blended.
+        """What is known of the gap up to a keyframe at `time_s` that measured `pose` [17, 2]: both ways, blended."""
+        ways = self.ways(pose, time_s)
+        if ways is None:
+            return None
+        poses, sigma = ways.blend(self.scale)
+        inner = [look for look in self.looks[1:] if look.time_s < time_s]
+        return self._glimpses(inner, poses, sigma, WEIGHING.gap_trust)
 
-        The way there is bent so that it ends at the measured pose, and the way back so that it ends at the first one.
+    def ways(self, pose: np.ndarray, time_s: float) -> Ways | None:
+        """The way to a keyframe at `time_s` that measured `pose` [17, 2], and the way back from there.
+
+        None where no picture lies between the keyframes, or none was followed at `time_s`.
         """
         looks = [look for look in self.looks if look.time_s <= time_s]
         inner = looks[1:-1]
@@ -151,29 +162,19 @@ class Follower:
             return None
         end = looks[-1]
         background = None if end.background is None else -end.background
-        back = [replace(end, pose=pose, step=-end.step, background=background, misfit=np.zeros(len(pose)))]
+        back = [replace(end, pose=pose, step=-end.step, background=background)]
         for look in looks[-2::-1]:
             back.append(self._step(back[-1], look.time_s, look.view, look.pyramid))
-        there, back_again = np.array([look.pose for look in inner]), np.array([look.pose for look in back[-2:0:-1]])
         start_s = looks[0].time_s
-        share = ((np.array([look.time_s for look in inner]) - start_s) / (time_s - start_s))[:, None]  # [G, 1]
-        misses = pose - end.pose, looks[0].pose - back[-1].pose
-        there = there + share[..., None] * misses[0]
-        back_again = back_again + (1 - share[..., None]) * misses[1]
-        variances = [(_GAP_SIGMA_PER_MISS * np.linalg.norm(miss, axis=-1) / self.scale) ** 2 for miss in misses]
-        weights = [(1 - share) / (variances[0] + _GAP_SIGMA**2), share / (variances[1] + _GAP_SIGMA**2)]
-        both = weights[0] + weights[1]
-        poses = (weights[0][..., None] * there + weights[1][..., None] * back_again) / both[..., None]
-        miss = (weights[0] * variances[0] + weights[1] * variances[1]) / both
-        sums = np.array([look.misfit for look in inner]), np.array([look.misfit for look in back[-2:0:-1]])
-        misfit = (weights[0] * sums[0] + weights[1] * sums[1]) / both
-        sigma = np.sqrt(4 * share * (1 - share) * miss + _GAP_SIGMA**2 + (_GAP_SIGMA_PER_MISFIT * misfit) ** 2)
-        return self._glimpses(inner, poses, sigma * self.scale, 1.0, sums[0])
+        return Ways(
+            share=(np.array([look.time_s for look in inner]) - start_s) / (time_s - start_s),
+            there=np.array([look.pose for look in inner]),
+            back=np.array([look.pose for look in back[-2:0:-1]]),
+            misses=(pose - end.pose, looks[0].pose - back[-1].pose),
+        )
 
-    def _glimpses(
-        self, looks: list[Look], poses: np.ndarray, sigma: np.ndarray, trust: float, misfit: np.ndarray
-    ) -> Glimpses:
+    def _glimpses(self, looks: list[Look], poses: np.ndarray, sigma: np.ndarray, trust: float) -> Glimpses:
         times = np.array([look.time_s for look in looks])
         steps = np.searchsorted([look.time_s for look in self.looks], times)[:, None]
-        followed = misfit < _BLIND * steps
+        followed = np.array([look.misfit for look in looks]) < _BLIND * steps
         return Glimpses(times, poses, sigma, trust, followed, self.looks[0].time_s, self._start.pixels_per_m)

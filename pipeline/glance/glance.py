@@ -33,6 +33,7 @@ class Glance:
     def __init__(self, most_share: float | None = None) -> None:
         """Glances end where they take more than `most_share` of a core; None sets no limit."""
         self._followers: dict[int, Follower] = {}  # by track
+        self._gaps: dict[int, Glimpses | None] = {}  # by track, of a keyframe that is not in any window yet
         self._most_share = most_share
         self._spent_s = 0.0
         self._first_s: float | None = None
@@ -53,6 +54,11 @@ class Glance:
         self._check_budget(frame.time_s, time.thread_time() - start_s)
         return _with_glimpses(scene, ahead)
 
+    def error(self) -> float | None:
+        """How far off the poses of now are expected to be, in body scales; None where nobody is followed."""
+        errors = [follower.error() for follower in self._followers.values()]
+        return sum(errors) / len(errors) if errors else None
+
     def known(self, scene: Scene) -> Scene:
         """The scene with all that is known of the frames since the newest keyframe."""
         ahead = {track: follower.ahead(newest_only=False) for track, follower in self._followers.items()}
@@ -67,6 +73,7 @@ class Glance:
     ) -> tuple[Scene, list[Scene]]:
         """The scene after a keyframe with what is known of the gap before it, and those after each newer frame."""
         followers, self._followers = self._followers, {}
+        gaps, self._gaps = self._gaps, {}
         if self._is_over_budget:
             return scene, [scene] * len(newer)
         view = _view(frame, fit)
@@ -76,13 +83,23 @@ class Glance:
                 pose = _measured_pose(track, frame.time_s)
                 follower = followers.get(track.id)
                 if follower is not None and follower.fits(view):
-                    between[track.id] = _gap(follower, frame.time_s, view, pose)
+                    seen = gaps.get(track.id) if pose is not None else None
+                    between[track.id] = seen or _gap(follower, frame.time_s, view, pose)
                     if pose is None:
                         self._followers[track.id] = follower  # the estimator missed the person, the glance may not
                 if pose is not None:
                     self._followers[track.id] = _follower(track, pose, frame.time_s, view)
         past = _with_glimpses(scene, between)
         return past, [self.frame(later, its_fit, scene) for later, its_fit in newer]
+
+    def gap(self, frame: Frame, fit: Fit, track: int, pose: np.ndarray) -> Glimpses | None:
+        """What is known of the gap before a keyframe that measured the `pose` [17, 2] of a track."""
+        view, follower = _view(frame, fit), self._followers.get(track)
+        if view is None or follower is None or not follower.fits(view):
+            return None
+        glimpses = _gap(follower, frame.time_s, view, pose)
+        self._gaps[track] = glimpses
+        return glimpses
 
     def _check_budget(self, time_s: float, spent_s: float) -> None:
         self._spent_s += spent_s
