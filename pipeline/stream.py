@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from mixsynth_stream.errors import ModelError
-from mixsynth_stream.pipeline.cuts import Cut, CutDetector
+from mixsynth_stream.pipeline.cuts import STAY_S, Cut, CutDetector
 from mixsynth_stream.pipeline.estimators.choose import is_pose_model, stream_estimator
 from mixsynth_stream.pipeline.estimators.recorded import ArrayEstimator
 from mixsynth_stream.pipeline.frame import Frame, VideoInfo
@@ -22,6 +22,7 @@ from mixsynth_stream.pipeline.motion import Motion, Person
 from mixsynth_stream.pipeline.people import People
 from mixsynth_stream.pipeline.sources.open import open_for_stream
 from mixsynth_stream.pipeline.sources.pixels.pictures import frame_from_array
+from mixsynth_stream.pipeline.sources.sparse.plan import Needs
 from mixsynth_stream.pipeline.stats import StreamStats
 from mixsynth_stream.pipeline.timeline import Timeline
 from mixsynth_stream.presets import shipped_name
@@ -41,7 +42,8 @@ class Stream:
     `pipeline.estimators.choose.as_estimator`). `models`: an (image, world) pair of networks, the shipped ones by
     default; or one network for the rotations of SMPL, with an estimator of these. An .npz of rotations is a source by
     itself: it has the times, and no picture is needed. `cuts`: people end where the video cuts to another scene, and
-    those after it get new ids; False follows them across.
+    those after it get new ids; False follows them across. `pictures`: whether you read `motion.frame.rgb`; without,
+    files are decoded only as far as the keyframes need, for the same Motions, and what you read after all comes late.
     """
 
     def __init__(
@@ -57,6 +59,7 @@ class Stream:
         models: Sequence[Model] | Model | None = None,
         backend: str = "auto",
         cuts: bool = True,
+        pictures: bool = True,
     ) -> None:
         if lag not in (None, 0, 1):
             raise ValueError(f"lag must be 0 or 1, found {lag!r}")
@@ -81,10 +84,13 @@ class Stream:
             if self._reader is not None:
                 self._reader.close()
             raise
-        self._clock = KeyframeClock(self.models[0].config.sample_interval, self.models[0].info.rate_hz)
+        spacing = self.models[0].config.sample_interval, self.models[0].info.rate_hz
+        self._clock = KeyframeClock(*spacing)
         people = People(self.models, max_people=max_people, max_silence_s=max_silence_s)
         self._timeline = Timeline(people, lag=self.lag, horizon_s=horizon_s)
         self._cuts = CutDetector() if cuts else None
+        if self._reader is not None and not pictures:
+            self._reader.read_sparsely(Needs(KeyframeClock(*spacing), STAY_S if cuts else None))
         self._due: deque[Motion] = deque()  # Motions that wait to be handed out
         self._loop: Generator[Motion, None, None] | None = None
 
@@ -212,7 +218,7 @@ class Stream:
         if self._cuts is None:
             return None
         with self.stats.timed("decode"):
-            cut = self._cuts.push(frame)
+            cut = self._cuts.push(frame, is_read=self._clock.is_due(frame.time_s))
         if cut is not None and isinstance(self._estimator, ArrayEstimator):
             # A recording of the keyframes that a cut would move has no others.
             return cut if self._estimator.covers(cut.first.time_s - cut.before.time_s) else None
@@ -221,6 +227,8 @@ class Stream:
     def _new_scene(self, cut: Cut) -> Frame | None:
         """Begin a scene with a fresh clock. Returns the frame before it if the estimator has to look at it."""
         self._clock.restart(cut.first.time_s)
+        if self._reader is not None:
+            self._reader.restart_needs(cut.first.time_s)
         return self._timeline.cut(cut)
 
     def _cut_motions(self, cut: Cut | None) -> list[Motion]:
