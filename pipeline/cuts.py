@@ -72,6 +72,11 @@ class _View:
         luma = thumbnail - np.vdot(thumbnail, _MEAN)
         return cls(frame, luma, float(np.vdot(luma, luma)))
 
+    @classmethod
+    def at(cls, entry: _View | Frame) -> _View | None:
+        """The view itself, or that of a frame."""
+        return entry if isinstance(entry, _View) else cls.of(entry)
+
     @property
     def variance(self) -> float:
         """Of the brightness: an upper bound of `structure`."""
@@ -127,7 +132,7 @@ class CutDetector:
 
     def __init__(self) -> None:
         self._last_s = -np.inf
-        # The newest of the scene, those with structure. Pictures that were left out in a calm stretch stand as frames.
+        # The newest of the scene, those with structure. Pictures left out in a calm stretch stand as frames.
         self._recent: deque[_View | Frame] = deque(maxlen=_CALM_VIEWS)
         self._left_out: list[Frame] = []  # those since the last picture that was decoded
         self._change: tuple[_View, _View] | None = None  # the views before and after what may be a cut
@@ -157,7 +162,6 @@ class CutDetector:
         if self._is_calm(view):
             self._recent.extend([*left_out, view])
             return None
-        self._recent = deque(self._views, maxlen=_CALM_VIEWS)
         cuts = [self._look(other) for other in (*map(_View.of, left_out), view) if other is not None]
         return next((cut for cut in cuts if cut is not None), None)
 
@@ -173,16 +177,15 @@ class CutDetector:
         return self._cut(*change)
 
     @property
-    def _views(self) -> list[_View]:
-        """What `_recent` stands for."""
-        views = [entry if isinstance(entry, _View) else _View.of(entry) for entry in self._recent]
-        return [view for view in views if view is not None]
+    def _last(self) -> _View | None:
+        entry = self._recent[-1] if self._recent else None
+        return entry if isinstance(entry, _View) else None
 
     def _is_calm(self, view: _View) -> bool:
         """Whether this picture is so like the last one, and so near, that those left out between hide no scene."""
-        last = self._recent[-1] if self._recent else None
+        last = self._last
         return (
-            isinstance(last, _View)
+            last is not None
             and self._change is None
             and view.frame.time_s - last.frame.time_s < STAY_S + _TICK_S
             and abs(view.aspect / last.aspect - 1) <= _SAME_ASPECT
@@ -192,7 +195,7 @@ class CutDetector:
 
     def _look(self, view: _View) -> Cut | None:
         """Take the next picture of those that may hold a cut."""
-        last = self._views[-1] if self._recent else view
+        last = self._last or view
         if view.frame.time_s - last.frame.time_s > _MEMORY_S or abs(view.aspect / last.aspect - 1) > _SAME_ASPECT:
             self._forget()
             last = view
@@ -215,21 +218,26 @@ class CutDetector:
 
         Between the two may be a picture that mixes both, as interlaced video and converted frame rates have it.
         """
-        views = self._views
-        if len(views) < 3 or views[-1].correlation(view) > _ALIKE:
+        last = self._last
+        if last is None or len(self._recent) < 3 or last.correlation(view) > _ALIKE:
             return None
-        before, span = views[-1], 1
-        if views[-1].is_mix(views[-2], view):
-            views.pop()
-            before, span = views[-1], 2
-        steps = [a.correlation(b) for a, b in zip(views, views[span:], strict=False)]
+        before, span, views = last, 1, list(self._recent)
+        last_but_one = _View.at(views[-2])
+        if last_but_one is not None and last.is_mix(last_but_one, view):
+            views = [_View.at(entry) or entry for entry in views[:-2]] + [last_but_one]
+            before, span = last_but_one, 2
+        seen = [entry for entry in views if isinstance(entry, _View)]
+        steps = [a.correlation(b) for a, b in zip(seen, seen[span:], strict=False)]
+        if len(seen) < len(views):
+            steps.append(_ALIKE)  # from one to the next of those left out
         if before.correlation(view) > min(steps, default=0.0) - _ABRUPT or not before.is_other_scene(view):
             return None
         return before, view
 
     def _judge(self, view: _View, before: _View, first: _View) -> Cut | None:
         """The cut, if the new scene has stayed long enough. It may go: back to what was before, or on with a pan."""
-        last, step = self._views[-1], self._views[-1].correlation(view)
+        last = self._last or first
+        step = last.correlation(view)
         self._recent.append(view)
         if last is first and step < _ALIKE and first.is_mix(before, view):
             self._change = before, view

@@ -132,6 +132,7 @@ def open_stream(source: str, options: JobOptions) -> Stream:
             models=models,
             backend=options.backend,
             cuts=options.cuts,
+            pictures=options.overlay or options.view,
         )
     except BaseException:
         reader.close()

@@ -21,11 +21,12 @@ from mixsynth_stream.pipeline.sources.sparse.coding import NEEDED, Judge, Kind
 _REORDERED = 17
 # So many packets at the beginning are all decoded, to see that each gives one picture with its own time stamp.
 _TRIAL = 24
-# In groups longer than this, the pictures next to a beginning are decoded: encoders begin a group where a scene does,
-# and to decode them late would take the whole group before.
-_LONG_GROUP, _BESIDE = 48, 3
+# Beside groups longer than this, the last pictures before a beginning and the first after it are decoded: encoders
+# begin a group where a scene does, and to decode them late would take the whole group.
+_LONG_GROUP, _BEFORE = 48, 3
 # A group whose pictures are of no use is left out where it begins anew within so many packets.
 _LONGEST_TAIL = 256
+_HOLE_STEPS = 2.5  # of the step before: so long one may be a hole
 _LEAP_S = 10.0  # times that jump this far may be those of another clock
 
 
@@ -75,8 +76,10 @@ class Plan:
         self._new_scene_s: float | None = None
         self._last_s = self._sample_s = last_s  # of the last frame settled, and of the last one decoded
         self._last_stamp: int | None = None
+        self._step_s, self._suspects = 0.0, 0
         self._trial = _TRIAL
-        self._group = self._since_start = 0  # packets of the last group, and of this one so far
+        self._group = self._since_start = 0  # frames of the last group, and of this one so far
+        self._start_s = last_s  # of this group
         self._starts: deque[int] = deque(maxlen=2)
         needs.clock.restart(last_s)
 
@@ -125,8 +128,12 @@ class Plan:
         """Decide on the next frame in order of time."""
         entry = heapq.heappop(self._waiting)
         time_s = entry.stamp * self._unit_s
-        self.is_sound &= time_s - self._last_s <= _LEAP_S
-        self._last_s, self._last_stamp = time_s, entry.stamp
+        step_s = time_s - self._last_s
+        self.is_sound &= step_s <= _LEAP_S
+        # Packets may have been lost, and pictures that need them are none, up to the second beginning from here.
+        self._suspects = 2 if step_s > _HOLE_STEPS * self._step_s > 0 else self._suspects - entry.packet.is_keyframe
+        if entry.packet.is_keyframe:
+            self._start_s, self._group, self._since_start = time_s, self._since_start, 0
         clock, restart_s = self._needs.clock, self._new_scene_s
         if restart_s is not None:
             self._new_scene_s = None
@@ -134,28 +141,24 @@ class Plan:
         is_due = clock.is_due(time_s)
         if is_due:
             clock.tick(time_s)
-        is_sample = self._is_sample(entry, time_s)
-        entry.is_needed = bool(entry.is_needed) or self.is_over or is_last or is_due or is_sample
+        is_sample = self._needs.most_gap_s is not None and self._is_sample(entry, self._needs.most_gap_s)
+        is_needed = is_last or is_due or is_sample or self.is_over or self._suspects > 0
+        entry.is_needed = bool(entry.is_needed) or is_needed
         if entry.is_needed:
             self._sample_s = time_s
-
-    def _is_sample(self, entry: Entry, time_s: float) -> bool:
-        """Whether a picture is decoded so that none in between hide a scene of their own."""
-        gap_s = self._needs.most_gap_s
-        if gap_s is None:
-            return False
+        self._last_s, self._last_stamp, self._step_s = time_s, entry.stamp, step_s
         self._since_start += 1
-        if entry.packet.is_keyframe:
-            self._group, self._since_start = self._since_start, 0
+
+    def _is_sample(self, entry: Entry, gap_s: float) -> bool:
+        """Whether a picture is decoded so that none in between hide a scene of their own."""
         if not entry.kind.is_free or self._is_too_far(gap_s):
             return True
         if entry.packet.is_keyframe:
             return False  # every picture stands alone
-        if self._group > _LONG_GROUP and self._since_start <= _BESIDE:
+        if self._group > _LONG_GROUP and self._last_s < self._start_s + gap_s:
             return True
-        if self._since_start > _LONG_GROUP:
-            return any(other.packet.is_keyframe for other in heapq.nsmallest(_BESIDE, self._waiting))
-        return False
+        before_next = heapq.nsmallest(_BEFORE, self._waiting) if self._since_start > _LONG_GROUP else []
+        return any(other.packet.is_keyframe for other in before_next)
 
     def _is_too_far(self, gap_s: float) -> bool:
         return not self._waiting or self._waiting[0].stamp * self._unit_s - self._sample_s > gap_s

@@ -57,9 +57,7 @@ def stamped(
     return ((picture, None if picture.pts is None else picture.pts * unit_s) for picture in pictures)
 
 
-def _of_durations(
-    pictures: Iterable[Picture], unit_s: float, step_s: float
-) -> Iterator[tuple[Picture, float]]:
+def _of_durations(pictures: Iterable[Picture], unit_s: float, step_s: float) -> Iterator[tuple[Picture, float]]:
     """A raw stream's times, which FFmpeg would make up, are the sum of durations; film in a broadcast has two."""
     time_s = 0.0
     for picture in pictures:
