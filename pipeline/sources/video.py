@@ -124,6 +124,11 @@ class VideoReader(FrameSource):
         """How many pictures were not decoded so far."""
         return self._gaps.count
 
+    @property
+    def late(self) -> int:
+        """How many pictures were decoded once more, because somebody read one that was left out."""
+        return self._late.count
+
     def stop(self) -> None:
         self._medium.stop()
 
