@@ -184,7 +184,7 @@ class Stream:
         by_default = self.live or self._budget is not None
         if self.models[0].info.space != "image" or not (by_default if request is None else request):
             return None
-        return Glance(most_share=_GLANCE_SHARE if request is None and self.live else None)
+        return Glance(_GLANCE_SHARE if request is None and self.live else None, self.stats)
 
     def _motions(self) -> Iterator[Motion]:
         self._loop = self._live_loop() if self.live else self._file_loop()
