@@ -75,12 +75,7 @@ class Stream:
         glance: bool | None = None,
         pictures: bool = True,
     ) -> None:
-        if lag not in (None, 0, 1):
-            raise ValueError(f"lag must be 0 or 1, found {lag!r}")
-        if max_people < 1:
-            raise ValueError(f"max_people must be at least 1, found {max_people!r}")
-        if not 0 <= horizon_s <= 10:
-            raise ValueError(f"horizon_s must lie in 0..10 seconds, found {horizon_s!r}")
+        _check_numbers(lag, max_people, horizon_s)
         is_auto = _is_auto(every, budget, glance)
         self.models: tuple[Model, ...] = (
             _check_models(models) if models else _shipped_pair(AUTO_EVERY if is_auto else int(every), backend)
@@ -325,6 +320,15 @@ class Stream:
     def _between_keyframes(self, frame: Frame) -> list[Motion]:
         with self.stats.timed("network"):
             return self._timeline.frame(frame)
+
+
+def _check_numbers(lag: int | None, max_people: int, horizon_s: float) -> None:
+    if lag not in (None, 0, 1):
+        raise ValueError(f"lag must be 0 or 1, found {lag!r}")
+    if max_people < 1:
+        raise ValueError(f"max_people must be at least 1, found {max_people!r}")
+    if not 0 <= horizon_s <= 10:
+        raise ValueError(f"horizon_s must lie in 0..10 seconds, found {horizon_s!r}")
 
 
 def _is_auto(every: int | str, budget: float | str | None, glance: bool | None) -> bool:
