@@ -302,8 +302,11 @@ def frontier(_: Results) -> Iterator[list[str]]:
     for contender in cases["30 Hz"]:
         cells = [contender]
         for rows_of_case in cases.values():
-            row = rows_of_case[contender]
-            cells += [f"{row['cpu_ms']:.1f}", *(f"{row[f'{question}_torso']:.3f}" for question in ("now", "filled"))]
+            row = rows_of_case.get(contender)
+            if row is None:
+                cells += ["-"] * 3
+            else:
+                cells += [f"{row['cpu_ms']:.1f}", f"{row['now_torso']:.3f}", f"{row['filled_torso']:.3f}"]
         yield cells
 
 

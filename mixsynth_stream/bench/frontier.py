@@ -191,7 +191,7 @@ def save_picture(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
             for number, family in enumerate(families)
             if (of_family := [row for row in rows if row["family"] == family])
         ]
-    about = f"{rows[0]['case']}: mean error of twelve limb joints against {rows[0]['reference']}, in torso lengths"
+    about = f"{rows[0]['case']}: error against {rows[0]['reference']}"
     rgb = frontier_picture(panels, title=about, x_label="processor time, ms a frame")
     write_whole(path, png_bytes(rgb))
 
@@ -209,7 +209,7 @@ def measure(
         print(frontier_table(rows[-len(contenders) :]) + "\n", flush=True)
     last = rows
     if len(clips) > 1:
-        last = mean_rows(rows, f"mean of {len(clips)} clips")
+        last = mean_rows(rows, f"mean of {', '.join(clip.name for clip in clips)}")
         print(frontier_table(last), flush=True)
     if json is not None:
         write_json(json, rows + (last if last is not rows else []))

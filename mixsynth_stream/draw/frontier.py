@@ -14,7 +14,7 @@ from mixsynth_stream.draw.font import text_width
 _WIDTH, _HEIGHT = 1440, 700
 _LEFT, _RIGHT, _GAP = 110, 24, 84
 _TOP, _BOTTOM = 180, 72
-_TITLE_PX = 24
+_TITLE_PX = 20
 _DOT_PX, _LINE_PX = 13.0, 2.6
 _NOTE = (
     "Numbers: steps of 1/30 s from keyframe to keyframe, or calls a second (/s).  "

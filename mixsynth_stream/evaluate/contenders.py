@@ -14,7 +14,7 @@ from mixsynth_stream.pipeline.estimators.bundle import DEFAULT_MODEL, MODELS, bu
 from mixsynth_stream.pipeline.estimators.choose import DEFAULT_EYE
 from mixsynth_stream.pipeline.estimators.mediapipe import MediaPipeEstimator
 from mixsynth_stream.pipeline.stream import Stream
-from mixsynth_stream.presets import DEFAULT_EVERY, SHIPPED_INTERVALS
+from mixsynth_stream.presets import AUTO, DEFAULT_EVERY, SHIPPED_INTERVALS
 from mixsynth_stream.spaces import GRID_HZ
 
 if TYPE_CHECKING:
@@ -24,9 +24,9 @@ NOW, FILLED = QUESTIONS = ("now", "filled")
 # Families of contenders, as tables and pictures name them.
 DENSE, DENSE_CUT = "MediaPipe on every frame", "the same without its mask"
 KEYFRAME, FOLLOWING, GLANCE = "whole picture at keyframes", "following", "following, glance"
-AUTO = "keyframes by need"
-# Estimator calls a second of the streams that choose their keyframes.
-AUTO_BUDGETS_HZ: tuple[float, ...] = ()
+BY_NEED = "keyframes by need"
+# Estimator calls a second of the streams that choose their keyframes, which glance for that.
+AUTO_BUDGETS_HZ = (2.0, 3.0, 4.5, 6.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,7 +131,7 @@ def all_contenders() -> list[Contender]:
         for every in SHIPPED_INTERVALS:
             default_of = stream.default_of if every == DEFAULT_EVERY else ()
             contenders.append(replace(stream, every=every, default_of=default_of))
-    budgets = (Contender(family=AUTO, every="auto", budget=budget, glance=True) for budget in AUTO_BUDGETS_HZ)
+    budgets = (Contender(family=BY_NEED, every=AUTO, budget=budget, glance=True) for budget in AUTO_BUDGETS_HZ)
     return [*contenders, *budgets]
 
 

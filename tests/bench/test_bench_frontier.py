@@ -65,9 +65,9 @@ def test_evaluate_takes_several_videos(tmp_path: Path, capsys: pytest.CaptureFix
     second.write_bytes(clips.PERSON.read_bytes())
     effort = frontier.Effort(rounds=1, frames=50, phases=1)
     frontier.measure([clips.PERSON, second], truth=None, effort=effort, json=report, plot=None)
-    assert "mean of 2 clips" in capsys.readouterr().out
+    assert "mean of person.mp4, second.mp4" in capsys.readouterr().out
     rows = json.loads(report.read_text())["rows"]
-    assert [row["case"] for row in rows[::4]] == ["person.mp4", "second.mp4", "mean of 2 clips"]
+    assert [row["case"] for row in rows[::4]] == ["person.mp4", "second.mp4", "mean of person.mp4, second.mp4"]
     following = [row for row in rows if row["contender"] == "following: N = 10"]
     assert following[2]["cpu_ms"] == pytest.approx((following[0]["cpu_ms"] + following[1]["cpu_ms"]) / 2)
 
