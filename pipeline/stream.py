@@ -90,11 +90,9 @@ class Stream:
         self.live = self.info is None or self.info.live
         self.lag = lag if lag is not None else int(not self.live)
         self.every: int | str = AUTO if is_auto else self.models[0].config.sample_interval
-        self.budget: str | None = None  # in words, where keyframes are chosen
         self._closes_estimator = is_pose_model(estimator)
         try:
             self._budget = Budget.of(budget, live=self.live) if is_auto else None
-            self.budget = None if self._budget is None else str(self._budget)
             own = self._reader.estimator if self._reader else None
             skeleton = SPACES[self.models[0].info.space].skeleton.name
             self._estimator = stream_estimator(estimator, own, skeleton, max_people=max_people, eye=eye)
@@ -145,6 +143,11 @@ class Stream:
     def skeleton(self) -> str:
         """Whose joints the Motions have: "BlazePose-33" landmarks or "SMPL-24" rotations."""
         return self._estimator.skeleton
+
+    @property
+    def budget(self) -> str | None:
+        """The budget in words, where keyframes are chosen."""
+        return None if self._budget is None else str(self._budget)
 
     @property
     def now_s(self) -> float | None:
