@@ -36,6 +36,7 @@ from mixsynth_stream.spaces import LANDMARK_SPACES, SPACES
 from mixsynth_stream.weights import load_model
 
 if TYPE_CHECKING:
+    from mixsynth_stream.pipeline.sources.sparse.plan import Needs
     from mixsynth_stream.weights import Model
 
 DENSE, STREAM, DECODE = "dense", "stream", "decode only"
@@ -83,6 +84,12 @@ class FirstFrames(FrameSource):
             raise StopIteration
         self._remainder -= 1
         return next(self._reader)
+
+    def read_sparsely(self, needs: Needs) -> None:
+        self._reader.read_sparsely(needs)
+
+    def restart_needs(self, time_s: float) -> None:
+        self._reader.restart_needs(time_s)
 
     def close(self) -> None:
         self._reader.close()
@@ -157,7 +164,7 @@ class Comparison:
 
     def open_stream(self, estimator: MediaPipeEstimator) -> Stream:
         frames = ReadAhead(FirstFrames(self.clip, self.frames))
-        return Stream(frames, every=self.every, estimator=estimator, models=self.models, lag=1)
+        return Stream(frames, every=self.every, estimator=estimator, models=self.models, lag=1, pictures=False)
 
     def stream(self, *, keep: bool = False) -> ClipRun:
         run = ClipRun()
