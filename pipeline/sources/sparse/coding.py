@@ -87,7 +87,7 @@ class _Hevc:
 
     def kind(self, packet: av.Packet) -> Kind:
         data = memoryview(packet)
-        pictures: list[tuple[int, int]] = []  # kind and sub-layer of each
+        pictures: list[tuple[int, int]] = []  # their types and sub-layers
         for start, end in _units(data, self._length_size):
             if end - start < 3 or data[start] & 0x80:
                 return NEEDED
