@@ -59,6 +59,8 @@ class KeyframeChooser:
         self.calls_hz = calls_hz
         self._least_s, self._most_s = LEAST_STEPS / rate_hz, MOST_STEPS / rate_hz
         self._last_s: float | None = None  # the newest keyframe
+        # Since then: the error of now, its sum, and the times of the last two frames that it was seen in.
+        self._error = self._sum = self._seen_s = self._before_s = 0.0
         self._savings = calls_hz * _SAVINGS_S / 2  # calls
         # Sums over gaps, which fade: of the root of twice the error's sum, and of seconds.
         self._roots, self._seconds = math.sqrt(_TYPICAL_GROWTH) * _PRIOR_S, _PRIOR_S

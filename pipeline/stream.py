@@ -14,7 +14,7 @@ import numpy as np
 
 from mixsynth_stream.errors import ModelError
 from mixsynth_stream.pipeline.budget import Budget
-from mixsynth_stream.pipeline.cuts import Cut, CutDetector
+from mixsynth_stream.pipeline.cuts import STAY_S, Cut, CutDetector
 from mixsynth_stream.pipeline.estimators.choose import DEFAULT_EYE, is_pose_model, stream_estimator
 from mixsynth_stream.pipeline.estimators.estimator import follows
 from mixsynth_stream.pipeline.estimators.recorded import ArrayEstimator
@@ -25,6 +25,7 @@ from mixsynth_stream.pipeline.motion import Expected, Motion, Person
 from mixsynth_stream.pipeline.people import People
 from mixsynth_stream.pipeline.sources.open import open_for_stream
 from mixsynth_stream.pipeline.sources.pixels.pictures import frame_from_array
+from mixsynth_stream.pipeline.sources.sparse.plan import Needs
 from mixsynth_stream.pipeline.stats import StreamStats
 from mixsynth_stream.pipeline.timeline import Timeline
 from mixsynth_stream.presets import AUTO, AUTO_EVERY, DEFAULT_EVERY, shipped_name
@@ -52,6 +53,8 @@ class Stream:
     those after it get new ids; False follows them across.
     `glance`: people are followed in the picture between keyframes, which gives better poses there, for up to a
     millisecond of one core a frame and person. By default that is done for live sources, while it takes little time.
+    `pictures`: whether you read `motion.frame.rgb`; without, and without glances, files are decoded only as far as the
+    keyframes need, for the same Motions, and what you read after all comes late.
     """
 
     def __init__(
@@ -70,6 +73,7 @@ class Stream:
         backend: str = "auto",
         cuts: bool = True,
         glance: bool | None = None,
+        pictures: bool = True,
     ) -> None:
         if lag not in (None, 0, 1):
             raise ValueError(f"lag must be 0 or 1, found {lag!r}")
@@ -103,14 +107,16 @@ class Stream:
             if self._reader is not None:
                 self._reader.close()
             raise
-        fixed = KeyframeClock(self.models[0].config.sample_interval, self.models[0].info.rate_hz)
+        spacing = self.models[0].config.sample_interval, self.models[0].info.rate_hz
         self._chooser = None if self._budget is None else KeyframeChooser(self._budget.calls_hz)
-        self._clock: KeyframeClock | KeyframeChooser = self._chooser or fixed
+        self._clock: KeyframeClock | KeyframeChooser = self._chooser or KeyframeClock(*spacing)
         people = People(self.models, max_people=max_people, max_silence_s=max_silence_s)
         follower = self._glance(glance)
         self.has_glance = follower is not None
         self._timeline = Timeline(people, lag=self.lag, horizon_s=horizon_s, glance=follower)
         self._cuts = CutDetector() if cuts else None
+        if self._reader is not None and not pictures and follower is None:
+            self._reader.read_sparsely(Needs(KeyframeClock(*spacing), STAY_S if cuts else None))
         self._due: deque[Motion] = deque()  # Motions that wait to be handed out
         self._loop: Generator[Motion, None, None] | None = None
 
@@ -250,7 +256,7 @@ class Stream:
         if self._cuts is None:
             return None
         with self.stats.timed("decode"):
-            cut = self._cuts.push(frame)
+            cut = self._cuts.push(frame, is_read=self._clock.is_due(frame.time_s))
         if cut is not None and isinstance(self._estimator, ArrayEstimator):
             # A recording of the keyframes that a cut would move has no others.
             return cut if self._estimator.covers(cut.first.time_s - cut.before.time_s) else None
@@ -259,6 +265,8 @@ class Stream:
     def _new_scene(self, cut: Cut) -> Frame | None:
         """Begin a scene with a fresh clock. Returns the frame before it if the estimator has to look at it."""
         self._clock.restart(cut.first.time_s)
+        if self._reader is not None:
+            self._reader.restart_needs(cut.first.time_s)
         return self._timeline.cut(cut)
 
     def _cut_motions(self, cut: Cut | None) -> list[Motion]:

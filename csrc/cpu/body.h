@@ -36,7 +36,8 @@ inline Spread spread_of(const BodyPoint& point, const float* pose, float scale) 
     double across = 0.0;
     if (point.across != 0.0f) {
         const float *from = pose + 2 * point.joints[0], *to = pose + 2 * point.joints[1];
-        const double length = std::hypot(static_cast<double>(to[0] - from[0]), static_cast<double>(to[1] - from[1]));
+        const double x = static_cast<double>(to[0] - from[0]), y = static_cast<double>(to[1] - from[1]);
+        const double length = std::sqrt(x * x + y * y);
         across = static_cast<double>(point.across) * scale / std::max(length, kShortLimb * scale);
     }
     for (int i = 0; i < 4; ++i) {
@@ -59,22 +60,26 @@ void spread(const Spread& point, const Number* of_joints, double& x, double& y) 
     }
 }
 
-// Solves the symmetric `matrix` x = `right` by Cholesky's method, in place. A pivot that is no positive number counts
-// as 1, so that the result is finite.
+// Solves the symmetric `matrix` x = `right` by Cholesky's method, in place, and reads the upper half only. A pivot that
+// is no positive number counts as 1, so that the result is finite. All inner loops run along rows.
 inline void solve(double (*matrix)[kMostUnknowns], double* right, int size) {
-    for (int i = 0; i < size; ++i)
-        for (int j = 0; j <= i; ++j) {
-            double sum = matrix[i][j];
-            for (int k = 0; k < j; ++k) sum -= matrix[i][k] * matrix[j][k];
-            matrix[i][j] = i == j ? std::sqrt(sum > 0.0 ? sum : 1.0) : sum / matrix[j][j];
+    for (int k = 0; k < size; ++k) {
+        double* row = matrix[k];
+        const double root = std::sqrt(row[k] > 0.0 ? row[k] : 1.0), inverse = 1.0 / root;
+        row[k] = root;
+        for (int j = k + 1; j < size; ++j) row[j] *= inverse;
+        right[k] *= inverse;
+        for (int i = k + 1; i < size; ++i) {
+            const double factor = row[i];
+            if (factor == 0.0) continue;  // arms and legs meet in the torso only
+            for (int j = i; j < size; ++j) matrix[i][j] -= factor * row[j];
+            right[i] -= factor * right[k];
         }
-    for (int i = 0; i < size; ++i) {
-        for (int k = 0; k < i; ++k) right[i] -= matrix[i][k] * right[k];
-        right[i] /= matrix[i][i];
     }
     for (int i = size - 1; i >= 0; --i) {
-        for (int k = i + 1; k < size; ++k) right[i] -= matrix[k][i] * right[k];
-        right[i] /= matrix[i][i];
+        double sum = right[i];
+        for (int k = i + 1; k < size; ++k) sum -= matrix[i][k] * right[k];
+        right[i] = sum / matrix[i][i];
     }
 }
 
@@ -113,6 +118,7 @@ struct Equations {
             right[i] += p * fx + q * fy;
             right[i + 1] += p * fy - q * fx;
             for (int b = 0; b < point.count; ++b) {
+                if (point.joints[b] < point.joints[a]) continue;  // the lower half, which nobody reads
                 const double r = point.along[b], s = point.turned[b];
                 const int j = 2 * point.joints[b];
                 for (int k = 0; k < 2; ++k) {

@@ -15,7 +15,7 @@ constexpr int kRows = 7, kReach = kRows / 2;
 using Pixels = Register<float, 8>;  // 7 pixels, and one whose weight is 0
 
 constexpr int kMostSteps = 5;
-constexpr float kSmallStep = 0.06f;  // pixels of a level: a smaller step ends the search
+constexpr float kSmallStep = 0.1f;  // pixels of a level: a smaller step ends the search
 constexpr float kLongestStep = 2.0f;
 constexpr float kGoodCheck = 1.0f;  // pixels of the finest level
 // Added to the squared gradients (grey levels a pixel), so that a blank wall moves nothing.
@@ -55,17 +55,19 @@ constexpr Window make_window() {
 }
 constexpr Window kWindow = make_window();
 
-// A place in a level, and the weights of the four pixels around it.
+// A place in a level: a window's upper left pixel, and how far the place lies beyond it.
 struct Place {
-    const float* corner;  // of the window
+    const float* corner;
     int64_t stride;
-    float upper_left, upper_right, lower_left, lower_right;
+    float dx, dy;
 
-    Pixels row(int64_t i) const {
-        const float* from = corner + i * stride;
-        return load<Pixels>(from) * upper_left + load<Pixels>(from + 1) * upper_right + load<Pixels>(from + stride) * lower_left +
-               load<Pixels>(from + stride + 1) * lower_right;
+    // Line `i` of the window, linear between the two pixels next to each other.
+    Pixels line(int64_t i, int64_t column = 0) const {
+        const float* from = corner + i * stride + column;
+        const Pixels left = load<Pixels>(from);
+        return left + (load<Pixels>(from + 1) - left) * dx;
     }
+    Pixels between(Pixels upper, Pixels lower) const { return upper + (lower - upper) * dy; }
 };
 
 // Whether a window around (x, y), and a margin of one pixel, lie in the level and its border. Not so for NaN, nor in a
@@ -77,8 +79,7 @@ inline bool place_of(const Level& level, float x, float y, Place& place) {
     if (!width || !height || !(x >= kLow && y >= kLow && x < right && y < bottom)) return false;
     const float column = std::floor(x), line = std::floor(y), dx = x - column, dy = y - line;
     const float* corner = level.pixels + (static_cast<int64_t>(line) - kReach) * stride;
-    place = {corner + static_cast<int64_t>(column) - kReach, stride, (1 - dx) * (1 - dy), dx * (1 - dy),
-             (1 - dx) * dy, dx * dy};
+    place = {corner + static_cast<int64_t>(column) - kReach, stride, dx, dy};
     return true;
 }
 
@@ -91,16 +92,16 @@ struct Template {
 
 inline void read_template(const Place& place, Template& out) {
     Pixels xx{}, xy{}, yy{}, sum_right{}, sum_down{};
-    Pixels above = place.row(-1), here = place.row(0);
+    // Lines, and rows between two of them, are computed once; those to the left and right belong to the gradients only.
+    Pixels line = place.line(0), below = place.line(1), left = place.line(0, -1), right_side = place.line(0, 1);
+    Pixels above = place.between(place.line(-1), line), middle = place.between(line, below);
     for (int i = 0; i < kRows; ++i) {
-        const Pixels below = place.row(i + 1);
-        Place sideways = place;
-        sideways.corner = place.corner - 1;
-        const Pixels before = sideways.row(i);
-        sideways.corner = place.corner + 1;
+        const Pixels next_left = place.line(i + 1, -1), next_right = place.line(i + 1, 1), next = place.line(i + 2);
+        const Pixels under = place.between(below, next);
         const Pixels weight = load<Pixels>(kWindow.weight[i]);
-        const Pixels right = (sideways.row(i) - before) * 0.5f, down = (below - above) * 0.5f;
-        out.pixels[i] = here;
+        const Pixels right = (place.between(right_side, next_right) - place.between(left, next_left)) * 0.5f;
+        const Pixels down = (under - above) * 0.5f;
+        out.pixels[i] = middle;
         out.right[i] = right * weight;
         out.down[i] = down * weight;
         xx += out.right[i] * right;
@@ -108,8 +109,11 @@ inline void read_template(const Place& place, Template& out) {
         yy += out.down[i] * down;
         sum_right += out.right[i];
         sum_down += out.down[i];
-        above = here;
-        here = below;
+        above = middle;
+        middle = under;
+        below = next;
+        left = next_left;
+        right_side = next_right;
     }
     const float total_right = sum_of_lanes(sum_right), total_down = sum_of_lanes(sum_down);
     out.mean_right = total_right / kWindow.sum;
@@ -126,9 +130,10 @@ inline bool align(const Template& window, const Level& level, float& x, float& y
     for (int step = 0; step < kMostSteps; ++step) {
         Place place;
         if (!place_of(level, x, y, place)) return false;
-        Pixels right{}, down{}, sum{};
+        Pixels right{}, down{}, sum{}, upper = place.line(0);
         for (int i = 0; i < kRows; ++i) {
-            const Pixels difference = window.pixels[i] - place.row(i);
+            const Pixels lower = place.line(i + 1), difference = window.pixels[i] - place.between(upper, lower);
+            upper = lower;
             right += window.right[i] * difference;
             down += window.down[i] * difference;
             sum += load<Pixels>(kWindow.weight[i]) * difference;

@@ -11,6 +11,7 @@ namespace mixsynth {
 namespace {
 
 constexpr int64_t kBlock = 1024;  // samples of a row that are added up at a time
+constexpr int64_t kSquareOf16Bits = 16;  // bytes of larger squares may add up to more than 16 bits hold
 
 // The weights of red, green and blue in luma (ITU-R BT.601), in 256ths.
 constexpr uint32_t kLuma[3] = {77, 150, 29};
@@ -27,30 +28,35 @@ void add_colours(const Sum* sums, int64_t count, int64_t shrink, float unit, flo
     }
 }
 
-// Sums of `shrink` neighbours, for the few sizes that are common as a constant.
+// Sums of `shrink` neighbours one by one; compilers know how to do a few that are a constant in registers.
 template <int kShrink, typename Sum>
-void add_neighbours(const Sum* sums, int64_t count, int64_t shrink, float unit, float* out) {
+void add_each(const Sum* sums, int64_t count, int64_t shrink, float unit, float* out) {
     const int64_t size = kShrink ? kShrink : shrink;
     for (int64_t x = 0; x < count; ++x) {
-        int32_t sum = 0;
+        uint32_t sum = 0;
         for (int64_t k = 0; k < size; ++k) sum += sums[x * size + k];
         out[x] = static_cast<float>(sum) * unit;
     }
 }
 
+// The same: sums that begin at every number are computed in registers, and one in `shrink` of them is taken. `sums` has
+// `shrink` numbers more than count.
+template <typename Sum>
+void add_runs(const Sum* sums, int64_t count, int64_t shrink, float unit, float* out) {
+    const int64_t width = count * shrink;
+    Sum runs[kBlock];
+    for (int64_t k = 0; k < width; ++k) runs[k] = sums[k];
+    for (int64_t i = 1; i < shrink; ++i)
+        for (int64_t k = 0; k < width; ++k) runs[k] = static_cast<Sum>(runs[k] + sums[k + i]);
+    for (int64_t x = 0; x < count; ++x) out[x] = static_cast<float>(runs[x * shrink]) * unit;
+}
+
 template <typename Sum>
 void add_neighbours(const Sum* sums, int64_t count, int64_t shrink, float unit, float* out) {
-    switch (shrink) {
-        case 1: return add_neighbours<1>(sums, count, shrink, unit, out);
-        case 2: return add_neighbours<2>(sums, count, shrink, unit, out);
-        case 3: return add_neighbours<3>(sums, count, shrink, unit, out);
-        case 4: return add_neighbours<4>(sums, count, shrink, unit, out);
-        case 5: return add_neighbours<5>(sums, count, shrink, unit, out);
-        case 6: return add_neighbours<6>(sums, count, shrink, unit, out);
-        case 7: return add_neighbours<7>(sums, count, shrink, unit, out);
-        case 8: return add_neighbours<8>(sums, count, shrink, unit, out);
-        default: return add_neighbours<0>(sums, count, shrink, unit, out);
-    }
+    if (shrink == 1) return add_each<1>(sums, count, shrink, unit, out);
+    if (shrink == 2) return add_each<2>(sums, count, shrink, unit, out);
+    if (shrink > kSquareOf16Bits) return add_each<0>(sums, count, shrink, unit, out);
+    add_runs(sums, count, shrink, unit, out);
 }
 
 // Means of squares of `shrink` pixels. Rows are added first, because that is fast in registers.
@@ -60,9 +66,9 @@ void shrink_rows(const Plane& plane, const PyramidShape& shape, const LevelShape
     const int64_t shrink = shape.shrink, square = shrink * plane.channels, squares = kBlock / square;
     const auto area = static_cast<float>(shrink * shrink);
     const float unit = 255.0f / (static_cast<float>((1 << plane.bits) - 1) * area);
-    // 64 rows of bytes add up to less than 2^16.
+    // 64 rows of bytes add up to less than 2^16, and so do squares of 16.
     using Sum = std::conditional_t<sizeof(Sample) == 1, uint16_t, uint32_t>;
-    Sum sums[kBlock];
+    Sum sums[kBlock + kSquareOf16Bits] = {};
     for (int64_t y = 0; y < level.height; ++y)
         for (int64_t x = 0; x < level.width; x += squares) {
             const int64_t count = std::min(squares, level.width - x), width = count * square;

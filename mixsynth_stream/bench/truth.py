@@ -2,7 +2,9 @@
 
 The clip is streamed once from every frame that could be the first keyframe. The frames between keyframes of a full
 window ("gaps") are judged, and those of the first windows separately ("warm-up"), always on the twelve limb joints.
-PCHIP gets the estimator's poses at the same keyframes as the network.
+PCHIP gets the estimator's poses at the same keyframes as the network. With `glance`, people are followed in the picture
+between keyframes. "within sigma" is the share of joints whose distance to the estimator on every frame, which is what
+sigma speaks of, is at most sigma, and at most twice that.
 """
 
 from __future__ import annotations
@@ -43,10 +45,18 @@ class Errors:
     """Errors in pixels of each method, by question."""
 
     distances: dict[tuple[str, str], list[np.ndarray]] = field(default_factory=dict)  # [12] a frame
+    # [12] a frame: distances to the dense estimator, in sigmas
+    sigmas: dict[str, list[np.ndarray]] = field(default_factory=dict)
 
     def add(self, question: str, method: str, pose: np.ndarray, truth: np.ndarray) -> None:  # [12, 2] each
         if np.isfinite(pose).all():
             self.distances.setdefault((question, method), []).append(np.linalg.norm(pose - truth, axis=1))
+
+    def within(self, question: str, sigmas: float) -> float | None:
+        """The share of joints that are at most so many sigmas off the dense estimator; None without sigma."""
+        rows = np.array(self.sigmas.get(question, []))
+        known = rows[np.isfinite(rows)]
+        return float(np.mean(known <= sigmas)) if known.size else None
 
     def mean_px(self, question: str, method: str) -> float:
         return float(np.mean(self.distances[question, method]))
@@ -57,7 +67,7 @@ def main(args: argparse.Namespace) -> int:
     truth = limbs_of_clip(args.video, args.trc, args.calibration, args.camera)
     names = args.weights or [shipped_name(space, args.every) for space in LANDMARK_SPACES]
     image, world = (load_model(name) for name in names)
-    errors = clip_errors(args.video, truth, (image, world), args.model)
+    errors = clip_errors(args.video, truth, (image, world), args.model, glance=args.glance)
     torso_px = Reference("truth", truth).torso_px
     rows = [
         {
@@ -69,6 +79,9 @@ def main(args: argparse.Namespace) -> int:
             "error_torso": errors.mean_px(question, method) / torso_px,
             "over_pchip": errors.mean_px(question, method) / errors.mean_px(question, PCHIP),
             "frames": len(distances),
+            "glance": args.glance,
+            "within_sigma": errors.within(question, 1.0) if method == NETWORK else None,
+            "within_2_sigma": errors.within(question, 2.0) if method == NETWORK else None,
         }
         for question in (GAPS, WARM_UP)
         for method in (NETWORK, PCHIP, DENSE, KEYFRAME)
@@ -77,7 +90,7 @@ def main(args: argparse.Namespace) -> int:
     if not rows:
         raise SourceError(f"{args.video} has no gap between two keyframes at which one person was seen")
     print(f"{args.video.name}: {len(truth)} frames of truth, torso {torso_px:.0f} px, mean error of 12 limb joints")
-    heads = ["question", "method", "px", "torso lengths", "over PCHIP", "frames"]
+    heads = ["question", "method", "px", "torso lengths", "over PCHIP", "frames", "within sigma"]
     print(table([heads, *map(_cells, rows)]))
     if args.json is not None:
         write_json(args.json, rows)
@@ -86,7 +99,10 @@ def main(args: argparse.Namespace) -> int:
 
 def _cells(row: Mapping[str, Any]) -> list[str]:
     errors = [f"{row['error_px']:.2f}", f"{row['error_torso']:.4f}", f"{row['over_pchip']:.3f}"]
-    return [row["question"], row["method"], *errors, str(row["frames"])]
+    method = f"{row['method']} and glance" if row["glance"] and row["method"] == NETWORK else row["method"]
+    shares = [row["within_sigma"], row["within_2_sigma"]]
+    within = "" if None in shares else f"{shares[0]:.2f}, {shares[1]:.2f}"
+    return [row["question"], method, *errors, str(row["frames"]), within]
 
 
 def clip_errors(
@@ -94,9 +110,11 @@ def clip_errors(
     truth: np.ndarray,  # [F, 12, 2] pixels, one row a frame
     models: tuple[Model, Model],
     pose_model: str,
+    *,
+    glance: bool = False,
 ) -> Errors:
     """The errors of the network, of PCHIP, and of the estimator on every frame, in the same frames."""
-    contender = Contender(model=pose_model)
+    contender = Contender(model=pose_model, glance=glance)
     every_frame = _dense_poses(clip, pose_model)
     if len(every_frame) != len(truth):
         raise SourceError(
@@ -146,6 +164,9 @@ def _judge(
             errors.add(question, NETWORK, motion.poses[0, LIMBS], truth[frame])
             errors.add(question, PCHIP, pchip_pose, truth[frame])
             errors.add(question, DENSE, every_frame[frame], truth[frame])
+            if motion.sigma is not None:
+                off_px = np.linalg.norm(motion.poses[0, LIMBS] - every_frame[frame], axis=1)
+                errors.sigmas.setdefault(question, []).append(off_px / motion.sigma[0, LIMBS])
 
 
 def _dense_poses(clip: Path, pose_model: str) -> np.ndarray:  # -> [F, 12, 2], NaN where nobody was seen

@@ -40,11 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--memory", action="store_true", help="instead of speed: memory after a tenth of the frames and after all"
     )
     _add_frontier(pipeline)
-    truth = _add_bench(benches, "truth")
-    truth.add_argument("--video", required=True, type=Path, metavar="CLIP")
-    truth.add_argument("--trc", required=True, type=Path, metavar="FILE", help="markers, one row a video frame (TRC)")
-    truth.add_argument("--calibration", required=True, type=Path, metavar="FILE", help="Pose2Sim calibration (TOML)")
-    truth.add_argument("--camera", metavar="NAME", help="the calibration's camera (default: from the clip's name)")
+    truth = _add_truth(benches)
     for command in (pipeline, truth):
         command.add_argument(
             "--every",
@@ -95,6 +91,20 @@ def _add_frontier(pipeline: argparse.ArgumentParser) -> None:
     frontier.add_argument("--calibration", type=Path, metavar="FILE", help="Pose2Sim calibration (TOML)")
     camera = "the calibration's camera (default: from the clip's name)"
     frontier.add_argument("--camera", metavar="NAME", help=camera)
+
+
+def _add_truth(benches: Any) -> argparse.ArgumentParser:
+    truth = _add_bench(benches, "truth")
+    truth.add_argument("--video", required=True, type=Path, metavar="CLIP")
+    truth.add_argument("--trc", required=True, type=Path, metavar="FILE", help="markers, one row a video frame (TRC)")
+    truth.add_argument("--calibration", required=True, type=Path, metavar="FILE", help="Pose2Sim calibration (TOML)")
+    truth.add_argument("--camera", metavar="NAME", help="the calibration's camera (default: from the clip's name)")
+    truth.add_argument(
+        "--glance",
+        action="store_true",
+        help="people are followed in the picture between keyframes",
+    )
+    return truth
 
 
 def _add_bench(benches: Any, name: str) -> argparse.ArgumentParser:

@@ -53,18 +53,7 @@ def add_source_arguments(parser: argparse.ArgumentParser) -> None:
 def add_stream_arguments(parser: argparse.ArgumentParser) -> None:
     """Options on how motion is made, shared by `run`, `demo` and `webcam`."""
     group = parser.add_argument_group("motion")
-    group.add_argument(
-        "--every",
-        type=_every,
-        metavar="N|auto",
-        help="a keyframe every N/30 s (default: 10, or as --weights says); auto: when the motion makes it worth a look",
-    )
-    group.add_argument(
-        "--budget",
-        metavar="CALLS|PERCENT%%",
-        help="for --every auto: estimator calls a second, 2 to 10 (default: 3 for files, 10 for live sources), "
-        "or for live sources a share of a core such as 25%%",
-    )
+    _add_keyframe_arguments(group)
     group.add_argument(
         "--lag",
         type=int,
@@ -118,6 +107,22 @@ def add_stream_arguments(parser: argparse.ArgumentParser) -> None:
         "--no-cuts", action="store_true", help="follow people across scene cuts (default: ids end there)"
     )
     group.add_argument("--limit-frames", type=_at_least(1), metavar="F", help="stop after F frames")
+
+
+def _add_keyframe_arguments(group: argparse._ArgumentGroup) -> None:
+    """Options on when the estimator looks."""
+    group.add_argument(
+        "--every",
+        type=_every,
+        metavar="N|auto",
+        help="a keyframe every N/30 s (default: 10, or as --weights says); auto: when the motion makes it worth a look",
+    )
+    group.add_argument(
+        "--budget",
+        metavar="CALLS|PERCENT%%",
+        help="for --every auto: estimator calls a second, 2 to 10 (default: 3 for files, 10 for live sources), "
+        "or for live sources a share of a core such as 25%%",
+    )
 
 
 def add_output_arguments(parser: argparse.ArgumentParser) -> None:

@@ -136,6 +136,7 @@ def open_stream(source: str, options: JobOptions) -> Stream:
             backend=options.backend,
             cuts=options.cuts,
             glance=_glance(options),
+            pictures=options.overlay or options.view,
         )
     except BaseException:
         reader.close()

@@ -51,7 +51,7 @@ class Search:
     def reset(self) -> None:
         """Begin a new video."""
         self._keyframes = 0
-        self._turn = -1
+        self._turn = 0  # the tile in the middle comes first
         self._is_tiles_turn = False
         self._searched_s = -math.inf
         self._pause_s = _SEARCH_S

@@ -36,6 +36,7 @@ class View(NamedTuple):
     """How the picture that people are followed in lies over a stored plane: plane = pose @ turn.T + shift."""
 
     luma: Luma
+    fit: Fit
     turn: np.ndarray  # [2, 2]
     shift: np.ndarray  # [2]
     back: np.ndarray  # [2, 2], the inverse of `turn`
@@ -49,7 +50,12 @@ class View(NamedTuple):
         determinant = turn[0, 0] * turn[1, 1] - turn[0, 1] * turn[1, 0]
         back = np.array([[turn[1, 1], -turn[0, 1]], [-turn[1, 0], turn[0, 0]]]) / determinant
         shift = luma.shift - turn @ np.array([fit.left, fit.top])
-        return cls(luma, turn, shift, back, math.sqrt(abs(determinant)))
+        return cls(luma, fit, turn, shift, back, math.sqrt(abs(determinant)))
+
+    def next(self, luma: Luma, fit: Fit) -> View:
+        """The view of another frame, which is nearly always like this one."""
+        is_same = luma.turn is self.luma.turn and luma.shift is self.luma.shift and fit == self.fit
+        return self._replace(luma=luma) if is_same else View.of(luma, fit)
 
     def place(self, points: np.ndarray) -> np.ndarray:  # [17, 2] -> [17, 2]
         """Points of the picture in the plane."""
@@ -120,15 +126,18 @@ class Follower:
     def fits(self, view: View) -> bool:
         """Whether pictures of this view can be compared with the last one: the plane has the same size."""
         last = self.looks[-1].view
-        return last.luma.plane.shape == view.luma.plane.shape and bool(np.array_equal(last.turn, view.turn))
+        if last.luma.plane.shape != view.luma.plane.shape:
+            return False
+        return last.turn is view.turn or bool(np.array_equal(last.turn, view.turn))
 
     def ahead(self, *, newest_only: bool = True) -> Glimpses | None:
         """What is known after the keyframe, without a later one."""
         looks = self.looks[1:]
-        if newest_only:
-            # The newest says where the person is, and those shortly before how fast the correction grows.
+        if newest_only and len(looks) > 2:
+            # The newest says where the person is, and one shortly before how fast the correction grows.
             since_s = self.looks[-1].time_s - VELOCITY_S - SAME_TIME_S
-            looks = [look for look in looks if look.time_s >= since_s]
+            looks = [next(look for look in looks if look.time_s >= since_s), looks[-1]]
+            looks = looks[-1:] if looks[0] is looks[1] else looks
         if not looks:
             return None
         elapsed_s = np.array([look.time_s for look in looks]) - self.looks[0].time_s

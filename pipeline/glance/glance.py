@@ -33,6 +33,7 @@ class Glance:
     def __init__(self, most_share: float | None = None) -> None:
         """Glances end where they take more than `most_share` of a core; None sets no limit."""
         self._followers: dict[int, Follower] = {}  # by track
+        self._last_view: View | None = None
         self._gaps: dict[int, Glimpses | None] = {}  # by track, of a keyframe that is not in any window yet
         self._most_share = most_share
         self._spent_s = 0.0
@@ -43,15 +44,15 @@ class Glance:
         """The scene with the people followed into a frame, whose picture lies in theirs by `fit`."""
         if not self._followers:
             return scene
-        start_s = time.thread_time()
-        view = _view(frame, fit)
+        start_s = self._clock_s()
+        view = self._view(frame, fit)
         for track, follower in list(self._followers.items()):
             if view is None or not follower.fits(view):
                 del self._followers[track]
             elif follower.looks[-1].time_s < frame.time_s:
                 follower.look(frame.time_s, view)
         ahead = {track: follower.ahead() for track, follower in self._followers.items()}
-        self._check_budget(frame.time_s, time.thread_time() - start_s)
+        self._check_budget(frame.time_s, self._clock_s() - start_s)
         return _with_glimpses(scene, ahead)
 
     def error(self) -> float | None:
@@ -76,7 +77,7 @@ class Glance:
         gaps, self._gaps = self._gaps, {}
         if self._is_over_budget:
             return scene, [scene] * len(newer)
-        view = _view(frame, fit)
+        view = self._view(frame, fit)
         between: dict[int, Glimpses | None] = {}
         if view is not None:
             for track in scene.tracks:
@@ -94,12 +95,23 @@ class Glance:
 
     def gap(self, frame: Frame, fit: Fit, track: int, pose: np.ndarray) -> Glimpses | None:
         """What is known of the gap before a keyframe that measured the `pose` [17, 2] of a track."""
-        view, follower = _view(frame, fit), self._followers.get(track)
+        view, follower = self._view(frame, fit), self._followers.get(track)
         if view is None or follower is None or not follower.fits(view):
             return None
         glimpses = _gap(follower, frame.time_s, view, pose)
         self._gaps[track] = glimpses
         return glimpses
+
+    def _view(self, frame: Frame, fit: Fit) -> View | None:
+        luma = frame.luma()
+        if luma is None:
+            return None
+        self._last_view = View.of(luma, fit) if self._last_view is None else self._last_view.next(luma, fit)
+        return self._last_view
+
+    def _clock_s(self) -> float:
+        """The time of this thread; asking the system takes a while, so without a limit nobody asks."""
+        return 0.0 if self._most_share is None else time.thread_time()
 
     def _check_budget(self, time_s: float, spent_s: float) -> None:
         self._spent_s += spent_s
@@ -150,11 +162,6 @@ def _pixels_per_m(pose: np.ndarray, world: np.ndarray | None, scale: float) -> f
     offsets, metres = pose - pose.mean(axis=0), (world - world.mean(axis=0))[:, :2]
     # A person who is seen as a point would have any scale.
     return max(float((offsets * metres).sum() / max((metres * metres).sum(), 1e-6)), scale * 0.1)
-
-
-def _view(frame: Frame, fit: Fit) -> View | None:
-    luma = frame.luma()
-    return None if luma is None else View.of(luma, fit)
 
 
 def _with_glimpses(scene: Scene, glimpses: dict[int, Glimpses | None]) -> Scene:

@@ -17,7 +17,7 @@ from mixsynth_stream.data.camera_truth import LIMB_JOINTS, LIMB_MARKERS, Camera,
 from mixsynth_stream.evaluate import contenders
 from mixsynth_stream.pipeline.estimators import choose
 from mixsynth_stream.pipeline.motion import Person
-from mixsynth_stream.weights import untrained_model
+from mixsynth_stream.weights import load_model, untrained_model
 
 # A camera whose pictures are easy to work out: it is not turned and not distorted, and a metre at a metre's distance is
 # a thousand pixels.
@@ -134,7 +134,12 @@ def test_bench_truth_measures_against_the_truth(
         assert rows["gaps", method]["over_pchip"] == pytest.approx(
             rows["gaps", method]["error_px"] / rows["gaps", "PCHIP"]["error_px"]
         )
+    assert not rows["gaps", "network"]["glance"] and rows["gaps", "network"]["within_sigma"] is None
+    monkeypatch.setattr(bench_truth, "load_model", load_model)
+    assert main(["bench", "truth", *arguments, "--glance", "--json", str(report)]) == 0
+    network = next(row for row in json.loads(report.read_text())["rows"] if row["method"] == "network")
+    assert network["glance"] and 0.0 < network["within_sigma"] < network["within_2_sigma"] < 1.0
+    assert "network and glance" in capsys.readouterr().out
     write_truth(tmp_path, poses[:-1])
-    capsys.readouterr()
     assert main(["bench", "truth", *arguments]) == 3
     assert "has 50 frames and the truth 49 rows" in capsys.readouterr().err

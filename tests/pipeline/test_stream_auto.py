@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
@@ -10,8 +12,10 @@ from support.moving import CORE, RATE_HZ, dancing, estimate, picture, standing
 
 from mixsynth_stream import Stream
 from mixsynth_stream.errors import ModelError
+from mixsynth_stream.pipeline.estimators.choose import as_estimator
 from mixsynth_stream.pipeline.keyframes import LEAST_STEPS, MOST_STEPS
 from mixsynth_stream.pipeline.motion import Origin
+from mixsynth_stream.pipeline.sources.own_frames import RgbReader
 
 FRAMES = 150
 REST = standing((160.0, 150.0))
@@ -107,6 +111,34 @@ def test_pushed_frames_are_chosen_too():
         assert stream.budget == "3 calls/s"
     assert sorted(motion.index for motion in motions if motion.final) == list(range(FRAMES))
     assert stream.stats.estimator_calls <= 3 * (FRAMES / RATE_HZ + 2)
+
+
+class Live(RgbReader):
+    """A camera whose pictures come as fast as they are read."""
+
+    def __init__(self, items):
+        super().__init__(items)
+        self.info = replace(self.info, live=True)
+
+
+def test_live_keyframes_wait_until_the_estimator_is_free():
+    busy, calls = [], []
+
+    def slow(rgb, time_s):
+        busy.append(time_s)
+        assert len(busy) == 1
+        time.sleep(0.03)
+        busy.remove(time_s)
+        calls.append(time_s)
+        return [estimate(dancing(time_s))]
+
+    with Stream(
+        Live(pictures(dancing)), estimator=as_estimator(slow, "BlazePose-33"), every="auto", budget=8
+    ) as stream:
+        finals = [motion.index for motion in stream if motion.final]
+    assert finals == list(range(FRAMES))
+    assert "keyframes_skipped_estimator_busy" not in stream.stats.counters
+    assert np.diff(calls)[:-1].min() >= LEAST_STEPS / 30 - 2e-3
 
 
 @pytest.mark.parametrize(

@@ -46,7 +46,7 @@ def _align(pixels: np.ndarray, gradients: np.ndarray, level: np.ndarray, place: 
         step = np.linalg.solve(matrix, (centred * WEIGHTS * (pixels - now)).sum((1, 2)))
         length = float(np.hypot(*step))
         place = place + step * min(1.0, 2.0 / max(length, 1e-9))
-        if length < 0.06:
+        if length < 0.1:
             break
     return place
 

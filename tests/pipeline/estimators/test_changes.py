@@ -31,7 +31,7 @@ def test_the_same_picture_noise_and_light_are_no_change():
     assert not is_awake(YARD, YARD + np.uint8(50))
 
 
-@pytest.mark.parametrize("x, y", [(10, 10), (700, 300), (925, 470)])
+@pytest.mark.parametrize(("x", "y"), [(10, 10), (700, 300), (925, 470)])
 def test_somebody_an_eighth_as_high_as_the_picture_is_a_change(x: int, y: int):
     assert is_awake(YARD, with_person(x, y, 540 // 8))
 

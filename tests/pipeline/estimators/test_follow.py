@@ -169,9 +169,7 @@ def test_a_chair_is_not_followed():
 
 @pytest.mark.parametrize("x_px", [20.0, 320.0, 620.0])
 def test_a_chair_at_the_border_is_not_followed_either(x_px: float):
-    motions = run(
-        KnownEyeWithChair(), lambda k: [someone(x_px=x_px, score=0.9 if k < 4 else 0.3)], 20, max_people=1
-    )
+    motions = run(KnownEyeWithChair(), lambda k: [someone(x_px=x_px, score=0.9 if k < 4 else 0.3)], 20, max_people=1)
     assert max(motion.time_s for motion in motions if motion.measured) <= 4 / 3 + 1.0
 
 
@@ -181,7 +179,7 @@ def turned(person: Person, angle: float) -> Person:
     return Person((person.pose - middle) @ np.array([[c, s], [-s, c]]) + middle, person.world, person.scores)
 
 
-@pytest.mark.parametrize("angle, is_somebody", [(0.0, True), (0.9, True), (1.5, False), (-3.0, False)])
+@pytest.mark.parametrize(("angle", "is_somebody"), [(0.0, True), (0.9, True), (1.5, False), (-3.0, False)])
 def test_a_stranger_in_a_few_pixels_is_upright(angle: float, is_somebody: bool):
     eye = KnownEye(smallest=1 / 5)
     motions = run(eye, lambda _: [turned(someone(size_px=12), angle)], 3)

@@ -15,7 +15,12 @@ PERSON = Region(900.0, 500.0, 400.0)
 
 
 def schedule(
-    search: Search, seconds: float, *, people: int, confirmed: bool = True, moves: Callable[[int], bool] = lambda _: True
+    search: Search,
+    seconds: float,
+    *,
+    people: int,
+    confirmed: bool = True,
+    moves: Callable[[int], bool] = lambda _: True,
 ) -> list[list[Region | None]]:
     """The parts of each keyframe, three a second, while so many people are followed and nobody is in doubt."""
     followed = dict.fromkeys(range(people), PERSON)
