@@ -59,7 +59,7 @@ class Comparison:
 
     @property
     def contender(self) -> Contender:
-        return Contender(model=self.model, every=self.every)
+        return Contender(model=self.model, every=self.every, pictures=False)
 
     def frames_of_clip(self) -> FrameSource:
         return ReadAhead(Excerpt(self.clip, frames=self.frames))

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mixsynth_stream.pipeline.frame import Frame
 from mixsynth_stream.pipeline.sources.source import FrameSource
 from mixsynth_stream.pipeline.sources.video import VideoReader
+
+if TYPE_CHECKING:
+    from mixsynth_stream.pipeline.sources.sparse.plan import Needs
 
 
 class Excerpt(FrameSource):
@@ -31,6 +35,12 @@ class Excerpt(FrameSource):
             self._remainder -= 1
         frame.index -= self._first
         return frame
+
+    def read_sparsely(self, needs: Needs) -> None:
+        self._reader.read_sparsely(needs)
+
+    def restart_needs(self, time_s: float) -> None:
+        self._reader.restart_needs(time_s)
 
     def close(self) -> None:
         self._reader.close()
