@@ -45,6 +45,7 @@ setup(
         "mixsynth_stream.pipeline.sources",
         "mixsynth_stream.pipeline.sources.media",
         "mixsynth_stream.pipeline.sources.pixels",
+        "mixsynth_stream.pipeline.sources.sparse",
         "mixsynth_stream.pipeline.sources.timing",
         "mixsynth_stream.train",
         "mixsynth_stream.viewer",

@@ -33,8 +33,7 @@ _CLEAR = 4 * _LEAST_STRUCTURE  # a variance of the whole that comes with enough 
 _NOISE = 4.0  # the variance in a block of nothing
 # Frames further apart are not compared: cameras move, and so slow a source is nearly all keyframes.
 _LONGEST_STEP_S = 0.25
-# The new scene must stay for so long, which flashes, damaged pictures and pans do not. So pictures that are nearer, and
-# alike, have none between them.
+# The new scene must stay for so long, which flashes, damaged pictures and pans do not. So none hides in less.
 STAY_S = 0.09
 # A cut is abrupt: the correlation falls this much below that of the steps before and after it.
 _ABRUPT = 0.25
@@ -44,7 +43,6 @@ _LEAST_OF_MIX = 0.15
 _REST_OF_MIX = 0.2
 # How long a scene is remembered while there is nothing to see. People are forgotten as fast.
 _MEMORY_S = 1.0
-_TICK_S = 1e-6
 _SAME_ASPECT = 0.02
 
 # From one frame to the next, joints are this near on average, in body scales, even where a new light blurs them.
@@ -159,7 +157,7 @@ class CutDetector:
             self._forget()
             return None
         left_out, self._left_out = self._left_out, []
-        if self._is_calm(view):
+        if self._is_calm(view) and (not left_out or left_out[-1].time_s - left_out[0].time_s < STAY_S):
             self._recent.extend([*left_out, view])
             return None
         cuts = [self._look(other) for other in (*map(_View.of, left_out), view) if other is not None]
@@ -182,12 +180,11 @@ class CutDetector:
         return entry if isinstance(entry, _View) else None
 
     def _is_calm(self, view: _View) -> bool:
-        """Whether this picture is so like the last one, and so near, that those left out between hide no scene."""
+        """Whether this picture is so like the last one that a few left out between them hide no scene."""
         last = self._last
         return (
             last is not None
             and self._change is None
-            and view.frame.time_s - last.frame.time_s < STAY_S + _TICK_S
             and abs(view.aspect / last.aspect - 1) <= _SAME_ASPECT
             and view.variance > _CLEAR
             and view.correlation(last) > _ALIKE

@@ -97,7 +97,7 @@ class Frame:
         """Decode the picture if it was left out. The lock is held."""
         if self._decode is not None:
             late = self._decode()
-            self._decode, self._picture, self._thumbnail = None, late._picture, late._thumbnail
+            self._decode, self._picture, self._luma, self._thumbnail = None, late._picture, late._luma, late._thumbnail
 
     @property
     def rgb(self) -> np.ndarray:  # [H, W, 3] uint8, contiguous, upright
@@ -111,6 +111,7 @@ class Frame:
     def luma(self) -> Luma | None:
         """The brightness of the picture; None where the source has no quick one, and once it was released."""
         with self._lock:
+            self._complete()
             return None if self._luma is None else self._luma()
 
     def thumbnail(self) -> np.ndarray | None:  # [32, 32] float32

@@ -75,12 +75,7 @@ class Stream:
         glance: bool | None = None,
         pictures: bool = True,
     ) -> None:
-        if lag not in (None, 0, 1):
-            raise ValueError(f"lag must be 0 or 1, found {lag!r}")
-        if max_people < 1:
-            raise ValueError(f"max_people must be at least 1, found {max_people!r}")
-        if not 0 <= horizon_s <= 10:
-            raise ValueError(f"horizon_s must lie in 0..10 seconds, found {horizon_s!r}")
+        _check_numbers(lag, max_people, horizon_s)
         is_auto = _is_auto(every, budget, glance)
         self.models: tuple[Model, ...] = (
             _check_models(models) if models else _shipped_pair(AUTO_EVERY if is_auto else int(every), backend)
@@ -95,11 +90,9 @@ class Stream:
         self.live = self.info is None or self.info.live
         self.lag = lag if lag is not None else int(not self.live)
         self.every: int | str = AUTO if is_auto else self.models[0].config.sample_interval
-        self.budget: str | None = None  # in words, where keyframes are chosen
         self._closes_estimator = is_pose_model(estimator)
         try:
             self._budget = Budget.of(budget, live=self.live) if is_auto else None
-            self.budget = None if self._budget is None else str(self._budget)
             own = self._reader.estimator if self._reader else None
             skeleton = SPACES[self.models[0].info.space].skeleton.name
             self._estimator = stream_estimator(estimator, own, skeleton, max_people=max_people, eye=eye)
@@ -152,6 +145,11 @@ class Stream:
         return self._estimator.skeleton
 
     @property
+    def budget(self) -> str | None:
+        """The budget in words, where keyframes are chosen."""
+        return None if self._budget is None else str(self._budget)
+
+    @property
     def now_s(self) -> float | None:
         """The present on the clock of a live source, which shows how old a Motion is; None for files and `push`."""
         return self._reader.now_s() if self._reader is not None else None
@@ -184,7 +182,7 @@ class Stream:
         by_default = self.live or self._budget is not None
         if self.models[0].info.space != "image" or not (by_default if request is None else request):
             return None
-        return Glance(most_share=_GLANCE_SHARE if request is None and self.live else None)
+        return Glance(_GLANCE_SHARE if request is None and self.live else None, self.stats)
 
     def _motions(self) -> Iterator[Motion]:
         self._loop = self._live_loop() if self.live else self._file_loop()
@@ -325,6 +323,15 @@ class Stream:
     def _between_keyframes(self, frame: Frame) -> list[Motion]:
         with self.stats.timed("network"):
             return self._timeline.frame(frame)
+
+
+def _check_numbers(lag: int | None, max_people: int, horizon_s: float) -> None:
+    if lag not in (None, 0, 1):
+        raise ValueError(f"lag must be 0 or 1, found {lag!r}")
+    if max_people < 1:
+        raise ValueError(f"max_people must be at least 1, found {max_people!r}")
+    if not 0 <= horizon_s <= 10:
+        raise ValueError(f"horizon_s must lie in 0..10 seconds, found {horizon_s!r}")
 
 
 def _is_auto(every: int | str, budget: float | str | None, glance: bool | None) -> bool:

@@ -21,8 +21,6 @@ _TRUST_WITHOUT_SIGMA = 0.7
 VELOCITY_S = 0.1
 # The picture says nothing of depth, and its scale is an estimate: this share of a correction goes to the world pose.
 _WORLD_SHARE = 0.75
-# The share of a followed pose where it becomes one of the network's keyframes.
-_SHARE_OF_SLOT = 0.9
 # Plain numbers, because numpy takes long to look at members of an enumeration. Origins up to MEASURED are no guesses.
 _MEASURED, _TRACKED = np.uint8(Origin.MEASURED), np.uint8(Origin.TRACKED)
 _CORE = SPACES["image"].core
@@ -71,7 +69,7 @@ class Glimpses:
         end_s: float,
     ) -> list[Shifts | None]:
         """For each space, what is to be added to the window's way through a gap that ends with a keyframe."""
-        offsets = _SHARE_OF_SLOT * (self.poses - way[:, _CORE])
+        offsets = self.poses - way[:, _CORE]
         times = np.concatenate([[self.since_s], self.time_s, [end_s]])
         by_space: list[Shifts | None] = []
         for space in spaces:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ import numpy as np
 from mixsynth_stream.pipeline.glance.evidence import Glimpses
 from mixsynth_stream.pipeline.glance.follow import Follower, Start, View
 from mixsynth_stream.pipeline.people import Scene, TrackCurves
+from mixsynth_stream.pipeline.stats import StreamStats
 from mixsynth_stream.spaces import GRID_HZ, SPACES
 
 if TYPE_CHECKING:
@@ -30,8 +31,9 @@ _log = logging.getLogger(__name__)
 class Glance:
     """Follows the people of the newest scene from frame to frame. It returns scenes that know more; it changes none."""
 
-    def __init__(self, most_share: float | None = None) -> None:
-        """Glances end where they take more than `most_share` of a core; None sets no limit."""
+    def __init__(self, most_share: float | None = None, stats: StreamStats | None = None) -> None:
+        """Glances end where they take more than `most_share` of a core; None sets no limit. `stats` get their time."""
+        self._stats = stats or StreamStats()
         self._followers: dict[int, Follower] = {}  # by track
         self._last_view: View | None = None
         self._gaps: dict[int, Glimpses | None] = {}  # by track, of a keyframe that is not in any window yet
@@ -44,16 +46,17 @@ class Glance:
         """The scene with the people followed into a frame, whose picture lies in theirs by `fit`."""
         if not self._followers:
             return scene
-        start_s = self._clock_s()
-        view = self._view(frame, fit)
-        for track, follower in list(self._followers.items()):
-            if view is None or not follower.fits(view):
-                del self._followers[track]
-            elif follower.looks[-1].time_s < frame.time_s:
-                follower.look(frame.time_s, view)
-        ahead = {track: follower.ahead() for track, follower in self._followers.items()}
-        self._check_budget(frame.time_s, self._clock_s() - start_s)
-        return _with_glimpses(scene, ahead)
+        with self._stats.timed("glance"):
+            start_s = self._clock_s()
+            view = self._view(frame, fit)
+            for track, follower in list(self._followers.items()):
+                if view is None or not follower.fits(view):
+                    del self._followers[track]
+                elif follower.looks[-1].time_s < frame.time_s:
+                    follower.look(frame.time_s, view)
+            ahead = {track: follower.ahead() for track, follower in self._followers.items()}
+            self._check_budget(frame.time_s, self._clock_s() - start_s)
+            return _with_glimpses(scene, ahead)
 
     def error(self) -> float | None:
         """How far off the poses of now are expected to be, in body scales; None where nobody is followed."""
@@ -77,30 +80,43 @@ class Glance:
         gaps, self._gaps = self._gaps, {}
         if self._is_over_budget:
             return scene, [scene] * len(newer)
-        view = self._view(frame, fit)
-        between: dict[int, Glimpses | None] = {}
-        if view is not None:
-            for track in scene.tracks:
-                pose = _measured_pose(track, frame.time_s)
-                follower = followers.get(track.id)
-                if follower is not None and follower.fits(view):
-                    seen = gaps.get(track.id) if pose is not None else None
-                    between[track.id] = seen or _gap(follower, frame.time_s, view, pose)
-                    if pose is None:
-                        self._followers[track.id] = follower  # the estimator missed the person, the glance may not
-                if pose is not None:
-                    self._followers[track.id] = _follower(track, pose, frame.time_s, view)
-        past = _with_glimpses(scene, between)
+        with self._stats.timed("glance"):
+            past = _with_glimpses(scene, self._between(frame.time_s, self._view(frame, fit), scene, followers, gaps))
         return past, [self.frame(later, its_fit, scene) for later, its_fit in newer]
 
     def gap(self, frame: Frame, fit: Fit, track: int, pose: np.ndarray) -> Glimpses | None:
         """What is known of the gap before a keyframe that measured the `pose` [17, 2] of a track."""
-        view, follower = self._view(frame, fit), self._followers.get(track)
-        if view is None or follower is None or not follower.fits(view):
-            return None
-        glimpses = _gap(follower, frame.time_s, view, pose)
-        self._gaps[track] = glimpses
-        return glimpses
+        with self._stats.timed("glance"):
+            view, follower = self._view(frame, fit), self._followers.get(track)
+            if view is None or follower is None or not follower.fits(view):
+                return None
+            glimpses = _gap(follower, frame.time_s, view, pose)
+            self._gaps[track] = glimpses
+            return glimpses
+
+    def _between(
+        self,
+        time_s: float,
+        view: View | None,
+        scene: Scene,
+        followers: Mapping[int, Follower],
+        gaps: Mapping[int, Glimpses | None],
+    ) -> dict[int, Glimpses | None]:
+        """What is known of the gap before a keyframe, by track; everybody measured there is followed from it on."""
+        between: dict[int, Glimpses | None] = {}
+        if view is None:
+            return between
+        for track in scene.tracks:
+            pose = _measured_pose(track, time_s)
+            follower = followers.get(track.id)
+            if follower is not None and follower.fits(view):
+                seen = gaps.get(track.id) if pose is not None else None
+                between[track.id] = seen or _gap(follower, time_s, view, pose)
+                if pose is None:
+                    self._followers[track.id] = follower  # the estimator missed the person, the glance may not
+            if pose is not None:
+                self._followers[track.id] = _follower(track, pose, time_s, view)
+        return between
 
     def _view(self, frame: Frame, fit: Fit) -> View | None:
         luma = frame.luma()

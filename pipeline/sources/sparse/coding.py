@@ -86,7 +86,8 @@ class _Hevc:
         self._top = top  # the highest sub-layer, of which nothing is needed by another
 
     def kind(self, packet: av.Packet) -> Kind:
-        data, pictures = memoryview(packet), []
+        data = memoryview(packet)
+        pictures: list[tuple[int, int]] = []  # kind and sub-layer of each
         for start, end in _units(data, self._length_size):
             if end - start < 3 or data[start] & 0x80:
                 return NEEDED

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
+from math import inf
 from typing import Protocol
 
 import av
@@ -40,7 +41,8 @@ class Clock(Protocol):
 
 @dataclass(frozen=True)
 class Needs:
-    """Which pictures somebody reads: those of keyframes, and with `most_gap_s` one at least in so much time."""
+    """Which pictures somebody reads: those of keyframes, and with `most_gap_s` others, so that from the first picture
+    to the last of those left out in a row it is always less."""
 
     clock: Clock
     most_gap_s: float | None = None
@@ -74,7 +76,7 @@ class Plan:
         self._queue: deque[Entry] = deque()  # in the order of decoding
         self._waiting: list[Entry] = []  # a heap, those not settled yet
         self._new_scene_s: float | None = None
-        self._last_s = self._sample_s = last_s  # of the last frame settled, and of the last one decoded
+        self._last_s, self._gap_s = last_s, inf  # of the last frame settled, and of the first in a gap that is open
         self._last_stamp: int | None = None
         self._step_s, self._suspects = 0.0, 0
         self._trial = _TRIAL
@@ -141,17 +143,16 @@ class Plan:
         is_due = clock.is_due(time_s)
         if is_due:
             clock.tick(time_s)
-        is_sample = self._needs.most_gap_s is not None and self._is_sample(entry, self._needs.most_gap_s)
+        is_sample = self._needs.most_gap_s is not None and self._is_sample(entry, time_s, self._needs.most_gap_s)
         is_needed = is_last or is_due or is_sample or self.is_over or self._suspects > 0
         entry.is_needed = bool(entry.is_needed) or is_needed
-        if entry.is_needed:
-            self._sample_s = time_s
+        self._gap_s = inf if entry.is_needed else min(self._gap_s, time_s)
         self._last_s, self._last_stamp, self._step_s = time_s, entry.stamp, step_s
         self._since_start += 1
 
-    def _is_sample(self, entry: Entry, gap_s: float) -> bool:
+    def _is_sample(self, entry: Entry, time_s: float, gap_s: float) -> bool:
         """Whether a picture is decoded so that none in between hide a scene of their own."""
-        if not entry.kind.is_free or self._is_too_far(gap_s):
+        if not entry.kind.is_free or time_s - self._gap_s >= gap_s:
             return True
         if entry.packet.is_keyframe:
             return False  # every picture stands alone
@@ -159,9 +160,6 @@ class Plan:
             return True
         before_next = heapq.nsmallest(_BEFORE, self._waiting) if self._since_start > _LONG_GROUP else []
         return any(other.packet.is_keyframe for other in before_next)
-
-    def _is_too_far(self, gap_s: float) -> bool:
-        return not self._waiting or self._waiting[0].stamp * self._unit_s - self._sample_s > gap_s
 
     def _ready(self, *, at_end: bool) -> Iterator[tuple[Entry, bool]]:
         """The packets at the front whose fate is known."""
