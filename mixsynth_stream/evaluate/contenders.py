@@ -24,7 +24,7 @@ NOW, FILLED = QUESTIONS = ("now", "filled")
 # Families of contenders, as tables and pictures name them.
 DENSE, DENSE_CUT = "MediaPipe on every frame", "the same without its mask"
 KEYFRAME, FOLLOWING, GLANCE = "whole picture at keyframes", "following", "following, glance"
-BY_NEED = "keyframes by need"
+SPARSE, BY_NEED = "following, needed pictures only", "keyframes by need"
 # Estimator calls a second of the streams that choose their keyframes, which glance for that.
 AUTO_BUDGETS_HZ = (2.0, 3.0, 4.5, 6.0)
 
@@ -113,7 +113,8 @@ class Contender:
 # Streams that the frontier shows at each spacing of keyframes; `default_of` is for the default spacing only.
 STREAMS = (
     Contender(family=KEYFRAME, model=official(DEFAULT_MODEL), eye="keyframe"),
-    Contender(family=FOLLOWING, default_of=(FILLED,)),
+    Contender(family=FOLLOWING),
+    Contender(family=SPARSE, pictures=False, default_of=(FILLED,)),
     Contender(family=GLANCE, glance=True, default_of=(NOW,)),
 )
 
