@@ -82,7 +82,8 @@ def frontier(folder: Path) -> Iterator[list[str]]:
             if row is None:
                 cells += ["-"] * 3
             else:
-                cells += [f"{row['cpu_ms']:.1f}", f"{row['now_torso']:.3f}", f"{row['filled_torso']:.3f}"]
+                errors = (row["now_torso"], row["filled_torso"])
+                cells += [f"{row['cpu_ms']:.1f}", *("-" if error is None else f"{error:.3f}" for error in errors)]
         yield cells
 
 

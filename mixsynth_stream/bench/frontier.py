@@ -34,6 +34,7 @@ from mixsynth_stream.evaluate.contenders import (
     installed,
 )
 from mixsynth_stream.evaluate.frontier import (
+    LOST,
     Reference,
     contender_errors,
     dense_reference,
@@ -105,7 +106,7 @@ def clip_rows(
             **contender.facts(),
             "default_of": list(contender.default_of),
             **_costs(runs, contender, rate_hz),
-            **_errors(errors[contender.same_poses()]),
+            **_errors(errors[contender.same_poses()], contender.questions),
         }
         for contender in contenders
     ]
@@ -142,11 +143,12 @@ def _costs(runs: Mapping[Contender, list[ClipRun]], contender: Contender, rate_h
     return costs
 
 
-def _errors(errors: Mapping[str, np.ndarray]) -> dict[str, Any]:
+def _errors(errors: Mapping[str, np.ndarray], questions: Sequence[str]) -> dict[str, Any]:
     values: dict[str, Any] = {"judged_frames": len(errors[NOW])}
     for question in QUESTIONS:
-        values[f"{question}_torso"] = float(errors[question].mean())
-        values[f"{question}_lost"] = float((errors[question] >= 1).mean())
+        is_answered = question in questions
+        values[f"{question}_torso"] = float(errors[question].mean()) if is_answered else None
+        values[f"{question}_lost"] = float((errors[question] >= LOST).mean()) if is_answered else None
     return values
 
 
@@ -159,7 +161,8 @@ def frontier_table(rows: Sequence[Mapping[str, Any]]) -> str:
     lines = [[f"{first['case']}, against {first['reference']}", *_HEADS]]
     for row in rows:
         ratios = [f"{row[key]:.2f}" if key in row else "" for key in ("cheaper_than_dense", "faster_than_dense")]
-        errors = [f"{row[f'{question}_{key}']:.4f}" for question in QUESTIONS for key in ("torso", "lost")]
+        values = [row[f"{question}_{key}"] for question in QUESTIONS for key in ("torso", "lost")]
+        errors = ["-" if value is None else f"{value:.4f}" for value in values]
         lines.append([row["contender"], f"{row['calls_hz']:.1f}", f"{row['cpu_ms']:.2f}", *ratios, *errors])
     dominated = [["dominated", "for", "by what costs no more and errs no more; the cheapest first"]]
     for question in QUESTIONS:
@@ -178,6 +181,7 @@ def save_picture(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     families = list(dict.fromkeys(row["family"] for row in rows))
     panels = {}
     for question, title in ((NOW, "the pose of now"), (FILLED, "filled, when the next keyframe is known")):
+        answers = [row for row in rows if row[f"{question}_torso"] is not None]
         panels[title] = [
             Dots(
                 name=family,
@@ -189,7 +193,7 @@ def save_picture(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
                 joined=family not in (DENSE, DENSE_CUT),
             )
             for number, family in enumerate(families)
-            if (of_family := [row for row in rows if row["family"] == family])
+            if (of_family := [row for row in answers if row["family"] == family])
         ]
     about = f"{rows[0]['case']}: error against {rows[0]['reference']}"
     rgb = frontier_picture(panels, title=about, x_label="processor time, ms a frame")

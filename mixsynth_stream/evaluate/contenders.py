@@ -64,6 +64,11 @@ class Contender:
         return f"{self.family}: {self.label}"
 
     @property
+    def questions(self) -> tuple[str, ...]:
+        """What it answers: where pictures are left out, the source is a file, which has no present."""
+        return QUESTIONS if self.pictures else (FILLED,)
+
+    @property
     def interval_s(self) -> float:
         """Seconds between keyframes, on average where the Stream chooses them; 0 on every frame."""
         if isinstance(self.every, int):

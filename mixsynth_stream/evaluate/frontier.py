@@ -147,10 +147,15 @@ def mean_rows(rows: Sequence[Mapping[str, Any]], case: str) -> list[dict[str, An
 
 
 def with_dominators(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The rows of one case, each with the names of those that dominate it, question by question."""
+    """The rows of one case, each with the names of those that dominate it, question by question.
+
+    The error of a question that a contender does not answer is None.
+    """
     result = [dict(row) for row in rows]
     for question in QUESTIONS:
-        points = {row["contender"]: (row["cpu_ms"], row[f"{question}_torso"]) for row in rows}
-        for row, names in zip(result, dominators(points).values(), strict=True):
-            row[f"{question}_dominated_by"] = names
+        key = f"{question}_torso"
+        points = {row["contender"]: (row["cpu_ms"], row[key]) for row in rows if row[key] is not None}
+        by_name = dominators(points)
+        for row in result:
+            row[f"{question}_dominated_by"] = by_name.get(row["contender"], [])
     return result

@@ -110,6 +110,14 @@ def test_a_default_that_a_dense_contender_dominates_is_named() -> None:
     assert verdicts(with_dominators(rows)) == ["default for now, ours: dominated by none of MediaPipe's"]
 
 
+def test_a_question_that_is_not_answered_has_no_dominators() -> None:
+    rows = [row("a", 1.0, 0.1, every=5), row("b", 2.0, 0.2, every=10)]
+    rows[0]["now_torso"] = None
+    a, b = with_dominators(rows)
+    assert (a["now_dominated_by"], b["now_dominated_by"], b["filled_dominated_by"]) == ([], [], ["a"])
+    assert Contender(pictures=False).questions == ("filled",)
+
+
 def test_the_mean_of_clips_is_judged_anew() -> None:
     first = with_dominators([row("a", 1.0, 0.2, every=None), row("b", 2.0, 0.3, every=10)])
     second = with_dominators([row("a", 1.0, 0.4, every=None), row("b", 2.0, 0.1, every=10)])
