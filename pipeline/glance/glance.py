@@ -25,6 +25,8 @@ _CORE = SPACES["image"].core
 _SOON_S = 1 / GRID_HZ
 # Glances are timed over this many seconds of the source before they may end.
 _TRIAL_S = 2.0
+# Each look keeps its picture for the way back: ten seconds at 30 Hz, where an estimator does not answer for so long.
+_MOST_LOOKS = 300
 _log = logging.getLogger(__name__)
 
 
@@ -50,7 +52,7 @@ class Glance:
             start_s = self._clock_s()
             view = self._view(frame, fit)
             for track, follower in list(self._followers.items()):
-                if view is None or not follower.fits(view):
+                if view is None or not follower.fits(view) or len(follower.looks) >= _MOST_LOOKS:
                     del self._followers[track]
                 elif follower.looks[-1].time_s < frame.time_s:
                     follower.look(frame.time_s, view)

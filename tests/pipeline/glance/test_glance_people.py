@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from support.moving import CORE, EVERY, SIZE, dancing, error, follow, standing
 
+from mixsynth_stream.pipeline.glance import glance
 from mixsynth_stream.pipeline.motion import Origin
 
 
@@ -66,6 +67,13 @@ def test_finals_do_not_depend_on_the_lag():
     for a, b in zip(early, follow((dancing,), lag=1), strict=True):
         np.testing.assert_array_equal(a.poses, b.poses)
         np.testing.assert_array_equal(a.origin, b.origin)
+
+
+def test_whom_no_keyframe_shows_for_long_is_followed_no_further(monkeypatch):
+    monkeypatch.setattr(glance, "_MOST_LOOKS", 4)  # the keyframe's and three more
+    for motion in follow((dancing,)):
+        if not motion.final and motion.index % EVERY:
+            assert (motion.origin == Origin.TRACKED).any() == (motion.index % EVERY < 4)
 
 
 def test_estimates_that_come_late_are_followed_to_the_present():
