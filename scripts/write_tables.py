@@ -228,10 +228,17 @@ def truth(_: Results) -> Iterator[list[str]]:
         "PCHIP": "PCHIP through the same keyframes",
         "dense estimator": "MediaPipe on every frame",
     }
-    yield ["", *methods.values()]
+    yield ["", *methods.values(), "network, with glances"]
     for path in sorted(RESULTS_FOLDER.glob("truth-*.json")):
-        rows = {row["method"]: row for row in json.loads(path.read_text())["rows"] if row["question"] == "gaps"}
-        yield [path.stem.removeprefix("truth-"), *(f"{rows[method]['error_px']:.1f} px" for method in methods)]
+        camera = path.stem.removeprefix("truth-")
+        plain, glance = (gap_errors_px(RESULTS_FOLDER / f"{kind}-{camera}.json") for kind in ("truth", "glance"))
+        yield [camera, *(f"{error:.1f} px" for error in (*(plain[method] for method in methods), glance["network"]))]
+
+
+def gap_errors_px(path: Path) -> dict[str, float]:
+    """Errors by method that `bench truth` wrote."""
+    rows = json.loads(path.read_text())["rows"]
+    return {row["method"]: row["error_px"] for row in rows if row["question"] == "gaps"}
 
 
 TABLES: dict[str, Callable[[Results], Iterator[list[str]]]] = {

@@ -136,7 +136,7 @@ def test_a_run_writes_the_same_with_and_without_an_overlay(tmp_path):
     files = []
     for overlay in (True, False):
         folder = tmp_path / str(overlay)
-        options = JobOptions(formats=("jsonl", "npz"), overlay=overlay, limit_frames=70, progress=False)
+        options = JobOptions(formats=("jsonl", "npz"), overlay=overlay, glance="off", limit_frames=70, progress=False)
         process(str(ASSETS / "demo_hard.mp4"), folder, options)
         with np.load(folder / "poses.npz") as arrays:
             files.append({name: arrays[name].tobytes() for name in arrays.files if name != "header"})
