@@ -82,6 +82,9 @@ _PREDICTION_HORIZON = 10
 # N of the weights that ship, and the default of them.
 SHIPPED_INTERVALS = (5, 10, 15)
 DEFAULT_EVERY = 10
+# The word for keyframes that come when they are worth it, and N of the weights for these: what was followed in between
+# takes the places of keyframes every 5 steps. docs/estimator-modes.md has the comparison.
+AUTO, AUTO_EVERY = "auto", 5
 
 
 def named_preset(name: str) -> Preset:

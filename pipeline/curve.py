@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 SAME_TIME_S = 1e-6
 # Plain numbers, because numpy takes long to look at members of an enumeration.
-_MISSING, _MEASURED, _FILLED, _FORECAST, _HELD = map(np.uint8, Origin)
+_MISSING, _MEASURED, _FILLED, _FORECAST, _HELD = map(np.uint8, list(Origin)[:5])
 # A gap wider than this many grid spacings lacks a keyframe: its middle is forecast from both ends.
 _WIDE_GAP = 1.5
 

@@ -33,8 +33,8 @@ _CLEAR = 4 * _LEAST_STRUCTURE  # a variance of the whole that comes with enough 
 _NOISE = 4.0  # the variance in a block of nothing
 # Frames further apart are not compared: cameras move, and so slow a source is nearly all keyframes.
 _LONGEST_STEP_S = 0.25
-# The new scene must stay for so long, which flashes, damaged pictures and pans do not.
-_STAY_S = 0.09
+# The new scene must stay for so long, which flashes, damaged pictures and pans do not. So none hides in less.
+STAY_S = 0.09
 # A cut is abrupt: the correlation falls this much below that of the steps before and after it.
 _ABRUPT = 0.25
 _CALM_VIEWS = 6
@@ -62,9 +62,18 @@ class _View:
     square: float  # the sum of its squares
 
     @classmethod
-    def of(cls, frame: Frame, thumbnail: np.ndarray) -> _View:
+    def of(cls, frame: Frame) -> _View | None:
+        """The view of a frame; None where its source has no quick one."""
+        thumbnail = frame.thumbnail()
+        if thumbnail is None:
+            return None
         luma = thumbnail - np.vdot(thumbnail, _MEAN)
         return cls(frame, luma, float(np.vdot(luma, luma)))
+
+    @classmethod
+    def at(cls, entry: _View | Frame) -> _View | None:
+        """The view itself, or that of a frame."""
+        return entry if isinstance(entry, _View) else cls.of(entry)
 
     @property
     def variance(self) -> float:
@@ -121,7 +130,9 @@ class CutDetector:
 
     def __init__(self) -> None:
         self._last_s = -np.inf
-        self._views: deque[_View] = deque(maxlen=_CALM_VIEWS)  # the newest of the scene, those with structure
+        # The newest of the scene, those with structure. Pictures left out in a calm stretch stand as frames.
+        self._recent: deque[_View | Frame] = deque(maxlen=_CALM_VIEWS)
+        self._left_out: list[Frame] = []  # those since the last picture that was decoded
         self._change: tuple[_View, _View] | None = None  # the views before and after what may be a cut
         self._left: _View | None = None  # the last view before the last cut
 
@@ -130,17 +141,59 @@ class CutDetector:
         """Whether one of the newest frames may be the first of a new scene, which later ones will tell."""
         return self._change is not None
 
-    def push(self, frame: Frame) -> Cut | None:
-        """Take the next frame. Returns a cut a few frames after it, once it is sure."""
-        thumbnail = frame.thumbnail()
+    def push(self, frame: Frame, *, is_read: bool = False) -> Cut | None:
+        """Take the next frame. Returns a cut a few frames after it, once it is sure.
+
+        A picture that was not decoded is looked at only where those around it differ, or `is_read`: by others, too.
+        """
         gap_s, self._last_s = frame.time_s - self._last_s, frame.time_s
-        if gap_s > _LONGEST_STEP_S or thumbnail is None:
+        if gap_s > _LONGEST_STEP_S:
             self._forget()
-        if thumbnail is None:
+        if not (frame.is_decoded or is_read or self.judging):
+            self._left_out.append(frame)
             return None
-        view = _View.of(frame, thumbnail)
-        last = self._views[-1] if self._views else view
-        if frame.time_s - last.frame.time_s > _MEMORY_S or abs(view.aspect / last.aspect - 1) > _SAME_ASPECT:
+        view = _View.of(frame)
+        if view is None:
+            self._forget()
+            return None
+        left_out, self._left_out = self._left_out, []
+        if self._is_calm(view) and (not left_out or left_out[-1].time_s - left_out[0].time_s < STAY_S):
+            self._recent.extend([*left_out, view])
+            return None
+        cuts = [self._look(other) for other in (*map(_View.of, left_out), view) if other is not None]
+        return next((cut for cut in cuts if cut is not None), None)
+
+    def close(self) -> Cut | None:
+        """A cut so near the end of a video that the new scene has not stayed yet."""
+        left_out, self._left_out = self._left_out, []
+        for view in map(_View.of, left_out):
+            if view is not None:
+                self._look(view)
+        change, self._change = self._change, None
+        if change is None or self._last_s - change[1].frame.time_s > STAY_S:
+            return None
+        return self._cut(*change)
+
+    @property
+    def _last(self) -> _View | None:
+        entry = self._recent[-1] if self._recent else None
+        return entry if isinstance(entry, _View) else None
+
+    def _is_calm(self, view: _View) -> bool:
+        """Whether this picture is so like the last one that a few left out between them hide no scene."""
+        last = self._last
+        return (
+            last is not None
+            and self._change is None
+            and abs(view.aspect / last.aspect - 1) <= _SAME_ASPECT
+            and view.variance > _CLEAR
+            and view.correlation(last) > _ALIKE
+        )
+
+    def _look(self, view: _View) -> Cut | None:
+        """Take the next picture of those that may hold a cut."""
+        last = self._last or view
+        if view.frame.time_s - last.frame.time_s > _MEMORY_S or abs(view.aspect / last.aspect - 1) > _SAME_ASPECT:
             self._forget()
             last = view
         is_clear = view.variance > _CLEAR and view.correlation(last) > _ALIKE
@@ -149,18 +202,12 @@ class CutDetector:
         if self._change is not None:
             return self._judge(view, *self._change)
         self._change = self._change_at(view)
-        self._views.append(view)
+        self._recent.append(view)
         return None
 
-    def close(self) -> Cut | None:
-        """A cut so near the end of a video that the new scene has not stayed yet."""
-        change, self._change = self._change, None
-        if change is None or self._last_s - change[1].frame.time_s > _STAY_S:
-            return None
-        return self._cut(*change)
-
     def _forget(self) -> None:
-        self._views.clear()
+        self._recent.clear()
+        self._left_out.clear()
         self._change = None
 
     def _change_at(self, view: _View) -> tuple[_View, _View] | None:
@@ -168,22 +215,27 @@ class CutDetector:
 
         Between the two may be a picture that mixes both, as interlaced video and converted frame rates have it.
         """
-        views = list(self._views)
-        if len(views) < 3 or views[-1].correlation(view) > _ALIKE:
+        last = self._last
+        if last is None or len(self._recent) < 3 or last.correlation(view) > _ALIKE:
             return None
-        before, span = views[-1], 1
-        if views[-1].is_mix(views[-2], view):
-            views.pop()
-            before, span = views[-1], 2
-        steps = [a.correlation(b) for a, b in zip(views, views[span:], strict=False)]
+        before, span, views = last, 1, list(self._recent)
+        last_but_one = _View.at(views[-2])
+        if last_but_one is not None and last.is_mix(last_but_one, view):
+            views = [_View.at(entry) or entry for entry in views[:-2]] + [last_but_one]
+            before, span = last_but_one, 2
+        seen = [entry for entry in views if isinstance(entry, _View)]
+        steps = [a.correlation(b) for a, b in zip(seen, seen[span:], strict=False)]
+        if len(seen) < len(views):
+            steps.append(_ALIKE)  # from one to the next of those left out
         if before.correlation(view) > min(steps, default=0.0) - _ABRUPT or not before.is_other_scene(view):
             return None
         return before, view
 
     def _judge(self, view: _View, before: _View, first: _View) -> Cut | None:
         """The cut, if the new scene has stayed long enough. It may go: back to what was before, or on with a pan."""
-        last, step = self._views[-1], self._views[-1].correlation(view)
-        self._views.append(view)
+        last = self._last or first
+        step = last.correlation(view)
+        self._recent.append(view)
         if last is first and step < _ALIKE and first.is_mix(before, view):
             self._change = before, view
             return None
@@ -191,7 +243,7 @@ class CutDetector:
         if not is_calm or not before.is_other_scene(view) or first.is_other_scene(view):
             self._change = None
             return None
-        if view.frame.time_s < first.frame.time_s + _STAY_S:
+        if view.frame.time_s < first.frame.time_s + STAY_S:
             return None
         return self._cut(before, first)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import partial
 
@@ -16,14 +16,39 @@ UNKNOWN_RATE_HZ = 30
 THUMBNAIL_SIZE = 32
 
 
+@dataclass(frozen=True)
+class Luma:
+    """The brightness of a picture as it is stored, without a copy where the decoder has it.
+
+    A place of the upright picture, in display pixels, is in the plane at `turn` @ place + `shift`.
+    """
+
+    plane: np.ndarray  # [H, W], or [H, W, 3] of a picture that only has red, green and blue; uint8 or uint16
+    bits: int = 8  # of a sample
+    turn: np.ndarray = field(default_factory=lambda: np.eye(2))  # [2, 2]
+    shift: np.ndarray = field(default_factory=lambda: np.zeros(2))  # [2]
+
+
 class Frame:
     """One picture of a source. Reading `rgb` converts it; a frame whose `rgb` nobody reads costs its decoding only.
 
     `width`, `height` and `rgb` are display pixels: upright, and square. `stored_size` (width, height) is the upright
     picture as the file stores it. It differs where samples are not square, such as those of DV and of DVDs.
+    A source that knows which pictures somebody reads may leave others out; see `is_decoded`.
     """
 
-    __slots__ = ("_lock", "_picture", "_thumbnail", "height", "index", "stored_size", "time_s", "width")
+    __slots__ = (
+        "_decode",
+        "_lock",
+        "_luma",
+        "_picture",
+        "_thumbnail",
+        "height",
+        "index",
+        "stored_size",
+        "time_s",
+        "width",
+    )
 
     def __init__(
         self,
@@ -34,26 +59,60 @@ class Frame:
         picture: Callable[[], np.ndarray],  # () -> [H, W, 3] uint8
         *,
         stored_size: tuple[int, int] | None = None,
-        thumbnail: Callable[[], np.ndarray] | None = None,  # () -> [32, 32] float32
+        luma: Callable[[], Luma | None] | None = None,
+        thumbnail: Callable[[], np.ndarray | None] | None = None,  # () -> [32, 32] float32
     ) -> None:
         """`picture` gives `rgb` when it is read. Without a `stored_size` the samples are square."""
+        self._decode: Callable[[], Frame] | None = None
         self.index = index
         self.time_s = time_s
         self.width = width
         self.height = height
         self.stored_size = stored_size or (width, height)
         self._picture = picture
+        self._luma = luma
         self._thumbnail = thumbnail
         # FFmpeg must not convert one picture in two threads at once: the estimator's and the loop may both read it.
         self._lock = threading.Lock()
 
+    @classmethod
+    def left_out(cls, like: Frame, index: int, time_s: float, decode: Callable[[], Frame]) -> Frame:
+        """A frame of the size of another one whose picture was not decoded. `decode` gives it after all."""
+        frame = cls(index, time_s, like.width, like.height, partial(_refuse, index), stored_size=like.stored_size)
+        frame._decode = decode
+        return frame
+
+    @property
+    def is_decoded(self) -> bool:
+        """Whether the picture is at hand. That of any other frame comes late, when it is read: its file is decoded
+        once more, from the last point before it where that can begin."""
+        return self._decode is None
+
+    def decode(self) -> None:
+        """See to it that the picture is at hand."""
+        with self._lock:
+            self._complete()
+
+    def _complete(self) -> None:
+        """Decode the picture if it was left out. The lock is held."""
+        if self._decode is not None:
+            late = self._decode()
+            self._decode, self._picture, self._luma, self._thumbnail = None, late._picture, late._luma, late._thumbnail
+
     @property
     def rgb(self) -> np.ndarray:  # [H, W, 3] uint8, contiguous, upright
         with self._lock:
+            self._complete()
             rgb = self._picture()
             self._picture = lambda: rgb
             self._thumbnail = None  # it holds the decoded picture
             return rgb
+
+    def luma(self) -> Luma | None:
+        """The brightness of the picture; None where the source has no quick one, and once it was released."""
+        with self._lock:
+            self._complete()
+            return None if self._luma is None else self._luma()
 
     def thumbnail(self) -> np.ndarray | None:  # [32, 32] float32
         """A tiny grey copy, 0..255, which takes no conversion of the picture; each call samples anew.
@@ -61,16 +120,24 @@ class Frame:
         None where the source has no quick one, and once `rgb` was read or released.
         """
         with self._lock:
+            self._complete()
             return None if self._thumbnail is None else self._thumbnail()
 
     def release(self) -> None:
         """Free the picture (megabytes); the frame keeps its number and time."""
         with self._lock:
+            self._luma = None
+            decode, self._decode = self._decode, None
             self._picture = partial(_refuse, self.index)
-            self._thumbnail = None
+            # What was left out holds nothing, and those who look for cuts may come back to it.
+            self._thumbnail = None if decode is None else partial(_late_thumbnail, decode)
 
     def __repr__(self) -> str:
         return f"Frame(index={self.index}, time_s={self.time_s:.3f}, {self.width}x{self.height})"
+
+
+def _late_thumbnail(decode: Callable[[], Frame]) -> np.ndarray | None:  # -> [32, 32] float32
+    return decode().thumbnail()
 
 
 def _refuse(index: int) -> np.ndarray:

@@ -22,6 +22,7 @@ class Origin(IntEnum):
     FILLED = 2  # between two keyframes
     FORECAST = 3  # past the newest keyframe
     HELD = 4  # no better knowledge: the last known pose repeated
+    TRACKED = 5  # between two keyframes or past the newest one, and followed there in the picture by a glance
 
 
 @dataclass(frozen=True)
@@ -101,6 +102,13 @@ SPACE_ARRAYS: dict[str, tuple[str, str | None]] = {
     "world": ("world", "world_sigma"),
     "rotation": ("rotations", None),
 }
+
+
+@dataclass(frozen=True)
+class Expected(Poses):
+    """The people followed now, as they are expected at the time of a keyframe: arrays are [P, ...]."""
+
+    ids: np.ndarray  # [P] int64
 
 
 @dataclass(frozen=True)

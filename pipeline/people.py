@@ -5,7 +5,7 @@ Rotations (SMPL) do not say where somebody is: their estimator has to say who it
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -13,8 +13,9 @@ import numpy as np
 
 from mixsynth_stream.normalise import distance_in_scales
 from mixsynth_stream.pipeline.curve import Curve
+from mixsynth_stream.pipeline.glance.evidence import Glimpses
 from mixsynth_stream.pipeline.motion import SPACE_ARRAYS, Origin, Person, Poses
-from mixsynth_stream.pipeline.window import MotionWindow, push_all
+from mixsynth_stream.pipeline.window import MotionWindow, Shifts, push_all
 from mixsynth_stream.spaces import LANDMARK_SPACES, SPACES, scale_floor
 
 if TYPE_CHECKING:
@@ -39,10 +40,14 @@ class TrackCurves:
     id: int
     curves: tuple[Curve, ...]
     until_s: float  # after this time the person counts as gone
+    glimpses: Glimpses | None = None  # what glances saw of the person between keyframes
 
     def at(self, times: np.ndarray) -> dict[str, np.ndarray]:  # [M] seconds -> arrays of `Poses` [M, ...]
         """The arrays of `Poses` that the curves give, MISSING after `until_s`."""
-        by_space = [curve.at(times) for curve in self.curves]
+        if self.glimpses is None:
+            by_space = [curve.at(times) for curve in self.curves]
+        else:
+            by_space = self.glimpses.at(self.curves, times)
         origin = np.where((times > self.until_s)[:, None], np.uint8(Origin.MISSING), by_space[0].origin)
         missing = origin == Origin.MISSING
         arrays = {"scores": np.where(missing, 0.0, by_space[0].scores), "origin": origin}
@@ -160,8 +165,17 @@ class People:
             tuple(model.sigma_table is not None for model in self._models),
         )
 
-    def observe(self, detections: Sequence[Person], time_s: float, frame_height: float) -> Scene:
-        """Match detections to tracks, push everybody's keyframe, start and end tracks."""
+    def observe(
+        self,
+        detections: Sequence[Person],
+        time_s: float,
+        frame_height: float,
+        gap: Callable[[int, np.ndarray], Glimpses | None] | None = None,
+    ) -> Scene:
+        """Match detections to tracks, push everybody's keyframe, start and end tracks.
+
+        `gap` gives what glances saw of a track since the last keyframe, up to a measured pose [17, 2] at this one.
+        """
         before = list(self._tracks)
         self._tracks = [track for track in self._tracks if not self._is_gone(track, time_s)]
         matches = self._match(detections, time_s)
@@ -178,7 +192,7 @@ class People:
                 keyframes += [(track, person) for track in self._start(person, time_s, frame_height, doubtful)]
                 known.append(person)
         self._last_keyframe_s = time_s
-        _push_keyframes(keyframes, time_s)
+        _push_keyframes(keyframes, time_s, gap)
         ended = [track for track in before if track not in self._tracks]
         return self._scene(time_s, ended)
 
@@ -242,7 +256,11 @@ def _may_be_one(person: Person, other: Person) -> bool:
     return distance_in_scales(person.pose[_CORE], other.pose[_CORE], min_scale=1.0) < _DOUBLE
 
 
-def _push_keyframes(keyframes: Sequence[tuple[_Track, Person | None]], time_s: float) -> None:
+def _push_keyframes(
+    keyframes: Sequence[tuple[_Track, Person | None]],
+    time_s: float,
+    gap: Callable[[int, np.ndarray], Glimpses | None] | None,
+) -> None:
     """Push everybody's keyframe into all their windows, in one call of each network."""
     pairs = [(window, person) for track, person in keyframes for window in track.windows]
     push_all(
@@ -250,4 +268,24 @@ def _push_keyframes(keyframes: Sequence[tuple[_Track, Person | None]], time_s: f
         [None if person is None else person.in_space(window.space.name) for window, person in pairs],
         [None if person is None else person.scores for _, person in pairs],
         [time_s] * len(pairs),
+        [seen for track, person in keyframes for seen in _seen(track, person, time_s, gap)],
+    )
+
+
+def _seen(
+    track: _Track,
+    person: Person | None,
+    time_s: float,
+    gap: Callable[[int, np.ndarray], Glimpses | None] | None,
+) -> list[Shifts | None]:
+    """For each window of a track: by how much what was seen in the gap corrects its way to the new keyframe."""
+    nothing: list[Shifts | None] = [None] * len(track.windows)
+    image = track.windows[0]
+    if gap is None or person is None or image.curve is None or not np.isfinite(person.pose[_CORE]).all():
+        return nothing
+    glimpses = gap(track.id, person.pose[_CORE])
+    if glimpses is None:
+        return nothing
+    return glimpses.shifts(
+        [window.space for window in track.windows], image.way(time_s, person.pose, glimpses.time_s), time_s
     )

@@ -7,64 +7,81 @@ from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
 
 from mixsynth_stream.errors import ModelError
-from mixsynth_stream.pipeline.cuts import Cut, CutDetector
-from mixsynth_stream.pipeline.estimators.choose import is_pose_model, stream_estimator
+from mixsynth_stream.pipeline.budget import Budget
+from mixsynth_stream.pipeline.cuts import STAY_S, Cut, CutDetector
+from mixsynth_stream.pipeline.estimators.choose import DEFAULT_EYE, is_pose_model, stream_estimator
+from mixsynth_stream.pipeline.estimators.estimator import follows
 from mixsynth_stream.pipeline.estimators.recorded import ArrayEstimator
 from mixsynth_stream.pipeline.frame import Frame, VideoInfo
-from mixsynth_stream.pipeline.keyframes import KeyframeClock
-from mixsynth_stream.pipeline.motion import Motion, Person
+from mixsynth_stream.pipeline.glance.glance import Glance
+from mixsynth_stream.pipeline.keyframes import KeyframeChooser, KeyframeClock
+from mixsynth_stream.pipeline.motion import Expected, Motion, Person
 from mixsynth_stream.pipeline.people import People
 from mixsynth_stream.pipeline.sources.open import open_for_stream
 from mixsynth_stream.pipeline.sources.pixels.pictures import frame_from_array
+from mixsynth_stream.pipeline.sources.sparse.plan import Needs
 from mixsynth_stream.pipeline.stats import StreamStats
 from mixsynth_stream.pipeline.timeline import Timeline
-from mixsynth_stream.presets import shipped_name
+from mixsynth_stream.presets import AUTO, AUTO_EVERY, DEFAULT_EVERY, shipped_name
 from mixsynth_stream.skeleton import CORE_17, SMPL_24
 from mixsynth_stream.spaces import LANDMARK_SPACES, SPACES
 from mixsynth_stream.weights import Model, load_model
+
+# Glances end where they take more than this share of a core.
+_GLANCE_SHARE = 0.25
 
 
 class Stream:
     """The motion of everybody in a video, frame by frame.
 
     `source`: a path, a URL, "webcam", "webcam:1", "-" (standard input), "synthetic:", an iterator of (rgb, time_s), or
-    None to `push` frames. `every`: N, the keyframe spacing in steps of a 30 Hz grid. `lag`: 1 gives each frame once,
-    final, when the keyframe after it is known (the default for files); 0 gives each frame at once, and again when it is
-    final (the default for cameras and for `push`). `estimator`: "lite", "full", "heavy", these with "-official" (as
-    published), a MediaPipe bundle (.task), recorded estimates (.npz), an Estimator, or a callable (see
+    None to `push` frames. `every`: N, the keyframe spacing in steps of a 30 Hz grid; or "auto", and keyframes come when
+    the motion makes them worth it, within a `budget` of estimator calls a second (2 to 10; by default 3 for files, and
+    as many as the estimator manages for live sources, which also take a share of a core such as "25%"). `lag`: 1 gives
+    each frame once, final, when the keyframe after it is known (the default for files); 0 gives each frame at once, and
+    again when it is final (the default for cameras and for `push`). `estimator`: "lite", "full", "heavy", these with
+    "-official" (as published), a MediaPipe bundle (.task), recorded estimates (.npz), an Estimator, or a callable (see
     `pipeline.estimators.choose.as_estimator`). `models`: an (image, world) pair of networks, the shipped ones by
     default; or one network for the rotations of SMPL, with an estimator of these. An .npz of rotations is a source by
     itself: it has the times, and no picture is needed. `cuts`: people end where the video cuts to another scene, and
     those after it get new ids; False follows them across.
+    `glance`: people are followed in the picture between keyframes, which gives better poses there, for up to a
+    millisecond of one core a frame and person. By default that is done for live sources, while it takes little time.
+    `pictures`: whether you read `motion.frame.rgb`; without, and without glances, files are decoded only as far as the
+    keyframes need, for the same Motions, and what you read after all comes late.
     """
 
     def __init__(
         self,
         source: Any = None,
         *,
-        every: int = 10,
+        every: int | str = DEFAULT_EVERY,
+        budget: float | str | None = None,
         lag: int | None = None,
         horizon_s: float = 0.4,
         max_people: int = 4,
         max_silence_s: float = 1.0,
         estimator: Any = None,
+        eye: str = DEFAULT_EYE,
         models: Sequence[Model] | Model | None = None,
         backend: str = "auto",
         cuts: bool = True,
+        glance: bool | None = None,
+        pictures: bool = True,
     ) -> None:
-        if lag not in (None, 0, 1):
-            raise ValueError(f"lag must be 0 or 1, found {lag!r}")
-        if max_people < 1:
-            raise ValueError(f"max_people must be at least 1, found {max_people!r}")
-        if not 0 <= horizon_s <= 10:
-            raise ValueError(f"horizon_s must lie in 0..10 seconds, found {horizon_s!r}")
-        self.models: tuple[Model, ...] = _check_models(models) if models else _shipped_pair(every, backend)
+        _check_numbers(lag, max_people, horizon_s)
+        is_auto = _is_auto(every, budget, glance)
+        self.models: tuple[Model, ...] = (
+            _check_models(models) if models else _shipped_pair(AUTO_EVERY if is_auto else int(every), backend)
+        )
+        if is_auto and self.models[0].info.space != "image":
+            raise ValueError(f"every={AUTO!r} follows people in the picture, where rotations are not: give every=N")
         self.stats = StreamStats()
         self._last_pushed_s = -math.inf
         self._source_error: Exception | None = None  # that ended the source
@@ -72,19 +89,27 @@ class Stream:
         self.info: VideoInfo | None = self._reader.info if self._reader else None
         self.live = self.info is None or self.info.live
         self.lag = lag if lag is not None else int(not self.live)
+        self.every: int | str = AUTO if is_auto else self.models[0].config.sample_interval
         self._closes_estimator = is_pose_model(estimator)
         try:
+            self._budget = Budget.of(budget, live=self.live) if is_auto else None
             own = self._reader.estimator if self._reader else None
             skeleton = SPACES[self.models[0].info.space].skeleton.name
-            self._estimator = stream_estimator(estimator, own, skeleton, max_people=max_people)
+            self._estimator = stream_estimator(estimator, own, skeleton, max_people=max_people, eye=eye)
         except BaseException:
             if self._reader is not None:
                 self._reader.close()
             raise
-        self._clock = KeyframeClock(self.models[0].config.sample_interval, self.models[0].info.rate_hz)
+        spacing = self.models[0].config.sample_interval, self.models[0].info.rate_hz
+        self._chooser = None if self._budget is None else KeyframeChooser(self._budget.calls_hz)
+        self._clock: KeyframeClock | KeyframeChooser = self._chooser or KeyframeClock(*spacing)
         people = People(self.models, max_people=max_people, max_silence_s=max_silence_s)
-        self._timeline = Timeline(people, lag=self.lag, horizon_s=horizon_s)
+        follower = self._glance(glance)
+        self.has_glance = follower is not None
+        self._timeline = Timeline(people, lag=self.lag, horizon_s=horizon_s, glance=follower)
         self._cuts = CutDetector() if cuts else None
+        if self._reader is not None and not pictures and follower is None:
+            self._reader.read_sparsely(Needs(KeyframeClock(*spacing), STAY_S if cuts else None))
         self._due: deque[Motion] = deque()  # Motions that wait to be handed out
         self._loop: Generator[Motion, None, None] | None = None
 
@@ -120,6 +145,11 @@ class Stream:
         return self._estimator.skeleton
 
     @property
+    def budget(self) -> str | None:
+        """The budget in words, where keyframes are chosen."""
+        return None if self._budget is None else str(self._budget)
+
+    @property
     def now_s(self) -> float | None:
         """The present on the clock of a live source, which shows how old a Motion is; None for files and `push`."""
         return self._reader.now_s() if self._reader is not None else None
@@ -146,6 +176,13 @@ class Stream:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _glance(self, request: bool | None) -> Glance | None:
+        """By default people are followed between keyframes in live sources, where the pose of now counts."""
+        by_default = self.live or self._budget is not None
+        if self.models[0].info.space != "image" or not (by_default if request is None else request):
+            return None
+        return Glance(_GLANCE_SHARE if request is None and self.live else None, self.stats)
 
     def _motions(self) -> Iterator[Motion]:
         self._loop = self._live_loop() if self.live else self._file_loop()
@@ -183,14 +220,15 @@ class Stream:
                     before = self._new_scene(cut)
                     is_newest = before is not None and all(keyframe.time_s < before.time_s for keyframe, _ in pending)
                     if before is not None and is_newest and not skipped:
-                        pending.append((before, thread.submit(self._estimate, before)))
-                    pending.append((cut.first, thread.submit(self._estimate, cut.first, is_new_scene=True)))
-                if self._is_due(frame):
+                        pending.append((before, thread.submit(self._estimate, before, self._expectation(before))))
+                    pending.append((cut.first, thread.submit(self._estimate, cut.first, {}, is_new_scene=True)))
+                is_busy = bool(pending) and self._budget is not None  # a look is chosen when it is possible
+                if not is_busy and self._is_due(frame):
                     self._clock.tick(frame.time_s)
                     if pending:
                         self.stats.count("keyframes_skipped_estimator_busy")
                     else:
-                        pending.append((frame, thread.submit(self._estimate, frame)))
+                        pending.append((frame, thread.submit(self._estimate, frame, self._expectation(frame))))
                 yield from self._hand_out(self._between_keyframes(frame))
             for keyframe, people in pending:
                 yield from self._hand_out(self._keyframe(keyframe, people.result()))
@@ -201,10 +239,14 @@ class Stream:
         if not self._is_due(frame):
             return motions + self._between_keyframes(frame)
         self._clock.tick(frame.time_s)
-        return motions + self._keyframe(frame, self._estimate(frame))
+        return motions + self._keyframe(frame, self._estimate(frame, self._expectation(frame)))
 
     def _is_due(self, frame: Frame) -> bool:
         """Whether a frame is a keyframe. One that may be the first of a new scene waits for the judgement."""
+        if self._budget is not None and self._chooser is not None:
+            self._chooser.calls_hz = self._budget.hz(self.stats.seconds["estimator"], self.stats.estimator_calls)
+            with self.stats.timed("network"):
+                self._chooser.see(frame.time_s, self._timeline.error(frame))
         return self._clock.is_due(frame.time_s) and not (self._cuts is not None and self._cuts.judging)
 
     def _cut_at(self, frame: Frame) -> Cut | None:
@@ -212,7 +254,7 @@ class Stream:
         if self._cuts is None:
             return None
         with self.stats.timed("decode"):
-            cut = self._cuts.push(frame)
+            cut = self._cuts.push(frame, is_read=self._clock.is_due(frame.time_s))
         if cut is not None and isinstance(self._estimator, ArrayEstimator):
             # A recording of the keyframes that a cut would move has no others.
             return cut if self._estimator.covers(cut.first.time_s - cut.before.time_s) else None
@@ -221,6 +263,8 @@ class Stream:
     def _new_scene(self, cut: Cut) -> Frame | None:
         """Begin a scene with a fresh clock. Returns the frame before it if the estimator has to look at it."""
         self._clock.restart(cut.first.time_s)
+        if self._reader is not None:
+            self._reader.restart_needs(cut.first.time_s)
         return self._timeline.cut(cut)
 
     def _cut_motions(self, cut: Cut | None) -> list[Motion]:
@@ -228,14 +272,14 @@ class Stream:
         if cut is None:
             return []
         before = self._new_scene(cut)
-        motions = [] if before is None else self._keyframe(before, self._estimate(before))
-        return motions + self._keyframe(cut.first, self._estimate(cut.first, is_new_scene=True))
+        motions = [] if before is None else self._keyframe(before, self._estimate(before, self._expectation(before)))
+        return motions + self._keyframe(cut.first, self._estimate(cut.first, {}, is_new_scene=True))
 
     def _last_motions(self) -> list[Motion]:
         """Make the last frame a keyframe, so that every frame lies between two, and end the timeline."""
         motions = [] if self._cuts is None else self._cut_motions(self._cuts.close())
         last = self._timeline.last_frame
-        motions += self._keyframe(last, self._estimate(last)) if last else []
+        motions += self._keyframe(last, self._estimate(last, self._expectation(last))) if last else []
         return motions + self._timeline.flush()
 
     def _frames(self) -> Iterator[Frame]:
@@ -255,14 +299,18 @@ class Stream:
             self.stats.frames += 1
             yield frame
 
-    def _estimate(self, frame: Frame, *, is_new_scene: bool = False) -> list[Person]:
+    def _estimate(self, frame: Frame, expectation: dict[str, Expected], *, is_new_scene: bool = False) -> list[Person]:
         with self.stats.timed("decode"):
             rgb = frame.rgb
         with self.stats.timed("estimator"):
             if is_new_scene:
                 self._estimator.forget()
             self.stats.estimator_calls += 1
-            return self._estimator(rgb, frame.time_s)
+            return self._estimator(rgb, frame.time_s, **expectation)
+
+    def _expectation(self, frame: Frame) -> dict[str, Expected]:
+        """What an estimator that follows is told of a keyframe of the scene that goes on; nothing for all others."""
+        return {"expected": self._timeline.expected(frame)} if follows(self._estimator) else {}
 
     def _keyframe(self, frame: Frame, people: list[Person]) -> list[Motion]:
         self.stats.keyframes += 1
@@ -275,6 +323,31 @@ class Stream:
     def _between_keyframes(self, frame: Frame) -> list[Motion]:
         with self.stats.timed("network"):
             return self._timeline.frame(frame)
+
+
+def _check_numbers(lag: int | None, max_people: int, horizon_s: float) -> None:
+    if lag not in (None, 0, 1):
+        raise ValueError(f"lag must be 0 or 1, found {lag!r}")
+    if max_people < 1:
+        raise ValueError(f"max_people must be at least 1, found {max_people!r}")
+    if not 0 <= horizon_s <= 10:
+        raise ValueError(f"horizon_s must lie in 0..10 seconds, found {horizon_s!r}")
+
+
+def _is_auto(every: int | str, budget: float | str | None, glance: bool | None) -> bool:
+    """Whether keyframes are chosen. `ValueError` for what does not go together."""
+    if every != AUTO:
+        if isinstance(every, bool) or not isinstance(every, Integral):
+            raise ValueError(f"every must be a whole number or {AUTO!r}, found {every!r}")
+        if budget is not None:
+            raise ValueError(f"budget is for every={AUTO!r}, which chooses keyframes; every={every} has a fixed number")
+        return False
+    if glance is False:
+        raise ValueError(
+            f"every={AUTO!r} needs the glance, which tells when to look: leave glance=False (--glance off) out, "
+            "or give a number of steps"
+        )
+    return True
 
 
 def _shipped_pair(every: int, backend: str) -> tuple[Model, Model]:

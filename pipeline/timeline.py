@@ -5,19 +5,28 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from mixsynth_stream.pipeline.cuts import Cut, go_on
 from mixsynth_stream.pipeline.fit import Fit
-from mixsynth_stream.pipeline.motion import Forecast, Motion, Origin, Person
+from mixsynth_stream.pipeline.motion import Expected, Forecast, Motion, Origin, Person
 from mixsynth_stream.pipeline.people import Scene
 from mixsynth_stream.spaces import GRID_HZ
 
 if TYPE_CHECKING:
     from mixsynth_stream.pipeline.frame import Frame
+    from mixsynth_stream.pipeline.glance.glance import Glance
     from mixsynth_stream.pipeline.people import People
+
+
+class _Waiting(NamedTuple):
+    """A frame that is not final yet."""
+
+    frame: Frame
+    is_keyframe: bool  # the newest one
+    scene: Scene  # what was known up to its own time, which is what its forecast is made of
 
 
 class Timeline:
@@ -28,14 +37,16 @@ class Timeline:
     People are followed in the picture of the first frame; frames of another size are laid over it.
     """
 
-    def __init__(self, people: People, *, lag: int, horizon_s: float) -> None:
+    def __init__(self, people: People, *, lag: int, horizon_s: float, glance: Glance | None = None) -> None:
         self._people = people
+        self._glance = glance
         self._lag = lag
         self._ahead_s = np.arange(1, round(horizon_s * GRID_HZ) + 1) / GRID_HZ
-        self._scene = people.empty_scene()  # as known after the newest keyframe
+        self._scene = people.empty_scene()  # as known after the newest keyframe, and the glances since
         self._keyframe: tuple[Frame, tuple[Person, ...]] | None = None  # the newest one
+        self._followed: Frame | None = None  # the newest one that people were followed into since the keyframe
         self._size = (0, 0)  # width and height of the picture that people are followed in: the first frame's
-        self._waiting: list[tuple[Frame, bool]] = []  # not yet final: (frame, whether it is the newest keyframe)
+        self._waiting: list[_Waiting] = []
         self._new_cuts: deque[Cut] = deque()  # those that no keyframe lies behind yet
         self._is_one_scene = False  # whether people went on through the last cut, so that it was none
         self.cuts = 0
@@ -43,13 +54,14 @@ class Timeline:
     @property
     def last_frame(self) -> Frame | None:
         """The newest frame, unless it already is a keyframe."""
-        return self._waiting[-1][0] if self._waiting and not self._waiting[-1][1] else None
+        return self._waiting[-1].frame if self._waiting and not self._waiting[-1].is_keyframe else None
 
     def frame(self, frame: Frame) -> list[Motion]:
         """Take a frame that no estimator looks at, or has not looked at yet."""
-        self._waiting.append((frame, False))
+        self._follow(frame)
         scene = self._people.empty_scene() if self._new_cuts else self._scene
-        return self._motions([frame], scene, scene, final=False) if self._lag == 0 else []
+        self._waiting.append(_Waiting(frame, False, scene))
+        return self._motions([frame], scene, [scene], final=False) if self._lag == 0 else []
 
     def cut(self, cut: Cut) -> Frame | None:
         """Take a cut that lies among the newest frames: from its first frame on, nobody of before is known.
@@ -57,7 +69,7 @@ class Timeline:
         Returns the last frame before it where no estimator looked at it or a later one yet.
         """
         self._new_cuts.append(cut)
-        return next((frame for frame, is_keyframe in self._waiting if frame is cut.before and not is_keyframe), None)
+        return next((one.frame for one in self._waiting if one.frame is cut.before and not one.is_keyframe), None)
 
     def keyframe(self, frame: Frame, people: Sequence[Person]) -> list[Motion]:
         """Take a frame with the people that the estimator saw in it. Newer frames may have come in the meantime."""
@@ -67,16 +79,39 @@ class Timeline:
         placed = [fit.place(person) for person in people]
         while self._new_cuts and frame.time_s >= self._new_cuts[0].first.time_s:
             motions += self._change_scene(self._new_cuts.popleft(), placed)
-        before = self._scene
-        scene = self._people.observe(placed, frame.time_s, self._size[1])
-        newer = [waiting for waiting in self._waiting if waiting[0].time_s > frame.time_s]
-        earlier = [waiting for waiting, _ in self._waiting if waiting.time_s < frame.time_s]
-        motions += self._motions(earlier, scene, before, final=True)
-        self._scene, self._keyframe = scene, (frame, people)
-        self._waiting = [(frame, True), *newer]
+        gap = None if self._glance is None else partial(self._glance.gap, frame, fit)
+        scene = self._people.observe(placed, frame.time_s, self._size[1], gap)
+        newer = [waiting for waiting in self._waiting if waiting.frame.time_s > frame.time_s]
+        earlier = [waiting for waiting in self._waiting if waiting.frame.time_s < frame.time_s]
+        past, scenes = scene, [scene] * len(newer)
+        if self._glance is not None:
+            later = [(waiting.frame, self._fit(waiting.frame)) for waiting in newer]
+            past, scenes = self._glance.keyframe(frame, fit, scene, later)
+        motions += self._motions(
+            [waiting.frame for waiting in earlier], past, [waiting.scene for waiting in earlier], final=True
+        )
+        self._scene, self._keyframe, self._followed = scenes[-1] if scenes else scene, (frame, people), None
+        newer = [waiting._replace(scene=its_scene) for waiting, its_scene in zip(newer, scenes, strict=True)]
+        self._waiting = [_Waiting(frame, True, scene), *newer]
         if self._lag == 0:
-            motions += self._motions([frame], scene, scene, final=False)
+            motions += self._motions([frame], scene, [scene], final=False)
         return motions
+
+    def expected(self, frame: Frame) -> Expected:
+        """The people followed now, as windows and glances expect them at this frame's time, in its own pixels."""
+        self._follow(frame)
+        poses = self._scene.at([frame.time_s])
+        return Expected(ids=poses.ids, **self._fit(frame).in_frame(poses.at(0).arrays()))
+
+    def error(self, frame: Frame) -> float | None:
+        """How far off the poses in this frame are without a look, in body scales; None where glances do not know."""
+        self._follow(frame)
+        return None if self._glance is None else self._glance.error()
+
+    def _follow(self, frame: Frame) -> None:
+        """Follow people into a frame that may become a keyframe."""
+        if self._glance is not None and not self._new_cuts and self._followed is not frame:
+            self._scene, self._followed = self._glance.frame(frame, self._fit(frame), self._scene), frame
 
     def _change_scene(self, cut: Cut, people: Sequence[Person]) -> list[Motion]:
         """End the scene before a cut, unless the same people go on: a flash or a new slide is no cut for them."""
@@ -87,11 +122,10 @@ class Timeline:
         self._is_one_scene = go_on([self._fit(frame).place(person) for person in before], people)
         if self._is_one_scene:
             return []
-        earlier = [frame for frame, _ in self._waiting if frame.time_s < cut.first.time_s]
-        motions = self._motions(earlier, self._scene, self._scene, final=True)
-        self._waiting = [waiting for waiting in self._waiting if waiting[0].time_s >= cut.first.time_s]
+        motions = self._as_they_stand([one for one in self._waiting if one.frame.time_s < cut.first.time_s])
+        self._waiting = [one for one in self._waiting if one.frame.time_s >= cut.first.time_s]
         self._people.change_scene(is_return=cut.is_return)
-        self._scene, self._keyframe = self._people.empty_scene(), None
+        self._scene, self._keyframe, self._followed = self._people.empty_scene(), None, None
         self.cuts += 1
         return motions
 
@@ -101,10 +135,17 @@ class Timeline:
         while self._new_cuts:
             motions += self._change_scene(self._new_cuts.popleft(), [])
         waiting, self._waiting = self._waiting, []
-        return motions + self._motions([frame for frame, _ in waiting], self._scene, self._scene, final=True)
+        return motions + self._as_they_stand(waiting)
 
-    def _motions(self, frames: list[Frame], scene: Scene, forecast_scene: Scene, *, final: bool) -> list[Motion]:
-        """Poses come from `scene`; forecasts from `forecast_scene`, which knows keyframes up to the frames' time."""
+    def _as_they_stand(self, waiting: list[_Waiting]) -> list[Motion]:
+        """The finals of frames that no keyframe comes after."""
+        scene = self._scene if self._glance is None else self._glance.known(self._scene)
+        return self._motions([one.frame for one in waiting], scene, [self._scene] * len(waiting), final=True)
+
+    def _motions(
+        self, frames: list[Frame], scene: Scene, forecast_scenes: Sequence[Scene], *, final: bool
+    ) -> list[Motion]:
+        """Poses come from `scene`, and each forecast from its own, which knows nothing later than its frame."""
         scene_poses = scene.at([frame.time_s for frame in frames])
         present = (scene_poses.origin != Origin.MISSING).any(axis=2)  # [P, M]
         motions = []
@@ -121,7 +162,7 @@ class Timeline:
                 ids=ids,
                 measured=self._keyframe[1] if is_keyframe and self._keyframe else None,
                 frame=frame,
-                _forecaster=partial(_forecast, forecast_scene, fit, ids, frame.time_s + self._ahead_s),
+                _forecaster=partial(_forecast, forecast_scenes[m], fit, ids, frame.time_s + self._ahead_s),
                 **fit.in_frame(poses.arrays()),
             )
             motions.append(motion)

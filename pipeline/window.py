@@ -34,6 +34,21 @@ class _Draft(NamedTuple):
     resampled: bool  # whether the earlier slots were moved to the new keyframe's grid
 
 
+class Shifts(NamedTuple):
+    """What a glance saw in the gap before a keyframe: by how much the way through the gap is to be corrected."""
+
+    time_s: np.ndarray  # [G], increasing
+    offsets: np.ndarray  # [G, J, D], 0 at both ends
+
+    def at(self, times: np.ndarray) -> np.ndarray:  # [M] -> [M, J, D], 0 outside
+        """Linear between the pictures."""
+        right = np.clip(np.searchsorted(self.time_s, times), 1, len(self.time_s) - 1)
+        left = right - 1
+        share = np.clip((times - self.time_s[left]) / (self.time_s[right] - self.time_s[left]), 0.0, 1.0)
+        share = share[:, None, None]
+        return np.asarray(self.offsets[left] * (1.0 - share) + self.offsets[right] * share)
+
+
 class MotionWindow:
     """One person in one space: push keyframes in, read poses at any time out.
 
@@ -72,7 +87,9 @@ class MotionWindow:
         if (draft := self._draft(pose, scores, time_s)) is not None:
             self._finish(draft, self._model(draft.network_input.keyframes[None].astype(np.float32))[0])
 
-    def _draft(self, pose: np.ndarray | None, scores: np.ndarray | None, time_s: float) -> _Draft | None:
+    def _draft(
+        self, pose: np.ndarray | None, scores: np.ndarray | None, time_s: float, seen: Shifts | None = None
+    ) -> _Draft | None:
         """The draft of a keyframe, for the network. None: the window took the keyframe without a call.
 
         A keyframe that is refused (`ValueError`) leaves the window as it was.
@@ -90,7 +107,7 @@ class MotionWindow:
             return None
         if count < len(measured):
             pose = self._complete(pose, measured, time_s)
-        earlier = self._slots_on_grid(time_s, pose)
+        earlier = self._slots_on_grid(time_s, pose, seen)
         slots = self._append(earlier, pose, scores, time_s)
         known, sightings = measured, [(time_s, measured)]
         if self.curve is not None:
@@ -169,11 +186,21 @@ class MotionWindow:
             np.concatenate([slots.scores[keep], scores[None]]),
         )
 
-    def _slots_on_grid(self, time_s: float, pose: np.ndarray) -> Slots | None:
+    def way(self, time_s: float, pose: np.ndarray, times: np.ndarray) -> np.ndarray:  # [J, D], [M] -> [M, J, D]
+        """The curve at `times`, bent so that it ends at the `pose` of a new keyframe at `time_s`."""
+        assert self._slots is not None and self.curve is not None
+        last_s = self._slots.time_s[-1]
+        past = self.curve.at(np.minimum(times, last_s)).poses
+        past = np.where(np.isfinite(past), past, self._slots.poses[-1])
+        share = np.clip((times - last_s) / (time_s - last_s), 0.0, 1.0)[:, None, None]
+        return past * (1.0 - share) + pose * share
+
+    def _slots_on_grid(self, time_s: float, pose: np.ndarray, seen: Shifts | None = None) -> Slots | None:
         """The earlier slots. Where the new keyframe lies off their grid, they are resampled to a grid that ends at it.
 
-        That happens at the last frame of a file and in sources slower than the keyframe rate. The network would take
-        the person for several times faster or slower than anybody it was trained on.
+        That happens at the last frame of a file, in sources slower than the keyframe rate, and where keyframes are
+        chosen. The network would take the person for several times faster or slower than anybody it was trained on.
+        What was `seen` in the picture since the newest slot corrects those that lie there.
         """
         slots, config = self._slots, self._model.config
         if slots is None or self.curve is None:
@@ -185,11 +212,11 @@ class MotionWindow:
         times = times[times >= slots.time_s[0] - SAME_TIME_S]
         if not len(times):
             return Slots((time_s - spacing_s,), slots.poses[-1:], slots.scores[-1:])
-        past = self.curve.at(np.minimum(times, slots.time_s[-1]))
-        share = np.clip((times - slots.time_s[-1]) / (time_s - slots.time_s[-1]), 0.0, 1.0)[:, None, None]
-        known = np.isfinite(past.poses)
-        poses = np.where(known, past.poses, slots.poses[-1]) * (1.0 - share) + pose * share
-        return Slots(tuple(times.tolist()), nearest_6d(poses) if self.space.is_rotation else poses, past.scores)
+        poses = self.way(time_s, pose, times)
+        if seen is not None:
+            poses = poses + seen.at(times)
+        scores = self.curve.at(np.minimum(times, slots.time_s[-1])).scores
+        return Slots(tuple(times.tolist()), nearest_6d(poses) if self.space.is_rotation else poses, scores)
 
     def _network_input(self, slots: Slots) -> NetworkInput:
         """The core joints of the slots, normalised. While slots are fewer than Q + 1 the oldest is repeated."""
@@ -214,6 +241,7 @@ def push_all(
     poses: Sequence[np.ndarray | None],  # W of [J, D]
     scores: Sequence[np.ndarray | None],  # W of [J]
     times_s: Sequence[float],  # W
+    seen: Sequence[Shifts | None] | None = None,  # W
 ) -> None:
     """`push` a keyframe into each of several windows: other people, spaces, cameras. Each network runs once.
 
@@ -229,9 +257,11 @@ def push_all(
         raise ValueError(f"each window takes one keyframe in a call, found one twice among {len(windows)}")
     refusals: dict[int, ValueError] = {}  # by window
     batches: dict[int, list[tuple[int, _Draft]]] = {}  # by model: windows and their drafts
-    for w, (window, pose, score, time_s) in enumerate(zip(windows, poses, scores, times_s, strict=True)):
+    shifts = seen or [None] * len(windows)
+    rows = zip(windows, poses, scores, times_s, shifts, strict=True)
+    for w, (window, pose, score, time_s, shift) in enumerate(rows):
         try:
-            draft = window._draft(pose, score, time_s)
+            draft = window._draft(pose, score, time_s, shift)
         except ValueError as error:
             refusals[w] = error
         else:

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from write_tables import CLIPS, DOCUMENTS, OVERVIEW, RESULTS_FOLDER, ROOT, Results
+from write_tables import CLIPS, DOCUMENTS, OVERVIEW, RESULTS_FOLDER, ROOT, Results, gap_errors_px
 
 from mixsynth_stream.spaces import LANDMARK_SPACES
 
@@ -19,9 +19,11 @@ def sentences(results: Results) -> Iterator[tuple[str, str]]:
     """Documents, and words with figures that have to stand in them."""
     yield from _gains_on_clips(results)
     for path in sorted(RESULTS_FOLDER.glob("truth-*.json")):
-        errors_px = {row["method"]: row["error_px"] for row in _rows(path.name) if row["question"] == "gaps"}
+        errors_px = gap_errors_px(path)
         figures = (errors_px[method] for method in ("network", "PCHIP", "dense estimator"))
         yield "README.md", "{:.1f} px off (PCHIP {:.1f}, MediaPipe on every frame {:.1f})".format(*figures)
+    errors = [gap_errors_px(path)["network"] for path in sorted(RESULTS_FOLDER.glob("glance-*.json"))]
+    yield "README.md", "with `--glance` {:.1f} px in cam03 and {:.1f} px in cam04".format(*errors)
     shipped = [
         row
         for row in _rows("encoder.json")

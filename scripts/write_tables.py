@@ -20,6 +20,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from speed_tables import encoder, frontier, pipeline, push
+
 from mixsynth_stream.evaluate.scores import simple_methods
 from mixsynth_stream.files import ASSETS
 from mixsynth_stream.presets import SHIPPED_INTERVALS
@@ -226,78 +228,27 @@ def truth(_: Results) -> Iterator[list[str]]:
         "PCHIP": "PCHIP through the same keyframes",
         "dense estimator": "MediaPipe on every frame",
     }
-    yield ["", *methods.values()]
+    yield ["", *methods.values(), "network, with glances"]
     for path in sorted(RESULTS_FOLDER.glob("truth-*.json")):
-        rows = {row["method"]: row for row in json.loads(path.read_text())["rows"] if row["question"] == "gaps"}
-        yield [path.stem.removeprefix("truth-"), *(f"{rows[method]['error_px']:.1f} px" for method in methods)]
+        camera = path.stem.removeprefix("truth-")
+        plain, glance = (gap_errors_px(RESULTS_FOLDER / f"{kind}-{camera}.json") for kind in ("truth", "glance"))
+        yield [camera, *(f"{error:.1f} px" for error in (*(plain[method] for method in methods), glance["network"]))]
 
 
-def encoder(_: Results) -> Iterator[list[str]]:
-    """The native encoder against others, one row a network, for docs/speed.md and for `info`."""
-    document = json.loads((RESULTS_FOLDER / "encoder.json").read_text())
-    rows = {(row["case"], row["batch"], row["contender"]): row for row in document["rows"]}
-    yield [
-        document["machine"].rpartition(", ")[2],
-        "one window",
-        "over torch",
-        "over the best other",
-        "of peak",
-        "64 at once, each",
-        "over torch",
-        "over the best other",
-        "AVX2 over torch, 1 and 64",
-        "error (torch's)",
-    ]
-    for case in dict.fromkeys(row["case"] for row in document["rows"]):
-        cells = [case]
-        for batch in (1, 64):
-            row = rows[case, batch, "native"]
-            cells += [
-                f"{row['p50_us']:.0f} µs",
-                f"{row['over_eager']:.1f}x",
-                f"{row['over_best_peer']:.1f}x ({row['best_peer']})",
-            ]
-            cells += [f"{row['of_peak']:.0%}"] if batch == 1 else []
-        narrow = [rows.get((case, batch, "native AVX2")) for batch in (1, 64)]
-        cells.append(", ".join("-" if row is None else f"{row['over_eager']:.1f}x" for row in narrow))
-        cells.append("{:.1e} ({:.1e})".format(*(rows[case, 1, who]["max_error"] for who in ("native", "eager"))))
-        yield cells
-
-
-def push(_: Results) -> Iterator[list[str]]:
-    """What a keyframe of one person costs beside the two bare calls, image and world, for docs/speed.md."""
-    yield ["", "two pushes", "two bare calls", "pushes over calls", "first pose read"]
-    for row in json.loads((RESULTS_FOLDER / "push.json").read_text())["rows"]:
-        if row["case"].startswith("a person"):
-            times = [f"{row[f'{what}_us']:.0f} µs" for what in ("push", "call")]
-            yield [row["case"], *times, f"{row['push_over_call']:.2f}x", f"{row['read_us']:.0f} µs"]
-
-
-def pipeline(_: Results) -> Iterator[list[str]]:
-    """A whole stream beside the estimator on every frame, for the README."""
-    heads = ("MediaPipe on every frame", "this stream", "times as fast", "estimator calls", "decoding alone")
-    yield ["", *heads, "share of decoding / estimator / all else"]
-    for path in sorted(RESULTS_FOLDER.glob("pipeline-*.json")):
-        rows = {row["contender"]: row for row in json.loads(path.read_text())["rows"]}
-        dense, stream, decode = (rows[name] for name in ("dense", "stream", "decode only"))
-        shares = " / ".join(f"{stream[f'share_{stage}'] * 100:.0f} %" for stage in ("decode", "estimator", "rest"))
-        yield [
-            f"{stream['rate_hz']:.0f} Hz, {stream['frames']} frames",
-            *(f"{_three_digits(row['p50_fps'])} frames/s" for row in (dense, stream)),
-            f"{stream['over_dense']:.1f}x",
-            f"{stream['estimator_calls']} instead of {dense['estimator_calls']}",
-            f"{_three_digits(decode['p50_fps'])} frames/s",
-            shares,
-        ]
+def gap_errors_px(path: Path) -> dict[str, float]:
+    """Errors by method that `bench truth` wrote."""
+    rows = json.loads(path.read_text())["rows"]
+    return {row["method"]: row["error_px"] for row in rows if row["question"] == "gaps"}
 
 
 TABLES: dict[str, Callable[[Results], Iterator[list[str]]]] = {
     "overview": partial(overview, every=10),
-    "pipeline": pipeline,
+    "pipeline": lambda _: pipeline(RESULTS_FOLDER),
+    "frontier": lambda _: frontier(RESULTS_FOLDER),
     "spacings": spacings,
     "weights": weights,
-    "encoder": encoder,
-    "push": push,
+    "encoder": lambda _: encoder(RESULTS_FOLDER),
+    "push": lambda _: push(RESULTS_FOLDER),
     "truth": truth,
     **{f"whole n{n}": partial(whole, every=n) for n in SHIPPED_INTERVALS},
     **{f"ratios n{n}": partial(ratios, every=n) for n in SHIPPED_INTERVALS},
@@ -305,10 +256,6 @@ TABLES: dict[str, Callable[[Results], Iterator[list[str]]]] = {
     **{f"full n{n} {target}": partial(full, every=n, target=target) for n in SHIPPED_INTERVALS for target in TARGETS},
     **{f"parts n{n}": partial(parts, every=n) for n in SHIPPED_INTERVALS},
 }
-
-
-def _three_digits(number: float) -> str:
-    return f"{number:.1f}" if number < 100 else f"{number:.0f}"
 
 
 def _ratio(row: dict[str, Any] | None) -> str:
@@ -368,7 +315,7 @@ def main() -> int:
     args = parser.parse_args()
     results = Results(RESULTS_FOLDER)
     written = {name: rewritten((ROOT / name).read_text(), results) for name in DOCUMENTS}
-    written[ENCODER_SPEED] = "".join("\t".join(cells[:6]) + "\n" for cells in encoder(results))
+    written[ENCODER_SPEED] = "".join("\t".join(cells[:6]) + "\n" for cells in encoder(RESULTS_FOLDER))
     wrong = []
     for name, new in written.items():
         path = ROOT / name

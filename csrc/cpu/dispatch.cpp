@@ -40,6 +40,19 @@ void layer_backward(const Dimensions& dims, const float* packed, const float* x,
     core(bits).train(dims, packed, x, d_out, batch, d_x, gradients, workspace);
 }
 
+void make_pyramid(const Plane& plane, const PyramidShape& shape, float* numbers, int bits) {
+    core(bits).make_pyramid(plane, shape, numbers);
+}
+
+void flow(const Pyramid& before, const Pyramid& after, const float* points, const float* guesses, int64_t count,
+          Flow* flows, int bits) {
+    core(bits).flow(before, after, points, guesses, count, flows);
+}
+
+void follow(const Pyramid& before, const Pyramid& after, const Body& body, float scale, Glance& glance, int bits) {
+    core(bits).follow(before, after, body, scale, glance);
+}
+
 double fma_peak(int bits) {
     constexpr int64_t kSteps = 20'000;
     constexpr int kTries = 200;

@@ -2,10 +2,15 @@
 // dispatch.cpp chooses among them.
 #pragma once
 
+#include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <limits>
+#include <type_traits>
 #include <utility>
 
+#include "glance_layout.h"
 #include "train_layout.h"
 
 namespace mixsynth {
@@ -19,6 +24,11 @@ struct Processor {
                   float* gradients, float* workspace);
     // kStrands * `steps` multiply-adds in registers, to be timed.
     float (*multiply_add)(int64_t steps);
+    // make_pyramid(), flow() and follow() of glance.h.
+    void (*make_pyramid)(const Plane&, const PyramidShape&, float* numbers);
+    void (*flow)(const Pyramid& before, const Pyramid& after, const float* points, const float* guesses, int64_t count,
+                 Flow* flows);
+    void (*follow)(const Pyramid& before, const Pyramid& after, const Body& body, float scale, Glance& glance);
 };
 
 constexpr int kStrands = 12;

@@ -1,5 +1,7 @@
-// mixsynth_stream._C: the encoder, and an encoder layer in training.
+// mixsynth_stream._C: the encoder, an encoder layer in training, crops of pictures, and the glance.
 #include "python/arguments.h"
+#include "python/follow.h"
+#include "python/pictures.h"
 #include "python/workspaces.h"
 
 namespace mixsynth::python {
@@ -152,6 +154,10 @@ PYBIND11_MODULE(_C, module) {
         "fma_peak", [](const py::object& bits) { return mixsynth::fma_peak(register_bits(bits)); },
         py::arg("simd_bits") = py::none(),
         "Multiplications and additions a second of this core in registers of `simd_bits`, measured.");
+    module.def("crop", &crop, py::arg("rgb"), py::kw_only(), py::arg("x"), py::arg("y"), py::arg("right_x"),
+               py::arg("right_y"), py::arg("size"),
+               "rgb [H, W, 3] uint8 -> a turned square [size, size, 3], bilinear, borders repeated. Its pixel (i, j) is "
+               "sampled at (x + i * right_x - j * right_y, y + i * right_y + j * right_x).");
     py::class_<Encoder>(module, "Encoder", "One network with its weights and its scratch memory.")
         .def(py::init([](const py::object& state, const py::object& simd_bits, const py::kwargs& dimensions) {
                  return std::make_unique<Encoder>(dimensions_of(dimensions), state, simd_bits);
@@ -174,4 +180,5 @@ PYBIND11_MODULE(_C, module) {
         .def("backward", &TrainedLayer::backward, py::arg("x"), py::arg("d_out"), py::arg("state"),
              py::arg("threads") = 1,
              "x and the gradient of the layer's output -> the gradient of x, and those of the weights by name.");
+    add_glance(module);
 }

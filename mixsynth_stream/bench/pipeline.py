@@ -10,27 +10,27 @@ from __future__ import annotations
 import argparse
 import math
 import tempfile
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import av
 import numpy as np
 
+from mixsynth_stream.bench.frontier import Effort, measure, truth_from
+from mixsynth_stream.bench.runs import ClipRun, contender_run, decode_run, long_enough
 from mixsynth_stream.errors import ModelError, SourceError
+from mixsynth_stream.evaluate.contenders import Contender, dense_contender
+from mixsynth_stream.evaluate.excerpt import Excerpt
 from mixsynth_stream.files import ASSETS
 from mixsynth_stream.normalise import scale_of
-from mixsynth_stream.pipeline.estimators.bundle import official
-from mixsynth_stream.pipeline.estimators.mediapipe import MediaPipeEstimator
-from mixsynth_stream.pipeline.frame import UNKNOWN_RATE_HZ, Frame
+from mixsynth_stream.pipeline.estimators.bundle import DEFAULT_MODEL, official
+from mixsynth_stream.pipeline.frame import UNKNOWN_RATE_HZ
 from mixsynth_stream.pipeline.motion import Motion, Origin, Person
 from mixsynth_stream.pipeline.sources.read_ahead import ReadAhead
 from mixsynth_stream.pipeline.sources.source import FrameSource
 from mixsynth_stream.pipeline.sources.video import VideoReader
-from mixsynth_stream.pipeline.stream import Stream
-from mixsynth_stream.presets import shipped_name
+from mixsynth_stream.presets import DEFAULT_EVERY, shipped_name
 from mixsynth_stream.reports import table, write_json
 from mixsynth_stream.spaces import LANDMARK_SPACES, SPACES
 from mixsynth_stream.weights import load_model
@@ -47,75 +47,6 @@ _SANE_GAP_ERROR = 0.3
 _MOST_GROWTH = 1.05
 
 
-@dataclass
-class ClipRun:
-    """One contender's way through the frames: its times, counts and results."""
-
-    seconds: float = 0.0
-    stages: dict[str, float] = field(default_factory=lambda: {"decode": 0.0, "estimator": 0.0})
-    frames: int = 0
-    estimator_calls: int = 0
-    people: list[list[Person]] = field(default_factory=list)  # dense: the people of each frame
-    motions: list[Motion] = field(default_factory=list)
-
-    @property
-    def fps(self) -> float:
-        return self.frames / self.seconds
-
-    def share(self, stage: str) -> float:
-        """The part of the time that a stage takes; "rest" is everything but decoding and the estimator."""
-        if stage == "rest":
-            return 1.0 - sum(self.stages[name] for name in ("decode", "estimator")) / self.seconds
-        return self.stages[stage] / self.seconds
-
-
-class FirstFrames(FrameSource):
-    """The first `frames` frames of a video file."""
-
-    def __init__(self, path: str | Path, frames: int) -> None:
-        super().__init__()
-        self._remainder = frames
-        self._reader = VideoReader(path)
-        self.info = self._reader.info
-
-    def __next__(self) -> Frame:
-        if self._remainder == 0:
-            raise StopIteration
-        self._remainder -= 1
-        return next(self._reader)
-
-    def close(self) -> None:
-        self._reader.close()
-
-
-def long_enough(clip: Path, frames: int, folder: Path) -> Path:
-    """The clip, or where it has fewer frames, a file in `folder` that repeats it without compressing it anew.
-
-    It is one long file, because opening a short one hundreds of times would measure the opening.
-    """
-    with VideoReader(clip) as reader:
-        count = sum(1 for _ in reader)
-    if count >= frames:
-        return clip
-    path = folder / f"long{clip.suffix}"
-    with av.open(str(path), "w") as target:
-        stream: av.VideoStream | None = None
-        shift = 0
-        for _ in range(-(-frames // count)):
-            with av.open(str(clip)) as source:
-                if stream is None:
-                    stream = target.add_stream_from_template(source.streams.video[0])
-                packets = [packet for packet in source.demux(video=0) if packet.size and packet.pts is not None]
-                first, last = min(p.pts or 0 for p in packets), max((p.pts or 0) + (p.duration or 1) for p in packets)
-                for packet in packets:
-                    packet.pts = (packet.pts or 0) + shift
-                    packet.dts = None if packet.dts is None else packet.dts + shift
-                    packet.stream = stream
-                    target.mux(packet)
-                shift += last - first
-    return path
-
-
 @dataclass(frozen=True)
 class Comparison:
     """What the contenders share: the clip, the spacing of keyframes, the pose model and the networks."""
@@ -126,55 +57,28 @@ class Comparison:
     model: str
     models: tuple[Model, Model]
 
+    @property
+    def contender(self) -> Contender:
+        return Contender(model=self.model, every=self.every, pictures=False)
+
+    def frames_of_clip(self) -> FrameSource:
+        return ReadAhead(Excerpt(self.clip, frames=self.frames))
+
     def decode(self) -> ClipRun:
-        run = ClipRun()
-        with ReadAhead(FirstFrames(self.clip, self.frames)) as frames:
-            start = time.perf_counter()
-            run.frames = sum(1 for _ in frames)
-            run.seconds = run.stages["decode"] = time.perf_counter() - start
-        return run
+        return decode_run(self.frames_of_clip())
 
     def dense(self, *, keep: bool = False) -> ClipRun:
-        run = ClipRun()
-        with (
-            ReadAhead(FirstFrames(self.clip, self.frames)) as frames,
-            MediaPipeEstimator(official(self.model), mode="video") as estimator,
-        ):
-            clock = start = time.perf_counter()
-            for frame in frames:
-                rgb = frame.rgb
-                decoded = time.perf_counter()
-                people = estimator(rgb, frame.time_s)
-                run.stages["decode"] += decoded - clock
-                clock = time.perf_counter()
-                run.stages["estimator"] += clock - decoded
-                run.frames += 1
-                if keep:
-                    run.people.append(people)
-            run.seconds = time.perf_counter() - start
-        run.estimator_calls = run.frames
-        return run
-
-    def open_stream(self, estimator: MediaPipeEstimator) -> Stream:
-        frames = ReadAhead(FirstFrames(self.clip, self.frames))
-        return Stream(frames, every=self.every, estimator=estimator, models=self.models, lag=1)
+        return contender_run(dense_contender(self.model), self.frames_of_clip(), keep=keep)
 
     def stream(self, *, keep: bool = False) -> ClipRun:
-        run = ClipRun()
-        with MediaPipeEstimator(self.model) as estimator, self.open_stream(estimator) as stream:
-            start = time.perf_counter()
-            for motion in stream:
-                run.frames += 1
-                if keep:
-                    run.motions.append(motion)
-            run.seconds = time.perf_counter() - start
-            run.stages = {name: stream.stats.seconds[name] for name in ("decode", "estimator")}
-            run.estimator_calls = stream.stats.estimator_calls
-        return run
+        return contender_run(self.contender, self.frames_of_clip(), models=self.models, keep=keep)
 
 
 def main(args: argparse.Namespace) -> int:
     """Run and print; 1 where the correctness gate is red or memory grows."""
+    if args.frontier:
+        return _measure_frontier(args)
+    check_options(args, foreign=("plot", "trc", "calibration", "camera"), of="goes with --frontier only")
     comparison = comparison_from(args)
     with tempfile.TemporaryDirectory() as folder:
         name = comparison.clip.name
@@ -184,15 +88,45 @@ def main(args: argparse.Namespace) -> int:
         return _measure_speed(comparison, name, args.rounds, args.json)
 
 
-def comparison_from(args: argparse.Namespace) -> Comparison:
-    """The options, checked before anything is measured."""
-    for name in ("rounds", "frames"):
+def _measure_frontier(args: argparse.Namespace) -> int:
+    """Every contender on one clip."""
+    foreign = (
+        "memory",
+        "weights",
+        *(["model"] * (args.model != DEFAULT_MODEL)),
+        *(["every"] * (args.every != DEFAULT_EVERY)),
+    )
+    check_options(args, foreign=foreign, of="does not go with --frontier, which has contenders of its own")
+    effort = Effort(rounds=args.rounds, frames=args.frames or 300, phases=args.phases)
+    clips = [Path(clip) for clip in args.clip or [_DEMO_CLIP]]
+    measure(clips, truth=truth_from(args), effort=effort, json=args.json, plot=args.plot)
+    return 0
+
+
+def check_options(args: argparse.Namespace, *, foreign: Sequence[str], of: str) -> None:
+    """Refuse numbers under 1 and options that would do nothing. Raises `ValueError`."""
+    for name in ("rounds", "frames", "phases"):
         if getattr(args, name) is not None and getattr(args, name) < 1:
             raise ValueError(f"--{name} must be at least 1, found {getattr(args, name)}")
+    names = [f"--{name}" for name in foreign if getattr(args, name)]
+    if names:
+        raise ValueError(f"{', '.join(names)} {of}")
+
+
+def comparison_from(args: argparse.Namespace) -> Comparison:
+    """What the options say."""
+    if len(args.clip) > 1:
+        raise ValueError(f"one clip is measured at a time without --frontier, found {len(args.clip)}")
     names = args.weights or [shipped_name(space, args.every) for space in LANDMARK_SPACES]
     image, world = (load_model(name) for name in names)
     frames = args.frames or (10_000 if args.memory else 300)
-    return Comparison(Path(args.clip or _DEMO_CLIP), frames, image.config.sample_interval, args.model, (image, world))
+    return Comparison(
+        Path(args.clip[0] if args.clip else _DEMO_CLIP),
+        frames,
+        image.config.sample_interval,
+        args.model,
+        (image, world),
+    )
 
 
 def gate_failures(comparison: Comparison, dense: ClipRun, stream: ClipRun) -> list[str]:
@@ -256,8 +190,8 @@ def gap_errors(motions: Sequence[Motion], people: Sequence[list[Person]]) -> lis
 
 def _measure_speed(comparison: Comparison, clip_name: str, rounds: int, json_path: Path | None) -> int:
     """The gate, then interleaved rounds."""
-    dense, stream = comparison.dense(keep=True), comparison.stream(keep=True)
-    failures = gate_failures(comparison, dense, stream)
+    every_frame, stream = comparison.dense(keep=True), comparison.stream(keep=True)
+    failures = gate_failures(comparison, every_frame, stream)
     with VideoReader(comparison.clip) as reader:
         info, rate_hz = reader.info, reader.info.rate_hz or UNKNOWN_RATE_HZ
     print(
@@ -270,7 +204,7 @@ def _measure_speed(comparison: Comparison, clip_name: str, rounds: int, json_pat
         return 1
     print(
         f"gate: {stream.frames} frames, each once and final; {stream.estimator_calls} estimator calls, one a keyframe; "
-        f"filled poses {median_gap_error(stream, dense):.3f} torso lengths from the dense estimator's (median)"
+        f"filled poses {median_gap_error(stream, every_frame):.3f} torso lengths from the dense estimator's (median)"
     )
     contenders: dict[str, Callable[[], ClipRun]] = {
         DENSE: comparison.dense,
@@ -281,7 +215,8 @@ def _measure_speed(comparison: Comparison, clip_name: str, rounds: int, json_pat
     for _ in range(rounds):
         for name, run in contenders.items():
             runs[name].append(run())
-    rows = [_contender_row(comparison, clip_name, rate_hz, name, runs) for name in contenders]
+    facts = {DENSE: dense_contender(comparison.model).facts(), STREAM: comparison.contender.facts()}
+    rows = [_contender_row(comparison, clip_name, rate_hz, name, runs) | facts.get(name, {}) for name in contenders]
     print(table([_HEADS, *(_cells(row) for row in rows)]))
     if json_path is not None:
         write_json(json_path, rows)
@@ -306,6 +241,7 @@ def _contender_row(
         "p50_fps": float(fps[1]),
         "p80_fps": float(fps[2]),
         "over_dense": float(np.median([run.fps / base.fps for run, base in zip(runs, dense, strict=True)])),
+        "cpu_ms": float(np.median([run.cpu_ms for run in runs])),
         "estimator_calls": runs[0].estimator_calls,
         **{f"share_{s}": float(np.median([run.share(s) for run in runs])) for s in ("decode", "estimator", "rest")},
     }
@@ -321,7 +257,7 @@ def _measure_memory(comparison: Comparison, clip_name: str, json_path: Path | No
     """Peak memory of one long stream after a tenth of its frames and after all."""
     early_frames = max(comparison.frames // 10, 1)
     early = late = frames = 0
-    with MediaPipeEstimator(comparison.model) as estimator, comparison.open_stream(estimator) as stream:
+    with comparison.contender.open_stream(comparison.frames_of_clip(), models=comparison.models) as stream:
         for frames, _ in enumerate(stream, start=1):
             if frames == early_frames:
                 early = peak_memory()

@@ -2,29 +2,32 @@
 
 The clip is streamed once from every frame that could be the first keyframe. The frames between keyframes of a full
 window ("gaps") are judged, and those of the first windows separately ("warm-up"), always on the twelve limb joints.
-PCHIP gets the estimator's poses at the same keyframes as the network.
+PCHIP gets the estimator's poses at the same keyframes as the network. With `glance`, people are followed in the picture
+between keyframes. "within sigma" is the share of joints whose distance to the estimator on every frame, which is what
+sigma speaks of, is at most sigma, and at most twice that.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Generator, Mapping, Sequence
-from contextlib import closing
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mixsynth_stream.data.camera_truth import LIMB_JOINTS, limbs_in_picture, read_camera, read_trc
+from mixsynth_stream.data.camera_truth import limbs_in_picture, read_camera, read_trc
 from mixsynth_stream.errors import SourceError
 from mixsynth_stream.evaluate.baselines import pchip
-from mixsynth_stream.pipeline.estimators.bundle import official
-from mixsynth_stream.pipeline.estimators.mediapipe import MediaPipeEstimator
+from mixsynth_stream.evaluate.contenders import Contender, dense_contender
+from mixsynth_stream.evaluate.excerpt import Excerpt
+from mixsynth_stream.evaluate.frontier import LIMBS, Reference
+from mixsynth_stream.evaluate.video import dense_poses
 from mixsynth_stream.pipeline.frame import UNKNOWN_RATE_HZ
 from mixsynth_stream.pipeline.motion import Motion
 from mixsynth_stream.pipeline.sources.video import VideoReader
-from mixsynth_stream.pipeline.stream import Stream
 from mixsynth_stream.presets import shipped_name
 from mixsynth_stream.reports import table, write_json
 from mixsynth_stream.spaces import LANDMARK_SPACES
@@ -35,8 +38,6 @@ if TYPE_CHECKING:
 
 NETWORK, PCHIP, DENSE, KEYFRAME = "network", "PCHIP", "dense estimator", "estimator at keyframes"
 GAPS, WARM_UP = "gaps", "warm-up"
-_LIMBS = list(LIMB_JOINTS)
-_SHOULDERS, _HIPS = slice(0, 2), slice(6, 8)
 
 
 @dataclass
@@ -44,10 +45,18 @@ class Errors:
     """Errors in pixels of each method, by question."""
 
     distances: dict[tuple[str, str], list[np.ndarray]] = field(default_factory=dict)  # [12] a frame
+    # [12] a frame: distances to the dense estimator, in sigmas
+    sigmas: dict[str, list[np.ndarray]] = field(default_factory=dict)
 
     def add(self, question: str, method: str, pose: np.ndarray, truth: np.ndarray) -> None:  # [12, 2] each
         if np.isfinite(pose).all():
             self.distances.setdefault((question, method), []).append(np.linalg.norm(pose - truth, axis=1))
+
+    def within(self, question: str, sigmas: float) -> float | None:
+        """The share of joints that are at most so many sigmas off the dense estimator; None without sigma."""
+        rows = np.array(self.sigmas.get(question, []))
+        known = rows[np.isfinite(rows)]
+        return float(np.mean(known <= sigmas)) if known.size else None
 
     def mean_px(self, question: str, method: str) -> float:
         return float(np.mean(self.distances[question, method]))
@@ -55,12 +64,11 @@ class Errors:
 
 def main(args: argparse.Namespace) -> int:
     """Run and print the table."""
-    truth = limbs_in_picture(read_trc(args.trc), read_camera(args.calibration, args.camera or _camera_of(args.video)))
+    truth = limbs_of_clip(args.video, args.trc, args.calibration, args.camera)
     names = args.weights or [shipped_name(space, args.every) for space in LANDMARK_SPACES]
     image, world = (load_model(name) for name in names)
-    errors = clip_errors(args.video, truth, (image, world), args.model)
-    shoulders, hips = truth[:, _SHOULDERS].mean(axis=1), truth[:, _HIPS].mean(axis=1)
-    torso_px = float(np.linalg.norm(shoulders - hips, axis=1).mean())
+    errors = clip_errors(args.video, truth, (image, world), args.model, glance=args.glance)
+    torso_px = Reference("truth", truth).torso_px
     rows = [
         {
             "case": args.video.name,
@@ -71,6 +79,9 @@ def main(args: argparse.Namespace) -> int:
             "error_torso": errors.mean_px(question, method) / torso_px,
             "over_pchip": errors.mean_px(question, method) / errors.mean_px(question, PCHIP),
             "frames": len(distances),
+            "glance": args.glance,
+            "within_sigma": errors.within(question, 1.0) if method == NETWORK else None,
+            "within_2_sigma": errors.within(question, 2.0) if method == NETWORK else None,
         }
         for question in (GAPS, WARM_UP)
         for method in (NETWORK, PCHIP, DENSE, KEYFRAME)
@@ -79,7 +90,7 @@ def main(args: argparse.Namespace) -> int:
     if not rows:
         raise SourceError(f"{args.video} has no gap between two keyframes at which one person was seen")
     print(f"{args.video.name}: {len(truth)} frames of truth, torso {torso_px:.0f} px, mean error of 12 limb joints")
-    heads = ["question", "method", "px", "torso lengths", "over PCHIP", "frames"]
+    heads = ["question", "method", "px", "torso lengths", "over PCHIP", "frames", "within sigma"]
     print(table([heads, *map(_cells, rows)]))
     if args.json is not None:
         write_json(args.json, rows)
@@ -88,7 +99,10 @@ def main(args: argparse.Namespace) -> int:
 
 def _cells(row: Mapping[str, Any]) -> list[str]:
     errors = [f"{row['error_px']:.2f}", f"{row['error_torso']:.4f}", f"{row['over_pchip']:.3f}"]
-    return [row["question"], row["method"], *errors, str(row["frames"])]
+    method = f"{row['method']} and glance" if row["glance"] and row["method"] == NETWORK else row["method"]
+    shares = [row["within_sigma"], row["within_2_sigma"]]
+    within = "" if None in shares else f"{shares[0]:.2f}, {shares[1]:.2f}"
+    return [row["question"], method, *errors, str(row["frames"]), within]
 
 
 def clip_errors(
@@ -96,23 +110,24 @@ def clip_errors(
     truth: np.ndarray,  # [F, 12, 2] pixels, one row a frame
     models: tuple[Model, Model],
     pose_model: str,
+    *,
+    glance: bool = False,
 ) -> Errors:
     """The errors of the network, of PCHIP, and of the estimator on every frame, in the same frames."""
-    dense = _dense_poses(clip, pose_model)
-    if len(dense) != len(truth):
-        raise SourceError(f"{clip} has {len(dense)} frames and the truth {len(truth)} rows: they must belong together")
+    contender = Contender(model=pose_model, glance=glance)
+    every_frame = _dense_poses(clip, pose_model)
+    if len(every_frame) != len(truth):
+        raise SourceError(
+            f"{clip} has {len(every_frame)} frames and the truth {len(truth)} rows: they must belong together"
+        )
     errors = Errors()
     config = models[0].config
     with VideoReader(clip) as reader:
         rate_hz = reader.info.rate_hz or UNKNOWN_RATE_HZ
         phases = max(round(config.sample_interval * rate_hz / models[0].info.rate_hz), 1)
     for phase in range(phases):
-        with (
-            MediaPipeEstimator(pose_model) as estimator,
-            closing(_frames_from(clip, phase)) as frames,
-            Stream(frames, estimator=estimator, models=models, lag=1) as stream,
-        ):
-            _judge(list(stream), phase, truth, dense, models, errors)
+        with contender.open_stream(Excerpt(clip, first=phase), models=models) as stream:
+            _judge(list(stream), phase, truth, every_frame, models, errors)
     return errors
 
 
@@ -120,7 +135,7 @@ def _judge(
     motions: Sequence[Motion],
     phase: int,
     truth: np.ndarray,  # [F, 12, 2]
-    dense: np.ndarray,  # [F, 12, 2]
+    every_frame: np.ndarray,  # [F, 12, 2], of the dense estimator
     models: tuple[Model, Model],
     errors: Errors,
 ) -> None:
@@ -137,7 +152,7 @@ def _judge(
         if not all(keyframe.measured and len(keyframe.ids) == 1 for keyframe in window):
             continue
         question = GAPS if len(window) == config.num_keyframes else WARM_UP
-        measured = np.array([keyframe.measured[0].pose[_LIMBS] for keyframe in window if keyframe.measured])
+        measured = np.array([keyframe.measured[0].pose[LIMBS] for keyframe in window if keyframe.measured])
         errors.add(question, KEYFRAME, measured[-1], truth[phase + right.index])
         gap = [m for m in motions[left.index + 1 : right.index] if len(m.ids) == 1]
         steps = np.interp(
@@ -146,28 +161,25 @@ def _judge(
         pchip_poses = pchip(measured[None], config.sample_interval, steps)[0]
         for motion, pchip_pose in zip(gap, pchip_poses, strict=True):
             frame = phase + motion.index
-            errors.add(question, NETWORK, motion.poses[0, _LIMBS], truth[frame])
+            errors.add(question, NETWORK, motion.poses[0, LIMBS], truth[frame])
             errors.add(question, PCHIP, pchip_pose, truth[frame])
-            errors.add(question, DENSE, dense[frame], truth[frame])
-
-
-def _frames_from(clip: Path, first: int) -> Generator[tuple[np.ndarray, float], None, None]:
-    """The frames of a clip from number `first` on; earlier ones are not converted."""
-    with VideoReader(clip) as reader:
-        for frame in reader:
-            if frame.index >= first:
-                yield frame.rgb, frame.time_s
+            errors.add(question, DENSE, every_frame[frame], truth[frame])
+            if motion.sigma is not None:
+                off_px = np.linalg.norm(motion.poses[0, LIMBS] - every_frame[frame], axis=1)
+                errors.sigmas.setdefault(question, []).append(off_px / motion.sigma[0, LIMBS])
 
 
 def _dense_poses(clip: Path, pose_model: str) -> np.ndarray:  # -> [F, 12, 2], NaN where nobody was seen
-    poses = []
-    with VideoReader(clip) as reader, MediaPipeEstimator(official(pose_model), mode="video") as estimator:
-        for frame in reader:
-            people = estimator(frame.rgb, frame.time_s)
-            poses.append(people[0].pose[_LIMBS] if people else np.full((len(_LIMBS), 2), np.nan))
-    return np.array(poses)
+    with dense_contender(pose_model).open_dense() as estimator:
+        return dense_poses(clip, estimator).poses[:, LIMBS]
 
 
-def _camera_of(clip: Path) -> str:
-    """The camera of a clip in the calibrations of Pose2Sim: `cam_03` filmed `cam03.mp4`."""
-    return clip.stem.replace("cam", "cam_") if clip.stem.startswith("cam") and "_" not in clip.stem else clip.stem
+def limbs_of_clip(clip: Path, trc: Path, calibration: Path, camera: str | None) -> np.ndarray:  # -> [F, 12, 2] pixels
+    """The measured limbs in the picture of a camera; by default that of the clip's name. Raises `ValueError`."""
+    return limbs_in_picture(read_trc(trc), read_camera(calibration, camera or camera_of(clip)))
+
+
+def camera_of(clip: Path) -> str:
+    """The camera of a clip in the calibrations of Pose2Sim: `cam_03` filmed `cam03.mp4` and `cam03_30hz.mp4`."""
+    match = re.match(r"cam(\d+)(?!\d)", clip.stem)
+    return f"cam_{match[1]}" if match else clip.stem

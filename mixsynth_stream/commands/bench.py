@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The benchmarks and their options."""
     benches = parser.add_subparsers(dest="bench", required=True, metavar="{" + ",".join(_HELP) + "}")
     pipeline = _add_bench(benches, "pipeline")
-    pipeline.add_argument("clip", nargs="?", metavar="CLIP", help="a video of one person (default: the bundled clip)")
+    pipeline.add_argument("clip", nargs="*", metavar="CLIP", help="a video of one person (default: the bundled clip)")
     pipeline.add_argument(
         "--rounds", type=int, default=5, metavar="R", help="interleaved rounds (default: %(default)s)"
     )
@@ -39,11 +39,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     pipeline.add_argument(
         "--memory", action="store_true", help="instead of speed: memory after a tenth of the frames and after all"
     )
-    truth = _add_bench(benches, "truth")
-    truth.add_argument("--video", required=True, type=Path, metavar="CLIP")
-    truth.add_argument("--trc", required=True, type=Path, metavar="FILE", help="markers, one row a video frame (TRC)")
-    truth.add_argument("--calibration", required=True, type=Path, metavar="FILE", help="Pose2Sim calibration (TOML)")
-    truth.add_argument("--camera", metavar="NAME", help="the calibration's camera (default: from the clip's name)")
+    _add_frontier(pipeline)
+    truth = _add_truth(benches)
     for command in (pipeline, truth):
         command.add_argument(
             "--every",
@@ -79,6 +76,35 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_training(benches)
     for command in benches.choices.values():
         command.add_argument("--json", type=Path, metavar="FILE", help="write the rows, with machine and versions")
+
+
+def _add_frontier(pipeline: argparse.ArgumentParser) -> None:
+    frontier = pipeline.add_argument_group("error and cost of every setting")
+    text = (
+        "instead: error and processor time a frame of MediaPipe's models on every frame and of our settings, in one "
+        "table; against truth with --trc, else against MediaPipe on every frame"
+    )
+    frontier.add_argument("--frontier", action="store_true", help=text)
+    frontier.add_argument("--plot", type=Path, metavar="PNG", help="draw the table of --frontier")
+    frontier.add_argument("--phases", type=int, default=3, metavar="P", help="first frames of a stream (default: 3)")
+    frontier.add_argument("--trc", type=Path, metavar="FILE", help="markers, one row a video frame (TRC)")
+    frontier.add_argument("--calibration", type=Path, metavar="FILE", help="Pose2Sim calibration (TOML)")
+    camera = "the calibration's camera (default: from the clip's name)"
+    frontier.add_argument("--camera", metavar="NAME", help=camera)
+
+
+def _add_truth(benches: Any) -> argparse.ArgumentParser:
+    truth = _add_bench(benches, "truth")
+    truth.add_argument("--video", required=True, type=Path, metavar="CLIP")
+    truth.add_argument("--trc", required=True, type=Path, metavar="FILE", help="markers, one row a video frame (TRC)")
+    truth.add_argument("--calibration", required=True, type=Path, metavar="FILE", help="Pose2Sim calibration (TOML)")
+    truth.add_argument("--camera", metavar="NAME", help="the calibration's camera (default: from the clip's name)")
+    truth.add_argument(
+        "--glance",
+        action="store_true",
+        help="people are followed in the picture between keyframes",
+    )
+    return truth
 
 
 def _add_bench(benches: Any, name: str) -> argparse.ArgumentParser:

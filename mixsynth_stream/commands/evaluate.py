@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from mixsynth_stream.evaluate.scores import Evaluation
 
 # Options of `evaluate` that mean nothing with a preset.
-_FOREIGN = ("model", "video", "keep_dense", "train_data", "detail", "coverage", "plot", "seed")
+_FOREIGN = ("model", "video", "keep_dense", "train_data", "detail", "coverage", "plot", "frontier", "seed")
+# Options that mean nothing where whole streams are compared.
+_NOT_OF_FRONTIER = ("model", "data", "keep_dense", "train_data", "detail", "coverage", "seed")
 DEFAULT_MODELS = ("image-n10", "world-n10")
 # The metrics whose errors can be printed by joint group and by speed.
 DETAILS = ("mpjpe", "p_mpjpe", "accel_error", "pck@0.2", "pck@0.1", "pck@0.05")
@@ -77,6 +79,11 @@ def _add_outputs(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", type=Path, metavar="FILE", help=json)
     plot = "draw error against horizon; with --video, against lag and compute, too"
     parser.add_argument("--plot", type=Path, metavar="PNG", help=plot)
+    frontier = (
+        "with --video, instead: error against MediaPipe on every frame and processor time a frame of its models and of "
+        "our settings, in one table (and in the plot)"
+    )
+    parser.add_argument("--frontier", action="store_true", help=frontier)
 
 
 def main(args: argparse.Namespace) -> int:
@@ -85,6 +92,8 @@ def main(args: argparse.Namespace) -> int:
     check_outputs(args)
     if args.preset:
         return _published(args)
+    if args.frontier:
+        return _frontier(args)
     from mixsynth_stream.data.mocap import data_files, load_clips
     from mixsynth_stream.errors import SourceError
     from mixsynth_stream.evaluate import report
@@ -193,6 +202,27 @@ def _check_preset_options(args: argparse.Namespace) -> None:
 
 def _option(name: str) -> str:
     return f"--{name.replace('_', '-')}"
+
+
+def _frontier(args: argparse.Namespace) -> int:
+    """Whole streams and MediaPipe on every frame, clip by clip."""
+    from mixsynth_stream.bench.frontier import Effort, measure
+    from mixsynth_stream.errors import SourceError
+    from mixsynth_stream.job.patterns import expand
+
+    foreign = [_option(name) for name in _NOT_OF_FRONTIER if getattr(args, name)]
+    if foreign:
+        raise ValueError(f"{', '.join(foreign)} does not go with --frontier, which takes --video, --json and --plot")
+    clips = [Path(name) for name in expand(args.video)]
+    if not clips:
+        raise ValueError("--frontier compares streams of videos; name them with --video")
+    for clip in clips:
+        if clip.suffix == ".npz" or not clip.is_file():
+            raise SourceError(
+                f"--frontier needs the pictures of a video file, and {clip} is none: give the video itself"
+            )
+    measure(clips, truth=None, effort=Effort(), json=args.json, plot=args.plot)
+    return 0
 
 
 def _published(args: argparse.Namespace) -> int:

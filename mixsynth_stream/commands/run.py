@@ -53,9 +53,7 @@ def add_source_arguments(parser: argparse.ArgumentParser) -> None:
 def add_stream_arguments(parser: argparse.ArgumentParser) -> None:
     """Options on how motion is made, shared by `run`, `demo` and `webcam`."""
     group = parser.add_argument_group("motion")
-    group.add_argument(
-        "--every", type=_at_least(1), metavar="N", help="a keyframe every N/30 s (default: 10, or as --weights says)"
-    )
+    _add_keyframe_arguments(group)
     group.add_argument(
         "--lag",
         type=int,
@@ -78,10 +76,23 @@ def add_stream_arguments(parser: argparse.ArgumentParser) -> None:
         help="people to follow (default: %(default)s)",
     )
     group.add_argument(
+        "--glance",
+        choices=("auto", "on", "off"),
+        default=JobOptions.glance,
+        help="follow people in the picture between keyframes: better poses, about 1 ms a frame and person "
+        "(default: auto, which is on for cameras and where pictures are drawn)",
+    )
+    group.add_argument(
         "--model",
         metavar="NAME",
         help="pose model: lite, full, heavy, these with -official (as published: the same numbers, slower), "
         "or a .task file (default: full)",
+    )
+    group.add_argument(
+        "--eye",
+        choices=("follow", "keyframe"),
+        help="follow: look where each person is expected, and search now and then (default); "
+        "keyframe: search the whole picture at each keyframe",
     )
     group.add_argument("--estimates", metavar="FILE", help="replay recorded estimates (.npz) instead of a pose model")
     group.add_argument(
@@ -96,6 +107,22 @@ def add_stream_arguments(parser: argparse.ArgumentParser) -> None:
         "--no-cuts", action="store_true", help="follow people across scene cuts (default: ids end there)"
     )
     group.add_argument("--limit-frames", type=_at_least(1), metavar="F", help="stop after F frames")
+
+
+def _add_keyframe_arguments(group: argparse._ArgumentGroup) -> None:
+    """Options on when the estimator looks."""
+    group.add_argument(
+        "--every",
+        type=_every,
+        metavar="N|auto",
+        help="a keyframe every N/30 s (default: 10, or as --weights says); auto: when the motion makes it worth a look",
+    )
+    group.add_argument(
+        "--budget",
+        metavar="CALLS|PERCENT%%",
+        help="for --every auto: estimator calls a second, 2 to 10 (default: 3 for files, 10 for live sources), "
+        "or for live sources a share of a core such as 25%%",
+    )
 
 
 def add_output_arguments(parser: argparse.ArgumentParser) -> None:
@@ -153,10 +180,13 @@ def job_options(args: argparse.Namespace) -> JobOptions:
         rate_hz=args.rate,
         spool=args.spool,
         every=args.every,
+        budget=args.budget,
         lag=args.lag,
         horizon_s=args.horizon,
         max_people=args.max_people,
+        glance=args.glance,
         pose_model=args.model,
+        eye=args.eye,
         estimates=args.estimates,
         weights=tuple(args.weights),
         backend=args.backend,
@@ -192,8 +222,20 @@ def check(args: argparse.Namespace) -> None:
         )
     if args.estimates and args.model:
         raise ValueError("--estimates replays recorded poses and --model makes new ones: give one of the two")
+    if args.budget is not None and args.every != "auto":
+        raise ValueError("--budget is for --every auto, which chooses keyframes: give both, or leave --budget out")
+    if args.every == "auto" and args.glance == "off":
+        raise ValueError("--every auto needs the glance, which tells when to look: leave --glance off out")
     if len(args.weights) > 2:
         raise ValueError(f"--weights is for one image and one world network, found {len(args.weights)}")
+
+
+def _every(text: str) -> int | str:
+    if text == "auto":
+        return text
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, or auto, found {text!r}")
+    return int(text)
 
 
 def _at_least(least: int) -> Any:

@@ -27,9 +27,19 @@ def nice_ticks(low: float, high: float, about: int) -> list[float]:
     return [number * step for number in range(first, math.floor(high / step + 1e-9) + 1)]
 
 
+def log_ticks(low: float, high: float) -> list[float]:
+    """The numbers from low to high that are 1, 2 or 5 times a power of ten; both are above 0."""
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    ticks = (digit * 10.0**power for power in powers for digit in (1, 2, 5))
+    return [tick for tick in ticks if low * (1 - 1e-9) <= tick <= high * (1 + 1e-9)]
+
+
 @dataclass(frozen=True)
 class Axes:
-    """A rectangle of a Canvas and its ranges of numbers, which grow downwards where `up_is_less`."""
+    """A rectangle of a Canvas and its ranges of numbers, which grow downwards where `up_is_less`.
+
+    With `is_log` equal distances along x are equal ratios.
+    """
 
     canvas: Canvas
     left: int
@@ -39,10 +49,12 @@ class Axes:
     x_range: tuple[float, float]
     y_range: tuple[float, float]
     up_is_less: bool = False
+    is_log: bool = False
 
     def points(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:  # [N], [N] -> [N, 2]
         """Pixels of the canvas."""
-        across = (np.asarray(x) - self.x_range[0]) / (self.x_range[1] - self.x_range[0])
+        x, x_range = (np.log(x), np.log(self.x_range)) if self.is_log else (np.asarray(x), self.x_range)
+        across = (x - x_range[0]) / (x_range[1] - x_range[0])
         up = (np.asarray(y) - self.y_range[0]) / (self.y_range[1] - self.y_range[0])
         down = up if self.up_is_less else 1 - up
         return np.stack([self.left + across * (self.right - self.left), self.top + down * (self.bottom - self.top)], -1)
@@ -56,7 +68,8 @@ class Axes:
     def frame(self, x_label: str | None, y_label: str) -> None:
         """Grid, ticks and labels; draw them first, because they lie below. Without `x_label`, x has no numbers."""
         canvas = self.canvas
-        for value in nice_ticks(*self.x_range, about=max((self.right - self.left) // 110, 2)):
+        about = max((self.right - self.left) // 110, 2)
+        for value in log_ticks(*self.x_range) if self.is_log else nice_ticks(*self.x_range, about):
             x = float(self.points(np.array([value]), np.array([self.y_range[0]]))[0, 0])
             canvas.box(x, self.top, x + 1, self.bottom, _GRID)
             if x_label:

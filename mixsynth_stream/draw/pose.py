@@ -1,7 +1,7 @@
 """Poses on a picture: skeletons, ghosts, the legend and the status line, for the overlay file and for live views.
 
-The style shows the origin: measured is solid with white rings around the joints, filled is solid and thin, forecast and
-held are dashed. The ghost is the last pose of the forecast; trails lead to it.
+The style shows the origin: measured is solid with white rings around the joints, filled and tracked are solid and thin,
+forecast and held are dashed. The ghost is the last pose of the forecast; trails lead to it.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ _BONES = np.array(BLAZEPOSE_33.bones)  # [E, 2]
 _TRAILS = np.array([BLAZEPOSE_33.index(name) for name in ("left_wrist", "right_wrist", "left_ankle", "right_ankle")])
 _GHOST_OPACITY = 0.5
 _AHEAD = (Origin.FORECAST, Origin.HELD)
+_BETWEEN = "filled or tracked"  # one style, whether a glance saw the joint or not
 
 
 def _bone_side(start: int, end: int) -> str:
@@ -53,7 +54,7 @@ class Look:
 
     @property
     def thin_line(self) -> float:
-        """Width of a bone that is filled, forecast or held."""
+        """Width of a bone that is not measured."""
         return 0.7 * self.line
 
     @property
@@ -170,7 +171,7 @@ def _draw_id(canvas: Canvas, person: int, joints: np.ndarray, look: Look) -> Non
 
 def draw_legend(canvas: Canvas, look: Look, ahead_s: float | None) -> None:
     """The meaning of the styles, in the top left corner, unless it would hide too much of the picture."""
-    rows = ("measured", "filled", "forecast") + ((f"{ahead_s:.1f} s ahead",) if ahead_s else ())
+    rows = ("measured", _BETWEEN, "forecast") + ((f"{ahead_s:.1f} s ahead",) if ahead_s else ())
     sticker = _legend(look, rows)
     height, width = sticker.clear.shape[:2]
     margin = round(0.7 * look.text)
@@ -202,7 +203,7 @@ def _draw_sample(canvas: Canvas, kind: str, x0: float, x1: float, y: float, look
     if kind == "measured":
         canvas.strokes(start, end, color, look.line)
         canvas.discs(ends, color, look.ringed_joint, casing=look.ring)
-    elif kind == "filled":
+    elif kind == _BETWEEN:
         canvas.strokes(start, end, color, look.thin_line)
         canvas.discs(ends, color, look.joint)
     elif kind == "forecast":

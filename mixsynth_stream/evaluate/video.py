@@ -38,7 +38,7 @@ _CORE = SPACES["image"].core
 # Where half of the joints move faster than this, the reference has changed to another person, or lost this one.
 _JUMP_TORSO_PER_S = 15.0
 # Joints with a lower score are not judged, and people only where half of their scores are higher.
-_LEAST_SCORE = 0.5
+LEAST_SCORE = 0.5
 # The arrays of a file of dense poses, with their shapes for one frame.
 _ARRAYS: dict[str, tuple[int, ...]] = {"time_s": (), "poses": (33, 2), "world": (33, 3), "scores": (33,)}
 # In a smaller person the reference's own error would be a large share of any error.
@@ -156,7 +156,7 @@ def tracks(dense: DensePoses, least_s: float) -> list[DensePoses]:
         piece
         for piece in pieces
         if piece.time_s[-1] - piece.time_s[0] >= least_s
-        and np.median(piece.scores[:, _CORE]) >= _LEAST_SCORE
+        and np.median(piece.scores[:, _CORE]) >= LEAST_SCORE
         and np.median(scale_of(piece.poses[:, _CORE])) >= _LEAST_TORSO_PX
     ]
 
@@ -223,7 +223,7 @@ def _score_stream(
     poses = person.poses if space == "image" else person.world
     min_scale = scale_floor(space, person.height_px)
     window = MotionWindow(model, min_scale=min_scale)
-    truth = np.where((person.scores[:, _CORE] >= _LEAST_SCORE)[..., None], poses[:, _CORE], np.nan)
+    truth = np.where((person.scores[:, _CORE] >= LEAST_SCORE)[..., None], poses[:, _CORE], np.nan)
     torso = max(float(np.median(scale_of(poses[:, _CORE]))), min_scale)
     speed = _speed_at_frames(truth, person.time_s, 1 / rate_hz) / torso
     methods: dict[str, Baseline] = tuned_baselines(space, config.sample_interval)

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 # What every result says of itself, in all versions.
 PROGRAM, FORMAT = "mixsynth-stream", "mixsynth-stream poses"
 FORMAT_VERSION = 1
-# The word of number n in a file; the numbers are those of pipeline.motion.Origin.
-ORIGIN_WORDS = ("missing", "measured", "filled", "forecast", "held")
+# The word of number n in a file; the numbers are those of pipeline.motion.Origin. The last one is that of glances.
+ORIGIN_WORDS = ("missing", "measured", "filled", "forecast", "held", "tracked")
 _SCORES = "0 to 1, that the joint is in the picture and visible"
 _UNITS = {
     "pose_px": "pixels of the upright picture as the file stores it, x right, y down, from its top left corner",
@@ -34,13 +34,15 @@ _SMPL_UNITS = {"rotation_rad": "axis-angle vectors in radians, relative to the j
 class Settings:
     """Settings with which poses were made; None where they are not known."""
 
-    every: int | None = None  # keyframe spacing in steps of the 30 Hz grid
+    every: int | str | None = None  # keyframe spacing in steps of the 30 Hz grid, or "auto"
+    budget: str | None = None  # in words, where keyframes are chosen
     lag: int | None = None
     horizon_s: float | None = None
     estimator: str | None = None
     weights: tuple[str, ...] = ()
     skeleton: str = "BlazePose-33"  # or SMPL-24: rotations instead of poses
     backend: str | None = None
+    glance: bool = False  # whether people were followed between keyframes
     sigma_tables: tuple[SigmaTable | None, SigmaTable | None] = (None, None)  # of the image and the world weights
 
 
@@ -111,7 +113,7 @@ class Header:
             "skeleton": self.skeleton.name,
             "joints": list(self.skeleton.joints),
             "bones": [list(bone) for bone in self.skeleton.bones],
-            "origins": list(ORIGIN_WORDS),
+            "origins": list(ORIGIN_WORDS if settings.glance else ORIGIN_WORDS[:-1]),
             "units": {"time_s": "seconds, the video's own time stamps", **(_SMPL_UNITS if self.is_smpl else _UNITS)},
             "source": None if self.source is None else utf8(self.source),
             "width": self.width or None,
@@ -120,6 +122,7 @@ class Header:
             "display_height": self.display_height or None,
             "rate_hz": None if self.rate_hz is None else round(self.rate_hz, 6),
             "every": settings.every,
+            **({} if settings.budget is None else {"budget": settings.budget}),
             "lag": settings.lag,
             "horizon_s": settings.horizon_s,
             "estimator": None if settings.estimator is None else utf8(settings.estimator),

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from mixsynth_stream.errors import ModelError
 from mixsynth_stream.job.options import JobOptions
-from mixsynth_stream.presets import shipped_name
+from mixsynth_stream.presets import AUTO, shipped_name
 from mixsynth_stream.spaces import LANDMARK_SPACES
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def load_models(options: JobOptions) -> tuple[Model, ...]:
             f"--weights names two networks for {models[0].info.space} space; give one for image, one for world"
         )
     spacing = models[0].config.sample_interval
-    if options.every not in (None, spacing):
+    if options.every not in (None, AUTO, spacing):
         raise ValueError(
             f"--every {options.every} does not fit {options.weights[0]}, which has a keyframe every {spacing} steps"
         )

@@ -14,11 +14,14 @@ class JobOptions:
     rate_hz: float | None = None  # of pictures, which have no times; None: 30
     spool: bool = False  # copy a pipe or a file on a web server into a temporary file first
     # How motion is made.
-    every: int | None = None  # keyframe spacing in steps of 1/30 s; None: that of the weights, or 10
+    every: int | str | None = None  # keyframe spacing in steps of 1/30 s, or "auto"; None: that of the weights, or 10
+    budget: str | None = None  # for "auto": estimator calls a second, or a share of a core such as 25%
     lag: int | None = None  # None: 1 for files, 0 for cameras
     horizon_s: float = 0.4
     max_people: int = 4
+    glance: str = "auto"  # on, off, or auto: for live sources, and where pictures are drawn
     pose_model: str | None = None  # lite, full, heavy, these with -official, or a .task file; None: full
+    eye: str | None = None  # follow or keyframe: how the pose model looks; None: follow
     estimates: str | None = None  # a file of recorded estimates, instead of a pose model
     weights: tuple[str, ...] = ()  # one or two names or files; none: the networks that ship
     backend: str = "auto"

@@ -97,14 +97,16 @@ def open_outputs(stream: Stream, folder: Path | None, options: JobOptions) -> li
     """The sinks of a stream, which the caller closes: a window, and files in `folder` or lines on standard output."""
     from mixsynth_stream.export import Settings, open_sinks
 
-    every = stream.models[0].config.sample_interval
+    spacing = stream.models[0].config.sample_interval
     settings = Settings(
-        every=every,
+        every=stream.every,
+        budget=stream.budget,
         lag=stream.lag,
         horizon_s=options.horizon_s,
         estimator=estimator_name(stream, options),
-        weights=options.weights or tuple(shipped_name(space, every) for space in LANDMARK_SPACES),
+        weights=options.weights or tuple(shipped_name(space, spacing) for space in LANDMARK_SPACES),
         backend=stream.models[0].backend,
+        glance=stream.has_glance,
         skeleton=stream.skeleton,
         sigma_tables=(stream.models[0].sigma_table, stream.models[-1].sigma_table),
     )

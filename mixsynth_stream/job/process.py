@@ -107,6 +107,7 @@ def write_finals(stream: Stream, outputs: Outputs, interrupt: Interrupt) -> None
 def open_stream(source: str, options: JobOptions) -> Stream:
     """The Stream that the options describe."""
     from mixsynth_stream.pipeline.estimators.bundle import bundle_path
+    from mixsynth_stream.pipeline.estimators.choose import DEFAULT_EYE
     from mixsynth_stream.pipeline.sources.open import open_for_stream
     from mixsynth_stream.pipeline.stream import Stream
 
@@ -125,17 +126,28 @@ def open_stream(source: str, options: JobOptions) -> Stream:
         return Stream(
             reader,
             every=options.every or DEFAULT_EVERY,
+            budget=options.budget,
             lag=options.lag,
             horizon_s=options.horizon_s,
             max_people=options.max_people,
             estimator=estimator,
+            eye=options.eye or DEFAULT_EYE,
             models=models,
             backend=options.backend,
             cuts=options.cuts,
+            glance=_glance(options),
+            pictures=options.overlay or options.view,
         )
     except BaseException:
         reader.close()
         raise
+
+
+def _glance(options: JobOptions) -> bool | None:
+    """Whether people are followed between keyframes; None where the kind of source decides."""
+    if options.glance == "auto":
+        return True if options.overlay or options.view else None
+    return options.glance == "on"
 
 
 def first_frames(motions: Iterable[Motion], frames: int | None) -> Iterator[Motion]:

@@ -9,9 +9,14 @@ from mixsynth_stream.errors import ModelError
 from mixsynth_stream.pipeline.estimators.bundle import DEFAULT_MODEL, POSE_MODELS
 from mixsynth_stream.pipeline.estimators.checks import ESTIMATED
 from mixsynth_stream.pipeline.estimators.estimator import CallableEstimator, Estimator
+from mixsynth_stream.pipeline.estimators.eye import MediaPipeEye
+from mixsynth_stream.pipeline.estimators.follow import FollowingEstimator
 from mixsynth_stream.pipeline.estimators.mediapipe import MediaPipeEstimator
 from mixsynth_stream.pipeline.estimators.recorded import ArrayEstimator
 from mixsynth_stream.skeleton import BLAZEPOSE_33, SMPL_24, Skeleton
+
+EYES = ("follow", "keyframe")
+DEFAULT_EYE = "follow"
 
 
 def as_estimator(estimator: Any, skeleton: str | Skeleton | None = None) -> Estimator:
@@ -19,7 +24,7 @@ def as_estimator(estimator: Any, skeleton: str | Skeleton | None = None) -> Esti
 
     The skeleton of a callable is the argument or its attribute `skeleton`: BlazePose-33 or SMPL-24.
     """
-    if isinstance(estimator, (MediaPipeEstimator, ArrayEstimator, CallableEstimator)):
+    if isinstance(estimator, (MediaPipeEstimator, FollowingEstimator, ArrayEstimator, CallableEstimator)):
         return estimator
     if isinstance(estimator, (str, os.PathLike)):
         return ArrayEstimator(estimator)
@@ -40,11 +45,27 @@ def is_pose_model(choice: Any) -> bool:
     return choice is None or choice in POSE_MODELS or str(choice).endswith(".task")
 
 
-def stream_estimator(choice: Any, default: Estimator | None, skeleton: str, *, max_people: int) -> Estimator:
+def pose_estimator(
+    model: str = DEFAULT_MODEL, *, max_people: int = 1, eye: str = DEFAULT_EYE
+) -> FollowingEstimator | MediaPipeEstimator:
+    """MediaPipe for keyframes. `eye`: one of `EYES`, of which docs/estimator-modes.md has the comparison.
+
+    "follow" looks where people are expected and searches now and then; "keyframe" searches the whole picture each time.
+    """
+    if eye not in EYES:
+        raise ValueError(f"eye must be one of {', '.join(EYES)}, found {eye!r}")
+    if eye == "keyframe":
+        return MediaPipeEstimator(model, max_people=max_people)
+    return FollowingEstimator(MediaPipeEye(model), max_people=max_people)
+
+
+def stream_estimator(
+    choice: Any, default: Estimator | None, skeleton: str, *, max_people: int, eye: str = DEFAULT_EYE
+) -> Estimator:
     """The estimator of a Stream whose networks take `skeleton`.
 
-    `choice` is the user's: a pose model, or what `as_estimator` takes. Without one it is the source's own (`default`),
-    or MediaPipe. Raises `ModelError` where an estimator gives other joints than the networks take.
+    `choice` is the user's: a pose model (with its `eye`), or what `as_estimator` takes. Without one it is the source's
+    own (`default`), or MediaPipe. Raises `ModelError` where an estimator gives other joints than the networks take.
     """
     if choice is None:
         estimator = default
@@ -61,4 +82,6 @@ def stream_estimator(choice: Any, default: Estimator | None, skeleton: str, *, m
             f"the estimator gives {estimated}, but the networks need {skeleton}: give weights for "
             f"{estimated}, or another estimator"
         )
-    return MediaPipeEstimator(str(choice or DEFAULT_MODEL), max_people=max_people) if estimator is None else estimator
+    if estimator is not None:
+        return estimator
+    return pose_estimator(str(choice or DEFAULT_MODEL), max_people=max_people, eye=eye)

@@ -14,7 +14,7 @@ from mixsynth_stream.pipeline.estimators.checks import (
     check_person,
     check_skeleton,
 )
-from mixsynth_stream.pipeline.motion import Person
+from mixsynth_stream.pipeline.motion import Expected, Person
 from mixsynth_stream.skeleton import SMPL_24
 
 
@@ -43,14 +43,20 @@ class CallableEstimator:
     The tuple is (pose, world, scores), or (rotations, scores, id) where the skeleton is SMPL-24.
     """
 
-    def __init__(self, function: Callable[[np.ndarray, float], Sequence[Any]], skeleton: str) -> None:
+    def __init__(self, function: Callable[..., Sequence[Any]], skeleton: str) -> None:
         self.skeleton = check_skeleton(skeleton).name
         self._check = check_body if skeleton == SMPL_24.name else check_person
         self._function = function
+        self.follows = follows(function)
 
-    def __call__(self, rgb: np.ndarray, time_s: float) -> list[Person]:  # rgb: [H, W, 3] uint8
+    def __call__(
+        self,
+        rgb: np.ndarray,  # [H, W, 3] uint8
+        time_s: float,
+        **expectation: Expected,  # `expected`, where the callable follows
+    ) -> list[Person]:
         """The callable's people; `ModelError` says which value is wrong."""
-        people = self._function(rgb, time_s)
+        people = self._function(rgb, time_s, **expectation)
         if isinstance(people, Person) or not isinstance(people, Sequence):
             raise ModelError(
                 f"an estimator must return a list of people (empty: nobody), found {type(people).__name__}"
@@ -70,3 +76,8 @@ class CallableEstimator:
         close = getattr(self._function, "close", None)
         if callable(close):
             close()
+
+
+def follows(estimator: Any) -> bool:
+    """Whether an estimator wants to know whom a stream expects where: the keyword `expected` of its call."""
+    return bool(getattr(estimator, "follows", False))

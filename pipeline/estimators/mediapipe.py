@@ -28,7 +28,7 @@ MODES = ("keyframe", "video", "image")
 _CORE = SPACES["image"].core
 # Two estimates closer than this, as a mean over the joints in body scales, are one person seen twice. On real clips
 # such doubles are less than 0.3 apart, and different people, even when they cross, more than 0.5.
-_SAME_PERSON = 0.4
+SAME_PERSON = 0.4
 # Where more than `max_people` are seen, those within this many body scales of people of the last call come first.
 _SAME_AS_BEFORE = 2.0
 # Information and warnings that MediaPipe's C++ side writes to standard error. Errors do not match.
@@ -87,7 +87,7 @@ class MediaPipeEstimator:
         self.path = bundle_path(self.model)
         self.mode = mode
         self.max_people = max_people
-        self._mediapipe: Any = _import_mediapipe()
+        self._mediapipe: Any = import_mediapipe()
         self._landmarker: Any = None
         # The C++ side logs until it has seen a person; after that its calls need no quiet.
         self._quiet = True
@@ -105,33 +105,25 @@ class MediaPipeEstimator:
         people = self.max_people + (self.mode == "keyframe")
         # A file is mapped; what is cut from it has to be read.
         bundle = read_bundle(self.model).packed() if is_cut(self.model) else self.path
-        try:
-            self._landmarker = open_landmarker(self._mediapipe, bundle, people=people, follows=self.mode != "image")
-        except (OSError, RuntimeError, ValueError) as error:
-            raise ModelError(
-                f"MediaPipe cannot use the pose model {self.path}: {_first_line(error)}. "
-                "It has to be a pose landmarker bundle (.task)"
-            ) from error
-        self._end = weakref.finalize(self, _close, self._landmarker)
+        self._landmarker = open_bundle(self._mediapipe, bundle, self.path, people=people, follows=self.mode != "image")
+        self._end = weakref.finalize(self, close_landmarker, self._landmarker)
         self._time_ms = -1
         self._before = []
 
     def __call__(self, rgb: np.ndarray, time_s: float) -> list[Person]:  # rgb: [H, W, 3] uint8
         """The people in one frame, duplicates suppressed; at most `max_people`."""
-        if not isinstance(rgb, np.ndarray) or rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3:
-            kind = f"{rgb.dtype} {list(rgb.shape)}" if isinstance(rgb, np.ndarray) else type(rgb).__name__
-            raise ValueError(f"rgb must be a uint8 array [H, W, 3], found {kind}")
+        # mp.Image ignores strides: rows that are padded would be read skewed, with no error and no pose.
+        picture = np.ascontiguousarray(checked_rgb(rgb))
         if self._landmarker is None:
             raise ValueError("this MediaPipeEstimator is closed")
-        # mp.Image ignores strides: rows that are padded would be read skewed, with no error and no pose.
-        image = self._mediapipe.Image(self._mediapipe.ImageFormat.SRGB, np.ascontiguousarray(rgb))
+        image = self._mediapipe.Image(self._mediapipe.ImageFormat.SRGB, picture)
         with quiet_stderr() if self._quiet else contextlib.nullcontext():
             result = self._detect(image, rgb.shape, time_s)
         if result.pose_landmarks:
             self._quiet = False
         height, width = rgb.shape[:2]
         people = [
-            _person_of(landmarks, world, width, height)
+            person_of(landmarks, world, width, height)
             for landmarks, world in zip(result.pose_landmarks, result.pose_world_landmarks, strict=True)
         ]
         return self._limit(without_duplicates(people))
@@ -141,8 +133,8 @@ class MediaPipeEstimator:
         if len(people) > self.max_people:
             others, people = people, []
             for before in self._before:
-                nearest = min(others, key=lambda person: _distance(person, before))
-                if _distance(nearest, before) < _SAME_AS_BEFORE:
+                nearest = min(others, key=lambda person: scale_distance(person, before))
+                if scale_distance(nearest, before) < _SAME_AS_BEFORE:
                     others = [person for person in others if person is not nearest]
                     people.append(nearest)
             people = (people + others)[: self.max_people]
@@ -190,6 +182,25 @@ class MediaPipeEstimator:
         self.close()
 
 
+def checked_rgb(rgb: Any) -> np.ndarray:
+    """The picture itself. `ValueError` where it is not [H, W, 3] uint8."""
+    if not isinstance(rgb, np.ndarray) or rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3:
+        kind = f"{rgb.dtype} {list(rgb.shape)}" if isinstance(rgb, np.ndarray) else type(rgb).__name__
+        raise ValueError(f"rgb must be a uint8 array [H, W, 3], found {kind}")
+    return rgb
+
+
+def open_bundle(mediapipe: Any, bundle: bytes | Path, path: Path, *, people: int, follows: bool = False) -> Any:
+    """`open_landmarker` of a bundle that was made from the file `path`. `ModelError` where MediaPipe refuses it."""
+    try:
+        return open_landmarker(mediapipe, bundle, people=people, follows=follows)
+    except (OSError, RuntimeError, ValueError) as error:
+        raise ModelError(
+            f"MediaPipe cannot use the pose model {path}: {_first_line(error)}. "
+            "It has to be a pose landmarker bundle (.task)"
+        ) from error
+
+
 def open_landmarker(mediapipe: Any, bundle: bytes | Path, *, people: int, follows: bool) -> Any:
     """MediaPipe's PoseLandmarker of a bundle, packed or in a file, for at most so many people.
 
@@ -206,7 +217,7 @@ def open_landmarker(mediapipe: Any, bundle: bytes | Path, *, people: int, follow
         return vision.PoseLandmarker.create_from_options(options)
 
 
-def _close(landmarker: Any) -> None:
+def close_landmarker(landmarker: Any) -> None:
     """Free the networks. At the exit of Python MediaPipe cannot do that any more, and would print a traceback."""
     try:
         landmarker.close()
@@ -218,16 +229,17 @@ def without_duplicates(people: list[Person]) -> list[Person]:
     """The people, best scores first, each of them once: MediaPipe may return a person twice."""
     unique: list[Person] = []
     for person in sorted(people, key=lambda one: -float(one.scores[_CORE].mean())):
-        if all(_distance(person, other) > _SAME_PERSON for other in unique):
+        if all(scale_distance(person, other) > SAME_PERSON for other in unique):
             unique.append(person)
     return unique
 
 
-def _distance(person: Person, other: Person) -> float:
+def scale_distance(person: Person, other: Person) -> float:
+    """How far apart two estimates are, as a mean over the core joints in body scales."""
     return distance_in_scales(person.pose[_CORE], other.pose[_CORE], min_scale=1.0)
 
 
-def _person_of(landmarks: Any, world: Any, width: int, height: int) -> Person:
+def person_of(landmarks: Any, world: Any, width: float, height: float) -> Person:
     """A Person of MediaPipe's landmarks, which are shares of the frame's width and height."""
     size = np.array([width, height], np.float64)
     pose = np.array([(one.x, one.y) for one in landmarks]) * size
@@ -236,7 +248,8 @@ def _person_of(landmarks: Any, world: Any, width: int, height: int) -> Person:
     return Person(pose, metres, np.clip(scores, 0.0, 1.0))
 
 
-def _import_mediapipe() -> Any:
+def import_mediapipe() -> Any:
+    """The package. `ModelError` where it cannot be used."""
     open_descriptors()
     try:
         with quiet_stderr():

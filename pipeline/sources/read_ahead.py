@@ -8,9 +8,13 @@ from __future__ import annotations
 import queue
 import threading
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from mixsynth_stream.pipeline.frame import Frame
 from mixsynth_stream.pipeline.sources.source import FrameSource
+
+if TYPE_CHECKING:
+    from mixsynth_stream.pipeline.sources.sparse.plan import Needs
 
 # A call of the estimator lasts as long as decoding about ten frames; a decoded 1080p frame holds 3 MB.
 _FRAMES = 12
@@ -31,6 +35,12 @@ class ReadAhead(FrameSource):
         self._end: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="decode", daemon=True)
         self._thread.start()
+
+    def read_sparsely(self, needs: Needs) -> None:
+        self._source.read_sparsely(needs)
+
+    def restart_needs(self, time_s: float) -> None:
+        self._source.restart_needs(time_s)
 
     def __next__(self) -> Frame:
         if self._end is None:

@@ -10,6 +10,7 @@ from mixsynth_stream.pipeline.frame import Frame, VideoInfo
 
 if TYPE_CHECKING:
     from mixsynth_stream.pipeline.estimators.estimator import Estimator
+    from mixsynth_stream.pipeline.sources.sparse.plan import Needs
 
 
 class FrameSource(ABC):
@@ -35,6 +36,12 @@ class FrameSource(ABC):
 
     def stop(self) -> None:  # noqa: B027  most sources never wait
         """End a read that waits in another thread, where that is possible. Afterwards there is only `close`."""
+
+    def read_sparsely(self, needs: Needs) -> None:  # noqa: B027  most sources have every picture anyway
+        """Leave out the decoding of pictures that nobody needs, where that is safe. Their frames come all the same."""
+
+    def restart_needs(self, time_s: float) -> None:  # noqa: B027
+        """After `read_sparsely`: keyframes are counted anew from this time on."""
 
     def now_s(self) -> float | None:
         """The present, on the clock that `time_s` runs on; None for a file, whose clock stands still."""

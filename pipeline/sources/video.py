@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterator
 from contextlib import suppress
 from fractions import Fraction
+from functools import partial
+from itertools import islice
 from math import inf
 
 import av
@@ -18,6 +20,10 @@ from mixsynth_stream.pipeline.sources.media.container import ffmpeg_reason, open
 from mixsynth_stream.pipeline.sources.media.medium import Medium, copy_of, medium_of
 from mixsynth_stream.pipeline.sources.pixels.pictures import FrameMaker, refuse_tiles
 from mixsynth_stream.pipeline.sources.source import FrameSource
+from mixsynth_stream.pipeline.sources.sparse.coding import is_intra_only, judge_of
+from mixsynth_stream.pipeline.sources.sparse.gaps import DoubtError, Gaps, LeftOut
+from mixsynth_stream.pipeline.sources.sparse.late import LatePictures
+from mixsynth_stream.pipeline.sources.sparse.plan import Entry, Needs, Plan
 from mixsynth_stream.pipeline.sources.timing.missing import missing_part
 from mixsynth_stream.pipeline.sources.timing.packets import Packets
 from mixsynth_stream.pipeline.sources.timing.rates import is_raw, opening_rate_hz
@@ -33,6 +39,8 @@ _STAMPS, _PACKETS, _PIPE_S = 20, 300, 0.5
 # Decoded pictures may wait for a time stamp: some at any size, and more while they have no more pixels together.
 _WAITING, _WAITING_PIXELS, _SMALL = 8, 1 << 26, 1 << 18
 _UNKNOWN_COUNT = 1 << 30  # of an AVI whose recorder could not go back to its header
+# Late pictures must not cost more than was left out, but for so many.
+_LATE = 250
 
 
 class VideoReader(FrameSource):
@@ -50,6 +58,10 @@ class VideoReader(FrameSource):
         medium = source if isinstance(source, Medium) else medium_of(os.fspath(source))
         self._medium = copy_of(medium) if spool else medium
         self._name = self._medium.shown
+        self._track = track
+        self._plan: Plan | None = None
+        self._gaps = Gaps()
+        self._late = LatePictures(self._name, self._open_again)
         try:
             self._container = open_container(self._medium)
         except BaseException:
@@ -72,6 +84,7 @@ class VideoReader(FrameSource):
             self._first: Frame | None = next(self._frames, None)
             if self._first is None:
                 raise SourceError(f"{self._name} {self._emptiness()}")
+            self._first_s = self._first.time_s
             self.info = self._file_info(self._first)
         except BaseException:
             self.close()
@@ -95,10 +108,32 @@ class VideoReader(FrameSource):
             return frame
         return next(self._frames)
 
+    def read_sparsely(self, needs: Needs) -> None:
+        stream = self._stream
+        judge = judge_of(stream) if self._medium.can_share and not is_raw(stream) else None
+        has_stamps = not self._by_decoding or is_intra_only(stream)
+        if judge is not None and has_stamps and not self.counters:
+            self._plan = Plan(judge, needs, float(stream.time_base or 0), self._first_s)
+
+    def restart_needs(self, time_s: float) -> None:
+        if self._plan is not None:
+            self._plan.restart(time_s)
+
+    @property
+    def left_out(self) -> int:
+        """How many pictures were not decoded so far."""
+        return self._gaps.count
+
+    @property
+    def late(self) -> int:
+        """How many pictures were decoded once more, because somebody read one that was left out."""
+        return self._late.count
+
     def stop(self) -> None:
         self._medium.stop()
 
     def close(self) -> None:
+        self._late.close()
         self._frames = iter(())
         self._first = None
         self._container.close()
@@ -132,19 +167,51 @@ class VideoReader(FrameSource):
         )
 
     def _read(self) -> Iterator[Frame]:
+        """Every frame. A file that was read sparsely and gives cause for doubt is read anew from its beginning."""
+        count = 0
+        try:
+            for frame in self._read_once():
+                count += 1
+                yield frame
+        except DoubtError:
+            self._reopen()
+            yield from islice(self._read_once(), count, None)
+
+    def _reopen(self) -> None:
+        """Go back to the beginning, and leave out nothing any more."""
+        self._container.close()
+        self._container, self._stream = self._open_again()
+        self._packets, self._plan, self._gaps = Packets(self._container, self._stream), None, Gaps()
+        self.counters.clear()
+
+    def _open_again(self) -> tuple[av.container.InputContainer, av.VideoStream]:
+        container = open_container(self._medium)
+        stream = video_track(container, self._name, self._track)
+        _set_threads(stream, self._threads)
+        return container, stream
+
+    def _read_once(self) -> Iterator[Frame]:
         index, step_s = -1, 1 / (self._rate_hz or UNKNOWN_RATE_HZ)
         pictures = stamped(self._stream, self._pictures(), step_s=step_s, by_decoding=self._by_decoding)
         context = self._stream.codec_context
-        times: TimeStamps[av.VideoFrame] = TimeStamps(
+        times: TimeStamps[av.VideoFrame | LeftOut] = TimeStamps(
             step_s,
             ahead=max(_WAITING_PIXELS // max(context.width * context.height, _SMALL), _WAITING),
             leaps=Flags.ts_discont in Flags(self._container.format.flags),
         )
-        frame_of = FrameMaker(self._stream)
+        frame_of, before = FrameMaker(self._stream), None
+        gap: list[tuple[LeftOut, int, float]] = []
         for index, (picture, time_s) in enumerate(times.of(pictures)):
             if times.repaired:
                 self.counters["repaired_times"] = times.repaired
-            yield frame_of(picture, index, time_s)
+            if isinstance(picture, LeftOut):
+                gap.append((picture, index, time_s))
+                continue
+            frame = frame_of(picture, index, time_s)
+            yield from (self._frame_between(before or frame, frame, *place) for place in gap)
+            gap.clear()
+            before = frame
+            yield frame
         self._medium.raise_interruption()
         if self._cut_reason:
             diagnosis = "" if self._medium.can_reopen else self._medium.diagnosis()
@@ -155,25 +222,56 @@ class VideoReader(FrameSource):
                 f"{self._name} is cut off {place} ({self._cut_reason}): copy or record it again for the rest"
             )
 
-    def _pictures(self) -> Iterator[av.VideoFrame]:
-        """Every picture that can be decoded. Sets `_cut_reason`."""
+    def _frame_between(self, before: Frame, after: Frame, picture: LeftOut, index: int, time_s: float) -> Frame:
+        """The frame of a picture that was left out between two others. Its size is theirs, if they have the same."""
+        decode = partial(self._late.frame, picture.stamp, picture.start, index, time_s)
+        sizes = {(frame.width, frame.height, frame.stored_size) for frame in (before, after)}
+        return decode() if len(sizes) > 1 else Frame.left_out(before, index, time_s, decode)
+
+    def _pictures(self) -> Iterator[av.VideoFrame | LeftOut]:
+        """Every picture that can be decoded, or could be. Sets `_cut_reason`."""
         self._cut_reason = ""  # why the file counts as cut off; empty where it is whole
         # Pictures that the decoder holds back: the packets that it took, less the pictures that it gave.
-        pending, last_pts = 0, None
-        for packet in self._undamaged():
+        pending, last_pts, gaps = 0, None, self._gaps
+        for packet, gap in self._planned(self._undamaged()):
+            if gap is not None:
+                gaps.leave_out(gap)
+                continue
+            gaps.expect(packet)
             pictures = self._try_decode(packet)
+            gaps.refuse_doubt(pictures is not None)
             pending += pictures is not None
             for picture in pictures or ():
                 pending, last_pts = pending - 1, picture.pts
-                yield picture
+                yield from gaps.filled(picture)
         with suppress(av.error.FFmpegError):
             for picture in self._stream.decode(None):
                 pending, last_pts = pending - 1, picture.pts
-                yield picture
-        if pending > 0 and self._threads > 1:
+                yield from gaps.filled(picture)
+        gaps.refuse_doubt(gaps.is_complete)
+        if pending > 0 and self._threads > 1 and not gaps.count:
             yield from self._tail(last_pts)
         missing = missing_part(self._stream, self._packets.count, self._medium, self._container.size)
         self._cut_reason = self._medium.failure or missing or self._cut_reason
+
+    def _planned(self, packets: Iterator[av.Packet]) -> Iterator[tuple[av.Packet, Entry | None]]:
+        """Every packet, and where it is not to be decoded its entry in the plan. There may be none, or not yet."""
+        for packet in packets:
+            yield packet, None
+            if self._plan is not None:
+                break
+        if self._plan is None:
+            return
+        plan, gaps, context = self._plan, self._gaps, self._stream.codec_context
+        is_h264 = context.codec.canonical_name == "h264"
+        for entry, is_decoded in plan.entries(packets):
+            # A decoder of H.264 that keeps fewer pictures back than it should loses some.
+            loses = is_h264 and plan.most_reordered > context.reorder_depth
+            is_sound = plan.is_sound and gaps.is_sound and not loses and not self.counters
+            gaps.refuse_doubt(is_sound)
+            if not is_sound or self._late.count > gaps.count + _LATE:
+                plan.stop()
+            yield entry.packet, None if is_decoded or not is_sound else entry
 
     def _undamaged(self) -> Iterator[av.Packet]:
         """The undamaged packets of the video. One that the end of the file cuts short is damaged."""

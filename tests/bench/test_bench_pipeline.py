@@ -11,16 +11,10 @@ import pytest
 from support import clips
 
 from mixsynth_stream.bench import pipeline as bench_pipeline
-from mixsynth_stream.bench.pipeline import (
-    ClipRun,
-    Comparison,
-    FirstFrames,
-    expected_keyframes,
-    gate_failures,
-    long_enough,
-    median_gap_error,
-)
+from mixsynth_stream.bench.pipeline import Comparison, expected_keyframes, gate_failures, median_gap_error
+from mixsynth_stream.bench.runs import ClipRun, long_enough
 from mixsynth_stream.cli import main
+from mixsynth_stream.evaluate.excerpt import Excerpt
 from mixsynth_stream.pipeline.motion import Origin
 from mixsynth_stream.weights import Model, untrained_model
 
@@ -66,7 +60,7 @@ def test_expected_keyframes_lie_on_the_grid_and_at_the_end(
 
 def test_a_short_clip_is_played_again(tmp_path: Path) -> None:
     assert long_enough(clips.PERSON, 50, tmp_path) == clips.PERSON
-    with FirstFrames(long_enough(clips.PERSON, 120, tmp_path), 120) as clip:
+    with Excerpt(long_enough(clips.PERSON, 120, tmp_path), frames=120) as clip:
         frames = [(frame.index, frame.time_s, frame.rgb[300, 180].tolist()) for frame in clip]
     assert [index for index, _, _ in frames] == list(range(120))
     np.testing.assert_allclose(np.diff([time_s for _, time_s, _ in frames]), 1 / 30, atol=1e-3)
@@ -108,6 +102,8 @@ def test_bench_pipeline_from_the_command_line(tmp_path: Path, capsys: pytest.Cap
     assert list(rows) == ["dense", "stream", "decode only"]
     assert [row["estimator_calls"] for row in rows.values()] == [12, 3, 0]
     assert rows["dense"]["over_dense"] == 1.0
+    facts = [[rows[name][key] for key in ("model", "is_cut", "eye", "glance")] for name in ("dense", "stream")]
+    assert facts == [["full-official", False, "video", False], ["full", True, "follow", False]]
     for row in rows.values():
         assert row["p20_fps"] <= row["p50_fps"] <= row["p80_fps"]
         assert row["share_decode"] + row["share_estimator"] + row["share_rest"] == pytest.approx(1.0)
@@ -142,6 +138,19 @@ def test_peak_memory_is_that_of_the_system() -> None:
     assert bench_pipeline.peak_memory() == pytest.approx(kibibytes * 1024, rel=0.05)
 
 
-def test_wrong_numbers_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["bench", "pipeline", "--rounds", "0"]) == 2
-    assert "--rounds must be at least 1, found 0" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--rounds", "0"], "--rounds must be at least 1, found 0"),
+        (["--plot", "a.png", "--camera", "c"], "--plot, --camera goes with --frontier only"),
+        (["--frontier", "--every", "5", "--memory"], "--memory, --every does not go with --frontier"),
+        (["--frontier", "--phases", "0"], "--phases must be at least 1, found 0"),
+        (["--frontier", "--trc", "a.trc"], "--trc and --calibration belong together"),
+        (["a.mp4", "b.mp4"], "one clip is measured at a time without --frontier, found 2"),
+    ],
+)
+def test_options_that_mean_nothing_are_refused(
+    options: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["bench", "pipeline", *options]) == 2
+    assert words in capsys.readouterr().err

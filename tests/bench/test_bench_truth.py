@@ -14,8 +14,10 @@ from support.fakes import person
 from mixsynth_stream.bench import truth as bench_truth
 from mixsynth_stream.cli import main
 from mixsynth_stream.data.camera_truth import LIMB_JOINTS, LIMB_MARKERS, Camera, read_camera, read_trc
+from mixsynth_stream.evaluate import contenders
+from mixsynth_stream.pipeline.estimators import choose
 from mixsynth_stream.pipeline.motion import Person
-from mixsynth_stream.weights import untrained_model
+from mixsynth_stream.weights import load_model, untrained_model
 
 # A camera whose pictures are easy to work out: it is not turned and not distorted, and a metre at a metre's distance is
 # a thousand pixels.
@@ -75,6 +77,13 @@ def test_measured_motion_is_read_in_metres(unit: str, tmp_path: Path) -> None:
         read_trc(calibration)
 
 
+@pytest.mark.parametrize(
+    ("clip", "camera"), [("cam03.mp4", "cam_03"), ("cam03_30hz.mp4", "cam_03"), ("camera.mp4", "camera")]
+)
+def test_a_clip_of_pose2sim_names_its_camera(clip: str, camera: str) -> None:
+    assert bench_truth.camera_of(Path(clip)) == camera
+
+
 def swinging_person(time_s: float) -> Person:
     """A person who sways from side to side twice a second, too fast to be followed exactly by three looks a second."""
     return person(x_px=180.0 + 20 * np.sin(4 * np.pi * time_s), y_px=150.0, size_px=80.0)
@@ -86,7 +95,7 @@ def test_bench_truth_measures_against_the_truth(
     class Exact:
         """Stands in for MediaPipe: exact on every frame, but 2 px too far to the right at keyframes."""
 
-        def __init__(self, model: str, mode: str = "keyframe") -> None:
+        def __init__(self, model: str, mode: str = "keyframe", **_: object) -> None:
             self.error_px = 2.0 if mode == "keyframe" else 0.0
 
         def __call__(self, rgb: np.ndarray, time_s: float) -> list[Person]:
@@ -95,13 +104,17 @@ def test_bench_truth_measures_against_the_truth(
 
         skeleton = "BlazePose-33"
 
+        def close(self) -> None:
+            pass
+
         def __enter__(self) -> Exact:
             return self
 
         def __exit__(self, *_: object) -> None:
             pass
 
-    monkeypatch.setattr(bench_truth, "MediaPipeEstimator", Exact)
+    monkeypatch.setattr(contenders, "MediaPipeEstimator", Exact)
+    monkeypatch.setattr(choose, "pose_estimator", Exact)
     models = {f"{space}-n10": untrained_model(space) for space in ("image", "world")}
     monkeypatch.setattr(bench_truth, "load_model", models.get)
     poses = np.array([swinging_person(f / 30).pose[list(LIMB_JOINTS)] for f in range(50)])
@@ -121,7 +134,12 @@ def test_bench_truth_measures_against_the_truth(
         assert rows["gaps", method]["over_pchip"] == pytest.approx(
             rows["gaps", method]["error_px"] / rows["gaps", "PCHIP"]["error_px"]
         )
+    assert not rows["gaps", "network"]["glance"] and rows["gaps", "network"]["within_sigma"] is None
+    monkeypatch.setattr(bench_truth, "load_model", load_model)
+    assert main(["bench", "truth", *arguments, "--glance", "--json", str(report)]) == 0
+    network = next(row for row in json.loads(report.read_text())["rows"] if row["method"] == "network")
+    assert network["glance"] and 0.0 < network["within_sigma"] < network["within_2_sigma"] < 1.0
+    assert "network and glance" in capsys.readouterr().out
     write_truth(tmp_path, poses[:-1])
-    capsys.readouterr()
     assert main(["bench", "truth", *arguments]) == 3
     assert "has 50 frames and the truth 49 rows" in capsys.readouterr().err

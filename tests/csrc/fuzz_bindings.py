@@ -134,6 +134,39 @@ class Fuzz:
             self._call(encoder, config, arguments["state"])
         if random.random() < 0.3:
             self._train(config, arguments["state"])
+        self._crop()
+
+    def _crop(self) -> None:
+        """A crop of a picture, wherever it lies."""
+        random = self.random
+        rgb: Any = random.integers(0, 256, (*random.integers(1, 40, 2), 3), np.uint8)
+        numbers: dict[str, Any] = {name: random.normal() * 10.0 ** random.integers(-2, 7) for name in ("x", "y")}
+        numbers |= {name: random.normal() * 10.0 ** random.integers(-3, 4) for name in ("right_x", "right_y")}
+        numbers["size"] = int(random.integers(1, 300))
+        wrong = random.random() < 0.5
+        if wrong:
+            name = str(random.choice([*numbers, "rgb"]))
+            if name == "rgb":
+                pictures = [
+                    rgb.astype(float),
+                    rgb[0],
+                    rgb[None],
+                    rgb[..., :2],
+                    rgb[:0],
+                    rgb[::-1],
+                    rgb[:, ::2],
+                    rgb.T,
+                    None,
+                ]
+                rgb = [*pictures, np.broadcast_to(rgb[:1], (2**40, *rgb.shape[1:]))][random.integers(10)]
+            else:
+                numbers[name] = random.choice(np.array(ABSURD, dtype=object))
+        square = self._ask("crop", lambda: self.native.crop(rgb, **numbers), harmless=not wrong)
+        if square is not None:
+            side = int(numbers["size"])
+            assert square.shape == (side, side, 3) and square.dtype == np.uint8, f"{square.dtype} {square.shape}"
+            few = rgb[:40]
+            assert few.min() <= square.min() and square.max() <= few.max(), "a pixel that lies between no pixels"
 
     def _spoil(self, arguments: dict[str, Any]) -> None:
         random, state = self.random, arguments["state"]
@@ -208,6 +241,73 @@ class Fuzz:
             assert all(gradients[name].shape == weights[name].shape for name in gradients)
         self._ask("layer forward", lambda: layer.forward(x, weights, threads), harmless=False)
 
+    def glance(self) -> None:
+        """Two pyramids, the flow of points between them and a body that is followed, some of it wrong."""
+        random = self.random
+        height, width, bits = (int(n) for n in random.integers((1, 1, 1), (90, 90, 17)))
+        dtype = np.uint16 if bits > 8 else np.uint8
+        luma: Any = random.integers(0, 1 << bits, (height, width)).astype(dtype)
+        if random.random() < 0.2:
+            luma = np.repeat(luma[..., None], 3, axis=2)
+        arguments: list[Any] = [luma, tuple(random.integers(-50, 150, 4).tolist()), int(random.integers(1, 9)), bits]
+        wrong = random.random() < 0.4
+        if wrong:
+            self._spoil_picture(arguments)
+        pyramid = self._ask("Pyramid", lambda: self.native.Pyramid(*arguments), harmless=not wrong)
+        if pyramid is None:
+            return
+        points: Any = random.normal(0, 60, (int(random.integers(0, 9)), 2)).astype(np.float32)
+        guesses: Any = random.normal(0, 10, points.shape).astype(np.float32)
+        if wrong:
+            points, guesses = wrong_array(points, random), wrong_array(guesses, random)
+        flows = self._ask("flow", lambda: self.native.flow(pyramid, pyramid, points, guesses), harmless=not wrong)
+        assert flows is None or flows.shape == (len(points), 6), "not a row for each point"
+        self._follow(pyramid)
+
+    def _spoil_picture(self, arguments: list[Any]) -> None:
+        random, which = self.random, int(self.random.integers(6))
+        luma = arguments[0]
+        changes: list[Callable[[], Any]] = [
+            lambda: luma[:, ::-1],
+            lambda: luma[::-1],
+            lambda: luma[::2],
+            lambda: luma.T,
+            lambda: luma[0],
+            lambda: luma.astype(random.choice(DTYPES)),
+            lambda: np.broadcast_to(luma[:1], (2**20, *luma.shape[1:])),
+            lambda: luma[:0],
+            luma.tolist,
+            lambda: None,
+        ]
+        if which < 2:
+            arguments[0] = changes[int(random.integers(len(changes)))]()
+        elif which == 2:
+            arguments[1] = random.choice(np.array([None, "abcd", (1, 2), (0, 0, "x", 9)], dtype=object))
+        elif which == 3:
+            arguments[1] = tuple(random.choice(NUMBERS[:9], 4).tolist())
+        else:
+            arguments[int(random.integers(2, 4))] = random.choice(np.array(ABSURD, dtype=object))
+
+    def _follow(self, pyramid: Any) -> None:
+        random = self.random
+        joints, count = int(random.integers(1, 25)), int(random.integers(1, 40))
+        indices: Any = random.integers(0, joints, (count, 4)).astype(np.int32)
+        numbers: Any = random.normal(0, 1, (count, 7)).astype(np.float32)
+        wrong = random.random() < 0.4
+        if wrong:
+            numbers, indices = wrong_array(numbers, random), indices + int(random.choice([0, -1, 30]))
+        body = self._ask("Body", lambda: self.native.Body(joints, indices, numbers), harmless=not wrong)
+        pose: Any = random.normal(0, random.choice([1.0, 60.0, 1e5]), (joints, 2)).astype(np.float32).clip(-1e6, 1e6)
+        step: Any = random.normal(0, 5, (joints, 2)).astype(np.float32)
+        scale: Any = float(random.uniform(1, 100))
+        if random.random() < 0.3:
+            wrong = True
+            pose, step = wrong_array(pose, random), wrong_array(step, random)
+            scale = random.choice(np.array([*ABSURD, scale], dtype=object))
+        if body is not None:
+            followed = self._ask("follow", lambda: body.follow(pyramid, pyramid, pose, step, scale), harmless=not wrong)
+            assert followed is None or np.isfinite(followed[2]).all(), "the evidence is not finite"
+
     def _ask(self, what: str, call: Callable[[], Any], harmless: bool) -> Any:
         """The result of a call, or None for an error of the right kind with the right words."""
         result: Any = None
@@ -246,6 +346,7 @@ def main() -> None:
         fuzz.random = np.random.default_rng([args.seed, rounds])
         try:
             fuzz.round()
+            fuzz.glance()
         except BaseException:
             print(f"round {rounds} of seed {args.seed}", file=sys.stderr)
             raise

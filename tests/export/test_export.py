@@ -67,7 +67,12 @@ def test_the_header_says_what_the_numbers_are(tmp_path):
     assert (header["every"], header["lag"], header["horizon_s"]) == (10, 1, 0.4)
     assert (header["estimator"], header["weights"]) == ("mediapipe full", ["image-n10", "world-n10"])
     assert "pixels" in header["units"]["pose_px"] and "metres" in header["units"]["world_m"]
-    assert [Origin(number).name.lower() for number in range(5)] == header["origins"] == list(ORIGIN_WORDS)
+    words = [origin.name.lower() for origin in Origin]
+    assert words == list(ORIGIN_WORDS)
+    assert header["origins"] == words[:-1]
+    write(tmp_path, motions(1), settings=Settings(glance=True))
+    header, _ = read_jsonl(tmp_path / "poses.jsonl")
+    assert header["origins"] == words
 
 
 def test_json_lines_hold_every_number(tmp_path):

@@ -55,7 +55,8 @@ def test_poses_follow_the_person():
 def test_push_gives_what_the_file_gives():
     with Stream(SOURCE, models=models()) as stream:
         whole = list(stream)
-    pushed, motions = Stream(models=models(), lag=1, estimator=SyntheticEstimator(SCENE)), []
+    # Pushed pictures are followed by default, and the file's are not.
+    pushed, motions = Stream(models=models(), lag=1, estimator=SyntheticEstimator(SCENE), glance=False), []
     for index in range(105):
         motions += pushed.push(np.zeros((120, 160, 3), np.uint8), index / 30)
     motions += pushed.close()

@@ -96,7 +96,8 @@ def test_nobody_is_blended_across_a_cut(lag):
 
 def test_pushed_frames_give_the_finals_of_a_source():
     whole, _ = motions_of(shots(25, 25), Actors(after_cut))
-    pushed = Stream(models=models(), estimator=Actors(after_cut))
+    # Pushed pictures are followed between keyframes by default, and those of a source are not.
+    pushed = Stream(models=models(), estimator=Actors(after_cut), glance=False)
     motions = [motion for index, rgb in enumerate(shots(25, 25)) for motion in pushed.push(rgb, index / 30)]
     finals = [motion for motion in motions + pushed.close() if motion.final]
     for a, b in zip(whole, finals, strict=True):
@@ -168,7 +169,8 @@ def test_live_estimates_of_before_a_cut_are_not_used_after_it():
     waits |= {index: lambda: time.sleep(0.02) for index in (*range(3, 10), *range(13, 20))}
     waits |= {34: may_answer.set, 40: lambda: answered[25].wait(10)}
     actors = Slow(after_cut)
-    with Stream(Live(shots(25, 35), waits), models=models(), estimator=actors, lag=0) as stream:
+    # These pictures show nobody where the actors are: a glance would follow what is there.
+    with Stream(Live(shots(25, 35), waits), models=models(), estimator=actors, lag=0, glance=False) as stream:
         motions = list(stream)
     first = {motion.index: motion for motion in reversed(motions) if not motion.final}
     assert all(first[index].ids.tolist() == [] for index in range(28, 34))  # nobody of before, nobody invented

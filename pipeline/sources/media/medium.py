@@ -41,6 +41,7 @@ class Medium:
 
     is_local = True  # a file on a disk
     can_reopen = True  # opened a second time, it begins again
+    can_share = True  # opened twice at once, each reads for itself
     timeout: tuple[float, float] | None = None  # seconds to open it, and to wait for a packet
 
     def __init__(self, name: str) -> None:
@@ -95,7 +96,7 @@ class Medium:
 class OneWayMedium(Medium, ABC):
     """What sends its bytes once, from the first to the last."""
 
-    is_local = can_reopen = False
+    is_local = can_reopen = can_share = False
 
     @abstractmethod
     def copy_into(self, file: IO[bytes]) -> None:
@@ -224,6 +225,8 @@ class ServerMedium(OneWayMedium):
 
 class HandleMedium(Medium):
     """An open file: a temporary copy of what can be read only once, or a file that stands as standard input."""
+
+    can_share = False
 
     def __init__(self, name: str, file: IO[bytes]) -> None:
         super().__init__(name)

@@ -11,6 +11,7 @@ from av.stream import Disposition
 from mixsynth_stream.errors import SourceError
 from mixsynth_stream.pipeline.frame import Frame
 from mixsynth_stream.pipeline.sources.pixels.geometry import DisplayMatrix, SampleAspect
+from mixsynth_stream.pipeline.sources.pixels.luma import luma_of, luma_of_array
 from mixsynth_stream.pipeline.sources.pixels.thumbnails import Thumbnails, thumbnail_of_array
 from mixsynth_stream.pipeline.sources.pixels.tone import ToneMap, is_hdr
 
@@ -34,8 +35,8 @@ class FrameMaker:
         width, height = shown[::-1] if sideways else shown
         rgb = partial(_upright_rgb, picture, shown, matrix, self._tone_map(picture))
         upright = stored[::-1] if sideways else stored
-        thumbnail = partial(self._thumbnails.of, picture)
-        return Frame(index, time_s, width, height, rgb, stored_size=upright, thumbnail=thumbnail)
+        thumbnail, luma = partial(self._thumbnails.of, picture), partial(luma_of, picture, shown, matrix)
+        return Frame(index, time_s, width, height, rgb, stored_size=upright, thumbnail=thumbnail, luma=luma)
 
     def _tone_map(self, picture: av.VideoFrame) -> ToneMap | None:
         if not is_hdr(picture):
@@ -64,7 +65,7 @@ def frame_from_array(rgb: np.ndarray, time_s: float, index: int) -> Frame:  # rg
         raise ValueError(f"frame {index} must be an rgb array [H, W, 3] of uint8, not {kind}")
     height, width = rgb.shape[:2]
     picture, thumbnail = partial(np.ascontiguousarray, rgb), partial(thumbnail_of_array, rgb)
-    return Frame(index, float(time_s), width, height, picture, thumbnail=thumbnail)
+    return Frame(index, float(time_s), width, height, picture, thumbnail=thumbnail, luma=partial(luma_of_array, rgb))
 
 
 def _upright_rgb(

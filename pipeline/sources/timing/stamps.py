@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from math import inf
+from typing import Protocol, TypeVar
 
 import av
 
@@ -12,6 +13,20 @@ from mixsynth_stream.pipeline.sources.timing.rates import is_raw
 
 # So many packets with times that grow show that these are not the times of pictures that the decoder reorders.
 _ENOUGH = 8
+
+
+class Stamped(Protocol):
+    """What has the time stamps of a picture, in its stream's unit."""
+
+    @property
+    def pts(self) -> int | None: ...
+    @property
+    def dts(self) -> int | None: ...
+    @property
+    def duration(self) -> int | None: ...
+
+
+Picture = TypeVar("Picture", bound=Stamped)
 
 
 def has_decoding_times(stream: av.VideoStream, packets: Sequence[av.Packet]) -> bool:
@@ -31,8 +46,8 @@ def has_decoding_times(stream: av.VideoStream, packets: Sequence[av.Packet]) -> 
 
 
 def stamped(
-    stream: av.VideoStream, pictures: Iterable[av.VideoFrame], *, step_s: float, by_decoding: bool
-) -> Iterator[tuple[av.VideoFrame, float | None]]:
+    stream: av.VideoStream, pictures: Iterable[Picture], *, step_s: float, by_decoding: bool
+) -> Iterator[tuple[Picture, float | None]]:
     """Every picture with its own time in seconds; None where it has none. `step_s`: its usual length."""
     unit_s = float(stream.time_base or 0)
     if is_raw(stream):
@@ -42,9 +57,7 @@ def stamped(
     return ((picture, None if picture.pts is None else picture.pts * unit_s) for picture in pictures)
 
 
-def _of_durations(
-    pictures: Iterable[av.VideoFrame], unit_s: float, step_s: float
-) -> Iterator[tuple[av.VideoFrame, float]]:
+def _of_durations(pictures: Iterable[Picture], unit_s: float, step_s: float) -> Iterator[tuple[Picture, float]]:
     """A raw stream's times, which FFmpeg would make up, are the sum of durations; film in a broadcast has two."""
     time_s = 0.0
     for picture in pictures:
@@ -54,8 +67,8 @@ def _of_durations(
 
 
 def _of_decoding(
-    pictures: Iterable[av.VideoFrame], unit_s: float, step_s: float, *, from_zero: bool
-) -> Iterator[tuple[av.VideoFrame, float | None]]:
+    pictures: Iterable[Picture], unit_s: float, step_s: float, *, from_zero: bool
+) -> Iterator[tuple[Picture, float | None]]:
     """The times of decoding. The last pictures come out without a packet, and so without such a time."""
     time_s, end_s = 0.0, -step_s  # of the next picture, and of the last one that had a time
     start_s = None if from_zero else 0.0

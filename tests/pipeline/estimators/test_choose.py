@@ -12,6 +12,7 @@ from support.fakes import person
 from mixsynth_stream.errors import ModelError
 from mixsynth_stream.pipeline.estimators.choose import as_estimator, stream_estimator
 from mixsynth_stream.pipeline.estimators.estimator import CallableEstimator, Estimator
+from mixsynth_stream.pipeline.estimators.follow import FollowingEstimator
 from mixsynth_stream.pipeline.estimators.mediapipe import MediaPipeEstimator
 from mixsynth_stream.pipeline.motion import Person
 from mixsynth_stream.skeleton import BLAZEPOSE_33
@@ -104,8 +105,13 @@ class TestStreamEstimator:
     def test_a_choice_goes_before_it(self) -> None:
         choice = CallableEstimator(everyone(person()), "BlazePose-33")
         assert stream_estimator(choice, self.own, "BlazePose-33", max_people=1) is choice
+        # A pose model follows, unless the user wants each keyframe searched.
         with stream_estimator("full", self.own, "BlazePose-33", max_people=3) as estimator:
+            assert isinstance(estimator, FollowingEstimator) and estimator.max_people == 3
+        with stream_estimator("full", self.own, "BlazePose-33", max_people=3, eye="keyframe") as estimator:
             assert isinstance(estimator, MediaPipeEstimator) and estimator.max_people == 3
+        with pytest.raises(ValueError, match="eye must be one of follow, keyframe, found 'video'"):
+            stream_estimator("full", self.own, "BlazePose-33", max_people=3, eye="video")
 
     @pytest.mark.parametrize(
         ("choice", "default", "skeleton", "sentence"),

@@ -1,0 +1,134 @@
+"""Glimpses: what glances know of one person, fused with the window's curves by precision."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from mixsynth_stream.pipeline.curve import SAME_TIME_S, Curve, WindowPoses
+from mixsynth_stream.pipeline.glance.weigh import shares
+from mixsynth_stream.pipeline.motion import Origin
+from mixsynth_stream.pipeline.window import Shifts
+from mixsynth_stream.skeleton import CORE_17
+from mixsynth_stream.spaces import SPACES, Space
+
+# The share of a pose followed where the weights carry no table that the window's sigma could come from.
+_TRUST_WITHOUT_SIGMA = 0.7
+# The correction lasts, and its velocity, taken over so long, counts for as long again. docs/experiments.md compares.
+VELOCITY_S = 0.1
+# The picture says nothing of depth, and its scale is an estimate: this share of a correction goes to the world pose.
+_WORLD_SHARE = 0.75
+# Plain numbers, because numpy takes long to look at members of an enumeration. Origins up to MEASURED are no guesses.
+_MEASURED, _TRACKED = np.uint8(Origin.MEASURED), np.uint8(Origin.TRACKED)
+_CORE = SPACES["image"].core
+_HIPS = [CORE_17.index("left_hip"), CORE_17.index("right_hip")]
+
+
+@dataclass(frozen=True)
+class Glimpses:
+    """Poses of one person that were followed in the picture, at G times that increase."""
+
+    time_s: np.ndarray  # [G]
+    poses: np.ndarray  # [G, 17, 2] pixels
+    sigma: np.ndarray  # [G, 17] pixels
+    trust: float  # the share of `sigma` that counts where it is weighed against the window's
+    followed: np.ndarray  # [G, 17] bool: whether the picture showed the joint at all
+    since_s: float  # the newest keyframe: glimpses before it lie in gaps
+    pixels_per_m: float  # of the person's middle
+
+    def at(self, curves: Sequence[Curve], times: np.ndarray) -> list[WindowPoses]:  # [M] seconds
+        """The poses of a person's curves, one of each space, corrected by what was seen in the picture."""
+        # The last glimpse and one shortly before it say how the correction goes on.
+        all_times = np.concatenate([times, self._newest_s])
+        by_space = [curve.at(all_times) for curve in curves]
+        image = next(i for i, curve in enumerate(curves) if curve.space.name == "image")
+        core, sigma = curves[image].space.core, by_space[image].sigma
+        corrections, fused, followed = self._corrections(
+            all_times, by_space[image].poses[:, core], None if sigma is None else sigma[:, core]
+        )
+        count = len(times)
+        results = []
+        for i, (curve, window) in enumerate(zip(curves, by_space, strict=True)):
+            origin, own = window.origin[:count], None if window.sigma is None else window.sigma[:count]
+            shift = corrections if i == image else self._in_world(corrections)
+            if i == image:
+                origin = _seen_origin(origin, followed.take(curve.space.carrier, axis=1))
+                if fused is not None and own is not None:
+                    own = np.where(np.isnan(own), np.nan, fused.take(curve.space.carrier, axis=1))
+            poses = window.poses[:count] + shift.take(curve.space.carrier, axis=1)
+            results.append(WindowPoses(poses, window.scores[:count], origin, own))
+        return results
+
+    def shifts(
+        self,
+        spaces: Sequence[Space],
+        way: np.ndarray,  # [G, J, 2] pixels, of the window through this gap
+        end_s: float,
+    ) -> list[Shifts | None]:
+        """For each space, what is to be added to the window's way through a gap that ends with a keyframe."""
+        offsets = self.poses - way[:, _CORE]
+        times = np.concatenate([[self.since_s], self.time_s, [end_s]])
+        by_space: list[Shifts | None] = []
+        for space in spaces:
+            own = offsets if space.name == "image" else self._in_world(offsets)
+            own = own.take(space.carrier, axis=1)
+            edge = np.zeros_like(own[:1])
+            by_space.append(Shifts(times, np.concatenate([edge, own, edge])))
+        return by_space
+
+    @cached_property
+    def _newest_s(self) -> np.ndarray:  # [2]
+        """The times of the last glimpse, and of one that is `VELOCITY_S` older or the keyframe."""
+        last = self.time_s[-1]
+        if last - self.since_s <= VELOCITY_S:
+            return np.array([last, self.since_s])
+        return np.array([last, self.time_s[np.searchsorted(self.time_s, last - VELOCITY_S - SAME_TIME_S)]])
+
+    def _corrections(
+        self,
+        times: np.ndarray,  # [M + 2], the last two are `_newest_s`
+        poses: np.ndarray,  # [M + 2, 17, 2] of the window at these times
+        sigma: np.ndarray | None,  # [M + 2, 17]
+    ) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:  # [M, 17, 2], [M, 17], [M, 17] bool
+        """What is to be added to the window's poses, sigma afterwards, and which joints were seen at that time.
+
+        Past the last glimpse the correction goes on, with its velocity for a while.
+        """
+        rows = np.searchsorted(self.time_s, times - SAME_TIME_S)
+        rows = np.minimum(rows, len(self.time_s) - 1)
+        seen = np.abs(self.time_s[rows] - times) <= SAME_TIME_S  # [M + 2]
+        differences, own = self.poses[rows] - poses, self.sigma[rows]
+        share, fused = np.full(own.shape, _TRUST_WITHOUT_SIGMA), None
+        if sigma is not None:
+            share = shares(sigma, own, self.trust)
+            # A measured joint has no sigma, and no glimpse either.
+            fused = np.where(seen[:, None], own * np.sqrt(shares(sigma, own, 1.0)), sigma)
+        corrections = np.where(seen[:, None, None], share[..., None] * differences, 0.0)
+        if np.isnan(corrections).any():
+            corrections = np.nan_to_num(corrections)  # a joint that nobody ever saw is NaN, and stays so
+        last, before = corrections[-2], corrections[-1]
+        ahead = times[:-2] - self.time_s[-1]
+        is_ahead = (ahead > SAME_TIME_S) & (self.time_s[-1] > self.since_s)
+        if is_ahead.any():
+            span = max(self._newest_s[0] - self._newest_s[1], SAME_TIME_S)
+            # Right after a keyframe nothing is corrected yet; a correction then grows from there.
+            velocity = (last - before) / span
+            reach = VELOCITY_S * -np.expm1(-ahead[is_ahead] / VELOCITY_S)
+            corrections[:-2][is_ahead] = last + velocity * reach[:, None, None]
+        followed = seen[:, None] & self.followed[rows]
+        return corrections[:-2], None if fused is None else fused[:-2], followed[:-2]
+
+    def _in_world(self, corrections: np.ndarray) -> np.ndarray:  # [M, 17, 2] pixels -> [M, 17, 3] metres
+        """The same for the world pose, whose origin is the middle of the hips."""
+        relative = corrections - corrections[:, _HIPS].mean(axis=1, keepdims=True)
+        world = np.zeros((*relative.shape[:2], 3))
+        world[..., :2] = relative * (_WORLD_SHARE / self.pixels_per_m)
+        return world
+
+
+def _seen_origin(origin: np.ndarray, followed: np.ndarray) -> np.ndarray:  # [M, J] each
+    """Origins where a glance followed the joint: TRACKED instead of any guess."""
+    return np.where((origin > _MEASURED) & followed, _TRACKED, origin)

@@ -1,0 +1,188 @@
+"""Glance: everybody in a scene followed through the frames that no estimator looks at."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mixsynth_stream.pipeline.glance.evidence import Glimpses
+from mixsynth_stream.pipeline.glance.follow import Follower, Start, View
+from mixsynth_stream.pipeline.people import Scene, TrackCurves
+from mixsynth_stream.pipeline.stats import StreamStats
+from mixsynth_stream.spaces import GRID_HZ, SPACES
+
+if TYPE_CHECKING:
+    from mixsynth_stream.pipeline.fit import Fit
+    from mixsynth_stream.pipeline.frame import Frame
+
+_CORE = SPACES["image"].core
+# The window's speed at a keyframe is that of its next step.
+_SOON_S = 1 / GRID_HZ
+# Glances are timed over this many seconds of the source before they may end.
+_TRIAL_S = 2.0
+# Each look keeps its picture for the way back: ten seconds at 30 Hz, where an estimator does not answer for so long.
+_MOST_LOOKS = 300
+_log = logging.getLogger(__name__)
+
+
+class Glance:
+    """Follows the people of the newest scene from frame to frame. It returns scenes that know more; it changes none."""
+
+    def __init__(self, most_share: float | None = None, stats: StreamStats | None = None) -> None:
+        """Glances end where they take more than `most_share` of a core; None sets no limit. `stats` get their time."""
+        self._stats = stats or StreamStats()
+        self._followers: dict[int, Follower] = {}  # by track
+        self._last_view: View | None = None
+        self._gaps: dict[int, Glimpses | None] = {}  # by track, of a keyframe that is not in any window yet
+        self._most_share = most_share
+        self._spent_s = 0.0
+        self._first_s: float | None = None
+        self._is_over_budget = False
+
+    def frame(self, frame: Frame, fit: Fit, scene: Scene) -> Scene:
+        """The scene with the people followed into a frame, whose picture lies in theirs by `fit`."""
+        if not self._followers:
+            return scene
+        with self._stats.timed("glance"):
+            start_s = self._clock_s()
+            view = self._view(frame, fit)
+            for track, follower in list(self._followers.items()):
+                if view is None or not follower.fits(view) or len(follower.looks) >= _MOST_LOOKS:
+                    del self._followers[track]
+                elif follower.looks[-1].time_s < frame.time_s:
+                    follower.look(frame.time_s, view)
+            ahead = {track: follower.ahead() for track, follower in self._followers.items()}
+            self._check_budget(frame.time_s, self._clock_s() - start_s)
+            return _with_glimpses(scene, ahead)
+
+    def error(self) -> float | None:
+        """How far off the poses of now are expected to be, in body scales; None where nobody is followed."""
+        errors = [follower.error() for follower in self._followers.values()]
+        return sum(errors) / len(errors) if errors else None
+
+    def known(self, scene: Scene) -> Scene:
+        """The scene with all that is known of the frames since the newest keyframe."""
+        ahead = {track: follower.ahead(newest_only=False) for track, follower in self._followers.items()}
+        return _with_glimpses(scene, ahead)
+
+    def keyframe(
+        self,
+        frame: Frame,
+        fit: Fit,
+        scene: Scene,
+        newer: Sequence[tuple[Frame, Fit]],
+    ) -> tuple[Scene, list[Scene]]:
+        """The scene after a keyframe with what is known of the gap before it, and those after each newer frame."""
+        followers, self._followers = self._followers, {}
+        gaps, self._gaps = self._gaps, {}
+        if self._is_over_budget:
+            return scene, [scene] * len(newer)
+        with self._stats.timed("glance"):
+            past = _with_glimpses(scene, self._between(frame.time_s, self._view(frame, fit), scene, followers, gaps))
+        return past, [self.frame(later, its_fit, scene) for later, its_fit in newer]
+
+    def gap(self, frame: Frame, fit: Fit, track: int, pose: np.ndarray) -> Glimpses | None:
+        """What is known of the gap before a keyframe that measured the `pose` [17, 2] of a track."""
+        with self._stats.timed("glance"):
+            view, follower = self._view(frame, fit), self._followers.get(track)
+            if view is None or follower is None or not follower.fits(view):
+                return None
+            glimpses = _gap(follower, frame.time_s, view, pose)
+            self._gaps[track] = glimpses
+            return glimpses
+
+    def _between(
+        self,
+        time_s: float,
+        view: View | None,
+        scene: Scene,
+        followers: Mapping[int, Follower],
+        gaps: Mapping[int, Glimpses | None],
+    ) -> dict[int, Glimpses | None]:
+        """What is known of the gap before a keyframe, by track; everybody measured there is followed from it on."""
+        between: dict[int, Glimpses | None] = {}
+        if view is None:
+            return between
+        for track in scene.tracks:
+            pose = _measured_pose(track, time_s)
+            follower = followers.get(track.id)
+            if follower is not None and follower.fits(view):
+                seen = gaps.get(track.id) if pose is not None else None
+                between[track.id] = seen or _gap(follower, time_s, view, pose)
+                if pose is None:
+                    self._followers[track.id] = follower  # the estimator missed the person, the glance may not
+            if pose is not None:
+                self._followers[track.id] = _follower(track, pose, time_s, view)
+        return between
+
+    def _view(self, frame: Frame, fit: Fit) -> View | None:
+        luma = frame.luma()
+        if luma is None:
+            return None
+        self._last_view = View.of(luma, fit) if self._last_view is None else self._last_view.next(luma, fit)
+        return self._last_view
+
+    def _clock_s(self) -> float:
+        """The time of this thread; asking the system takes a while, so without a limit nobody asks."""
+        return 0.0 if self._most_share is None else time.thread_time()
+
+    def _check_budget(self, time_s: float, spent_s: float) -> None:
+        self._spent_s += spent_s
+        if self._first_s is None:
+            self._first_s = time_s
+        elapsed_s = time_s - self._first_s
+        if self._most_share is None or self._is_over_budget or elapsed_s < _TRIAL_S:
+            return
+        if self._spent_s > self._most_share * elapsed_s:
+            self._is_over_budget = True
+            share = 100 * self._spent_s / elapsed_s
+            _log.info("people are no longer followed between keyframes: it took %.0f %% of a core", share)
+        elif elapsed_s > 2 * _TRIAL_S:
+            self._first_s, self._spent_s = time_s, 0.0
+
+
+def _gap(follower: Follower, time_s: float, view: View, pose: np.ndarray | None) -> Glimpses | None:
+    """What is known of the gap before a keyframe. Without a pose there, the way from the keyframe before it counts."""
+    if all(look.time_s != time_s for look in follower.looks):
+        follower.look(time_s, view)
+    if pose is None:
+        return follower.ahead(newest_only=False)
+    return follower.between(pose, time_s)
+
+
+def _measured_pose(track: TrackCurves, time_s: float) -> np.ndarray | None:  # [17, 2]
+    """The person's joints at a keyframe that saw them; joints that it did not see are the window's."""
+    curve = track.curves[0]
+    if curve.space.name != "image" or curve.slots.time_s[-1] != time_s or curve.sightings[-1][0] != time_s:
+        return None
+    pose = curve.slots.poses[-1][_CORE]
+    return pose if np.isfinite(pose).all() else None
+
+
+def _follower(track: TrackCurves, pose: np.ndarray, time_s: float, view: View) -> Follower:
+    curve = track.curves[0]
+    scale = curve.network_input.scale
+    world = next((other.slots.poses[-1][_CORE] for other in track.curves if other.space.name == "world"), None)
+    soon = curve.at([time_s, time_s + _SOON_S]).poses[:, _CORE]
+    speed = np.nan_to_num((soon[1] - soon[0]) / _SOON_S)
+    return Follower(Start(time_s, pose, speed, scale, _pixels_per_m(pose, world, scale)), view)
+
+
+def _pixels_per_m(pose: np.ndarray, world: np.ndarray | None, scale: float) -> float:
+    """The scale that lays the world pose over the pose in the picture."""
+    if world is None:
+        return 1.0
+    offsets, metres = pose - pose.mean(axis=0), (world - world.mean(axis=0))[:, :2]
+    # A person who is seen as a point would have any scale.
+    return max(float((offsets * metres).sum() / max((metres * metres).sum(), 1e-6)), scale * 0.1)
+
+
+def _with_glimpses(scene: Scene, glimpses: dict[int, Glimpses | None]) -> Scene:
+    """The scene whose tracks know what glances saw of them."""
+    tracks = (replace(track, glimpses=glimpses.get(track.id)) for track in scene.tracks)
+    return replace(scene, tracks=tuple(tracks))

@@ -1,0 +1,3 @@
+"""Sparse reading: a file is decoded only as far as somebody reads its pictures."""
+
+from __future__ import annotations

@@ -1,0 +1,91 @@
+"""Tables of speed and cost, put together from what lies in benchmarks/results. `write_tables.py` writes them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+
+def encoder(folder: Path) -> Iterator[list[str]]:
+    """The native encoder against others, one row a network, for docs/speed.md and for `info`."""
+    document = json.loads((folder / "encoder.json").read_text())
+    rows = {(row["case"], row["batch"], row["contender"]): row for row in document["rows"]}
+    yield [
+        document["machine"].rpartition(", ")[2],
+        "one window",
+        "over torch",
+        "over the best other",
+        "of peak",
+        "64 at once, each",
+        "over torch",
+        "over the best other",
+        "AVX2 over torch, 1 and 64",
+        "error (torch's)",
+    ]
+    for case in dict.fromkeys(row["case"] for row in document["rows"]):
+        cells = [case]
+        for batch in (1, 64):
+            row = rows[case, batch, "native"]
+            cells += [
+                f"{row['p50_us']:.0f} µs",
+                f"{row['over_eager']:.1f}x",
+                f"{row['over_best_peer']:.1f}x ({row['best_peer']})",
+            ]
+            cells += [f"{row['of_peak']:.0%}"] if batch == 1 else []
+        narrow = [rows.get((case, batch, "native AVX2")) for batch in (1, 64)]
+        cells.append(", ".join("-" if row is None else f"{row['over_eager']:.1f}x" for row in narrow))
+        cells.append("{:.1e} ({:.1e})".format(*(rows[case, 1, who]["max_error"] for who in ("native", "eager"))))
+        yield cells
+
+
+def push(folder: Path) -> Iterator[list[str]]:
+    """What a keyframe of one person costs beside the two bare calls, image and world, for docs/speed.md."""
+    yield ["", "two pushes", "two bare calls", "pushes over calls", "first pose read"]
+    for row in json.loads((folder / "push.json").read_text())["rows"]:
+        if row["case"].startswith("a person"):
+            times = [f"{row[f'{what}_us']:.0f} µs" for what in ("push", "call")]
+            yield [row["case"], *times, f"{row['push_over_call']:.2f}x", f"{row['read_us']:.0f} µs"]
+
+
+def pipeline(folder: Path) -> Iterator[list[str]]:
+    """A whole stream beside the estimator on every frame, for the README."""
+    heads = ("MediaPipe on every frame", "this stream", "times as fast", "estimator calls", "decoding alone")
+    yield ["", *heads, "share of decoding / estimator / all else"]
+    for path in sorted(folder.glob("pipeline-*.json")):
+        rows = {row["contender"]: row for row in json.loads(path.read_text())["rows"]}
+        dense, stream, decode = (rows[name] for name in ("dense", "stream", "decode only"))
+        shares = " / ".join(f"{stream[f'share_{stage}'] * 100:.0f} %" for stage in ("decode", "estimator", "rest"))
+        yield [
+            f"{stream['rate_hz']:.0f} Hz, {stream['frames']} frames",
+            *(f"{_three_digits(row['p50_fps'])} frames/s" for row in (dense, stream)),
+            f"{stream['over_dense']:.1f}x",
+            f"{stream['estimator_calls']} instead of {dense['estimator_calls']}",
+            f"{_three_digits(decode['p50_fps'])} frames/s",
+            shares,
+        ]
+
+
+def frontier(folder: Path) -> Iterator[list[str]]:
+    """Error and cost of every setting, the mean of the clips of each result file, for docs/speed.md."""
+    cases: dict[str, dict[str, dict[str, Any]]] = {}
+    for name, label in (("30hz", "30 Hz"), ("60hz", "60 Hz"), ("videos", "videos")):
+        rows = json.loads((folder / f"frontier-{name}.json").read_text())["rows"]
+        # The mean of the clips comes last.
+        cases[label] = {row["contender"]: row for row in rows if row["case"] == rows[-1]["case"]}
+    yield ["", *(f"{label}: {what}" for label in cases for what in ("ms a frame", "now", "filled"))]
+    for contender in cases["30 Hz"]:
+        cells = [contender]
+        for rows_of_case in cases.values():
+            row = rows_of_case.get(contender)
+            if row is None:
+                cells += ["-"] * 3
+            else:
+                errors = (row["now_torso"], row["filled_torso"])
+                cells += [f"{row['cpu_ms']:.1f}", *("-" if error is None else f"{error:.3f}" for error in errors)]
+        yield cells
+
+
+def _three_digits(number: float) -> str:
+    return f"{number:.1f}" if number < 100 else f"{number:.0f}"
