@@ -19,7 +19,7 @@ export MIXSYNTH_ARCH
 wheel: export MIXSYNTH_ARCH := 80 86 89 90 100 120
 
 .DEFAULT_GOAL := help
-.PHONY: help tools install dev demo test lint core sanitize emulate fuzz gates gpu format wheel clean
+.PHONY: help tools install dev demo test lint core sanitize emulate fuzz cuda gates gpu format wheel clean
 
 help:
 	@echo "make demo    build, install, run the main job on the bundled clip; results in $(OUT)"
@@ -29,6 +29,7 @@ help:
 	@echo "make sanitize  the same under the sanitizers of the compiler"
 	@echo "make emulate   the same on an old x86 and on ARM, as far as qemu-user is installed"
 	@echo "make fuzz    the binding under AddressSanitizer, with wrong arguments, for FUZZ_S seconds"
+	@echo "make cuda    the CUDA encoder without a card: every shape, emulated"
 	@echo "make gates   compile the kernels for cards of all generations, without one, and judge them"
 	@echo "make gpu     on a machine with a card: the kernels tested and measured, results in OUT"
 	@echo "make format  let ruff lay out the code"
@@ -57,9 +58,9 @@ demo: $(VENV)/.base
 	$(BIN)/python -m mixsynth_stream demo --out $(OUT)
 	@echo "Results: $(abspath $(OUT))"
 
-# lint has run the rules of the house already.
+# lint has run the rules of the house already, and `make cuda` runs every shape of the CUDA encoder.
 test: lint
-	$(BIN)/python -m pytest -q --ignore tests/test_imports.py --ignore tests/test_house.py
+	$(BIN)/python -m pytest -q --ignore tests/test_imports.py --ignore tests/test_house.py --ignore $(CUDA_SHAPES)
 
 # mypy cannot follow the mapping of kernels/ and pipeline/ into the package: a tree of links shows it the installed layout.
 TREE := build/typecheck
@@ -133,6 +134,11 @@ fuzz: build/core/fuzzed.so
 	LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libstdc++.so)" \
 	    ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 \
 	    $(BIN)/python tests/csrc/fuzz_bindings.py $< --seconds $(FUZZ_S) --seed $(FUZZ_SEED)
+
+# The CUDA encoder in the emulation, at length.
+CUDA_SHAPES := tests/csrc/cuda/test_cuda_shapes.py
+cuda: $(VENV)/.dev
+	$(BIN)/python -m pytest -q $(CUDA_SHAPES)
 
 # No card is needed. What is known from the run before is not compiled again (build/*-gates.json).
 gates: $(VENV)/.dev

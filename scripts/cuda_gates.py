@@ -1,7 +1,7 @@
 """CUDA gates: compile the CUDA encoder for every architecture, without a card, and judge what the compiler made of it.
 
     python scripts/cuda_gates.py                  every architecture: what `make gates` asks
-    python scripts/cuda_gates.py --arch sm_90     one of them: what `make test` asks
+    python scripts/cuda_gates.py --arch sm_90     one of them
 
 A kernel fails that spills more than 16 bytes, asks for more registers than a multiprocessor has, has static shared
 memory, works in local memory, or makes its products without tensor cores in its precision. How much shared memory a

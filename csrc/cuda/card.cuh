@@ -35,6 +35,9 @@ MIXSYNTH_CARD void store(Number* address, const Number& number, Place = {}) {
     *address = number;
 }
 
+// Into device memory, once for each address.
+MIXSYNTH_CARD void store_result(float* address, float number, Place = {}) { *address = number; }
+
 struct alignas(16) Words {
     uint32_t word[4];
 };

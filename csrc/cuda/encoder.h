@@ -197,7 +197,7 @@ MIXSYNTH_CARD void write_motion(const G& group, const float* weights, float* fir
     const float* bias = weights + at.fc.bias;
     const auto write = [&](int row, int column, float number) {
         if (row < group.rows() && column < s.joint_dim)
-            first[row * s.joint_dim + column] = number + load_constant(bias + column);
+            store_result(first + row * s.joint_dim + column, number + load_constant(bias + column));
     };
     linear<Precision, G::kFixed>(
         group.rows(), s.channels, s.joint_dim, weights + at.fc.weight,

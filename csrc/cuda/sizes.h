@@ -31,4 +31,28 @@ struct FixedSizes {
     }
 };
 
+// Warps of a block in their kernels. That leaves each thread 168 registers, and gives each of h36m's eleven units of
+// attention, which take longest, a warp.
+constexpr int kFixedWarps = 12;
+
+// Sizes that have a kernel of their own.
+template <class... Fixed>
+struct SizesList {
+    // Calls use(fixed sizes) where some of the list are those of `sizes`; returns whether there are.
+    template <class Use>
+    static bool use_fitting(const Sizes& sizes, Use use) {
+        return ((Fixed::fit(sizes) && (use(Fixed{sizes.joint_dim, sizes.keyframes, sizes.layers}), true)) || ...);
+    }
+};
+
+using KnownSizes = SizesList<FixedSizes<11, 128, 2, 128, 256>,    // jhmdb
+                             FixedSizes<101, 64, 25, 64, 128>,    // h36m
+                             FixedSizes<51, 32, 12, 32, 64>,      // 3dpw, 3dpw-pare
+                             FixedSizes<51, 64, 12, 64, 128>,     // 3dpw-smpl
+                             FixedSizes<101, 128, 25, 128, 256>,  // aist, aist-smpl
+                             FixedSizes<44, 64, 11, 64, 128>,     // image-n5, world-n5
+                             FixedSizes<69, 64, 17, 64, 128>,     // image-n10, world-n10
+                             FixedSizes<94, 64, 23, 64, 128>      // image-n15, world-n15
+                             >;
+
 }  // namespace mixsynth::card

@@ -46,6 +46,7 @@ class Block {
     int warp_count() const { return static_cast<int>(warps_.size()); }
     int index() const { return index_; }
     int count() const { return count_; }
+    Results* results = nullptr;
     int64_t conflicts = 0;  // of banks, in what load_matrices() read
     int64_t barriers = 0;
 

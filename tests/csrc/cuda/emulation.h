@@ -42,6 +42,12 @@ void store(Number* address, const Number& number, MIXSYNTH_HERE) {
     *address = number;
 }
 
+// Into device memory, once for each address.
+inline void store_result(float* address, float number, MIXSYNTH_HERE) {
+    Block::current()->results->on_write(address, place);
+    *address = number;
+}
+
 struct alignas(16) Words {
     uint32_t word[4];
 };

@@ -74,6 +74,14 @@ void different_instructions(float*) {
 }
 void beyond_the_end(float* shared) { store(shared + thread() + 1, 1.0f); }
 void between_numbers(float* shared) { load(reinterpret_cast<float*>(reinterpret_cast<char*>(shared) + 2)); }
+// Results [kThreads], which every kernel that writes some must complete.
+float results[kThreads];
+void a_result_each(float*) { store_result(results + thread(), 1.0f); }
+void result_twice(float*) { store_result(results + thread() / 2, 1.0f); }
+void result_left_out(float*) {
+    if (thread() > 0) store_result(results + thread(), 1.0f);
+}
+void result_beyond_the_end(float*) { store_result(results + thread() + 1, 1.0f); }
 void uninitialised(float* shared) {
     const float number = load(shared + thread());
     if (thread() == 0) std::printf("%f\n", static_cast<double>(number));
@@ -93,6 +101,10 @@ const std::map<std::string, Kernel> kKernels = {
     {"different_instructions", different_instructions},
     {"beyond_the_end", beyond_the_end},
     {"between_numbers", between_numbers},
+    {"a_result_each", a_result_each},
+    {"result_twice", result_twice},
+    {"result_left_out", result_left_out},
+    {"result_beyond_the_end", result_beyond_the_end},
     {"uninitialised", uninitialised},
 };
 
@@ -108,7 +120,10 @@ int main(int count, char** arguments) {
         std::vector<float> shared(kThreads, NAN);
         Block block(kThreads / kLanesOfWarp, order);
         block.watch(shared.data(), shared.size() * sizeof(float));
+        Results written(results, kThreads);
+        block.results = &written;
         block.run(0, 1, [&] { kernel->second(shared.data()); });
+        if (kernel->first.find("result") != std::string::npos) written.check_complete({__FILE__, __LINE__});
         std::printf("%g %g\n", static_cast<double>(shared[0]), static_cast<double>(shared[kThreads - 1]));
     }
     return 0;

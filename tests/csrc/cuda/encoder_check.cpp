@@ -3,7 +3,8 @@
 //
 //     encoder_check N Q H D C L E RT RC BATCH WINDOWS WARPS SHARED    dimensions, batch, windows a block, warps, bytes
 //
-// Prints a line for each precision: its name, the largest error, and the largest number of the result.
+// Prints a line for each precision: its name, the largest error, and the largest number of the result. Compiled with
+// -DMIXSYNTH_FIXED it runs, in bf16, the kernel that knows the sizes, which must give the bits of the general one.
 #include <cstdio>
 #include <cstdlib>
 
@@ -48,8 +49,10 @@ Run run(const Case& c, const mixsynth::Weights& weights, const std::vector<float
     const auto workspace_bytes = static_cast<size_t>(call.buffers.workspace_bytes);
     const auto workspace = allocate(workspace_bytes * static_cast<size_t>(blocks)), shared = allocate(shared_bytes);
     call.workspace = workspace.get();
+    Results results(result.motion.data(), result.motion.size());
     for (int i = 0; i < blocks; ++i) {
         Block block(c.warps, order);
+        block.results = &results;
         char* own = workspace.get() + workspace_bytes * static_cast<size_t>(i);
         // All bits set are NaN in fp32 and in bf16.
         std::memset(shared.get(), 0xff, shared_bytes);
@@ -59,6 +62,7 @@ Run run(const Case& c, const mixsynth::Weights& weights, const std::vector<float
         block.run(i, blocks, [&] { kernel(call, sizes, shared.get()); });
         result.barriers += block.barriers, result.conflicts += block.conflicts;
     }
+    results.check_complete({__FILE__, __LINE__});
     result.buffers = call.buffers;
     return result;
 }
@@ -82,29 +86,64 @@ std::pair<double, double> largest_error(const Case& c, const mixsynth::Weights& 
     return {worst, scale};
 }
 
-template <template <bool> class In>
-void check(const char* name, const Case& c, Precision precision) {
-    const RandomWeights random(c.dims);
+std::vector<float> random_keyframes(const Case& c) {
     std::normal_distribution<float> normal;
     std::vector<float> keyframes;
     for (int64_t i = 0; i < c.batch * c.dims.keyframes() * c.dims.joint_dim; ++i) keyframes.push_back(normal(generator));
-    const auto kernel = [&](const Forward& call, const Sizes& sizes, char* shared) {
-        if (call.buffers.workspace_bytes)
-            forward<In<false>>(call, sizes, shared);
-        else
-            forward<In<true>>(call, sizes, shared);
-    };
-    const Run result = run(c, random.weights, keyframes, precision, Order::kForward, kernel);
-    const Run again = run(c, random.weights, keyframes, precision, Order::kBackward, kernel);
-    if (std::memcmp(result.motion.data(), again.motion.data(), result.motion.size() * sizeof(float)) != 0) {
-        std::printf("%s: the order of threads changes the result\n", name);
-        std::exit(1);
-    }
-    const auto [error, scale] = largest_error(c, random.weights, keyframes, result.motion);
-    std::printf("%s error %g scale %g barriers %ld conflicts %ld shared %d workspace %d\n", name, error, scale,
-                long(result.barriers), long(result.conflicts), result.buffers.shared_bytes,
-                result.buffers.workspace_bytes);
+    return keyframes;
 }
+
+void require_same(const char* name, const Run& a, const Run& b, const char* what) {
+    if (std::memcmp(a.motion.data(), b.motion.data(), a.motion.size() * sizeof(float)) == 0) return;
+    std::printf("%s: %s the result\n", name, what);
+    std::exit(1);
+}
+
+void print(const char* name, const Case& c, const mixsynth::Weights& weights, const std::vector<float>& keyframes,
+           const Run& run) {
+    const auto [error, scale] = largest_error(c, weights, keyframes, run.motion);
+    std::printf("%s error %g scale %g barriers %ld conflicts %ld shared %d workspace %d\n", name, error, scale,
+                long(run.barriers), long(run.conflicts), run.buffers.shared_bytes, run.buffers.workspace_bytes);
+}
+
+template <template <bool> class In>
+void general_kernel(const Forward& call, const Sizes& sizes, char* shared) {
+    if (call.buffers.workspace_bytes)
+        forward<In<false>>(call, sizes, shared);
+    else
+        forward<In<true>>(call, sizes, shared);
+}
+
+template <template <bool> class In>
+void check(const char* name, const Case& c, Precision precision) {
+    const RandomWeights random(c.dims);
+    const std::vector<float> keyframes = random_keyframes(c);
+    const Run result = run(c, random.weights, keyframes, precision, Order::kForward, general_kernel<In>);
+    const Run again = run(c, random.weights, keyframes, precision, Order::kBackward, general_kernel<In>);
+    require_same(name, result, again, "the order of threads changes");
+    print(name, c, random.weights, keyframes, result);
+}
+
+#ifdef MIXSYNTH_FIXED
+// With as many of the windows a block as its memory holds.
+void check_fixed(Case c) {
+    c.windows = std::min(c.windows, most_windows(sizes_of(c.dims), Precision::kBf16, c.shared_limit));
+    const RandomWeights random(c.dims);
+    const std::vector<float> keyframes = random_keyframes(c);
+    const bool is_known = KnownSizes::use_fitting(sizes_of(c.dims), [&](auto fixed) {
+        const auto kernel = [&](const Forward& call, const Sizes&, char* shared) { forward<Bf16<true>>(call, fixed, shared); };
+        const Run result = run(c, random.weights, keyframes, Precision::kBf16, Order::kForward, kernel);
+        const Run again = run(c, random.weights, keyframes, Precision::kBf16, Order::kBackward, kernel);
+        const Run general = run(c, random.weights, keyframes, Precision::kBf16, Order::kForward, general_kernel<Bf16>);
+        require_same("fixed", result, again, "the order of threads changes");
+        require_same("fixed", result, general, "knowing the sizes changes");
+        print("bf16", c, random.weights, keyframes, result);
+    });
+    if (is_known) return;
+    std::printf("no kernel knows these sizes\n");
+    std::exit(2);
+}
+#endif
 
 }  // namespace
 
@@ -120,8 +159,12 @@ int main(int count, char** arguments) {
         std::printf("%s\n", problem);
         return 2;
     }
+#ifdef MIXSYNTH_FIXED
+    check_fixed(c);
+#else
     check<Strict>("strict", c, Precision::kStrict);
     check<Tf32>("tf32", c, Precision::kTf32);
     check<Bf16>("bf16", c, Precision::kBf16);
+#endif
     return 0;
 }

@@ -108,4 +108,26 @@ class Memory {
     std::vector<Cell> cells_;
 };
 
+// What all blocks of a launch write, and none reads: each number once.
+class Results {
+  public:
+    Results(const float* start, size_t count) : start_(start), is_written_(count) {}
+
+    void on_write(const float* address, const Place& place) {
+        const auto index = static_cast<size_t>(address - start_);
+        if (address < start_ || index >= is_written_.size()) fault(place, "a result is written beyond the last one");
+        if (is_written_[index]) fault(place, "result " + std::to_string(index) + " is written a second time");
+        is_written_[index] = true;
+    }
+    // After the last block.
+    void check_complete(const Place& place) const {
+        for (size_t i = 0; i < is_written_.size(); ++i)
+            if (!is_written_[i]) fault(place, "result " + std::to_string(i) + " is never written");
+    }
+
+  private:
+    const float* start_;
+    std::vector<bool> is_written_;
+};
+
 }  // namespace mixsynth::card

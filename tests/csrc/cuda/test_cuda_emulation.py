@@ -2,28 +2,18 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
+from support.emulated import build_emulation
 
-ROOT = Path(__file__).parents[3]
-HERE = Path(__file__).parent
 FAULT_EXIT = 3
 
 
-@pytest.fixture(scope="module", params=["plain", "address"])
-def check(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The program, by itself and under AddressSanitizer, which must not mistake the fibers for wild jumps."""
-    compiler = shutil.which("c++") or shutil.which("g++") or shutil.which("clang++")
-    if compiler is None:
-        pytest.skip("no C++ compiler")
-    program = tmp_path_factory.mktemp("emulation") / request.param
-    flags = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"] if request.param == "address" else []
-    command = [compiler, "-std=c++17", "-O1", "-Wall", "-Wextra", "-Werror", *flags, f"-I{ROOT / 'csrc'}"]
-    subprocess.run([*command, str(HERE / "emulation_check.cpp"), "-o", str(program)], check=True)
-    return program
+@pytest.fixture(scope="module")
+def check(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build_emulation(tmp_path_factory.mktemp("emulation"))
 
 
 def run(program: Path, kernel: str) -> subprocess.CompletedProcess[str]:
@@ -31,7 +21,8 @@ def run(program: Path, kernel: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize(
-    ("kernel", "numbers"), [("neighbour", "1 0"), ("neighbour_of_warp", "1 32"), ("sum_of_warp", "496 496")]
+    ("kernel", "numbers"),
+    [("neighbour", "1 0"), ("neighbour_of_warp", "1 32"), ("sum_of_warp", "496 496"), ("a_result_each", "nan nan")],
 )
 def test_a_right_kernel_runs_in_either_order(check: Path, kernel: str, numbers: str) -> None:
     process = run(check, kernel)
@@ -51,6 +42,9 @@ def test_a_right_kernel_runs_in_either_order(check: Path, kernel: str, numbers: 
         ("half_of_a_warp", "an instruction of a warp that not all of its lanes reach"),
         ("different_instructions", "lanes of one warp are at different instructions"),
         ("beyond_the_end", "leaves the memory of its block"),
+        ("result_twice", "result 0 is written a second time"),
+        ("result_left_out", "result 0 is never written"),
+        ("result_beyond_the_end", "a result is written beyond the last one"),
         ("between_numbers", "an address is no multiple of the 4 bytes that it names"),
     ],
 )

@@ -1,11 +1,9 @@
-"""CUDA gates: the kernels compile for sm_90 as they should, where nvcc is, and faults are seen."""
+"""CUDA gates: what is wrong with a kernel is seen. `make gates` compiles them all."""
 
 from __future__ import annotations
 
 import dataclasses
 import importlib.util
-import os
-import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -72,17 +70,6 @@ def test_names_of_kernels(gates: ModuleType) -> None:
     general = "_ZN8mixsynth4card14encoder_kernelINS0_5FloatILb{}ELb{}EEELi8EEEvNS0_7ForwardE"
     assert gates.title_of(general.format(1, 1)) == ("any shape", "strict", 8)
     assert gates.title_of(general.format(0, 0)) == ("any shape, with a workspace", "tf32", 8)
-
-
-def test_every_kernel_for_one_architecture(gates: ModuleType) -> None:
-    if gates.nvcc() is None or gates.disassembler() is None:
-        pytest.skip("nvcc or nvdisasm is missing")
-    command = [sys.executable, str(SCRIPT), "--arch", "sm_90"]
-    process = subprocess.run(command, capture_output=True, text=True, timeout=1800, check=False, env=dict(os.environ))
-    assert process.returncode == 0, process.stdout + process.stderr
-    assert "every kernel is fine" in process.stdout
-    for title in ("any shape", "any shape, with a workspace", "T 11, C 128", "T 101, C 64", "T 51, C 32"):
-        assert f"{title} " in process.stdout
 
 
 def test_only_changed_files_are_compiled_again(
