@@ -13,10 +13,10 @@ HEADERS := $(wildcard $(NATIVE:=/*.h))
 # Installing is skipped while none of these is newer than the stamp.
 INPUTS := setup.py pyproject.toml constraints.txt $(SOURCES) $(HEADERS) $(wildcard csrc/cuda/*.*)
 
-# One kind of card builds in about a minute; a wheel is for all of them, which takes four.
-MIXSYNTH_ARCH ?= 90
+# The CUDA encoder for one kind of card builds in about a minute; a wheel is for all of them, which takes four.
+MIXSYNTH_ARCH ?= one
 export MIXSYNTH_ARCH
-wheel: export MIXSYNTH_ARCH := 80 86 89 90 100 120
+wheel: export MIXSYNTH_ARCH := all
 
 .DEFAULT_GOAL := help
 .PHONY: help tools install dev demo test lint core sanitize emulate fuzz cuda gates gpu format wheel clean

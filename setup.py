@@ -1,7 +1,8 @@
 """Packages and the native extensions; everything else is in pyproject.toml.
 
 MIXSYNTH_CUDA=1 builds the CUDA encoder or fails, 0 leaves it out, auto (the default) builds it where nvcc is.
-MIXSYNTH_ARCH="80 90" builds it for those compute capabilities instead of all, with PTX of the last for newer ones.
+MIXSYNTH_ARCH="80 90" builds it for those compute capabilities, "all" for all, "one" for the cards of this machine or
+9.0 where it has none; by default those of this machine, or all. PTX of the last is for newer ones.
 """
 
 import os
@@ -15,6 +16,7 @@ from pathlib import Path
 
 from pybind11.setup_helpers import Pybind11Extension, build_ext
 from setuptools import setup
+from setuptools.errors import CompileError
 
 # No -march and no -ffast-math: one build runs on every machine of its architecture, with NaN and infinity as they are.
 # The two flags give up floating-point exception flags and errno only; without them no exponential is vectorised.
@@ -41,17 +43,16 @@ def toolkit() -> Path | None:
     choice = os.environ.get("MIXSYNTH_CUDA", "auto")
     if choice not in ("0", "1", "auto"):
         raise SystemExit(f"MIXSYNTH_CUDA must be 0, 1 or auto, found {choice!r}")
-    nvcc = shutil.which("nvcc")
     if choice == "0":
         return None
+    homes = [f"{os.environ[name]}/bin" for name in ("CUDA_HOME", "CUDA_PATH") if os.environ.get(name)]
+    nvcc = shutil.which("nvcc", path=os.pathsep.join([*homes, os.environ.get("PATH", "")]))
     problem = "there is no nvcc on the PATH"
     if nvcc:
-        version = subprocess.run([nvcc, "--version"], capture_output=True, text=True, check=True).stdout
+        version = _output(nvcc, "--version")
         release = re.search(r"release (\d+)\.(\d+)", version)
         if release and (int(release[1]), int(release[2])) >= OLDEST_NVCC:
-            command = [nvcc, "--dryrun", "-x", "cu", os.devnull]
-            dry = subprocess.run(command, capture_output=True, text=True, check=False)
-            root = re.search(r"_HERE_=(.*)", dry.stderr)
+            root = re.search(r"_HERE_=(.*)", _output(nvcc, "--dryrun", "-x", "cu", os.devnull))
             return Path(root[1].strip()).parent if root else Path(nvcc).resolve().parent.parent
         problem = f"nvcc is {release[1] + '.' + release[2] if release else 'of unknown version'}, but 12.8 is needed"
     if choice == "1":
@@ -60,33 +61,63 @@ def toolkit() -> Path | None:
     return None
 
 
+def _output(*command: str) -> str:
+    """What a program prints, on either stream; empty where there is no such program."""
+    try:
+        process = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return process.stdout + process.stderr
+
+
+def _archs_here() -> list[str]:
+    """For each card of this machine the architecture that runs on it best."""
+    capabilities = re.findall(r"^(\d+)\.(\d+)$", _output("nvidia-smi", "--query-gpu=compute_cap", "--format=csv"), re.M)
+    # Code runs on later minor versions of its major version only.
+    known = [[arch for arch in ARCHS if arch[:-1] == major and arch[-1] <= minor] for major, minor in capabilities]
+    return sorted({archs[-1] for archs in known if archs}, key=int)
+
+
 def architectures() -> list[str]:
     """nvcc's options for MIXSYNTH_ARCH: machine code for each, and PTX of the last."""
-    chosen = os.environ.get("MIXSYNTH_ARCH", " ".join(ARCHS)).replace(",", " ").replace(";", " ").split()
-    if not chosen or not set(chosen) <= set(ARCHS):
-        raise SystemExit(f"MIXSYNTH_ARCH must list some of {' '.join(ARCHS)}, found {' '.join(chosen)!r}")
+    request = os.environ.get("MIXSYNTH_ARCH", "").replace(",", " ").replace(";", " ").split()
+    if request in ([], ["one"]):
+        chosen = _archs_here() or (["90"] if request else list(ARCHS))
+    else:
+        chosen = list(ARCHS) if request == ["all"] else request
+    if not set(chosen) <= set(ARCHS):
+        raise SystemExit(
+            f"MIXSYNTH_ARCH must be all, one, or list some of {' '.join(ARCHS)}, found {' '.join(chosen)!r}"
+        )
     options = [f"-gencode=arch=compute_{arch},code=sm_{arch}" for arch in chosen]
     return [*options, f"-gencode=arch=compute_{chosen[-1]},code=compute_{chosen[-1]}"]
 
 
 class BuildWithCuda(build_ext):
-    """Compiles the .cu files with nvcc, two at a time, unless their objects are newer than all they are made of."""
+    """Compiles the .cu files with nvcc, all at once, unless their objects are newer than all they are made of."""
 
     def build_extension(self, ext) -> None:
         units = [source for source in ext.sources if source.endswith(".cu")]
         ext.sources = [source for source in ext.sources if not source.endswith(".cu")]
-        with ThreadPoolExecutor(2) as pool:
-            ext.extra_objects += pool.map(lambda unit: self._compiled(unit, ext), units)
+        if units:
+            options = architectures()
+            names = " ".join(re.findall(r"sm_\d+", " ".join(options)))
+            sys.stderr.write(f"the CUDA encoder is built for {names}, which MIXSYNTH_CUDA=0 leaves out\n")
+            with ThreadPoolExecutor(len(units)) as pool:
+                ext.extra_objects += pool.map(lambda unit: self._compiled(unit, ext, options), units)
         super().build_extension(ext)
 
-    def _compiled(self, unit, ext) -> str:
-        command = [str(cuda / "bin/nvcc"), "-std=c++17", "-O3", *architectures(), "-Icsrc", "-Xcompiler", "-fPIC", "-c"]
+    def _compiled(self, unit, ext, options) -> str:
+        threads = max(1, (os.cpu_count() or 1) // 2)  # for each of the two large files
+        command = [str(cuda / "bin/nvcc"), "-std=c++17", "-O3", *options, f"--threads={threads}", "-Icsrc"]
+        command += ["-Xcompiler", "-fPIC", "-c"]
         out = Path(self.build_temp) / Path(unit).with_suffix(".o")
         written = out.with_suffix(".command")
         is_new = out.is_file() and written.is_file() and written.read_text() == " ".join(command)
         if not is_new or any(Path(source).stat().st_mtime > out.stat().st_mtime for source in [unit, *ext.depends]):
             out.parent.mkdir(parents=True, exist_ok=True)
-            subprocess.run([*command, unit, "-o", str(out)], check=True)
+            if code := subprocess.run([*command, unit, "-o", str(out)], check=False).returncode:
+                raise CompileError(f"nvcc ended with code {code} on {unit}")
             written.write_text(" ".join(command))
         return str(out)
 
@@ -99,11 +130,13 @@ if cuda := toolkit():
             "mixsynth_stream._cuda",
             [*sorted(glob("csrc/cuda/*.cu")), *sorted(glob("csrc/cuda/*.cpp")), "csrc/pack.cpp"],
             depends=sorted([*headers, "csrc/python/arguments.h"]),
-            include_dirs=["csrc"],
+            include_dirs=["csrc", str(cuda / "include")],
             # Static, so that no CUDA library is needed; it looks for a driver when it is first asked for a card.
             libraries=["cudart_static", "dl", "rt", "pthread"],
             library_dirs=[str(cuda / folder) for folder in ("lib64", "lib")],
             cxx_std=17,
+            # Where nobody asked for it, nvcc's failure must not be that of the whole package.
+            optional=os.environ.get("MIXSYNTH_CUDA") != "1",
         )
     )
 
