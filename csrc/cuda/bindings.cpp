@@ -1,8 +1,5 @@
 // mixsynth_stream._cuda: the encoder on a card. A library of its own, so that the package needs no driver.
-#include <optional>
-
-#include "cuda/launch.h"
-#include "python/arguments.h"
+#include "cuda/arrays.h"
 
 namespace mixsynth::python {
 namespace {
@@ -17,40 +14,6 @@ card::Precision precision_of(const py::object& value) {
     throw py::value_error("precision must be strict, tf32 or bf16, found " + description(value));
 }
 
-// An array in memory of a card, as its owner describes it (CUDA Array Interface, version 2 or 3).
-struct CardArray {
-    float* numbers;
-    Shape shape;
-    std::optional<uintptr_t> stream;  // on which its owner writes it
-};
-
-CardArray card_array_of(const std::string& name, const py::handle& value, const Shape& shape,
-                        const card::Encoder& encoder) {
-    const py::dict facts = value.attr("__cuda_array_interface__");
-    const std::string type = py::str(facts["typestr"]);
-    if (type != "<f4" && type != "=f4") throw py::type_error(name + " must be float32, found " + type);
-    CardArray array{};
-    for (const py::handle size : py::tuple(facts["shape"])) array.shape.push_back(size.cast<py::ssize_t>());
-    bool fits = array.shape.size() == shape.size();
-    for (size_t i = 0; fits && i < shape.size(); ++i) fits = shape[i] == -1 || shape[i] == array.shape[i];
-    if (!fits)
-        throw py::value_error(name + " must have shape " + shape_text(shape) + ", found " + shape_text(array.shape));
-    if (facts.contains("strides") && !facts["strides"].is_none()) {
-        py::ssize_t expected = sizeof(float);
-        const py::tuple strides(facts["strides"]);
-        for (size_t i = shape.size(); i-- > 0; expected *= array.shape[i])
-            if (array.shape[i] > 1 && strides[i].cast<py::ssize_t>() != expected)
-                throw py::value_error(name + " must be C-contiguous; pass a contiguous copy");
-    }
-    array.numbers = reinterpret_cast<float*>(py::tuple(facts["data"])[0].cast<uintptr_t>());
-    if (facts.contains("stream") && !facts["stream"].is_none()) array.stream = facts["stream"].cast<uintptr_t>();
-    if (array.shape[0] == 0) return array;
-    if (const std::string problem = encoder.problem_with(array.numbers); !problem.empty())
-        throw py::value_error(name + " must lie in memory of device " + std::to_string(encoder.device().number) + ", " +
-                              problem);
-    return array;
-}
-
 class Encoder {
   public:
     Encoder(const Dimensions& dims, const py::object& arrays, const py::object& precision, const py::object& device)
@@ -63,7 +26,7 @@ class Encoder {
                               state.linear("encoder_emb", dims.joint_dim, dims.emb_dim), state.norm("norm"),
                               state.linear("fc", dims.emb_dim, dims.joint_dim), layers.data()};
         const auto number = static_cast<int>(whole_number("device", device));
-        encoder_ = std::make_unique<card::Encoder>(dims, weights, precision_of(precision), number);
+        encoder_ = std::make_shared<card::Encoder>(dims, weights, precision_of(precision), number);
     }
 
     py::array_t<float> forward(const py::object& keyframes) {
@@ -83,21 +46,44 @@ class Encoder {
         return motion;
     }
 
-    void forward_on_card(const py::object& keyframes, const py::object& out, const py::object& stream) {
-        const CardArray in = card_array_of("keyframes", keyframes, {-1, dims_.keyframes(), dims_.joint_dim}, *encoder_);
-        const CardArray motion =
-            card_array_of("out", out, {in.shape[0], dims_.tokens(), dims_.joint_dim}, *encoder_);
-        const uintptr_t queue = stream.is_none() ? in.stream.value_or(0)
-                                                 : static_cast<uintptr_t>(whole_number("stream", stream));
-        py::gil_scoped_release unlocked;
-        encoder_->forward(in.numbers, in.shape[0], motion.numbers, reinterpret_cast<void*>(queue));
+    // The encoder's own motion where `out` is None, else `out`.
+    py::object forward_on_card(const py::object& keyframes, const py::object& out, const py::object& stream) {
+        card::require_usable();
+        const Shape in_shape{-1, dims_.keyframes(), dims_.joint_dim};
+        cudaStream_t queue = stream.is_none() ? nullptr : stream_of(stream);
+        const CardArray in = card_array_of("keyframes", keyframes, in_shape, *encoder_, queue);
+        if (stream.is_none() && in.stream) queue = *in.stream;
+        const int64_t batch = in.shape[0], T = dims_.tokens(), D = dims_.joint_dim;
+        CardArray motion;
+        py::object result = out;
+        if (out.is_none()) {
+            auto own = std::make_unique<CardMotion>(encoder_, std::array<int64_t, 3>{batch, T, D}, queue);
+            motion.numbers = own->numbers();
+            result = py::cast(std::move(own));
+        } else {
+            motion = card_array_of("out", out, {batch, T, D}, *encoder_, queue);
+            if (motion.is_read_only) throw py::value_error("out must be writable, found an array that is read-only");
+            if (batch > 0 && in.numbers < motion.numbers + motion.size() && motion.numbers < in.numbers + in.size())
+                throw py::value_error("out must not overlap keyframes, which are read to the end; pass other memory");
+        }
+        const auto others = {in.stream, motion.stream};
+        {
+            py::gil_scoped_release unlocked;
+            for (const auto& other : others)
+                if (other) encoder_->order(*other, queue);
+            encoder_->forward(in.numbers, batch, motion.numbers, queue);
+            // Their owners may go on with both afterwards.
+            for (const auto& other : others)
+                if (other) encoder_->order(queue, *other);
+        }
+        return result;
     }
 
     const std::string& device() const { return encoder_->device().name; }
 
   private:
     const Dimensions dims_;
-    std::unique_ptr<card::Encoder> encoder_;
+    std::shared_ptr<card::Encoder> encoder_;
 };
 
 }  // namespace
@@ -107,7 +93,7 @@ PYBIND11_MODULE(_cuda, module) {
     using namespace mixsynth::python;
     using mixsynth::card::CudaError;
     module.doc() = "MixSynthFormer on an NVIDIA card. mixsynth_stream.backend is the way to use it.";
-    py::register_exception<CudaError>(module, "CudaError", PyExc_RuntimeError);
+    py::register_local_exception<CudaError>(module, "CudaError", PyExc_RuntimeError);
     module.def(
         "devices",
         [] {
@@ -118,7 +104,9 @@ PYBIND11_MODULE(_cuda, module) {
             return names;
         },
         "Names of the cards, by number. `CudaError` says why where there is none.");
-    py::class_<Encoder>(module, "Encoder", "One network with its weights on a card.")
+    module.def("broken", &mixsynth::card::broken,
+               "Why CUDA takes no more work from this process; empty while it does. It is so after a kernel has failed.");
+    py::class_<Encoder>(module, "Encoder", py::module_local(), "One network with its weights on a card.")
         .def(py::init([](const py::object& state, const py::object& precision, const py::object& device,
                          const py::kwargs& dimensions) {
                  return std::make_unique<Encoder>(dimensions_of(dimensions), state, precision, device);
@@ -130,9 +118,23 @@ PYBIND11_MODULE(_cuda, module) {
         .def("forward", &Encoder::forward, py::arg("keyframes"),
              "keyframes [B, Q+1, D] -> motion [B, T, D], float32 numpy arrays, finite. Any number of Python's threads "
              "may call at once. `ValueError` names what does not fit or overflows, `CudaError` what the card refuses.")
-        .def("forward_on_card", &Encoder::forward_on_card, py::arg("keyframes"), py::kw_only(), py::arg("out"),
-             py::arg("stream") = py::none(),
-             "The same for arrays on the card that have `__cuda_array_interface__` (torch, CuPy, Numba): keyframes "
-             "[B, Q+1, D] -> out [B, T, D]. It is queued on `stream`, a cudaStream_t as a number, or on the stream that "
-             "keyframes names, or on the default one. Nothing is allocated or waited for, so it can be captured.");
+        .def("forward_on_card", &Encoder::forward_on_card, py::arg("keyframes"), py::kw_only(),
+             py::arg("out") = py::none(), py::arg("stream") = py::none(),
+             "The same for float32 arrays on the card that have `__dlpack__` or `__cuda_array_interface__` (torch, CuPy, "
+             "Numba, JAX): keyframes [B, Q+1, D] -> out [B, T, D], which is returned, or a new array. It is queued on "
+             "`stream`, a cudaStream_t as a number, or on the stream that keyframes name, or on the default one; streams "
+             "that the arrays name wait for it. With `out` nothing is allocated or waited for, so it can be captured. "
+             "Numbers are not looked at: what is not finite passes through.");
+    py::class_<CardMotion>(module, "CardMotion", py::module_local(),
+                           "Motion [B, T, D] on a card, float32. torch.from_dlpack() takes it, and its kin.")
+        .def_property_readonly("shape", &CardMotion::shape)
+        .def_property_readonly("__cuda_array_interface__", &CardMotion::interface)
+        .def("__dlpack_device__", &CardMotion::place)
+        // The version is that of the oldest kind, which everybody takes.
+        .def(
+            "__dlpack__",
+            [](const CardMotion& motion, const py::object& stream, const py::object&, const py::object& device,
+               const py::object& copy) { return motion.dlpack(stream, device, copy); },
+            py::kw_only(), py::arg("stream") = py::none(), py::arg("max_version") = py::none(),
+            py::arg("dl_device") = py::none(), py::arg("copy") = py::none());
 }

@@ -8,29 +8,11 @@
 #pragma once
 
 #include <memory>
-#include <stdexcept>
-#include <string>
-#include <vector>
 
 #include "cuda/operands.h"
+#include "cuda/runtime.h"
 
 namespace mixsynth::card {
-
-class CudaError : public std::runtime_error {
-  public:
-    using std::runtime_error::runtime_error;
-};
-
-struct Device {
-    int number;
-    std::string name;
-    int major, minor;  // compute capability
-    int multiprocessors;
-    int shared_limit;  // bytes of shared memory that one block may have
-};
-
-// Every device of this machine. Throws a CudaError that says why where there is none.
-std::vector<Device> devices();
 
 class Encoder {
   public:
@@ -40,16 +22,23 @@ class Encoder {
     Encoder(const Encoder&) = delete;
     Encoder& operator=(const Encoder&) = delete;
 
-    // keyframes [B, Q+1, D] -> motion [B, T, D], both in memory of the device, queued on `stream` (a cudaStream_t).
-    // Nothing is allocated, unless the network needs a workspace and the stream is a new one.
-    void forward(const float* keyframes, int64_t batch, float* motion, void* stream);
+    // keyframes [B, Q+1, D] -> motion [B, T, D], both in memory of the device, queued on `stream`. Nothing is allocated,
+    // unless the network needs a workspace and the stream is a new one; a graph that was captured then shares it with
+    // the stream.
+    void forward(const float* keyframes, int64_t batch, float* motion, cudaStream_t stream);
 
     // The same from and to host memory, through pinned memory that is kept for later calls.
     void forward_on_host(const float* keyframes, int64_t batch, float* motion);
 
+    // What is queued on `then` from now on waits for what is queued on `first` now.
+    void order(cudaStream_t first, cudaStream_t then);
+
+    // Memory of the device, which is free again after the last copy of the pointer and all that is queued.
+    std::shared_ptr<CardMemory> allocate(size_t bytes) const;
+
     const Device& device() const;
 
-    // nullptr, or what is wrong with an address that should be in memory of this device.
+    // Empty, or what is wrong with an address that should be in memory of this device.
     std::string problem_with(const void* address) const;
 
   private:

@@ -196,10 +196,11 @@ class Places {
   public:
     explicit Places(int64_t shared_limit) : shared_limit_(shared_limit) {}
     Buffer take(int64_t bytes) {
-        const bool is_shared = shared_ + bytes <= shared_limit_;
+        const int64_t whole = (bytes + 127) / 128 * 128;
+        const bool is_shared = shared_ + whole <= shared_limit_;
         int64_t& used = is_shared ? shared_ : workspace_;
         const Buffer buffer{static_cast<int>(used), is_shared};
-        used += (bytes + 127) / 128 * 128;
+        used += whole;
         return buffer;
     }
     int shared() const { return static_cast<int>(shared_); }

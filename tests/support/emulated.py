@@ -71,7 +71,7 @@ def run(
     config: ModelConfig,
     batch: int = 1,
     windows: int = 1,
-    warps: int = 12,
+    warps: int = 11,
     shared: int = LARGE,
     precisions: Sequence[str] = tuple(TOLERANCES),
 ) -> dict[str, dict[str, float]]:

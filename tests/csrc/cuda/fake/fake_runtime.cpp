@@ -1,0 +1,378 @@
+// A fake CUDA runtime, for tests of the host's side without a driver: two cards in host memory, whose streams work as late
+// as they may. What nobody waits for has not happened: memory that is read too early is NaN.
+//
+// The test sets what fails and what the machine is like with the functions at the end, which it calls through ctypes.
+#include <cmath>
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+
+#include "cuda/kernel.h"
+#include "cuda_runtime_api.h"
+
+#define FOR_TESTS extern "C" __attribute__((visibility("default")))
+
+namespace {
+
+constexpr int kMultiprocessors = 4;
+
+struct Stream {
+    std::deque<std::function<void()>> queue;
+    size_t queued = 0, done = 0;
+
+    void add(std::function<void()> work) {
+        queue.push_back(std::move(work));
+        ++queued;
+    }
+    void run(size_t until) {
+        while (done < until) {
+            const std::function<void()> work = std::move(queue.front());
+            queue.pop_front();
+            ++done;
+            work();
+        }
+    }
+};
+
+struct Event {
+    Stream* stream = nullptr;
+    size_t until = 0;
+};
+
+struct Block {
+    size_t bytes;
+    cudaMemoryType type;
+    int device;
+    void* context;
+};
+
+struct Failure {
+    cudaError_t status;
+    int times;
+};
+
+struct Machine {
+    std::recursive_mutex mutex;
+    int devices = 2, major = 9, minor = 0, driver = 13000, shared_limit = 227 * 1024, launches = 0;
+    cudaError_t last = cudaSuccess, broken = cudaSuccess;
+    std::map<std::string, Failure> failures;
+    std::map<uintptr_t, Block> blocks;
+    std::map<cudaStream_t, std::unique_ptr<Stream>> streams;
+    std::map<cudaEvent_t, std::unique_ptr<Event>> events;
+    char primary[8] = {}, foreign = 0;
+    uintptr_t next_handle = 1000;
+
+    Stream* stream(cudaStream_t handle) {
+        const bool is_default = handle == nullptr || handle == cudaStreamPerThread;
+        if (is_default && !streams.count(handle)) streams[handle] = std::make_unique<Stream>();
+        const auto place = streams.find(handle);
+        return place == streams.end() ? nullptr : place->second.get();
+    }
+    void run_all() {
+        for (auto& [handle, stream] : streams) stream->run(stream->queued);
+    }
+    const Block* block(const void* address, size_t bytes = 0) const {
+        auto place = blocks.upper_bound(reinterpret_cast<uintptr_t>(address));
+        if (place == blocks.begin()) return nullptr;
+        --place;
+        return reinterpret_cast<uintptr_t>(address) + bytes <= place->first + place->second.bytes &&
+                       reinterpret_cast<uintptr_t>(address) < place->first + place->second.bytes
+                   ? &place->second
+                   : nullptr;
+    }
+};
+
+Machine& machine() {
+    static Machine instance;
+    return instance;
+}
+thread_local void* context = nullptr;
+
+using Lock = std::lock_guard<std::recursive_mutex>;
+
+cudaError_t ended(cudaError_t status) {
+    if (status >= cudaErrorIllegalAddress || status == cudaErrorECCUncorrectable) machine().broken = status;
+    return machine().last = status;
+}
+
+// What the test wants of the next call of this name.
+cudaError_t failure_of(const char* name) {
+    Machine& m = machine();
+    if (m.broken != cudaSuccess) return m.last = m.broken;
+    const auto place = m.failures.find(name);
+    if (place == m.failures.end() || place->second.times == 0) return cudaSuccess;
+    --place->second.times;
+    return ended(place->second.status);
+}
+
+#define BEGIN(name)                                                    \
+    Machine& m = machine();                                            \
+    const Lock lock(m.mutex);                                          \
+    if (const cudaError_t status = failure_of(name); status != cudaSuccess) return status
+
+cudaError_t allocate(void** start, size_t bytes, cudaMemoryType type, int device, void* owner) {
+    *start = std::malloc(bytes);
+    std::memset(*start, 0xff, bytes);  // NaN
+    machine().blocks[reinterpret_cast<uintptr_t>(*start)] = {bytes, type, device, owner};
+    return cudaSuccess;
+}
+int device_of(const void* of_context) {
+    return of_context ? static_cast<int>(static_cast<const char*>(of_context) - machine().primary) : 0;
+}
+
+int get_context(void** result) {
+    *result = context;
+    return 0;
+}
+int set_context(void* next) {
+    context = next;
+    return 0;
+}
+int pointer_attribute(void* value, int, unsigned long long address) {
+    const Block* block = machine().block(reinterpret_cast<const void*>(address));
+    *static_cast<void**>(value) = block ? block->context : nullptr;
+    return block ? 0 : 1;
+}
+
+// In place of the network: motion [b, t, d] = keyframes [b, t % (Q + 1), d] + t.
+void fake_kernel(mixsynth::card::Forward call) {
+    const auto& s = call.sizes;
+    const auto require_on_card = [&](const void* address, int64_t bytes) {
+        const Block* block = machine().block(address, static_cast<size_t>(bytes));
+        if (!block || block->type != cudaMemoryTypeDevice) ended(cudaErrorIllegalAddress);
+    };
+    require_on_card(call.keyframes, call.batch * s.keyframes * s.joint_dim * 4);
+    require_on_card(call.motion, call.batch * s.tokens * s.joint_dim * 4);
+    require_on_card(call.packed, int64_t{call.offsets.size} * 4);
+    if (call.buffers.workspace_bytes) require_on_card(call.workspace, call.buffers.workspace_bytes * kMultiprocessors);
+    if (machine().broken != cudaSuccess) return;
+    for (int64_t b = 0; b < call.batch; ++b)
+        for (int t = 0; t < s.tokens; ++t)
+            for (int d = 0; d < s.joint_dim; ++d)
+                call.motion[(b * s.tokens + t) * s.joint_dim + d] =
+                    call.keyframes[(b * s.keyframes + t % s.keyframes) * s.joint_dim + d] + static_cast<float>(t);
+}
+
+}  // namespace
+
+namespace mixsynth::card {
+
+Kernel kernel_for(const Sizes&, Precision, bool) { return {fake_kernel, 8}; }
+
+}  // namespace mixsynth::card
+
+extern "C" {
+
+cudaError_t cudaDriverGetVersion(int* version) {
+    *version = machine().driver;
+    return cudaSuccess;
+}
+cudaError_t cudaRuntimeGetVersion(int* version) {
+    *version = 13000;
+    return cudaSuccess;
+}
+cudaError_t cudaGetLastError() {
+    const cudaError_t last = machine().last;
+    machine().last = machine().broken;
+    return last;
+}
+const char* cudaGetErrorString(cudaError_t status) {
+    switch (status) {
+        case cudaErrorMemoryAllocation: return "out of memory";
+        case cudaErrorIllegalAddress: return "an illegal memory access was encountered";
+        case cudaErrorInvalidResourceHandle: return "invalid resource handle";
+        case cudaErrorNoDevice: return "no CUDA-capable device is detected";
+        default: return "another error";
+    }
+}
+cudaError_t cudaGetDeviceCount(int* count) {
+    BEGIN("cudaGetDeviceCount");
+    *count = m.devices;
+    if (m.driver < 13000) return ended(cudaErrorInsufficientDriver);
+    return m.devices ? cudaSuccess : ended(cudaErrorNoDevice);
+}
+cudaError_t cudaSetDevice(int device) {
+    BEGIN("cudaSetDevice");
+    if (device < 0 || device >= m.devices) return ended(cudaErrorInvalidDevice);
+    context = m.primary + device;
+    return cudaSuccess;
+}
+cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr name, int) {
+    BEGIN("cudaDeviceGetAttribute");
+    *value = name == cudaDevAttrMultiProcessorCount        ? kMultiprocessors
+             : name == cudaDevAttrComputeCapabilityMajor ? m.major
+             : name == cudaDevAttrComputeCapabilityMinor ? m.minor
+                                                         : m.shared_limit;
+    return cudaSuccess;
+}
+cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
+    BEGIN("cudaGetDeviceProperties");
+    std::strcpy(properties->name, device ? "Fake Card 1" : "Fake Card 0");
+    return cudaSuccess;
+}
+cudaError_t cudaGetDriverEntryPointByVersion(const char* name, void** function, unsigned, unsigned long long,
+                                             cudaDriverEntryPointQueryResult*) {
+    const std::string text = name;
+    *function = text == "cuCtxGetCurrent"         ? reinterpret_cast<void*>(get_context)
+                : text == "cuCtxSetCurrent"       ? reinterpret_cast<void*>(set_context)
+                : text == "cuPointerGetAttribute" ? reinterpret_cast<void*>(pointer_attribute)
+                                                  : nullptr;
+    return cudaSuccess;
+}
+cudaError_t cudaPointerGetAttributes(cudaPointerAttributes* attributes, const void* address) {
+    BEGIN("cudaPointerGetAttributes");
+    const Block* block = m.block(address);
+    *attributes = {block ? block->type : cudaMemoryTypeUnregistered, block ? block->device : -1};
+    return cudaSuccess;
+}
+cudaError_t cudaMalloc(void** start, size_t bytes) {
+    BEGIN("cudaMalloc");
+    return allocate(start, bytes, cudaMemoryTypeDevice, device_of(context), context);
+}
+cudaError_t cudaMallocHost(void** start, size_t bytes) {
+    BEGIN("cudaMallocHost");
+    return allocate(start, bytes, cudaMemoryTypeHost, device_of(context), context);
+}
+cudaError_t cudaFree(void* start) {
+    Machine& m = machine();
+    const Lock lock(m.mutex);
+    if (m.broken == cudaSuccess) m.run_all();
+    if (!m.blocks.erase(reinterpret_cast<uintptr_t>(start))) return ended(cudaErrorInvalidValue);
+    std::free(start);
+    return cudaSuccess;
+}
+cudaError_t cudaFreeHost(void* start) { return cudaFree(start); }
+
+cudaError_t cudaMemcpy(void* to, const void* from, size_t bytes, cudaMemcpyKind) {
+    BEGIN("cudaMemcpy");
+    std::memcpy(to, from, bytes);
+    return cudaSuccess;
+}
+cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind kind, cudaStream_t handle) {
+    BEGIN("cudaMemcpyAsync");
+    const Block *target = m.block(to, bytes), *source = m.block(from, bytes);
+    const bool to_card = kind == cudaMemcpyHostToDevice;
+    if (!target || !source || target->type != (to_card ? cudaMemoryTypeDevice : cudaMemoryTypeHost) ||
+        source->type != (to_card ? cudaMemoryTypeHost : cudaMemoryTypeDevice))
+        return ended(cudaErrorInvalidValue);
+    Stream* stream = m.stream(handle);
+    if (!stream) return ended(cudaErrorInvalidResourceHandle);
+    stream->add([=] { std::memcpy(to, from, bytes); });
+    return cudaSuccess;
+}
+cudaError_t cudaStreamCreateWithFlags(cudaStream_t* handle, unsigned) {
+    BEGIN("cudaStreamCreateWithFlags");
+    *handle = reinterpret_cast<cudaStream_t>(m.next_handle++);
+    m.streams[*handle] = std::make_unique<Stream>();
+    return cudaSuccess;
+}
+cudaError_t cudaStreamDestroy(cudaStream_t handle) {
+    Machine& m = machine();
+    const Lock lock(m.mutex);
+    m.streams.erase(handle);
+    return cudaSuccess;
+}
+cudaError_t cudaStreamSynchronize(cudaStream_t handle) {
+    BEGIN("cudaStreamSynchronize");
+    Stream* stream = m.stream(handle);
+    if (!stream) return ended(cudaErrorInvalidResourceHandle);
+    stream->run(stream->queued);
+    return m.broken;
+}
+cudaError_t cudaStreamWaitEvent(cudaStream_t handle, cudaEvent_t event, unsigned) {
+    BEGIN("cudaStreamWaitEvent");
+    Stream* stream = m.stream(handle);
+    if (!stream) return ended(cudaErrorInvalidResourceHandle);
+    const Event now = *m.events.at(event);
+    if (now.stream) stream->add([now] { now.stream->run(now.until); });
+    return cudaSuccess;
+}
+cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) {
+    BEGIN("cudaEventCreateWithFlags");
+    *event = reinterpret_cast<cudaEvent_t>(m.next_handle++);
+    m.events[*event] = std::make_unique<Event>();
+    return cudaSuccess;
+}
+cudaError_t cudaEventDestroy(cudaEvent_t event) {
+    Machine& m = machine();
+    const Lock lock(m.mutex);
+    m.events.erase(event);
+    return cudaSuccess;
+}
+cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t handle) {
+    BEGIN("cudaEventRecord");
+    Stream* stream = m.stream(handle);
+    if (!stream) return ended(cudaErrorInvalidResourceHandle);
+    *m.events.at(event) = {stream, stream->queued};
+    return cudaSuccess;
+}
+cudaError_t cudaFuncGetAttributes(cudaFuncAttributes*, const void*) {
+    BEGIN("cudaFuncGetAttributes");
+    return cudaSuccess;
+}
+cudaError_t cudaFuncSetAttribute(const void*, cudaFuncAttribute, int) {
+    BEGIN("cudaFuncSetAttribute");
+    return cudaSuccess;
+}
+cudaError_t cudaLaunchKernel(const void* function, dim3 blocks, dim3 threads, void** arguments, size_t shared_bytes,
+                             cudaStream_t handle) {
+    BEGIN("cudaLaunchKernel");
+    Stream* stream = m.stream(handle);
+    if (!stream) return ended(cudaErrorInvalidResourceHandle);
+    if (blocks.x == 0 || blocks.x > kMultiprocessors || threads.x != 32 || threads.y != 8 ||
+        shared_bytes > static_cast<size_t>(m.shared_limit))
+        return ended(cudaErrorInvalidConfiguration);
+    const auto kernel = reinterpret_cast<void (*)(mixsynth::card::Forward)>(const_cast<void*>(function));
+    const auto call = *static_cast<const mixsynth::card::Forward*>(arguments[0]);
+    stream->add([=] { kernel(call); });
+    ++m.launches;
+    return cudaSuccess;
+}
+
+}
+
+// The next `times` calls of this function of the runtime give `status`.
+FOR_TESTS void fake_fail(const char* name, int status, int times) {
+    machine().failures[name] = {static_cast<cudaError_t>(status), times};
+}
+FOR_TESTS void fake_machine(int devices, int major, int minor, int driver, int shared_limit) {
+    Machine& m = machine();
+    m.devices = devices, m.major = major, m.minor = minor, m.driver = driver, m.shared_limit = shared_limit;
+}
+FOR_TESTS void* fake_memory(size_t bytes, int device, int is_foreign) {
+    Machine& m = machine();
+    const Lock lock(m.mutex);
+    void* start = nullptr;
+    allocate(&start, bytes, cudaMemoryTypeDevice, device, is_foreign ? &m.foreign : m.primary + device);
+    return start;
+}
+FOR_TESTS void fake_free(void* start) { cudaFree(start); }
+FOR_TESTS void* fake_stream() {
+    cudaStream_t stream = nullptr;
+    cudaStreamCreateWithFlags(&stream, 0);
+    return stream;
+}
+// On the stream, when it comes to it: memory of a card is filled from host memory.
+FOR_TESTS void fake_write(void* to, const float* from, size_t bytes, void* stream) {
+    Machine& m = machine();
+    const Lock lock(m.mutex);
+    const std::shared_ptr<char> copy(new char[bytes], std::default_delete<char[]>());
+    std::memcpy(copy.get(), from, bytes);
+    m.stream(static_cast<cudaStream_t>(stream))->add([=] { std::memcpy(to, copy.get(), bytes); });
+}
+FOR_TESTS void fake_wait(void* stream) { cudaStreamSynchronize(static_cast<cudaStream_t>(stream)); }
+FOR_TESTS int fake_blocks() { return static_cast<int>(machine().blocks.size()); }
+FOR_TESTS int fake_launches() { return machine().launches; }
+// Where the calling thread is: -1 nowhere, 8 in another program's context, else on this device.
+FOR_TESTS int fake_context() {
+    return !context ? -1 : context == &machine().foreign ? 8 : device_of(context);
+}
+FOR_TESTS void fake_enter(int where) {
+    context = where < 0 ? nullptr : where == 8 ? &machine().foreign : machine().primary + where;
+}
