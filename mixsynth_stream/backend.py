@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import logging
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -19,6 +20,9 @@ logger = logging.getLogger(__name__)
 
 # `auto` prefers them in this order.
 BACKENDS = ("native", "torch", "triton", "cuda")
+
+# `auto` takes a card that answers one window in this share of the native encoder's time or less, over so many calls.
+_WORTH_A_CARD, _TIMED_CALLS = 0.5, 30
 
 # keyframes [B, Q+1, D] float32, contiguous -> motion [B, T, D] float32
 Forward = Callable[[np.ndarray], np.ndarray]
@@ -65,6 +69,54 @@ def _auto() -> str:
             return name
         reasons.append(f"{name}: {status.about}")
     raise BackendUnavailableError(f"no backend can run here: {'; '.join(reasons)}")
+
+
+def backend_of(name: str, config: ModelConfig, state: Mapping[str, np.ndarray]) -> tuple[str, Forward]:
+    """The backend for these weights and the network on it; raises as `choose_backend` does.
+
+    `auto` takes a card where it answers this network's windows faster than the native encoder, and goes on natively
+    where the card fails later, with a warning.
+    """
+    chosen = choose_backend(name)
+    forward = make_forward(chosen, config, state)
+    if name != "auto" or chosen != "native" or not (status := _status("cuda")).ready:
+        return chosen, forward
+    try:
+        on_card = make_forward("cuda", config, state)
+        times_us = [_window_us(candidate, config) for candidate in (on_card, forward)]
+    except BackendUnavailableError as error:
+        logger.info("not backend cuda: %s", error)
+        return chosen, forward
+    logger.info("one window takes %.0f µs on %s, %.0f µs natively", times_us[0], status.device, times_us[1])
+    if times_us[0] > _WORTH_A_CARD * times_us[1]:
+        return chosen, forward
+    return "cuda", _with_fallback(on_card, forward)
+
+
+def _window_us(forward: Forward, config: ModelConfig) -> float:
+    """Microseconds of the median call with one window."""
+    keyframes = np.zeros((1, config.num_keyframes, config.joint_dim), np.float32)
+    times = []
+    for _ in range(_TIMED_CALLS):
+        start = time.perf_counter()
+        forward(keyframes)
+        times.append(time.perf_counter() - start)
+    return 1e6 * float(np.median(times))
+
+
+def _with_fallback(on_card: Forward, native: Forward) -> Forward:
+    """`on_card` until CUDA takes no more work from this process, and from then on `native`."""
+    cuda: Any = importlib.import_module("mixsynth_stream._cuda")
+
+    def forward(keyframes: np.ndarray) -> np.ndarray:  # [B, Q+1, D] -> [B, T, D]
+        if not cuda.broken():
+            try:
+                return on_card(keyframes)
+            except BackendUnavailableError as error:
+                logger.warning("%s; the native encoder goes on", error)
+        return native(keyframes)
+
+    return forward
 
 
 def _status(name: str) -> BackendStatus:
@@ -150,9 +202,19 @@ def _triton_forward(config: ModelConfig, state: Mapping[str, np.ndarray]) -> For
 
 def _cuda_forward(config: ModelConfig, state: Mapping[str, np.ndarray]) -> Forward:
     cuda: Any = importlib.import_module("mixsynth_stream._cuda")
-    # strict: every backend gives the same numbers.
-    encoder = cuda.Encoder(state=dict(state), precision="strict", **dataclasses.asdict(config))
-    forward: Forward = encoder.forward
+    try:
+        # strict: every backend gives the same numbers.
+        encoder = cuda.Encoder(state=dict(state), precision="strict", **dataclasses.asdict(config))
+    except cuda.CudaError as error:
+        raise BackendUnavailableError(f"backend cuda cannot run here: {error}") from error
+
+    def forward(keyframes: np.ndarray) -> np.ndarray:  # [B, Q+1, D] -> [B, T, D]
+        try:
+            motion: np.ndarray = encoder.forward(keyframes)
+        except cuda.CudaError as error:
+            raise BackendUnavailableError(f"backend cuda: {error}") from error
+        return motion
+
     return forward
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from mixsynth_stream.backend import Forward, choose_backend, make_forward
+from mixsynth_stream.backend import Forward, backend_of
 from mixsynth_stream.config import ModelConfig
 from mixsynth_stream.errors import ModelError
 from mixsynth_stream.files import ASSETS, write_whole
@@ -160,8 +160,8 @@ def weights_path(name_or_path: str | os.PathLike[str]) -> Path:
 
 def model_of(state: Mapping[str, np.ndarray], config: ModelConfig, info: WeightsInfo, backend: str = "auto") -> Model:
     """The model of these weights, on a backend."""
-    name = choose_backend(backend)
-    return Model(config, info, name, make_forward(name, config, state))
+    name, forward = backend_of(backend, config, state)
+    return Model(config, info, name, forward)
 
 
 def untrained_model(space: str, sample_interval: int = DEFAULT_EVERY, backend: str = "auto") -> Model:
