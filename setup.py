@@ -101,35 +101,39 @@ class BuildWithCuda(build_ext):
         ext.sources = [source for source in ext.sources if not source.endswith(".cu")]
         if units:
             options = architectures()
-            names = " ".join(re.findall(r"sm_\d+", " ".join(options)))
-            sys.stderr.write(f"the CUDA encoder is built for {names}, which MIXSYNTH_CUDA=0 leaves out\n")
+            names = re.findall(r"sm_\d+", " ".join(options))
+            sys.stderr.write(f"the CUDA encoder is built for {' '.join(names)}, which MIXSYNTH_CUDA=0 leaves out\n")
+            # Not the folder of the build, which pip makes anew each time.
+            folder = Path("build", "cuda", "-".join(names))
+            folder.mkdir(parents=True, exist_ok=True)
             with ThreadPoolExecutor(len(units)) as pool:
-                ext.extra_objects += pool.map(lambda unit: self._compiled(unit, ext, options), units)
+                ext.extra_objects += pool.map(lambda unit: self._compiled(unit, folder, options), units)
         super().build_extension(ext)
 
-    def _compiled(self, unit, ext, options) -> str:
+    @staticmethod
+    def _compiled(unit, folder, options) -> str:
         threads = max(1, (os.cpu_count() or 1) // 2)  # for each of the two large files
+        out, made_of = folder / f"{Path(unit).stem}.o", folder / f"{Path(unit).stem}.d"
         command = [str(cuda / "bin/nvcc"), "-std=c++17", "-O3", *options, f"--threads={threads}", "-Icsrc"]
-        command += ["-Xcompiler", "-fPIC", "-c"]
-        out = Path(self.build_temp) / Path(unit).with_suffix(".o")
+        command += ["-Xcompiler", "-fPIC", "-MMD", "-MF", str(made_of), "-c", unit, "-o", str(out)]
         written = out.with_suffix(".command")
-        is_new = out.is_file() and written.is_file() and written.read_text() == " ".join(command)
-        if not is_new or any(Path(source).stat().st_mtime > out.stat().st_mtime for source in [unit, *ext.depends]):
-            out.parent.mkdir(parents=True, exist_ok=True)
-            if code := subprocess.run([*command, unit, "-o", str(out)], check=False).returncode:
-                raise CompileError(f"nvcc ended with code {code} on {unit}")
-            written.write_text(" ".join(command))
+        if out.is_file() and written.is_file() and written.read_text() == " ".join(command):
+            sources = [Path(word) for word in made_of.read_text().split() if Path(word).suffix in (".cu", ".cuh", ".h")]
+            if all(source.is_file() and source.stat().st_mtime <= out.stat().st_mtime for source in sources):
+                return str(out)
+        if code := subprocess.run(command, check=False).returncode:
+            raise CompileError(f"nvcc ended with code {code} on {unit}")
+        written.write_text(" ".join(command))
         return str(out)
 
 
 extensions = [native]
 if cuda := toolkit():
-    headers = [header for kind in ("csrc/*.h", "csrc/cuda/*.h", "csrc/cuda/*.cuh") for header in glob(kind)]
     extensions.append(
         Pybind11Extension(
             "mixsynth_stream._cuda",
             [*sorted(glob("csrc/cuda/*.cu")), *sorted(glob("csrc/cuda/*.cpp")), "csrc/pack.cpp"],
-            depends=sorted([*headers, "csrc/python/arguments.h"]),
+            depends=sorted([*glob("csrc/*.h"), *glob("csrc/cuda/*.h"), "csrc/python/arguments.h"]),
             include_dirs=["csrc", str(cuda / "include")],
             # Static, so that no CUDA library is needed; it looks for a driver when it is first asked for a card.
             libraries=["cudart_static", "dl", "rt", "pthread"],

@@ -13,7 +13,7 @@ from mixsynth_stream.presets import DEFAULT_EVERY
 _HELP = {
     "pipeline": "frames a second of a stream against the estimator on every frame and against decoding alone",
     "truth": "2D error in the gaps against measured motion: the network, PCHIP, the estimator on every frame",
-    "encoder": "the native encoder against torch, its compilers, ONNX Runtime and OpenVINO on one core",
+    "encoder": "the native encoder against torch, its compilers and others on one core; or the CUDA encoder on a card",
     "kernels": "the Triton kernels against torch eager, torch.compile and CUDA graphs, on a CUDA device",
     "push": "what a keyframe costs a window, over the bare call of the encoder, for the weights that ship",
     "training": "a layer forward and backward, and steps of `train`: native against torch, for the weights that ship",
@@ -59,7 +59,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         )
     encoder = _add_bench(benches, "encoder")
     encoder.add_argument("--case", nargs="+", metavar="NAME", help="networks (default: all published and shipped ones)")
-    encoder.add_argument("--batch", nargs="+", type=int, default=[1, 64], metavar="B", help="windows a call (1 64)")
+    encoder.add_argument(
+        "--device", choices=("cpu", "cuda"), default="cpu", help="the native encoder or the CUDA one (default: cpu)"
+    )
+    encoder.add_argument("--batch", nargs="+", type=int, metavar="B", help="windows a call (1 64; on a card also 4096)")
     encoder.add_argument("--rounds", type=int, default=25, metavar="R", help="interleaved rounds (default: 25)")
     encoder.add_argument(
         "--contender", nargs="+", metavar="NAME", help="peers to compare with (default: all that are installed)"
@@ -68,6 +71,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     encoder.add_argument("--plot", type=Path, metavar="FILE", help="write a plot (PNG)")
     encoder.add_argument(
         "--threads", nargs="+", type=int, metavar="N", help="instead of peers: the native encoder with so many threads"
+    )
+    encoder.add_argument("--seconds", type=float, metavar="S", help="on a card: no other case after so many seconds")
+    encoder.add_argument(
+        "--compile-s", type=float, metavar="S", help="on a card: no torch.compile after so many seconds"
     )
     push = _add_bench(benches, "push")
     push.add_argument("--rounds", type=int, default=500, metavar="R", help="keyframes (default: 500)")

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from support.card_clock import FakeCard
 from support.networks import ODD, random_state
 
 if importlib.util.find_spec("triton") is None:
@@ -33,29 +34,6 @@ from mixsynth_stream.weights import load_weights
 
 SMALL = dataclasses.replace(ODD, num_encoder_layers=1)
 RUNNABLE = ("eager", "kernels strict", "kernels fp16")  # what neither compiles nor needs a card
-
-
-class FakeCard:
-    """The n-th call timed takes n microseconds, whatever it does."""
-
-    device, name = torch.device("cpu"), "a card that is not there"
-
-    def __init__(self) -> None:
-        self.timed: list[Callable[[], Any]] = []
-
-    def seconds(self, call: Callable[[], Any], calls: int) -> float:
-        self.timed.append(call)
-        return 1e-6 * len(self.timed)
-
-    def memory(self, call: Callable[[], Any]) -> int:
-        call()
-        return 3 << 20
-
-    def launches(self, call: Callable[[], Any]) -> int | None:
-        return 7
-
-    def ceilings(self) -> dict[str, float]:
-        return {"bytes": 1e12, "fp32": 1e12, "tf32": 2e12, "bf16": 4e12, "fp16": 4e12}
 
 
 def small_case(batch: int = 2) -> Case:

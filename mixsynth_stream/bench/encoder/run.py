@@ -30,7 +30,7 @@ from mixsynth_stream.bench.encoder.contenders import (
 from mixsynth_stream.bench.encoder.threads import measure_threads
 from mixsynth_stream.bench.measure import flops, median_seconds, one_core, percentiles_us, take_turns
 from mixsynth_stream.config import ModelConfig
-from mixsynth_stream.errors import ModelError
+from mixsynth_stream.errors import BackendUnavailableError, ModelError
 from mixsynth_stream.files import ASSETS
 from mixsynth_stream.parameters import random_state
 from mixsynth_stream.presets import published_shapes
@@ -47,24 +47,27 @@ _ROUND_S = 0.02
 
 def main(args: argparse.Namespace) -> int:
     """Run and print; 1 where a contender's numbers are wrong."""
+    if min(args.rounds, *(args.batch or [1])) < 1:
+        raise ValueError("--rounds and --batch must be at least 1")
+    if args.device == "cuda":
+        return _on_card(args)
     networks = all_networks()
+    batches = args.batch or [1, 64]
     names = args.case or list(networks)
     requests = (("--case", names, networks), ("--contender", args.contender or (), CONTENDERS))
     for option, request, choices in requests:
         if unknown := [name for name in request if name not in choices]:
             raise ValueError(f"{option} must be of {', '.join(choices)}, found {', '.join(unknown)}")
-    if min(args.rounds, *args.batch) < 1:
-        raise ValueError("--rounds and --batch must be at least 1")
     choose_backend(NATIVE)
     if args.threads is not None:
-        measure_threads({name: networks[name] for name in names}, args.threads, args.batch, args.rounds, args.json)
+        measure_threads({name: networks[name] for name in names}, args.threads, batches, args.rounds, args.json)
         return 0
     contenders = _installed(args.contender or list(CONTENDERS))
     rows: list[dict[str, Any]] = []
     with one_core(args.core) as core:
         peaks = peaks_of(contenders)
         print(f"{processor()}, core {core}: {peaks[NATIVE] / 1e9:.0f} GFLOP/s in multiply-adds")
-        for case in (Case(name, *networks[name], batch) for name in names for batch in args.batch):
+        for case in (Case(name, *networks[name], batch) for name in names for batch in batches):
             forwards = {contender: make(contender, case) for contender in contenders}
             errors = {contender: _largest_error(case, forward) for contender, forward in forwards.items()}
             if failures := gate_failures(errors):
@@ -79,6 +82,16 @@ def main(args: argparse.Namespace) -> int:
     if args.plot is not None:
         plot_speedups(args.plot, rows)
     return 0
+
+
+def _on_card(args: argparse.Namespace) -> int:
+    try:
+        from mixsynth_stream.bench.encoder.card import measure
+    except ImportError as error:
+        raise BackendUnavailableError(
+            f"bench encoder --device cuda compares with torch and triton: {error}; pip install 'mixsynth-stream[gpu]'"
+        ) from error
+    return measure(args)
 
 
 def all_networks() -> dict[str, tuple[ModelConfig, Mapping[str, np.ndarray]]]:

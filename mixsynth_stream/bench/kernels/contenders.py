@@ -72,10 +72,14 @@ class Case:
 
 @dataclass(frozen=True)
 class Contender:
-    """How a contender is made of a `Case`, or of the case of an op, and the precision that it is held to."""
+    """How a contender is made of a `Case`, or of the case of an op, and the precision that it is held to.
+
+    Its largest error is that of the precision, unless `tolerance` is another.
+    """
 
     make: Callable[[Any], Callable[[], Any]]
     precision: str
+    tolerance: float | None = None
 
 
 def _eager(case: Case) -> Callable[[], Tensor]:
