@@ -146,23 +146,16 @@ gates: $(VENV)/.dev
 	$(BIN)/python scripts/cuda_gates.py
 
 # For a bare machine with a card and no network: PYTHON itself, which has torch, triton, numpy, pytest and pybind11.
-# A test that finds no card there fails. The conftest is left out, because it needs hypothesis. Triton's cache is a new
-# one, so that each run compiles what it tests. Whatever fails, the rest is run and measured: a process for each file,
-# because a kernel that reads out of bounds fails all that follows in its own. They run beside each other, and
-# what is measured runs alone.
+# A test that finds no card there fails. Triton's cache is a new one, so that each run compiles what it tests. nvcc's
+# objects in build/cuda may be brought along: `make dev MIXSYNTH_ARCH=90` makes those of compute capability 9.0.
 GPU_OUT := $(if $(filter file,$(origin OUT)),out/gpu,$(OUT))
-ON_GPU := TRITON_INTERPRET=0 MIXSYNTH_GPU=1 TRITON_CACHE_DIR="$(CURDIR)/build/triton-cache" "$(PYTHON)"
+gpu: export MIXSYNTH_CUDA := 1
+gpu: export MIXSYNTH_GPU := 1
+gpu: export TRITON_INTERPRET := 0
+gpu: export TRITON_CACHE_DIR := $(CURDIR)/build/triton-cache
 gpu:
-	@rm -rf build/triton-cache && mkdir -p build/triton-cache "$(GPU_OUT)"
-	"$(PYTHON)" -m pip install -q --no-deps --no-build-isolation -e .
-	-$(ON_GPU) tests/gpu/warm_up.py
-	@failed=0; running=; for tests in tests/gpu/test_*.py; do \
-	    $(ON_GPU) -m pytest -q --noconftest -p no:cacheprovider --durations=5 $$tests \
-	        > "$(GPU_OUT)/$$(basename $$tests .py).txt" 2>&1 & running="$$running $$!"; done; \
-	for process in $$running; do wait $$process || failed=1; done; \
-	tail -n 40 "$(GPU_OUT)"/test_*.txt; \
-	$(ON_GPU) -m mixsynth_stream bench kernels --quick --json "$(GPU_OUT)/kernels.json" || failed=1; \
-	exit $$failed
+	@rm -rf build/triton-cache && mkdir -p build/triton-cache
+	"$(PYTHON)" tests/gpu/run_all.py "$(GPU_OUT)"
 
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .

@@ -5,6 +5,7 @@ MIXSYNTH_ARCH="80 90" builds it for those compute capabilities, "all" for all, "
 9.0 where it has none; by default those of this machine, or all. PTX of the last is for newer ones.
 """
 
+import hashlib
 import os
 import re
 import shutil
@@ -93,8 +94,23 @@ def architectures() -> list[str]:
     return [*options, f"-gencode=arch=compute_{chosen[-1]},code=compute_{chosen[-1]}"]
 
 
+COMPILE = ("-std=c++17", "-O3", "-Icsrc", "-Xcompiler", "-fPIC")
+
+
+def key_of(made_of: Path, options: list[str]) -> str:
+    """What an object is made of: nvcc, its options, and the text of our sources, which it has listed in `made_of`.
+
+    It is the same on every machine, because objects travel to one with a card.
+    """
+    release = re.search(r"release [\d.]+", _output(str(cuda / "bin/nvcc"), "--version"))
+    sources = [Path(word) for word in made_of.read_text().split() if word.startswith("csrc/")]
+    texts = [source.read_text() if source.is_file() else "" for source in sources]
+    parts = [release[0] if release else "", *COMPILE, *options, *texts]
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
 class BuildWithCuda(build_ext):
-    """Compiles the .cu files with nvcc, all at once, unless their objects are newer than all they are made of."""
+    """Compiles the .cu files with nvcc, all at once, unless their objects are made of the same."""
 
     def build_extension(self, ext) -> None:
         units = [source for source in ext.sources if source.endswith(".cu")]
@@ -112,18 +128,15 @@ class BuildWithCuda(build_ext):
 
     @staticmethod
     def _compiled(unit, folder, options) -> str:
+        out, made_of, key = (folder / f"{Path(unit).stem}{suffix}" for suffix in (".o", ".d", ".key"))
+        if out.is_file() and key.is_file() and made_of.is_file() and key.read_text() == key_of(made_of, options):
+            return str(out)
         threads = max(1, (os.cpu_count() or 1) // 2)  # for each of the two large files
-        out, made_of = folder / f"{Path(unit).stem}.o", folder / f"{Path(unit).stem}.d"
-        command = [str(cuda / "bin/nvcc"), "-std=c++17", "-O3", *options, f"--threads={threads}", "-Icsrc"]
-        command += ["-Xcompiler", "-fPIC", "-MMD", "-MF", str(made_of), "-c", unit, "-o", str(out)]
-        written = out.with_suffix(".command")
-        if out.is_file() and written.is_file() and written.read_text() == " ".join(command):
-            sources = [Path(word) for word in made_of.read_text().split() if Path(word).suffix in (".cu", ".cuh", ".h")]
-            if all(source.is_file() and source.stat().st_mtime <= out.stat().st_mtime for source in sources):
-                return str(out)
+        command = [str(cuda / "bin/nvcc"), *COMPILE, *options, f"--threads={threads}"]
+        command += ["-MMD", "-MF", str(made_of), "-c", unit, "-o", str(out)]
         if code := subprocess.run(command, check=False).returncode:
             raise CompileError(f"nvcc ended with code {code} on {unit}")
-        written.write_text(" ".join(command))
+        key.write_text(key_of(made_of, options))
         return str(out)
 
 

@@ -57,25 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         command.add_argument(
             "--weights", nargs=2, metavar=("IMAGE", "WORLD"), help="networks to run (default: the shipped ones)"
         )
-    encoder = _add_bench(benches, "encoder")
-    encoder.add_argument("--case", nargs="+", metavar="NAME", help="networks (default: all published and shipped ones)")
-    encoder.add_argument(
-        "--device", choices=("cpu", "cuda"), default="cpu", help="the native encoder or the CUDA one (default: cpu)"
-    )
-    encoder.add_argument("--batch", nargs="+", type=int, metavar="B", help="windows a call (1 64; on a card also 4096)")
-    encoder.add_argument("--rounds", type=int, default=25, metavar="R", help="interleaved rounds (default: 25)")
-    encoder.add_argument(
-        "--contender", nargs="+", metavar="NAME", help="peers to compare with (default: all that are installed)"
-    )
-    encoder.add_argument("--core", type=int, metavar="N", help="the core to run on (default: the last)")
-    encoder.add_argument("--plot", type=Path, metavar="FILE", help="write a plot (PNG)")
-    encoder.add_argument(
-        "--threads", nargs="+", type=int, metavar="N", help="instead of peers: the native encoder with so many threads"
-    )
-    encoder.add_argument("--seconds", type=float, metavar="S", help="on a card: no other case after so many seconds")
-    encoder.add_argument(
-        "--compile-s", type=float, metavar="S", help="on a card: no torch.compile after so many seconds"
-    )
+    _add_encoder(benches)
     push = _add_bench(benches, "push")
     push.add_argument("--rounds", type=int, default=500, metavar="R", help="keyframes (default: 500)")
     push.add_argument("--core", type=int, metavar="N", help="the core to run on (default: the last)")
@@ -117,6 +99,28 @@ def _add_truth(benches: Any) -> argparse.ArgumentParser:
 def _add_bench(benches: Any, name: str) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = benches.add_parser(name, help=_HELP[name], description=_HELP[name])
     return parser
+
+
+def _add_encoder(benches: Any) -> None:
+    encoder = _add_bench(benches, "encoder")
+    encoder.add_argument("--case", nargs="+", metavar="NAME", help="networks (default: all published and shipped ones)")
+    encoder.add_argument(
+        "--device", choices=("cpu", "cuda"), default="cpu", help="the native encoder or the CUDA one (default: cpu)"
+    )
+    encoder.add_argument("--batch", nargs="+", type=int, metavar="B", help="windows a call (1 64; on a card also 4096)")
+    encoder.add_argument("--rounds", type=int, default=25, metavar="R", help="interleaved rounds (default: 25)")
+    encoder.add_argument(
+        "--contender", nargs="+", metavar="NAME", help="peers to compare with (default: all that are installed)"
+    )
+    encoder.add_argument("--core", type=int, metavar="N", help="the core to run on (default: the last)")
+    encoder.add_argument("--plot", type=Path, metavar="FILE", help="write a plot (PNG)")
+    encoder.add_argument(
+        "--threads", nargs="+", type=int, metavar="N", help="instead of peers: the native encoder with so many threads"
+    )
+    encoder.add_argument("--seconds", type=float, metavar="S", help="on a card: no other case after so many seconds")
+    encoder.add_argument(
+        "--compile-s", type=float, metavar="S", help="on a card: no torch.compile after so many seconds"
+    )
 
 
 def _add_kernels(benches: Any) -> None:

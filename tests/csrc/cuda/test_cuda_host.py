@@ -290,8 +290,7 @@ def test_out_of_memory_is_named_and_passes(card: FakeCard, where: str, function:
 
 STICKY = """
 import sys, gc
-sys.path.insert(0, {tests!r})
-sys.path.insert(0, {here!r})
+sys.path[:0] = {folders!r}
 from test_cuda_host import *
 card = FakeCard(Path({library!r}))
 encoder, other = encoder_of(card), encoder_of(card)
@@ -310,8 +309,8 @@ gc.collect()
 
 def test_a_kernel_that_fails_is_reported_once_and_ends_the_cards_use(library: Path) -> None:
     """In a process of its own, which CUDA then takes no more work from."""
-    tests, here = Path(__file__).parents[2], Path(__file__).parent
-    code = STICKY.format(tests=str(tests), here=str(here), library=str(library))
+    folders = [str(Path(__file__).parents[2]), str(Path(__file__).parent)]
+    code = STICKY.format(folders=folders, library=str(library))
     process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     cause = "the encoder failed: an illegal memory access was encountered"
     advice = "start it again, or use another backend"
