@@ -18,6 +18,7 @@ import collections
 import dataclasses
 import hashlib
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -25,6 +26,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from mixsynth_stream.reports import table
@@ -155,20 +157,19 @@ def judge(archs: Sequence[str], outcomes: Path = OUTCOMES) -> list[Outcome]:
         raise SystemExit("the gates need nvcc and nvdisasm: install the CUDA toolkit, and Triton for nvdisasm")
     version = subprocess.run([compiler, "--version"], capture_output=True, text=True, check=True).stdout
     known = json.loads(outcomes.read_text(encoding="utf-8")) if outcomes.is_file() else {}
-    judged = []
-    for arch in archs:
-        for unit in UNITS:
-            key = key_of(compiler, unit, arch, version)
-            if key not in known:
-                print(f"compiling csrc/cuda/{unit}.cu for {arch}", file=sys.stderr, flush=True)
-                known[key] = [dataclasses.asdict(outcome) for outcome in _compiled(compiler, tool, unit, arch)]
-                outcomes.parent.mkdir(exist_ok=True)
-                outcomes.write_text(json.dumps(known, indent=0), encoding="utf-8")
-            judged += [Outcome(**fields) for fields in known[key]]
-    return judged
+    keys = {(unit, arch): key_of(compiler, unit, arch, version) for arch in archs for unit in UNITS}
+    unknown = [names for names, key in keys.items() if key not in known]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        judgements = pool.map(lambda names: _compiled(compiler, tool, *names), unknown)
+        for names, of_unit in zip(unknown, judgements, strict=True):
+            known[keys[names]] = [dataclasses.asdict(outcome) for outcome in of_unit]
+            outcomes.parent.mkdir(exist_ok=True)
+            outcomes.write_text(json.dumps(known, indent=0), encoding="utf-8")
+    return [Outcome(**fields) for key in keys.values() for fields in known[key]]
 
 
 def _compiled(compiler: str, tool: str, unit: str, arch: str) -> list[Outcome]:
+    print(f"compiling csrc/cuda/{unit}.cu for {arch}", file=sys.stderr, flush=True)
     with tempfile.TemporaryDirectory() as folder:
         cubin = Path(folder) / f"{unit}.cubin"
         log = subprocess.run(command(compiler, unit, arch, cubin), capture_output=True, text=True, check=False)
