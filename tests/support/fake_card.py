@@ -9,6 +9,7 @@ import ctypes
 import importlib.util
 import subprocess
 import sysconfig
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -26,10 +27,19 @@ def build_fake(folder: Path) -> Path:
     """The library, as a module of Python named _cuda."""
     pybind11 = pytest.importorskip("pybind11")
     library = folder / "_cuda.so"
-    command = [compiler(), "-std=c++17", "-O0", "-Wall", "-Wextra", "-Werror", "-fPIC", "-shared", "-pthread"]
+    command = [compiler(), "-std=c++17", "-O0", "-Wall", "-Wextra", "-Werror", "-fPIC", "-pthread"]
     command += ["-fvisibility=hidden", f"-I{pybind11.get_include()}", f"-I{sysconfig.get_paths()['include']}"]
-    command += [f"-I{ROOT / 'csrc'}", f"-I{FOLDER / 'fake'}", *(str(ROOT / "csrc" / source) for source in SOURCES)]
-    subprocess.run([*command, str(FOLDER / "fake" / "fake_runtime.cpp"), "-o", str(library)], check=True)
+    command += [f"-I{ROOT / 'csrc'}", f"-I{FOLDER / 'fake'}"]
+
+    def compiled(source: Path) -> str:
+        out = folder / f"{source.stem}.o"
+        subprocess.run([*command, "-c", str(source), "-o", str(out)], check=True)
+        return str(out)
+
+    with ThreadPoolExecutor() as pool:
+        sources = [*(ROOT / "csrc" / source for source in SOURCES), FOLDER / "fake" / "fake_runtime.cpp"]
+        objects = list(pool.map(compiled, sources))
+    subprocess.run([*command, "-shared", *objects, "-o", str(library)], check=True)
     return library
 
 
