@@ -28,7 +28,7 @@ def build_fake(folder: Path) -> Path:
     pybind11 = pytest.importorskip("pybind11")
     library = folder / "_cuda.so"
     command = [compiler(), "-std=c++17", "-O0", "-Wall", "-Wextra", "-Werror", "-fPIC", "-pthread"]
-    command += ["-fvisibility=hidden", f"-I{pybind11.get_include()}", f"-I{sysconfig.get_paths()['include']}"]
+    command += ["-fvisibility=hidden", "-isystem", pybind11.get_include(), "-isystem", sysconfig.get_paths()["include"]]
     command += [f"-I{ROOT / 'csrc'}", f"-I{FOLDER / 'fake'}"]
 
     def compiled(source: Path) -> str:
