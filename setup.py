@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from glob import glob
 from pathlib import Path
 
-from pybind11.setup_helpers import Pybind11Extension, build_ext
+from pybind11.setup_helpers import ParallelCompile, Pybind11Extension, build_ext
 from setuptools import setup
 from setuptools.errors import CompileError
 
@@ -34,6 +34,9 @@ native = Pybind11Extension(
     extra_compile_args=[] if msvc else flags,
     extra_link_args=[] if msvc else ["-pthread"],
 )
+
+# A file of each extension on each core.
+ParallelCompile(default=0).install()
 
 ARCHS = ("80", "86", "89", "90", "100", "120")
 OLDEST_NVCC = (12, 8)  # the first that knows compute capability 12.0
