@@ -97,6 +97,15 @@ class Timeline:
             motions += self._motions([frame], scene, [scene], final=False)
         return motions
 
+    def settle(self, before_s: float) -> list[Motion]:
+        """Make final, as they stand, the frames before a time: their keyframe is too long in coming."""
+        motions = []
+        while self._new_cuts and self._new_cuts[0].first.time_s < before_s:
+            motions += self._change_scene(self._new_cuts.popleft(), [])
+        late = [one for one in self._waiting if one.frame.time_s < before_s]
+        self._waiting = self._waiting[len(late) :]
+        return motions + self._as_they_stand(late)
+
     def expected(self, frame: Frame) -> Expected:
         """The people followed now, as windows and glances expect them at this frame's time, in its own pixels."""
         self._follow(frame)

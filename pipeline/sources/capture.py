@@ -61,6 +61,7 @@ class LiveReader(FrameSource):
         self._buffer: deque[Frame] = deque()
         self._changed = threading.Condition()  # of the buffer, the error or the closing
         self._closing = threading.Event()
+        self._is_woken = False
         self._error: SourceError | None = None
         self._index = 0
         self._start_s: float | None = None
@@ -75,18 +76,18 @@ class LiveReader(FrameSource):
         self._await_first_frame()
 
     def __next__(self) -> Frame:
-        while not self._closing.is_set():
+        frame = None
+        while frame is None:
             frame = self.read(1.0)
-            if frame is not None:
-                return frame
-        raise StopIteration
+        return frame
 
     def read(self, timeout_s: float) -> Frame | None:
-        """The next frame; None where none came in time or the reader is closed. SourceError once it has given up."""
+        """The next frame; None where none came in time. StopIteration once closed, SourceError once it has given up."""
         with self._changed:
-            self._changed.wait_for(lambda: self._buffer or self._error or self._closing.is_set(), timeout_s)
+            self._changed.wait_for(self._has_news, timeout_s)
+            self._is_woken = False
             if self._closing.is_set():
-                return None
+                raise StopIteration
             if self._buffer:
                 return self._buffer.popleft()
             if self._error:
@@ -95,6 +96,15 @@ class LiveReader(FrameSource):
         if time.perf_counter() - self._alive_s > 3 * self._silence_s:
             raise SourceError(f"{self._source} hangs and does not answer: unplug it or stop it, and start again")
         return None
+
+    def wake(self) -> None:
+        """End a `read` that waits in another thread, or the next one that would wait."""
+        with self._changed:
+            self._is_woken = True
+            self._changed.notify_all()
+
+    def _has_news(self) -> bool:
+        return bool(self._buffer or self._error or self._is_woken or self._closing.is_set())
 
     def now_s(self) -> float | None:
         """The present, on the clock that `time_s` runs on; None before the first frame."""

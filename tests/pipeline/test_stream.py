@@ -162,7 +162,7 @@ def test_a_live_loop_left_early_waits_for_its_estimator():
     next(motions)
     assert inside.wait(5)
     stream.close()
-    stream._estimator.close()
+    stream._supervisor.estimator.close()
     assert events == ["answer", "close"]
 
 
