@@ -114,7 +114,7 @@ def test_a_camera_goes_on_while_its_estimator_hangs_and_keeps_a_bounded_number_o
         if motion.final:
             finals.append(motion.index)
         held.append(sum(_has_picture(one) for one in camera.pictures))
-    XX
+        if motion.index == 150:
             break
     assert finals == list(range(len(finals))) and len(finals) > 50
     assert max(held) < 40
