@@ -23,6 +23,7 @@ from mixsynth_stream.pipeline.sources.pixels.pictures import FrameMaker
 from mixsynth_stream.pipeline.sources.source import FrameSource
 from mixsynth_stream.pipeline.sources.timing.rates import opening_rate_hz
 from mixsynth_stream.pipeline.sources.tracks import video_track
+from mixsynth_stream.redact import redacted
 
 logger = logging.getLogger(__name__)
 
@@ -71,7 +72,7 @@ class LiveReader(FrameSource):
             self.info = _live_info(source, container, track)
         except av.error.FFmpegError as error:
             raise SourceError(_live_failure(source, error)) from error
-        self._thread = threading.Thread(target=self._run, args=(container,), name=f"capture {source}", daemon=True)
+        self._thread = threading.Thread(target=self._run, args=(container,), name="capture", daemon=True)
         self._thread.start()
         self._await_first_frame()
 
@@ -150,7 +151,7 @@ class LiveReader(FrameSource):
                 if self._retries is not None and failures > self._retries:
                     raise SourceError(f"{self._source} was lost after {self._index} frames ({reason})")
                 pause_s = self._pause_s(failures)
-                logger.warning("%s was lost (%s); trying again in %g s", self._source, reason, pause_s)
+                logger.warning("%s was lost (%s); trying again in %g s", redacted(self._source), reason, pause_s)
                 self._wait(pause_s)
                 self._count("reopened")
         except SourceError as error:

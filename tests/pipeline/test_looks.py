@@ -168,7 +168,7 @@ def test_an_estimator_of_the_user_that_hangs_is_not_called_again_before_it_answe
 def test_closing_does_not_wait_long_for_an_estimator_that_hangs():
     is_free, inside = threading.Event(), threading.Event()
     looks = Looks()
-    looks.begin(frame(0), lambda: inside.set() or is_free.wait(10) and [])
+    looks.begin(frame(0), lambda: inside.set() or (is_free.wait(10) and []))
     assert inside.wait(5)
     start_s = time.perf_counter()
     assert not looks.close(patience_s=0.2)
