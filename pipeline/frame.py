@@ -34,6 +34,7 @@ class Frame:
 
     `width`, `height` and `rgb` are display pixels: upright, and square. `stored_size` (width, height) is the upright
     picture as the file stores it. It differs where samples are not square, such as those of DV and of DVDs.
+    `received_s` is when a live source's picture came, on the clock of `time_s`, which is when it was taken.
     A source that knows which pictures somebody reads may leave others out; see `is_decoded`.
     """
 
@@ -45,6 +46,7 @@ class Frame:
         "_thumbnail",
         "height",
         "index",
+        "received_s",
         "stored_size",
         "time_s",
         "width",
@@ -61,11 +63,13 @@ class Frame:
         stored_size: tuple[int, int] | None = None,
         luma: Callable[[], Luma | None] | None = None,
         thumbnail: Callable[[], np.ndarray | None] | None = None,  # () -> [32, 32] float32
+        received_s: float | None = None,
     ) -> None:
         """`picture` gives `rgb` when it is read. Without a `stored_size` the samples are square."""
         self._decode: Callable[[], Frame] | None = None
         self.index = index
         self.time_s = time_s
+        self.received_s = received_s
         self.width = width
         self.height = height
         self.stored_size = stored_size or (width, height)

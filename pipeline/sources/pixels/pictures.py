@@ -28,7 +28,7 @@ class FrameMaker:
         self._thumbnails = Thumbnails()
         self._tone_maps: dict[tuple[int, int], ToneMap] = {}  # by transfer curve and primaries
 
-    def __call__(self, picture: av.VideoFrame, index: int, time_s: float) -> Frame:
+    def __call__(self, picture: av.VideoFrame, index: int, time_s: float, *, received_s: float | None = None) -> Frame:
         stored, shown = (picture.width, picture.height), (self._aspect.width_of(picture), picture.height)
         matrix = self._matrix.of(picture)
         sideways = matrix is not None and abs(matrix[1]) > abs(matrix[0])
@@ -36,7 +36,17 @@ class FrameMaker:
         rgb = partial(_upright_rgb, picture, shown, matrix, self._tone_map(picture))
         upright = stored[::-1] if sideways else stored
         thumbnail, luma = partial(self._thumbnails.of, picture), partial(luma_of, picture, shown, matrix)
-        return Frame(index, time_s, width, height, rgb, stored_size=upright, thumbnail=thumbnail, luma=luma)
+        return Frame(
+            index,
+            time_s,
+            width,
+            height,
+            rgb,
+            stored_size=upright,
+            luma=luma,
+            thumbnail=thumbnail,
+            received_s=received_s,
+        )
 
     def _tone_map(self, picture: av.VideoFrame) -> ToneMap | None:
         if not is_hdr(picture):
