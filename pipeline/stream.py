@@ -184,6 +184,7 @@ class Stream:
         self._due.clear()
         if self._reader is not None:
             self._reader.close()
+            self.stats.counters.update(self._reader.counters)
         is_free = self._looks is None or self._looks.close()
         if is_free:
             self._supervisor.close()

@@ -12,7 +12,7 @@ from mixsynth_stream.errors import ModelError, OutputError, SourceError
 from mixsynth_stream.job.options import JobOptions
 from mixsynth_stream.job.outputs import folders
 from mixsynth_stream.job.patterns import expand
-from mixsynth_stream.job.process import JobResult, process
+from mixsynth_stream.job.process import JobInterrupted, JobResult, process
 from mixsynth_stream.pipeline.sources.media.names import is_picture, pictures_behind
 
 # The options of `add_source_arguments`, for commands that do not have them.
@@ -166,6 +166,10 @@ def main(args: argparse.Namespace) -> int:
             if not rest:
                 raise
             raise type(error)(f"{error} ({rest} sources after {source} were not started)") from error
+        except JobInterrupted as stop:
+            if not args.quiet:
+                say(shown(summary_line(stop.result, options.formats)))
+            raise
         if not args.quiet:
             say(shown(summary_line(result, options.formats)))
     if failures:

@@ -59,10 +59,18 @@ class JobResult:
         return f"{count} {'person' if count == 1 else 'people'}" if count else "nobody was seen"
 
 
+class JobInterrupted(KeyboardInterrupt):
+    """The user has ended a job; `result` is what it had come to."""
+
+    def __init__(self, result: JobResult) -> None:
+        super().__init__()
+        self.result = result
+
+
 def process(source: str, folder: Path | None, options: JobOptions) -> JobResult:
     """One source from its first frame to its last, into `folder` or onto standard output.
 
-    Raises `SourceError`, `ModelError`, `OutputError`, `ValueError` and KeyboardInterrupt; what was written before an
+    Raises `SourceError`, `ModelError`, `OutputError`, `ValueError` and `JobInterrupted`; what was written before an
     error stays readable.
     """
     open_descriptors()
@@ -88,20 +96,22 @@ def process(source: str, folder: Path | None, options: JobOptions) -> JobResult:
                 now_s = stream.now_s
                 progress.update(motion, stream.stats, None if now_s is None else now_s - motion.time_s)
                 if outputs.has_closed_view:
-                    write_finals(stream, outputs, interrupt)
+                    write_finals(stream, outputs, result, interrupt)
                     break
-        except KeyboardInterrupt:
-            write_finals(stream, outputs, interrupt)
-            raise
+        except KeyboardInterrupt as stop:
+            write_finals(stream, outputs, result, interrupt)
+            result.seconds = time.perf_counter() - start
+            raise JobInterrupted(result) from stop
         result.seconds = time.perf_counter() - start
     return result
 
 
-def write_finals(stream: Stream, outputs: Outputs, interrupt: Interrupt) -> None:
+def write_finals(stream: Stream, outputs: Outputs, result: JobResult, interrupt: Interrupt) -> None:
     """Write the finals of frames that were only provisional when the loop ended: the user has seen them."""
     with interrupt.held():
         for motion in stream.close():
             outputs.write(motion)
+            result.count(motion)
 
 
 def open_stream(source: str, options: JobOptions) -> Stream:

@@ -146,6 +146,8 @@ class LiveReader(FrameSource):
                     self._clock.restart()
                     with container or self._open() as container:
                         for frame in self._capture(container):
+                            if failures:
+                                self._count("reopened")
                             failures = 0
                             self._offer(frame)
                     reason = "it ended"
@@ -160,7 +162,6 @@ class LiveReader(FrameSource):
                 pause_s = self._pause_s(failures)
                 logger.warning("%s was lost (%s); trying again in %g s", redacted(self._source), reason, pause_s)
                 self._wait(pause_s)
-                self._count("reopened")
         except SourceError as error:
             self._give_up(error)
         except Exception as error:  # whatever it is, the consumer raises it
@@ -183,6 +184,9 @@ class LiveReader(FrameSource):
                 self._count("corrupt_packets")
                 pictures = []
             for picture in pictures:
+                if picture.is_corrupt:
+                    self._count("corrupt_pictures")
+                    continue
                 if pace is not None:
                     self._wait(pace.ahead_s(picture.pts))
                     now_s = time.perf_counter()
