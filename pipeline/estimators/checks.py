@@ -51,8 +51,8 @@ def check_person(person: Any, name: str) -> Person:
         )
     if np.nanmax(np.abs(pose), initial=0.0) > _PIXEL_LIMIT:
         raise ModelError(
-            f"{name}: pose must be in pixels of the picture, found values up to {np.nanmax(np.abs(pose)):.4g}: give NaN "
-            "for a joint that is not seen"
+            f"{name}: pose must be in pixels of the picture, found values up to {np.nanmax(np.abs(pose)):.4g}: give "
+            "NaN for a joint that is not seen"
         )
     if np.nanmax(np.abs(world), initial=0.0) > _WORLD_LIMIT_M:
         raise ModelError(
