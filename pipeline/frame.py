@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import partial
@@ -14,6 +15,8 @@ import numpy as np
 UNKNOWN_RATE_HZ = 30
 # Rows and columns of a thumbnail.
 THUMBNAIL_SIZE = 32
+# Live pictures that nobody reads are kept for so long: the judgement of a cut may want the estimator to look at them.
+_JUDGED_S = 0.5
 
 
 @dataclass(frozen=True)
@@ -146,6 +149,26 @@ def _late_thumbnail(decode: Callable[[], Frame]) -> np.ndarray | None:  # -> [32
 
 def _refuse(index: int) -> np.ndarray:
     raise ValueError(f"the picture of frame {index} was released: copy frame.rgb while the frame is the current one")
+
+
+class LivePictures:
+    """The pictures of a live source's newest frames. Unless they `are_read`, those of older frames are freed at once.
+
+    So memory does not grow with the time that an estimator takes.
+    """
+
+    def __init__(self, *, are_read: bool) -> None:
+        self._frames: deque[Frame] | None = None if are_read else deque()
+
+    def let_go(self, newest: Frame, needed: Sequence[Frame]) -> None:
+        """Take the newest frame, and free the pictures of old ones, except those that are `needed`."""
+        if self._frames is None:
+            return
+        self._frames.append(newest)
+        while self._frames[0].time_s < newest.time_s - _JUDGED_S:
+            oldest = self._frames.popleft()
+            if oldest not in needed:
+                oldest.release()
 
 
 @dataclass(frozen=True, kw_only=True)

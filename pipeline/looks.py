@@ -86,10 +86,11 @@ class Looks:
                 ended.append(self._looks.popleft())
         return ended
 
-    def last(self) -> list[Look]:
+    def last(self, patience_s: float = LOOK_LIMIT_S) -> list[Look]:
         """Wait for all looks, and take them. Where the estimator hangs, those that were not begun are left out."""
         ended = []
-        while self._looks and not self._hangs():
+        end_s = time.perf_counter() + patience_s
+        while self._looks and not self._hangs() and time.perf_counter() < end_s:
             with self._changed:
                 self._changed.wait_for(lambda: self._looks[0].has_ended or self._is_closed, self._limit_s / 20)
                 if self._is_closed:

@@ -18,11 +18,11 @@ from mixsynth_stream.pipeline.cuts import STAY_S, Cut, CutDetector
 from mixsynth_stream.pipeline.estimators.choose import DEFAULT_EYE, is_pose_model, stream_estimator
 from mixsynth_stream.pipeline.estimators.recorded import ArrayEstimator
 from mixsynth_stream.pipeline.estimators.supervised import SupervisedEstimator
-from mixsynth_stream.pipeline.frame import Frame, VideoInfo
+from mixsynth_stream.pipeline.frame import Frame, LivePictures, VideoInfo
 from mixsynth_stream.pipeline.glance.glance import Glance
 from mixsynth_stream.pipeline.keyframes import KeyframeChooser, KeyframeClock
-from mixsynth_stream.pipeline.looks import Look, Looks
-from mixsynth_stream.pipeline.motion import Motion, Person
+from mixsynth_stream.pipeline.looks import LOOK_LIMIT_S, Look, Looks
+from mixsynth_stream.pipeline.motion import Expected, Motion, Person
 from mixsynth_stream.pipeline.people import People
 from mixsynth_stream.pipeline.sources.open import open_for_stream
 from mixsynth_stream.pipeline.sources.pixels.pictures import frame_from_array
@@ -35,10 +35,10 @@ from mixsynth_stream.weights import Model
 
 # Frames of a live source become final after so long as they stand, where no keyframe has come: nothing may pile up.
 _LONGEST_WAIT_S = 2.0
-# Live pictures that nobody draws are kept for so long: the judgement of a cut may want the estimator to look at them.
-_JUDGED_S = 0.5
 # A live source that gives nothing is asked again after so long, so that an estimator that hangs is noticed.
 _PATIENCE_S = 0.5
+# Closing waits no longer for an estimator that looks at a frame.
+_CLOSE_S = 1.5
 # Glances end where they take more than this share of a core.
 _GLANCE_SHARE = 0.25
 
@@ -47,9 +47,10 @@ class Stream:
     """The motion of everybody in a video, frame by frame.
 
     `source`: a path, a URL, "webcam", "webcam:1", "-" (standard input), "synthetic:", an iterator of (rgb, time_s), or
-    None to `push` frames. `every`: N, the keyframe spacing in steps of a 30 Hz grid; or "auto", and keyframes come when
-    the motion makes them worth it, within a `budget` of estimator calls a second (2 to 10; by default 3 for files, and
-    as many as the estimator manages for live sources, which also take a share of a core such as "25%"). `lag`: 1 gives
+    None to `push` frames. `every`: N, the keyframe spacing in steps of a 30 Hz grid (files: 10); or "auto" (the default
+    for live sources and `push`), and keyframes come when the motion makes them worth it, within a `budget` of estimator
+    calls a second (2 to 10; by default 3 for files, and as many as the estimator manages for live sources,
+    which also take a share of a core such as "25%"). `lag`: 1 gives
     each frame once, final, when the keyframe after it is known (the default for files); 0 gives each frame at once, and
     again when it is final (the default for cameras and for `push`). `estimator`: "lite", "full", "heavy", these with
     "-official" (as published), a MediaPipe bundle (.task), recorded estimates (.npz), an Estimator, or a callable (see
@@ -67,7 +68,7 @@ class Stream:
         self,
         source: Any = None,
         *,
-        every: int | str = DEFAULT_EVERY,
+        every: int | str | None = None,
         budget: float | str | None = None,
         lag: int | None = None,
         horizon_s: float = 0.4,
@@ -82,12 +83,6 @@ class Stream:
         pictures: bool = True,
     ) -> None:
         check_numbers(lag, max_people, horizon_s)
-        is_auto = chooses_keyframes(every, budget, glance)
-        self.models: tuple[Model, ...] = (
-            checked_models(models) if models else shipped_pair(AUTO_EVERY if is_auto else int(every), backend)
-        )
-        if is_auto and self.models[0].info.space != "image":
-            raise ValueError(f"every={AUTO!r} follows people in the picture, where rotations are not: give every=N")
         self.stats = StreamStats()
         self._last_pushed_s = -math.inf
         self._source_error: Exception | None = None  # that ended the source
@@ -95,8 +90,16 @@ class Stream:
         self.info: VideoInfo | None = self._reader.info if self._reader else None
         self.live = self.info is None or self.info.live
         self.lag = lag if lag is not None else int(not self.live)
-        self.every: int | str = AUTO if is_auto else self.models[0].config.sample_interval
         try:
+            if every is None:
+                every = AUTO if self.live and models is None and glance is not False else DEFAULT_EVERY
+            is_auto = chooses_keyframes(every, budget, glance)
+            self.models: tuple[Model, ...] = (
+                checked_models(models) if models else shipped_pair(AUTO_EVERY if is_auto else int(every), backend)
+            )
+            if is_auto and self.models[0].info.space != "image":
+                raise ValueError(f"every={AUTO!r} follows people in the picture, where rotations are not: give every=N")
+            self.every: int | str = AUTO if is_auto else self.models[0].config.sample_interval
             self._budget = Budget.of(budget, live=self.live) if is_auto else None
             own = self._reader.estimator if self._reader else None
             skeleton = SPACES[self.models[0].info.space].skeleton.name
@@ -119,8 +122,10 @@ class Stream:
         self._cuts = CutDetector() if cuts else None
         if self._reader is not None and not pictures and follower is None:
             self._reader.read_sparsely(Needs(KeyframeClock(*spacing), STAY_S if cuts else None))
-        self._looks: Looks | None = None  # of a live source
-        self._undrawn: deque[Frame] | None = None if pictures else deque()  # live frames whose pictures are still kept
+        self._looks = Looks(
+            renew=self._supervisor.renew, on_end=(lambda: None) if self._reader is None else self._reader.wake
+        )
+        self._pictures = LivePictures(are_read=pictures)
         self._due: deque[Motion] = deque()  # Motions that wait to be handed out
         self._loop: Generator[Motion, None, None] | None = None
 
@@ -136,8 +141,18 @@ class Stream:
             if motion.final and motion.frame is not None:
                 motion.frame.release()
 
-    def push(self, rgb: np.ndarray, time_s: float) -> list[Motion]:  # rgb: [H, W, 3] uint8
-        """Take the next frame of a loop that you own; returns the Motions that are due."""
+    def push(
+        self,
+        rgb: np.ndarray,  # [H, W, 3] uint8
+        time_s: float,
+        *,
+        wait: bool = False,
+    ) -> list[Motion]:
+        """Take the next frame of a loop that you own; returns the Motions that are due.
+
+        The estimator looks at it meanwhile. With `wait` it has looked when this returns, so that the Motions do not
+        depend on how fast it is.
+        """
         if self._reader is not None:
             raise ValueError("this Stream reads its own source; make a Stream() without one to push frames")
         if not isinstance(time_s, Real) or not self._last_pushed_s < time_s < math.inf:
@@ -145,16 +160,27 @@ class Stream:
                 f"time_s must be finite seconds that increase from frame to frame, found {time_s!r} after "
                 f"{self._last_pushed_s}"
             )
-        frame = frame_from_array(rgb, time_s, self.stats.frames)
+        frame = frame_from_array(rgb, time_s, self.stats.frames, is_kept=not wait)
         self._last_pushed_s = frame.time_s
         self.stats.frames += 1
-        self._due.extend(self._frame_motions(frame))
+        if wait:
+            self._due.extend(self._last_looks())
+            self._due.extend(self._frame_motions(frame))
+        else:
+            self._due.extend(self._live_motions(frame))
         error, self._supervisor.error = self._supervisor.error, None
         if error is not None:
             raise error  # what is due comes with the next frame
         motions = list(self._due)
         self._due.clear()
         return motions
+
+    def at(self, time_s: float) -> Expected:
+        """Everybody at any time: that of now or ahead, or since the keyframe before the last. In any thread.
+
+        This is for displays and robots with a pace of their own. Poses are in pixels of the newest frame.
+        """
+        return self._timeline.at(time_s)
 
     @property
     def skeleton(self) -> str:
@@ -180,13 +206,15 @@ class Stream:
         if self._loop is not None:
             with suppress(ValueError):  # another thread is inside the loop
                 self._loop.close()  # it waits for an estimator that looks at a frame
-        motions = [*self._due, *(self._last_motions() if self._reader is None else self._timeline.flush())]
+        motions = list(self._due)
         self._due.clear()
-        if self._reader is not None:
+        if self._reader is None:
+            motions += [*self._last_looks(_CLOSE_S), *self._last_motions()]
+        else:
+            motions += self._timeline.flush()
             self._reader.close()
             self.stats.counters.update(self._reader.counters)
-        is_free = self._looks is None or self._looks.close()
-        if is_free:
+        if self._looks.close(_CLOSE_S):
             self._supervisor.close()
         return motions
 
@@ -228,22 +256,29 @@ class Stream:
     def _live_loop(self) -> Generator[Motion, None, None]:
         """The estimator works in a thread of its own. Frames go on meanwhile, forecast from the keyframe before."""
         assert self._reader is not None
-        with Looks(renew=self._supervisor.renew, on_end=self._reader.wake) as self._looks:
+        with self._looks:
             for frame in self._frames():
-                for look in self._looks.ended():
-                    yield from self._hand_out(self._looked(look))
+                yield from self._hand_out(self._live_motions(frame))
                 if self._supervisor.error is not None:
                     return
-                if frame is not None:
-                    self._look_live(frame, self._looks)
-                    motions = self._between_keyframes(frame) + self._timeline.settle(frame.time_s - _LONGEST_WAIT_S)
-                    self._drop_pictures(frame, self._looks.frames)
-                    yield from self._hand_out(motions)
-            for look in self._looks.last():
-                yield from self._hand_out(self._looked(look))
+            yield from self._hand_out(self._last_looks())
 
-    def _look_live(self, frame: Frame, looks: Looks) -> None:
+    def _live_motions(self, frame: Frame | None) -> list[Motion]:
+        """Take a frame, if there is one, and the looks that have ended, and wait for nothing."""
+        motions = [motion for look in self._looks.ended() for motion in self._looked(look)]
+        if frame is not None and self._supervisor.error is None:
+            self._begin_looks(frame)
+            motions += self._between_keyframes(frame) + self._timeline.settle(frame.time_s - _LONGEST_WAIT_S)
+            self._pictures.let_go(frame, self._looks.frames)
+        return motions
+
+    def _last_looks(self, patience_s: float = LOOK_LIMIT_S) -> list[Motion]:
+        """Wait for the looks that have begun."""
+        return [motion for look in self._looks.last(patience_s) for motion in self._looked(look)]
+
+    def _begin_looks(self, frame: Frame) -> None:
         """Begin the looks that a new frame leads to."""
+        looks = self._looks
         cut = self._cut_at(frame)
         if cut is not None:
             # Where scenes change faster than the estimator answers, what it has not begun is left out.
@@ -279,16 +314,6 @@ class Stream:
             return None
         self._supervisor.answered()
         return self._keyframe(frame, people)
-
-    def _drop_pictures(self, newest: Frame, needed: Sequence[Frame]) -> None:
-        """Free the pictures that nobody is going to read, so that memory does not grow with the estimator's time."""
-        if self._undrawn is None:
-            return
-        self._undrawn.append(newest)
-        while self._undrawn[0].time_s < newest.time_s - _JUDGED_S:
-            oldest = self._undrawn.popleft()
-            if oldest not in needed:
-                oldest.release()
 
     def _frame_motions(self, frame: Frame) -> list[Motion]:
         """Take a frame, and wait for the estimator where it is a keyframe."""
@@ -335,7 +360,7 @@ class Stream:
 
     def _last_motions(self) -> list[Motion]:
         """Make the last frame a keyframe, so that every frame lies between two, and end the timeline."""
-        if self._supervisor.error is not None or (self._looks is not None and self._looks.is_busy):
+        if self._supervisor.error is not None or self._looks.is_busy:
             return self._timeline.flush()  # nobody can look at it
         motions = [] if self._cuts is None else self._cut_motions(self._cuts.close())
         last = self._timeline.last_frame

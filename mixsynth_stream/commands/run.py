@@ -115,7 +115,8 @@ def _add_keyframe_arguments(group: argparse._ArgumentGroup) -> None:
         "--every",
         type=_every,
         metavar="N|auto",
-        help="a keyframe every N/30 s (default: 10, or as --weights says); auto: when the motion makes it worth a look",
+        help="a keyframe every N/30 s (default: 10, or as --weights says); auto: when the motion makes it worth a look "
+        "(default for cameras)",
     )
     group.add_argument(
         "--budget",
@@ -226,7 +227,7 @@ def check(args: argparse.Namespace) -> None:
         )
     if args.estimates and args.model:
         raise ValueError("--estimates replays recorded poses and --model makes new ones: give one of the two")
-    if args.budget is not None and args.every != "auto":
+    if args.budget is not None and args.every not in ("auto", None):
         raise ValueError("--budget is for --every auto, which chooses keyframes: give both, or leave --budget out")
     if args.every == "auto" and args.glance == "off":
         raise ValueError("--every auto needs the glance, which tells when to look: leave --glance off out")

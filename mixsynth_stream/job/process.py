@@ -20,7 +20,6 @@ from mixsynth_stream.job.models import load_models
 from mixsynth_stream.job.options import JobOptions
 from mixsynth_stream.job.outputs import Outputs, check_folder, open_outputs
 from mixsynth_stream.job.progress import Progress
-from mixsynth_stream.presets import DEFAULT_EVERY
 
 if TYPE_CHECKING:
     from mixsynth_stream.pipeline.frame import VideoInfo
@@ -135,7 +134,7 @@ def open_stream(source: str, options: JobOptions) -> Stream:
     try:
         return Stream(
             reader,
-            every=options.every or DEFAULT_EVERY,
+            every=options.every,
             budget=options.budget,
             lag=options.lag,
             horizon_s=options.horizon_s,

@@ -90,9 +90,52 @@ def test_an_estimator_that_fails_for_long_ends_the_stream_after_all_its_motions(
 def test_a_pushed_frame_that_fails_loses_nothing():
     with Stream(models=models(), estimator=failing({0})) as stream:
         with pytest.raises(RuntimeError, match="luck"):
-            stream.push(PICTURE, 0.0)
-        indices = {motion.index for k in range(1, 30) for motion in stream.push(PICTURE, k / 30)}
+            stream.push(PICTURE, 0.0, wait=True)
+        indices = {motion.index for k in range(1, 30) for motion in stream.push(PICTURE, k / 30, wait=True)}
     assert indices == set(range(30))
+
+
+def test_push_does_not_wait_for_the_estimator():
+    may_answer, inside = threading.Event(), threading.Event()
+
+    def slow(rgb: np.ndarray, time_s: float) -> list[Person]:
+        inside.set()
+        assert may_answer.wait(10)
+        return [person(x_px=30 + 10 * time_s, y_px=30, size_px=20)]
+
+    with Stream(models=models(), estimator=as_estimator(slow, "BlazePose-33")) as stream:
+        picture = PICTURE.copy()
+        motions = stream.push(picture, 0.0)
+        assert inside.wait(5)
+        picture[:] = 255  # the caller's picture may change while the estimator looks at it
+        motions += [motion for k in range(1, 15) for motion in stream.push(PICTURE, k / 30)]
+        assert [(motion.index, motion.final) for motion in motions] == [(k, False) for k in range(15)]
+        assert all(len(motion.ids) == 0 for motion in motions)
+        may_answer.set()
+        time.sleep(0.2)
+        motions = stream.push(PICTURE, 0.5)
+        assert [(m.index, m.final) for m in motions] == [(0, False), (15, False)]
+        assert stream.stats.counters == {"keyframes_skipped_estimator_busy": 1}
+
+
+def test_the_pose_of_any_time_is_there_between_frames():
+    moving = as_estimator(lambda rgb, time_s: [person(x_px=200 + 60 * time_s)], "BlazePose-33")
+    with Stream(models=models(), estimator=moving) as stream:
+        assert len(stream.at(0.0).ids) == 0
+        for k in range(31):
+            stream.push(PICTURE, k / 30, wait=True)
+        for time_s in (0.8, 1.0, 1.004, 1.1):
+            now = stream.at(time_s)
+            assert now.ids.tolist() == [0]
+            assert now.poses[0, 23:25, 0].mean() == pytest.approx(200 + 60 * time_s, abs=1.5)
+
+
+@pytest.mark.parametrize(
+    ("source", "every"), [("synthetic:live=1&seconds=0.2", "auto"), ("synthetic:seconds=0.2", 10), (None, "auto")]
+)
+def test_live_sources_choose_their_keyframes_by_default(source, every):
+    with Stream(source, estimator=None if source else failing(())) as stream:
+        assert stream.every == every
 
 
 def test_a_camera_goes_on_while_its_estimator_hangs_and_keeps_a_bounded_number_of_pictures():

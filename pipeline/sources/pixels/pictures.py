@@ -68,12 +68,20 @@ def refuse_tiles(container: av.container.InputContainer, name: str) -> None:
         raise SourceError(f"{name} is a photo in {tiles} tiles, which FFmpeg does not join: convert it to JPEG or PNG")
 
 
-def frame_from_array(rgb: np.ndarray, time_s: float, index: int) -> Frame:  # rgb: [H, W, 3] uint8
-    """A Frame of a user's own picture. `ValueError` for anything but an rgb array of uint8."""
+def frame_from_array(
+    rgb: np.ndarray,  # [H, W, 3] uint8
+    time_s: float,
+    index: int,
+    *,
+    is_kept: bool = False,
+) -> Frame:
+    """A Frame of a user's own picture, of a copy where it `is_kept`. `ValueError` for anything but rgb of uint8."""
     if not isinstance(rgb, np.ndarray) or rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3 or not rgb.size:
         kind = f"{rgb.dtype} {list(rgb.shape)}" if isinstance(rgb, np.ndarray) else type(rgb).__name__
         raise ValueError(f"frame {index} must be an rgb array [H, W, 3] of uint8, not {kind}")
     height, width = rgb.shape[:2]
+    if is_kept:
+        rgb = rgb.copy()
     picture, thumbnail = partial(np.ascontiguousarray, rgb), partial(thumbnail_of_array, rgb)
     return Frame(index, float(time_s), width, height, picture, thumbnail=thumbnail, luma=partial(luma_of_array, rgb))
 
