@@ -58,7 +58,7 @@ LIMBS = list(LIMB_JOINTS)
 RIGHT = 0.5
 KEYFRAMES_OF_A_LOOP = 24
 PARTS = ("left", "right", "upper", "lower")
-MADE = ("mirrored", "boxed", *PARTS, "loop")
+VARIANTS = ("mirrored", "boxed", *PARTS, "loop")
 
 
 @dataclass
@@ -123,7 +123,7 @@ def compare(name: str, clip: Clip, every: int, phases: Sequence[range], first: i
     print(table([heads, *([contender, *score.cells(before)] for contender, score in scores.items())]), flush=True)
 
 
-def made(clip: Clip, name: str, stride: int) -> Clip:
+def variant(clip: Clip, name: str, stride: int) -> Clip:
     """A clip made of another one."""
     if name in PARTS:
         return cut_off(clip, name)
@@ -150,7 +150,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--every", nargs="+", type=int, default=[5, 10, 15])
     parser.add_argument("--small", nargs="+", type=float, default=[], metavar="K")
     parser.add_argument("--yard", type=Path, help="a clip whose median is the empty yard, for --small")
-    parser.add_argument("--made", nargs="+", choices=MADE, default=[])
+    parser.add_argument("--made", nargs="+", choices=VARIANTS, default=[])
     parser.add_argument("--phases", type=int, help="so many of the phases of the keyframes instead of all")
     parser.add_argument("--max-people", type=int, default=1)
     args = parser.parse_args(argv)
@@ -160,7 +160,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         for every in args.every:
             compare_phases(camera, clip, every, args.phases, args.max_people)
             for name in args.made:
-                other = made(clip, name, round(every * clip.rate_hz / 30))
+                other = variant(clip, name, round(every * clip.rate_hz / 30))
                 compare_phases(f"{camera}, {name}", other, every, args.phases, args.max_people)
         for size in args.small if yard is not None else ():
             small = shrunk(clip, yard, 1 / size, round(10 * clip.rate_hz / 30))
