@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from mixsynth_stream.pipeline.arguments import check_numbers, checked_models, chooses_keyframes, shipped_pair
+from mixsynth_stream.pipeline.arguments import check_numbers, chooses_keyframes, networks
 from mixsynth_stream.pipeline.budget import Budget
 from mixsynth_stream.pipeline.cuts import STAY_S, Cut, CutDetector
 from mixsynth_stream.pipeline.estimators.choose import DEFAULT_EYE, is_pose_model, stream_estimator
@@ -29,7 +29,7 @@ from mixsynth_stream.pipeline.sources.pixels.pictures import frame_from_array
 from mixsynth_stream.pipeline.sources.sparse.plan import Needs
 from mixsynth_stream.pipeline.stats import StreamStats
 from mixsynth_stream.pipeline.timeline import Timeline
-from mixsynth_stream.presets import AUTO, AUTO_EVERY, DEFAULT_EVERY
+from mixsynth_stream.presets import AUTO, DEFAULT_EVERY
 from mixsynth_stream.spaces import SPACES
 from mixsynth_stream.weights import Model
 
@@ -94,11 +94,7 @@ class Stream:
             if every is None:
                 every = AUTO if self.live and models is None and glance is not False else DEFAULT_EVERY
             is_auto = chooses_keyframes(every, budget, glance)
-            self.models: tuple[Model, ...] = (
-                checked_models(models) if models else shipped_pair(AUTO_EVERY if is_auto else int(every), backend)
-            )
-            if is_auto and self.models[0].info.space != "image":
-                raise ValueError(f"every={AUTO!r} follows people in the picture, where rotations are not: give every=N")
+            self.models = networks(models, every, backend)
             self.every: int | str = AUTO if is_auto else self.models[0].config.sample_interval
             self._budget = Budget.of(budget, live=self.live) if is_auto else None
             own = self._reader.estimator if self._reader else None
@@ -120,11 +116,12 @@ class Stream:
         self.has_glance = follower is not None
         self._timeline = Timeline(people, lag=self.lag, horizon_s=horizon_s, glance=follower)
         self._cuts = CutDetector() if cuts else None
-        if self._reader is not None and not pictures and follower is None:
-            self._reader.read_sparsely(Needs(KeyframeClock(*spacing), STAY_S if cuts else None))
-        self._looks = Looks(
-            renew=self._supervisor.renew, on_end=(lambda: None) if self._reader is None else self._reader.wake
-        )
+        if self._reader is None:
+            self._looks = Looks(renew=self._supervisor.renew)
+        else:
+            self._looks = Looks(renew=self._supervisor.renew, on_end=self._reader.wake)
+            if not pictures and follower is None:
+                self._reader.read_sparsely(Needs(KeyframeClock(*spacing), STAY_S if cuts else None))
         self._pictures = LivePictures(are_read=pictures)
         self._due: deque[Motion] = deque()  # Motions that wait to be handed out
         self._loop: Generator[Motion, None, None] | None = None
