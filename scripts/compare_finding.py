@@ -71,11 +71,9 @@ def compare_people(name: str, clip: Clip, every: int, phases: int, max_people: i
         for first in range(0, stride, max(1, stride // phases)):
             at = range(first, len(clip.pictures), stride)
             for row, people in zip(at, keyframes_of(clip, at, every, eye, max_people), strict=True):
-                is_found = [
-                    min((distance(p, one) for p in people), default=np.inf) < FOUND_WITHIN for one in dense[row]
-                ]
+                nearest = [min((distance(p, one) for p in people), default=np.inf) for one in dense[row]]
                 away = [min((distance(one, p) for one in dense[row]), default=np.inf) > GHOST_BEYOND for p in people]
-                hits, expected = hits + sum(is_found), expected + len(is_found)
+                hits, expected = hits + sum(d < FOUND_WITHIN for d in nearest), expected + len(nearest)
                 ghosts, keyframes = ghosts + sum(away), keyframes + 1
         rows.append([eye, f"{hits / max(expected, 1):.2f}", f"{ghosts / keyframes:.2f}"])
     print(table([[f"{name}, {max_people} asked for", "found again", "ghosts a keyframe"], *rows]), flush=True)
