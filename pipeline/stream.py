@@ -100,10 +100,8 @@ class Stream:
             own = self._reader.estimator if self._reader else None
             skeleton = SPACES[self.models[0].info.space].skeleton.name
             make = partial(stream_estimator, estimator, own, skeleton, max_people=max_people, eye=eye)
-            is_own = is_pose_model(estimator)
-            self._supervisor = SupervisedEstimator(
-                make, self.stats, is_own=is_own, is_live=self.info is not None and self.live
-            )
+            is_own, is_camera = is_pose_model(estimator), self._reader is not None and self.live
+            self._supervisor = SupervisedEstimator(make, self.stats, is_own=is_own, is_live=is_camera)
         except BaseException:
             if self._reader is not None:
                 self._reader.close()
