@@ -77,8 +77,9 @@ def process(source: str, folder: Path | None, options: JobOptions) -> JobResult:
         interrupt = stack.enter_context(Interrupt())
         if folder is not None:
             stack.enter_context(FolderLock(folder))
-            check_folder(source, folder, options)
-        stream = stack.enter_context(open_stream(source, options))
+            with interrupt.held():  # for the imports, as in `open_stream`
+                check_folder(source, folder, options)
+        stream = stack.enter_context(open_stream(source, options, interrupt))
         result = JobResult(source, stream.info, stream.stats, stream.models, folder)
         with interrupt.held():
             sinks = open_outputs(stream, folder, options)
@@ -113,12 +114,13 @@ def write_finals(stream: Stream, outputs: Outputs, result: JobResult, interrupt:
             result.count(motion)
 
 
-def open_stream(source: str, options: JobOptions) -> Stream:
-    """The Stream that the options describe."""
-    from mixsynth_stream.pipeline.estimators.bundle import bundle_path
-    from mixsynth_stream.pipeline.estimators.choose import DEFAULT_EYE
-    from mixsynth_stream.pipeline.sources.open import open_for_stream
-    from mixsynth_stream.pipeline.stream import Stream
+def open_stream(source: str, options: JobOptions, interrupt: Interrupt) -> Stream:
+    """The Stream that the options describe. Opening the source may take long, and a signal ends it."""
+    with interrupt.held():  # numpy makes another error of a signal that comes while it is imported
+        from mixsynth_stream.pipeline.estimators.bundle import bundle_path
+        from mixsynth_stream.pipeline.estimators.choose import DEFAULT_EYE
+        from mixsynth_stream.pipeline.sources.open import open_for_stream
+        from mixsynth_stream.pipeline.stream import Stream
 
     if options.pose_model:
         bundle_path(options.pose_model)  # a model that is not there is an error before the source is opened
@@ -132,21 +134,22 @@ def open_stream(source: str, options: JobOptions) -> Stream:
         spool=options.spool,
     )
     try:
-        return Stream(
-            reader,
-            every=options.every,
-            budget=options.budget,
-            lag=options.lag,
-            horizon_s=options.horizon_s,
-            max_people=options.max_people,
-            estimator=estimator,
-            eye=options.eye or DEFAULT_EYE,
-            models=models,
-            backend=options.backend,
-            cuts=options.cuts,
-            glance=_glance(options),
-            pictures=options.overlay or options.view,
-        )
+        with interrupt.held():  # MediaPipe is imported and started
+            return Stream(
+                reader,
+                every=options.every,
+                budget=options.budget,
+                lag=options.lag,
+                horizon_s=options.horizon_s,
+                max_people=options.max_people,
+                estimator=estimator,
+                eye=options.eye or DEFAULT_EYE,
+                models=models,
+                backend=options.backend,
+                cuts=options.cuts,
+                glance=_glance(options),
+                pictures=options.overlay or options.view,
+            )
     except BaseException:
         reader.close()
         raise
