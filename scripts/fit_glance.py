@@ -164,7 +164,7 @@ def keyframes_of(clip: Clip, models: tuple[Model, ...], first: int, people: int)
     ):
         motions = []
         for row in range(first, len(clip.time_s)):
-            motions += stream.push(clip.pictures[row], float(clip.time_s[row]))
+            motions += stream.push(clip.pictures[row], float(clip.time_s[row]), wait=True)
         motions += stream.close()
     for motion in motions:
         if motion.keyframe:
