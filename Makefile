@@ -58,9 +58,11 @@ demo: $(VENV)/.base
 	$(BIN)/python -m mixsynth_stream demo --out $(OUT)
 	@echo "Results: $(abspath $(OUT))"
 
-# lint has run the rules of the house already, and `make cuda` runs every shape of the CUDA encoder.
+# lint has run the rules of the house already, and `make cuda` runs every shape of the CUDA encoder. A process for each core:
+# they end together, because idle ones take tests over.
+ELSEWHERE = --ignore tests/test_imports.py --ignore tests/test_house.py --ignore $(CUDA_SHAPES)
 test: lint
-	$(BIN)/python -m pytest -q --ignore tests/test_imports.py --ignore tests/test_house.py --ignore $(CUDA_SHAPES)
+	$(BIN)/python -m pytest -q -n auto --dist worksteal $(ELSEWHERE)
 
 # mypy cannot follow the mapping of kernels/ and pipeline/ into the package: a tree of links shows it the installed layout.
 TREE := build/typecheck
