@@ -29,6 +29,8 @@ _FIRST_KEYFRAMES = 3
 _TILE_STEP = 2 / 3
 # Times are sums of parts of a second: this little too early is on time.
 _TICK_S = 1e-6
+# Smaller ones than this share of the longer side see people who are specks in the picture, and find them in its clutter.
+_LEAST_TILE = 0.2
 # A picture that is nearly square needs no tiles as large as its shorter side.
 _NEARLY_SQUARE = 1.2
 # The part of the picture around somebody, in sides of their region. The detector finds people down to a sixth of it.
@@ -130,9 +132,10 @@ class Search:
 
 
 def tiles(picture: tuple[int, int]) -> list[Region]:  # height and width
-    """Squares that cover the picture: as high as its shorter side, then half as high."""
+    """Squares that cover the picture: as high as its shorter side, then half as high unless it is very long."""
     short, long = min(picture), max(picture)
     sides = [short, short / 2] if long > _NEARLY_SQUARE * short else [short / 2]
+    sides = [side for side in sides if side >= _LEAST_TILE * long] or sides[:1]
     return [
         Region(float(x), float(y), side)
         for side in sides
