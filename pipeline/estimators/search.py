@@ -29,7 +29,7 @@ _FIRST_KEYFRAMES = 3
 _TILE_STEP = 2 / 3
 # Times are sums of parts of a second: this little too early is on time.
 _TICK_S = 1e-6
-# Smaller ones than this share of the longer side see people who are specks in the picture, and find them in its clutter.
+# Tiles smaller than this share of the picture's longer side would show specks as people, and more clutter than people.
 _LEAST_TILE = 0.2
 # A picture that is nearly square needs no tiles as large as its shorter side.
 _NEARLY_SQUARE = 1.2
