@@ -23,8 +23,8 @@ _DOUBT_S = 1.0
 _DOUBT_S = 1.0
 # Somebody who was lost is looked for at each keyframe for so long: who was hidden comes out again.
 _LOST_S = 2.5
-# At the first keyframes of a stream somebody else is looked for each time.
-_FIRST_KEYFRAMES = 3
+# At the first keyframes of a stream somebody else is looked for each time, and at all of its first second.
+_FIRST_KEYFRAMES, _FIRST_S = 3, 1.0
 # Tiles overlap by a third: a person up to a third of a tile's height lies whole in one of them.
 _TILE_STEP = 2 / 3
 # Times are sums of parts of a second: this little too early is on time.
@@ -53,6 +53,7 @@ class Search:
     def reset(self) -> None:
         """Begin a new video."""
         self._keyframes = 0
+        self._first_s = math.inf
         self._turn = 0  # the tile in the middle comes first
         self._is_tiles_turn = False
         self._searched_s = -math.inf
@@ -79,7 +80,9 @@ class Search:
         doubted: Collection[int] = (),  # those who may be chairs
     ) -> Iterator[Region | None]:
         """The parts to search at this keyframe, in order. Whoever searches may stop where everybody is there."""
-        is_first, is_early = self._keyframes == 0, self._keyframes < _FIRST_KEYFRAMES
+        self._first_s = min(self._first_s, time_s)
+        is_first = self._keyframes == 0
+        is_early = self._keyframes < _FIRST_KEYFRAMES or time_s < self._first_s + _FIRST_S - _TICK_S
         self._keyframes += 1
         if lost:
             self._lost_s, self._people_before = time_s, len(followed) + len(lost)

@@ -170,3 +170,9 @@ def test_a_part_covers_those_whose_middle_lies_well_inside():
     part = Region(500.0, 500.0, 400.0)
     assert covers(None, PERSON, HD) and covers(part, Region(600.0, 450.0, 100.0), HD)
     assert not covers(part, Region(680.0, 500.0, 100.0), HD)
+
+
+def test_in_the_first_second_others_are_looked_for_however_close_the_keyframes_are():
+    search, followed = Search(max_people=2), {0: PERSON}
+    searched = [bool(list(search.parts(HD, k / 10, followed, [], has_changed=False))) for k in range(15)]
+    assert searched == [True] * 10 + [False] * 5
