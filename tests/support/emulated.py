@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import re
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -48,6 +50,19 @@ def compiler() -> str:
     if path is None:
         pytest.skip("no C++ compiler")
     return path
+
+
+def built_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], Path]) -> Path:
+    """What `make` builds in a folder that all processes of this run of the tests share."""
+    shared = "PYTEST_XDIST_WORKER" in os.environ
+    folder = factory.getbasetemp().parent / name if shared else factory.mktemp(name)
+    folder.mkdir(exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        path = folder / "path"
+        if not path.exists():
+            path.write_text(str(make(folder)), encoding="utf-8")
+    return Path(path.read_text(encoding="utf-8"))
 
 
 def build(folder: Path, *flags: str) -> Path:

@@ -6,14 +6,14 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from support.emulated import build_emulation
+from support.emulated import build_emulation, built_once
 
 FAULT_EXIT = 3
 
 
 @pytest.fixture(scope="module")
 def check(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build_emulation(tmp_path_factory.mktemp("emulation"))
+    return built_once(tmp_path_factory, "emulation", build_emulation)
 
 
 def run(program: Path, kernel: str) -> subprocess.CompletedProcess[str]:

@@ -10,13 +10,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from support.emulated import EDGES, LARGE, build, run
+from support.emulated import EDGES, LARGE, build, built_once, run
 from support.networks import SHAPES, published
 
 
 @pytest.fixture(scope="module")
 def check(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build(tmp_path_factory.mktemp("encoder"), "-O1")
+    return built_once(tmp_path_factory, "encoder", lambda folder: build(folder, "-O1"))
 
 
 @pytest.mark.parametrize("name", ["jhmdb", "3dpw"])

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from support.emulated import built_once
 from support.fake_card import FOREIGN, Dlpack, FakeCard, Interface, build_fake, numbers_at
 from support.networks import ODD, published, random_state
 
@@ -28,7 +29,7 @@ OUT_OF_MEMORY, NO_CODE, ILLEGAL_ADDRESS = 2, 209, 700
 
 @pytest.fixture(scope="module")
 def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build_fake(tmp_path_factory.mktemp("fake"))
+    return built_once(tmp_path_factory, "fake", build_fake)
 
 
 @pytest.fixture(scope="module")
