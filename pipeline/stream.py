@@ -7,12 +7,12 @@ from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from numbers import Integral, Real
+from numbers import Real
 from typing import Any
 
 import numpy as np
 
-from mixsynth_stream.errors import ModelError
+from mixsynth_stream.pipeline.arguments import check_numbers, checked_models, chooses_keyframes, shipped_pair
 from mixsynth_stream.pipeline.budget import Budget
 from mixsynth_stream.pipeline.cuts import STAY_S, Cut, CutDetector
 from mixsynth_stream.pipeline.estimators.choose import DEFAULT_EYE, is_pose_model, stream_estimator
@@ -28,10 +28,9 @@ from mixsynth_stream.pipeline.sources.pixels.pictures import frame_from_array
 from mixsynth_stream.pipeline.sources.sparse.plan import Needs
 from mixsynth_stream.pipeline.stats import StreamStats
 from mixsynth_stream.pipeline.timeline import Timeline
-from mixsynth_stream.presets import AUTO, AUTO_EVERY, DEFAULT_EVERY, shipped_name
-from mixsynth_stream.skeleton import CORE_17, SMPL_24
-from mixsynth_stream.spaces import LANDMARK_SPACES, SPACES
-from mixsynth_stream.weights import Model, load_model
+from mixsynth_stream.presets import AUTO, AUTO_EVERY, DEFAULT_EVERY
+from mixsynth_stream.spaces import SPACES
+from mixsynth_stream.weights import Model
 
 # Glances end where they take more than this share of a core.
 _GLANCE_SHARE = 0.25
@@ -75,10 +74,10 @@ class Stream:
         glance: bool | None = None,
         pictures: bool = True,
     ) -> None:
-        _check_numbers(lag, max_people, horizon_s)
-        is_auto = _is_auto(every, budget, glance)
+        check_numbers(lag, max_people, horizon_s)
+        is_auto = chooses_keyframes(every, budget, glance)
         self.models: tuple[Model, ...] = (
-            _check_models(models) if models else _shipped_pair(AUTO_EVERY if is_auto else int(every), backend)
+            checked_models(models) if models else shipped_pair(AUTO_EVERY if is_auto else int(every), backend)
         )
         if is_auto and self.models[0].info.space != "image":
             raise ValueError(f"every={AUTO!r} follows people in the picture, where rotations are not: give every=N")
@@ -323,54 +322,3 @@ class Stream:
     def _between_keyframes(self, frame: Frame) -> list[Motion]:
         with self.stats.timed("network"):
             return self._timeline.frame(frame)
-
-
-def _check_numbers(lag: int | None, max_people: int, horizon_s: float) -> None:
-    if lag not in (None, 0, 1):
-        raise ValueError(f"lag must be 0 or 1, found {lag!r}")
-    if max_people < 1:
-        raise ValueError(f"max_people must be at least 1, found {max_people!r}")
-    if not 0 <= horizon_s <= 10:
-        raise ValueError(f"horizon_s must lie in 0..10 seconds, found {horizon_s!r}")
-
-
-def _is_auto(every: int | str, budget: float | str | None, glance: bool | None) -> bool:
-    """Whether keyframes are chosen. `ValueError` for what does not go together."""
-    if every != AUTO:
-        if isinstance(every, bool) or not isinstance(every, Integral):
-            raise ValueError(f"every must be a whole number or {AUTO!r}, found {every!r}")
-        if budget is not None:
-            raise ValueError(f"budget is for every={AUTO!r}, which chooses keyframes; every={every} has a fixed number")
-        return False
-    if glance is False:
-        raise ValueError(
-            f"every={AUTO!r} needs the glance, which tells when to look: leave glance=False (--glance off) out, "
-            "or give a number of steps"
-        )
-    return True
-
-
-def _shipped_pair(every: int, backend: str) -> tuple[Model, Model]:
-    image, world = (load_model(shipped_name(space, every), backend) for space in LANDMARK_SPACES)
-    return image, world
-
-
-def _check_models(models: Sequence[Model] | Model) -> tuple[Model, ...]:
-    """An image and a world network that can run side by side, or one for rotations. `ModelError` for all else."""
-    models = tuple(models) if isinstance(models, Sequence) else (models,)
-    if len(models) == 1:
-        if models[0].info.space != "rotation":
-            raise ModelError(
-                f"one network for {models[0].info.space} space is not enough: give an (image, world) "
-                "pair, or one for rotations"
-            )
-        models[0].expect(SMPL_24, "rotation")
-        return models
-    for model, space in zip(models, LANDMARK_SPACES, strict=True):
-        model.expect(CORE_17, space)
-    image, world = (model.config.sample_interval for model in models)
-    if image != world:
-        raise ModelError(
-            f"both networks must have the same keyframe spacing; found N = {image} (image) and {world} (world)"
-        )
-    return models

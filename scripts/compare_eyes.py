@@ -4,10 +4,12 @@ For each clip of one person with camera truth, and for each phase of the keyfram
 in torso lengths, and the CPU time that the estimator takes a keyframe. The contenders take turns phase by phase. One
 of them also glances at the pictures between keyframes, which tells the estimator where to look.
 
-    python scripts/compare_eyes.py VIDEOS TRUTH [--cameras cam03 cam04] [--every 5 10 15] [--small 3 4 6 8]
+    python scripts/compare_eyes.py VIDEOS TRUTH [--cameras cam03 cam04] [--every 5 10 15] [--small 3 4 6] [--made loop]
 
 VIDEOS is a folder of NAME.mp4, TRUTH one with single_raw.trc and calibration_qualisys.toml (Pose2Sim's demo). With
 `--small K ... --yard FILE` the person is shrunk to a K-th of a 1080p picture of an empty yard (the median of a clip).
+`--made` makes clips of the given ones: mirrored; boxed (between black bars); left, right, upper, lower (that part of
+the picture from the person's middle on); loop (24 keyframes a run, forwards and backwards).
 "right" is the share of keyframes with an error under half a torso.
 """
 
@@ -19,10 +21,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import av
 import numpy as np
+from eye_clips import (
+    YARD,
+    Clip,
+    boxed,
+    cut_off,
+    empty_view,
+    looped,
+    mirrored,
+    read_clip,
+    read_pictures,
+    resized,
+    shrunk,
+)
 
-from mixsynth_stream.data.camera_truth import LIMB_JOINTS, LIMB_MARKERS, limbs_in_picture, read_camera, read_trc
+from mixsynth_stream.data.camera_truth import LIMB_JOINTS
 from mixsynth_stream.pipeline.estimators.choose import EYES, pose_estimator
 from mixsynth_stream.pipeline.estimators.estimator import Estimator
 from mixsynth_stream.pipeline.motion import Person
@@ -42,28 +56,9 @@ CONTENDERS = {
 LIMBS = list(LIMB_JOINTS)
 # A keyframe is right where the mean error of its limbs is under so many torso lengths.
 RIGHT = 0.5
-YARD = (1080, 1920)
-# The limbs of a standing person, from the shoulders to the ankles, are so much of the whole height.
-LIMBS_OF_HEIGHT = 0.82
-KEYFRAMES_OF_SMALL = 20
-
-
-@dataclass
-class Clip:
-    """Pictures with the truth of each: [F, 12, 2] pixels."""
-
-    times_s: list[float]
-    pictures: list[np.ndarray]
-    truth: np.ndarray
-
-    @property
-    def torso_px(self) -> float:
-        joints = list(LIMB_MARKERS.values())
-        ends = [
-            self.truth[:, [joints.index(f"{side}_{joint}") for side in ("left", "right")]].mean(axis=1)
-            for joint in ("shoulder", "hip")
-        ]
-        return float(np.linalg.norm(ends[0] - ends[1], axis=1).mean())
+KEYFRAMES_OF_A_LOOP = 24
+PARTS = ("left", "right", "upper", "lower")
+VARIANTS = ("mirrored", "boxed", *PARTS, "loop")
 
 
 @dataclass
@@ -97,42 +92,6 @@ class Timed:
         return people
 
 
-def read_clip(videos: Path, truth: Path, camera: str) -> Clip:
-    """One view of the person with the triangulated truth in its pixels."""
-    times_s, pictures = read_pictures(videos / f"{camera}.mp4")
-    calibrated = read_camera(truth / "calibration_qualisys.toml", camera.replace("cam", "cam_"))
-    limbs = limbs_in_picture(read_trc(truth / "single_raw.trc"), calibrated)
-    frames = min(len(pictures), len(limbs))
-    return Clip(times_s[:frames], pictures[:frames], limbs[:frames])
-
-
-def read_pictures(path: Path) -> tuple[list[float], list[np.ndarray]]:
-    with av.open(str(path)) as container:
-        frames = [(frame.time or 0.0, frame.to_ndarray(format="rgb24")) for frame in container.decode(video=0)]
-    return [time_s for time_s, _ in frames], [np.ascontiguousarray(rgb) for _, rgb in frames]
-
-
-def resized(rgb: np.ndarray, height: int, width: int) -> np.ndarray:
-    frame = av.VideoFrame.from_ndarray(rgb, format="rgb24")
-    return frame.reformat(width=width, height=height, interpolation="AREA").to_ndarray(format="rgb24")
-
-
-def shrunk(clip: Clip, yard: np.ndarray, part: float, frames_a_keyframe: int) -> Clip:
-    """The person at `part` of the yard's height, on its grass, forwards and backwards, a picture a keyframe."""
-    limbs_px = np.median(np.ptp(clip.truth[..., 1], axis=1))
-    scale = part * YARD[0] * LIMBS_OF_HEIGHT / limbs_px
-    height, width = (round(side * scale) for side in clip.pictures[0].shape[:2])
-    x, y = 900, YARD[0] - height - 60
-    there_and_back = [*range(len(clip.pictures)), *range(len(clip.pictures) - 2, 0, -1)]
-    rows = [there_and_back[k * frames_a_keyframe % len(there_and_back)] for k in range(KEYFRAMES_OF_SMALL)]
-    pictures = []
-    for row in rows:
-        picture = yard.copy()
-        picture[y : y + height, x : x + width] = resized(clip.pictures[row], height, width)
-        pictures.append(picture)
-    return Clip([k / 3 for k in range(len(rows))], pictures, clip.truth[rows] * scale + [x, y])
-
-
 def judge(
     clip: Clip, models: tuple[Model, Model], contender: str, score: Score, rows: range, first: int, max_people: int
 ) -> None:
@@ -164,6 +123,24 @@ def compare(name: str, clip: Clip, every: int, phases: Sequence[range], first: i
     print(table([heads, *([contender, *score.cells(before)] for contender, score in scores.items())]), flush=True)
 
 
+def variant(clip: Clip, name: str, stride: int) -> Clip:
+    """A clip made of another one."""
+    if name in PARTS:
+        return cut_off(clip, name)
+    return (
+        looped(clip, KEYFRAMES_OF_A_LOOP * stride)
+        if name == "loop"
+        else {"boxed": boxed, "mirrored": mirrored}[name](clip)
+    )
+
+
+def compare_phases(name: str, clip: Clip, every: int, phases: int | None, max_people: int) -> None:
+    """Keyframes from every phase on, or from so many. The first of each is left out: nothing is expected there."""
+    stride = round(every * clip.rate_hz / 30)
+    firsts = range(0, stride, 1 if phases is None else max(1, stride // phases))
+    compare(name, clip, every, [range(first, len(clip.pictures), stride) for first in firsts], 1, max_people)
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Read the clips, then print their tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -173,22 +150,20 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--every", nargs="+", type=int, default=[5, 10, 15])
     parser.add_argument("--small", nargs="+", type=float, default=[], metavar="K")
     parser.add_argument("--yard", type=Path, help="a clip whose median is the empty yard, for --small")
+    parser.add_argument("--made", nargs="+", choices=VARIANTS, default=[])
+    parser.add_argument("--phases", type=int, help="so many of the phases of the keyframes instead of all")
     parser.add_argument("--max-people", type=int, default=1)
     args = parser.parse_args(argv)
-    yard = None
-    if args.small:
-        yard = resized(np.median(read_pictures(args.yard)[1][::9], axis=0).astype(np.uint8), *YARD)
+    yard = resized(empty_view(read_pictures(args.yard)), *YARD) if args.small else None
     for camera in args.cameras:
         clip = read_clip(args.videos, args.truth, camera)
-        rate_hz = (len(clip.times_s) - 1) / (clip.times_s[-1] - clip.times_s[0])
         for every in args.every:
-            stride = round(every * rate_hz / 30)
-            # The first keyframe of each phase is left out: nothing is expected there.
-            compare(
-                camera, clip, every, [range(p, len(clip.pictures), stride) for p in range(stride)], 1, args.max_people
-            )
+            compare_phases(camera, clip, every, args.phases, args.max_people)
+            for name in args.made:
+                other = variant(clip, name, round(every * clip.rate_hz / 30))
+                compare_phases(f"{camera}, {name}", other, every, args.phases, args.max_people)
         for size in args.small if yard is not None else ():
-            small = shrunk(clip, yard, 1 / size, round(10 * rate_hz / 30))
+            small = shrunk(clip, yard, 1 / size, round(10 * clip.rate_hz / 30))
             compare(f"{camera}, 1/{size:g} of the height", small, 10, [range(len(small.pictures))], 0, args.max_people)
 
 

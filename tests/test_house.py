@@ -79,6 +79,24 @@ def test_python_keeps_the_rules(path):
             assert not (caught and silent), f"line {node.lineno}: an error swallowed"
 
 
+def constants_given_twice(source: str) -> list[str]:
+    """Names that a module binds more than once at its top: what a merge of two branches leaves behind."""
+    targets = [
+        target
+        for node in ast.parse(source).body
+        if isinstance(node, ast.Assign | ast.AnnAssign)
+        for target in (node.targets if isinstance(node, ast.Assign) else [node.target])
+    ]
+    counts = collections.Counter(target.id for target in targets if isinstance(target, ast.Name))
+    return [name for name, count in counts.items() if count > 1]
+
+
+def test_no_constant_is_given_twice():
+    twice = {shown(path): names for path in SHIPPED if (names := constants_given_twice(path.read_text()))}
+    assert not twice
+    assert constants_given_twice("A = 1\nB: int = 2\nA = 1\n") == ["A"]
+
+
 def prefix_twins(names: Collection[str]) -> list[str]:
     """Siblings that share the word before their first underscore: they want a folder of that name."""
     rooms: dict[str, list[str]] = {}

@@ -11,14 +11,10 @@ from mixsynth_stream.pipeline.estimators.region import Region
 
 # While fewer people are followed than may be, somebody else is looked for so often. Longer, and people are missed.
 _SEARCH_S = 1.0
-# Where nobody new comes and the picture stays, the pause between two searches doubles up to this.
-_LONGEST_PAUSE_S = 4.0
 # Where nobody new comes and nothing else moves, the pause between two searches doubles up to this.
 _LONGEST_PAUSE_S = 4.0
 # Those who are followed are checked so often, because a landmark network does not warn of a region that is wrong.
 _CHECK_S = 2.0
-# Whom the detector overlooks, bent double or half hidden, or who may be a chair, is checked so often.
-_DOUBT_S = 1.0
 # Whom the detector overlooks, bent double or half hidden, or who looks like a chair, is checked so often.
 _DOUBT_S = 1.0
 # Somebody who was lost is looked for at each keyframe for so long: who was hidden comes out again.
@@ -37,8 +33,6 @@ _AROUND = 1.6
 _LEAST_AROUND = 1.2
 # Somebody who is so large, in shares of the picture's longer side, is checked by a search of the whole picture.
 LARGE = 0.3
-# Where the picture leaves no room for a part of so many sides, all of it is searched.
-_LEAST_AROUND = 1.2
 
 
 class Search:
