@@ -52,9 +52,9 @@ demo: $(VENV)/.base
 	$(BIN)/python -m mixsynth_stream demo --out $(OUT)
 	@echo "Results: $(abspath $(OUT))"
 
-# lint has run the rules of the house already.
+# lint has run the rules of the house already. A process for each core: they end together, because idle ones take tests over.
 test: lint
-	$(BIN)/python -m pytest -q --ignore tests/test_imports.py --ignore tests/test_house.py
+	$(BIN)/python -m pytest -q -n auto --dist worksteal --ignore tests/test_imports.py --ignore tests/test_house.py
 
 # mypy cannot follow the mapping of kernels/ and pipeline/ into the package: a tree of links shows it the installed layout.
 TREE := build/typecheck

@@ -19,7 +19,8 @@ def main(video: str = str(files("mixsynth_stream") / "assets" / "demo.mp4")) -> 
     count: Counter[str] = Counter()
     with VideoReader(video) as camera, Stream() as stream:
         for frame in camera:
-            for motion in stream.push(frame.rgb, frame.time_s):
+            # A camera does not wait; this file does, so that each run prints the same.
+            for motion in stream.push(frame.rgb, frame.time_s, wait=True):
                 # A frame comes at once (final=False), and again when the keyframe after it is known (final=True).
                 count["final" if motion.final else "at once"] += 1
                 if motion.index == frame.index and len(motion.ids):

@@ -8,6 +8,8 @@ import sys
 from contextlib import suppress
 from typing import TextIO
 
+from mixsynth_stream.redact import redacted
+
 # What would break a line or turn it around.
 _CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
@@ -23,8 +25,8 @@ def utf8(name: str | os.PathLike[str]) -> str:
 
 
 def shown(name: str | os.PathLike[str]) -> str:
-    """A name as messages show it: `utf8`, in one line."""
-    return _CONTROLS.sub(lambda match: repr(match[0])[1:-1], utf8(name))
+    """A name as messages show it: `utf8`, in one line, and `redacted`."""
+    return _CONTROLS.sub(lambda match: repr(match[0])[1:-1], redacted(utf8(name)))
 
 
 def say(line: str) -> None:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from mixsynth_stream.redact import redacted
+
 
 class SourceError(Exception):
-    """A video source cannot be opened, or broke while it was read (exit code 3)."""
+    """A video source cannot be opened, or broke while it was read (exit code 3). Its address comes without secrets."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(redacted(message))
 
 
 class ModelError(Exception):

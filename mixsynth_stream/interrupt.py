@@ -26,6 +26,7 @@ class Interrupt:
 
     def __init__(self) -> None:
         self._received = False
+        self._raised = False
         self._requests = 0  # of Ctrl-C and SIGTERM
         self._holds = 0
         self._before: dict[int, Any] = {}
@@ -52,7 +53,7 @@ class Interrupt:
         finally:
             self._holds -= 1
         if self._received and not self._holds:
-            raise KeyboardInterrupt
+            self._raise()
 
     def _handle(self, number: int, _frame: FrameType | None) -> None:
         self._requests += number != _HANGUP
@@ -62,4 +63,10 @@ class Interrupt:
         if not self._received:
             self._received = True
             if not self._holds:
-                raise KeyboardInterrupt
+                self._raise()
+
+    def _raise(self) -> None:
+        """Once: what is cleaned up after it may hold signals, too."""
+        if not self._raised:
+            self._raised = True
+            raise KeyboardInterrupt

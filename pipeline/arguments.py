@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from numbers import Integral
 
 from mixsynth_stream.errors import ModelError
-from mixsynth_stream.presets import AUTO, shipped_name
+from mixsynth_stream.presets import AUTO, AUTO_EVERY, shipped_name
 from mixsynth_stream.skeleton import CORE_17, SMPL_24
 from mixsynth_stream.spaces import LANDMARK_SPACES
 from mixsynth_stream.weights import Model, load_model
@@ -38,13 +38,18 @@ def chooses_keyframes(every: int | str, budget: float | str | None, glance: bool
     return True
 
 
-def shipped_pair(every: int, backend: str) -> tuple[Model, Model]:
-    """The shipped networks for image and world space with keyframes `every` so many steps."""
-    image, world = (load_model(shipped_name(space, every), backend) for space in LANDMARK_SPACES)
-    return image, world
+def networks(models: Sequence[Model] | Model | None, every: int | str, backend: str) -> tuple[Model, ...]:
+    """The user's networks, checked; or the shipped ones for image and world space with that spacing of keyframes."""
+    if not models:
+        spacing = AUTO_EVERY if every == AUTO else int(every)
+        return tuple(load_model(shipped_name(space, spacing), backend) for space in LANDMARK_SPACES)
+    checked = _checked(models)
+    if every == AUTO and checked[0].info.space != "image":
+        raise ValueError(f"every={AUTO!r} follows people in the picture, where rotations are not: give every=N")
+    return checked
 
 
-def checked_models(models: Sequence[Model] | Model) -> tuple[Model, ...]:
+def _checked(models: Sequence[Model] | Model) -> tuple[Model, ...]:
     """An image and a world network that can run side by side, or one for rotations. `ModelError` for all else."""
     models = tuple(models) if isinstance(models, Sequence) else (models,)
     if len(models) == 1:

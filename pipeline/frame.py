@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import partial
@@ -14,6 +15,8 @@ import numpy as np
 UNKNOWN_RATE_HZ = 30
 # Rows and columns of a thumbnail.
 THUMBNAIL_SIZE = 32
+# Live pictures that nobody reads are kept for so long: the judgement of a cut may want the estimator to look at them.
+_JUDGED_S = 0.5
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,7 @@ class Frame:
 
     `width`, `height` and `rgb` are display pixels: upright, and square. `stored_size` (width, height) is the upright
     picture as the file stores it. It differs where samples are not square, such as those of DV and of DVDs.
+    `received_s` is when a live source's picture came, on the clock of `time_s`, which is when it was taken.
     A source that knows which pictures somebody reads may leave others out; see `is_decoded`.
     """
 
@@ -45,6 +49,7 @@ class Frame:
         "_thumbnail",
         "height",
         "index",
+        "received_s",
         "stored_size",
         "time_s",
         "width",
@@ -61,11 +66,13 @@ class Frame:
         stored_size: tuple[int, int] | None = None,
         luma: Callable[[], Luma | None] | None = None,
         thumbnail: Callable[[], np.ndarray | None] | None = None,  # () -> [32, 32] float32
+        received_s: float | None = None,
     ) -> None:
         """`picture` gives `rgb` when it is read. Without a `stored_size` the samples are square."""
         self._decode: Callable[[], Frame] | None = None
         self.index = index
         self.time_s = time_s
+        self.received_s = received_s
         self.width = width
         self.height = height
         self.stored_size = stored_size or (width, height)
@@ -142,6 +149,26 @@ def _late_thumbnail(decode: Callable[[], Frame]) -> np.ndarray | None:  # -> [32
 
 def _refuse(index: int) -> np.ndarray:
     raise ValueError(f"the picture of frame {index} was released: copy frame.rgb while the frame is the current one")
+
+
+class LivePictures:
+    """The pictures of a live source's newest frames. Unless they `are_read`, those of older frames are freed at once.
+
+    So memory does not grow with the time that an estimator takes.
+    """
+
+    def __init__(self, *, are_read: bool) -> None:
+        self._frames: deque[Frame] | None = None if are_read else deque()
+
+    def let_go(self, newest: Frame, needed: Sequence[Frame]) -> None:
+        """Take the newest frame, and free the pictures of old ones, except those that are `needed`."""
+        if self._frames is None:
+            return
+        self._frames.append(newest)
+        while self._frames[0].time_s < newest.time_s - _JUDGED_S:
+            oldest = self._frames.popleft()
+            if oldest not in needed:
+                oldest.release()
 
 
 @dataclass(frozen=True, kw_only=True)

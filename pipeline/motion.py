@@ -106,7 +106,7 @@ SPACE_ARRAYS: dict[str, tuple[str, str | None]] = {
 
 @dataclass(frozen=True)
 class Expected(Poses):
-    """The people followed now, as they are expected at the time of a keyframe: arrays are [P, ...]."""
+    """The people followed now, as they are expected at one time, such as that of a keyframe: arrays are [P, ...]."""
 
     ids: np.ndarray  # [P] int64
 

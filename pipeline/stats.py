@@ -39,6 +39,7 @@ class StreamStats:
             self.seconds[stage] += elapsed_s - self._inner.seconds
             self._inner.seconds = before_s + elapsed_s
 
-    def count(self, reason: str) -> None:
-        """Add one to a counter."""
-        self.counters[reason] = self.counters.get(reason, 0) + 1
+    def count(self, reason: str, number: int = 1) -> None:
+        """Add to a counter. One that never counted anything does not exist."""
+        if number:
+            self.counters[reason] = self.counters.get(reason, 0) + number

@@ -5,22 +5,23 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from numbers import Real
 from typing import Any
 
 import numpy as np
 
-from mixsynth_stream.pipeline.arguments import check_numbers, checked_models, chooses_keyframes, shipped_pair
+from mixsynth_stream.pipeline.arguments import check_numbers, chooses_keyframes, networks
 from mixsynth_stream.pipeline.budget import Budget
 from mixsynth_stream.pipeline.cuts import STAY_S, Cut, CutDetector
 from mixsynth_stream.pipeline.estimators.choose import DEFAULT_EYE, is_pose_model, stream_estimator
-from mixsynth_stream.pipeline.estimators.estimator import follows
 from mixsynth_stream.pipeline.estimators.recorded import ArrayEstimator
-from mixsynth_stream.pipeline.frame import Frame, VideoInfo
+from mixsynth_stream.pipeline.estimators.supervised import SupervisedEstimator
+from mixsynth_stream.pipeline.frame import Frame, LivePictures, VideoInfo
 from mixsynth_stream.pipeline.glance.glance import Glance
 from mixsynth_stream.pipeline.keyframes import KeyframeChooser, KeyframeClock
+from mixsynth_stream.pipeline.looks import LOOK_LIMIT_S, Look, Looks
 from mixsynth_stream.pipeline.motion import Expected, Motion, Person
 from mixsynth_stream.pipeline.people import People
 from mixsynth_stream.pipeline.sources.open import open_for_stream
@@ -28,10 +29,16 @@ from mixsynth_stream.pipeline.sources.pixels.pictures import frame_from_array
 from mixsynth_stream.pipeline.sources.sparse.plan import Needs
 from mixsynth_stream.pipeline.stats import StreamStats
 from mixsynth_stream.pipeline.timeline import Timeline
-from mixsynth_stream.presets import AUTO, AUTO_EVERY, DEFAULT_EVERY
+from mixsynth_stream.presets import AUTO, DEFAULT_EVERY
 from mixsynth_stream.spaces import SPACES
 from mixsynth_stream.weights import Model
 
+# Frames of a live source become final after so long as they stand, where no keyframe has come: nothing may pile up.
+_LONGEST_WAIT_S = 2.0
+# A live source that gives nothing is asked again after so long, so that an estimator that hangs is noticed.
+_PATIENCE_S = 0.5
+# Closing waits no longer for an estimator that looks at a frame.
+_CLOSE_S = 1.5
 # Glances end where they take more than this share of a core.
 _GLANCE_SHARE = 0.25
 
@@ -40,9 +47,10 @@ class Stream:
     """The motion of everybody in a video, frame by frame.
 
     `source`: a path, a URL, "webcam", "webcam:1", "-" (standard input), "synthetic:", an iterator of (rgb, time_s), or
-    None to `push` frames. `every`: N, the keyframe spacing in steps of a 30 Hz grid; or "auto", and keyframes come when
-    the motion makes them worth it, within a `budget` of estimator calls a second (2 to 10; by default 3 for files, and
-    as many as the estimator manages for live sources, which also take a share of a core such as "25%"). `lag`: 1 gives
+    None to `push` frames. `every`: N, the keyframe spacing in steps of a 30 Hz grid (files: 10); or "auto" (the default
+    for live sources and `push`), and keyframes come when the motion makes them worth it, within a `budget` of estimator
+    calls a second (2 to 10; by default 3 for files, and as many as the estimator manages for live sources,
+    which also take a share of a core such as "25%"). `lag`: 1 gives
     each frame once, final, when the keyframe after it is known (the default for files); 0 gives each frame at once, and
     again when it is final (the default for cameras and for `push`). `estimator`: "lite", "full", "heavy", these with
     "-official" (as published), a MediaPipe bundle (.task), recorded estimates (.npz), an Estimator, or a callable (see
@@ -60,7 +68,7 @@ class Stream:
         self,
         source: Any = None,
         *,
-        every: int | str = DEFAULT_EVERY,
+        every: int | str | None = None,
         budget: float | str | None = None,
         lag: int | None = None,
         horizon_s: float = 0.4,
@@ -75,12 +83,6 @@ class Stream:
         pictures: bool = True,
     ) -> None:
         check_numbers(lag, max_people, horizon_s)
-        is_auto = chooses_keyframes(every, budget, glance)
-        self.models: tuple[Model, ...] = (
-            checked_models(models) if models else shipped_pair(AUTO_EVERY if is_auto else int(every), backend)
-        )
-        if is_auto and self.models[0].info.space != "image":
-            raise ValueError(f"every={AUTO!r} follows people in the picture, where rotations are not: give every=N")
         self.stats = StreamStats()
         self._last_pushed_s = -math.inf
         self._source_error: Exception | None = None  # that ended the source
@@ -88,13 +90,18 @@ class Stream:
         self.info: VideoInfo | None = self._reader.info if self._reader else None
         self.live = self.info is None or self.info.live
         self.lag = lag if lag is not None else int(not self.live)
-        self.every: int | str = AUTO if is_auto else self.models[0].config.sample_interval
-        self._closes_estimator = is_pose_model(estimator)
         try:
+            if every is None:
+                every = AUTO if self.live and models is None and glance is not False else DEFAULT_EVERY
+            is_auto = chooses_keyframes(every, budget, glance)
+            self.models = networks(models, every, backend)
+            self.every: int | str = AUTO if is_auto else self.models[0].config.sample_interval
             self._budget = Budget.of(budget, live=self.live) if is_auto else None
             own = self._reader.estimator if self._reader else None
             skeleton = SPACES[self.models[0].info.space].skeleton.name
-            self._estimator = stream_estimator(estimator, own, skeleton, max_people=max_people, eye=eye)
+            make = partial(stream_estimator, estimator, own, skeleton, max_people=max_people, eye=eye)
+            is_own, is_camera = is_pose_model(estimator), self._reader is not None and self.live
+            self._supervisor = SupervisedEstimator(make, self.stats, is_own=is_own, is_live=is_camera)
         except BaseException:
             if self._reader is not None:
                 self._reader.close()
@@ -107,8 +114,13 @@ class Stream:
         self.has_glance = follower is not None
         self._timeline = Timeline(people, lag=self.lag, horizon_s=horizon_s, glance=follower)
         self._cuts = CutDetector() if cuts else None
-        if self._reader is not None and not pictures and follower is None:
-            self._reader.read_sparsely(Needs(KeyframeClock(*spacing), STAY_S if cuts else None))
+        if self._reader is None:
+            self._looks = Looks(renew=self._supervisor.renew)
+        else:
+            self._looks = Looks(renew=self._supervisor.renew, on_end=self._reader.wake)
+            if not pictures and follower is None:
+                self._reader.read_sparsely(Needs(KeyframeClock(*spacing), STAY_S if cuts else None))
+        self._pictures = LivePictures(are_read=pictures)
         self._due: deque[Motion] = deque()  # Motions that wait to be handed out
         self._loop: Generator[Motion, None, None] | None = None
 
@@ -124,8 +136,18 @@ class Stream:
             if motion.final and motion.frame is not None:
                 motion.frame.release()
 
-    def push(self, rgb: np.ndarray, time_s: float) -> list[Motion]:  # rgb: [H, W, 3] uint8
-        """Take the next frame of a loop that you own; returns the Motions that are due."""
+    def push(
+        self,
+        rgb: np.ndarray,  # [H, W, 3] uint8
+        time_s: float,
+        *,
+        wait: bool = False,
+    ) -> list[Motion]:
+        """Take the next frame of a loop that you own; returns the Motions that are due.
+
+        The estimator looks at it meanwhile. With `wait` it has looked when this returns, so that the Motions do not
+        depend on how fast it is.
+        """
         if self._reader is not None:
             raise ValueError("this Stream reads its own source; make a Stream() without one to push frames")
         if not isinstance(time_s, Real) or not self._last_pushed_s < time_s < math.inf:
@@ -133,15 +155,32 @@ class Stream:
                 f"time_s must be finite seconds that increase from frame to frame, found {time_s!r} after "
                 f"{self._last_pushed_s}"
             )
-        frame = frame_from_array(rgb, time_s, self.stats.frames)
+        frame = frame_from_array(rgb, time_s, self.stats.frames, is_kept=not wait)
         self._last_pushed_s = frame.time_s
         self.stats.frames += 1
-        return self._frame_motions(frame)
+        if wait:
+            self._due.extend(self._last_looks())
+            self._due.extend(self._frame_motions(frame))
+        else:
+            self._due.extend(self._live_motions(frame))
+        error, self._supervisor.error = self._supervisor.error, None
+        if error is not None:
+            raise error  # what is due comes with the next frame
+        motions = list(self._due)
+        self._due.clear()
+        return motions
+
+    def at(self, time_s: float) -> Expected:
+        """Everybody at any time: that of now or ahead, or since the keyframe before the last. In any thread.
+
+        This is for displays and robots with a pace of their own. Poses are in pixels of the newest frame.
+        """
+        return self._timeline.at(time_s)
 
     @property
     def skeleton(self) -> str:
         """Whose joints the Motions have: "BlazePose-33" landmarks or "SMPL-24" rotations."""
-        return self._estimator.skeleton
+        return self._supervisor.estimator.skeleton
 
     @property
     def budget(self) -> str | None:
@@ -162,12 +201,16 @@ class Stream:
         if self._loop is not None:
             with suppress(ValueError):  # another thread is inside the loop
                 self._loop.close()  # it waits for an estimator that looks at a frame
-        motions = self._last_motions() if self._reader is None else [*self._due, *self._timeline.flush()]
+        motions = list(self._due)
         self._due.clear()
-        if self._reader is not None:
+        if self._reader is None:
+            motions += [*self._last_looks(_CLOSE_S), *self._last_motions()]
+        else:
+            motions += self._timeline.flush()
             self._reader.close()
-        if self._closes_estimator:
-            self._estimator.close()
+            self.stats.counters.update(self._reader.counters)
+        if self._looks.close(_CLOSE_S):
+            self._supervisor.close()
         return motions
 
     def __enter__(self) -> Stream:
@@ -187,8 +230,9 @@ class Stream:
         self._loop = self._live_loop() if self.live else self._file_loop()
         yield from self._loop
         yield from self._hand_out(self._last_motions())
-        if self._source_error is not None:
-            raise self._source_error
+        error = self._supervisor.error or self._source_error
+        if error is not None:
+            raise error
 
     def _hand_out(self, motions: list[Motion]) -> Iterator[Motion]:
         """Hand out one by one. Where the user's loop is left early, the others stay due."""
@@ -199,38 +243,72 @@ class Stream:
     def _file_loop(self) -> Generator[Motion, None, None]:
         """Lossless and deterministic; a file on disk is decoded a few frames ahead."""
         for frame in self._frames():
-            yield from self._hand_out(self._frame_motions(frame))
+            if frame is not None:
+                yield from self._hand_out(self._frame_motions(frame))
+            if self._supervisor.error is not None:
+                return
 
     def _live_loop(self) -> Generator[Motion, None, None]:
         """The estimator works in a thread of its own. Frames go on meanwhile, forecast from the keyframe before."""
-        # The keyframes that the estimator looks at, in order: one, and at a cut those on both sides of it.
-        pending: deque[tuple[Frame, Future[list[Person]]]] = deque()
-        with ThreadPoolExecutor(1, "estimator") as thread:
+        assert self._reader is not None
+        with self._looks:
             for frame in self._frames():
-                while pending and pending[0][1].done():
-                    yield from self._hand_out(self._keyframe(pending[0][0], pending.popleft()[1].result()))
-                cut = self._cut_at(frame)
-                if cut is not None:
-                    # Where scenes change faster than the estimator answers, what it has not begun is left out.
-                    skipped = [keyframe for keyframe in pending if keyframe[1].cancel()]
-                    pending = deque(keyframe for keyframe in pending if keyframe not in skipped)
-                    for _ in skipped:
-                        self.stats.count("keyframes_skipped_estimator_busy")
-                    before = self._new_scene(cut)
-                    is_newest = before is not None and all(keyframe.time_s < before.time_s for keyframe, _ in pending)
-                    if before is not None and is_newest and not skipped:
-                        pending.append((before, thread.submit(self._estimate, before, self._expectation(before))))
-                    pending.append((cut.first, thread.submit(self._estimate, cut.first, {}, is_new_scene=True)))
-                is_busy = bool(pending) and self._budget is not None  # a look is chosen when it is possible
-                if not is_busy and self._is_due(frame):
-                    self._clock.tick(frame.time_s)
-                    if pending:
-                        self.stats.count("keyframes_skipped_estimator_busy")
-                    else:
-                        pending.append((frame, thread.submit(self._estimate, frame, self._expectation(frame))))
-                yield from self._hand_out(self._between_keyframes(frame))
-            for keyframe, people in pending:
-                yield from self._hand_out(self._keyframe(keyframe, people.result()))
+                yield from self._hand_out(self._live_motions(frame))
+                if self._supervisor.error is not None:
+                    return
+            yield from self._hand_out(self._last_looks())
+
+    def _live_motions(self, frame: Frame | None) -> list[Motion]:
+        """Take a frame, if there is one, and the looks that have ended, and wait for nothing."""
+        motions = [motion for look in self._looks.ended() for motion in self._looked(look)]
+        if frame is not None and self._supervisor.error is None:
+            self._begin_looks(frame)
+            motions += self._between_keyframes(frame) + self._timeline.settle(frame.time_s - _LONGEST_WAIT_S)
+            self._pictures.let_go(frame, self._looks.frames)
+        return motions
+
+    def _last_looks(self, patience_s: float = LOOK_LIMIT_S) -> list[Motion]:
+        """Wait for the looks that have begun."""
+        return [motion for look in self._looks.last(patience_s) for motion in self._looked(look)]
+
+    def _begin_looks(self, frame: Frame) -> None:
+        """Begin the looks that a new frame leads to."""
+        looks = self._looks
+        cut = self._cut_at(frame)
+        if cut is not None:
+            # Where scenes change faster than the estimator answers, what it has not begun is left out.
+            skipped = looks.cancel()
+            self.stats.count("keyframes_skipped_estimator_busy", skipped)
+            before = self._new_scene(cut)
+            if before is not None and not skipped and all(one.time_s < before.time_s for one in looks.frames):
+                looks.begin(before, self._supervisor.look(before, self._timeline.expected))
+            looks.begin(cut.first, self._supervisor.look(cut.first, self._timeline.expected, is_new_scene=True))
+        is_busy = looks.is_busy
+        if (is_busy and self._budget is not None) or not self._is_due(frame):  # a look is chosen when it is possible
+            return
+        self._clock.tick(frame.time_s)
+        if is_busy:
+            self.stats.count("keyframes_skipped_estimator_busy")
+        else:
+            looks.begin(frame, self._supervisor.look(frame, self._timeline.expected))
+
+    def _looked(self, look: Look) -> list[Motion]:
+        """What a look leads to. One that failed leads to nothing, and many in a row end the stream."""
+        if look.error is not None:
+            self._supervisor.failed(look.error, look.frame)
+            return []
+        self._supervisor.answered()
+        return self._keyframe(look.frame, look.people or [])
+
+    def _look(self, frame: Frame, *, is_new_scene: bool = False) -> list[Motion] | None:
+        """Look at a frame, and wait for the answer. None where the estimator fails."""
+        try:
+            people = self._supervisor.look(frame, self._timeline.expected, is_new_scene=is_new_scene)()
+        except Exception as error:  # a user's estimator may raise anything
+            self._supervisor.failed(error, frame)
+            return None
+        self._supervisor.answered()
+        return self._keyframe(frame, people)
 
     def _frame_motions(self, frame: Frame) -> list[Motion]:
         """Take a frame, and wait for the estimator where it is a keyframe."""
@@ -238,7 +316,8 @@ class Stream:
         if not self._is_due(frame):
             return motions + self._between_keyframes(frame)
         self._clock.tick(frame.time_s)
-        return motions + self._keyframe(frame, self._estimate(frame, self._expectation(frame)))
+        looked = self._look(frame)
+        return motions + (self._between_keyframes(frame) if looked is None else looked)
 
     def _is_due(self, frame: Frame) -> bool:
         """Whether a frame is a keyframe. One that may be the first of a new scene waits for the judgement."""
@@ -254,9 +333,9 @@ class Stream:
             return None
         with self.stats.timed("decode"):
             cut = self._cuts.push(frame, is_read=self._clock.is_due(frame.time_s))
-        if cut is not None and isinstance(self._estimator, ArrayEstimator):
+        if cut is not None and isinstance(self._supervisor.estimator, ArrayEstimator):
             # A recording of the keyframes that a cut would move has no others.
-            return cut if self._estimator.covers(cut.first.time_s - cut.before.time_s) else None
+            return cut if self._supervisor.estimator.covers(cut.first.time_s - cut.before.time_s) else None
         return cut
 
     def _new_scene(self, cut: Cut) -> Frame | None:
@@ -271,45 +350,37 @@ class Stream:
         if cut is None:
             return []
         before = self._new_scene(cut)
-        motions = [] if before is None else self._keyframe(before, self._estimate(before, self._expectation(before)))
-        return motions + self._keyframe(cut.first, self._estimate(cut.first, {}, is_new_scene=True))
+        motions = [] if before is None else self._look(before) or []
+        return motions + (self._look(cut.first, is_new_scene=True) or [])
 
     def _last_motions(self) -> list[Motion]:
         """Make the last frame a keyframe, so that every frame lies between two, and end the timeline."""
+        if self._supervisor.error is not None or self._looks.is_busy:
+            return self._timeline.flush()  # nobody can look at it
         motions = [] if self._cuts is None else self._cut_motions(self._cuts.close())
         last = self._timeline.last_frame
-        motions += self._keyframe(last, self._estimate(last, self._expectation(last))) if last else []
+        motions += (self._look(last) or []) if last else []
         return motions + self._timeline.flush()
 
-    def _frames(self) -> Iterator[Frame]:
-        """The frames of the source up to its end, or to the error that broke it."""
+    def _frames(self) -> Iterator[Frame | None]:
+        """The frames of the source up to its end, or to the error that broke it.
+
+        None where a live source has none yet, and a look has ended or some time has passed.
+        """
         assert self._reader is not None
-        frames = iter(self._reader)
         while True:
-            frame = None
             with self.stats.timed("decode"):
                 try:
-                    frame = next(frames, None)
+                    frame = self._reader.read(_PATIENCE_S)
+                except StopIteration:
+                    break
                 except Exception as error:  # the user's own iterator may raise anything
                     self._source_error = error
+                    break
             self.stats.counters.update(self._reader.counters)
-            if frame is None:
-                return
-            self.stats.frames += 1
+            self.stats.frames += frame is not None
             yield frame
-
-    def _estimate(self, frame: Frame, expectation: dict[str, Expected], *, is_new_scene: bool = False) -> list[Person]:
-        with self.stats.timed("decode"):
-            rgb = frame.rgb
-        with self.stats.timed("estimator"):
-            if is_new_scene:
-                self._estimator.forget()
-            self.stats.estimator_calls += 1
-            return self._estimator(rgb, frame.time_s, **expectation)
-
-    def _expectation(self, frame: Frame) -> dict[str, Expected]:
-        """What an estimator that follows is told of a keyframe of the scene that goes on; nothing for all others."""
-        return {"expected": self._timeline.expected(frame)} if follows(self._estimator) else {}
+        self.stats.counters.update(self._reader.counters)
 
     def _keyframe(self, frame: Frame, people: list[Person]) -> list[Motion]:
         self.stats.keyframes += 1

@@ -97,6 +97,23 @@ class Timeline:
             motions += self._motions([frame], scene, [scene], final=False)
         return motions
 
+    def at(self, time_s: float) -> Expected:
+        """Everybody who is known at a time, in pixels of the newest frame."""
+        waiting, keyframe = self._waiting[-1:], self._keyframe
+        newest = waiting[0].frame if waiting else keyframe[0] if keyframe else None
+        poses = self._scene.at([time_s])
+        fit = Fit() if newest is None else self._fit(newest)
+        return Expected(ids=poses.ids, **fit.in_frame(poses.at(0).arrays()))
+
+    def settle(self, before_s: float) -> list[Motion]:
+        """Make final, as they stand, the frames before a time: their keyframe is too long in coming."""
+        motions = []
+        while self._new_cuts and self._new_cuts[0].first.time_s < before_s:
+            motions += self._change_scene(self._new_cuts.popleft(), [])
+        late = [one for one in self._waiting if one.frame.time_s < before_s]
+        self._waiting = self._waiting[len(late) :]
+        return motions + self._as_they_stand(late)
+
     def expected(self, frame: Frame) -> Expected:
         """The people followed now, as windows and glances expect them at this frame's time, in its own pixels."""
         self._follow(frame)

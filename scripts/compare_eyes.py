@@ -102,7 +102,7 @@ def judge(
         timed = Timed(estimator, score)
         with Stream(estimator=timed, models=models, max_people=max_people, lag=0, glance=has_glance) as stream:
             for k, row in enumerate(range(rows[0], rows[-1] + 1) if has_glance else rows):
-                motion = next(m for m in stream.push(clip.pictures[row], clip.times_s[row]) if m.index == k)
+                motion = next(m for m in stream.push(clip.pictures[row], clip.times_s[row], wait=True) if m.index == k)
                 distances = [
                     float(np.linalg.norm(person.pose[LIMBS] - clip.truth[row], axis=1).mean())
                     for person in motion.measured or ()

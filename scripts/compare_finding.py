@@ -51,7 +51,7 @@ def keyframes_of(clip: Clip, rows: Sequence[int], every: int, eye: str, max_peop
         Stream(estimator=estimator, models=models, max_people=max_people, lag=0, glance=False) as stream,
     ):
         for k, row in enumerate(rows):
-            motion = next(m for m in stream.push(clip.pictures[row], clip.times_s[row]) if m.index == k)
+            motion = next(m for m in stream.push(clip.pictures[row], clip.times_s[row], wait=True) if m.index == k)
             people.append(list(motion.measured or ()))
     return people
 

@@ -30,7 +30,7 @@ from mixsynth_stream.pipeline.fit import Fit
 from mixsynth_stream.pipeline.frame import Luma
 from mixsynth_stream.pipeline.glance.evidence import VELOCITY_S
 from mixsynth_stream.pipeline.glance.follow import Follower, Start, View
-from mixsynth_stream.pipeline.glance.weigh import WEIGHING, Ways, Weighing, ahead_sigma, shares
+from mixsynth_stream.pipeline.glance.weigh import WEIGHING, Record, Ways, Weighing, ahead_sigma, fused_sigma, shares
 from mixsynth_stream.pipeline.motion import Person
 from mixsynth_stream.pipeline.sources.video import VideoReader
 from mixsynth_stream.pipeline.stream import Stream
@@ -73,6 +73,7 @@ class Ahead:
     truth: np.ndarray  # [A, 12, 2]
     followed: np.ndarray  # [F, 12, 2] up to the next keyframe
     misfit: np.ndarray  # [F, 12]
+    worth: float  # by the keyframes before
     scale: float
 
 
@@ -85,6 +86,7 @@ class Gap:
     truth: np.ndarray  # [G, 12, 2]
     pchip: np.ndarray  # [G, 12, 2]
     ways: Ways
+    worth: float  # by the keyframes before and the one at its end
     scale: float
 
 
@@ -164,7 +166,7 @@ def keyframes_of(clip: Clip, models: tuple[Model, ...], first: int, people: int)
     ):
         motions = []
         for row in range(first, len(clip.time_s)):
-            motions += stream.push(clip.pictures[row], float(clip.time_s[row]))
+            motions += stream.push(clip.pictures[row], float(clip.time_s[row]), wait=True)
         motions += stream.close()
     for motion in motions:
         if motion.keyframe:
@@ -190,29 +192,33 @@ def case_of(clip: Clip, every: int, phases: int, people: int) -> Case:
     case = Case(clip.name, every, clip.torso_px)
     for first in firsts:
         stream = keyframes_of(clip, models, first, people)
-        window, seen, follower = MotionWindow(models[0]), [], None
+        window, seen, follower, record = MotionWindow(models[0]), [], None, Record()
         for keyframe, following in itertools.zip_longest(stream, stream[1:]):
             if keyframe.person is None or keyframe.frame >= len(clip.time_s):
-                window, seen, follower = MotionWindow(models[0]), [], None
+                window, seen, follower, record = MotionWindow(models[0]), [], None, Record()
                 continue
+            if follower is not None:
+                pose = np.asarray(keyframe.person.pose[CORE], float)
+                record = follower.record(pose, float(clip.time_s[keyframe.frame]))
             window.push(keyframe.person.pose, keyframe.person.scores, float(clip.time_s[keyframe.frame]))
             seen.append(keyframe)
             if follower is not None and len(seen) > 2:
-                case.gaps += _gap(clip, window, follower, seen, every)
+                case.gaps += _gap(clip, window, follower, seen, every, record)
             end = len(clip.time_s) - 1 if following is None else following.frame
-            follower = _followed(clip, window, keyframe, min(end, len(clip.time_s) - 1))
+            follower = _followed(clip, window, keyframe, min(end, len(clip.time_s) - 1), record)
             if len(seen) > 2:
                 case.ahead += _ahead(clip, window, follower, keyframe.frame, end if following is not None else end + 1)
     return case
 
 
-def _followed(clip: Clip, window: MotionWindow, keyframe: Keyframe, end: int) -> Follower:
+def _followed(clip: Clip, window: MotionWindow, keyframe: Keyframe, end: int, record: Record) -> Follower:
     """The person followed from a keyframe up to the frame `end`."""
     assert window.curve is not None and keyframe.person is not None
     time_s = float(clip.time_s[keyframe.frame])
     soon = window.at([time_s, time_s + 1 / GRID_HZ]).poses[:, CORE]
     speed = np.nan_to_num((soon[1] - soon[0]) * GRID_HZ)
-    start = Start(time_s, np.asarray(keyframe.person.pose[CORE], float), speed, window.curve.network_input.scale, 1.0)
+    pose, scale = np.asarray(keyframe.person.pose[CORE], float), window.curve.network_input.scale
+    start = Start(time_s, pose, speed, scale, 1.0, window.curve, record)
     follower = Follower(start, clip.views[keyframe.frame])
     for row in range(keyframe.frame + 1, end + 1):
         follower.look(float(clip.time_s[row]), clip.views[row])
@@ -232,11 +238,14 @@ def _ahead(clip: Clip, window: MotionWindow, follower: Follower, first: int, end
             truth=clip.truth[first:last],
             followed=np.array([look.pose for look in looks])[:, LIMBS],
             misfit=np.array([look.misfit for look in looks])[:, LIMBS],
+            worth=follower.start.record.worth,
             scale=follower.scale,
         )
 
 
-def _gap(clip: Clip, window: MotionWindow, follower: Follower, seen: Sequence[Keyframe], every: int) -> Iterator[Gap]:
+def _gap(
+    clip: Clip, window: MotionWindow, follower: Follower, seen: Sequence[Keyframe], every: int, record: Record
+) -> Iterator[Gap]:
     pose = np.array([k.person.pose[CORE] for k in seen[-5:] if k.person is not None])
     frames = np.arange(seen[-2].frame + 1, seen[-1].frame)
     ways = follower.ways(pose[-1], float(clip.time_s[seen[-1].frame]))
@@ -251,6 +260,7 @@ def _gap(clip: Clip, window: MotionWindow, follower: Follower, seen: Sequence[Ke
             truth=clip.truth[frames],
             pchip=pchip(pose[None], every, steps)[0][:, LIMBS],
             ways=ways._replace(there=ways.there[:, LIMBS], back=ways.back[:, LIMBS], misses=misses),
+            worth=record.worth,
             scale=follower.scale,
         )
 
@@ -260,9 +270,10 @@ def corrections(ahead: Ahead, weighing: Weighing) -> tuple[np.ndarray, np.ndarra
     count = len(ahead.followed)
     own = ahead_sigma(ahead.time_s[:count], ahead.misfit, ahead.scale, weighing)
     sigma = ahead.sigma[:count]
-    correction = shares(sigma, own, weighing.trust)[..., None] * (ahead.followed - ahead.window[:count])
+    share = ahead.worth * shares(sigma, own, weighing.trust)
+    correction = share[..., None] * (ahead.followed - ahead.window[:count])
     correction[0] = 0.0  # the keyframe
-    return correction, own * np.sqrt(shares(sigma, own, 1.0))
+    return correction, fused_sigma(sigma, own, share, ahead.scale)
 
 
 def now(case: Case, weighing: Weighing) -> Errors:
@@ -283,10 +294,10 @@ def filled(case: Case, weighing: Weighing) -> Errors:
     rows = []
     for gap in case.gaps:
         poses, own = gap.ways.blend(gap.scale, weighing)
-        share = shares(gap.sigma, own, weighing.gap_trust)
+        share = gap.worth * shares(gap.sigma, own, weighing.gap_trust)
         fused = gap.window + share[..., None] * (poses - gap.window)
         off = [_distance(guess, gap.truth) for guess in (gap.window, fused, gap.pchip)]
-        rows.append((off[0], off[1], gap.ways.share, own * np.sqrt(shares(gap.sigma, own, 1.0)), off[2]))
+        rows.append((off[0], off[1], gap.ways.share, fused_sigma(gap.sigma, own, share, gap.scale), off[2]))
     return _errors(rows, case.torso_px)
 
 

@@ -235,6 +235,16 @@ def truth(_: Results) -> Iterator[list[str]]:
         yield [camera, *(f"{error:.1f} px" for error in (*(plain[method] for method in methods), glance["network"]))]
 
 
+def tracked(_: Results) -> Iterator[list[str]]:
+    """How often sigma of tracked poses holds, for the model card."""
+    questions = {"now": "now", "gaps": "filled", "warm-up": "filled, with two to four keyframes known"}
+    yield ["", *(f"{question}: within {bound}" for question in questions.values() for bound in ("sigma", "2 sigma"))]
+    for path in sorted(RESULTS_FOLDER.glob("glance-*.json")):
+        rows = {r["question"]: r for r in json.loads(path.read_text())["rows"] if r["method"] == "network"}
+        shares = (rows[question][key] for question in questions for key in ("within_sigma", "within_2_sigma"))
+        yield [path.stem.removeprefix("glance-"), *(f"{share:.0%}" for share in shares)]
+
+
 def gap_errors_px(path: Path) -> dict[str, float]:
     """Errors by method that `bench truth` wrote."""
     rows = json.loads(path.read_text())["rows"]
@@ -250,6 +260,7 @@ TABLES: dict[str, Callable[[Results], Iterator[list[str]]]] = {
     "encoder": lambda _: encoder(RESULTS_FOLDER),
     "push": lambda _: push(RESULTS_FOLDER),
     "truth": truth,
+    "tracked": tracked,
     **{f"whole n{n}": partial(whole, every=n) for n in SHIPPED_INTERVALS},
     **{f"ratios n{n}": partial(ratios, every=n) for n in SHIPPED_INTERVALS},
     **{f"clip by clip n{n}": partial(clip_by_clip, every=n) for n in SHIPPED_INTERVALS},

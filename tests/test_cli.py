@@ -354,6 +354,7 @@ def test_interrupted_work_is_complete(tmp_path, number):
     assert process.returncode == 130, errors
     assert "Traceback" not in errors
     frames = frames_of(out)
+    assert re.search(r"synthetic:seconds=0: \d+ frames in .* estimator calls, 1 person.*; results in", errors)
     assert [frame["index"] for frame in frames] == list(range(len(frames)))
     assert video_frames(out / "overlay.mp4") == len(frames)
     assert len(np.load(out / "poses.npz")["time_s"]) == len(frames)

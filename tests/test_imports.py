@@ -21,6 +21,7 @@ ROOT = Path(__file__).parent.parent
 # and imports only from floors below its own. A new one has to be given its place here; deeper folders may have their
 # own. The longest name that fits decides: pipeline.motion is a floor of its own below the rest of pipeline.
 FLOORS: tuple[tuple[str, ...], ...] = (
+    ("redact",),
     ("console",),
     ("config", "errors", "interpolation", "interrupt", "metrics", "rotations", "skeleton", "telemetry"),
     ("files", "normalise", "parameters", "spaces", "uncertainty"),

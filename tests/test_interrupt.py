@@ -3,13 +3,36 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import pytest
 
 from mixsynth_stream.interrupt import Interrupt
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks /proc whether the job has begun")
+@pytest.mark.parametrize("delay_s", [0.0, 0.1, 0.2, 0.3, 0.4])
+def test_a_signal_while_libraries_are_imported_ends_in_a_sentence(tmp_path, delay_s):
+    command = [sys.executable, "-m", "mixsynth_stream", "run", "synthetic:seconds=0", "--out", str(tmp_path / "out")]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        while process.poll() is None and not _handles_signals(process.pid):
+            time.sleep(0.005)
+        time.sleep(delay_s)
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert errors.splitlines()[-1] == "mixsynth-stream: interrupted; what was written so far is complete"
+    assert "Traceback" not in errors
+
+
+def _handles_signals(pid: int) -> bool:
+    mask = re.search(r"SigCgt:\s*(\w+)", Path(f"/proc/{pid}/status").read_text())
+    return mask is not None and bool(int(mask[1], 16) >> (signal.SIGTERM - 1) & 1)
 
 
 def test_an_interrupt_waits_for_the_end_of_a_write():

@@ -1,7 +1,8 @@
 """`bench truth`: 2D error between keyframes against measured motion, projected into the camera that filmed it.
 
 The clip is streamed once from every frame that could be the first keyframe. The frames between keyframes of a full
-window ("gaps") are judged, and those of the first windows separately ("warm-up"), always on the twelve limb joints.
+window ("gaps") are judged, those of the first windows separately ("warm-up"), and from the third keyframe on what was
+said of a frame before the next keyframe came ("now"), always on the twelve limb joints.
 PCHIP gets the estimator's poses at the same keyframes as the network. With `glance`, people are followed in the picture
 between keyframes. "within sigma" is the share of joints whose distance to the estimator on every frame, which is what
 sigma speaks of, is at most sigma, and at most twice that.
@@ -21,7 +22,7 @@ import numpy as np
 from mixsynth_stream.data.camera_truth import limbs_in_picture, read_camera, read_trc
 from mixsynth_stream.errors import SourceError
 from mixsynth_stream.evaluate.baselines import pchip
-from mixsynth_stream.evaluate.contenders import Contender, dense_contender
+from mixsynth_stream.evaluate.contenders import NOW, Contender, dense_contender
 from mixsynth_stream.evaluate.excerpt import Excerpt
 from mixsynth_stream.evaluate.frontier import LIMBS, Reference
 from mixsynth_stream.evaluate.video import dense_poses
@@ -37,7 +38,9 @@ if TYPE_CHECKING:
     from mixsynth_stream.weights import Model
 
 NETWORK, PCHIP, DENSE, KEYFRAME = "network", "PCHIP", "dense estimator", "estimator at keyframes"
-GAPS, WARM_UP = "gaps", "warm-up"
+# How many keyframes come before the first pose of now that is judged.
+_FIRST_NOW = 3
+GAPS, WARM_UP = QUESTIONS = "gaps", "warm-up"
 
 
 @dataclass
@@ -52,6 +55,12 @@ class Errors:
         if np.isfinite(pose).all():
             self.distances.setdefault((question, method), []).append(np.linalg.norm(pose - truth, axis=1))
 
+    def add_sigma(self, question: str, motion: Motion, every_frame: np.ndarray) -> None:  # [12, 2]
+        """The distances of one person to the dense estimator, in sigmas."""
+        if motion.sigma is not None:
+            off_px = np.linalg.norm(motion.poses[0, LIMBS] - every_frame, axis=1)
+            self.sigmas.setdefault(question, []).append(off_px / motion.sigma[0, LIMBS])
+
     def within(self, question: str, sigmas: float) -> float | None:
         """The share of joints that are at most so many sigmas off the dense estimator; None without sigma."""
         rows = np.array(self.sigmas.get(question, []))
@@ -60,6 +69,12 @@ class Errors:
 
     def mean_px(self, question: str, method: str) -> float:
         return float(np.mean(self.distances[question, method]))
+
+    def over_pchip(self, question: str, method: str) -> float | None:
+        """The error over that of PCHIP, which has none where it would need a later keyframe."""
+        if (question, PCHIP) not in self.distances:
+            return None
+        return self.mean_px(question, method) / self.mean_px(question, PCHIP)
 
 
 def main(args: argparse.Namespace) -> int:
@@ -77,13 +92,13 @@ def main(args: argparse.Namespace) -> int:
             "method": method,
             "error_px": errors.mean_px(question, method),
             "error_torso": errors.mean_px(question, method) / torso_px,
-            "over_pchip": errors.mean_px(question, method) / errors.mean_px(question, PCHIP),
+            "over_pchip": errors.over_pchip(question, method),
             "frames": len(distances),
             "glance": args.glance,
             "within_sigma": errors.within(question, 1.0) if method == NETWORK else None,
             "within_2_sigma": errors.within(question, 2.0) if method == NETWORK else None,
         }
-        for question in (GAPS, WARM_UP)
+        for question in (*QUESTIONS, NOW)
         for method in (NETWORK, PCHIP, DENSE, KEYFRAME)
         if (distances := errors.distances.get((question, method)))
     ]
@@ -98,7 +113,8 @@ def main(args: argparse.Namespace) -> int:
 
 
 def _cells(row: Mapping[str, Any]) -> list[str]:
-    errors = [f"{row['error_px']:.2f}", f"{row['error_torso']:.4f}", f"{row['over_pchip']:.3f}"]
+    errors = [f"{row['error_px']:.2f}", f"{row['error_torso']:.4f}"]
+    errors.append("" if row["over_pchip"] is None else f"{row['over_pchip']:.3f}")
     method = f"{row['method']} and glance" if row["glance"] and row["method"] == NETWORK else row["method"]
     shares = [row["within_sigma"], row["within_2_sigma"]]
     within = "" if None in shares else f"{shares[0]:.2f}, {shares[1]:.2f}"
@@ -126,7 +142,7 @@ def clip_errors(
         rate_hz = reader.info.rate_hz or UNKNOWN_RATE_HZ
         phases = max(round(config.sample_interval * rate_hz / models[0].info.rate_hz), 1)
     for phase in range(phases):
-        with contender.open_stream(Excerpt(clip, first=phase), models=models) as stream:
+        with contender.open_stream(Excerpt(clip, first=phase), lag=0, models=models) as stream:
             _judge(list(stream), phase, truth, every_frame, models, errors)
     return errors
 
@@ -140,6 +156,8 @@ def _judge(
     errors: Errors,
 ) -> None:
     """Add the errors of one stream, gap by gap. A gap counts where each keyframe of its window shows one person."""
+    early = {motion.index: motion for motion in motions if not motion.final}
+    motions = [motion for motion in motions if motion.final]
     config, grid_hz = models[0].config, models[0].info.rate_hz
     spacing_s = config.sample_interval / grid_hz
     keyframes = [motion for motion in motions if motion.keyframe]
@@ -164,9 +182,13 @@ def _judge(
             errors.add(question, NETWORK, motion.poses[0, LIMBS], truth[frame])
             errors.add(question, PCHIP, pchip_pose, truth[frame])
             errors.add(question, DENSE, every_frame[frame], truth[frame])
-            if motion.sigma is not None:
-                off_px = np.linalg.norm(motion.poses[0, LIMBS] - every_frame[frame], axis=1)
-                errors.sigmas.setdefault(question, []).append(off_px / motion.sigma[0, LIMBS])
+            errors.add_sigma(question, motion, every_frame[frame])
+            now = early[motion.index]
+            # The keyframe at the end of the gap was not known then.
+            if newest >= _FIRST_NOW and len(now.ids) == 1:
+                errors.add(NOW, NETWORK, now.poses[0, LIMBS], truth[frame])
+                errors.add(NOW, DENSE, every_frame[frame], truth[frame])
+                errors.add_sigma(NOW, now, every_frame[frame])
 
 
 def _dense_poses(clip: Path, pose_model: str) -> np.ndarray:  # -> [F, 12, 2], NaN where nobody was seen

@@ -12,7 +12,7 @@ from mixsynth_stream.errors import ModelError, OutputError, SourceError
 from mixsynth_stream.job.options import JobOptions
 from mixsynth_stream.job.outputs import folders
 from mixsynth_stream.job.patterns import expand
-from mixsynth_stream.job.process import JobResult, process
+from mixsynth_stream.job.process import JobInterrupted, JobResult, process
 from mixsynth_stream.pipeline.sources.media.names import is_picture, pictures_behind
 
 # The options of `add_source_arguments`, for commands that do not have them.
@@ -115,7 +115,8 @@ def _add_keyframe_arguments(group: argparse._ArgumentGroup) -> None:
         "--every",
         type=_every,
         metavar="N|auto",
-        help="a keyframe every N/30 s (default: 10, or as --weights says); auto: when the motion makes it worth a look",
+        help="a keyframe every N/30 s (default: 10, or as --weights says); auto: when the motion makes it worth a look "
+        "(default for cameras)",
     )
     group.add_argument(
         "--budget",
@@ -166,6 +167,10 @@ def main(args: argparse.Namespace) -> int:
             if not rest:
                 raise
             raise type(error)(f"{error} ({rest} sources after {source} were not started)") from error
+        except JobInterrupted as stop:
+            if not args.quiet:
+                say(shown(summary_line(stop.result, options.formats)))
+            raise
         if not args.quiet:
             say(shown(summary_line(result, options.formats)))
     if failures:
@@ -222,7 +227,7 @@ def check(args: argparse.Namespace) -> None:
         )
     if args.estimates and args.model:
         raise ValueError("--estimates replays recorded poses and --model makes new ones: give one of the two")
-    if args.budget is not None and args.every != "auto":
+    if args.budget is not None and args.every not in ("auto", None):
         raise ValueError("--budget is for --every auto, which chooses keyframes: give both, or leave --budget out")
     if args.every == "auto" and args.glance == "off":
         raise ValueError("--every auto needs the glance, which tells when to look: leave --glance off out")

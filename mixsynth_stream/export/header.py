@@ -7,6 +7,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from mixsynth_stream.console import utf8
+from mixsynth_stream.redact import redacted
 
 if TYPE_CHECKING:
     from mixsynth_stream.export.rate import AverageRate
@@ -115,7 +116,7 @@ class Header:
             "bones": [list(bone) for bone in self.skeleton.bones],
             "origins": list(ORIGIN_WORDS if settings.glance else ORIGIN_WORDS[:-1]),
             "units": {"time_s": "seconds, the video's own time stamps", **(_SMPL_UNITS if self.is_smpl else _UNITS)},
-            "source": None if self.source is None else utf8(self.source),
+            "source": None if self.source is None else redacted(utf8(self.source)),
             "width": self.width or None,
             "height": self.height or None,
             "display_width": self.display_width or None,

@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from mixsynth_stream.console import shown
 from mixsynth_stream.errors import SourceError
@@ -70,6 +71,8 @@ def _common_start(texts: list[str]) -> str:
 
 def stem_of(source: str) -> str:
     """A name for the results of a source: that of its file or folder, without what only a pattern means."""
+    if "://" in source:
+        return Path(urlsplit(source).path).stem or "source"  # what follows may be a password
     if not is_pattern(source):
         return Path(source).stem or "source"
     folder, base = os.path.split(source)

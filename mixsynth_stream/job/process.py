@@ -20,7 +20,6 @@ from mixsynth_stream.job.models import load_models
 from mixsynth_stream.job.options import JobOptions
 from mixsynth_stream.job.outputs import Outputs, check_folder, open_outputs
 from mixsynth_stream.job.progress import Progress
-from mixsynth_stream.presets import DEFAULT_EVERY
 
 if TYPE_CHECKING:
     from mixsynth_stream.pipeline.frame import VideoInfo
@@ -59,10 +58,18 @@ class JobResult:
         return f"{count} {'person' if count == 1 else 'people'}" if count else "nobody was seen"
 
 
+class JobInterrupted(KeyboardInterrupt):
+    """The user has ended a job; `result` is what it had come to."""
+
+    def __init__(self, result: JobResult) -> None:
+        super().__init__()
+        self.result = result
+
+
 def process(source: str, folder: Path | None, options: JobOptions) -> JobResult:
     """One source from its first frame to its last, into `folder` or onto standard output.
 
-    Raises `SourceError`, `ModelError`, `OutputError`, `ValueError` and KeyboardInterrupt; what was written before an
+    Raises `SourceError`, `ModelError`, `OutputError`, `ValueError` and `JobInterrupted`; what was written before an
     error stays readable.
     """
     open_descriptors()
@@ -70,8 +77,9 @@ def process(source: str, folder: Path | None, options: JobOptions) -> JobResult:
         interrupt = stack.enter_context(Interrupt())
         if folder is not None:
             stack.enter_context(FolderLock(folder))
-            check_folder(source, folder, options)
-        stream = stack.enter_context(open_stream(source, options))
+            with interrupt.held():  # for the imports, as in `open_stream`
+                check_folder(source, folder, options)
+        stream = stack.enter_context(open_stream(source, options, interrupt))
         result = JobResult(source, stream.info, stream.stats, stream.models, folder)
         with interrupt.held():
             sinks = open_outputs(stream, folder, options)
@@ -88,28 +96,31 @@ def process(source: str, folder: Path | None, options: JobOptions) -> JobResult:
                 now_s = stream.now_s
                 progress.update(motion, stream.stats, None if now_s is None else now_s - motion.time_s)
                 if outputs.has_closed_view:
-                    write_finals(stream, outputs, interrupt)
+                    write_finals(stream, outputs, result, interrupt)
                     break
-        except KeyboardInterrupt:
-            write_finals(stream, outputs, interrupt)
-            raise
+        except KeyboardInterrupt as stop:
+            write_finals(stream, outputs, result, interrupt)
+            result.seconds = time.perf_counter() - start
+            raise JobInterrupted(result) from stop
         result.seconds = time.perf_counter() - start
     return result
 
 
-def write_finals(stream: Stream, outputs: Outputs, interrupt: Interrupt) -> None:
+def write_finals(stream: Stream, outputs: Outputs, result: JobResult, interrupt: Interrupt) -> None:
     """Write the finals of frames that were only provisional when the loop ended: the user has seen them."""
     with interrupt.held():
         for motion in stream.close():
             outputs.write(motion)
+            result.count(motion)
 
 
-def open_stream(source: str, options: JobOptions) -> Stream:
-    """The Stream that the options describe."""
-    from mixsynth_stream.pipeline.estimators.bundle import bundle_path
-    from mixsynth_stream.pipeline.estimators.choose import DEFAULT_EYE
-    from mixsynth_stream.pipeline.sources.open import open_for_stream
-    from mixsynth_stream.pipeline.stream import Stream
+def open_stream(source: str, options: JobOptions, interrupt: Interrupt) -> Stream:
+    """The Stream that the options describe. Opening the source may take long, and a signal ends it."""
+    with interrupt.held():  # numpy makes another error of a signal that comes while it is imported
+        from mixsynth_stream.pipeline.estimators.bundle import bundle_path
+        from mixsynth_stream.pipeline.estimators.choose import DEFAULT_EYE
+        from mixsynth_stream.pipeline.sources.open import open_for_stream
+        from mixsynth_stream.pipeline.stream import Stream
 
     if options.pose_model:
         bundle_path(options.pose_model)  # a model that is not there is an error before the source is opened
@@ -123,21 +134,22 @@ def open_stream(source: str, options: JobOptions) -> Stream:
         spool=options.spool,
     )
     try:
-        return Stream(
-            reader,
-            every=options.every or DEFAULT_EVERY,
-            budget=options.budget,
-            lag=options.lag,
-            horizon_s=options.horizon_s,
-            max_people=options.max_people,
-            estimator=estimator,
-            eye=options.eye or DEFAULT_EYE,
-            models=models,
-            backend=options.backend,
-            cuts=options.cuts,
-            glance=_glance(options),
-            pictures=options.overlay or options.view,
-        )
+        with interrupt.held():  # MediaPipe is imported and started
+            return Stream(
+                reader,
+                every=options.every,
+                budget=options.budget,
+                lag=options.lag,
+                horizon_s=options.horizon_s,
+                max_people=options.max_people,
+                estimator=estimator,
+                eye=options.eye or DEFAULT_EYE,
+                models=models,
+                backend=options.backend,
+                cuts=options.cuts,
+                glance=_glance(options),
+                pictures=options.overlay or options.view,
+            )
     except BaseException:
         reader.close()
         raise

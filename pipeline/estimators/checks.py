@@ -17,6 +17,8 @@ ROTATION_FORMS = "axis-angle [24, 3], 6 numbers [24, 6], matrices [24, 3, 3], or
 _JOINTS = len(BLAZEPOSE_33)
 # A pose in pixels reaches further than this; one in shares of the frame, or in metres about the hips, does not.
 _NORMALISED_LIMIT = 2.0
+# Nobody who is seen reaches so far out of any picture.
+_PIXEL_LIMIT = 1e5
 _WORLD_LIMIT_M = 20.0
 # A rotation of more than two whole turns is in degrees, not in radians.
 _MOST_RADIANS = 4 * np.pi
@@ -46,6 +48,11 @@ def check_person(person: Any, name: str) -> Person:
         raise ModelError(
             f"{name}: pose must be in pixels, found values within {np.abs(pose[seen]).max():.3g}: they look "
             "normalised; multiply by the frame's width and height"
+        )
+    if np.nanmax(np.abs(pose), initial=0.0) > _PIXEL_LIMIT:
+        raise ModelError(
+            f"{name}: pose must be in pixels of the picture, found values up to {np.nanmax(np.abs(pose)):.4g}: give "
+            "NaN for a joint that is not seen"
         )
     if np.nanmax(np.abs(world), initial=0.0) > _WORLD_LIMIT_M:
         raise ModelError(

@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 
 from mixsynth_stream.pipeline.curve import SAME_TIME_S, Curve, WindowPoses
-from mixsynth_stream.pipeline.glance.weigh import shares
+from mixsynth_stream.pipeline.glance.weigh import fused_sigma, shares
 from mixsynth_stream.pipeline.motion import Origin
 from mixsynth_stream.pipeline.window import Shifts
 from mixsynth_stream.skeleton import CORE_17
@@ -35,6 +35,8 @@ class Glimpses:
     poses: np.ndarray  # [G, 17, 2] pixels
     sigma: np.ndarray  # [G, 17] pixels
     trust: float  # the share of `sigma` that counts where it is weighed against the window's
+    worth: float  # what they count for by the gaps before, 0 to 1
+    scale: float  # the body scale, in pixels
     followed: np.ndarray  # [G, 17] bool: whether the picture showed the joint at all
     since_s: float  # the newest keyframe: glimpses before it lie in gaps
     pixels_per_m: float  # of the person's middle
@@ -69,7 +71,7 @@ class Glimpses:
         end_s: float,
     ) -> list[Shifts | None]:
         """For each space, what is to be added to the window's way through a gap that ends with a keyframe."""
-        offsets = self.poses - way[:, _CORE]
+        offsets = self.worth * (self.poses - way[:, _CORE])
         times = np.concatenate([[self.since_s], self.time_s, [end_s]])
         by_space: list[Shifts | None] = []
         for space in spaces:
@@ -101,11 +103,12 @@ class Glimpses:
         rows = np.minimum(rows, len(self.time_s) - 1)
         seen = np.abs(self.time_s[rows] - times) <= SAME_TIME_S  # [M + 2]
         differences, own = self.poses[rows] - poses, self.sigma[rows]
-        share, fused = np.full(own.shape, _TRUST_WITHOUT_SIGMA), None
+        seen &= self.worth > 0.0
+        share, fused = np.full(own.shape, self.worth * _TRUST_WITHOUT_SIGMA), None
         if sigma is not None:
-            share = shares(sigma, own, self.trust)
+            share = self.worth * shares(sigma, own, self.trust)
             # A measured joint has no sigma, and no glimpse either.
-            fused = np.where(seen[:, None], own * np.sqrt(shares(sigma, own, 1.0)), sigma)
+            fused = np.where(seen[:, None], fused_sigma(sigma, own, share, self.scale), sigma)
         corrections = np.where(seen[:, None, None], share[..., None] * differences, 0.0)
         if np.isnan(corrections).any():
             corrections = np.nan_to_num(corrections)  # a joint that nobody ever saw is NaN, and stays so

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -11,10 +11,12 @@ import numpy as np
 from mixsynth_stream.pipeline.curve import SAME_TIME_S
 from mixsynth_stream.pipeline.glance.body import body, native
 from mixsynth_stream.pipeline.glance.evidence import VELOCITY_S, Glimpses
-from mixsynth_stream.pipeline.glance.weigh import WEIGHING, Ways, ahead_sigma
+from mixsynth_stream.pipeline.glance.weigh import WEIGHING, Record, Ways, ahead_sigma
 from mixsynth_stream.skeleton import CORE_17
+from mixsynth_stream.spaces import SPACES
 
 if TYPE_CHECKING:
+    from mixsynth_stream.pipeline.curve import Curve
     from mixsynth_stream.pipeline.fit import Fit
     from mixsynth_stream.pipeline.frame import Luma
 
@@ -24,6 +26,7 @@ _MOST_SHRINK = 64
 # Around the joints, in body scales: the limbs' width, one step of motion, and the background that shows the camera's.
 _MARGIN = 0.5
 
+_CORE = SPACES["image"].core
 # A misfit a picture, in body scales, that says that nothing of the joint was seen.
 _BLIND = 0.06
 _STILL = np.zeros((len(CORE_17), 2), np.float32)
@@ -92,6 +95,8 @@ class Start:
     speed: np.ndarray  # [17, 2] pixels a second, as the window expects it
     scale: float  # the body scale, in pixels
     pixels_per_m: float
+    curve: Curve | None = None  # what the window expects, which followed poses are compared with at the next keyframe
+    record: Record = field(default_factory=Record)  # of the gaps before
 
 
 class Follower:
@@ -101,7 +106,7 @@ class Follower:
     """
 
     def __init__(self, start: Start, view: View) -> None:
-        self._start = start
+        self.start = start
         self.scale = start.scale
         self._shrink = int(np.clip(round(self.scale * view.scale / _SCALE_PX), 1, _MOST_SHRINK))
         pyramid = view.pyramid(start.pose, self.scale, self._shrink)
@@ -111,7 +116,7 @@ class Follower:
         """Follow the person into the next picture."""
         last = self.looks[-1]
         if len(self.looks) == 1:
-            step = self._start.speed * (time_s - last.time_s) @ view.turn.T
+            step = self.start.speed * (time_s - last.time_s) @ view.turn.T
             last = replace(last, step=step.astype(np.float32))
         pyramid = view.pyramid(last.pose, self.scale, self._shrink)
         self.looks.append(self._step(last, time_s, view, pyramid))
@@ -143,7 +148,8 @@ class Follower:
         elapsed_s = np.array([look.time_s for look in looks]) - self.looks[0].time_s
         misfit = np.array([look.misfit for look in looks])
         sigma = ahead_sigma(elapsed_s, misfit, self.scale)
-        return self._glimpses(looks, np.array([look.pose for look in looks]), sigma, WEIGHING.trust)
+        poses = np.array([look.pose for look in looks])
+        return self._glimpses(looks, poses, sigma, WEIGHING.trust, self.start.record)
 
     def error(self) -> float:
         """How far off the pose of now is expected to be beyond the estimator's own error, in body scales."""
@@ -158,7 +164,16 @@ class Follower:
             return None
         poses, sigma = ways.blend(self.scale)
         inner = [look for look in self.looks[1:] if look.time_s < time_s]
-        return self._glimpses(inner, poses, sigma, WEIGHING.gap_trust)
+        return self._glimpses(inner, poses, sigma, WEIGHING.gap_trust, self.record(pose, time_s))
+
+    def record(self, pose: np.ndarray, time_s: float) -> Record:
+        """How followed poses did up to a keyframe at `time_s` that measured `pose` [17, 2], this gap included."""
+        look = next((look for look in self.looks[1:] if look.time_s == time_s), None)
+        start = self.start
+        if look is None or start.curve is None:
+            return start.record
+        forecast = start.curve.at([time_s]).poses[0, _CORE]
+        return start.record.after(pose - forecast, pose - look.pose, self.scale)
 
     def ways(self, pose: np.ndarray, time_s: float) -> Ways | None:
         """The way to a keyframe at `time_s` that measured `pose` [17, 2], and the way back from there.
@@ -182,8 +197,11 @@ class Follower:
             misses=(pose - end.pose, looks[0].pose - back[-1].pose),
         )
 
-    def _glimpses(self, looks: list[Look], poses: np.ndarray, sigma: np.ndarray, trust: float) -> Glimpses:
+    def _glimpses(
+        self, looks: list[Look], poses: np.ndarray, sigma: np.ndarray, trust: float, record: Record
+    ) -> Glimpses:
         times = np.array([look.time_s for look in looks])
         steps = np.searchsorted([look.time_s for look in self.looks], times)[:, None]
         followed = np.array([look.misfit for look in looks]) < _BLIND * steps
-        return Glimpses(times, poses, sigma, trust, followed, self.looks[0].time_s, self._start.pixels_per_m)
+        since_s, pixels_per_m = self.looks[0].time_s, self.start.pixels_per_m
+        return Glimpses(times, poses, sigma, trust, record.worth, self.scale, followed, since_s, pixels_per_m)

@@ -12,6 +12,7 @@ import numpy as np
 
 from mixsynth_stream.pipeline.glance.evidence import Glimpses
 from mixsynth_stream.pipeline.glance.follow import Follower, Start, View
+from mixsynth_stream.pipeline.glance.weigh import Record
 from mixsynth_stream.pipeline.people import Scene, TrackCurves
 from mixsynth_stream.pipeline.stats import StreamStats
 from mixsynth_stream.spaces import GRID_HZ, SPACES
@@ -117,7 +118,8 @@ class Glance:
                 if pose is None:
                     self._followers[track.id] = follower  # the estimator missed the person, the glance may not
             if pose is not None:
-                self._followers[track.id] = _follower(track, pose, time_s, view)
+                record = Record() if follower is None else follower.record(pose, time_s)
+                self._followers[track.id] = _follower(track, pose, time_s, view, record)
         return between
 
     def _view(self, frame: Frame, fit: Fit) -> View | None:
@@ -164,13 +166,14 @@ def _measured_pose(track: TrackCurves, time_s: float) -> np.ndarray | None:  # [
     return pose if np.isfinite(pose).all() else None
 
 
-def _follower(track: TrackCurves, pose: np.ndarray, time_s: float, view: View) -> Follower:
+def _follower(track: TrackCurves, pose: np.ndarray, time_s: float, view: View, record: Record) -> Follower:
     curve = track.curves[0]
     scale = curve.network_input.scale
     world = next((other.slots.poses[-1][_CORE] for other in track.curves if other.space.name == "world"), None)
     soon = curve.at([time_s, time_s + _SOON_S]).poses[:, _CORE]
     speed = np.nan_to_num((soon[1] - soon[0]) / _SOON_S)
-    return Follower(Start(time_s, pose, speed, scale, _pixels_per_m(pose, world, scale)), view)
+    start = Start(time_s, pose, speed, scale, _pixels_per_m(pose, world, scale), curve, record)
+    return Follower(start, view)
 
 
 def _pixels_per_m(pose: np.ndarray, world: np.ndarray | None, scale: float) -> float:

@@ -29,6 +29,40 @@ class Weighing:
 
 WEIGHING = Weighing()
 
+# What an estimator says of one joint in two looks at nearly the same picture differs by so much, in body scales. Window
+# and followed pose begin at the same keyframe, so that neither takes it off the other.
+_JITTER = 0.02
+# Misses much below this say little: they are mostly the jitter of both keyframes.
+_SMALL_MISS = 0.06
+# Each gap counts by so much less than the one after it: about three count, so that a new view is soon believed.
+_MEMORY = 0.7
+# Followed poses count whole where this share of the evidence is for them.
+_CLEARLY_CLOSER = 0.1
+
+
+class Record(NamedTuple):
+    """How followed poses of one person did at the keyframes before, beside what the window forecast for them.
+
+    A record without keyframes is half a gap's evidence for the followed poses.
+    """
+
+    closer: float = 0.1  # evidence that followed poses come closer, minus evidence that the window does
+    evidence: float = 0.5  # the sum of both; a gap whose joints were all missed clearly counts 1
+
+    def after(self, forecast: np.ndarray, followed: np.ndarray, scale: float) -> Record:  # [J, 2] each
+        """With one more keyframe, which both missed by so many pixels; `scale` is the body scale."""
+        squares = [np.square(miss / scale).sum(axis=-1) for miss in (forecast, followed)]
+        # Joint by joint, so that a keyframe where the estimator errs says nothing: both miss it by as much.
+        both = squares[0] + squares[1]
+        unit = both + 2 * _SMALL_MISS**2
+        closer, evidence = ((squares[0] - squares[1]) / unit).mean(), (both / unit).mean()
+        return Record(_MEMORY * self.closer + float(closer), _MEMORY * self.evidence + float(evidence))
+
+    @property
+    def worth(self) -> float:
+        """What followed poses count for, 0 to 1: a picture that does not show the person only makes poses worse."""
+        return min(max(self.closer / (_CLEARLY_CLOSER * self.evidence), 0.0), 1.0)
+
 
 class Ways(NamedTuple):
     """A person followed through a gap, from both keyframes, in the pictures between them."""
@@ -70,3 +104,13 @@ def shares(sigma: np.ndarray, own: np.ndarray, trust: float) -> np.ndarray:  # o
     """The share of a followed pose with sigma `own` where the window's has `sigma`."""
     window = sigma * sigma
     return np.asarray(window / (window + (trust * own) ** 2))
+
+
+def fused_sigma(
+    sigma: np.ndarray,  # [M, J] pixels, of the window
+    own: np.ndarray,  # [M, J] of the followed poses
+    share: np.ndarray,  # [M, J] of the followed poses
+    scale: float,
+) -> np.ndarray:  # [M, J]
+    """Sigma of the window's pose moved by `share` of the way to the followed one."""
+    return np.asarray(np.sqrt(np.square((1 - share) * sigma) + np.square(share * own) + (_JITTER * scale) ** 2))

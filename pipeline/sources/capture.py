@@ -21,23 +21,28 @@ from mixsynth_stream.pipeline.sources.media.container import ffmpeg_reason
 from mixsynth_stream.pipeline.sources.media.waiting import interruptible
 from mixsynth_stream.pipeline.sources.pixels.pictures import FrameMaker
 from mixsynth_stream.pipeline.sources.source import FrameSource
+from mixsynth_stream.pipeline.sources.timing.clock import CaptureClock
 from mixsynth_stream.pipeline.sources.timing.rates import opening_rate_hz
 from mixsynth_stream.pipeline.sources.tracks import video_track
+from mixsynth_stream.redact import redacted
 
 logger = logging.getLogger(__name__)
 
 Opener = Callable[[], "av.container.InputContainer"]
 
 SILENCE_S = 10.0  # a source that gives no frame for so long is lost
-_BUFFER = 2  # frames that wait for the consumer; with more, they would only be older
+# Frames wait for the consumer for so long: a burst of them is taken in, and a slow consumer gets the newest.
+_WAIT_S = 0.1
+_LEAST_WAITING, _MOST_WAITING = 2, 30
 
 
 class LiveReader(FrameSource):
     """A camera ("webcam", "webcam:1", "webcam:NAME") or a network stream, as frames of *now*.
 
-    A thread captures into a buffer of two frames; when the consumer is late the oldest is dropped and counted
+    A thread captures into a buffer; where the consumer is late by 0.1 s the oldest are dropped and counted
     (`dropped_consumer_behind`). A lost source is opened again with growing pauses (`reopened`), `retries` times in a
-    row or for ever (None); then SourceError. `time_s` is seconds since the first frame, on this machine's clock.
+    row or for ever (None); then SourceError. `time_s` is when a picture was taken, by the source's stamps where these
+    can be trusted, in seconds of this machine's clock since the first came.
     `track` chooses a video track, counted from 0; by default it is the one that players show.
     """
 
@@ -61,33 +66,36 @@ class LiveReader(FrameSource):
         self._buffer: deque[Frame] = deque()
         self._changed = threading.Condition()  # of the buffer, the error or the closing
         self._closing = threading.Event()
+        self._is_woken = False
         self._error: SourceError | None = None
         self._index = 0
         self._start_s: float | None = None
+        self._clock = CaptureClock()
         self._alive_s = time.perf_counter()
         try:
             container = interruptible(self._open)
             self.info = _live_info(source, container, track)
         except av.error.FFmpegError as error:
             raise SourceError(_live_failure(source, error)) from error
-        self._thread = threading.Thread(target=self._run, args=(container,), name=f"capture {source}", daemon=True)
+        self._thread = threading.Thread(target=self._run, args=(container,), name="capture", daemon=True)
         self._thread.start()
         self._await_first_frame()
 
     def __next__(self) -> Frame:
-        while not self._closing.is_set():
+        frame = None
+        while frame is None:
             frame = self.read(1.0)
-            if frame is not None:
-                return frame
-        raise StopIteration
+        return frame
 
     def read(self, timeout_s: float) -> Frame | None:
-        """The next frame; None where none came in time or the reader is closed. SourceError once it has given up."""
+        """The next frame; None where none came in time. StopIteration once closed, SourceError once it has given up."""
         with self._changed:
-            self._changed.wait_for(lambda: self._buffer or self._error or self._closing.is_set(), timeout_s)
+            self._changed.wait_for(self._has_news, timeout_s)
+            self._is_woken = False
             if self._closing.is_set():
-                return None
+                raise StopIteration
             if self._buffer:
+                self._drop_old()
                 return self._buffer.popleft()
             if self._error:
                 raise self._error
@@ -95,6 +103,15 @@ class LiveReader(FrameSource):
         if time.perf_counter() - self._alive_s > 3 * self._silence_s:
             raise SourceError(f"{self._source} hangs and does not answer: unplug it or stop it, and start again")
         return None
+
+    def wake(self) -> None:
+        """End a `read` that waits in another thread, or the next one that would wait."""
+        with self._changed:
+            self._is_woken = True
+            self._changed.notify_all()
+
+    def _has_news(self) -> bool:
+        return bool(self._buffer or self._error or self._is_woken or self._closing.is_set())
 
     def now_s(self) -> float | None:
         """The present, on the clock that `time_s` runs on; None before the first frame."""
@@ -126,8 +143,11 @@ class LiveReader(FrameSource):
         try:
             while not self._closing.is_set():
                 try:
+                    self._clock.restart()
                     with container or self._open() as container:
                         for frame in self._capture(container):
+                            if failures:
+                                self._count("reopened")
                             failures = 0
                             self._offer(frame)
                     reason = "it ended"
@@ -140,9 +160,8 @@ class LiveReader(FrameSource):
                 if self._retries is not None and failures > self._retries:
                     raise SourceError(f"{self._source} was lost after {self._index} frames ({reason})")
                 pause_s = self._pause_s(failures)
-                logger.warning("%s was lost (%s); trying again in %g s", self._source, reason, pause_s)
+                logger.warning("%s was lost (%s); trying again in %g s", redacted(self._source), reason, pause_s)
                 self._wait(pause_s)
-                self._count("reopened")
         except SourceError as error:
             self._give_up(error)
         except Exception as error:  # whatever it is, the consumer raises it
@@ -154,7 +173,7 @@ class LiveReader(FrameSource):
         stream.thread_type = "SLICE"
         # Streams that come in pieces of some seconds are played at their own pace; all others as soon as they come.
         pace = _Pace(float(stream.time_base or 0)) if container.format.name in ("hls", "dash") else None
-        last_s, frame_of = time.perf_counter(), FrameMaker(stream)
+        last_s, frame_of, unit_s = time.perf_counter(), FrameMaker(stream), float(stream.time_base or 0)
         for packet in container.demux(stream):
             now_s = self._alive_s = time.perf_counter()
             if self._closing.is_set():
@@ -165,19 +184,24 @@ class LiveReader(FrameSource):
                 self._count("corrupt_packets")
                 pictures = []
             for picture in pictures:
+                if picture.is_corrupt:
+                    self._count("corrupt_pictures")
+                    continue
                 if pace is not None:
                     self._wait(pace.ahead_s(picture.pts))
-                last_s = time.perf_counter()
-                yield self._stamp(picture, last_s, frame_of)
+                    now_s = time.perf_counter()
+                last_s = now_s
+                stamp_s = None if picture.pts is None else picture.pts * unit_s
+                yield self._stamp(picture, self._clock.time_s(stamp_s, now_s), now_s, frame_of)
             if now_s - last_s > self._silence_s:
                 raise av.error.TimeoutError(0, "no picture")
 
-    def _stamp(self, picture: av.VideoFrame, now_s: float, frame_of: FrameMaker) -> Frame:
-        """A Frame with the next number and the time of now. The first one completes `info`."""
+    def _stamp(self, picture: av.VideoFrame, time_s: float, received_s: float, frame_of: FrameMaker) -> Frame:
+        """A Frame with the next number, and times since the start. The first one completes `info`."""
         if self._start_s is None:
-            self._start_s = self._last_s = now_s - 1e-6
-        self._last_s = max(now_s, self._last_s + 1e-6)  # two pictures of one packet
-        frame = frame_of(picture, self._index, self._last_s - self._start_s)
+            self._start_s = time_s
+        start_s = self._start_s
+        frame = frame_of(picture, self._index, time_s - start_s, received_s=received_s - start_s)
         if self._index == 0:
             self.info = replace(self.info, width=frame.width, height=frame.height, stored_size=frame.stored_size)
         self._index += 1
@@ -186,11 +210,17 @@ class LiveReader(FrameSource):
     def _offer(self, frame: Frame) -> None:
         """Put a frame into the buffer; the oldest leaves a full one."""
         with self._changed:
-            if len(self._buffer) == _BUFFER:
-                self._buffer.popleft()
-                self._count("dropped_consumer_behind")
             self._buffer.append(frame)
+            self._drop_old()
             self._changed.notify()
+
+    def _drop_old(self) -> None:
+        now_s = self.now_s() or 0.0
+        while len(self._buffer) > _LEAST_WAITING and (
+            len(self._buffer) > _MOST_WAITING or now_s - (self._buffer[0].received_s or 0.0) > _WAIT_S
+        ):
+            self._buffer.popleft()
+            self._count("dropped_consumer_behind")
 
     def _wait(self, seconds: float) -> None:
         """Wait, or return early when the reader is closed. A thread that waits does not count as hanging."""

@@ -34,6 +34,16 @@ class FrameSource(ABC):
     @abstractmethod
     def close(self) -> None: ...
 
+    def read(self, timeout_s: float) -> Frame | None:
+        """The next frame. StopIteration at the end. None where none came in time or `wake` was called first.
+
+        Most sources know no time limit.
+        """
+        return next(self)
+
+    def wake(self) -> None:  # noqa: B027  most sources never wait
+        """End a `read` that waits in another thread, or the next one that would wait."""
+
     def stop(self) -> None:  # noqa: B027  most sources never wait
         """End a read that waits in another thread, where that is possible. Afterwards there is only `close`."""
 

@@ -137,8 +137,10 @@ def test_bench_truth_measures_against_the_truth(
     assert not rows["gaps", "network"]["glance"] and rows["gaps", "network"]["within_sigma"] is None
     monkeypatch.setattr(bench_truth, "load_model", load_model)
     assert main(["bench", "truth", *arguments, "--glance", "--json", str(report)]) == 0
-    network = next(row for row in json.loads(report.read_text())["rows"] if row["method"] == "network")
+    rows = {(row["question"], row["method"]): row for row in json.loads(report.read_text())["rows"]}
+    network, now = rows["gaps", "network"], rows["now", "network"]
     assert network["glance"] and 0.0 < network["within_sigma"] < network["within_2_sigma"] < 1.0
+    assert now["error_px"] > network["error_px"] and 0.0 < now["within_sigma"] < now["within_2_sigma"] <= 1.0
     assert "network and glance" in capsys.readouterr().out
     write_truth(tmp_path, poses[:-1])
     assert main(["bench", "truth", *arguments]) == 3

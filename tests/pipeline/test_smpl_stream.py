@@ -41,7 +41,7 @@ def streamed(model: Model, arrays: dict[str, Any], lag: int = 1, **options: Any)
     """Every Motion of recorded rotations, pushed frame by frame."""
     estimator = ArrayEstimator(arrays)
     stream = Stream(models=model, estimator=estimator, lag=lag, **options)
-    motions = [motion for _, time_s in estimator.frames() for motion in stream.push(BLANK, time_s)]
+    motions = [motion for _, time_s in estimator.frames() for motion in stream.push(BLANK, time_s, wait=True)]
     return motions + stream.close()
 
 

@@ -58,7 +58,7 @@ def test_push_gives_what_the_file_gives():
     # Pushed pictures are followed by default, and the file's are not.
     pushed, motions = Stream(models=models(), lag=1, estimator=SyntheticEstimator(SCENE), glance=False), []
     for index in range(105):
-        motions += pushed.push(np.zeros((120, 160, 3), np.uint8), index / 30)
+        motions += pushed.push(np.zeros((120, 160, 3), np.uint8), index / 30, wait=True)
     motions += pushed.close()
     for a, b in zip(whole, motions, strict=True):
         same(a, b)
@@ -162,7 +162,7 @@ def test_a_live_loop_left_early_waits_for_its_estimator():
     next(motions)
     assert inside.wait(5)
     stream.close()
-    stream._estimator.close()
+    stream._supervisor.estimator.close()
     assert events == ["answer", "close"]
 
 
@@ -261,4 +261,4 @@ def test_pushed_times_must_be_finite_and_increase(time_s):
         stream.push(np.zeros((4, 4, 3), np.uint8), 1.0)
         with pytest.raises(ValueError, match="must be finite seconds that increase"):
             stream.push(np.zeros((4, 4, 3), np.uint8), time_s)
-        assert stream.push(np.zeros((4, 4, 3), np.uint8), 1.5)  # the stream goes on
+        assert stream.push(np.zeros((4, 4, 3), np.uint8), 1.5, wait=True)  # the stream goes on

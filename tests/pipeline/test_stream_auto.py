@@ -107,7 +107,7 @@ def test_every_frame_is_measured_or_tracked():
 
 def test_pushed_frames_are_chosen_too():
     with Stream(estimator=Perfect(sometimes), every="auto", budget=3) as stream:
-        motions = [motion for rgb, time_s in pictures(sometimes) for motion in stream.push(rgb, time_s)]
+        motions = [motion for rgb, time_s in pictures(sometimes) for motion in stream.push(rgb, time_s, wait=True)]
         motions += stream.close()
         assert stream.every == "auto"
         assert stream.budget == "3 calls/s"

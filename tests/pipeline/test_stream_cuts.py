@@ -98,7 +98,7 @@ def test_pushed_frames_give_the_finals_of_a_source():
     whole, _ = motions_of(shots(25, 25), Actors(after_cut))
     # Pushed pictures are followed between keyframes by default, and those of a source are not.
     pushed = Stream(models=models(), estimator=Actors(after_cut), glance=False)
-    motions = [motion for index, rgb in enumerate(shots(25, 25)) for motion in pushed.push(rgb, index / 30)]
+    motions = [motion for index, rgb in enumerate(shots(25, 25)) for motion in pushed.push(rgb, index / 30, wait=True)]
     finals = [motion for motion in motions + pushed.close() if motion.final]
     for a, b in zip(whole, finals, strict=True):
         assert (a.index, a.keyframe, a.ids.tolist()) == (b.index, b.keyframe, b.ids.tolist())

@@ -94,7 +94,8 @@ def follow(
     for index in range(frames):
         time_s = index / RATE_HZ
         poses = [person(time_s) for person in people]
-        plane = luma(index, picture(poses, camera(time_s)))
+        # Drawing takes longest.
+        plane = luma(index, picture(poses, camera(time_s))) if glance else None
         stored = None if plane is None else Luma(plane)
         frame = Frame(index, time_s, *SIZE, lambda: np.zeros((1, 1, 3), np.uint8), luma=lambda stored=stored: stored)
         is_keyframe = index % EVERY == 0

@@ -28,7 +28,7 @@ class FrameMaker:
         self._thumbnails = Thumbnails()
         self._tone_maps: dict[tuple[int, int], ToneMap] = {}  # by transfer curve and primaries
 
-    def __call__(self, picture: av.VideoFrame, index: int, time_s: float) -> Frame:
+    def __call__(self, picture: av.VideoFrame, index: int, time_s: float, *, received_s: float | None = None) -> Frame:
         stored, shown = (picture.width, picture.height), (self._aspect.width_of(picture), picture.height)
         matrix = self._matrix.of(picture)
         sideways = matrix is not None and abs(matrix[1]) > abs(matrix[0])
@@ -36,7 +36,17 @@ class FrameMaker:
         rgb = partial(_upright_rgb, picture, shown, matrix, self._tone_map(picture))
         upright = stored[::-1] if sideways else stored
         thumbnail, luma = partial(self._thumbnails.of, picture), partial(luma_of, picture, shown, matrix)
-        return Frame(index, time_s, width, height, rgb, stored_size=upright, thumbnail=thumbnail, luma=luma)
+        return Frame(
+            index,
+            time_s,
+            width,
+            height,
+            rgb,
+            stored_size=upright,
+            luma=luma,
+            thumbnail=thumbnail,
+            received_s=received_s,
+        )
 
     def _tone_map(self, picture: av.VideoFrame) -> ToneMap | None:
         if not is_hdr(picture):
@@ -58,12 +68,20 @@ def refuse_tiles(container: av.container.InputContainer, name: str) -> None:
         raise SourceError(f"{name} is a photo in {tiles} tiles, which FFmpeg does not join: convert it to JPEG or PNG")
 
 
-def frame_from_array(rgb: np.ndarray, time_s: float, index: int) -> Frame:  # rgb: [H, W, 3] uint8
-    """A Frame of a user's own picture. `ValueError` for anything but an rgb array of uint8."""
+def frame_from_array(
+    rgb: np.ndarray,  # [H, W, 3] uint8
+    time_s: float,
+    index: int,
+    *,
+    is_kept: bool = False,
+) -> Frame:
+    """A Frame of a user's own picture, of a copy where it `is_kept`. `ValueError` for anything but rgb of uint8."""
     if not isinstance(rgb, np.ndarray) or rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3 or not rgb.size:
         kind = f"{rgb.dtype} {list(rgb.shape)}" if isinstance(rgb, np.ndarray) else type(rgb).__name__
         raise ValueError(f"frame {index} must be an rgb array [H, W, 3] of uint8, not {kind}")
     height, width = rgb.shape[:2]
+    if is_kept:
+        rgb = rgb.copy()
     picture, thumbnail = partial(np.ascontiguousarray, rgb), partial(thumbnail_of_array, rgb)
     return Frame(index, float(time_s), width, height, picture, thumbnail=thumbnail, luma=partial(luma_of_array, rgb))
 

@@ -55,7 +55,7 @@ def gap(pose: np.ndarray, other: np.ndarray) -> float:
 
 def keyframes(frames: list[np.ndarray], *, max_people: int = 1) -> list[Motion]:
     with Stream(max_people=max_people) as stream:
-        motions = [motion for k, rgb in enumerate(frames) for motion in stream.push(rgb, k * STEP / 30)]
+        motions = [motion for k, rgb in enumerate(frames) for motion in stream.push(rgb, k * STEP / 30, wait=True)]
     return [next(motion for motion in motions if motion.index == k) for k in range(len(frames))]
 
 

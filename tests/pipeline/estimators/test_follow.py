@@ -81,7 +81,7 @@ def run(
     ) as stream:
         for k in range(keyframes):
             eye.people = scene(k)
-            motions += [m for m in stream.push(picture(k), k * EVERY / 30) if m.index == k]
+            motions += [m for m in stream.push(picture(k), k * EVERY / 30, wait=True) if m.index == k]
     return motions
 
 

@@ -66,6 +66,7 @@ def changed(**values: Any) -> dict[str, Any]:
         (changed(poses=np.full((5, 17, 2), 50.0)), r"poses must be \[5, P, 33, 2\] or .* found \[5, 17, 2\]"),
         (changed(world=recording(people=1)["world"]), "must agree in frames and people"),
         (changed(poses=recording()["poses"] / 640), "frame 0, person 0: pose must be in pixels.*look normalised"),
+        (changed(poses=recording()["poses"] * 1e5), "frame 0, person 0: pose must be in pixels of the picture.*up to"),
         (changed(world=recording()["world"] * 1000), "world must be in metres"),
         (changed(scores=recording()["scores"] * 100), "scores must lie in 0..1, found 90.0.* at nose"),
         (changed(poses=recording()["poses"].astype(str)), "poses must hold numbers, found dtype <U"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from support.moving import CORE, EVERY, SIZE, dancing, error, follow, standing
+from support.moving import CORE, EVERY, SIZE, dancing, error, follow, picture, standing
 
 from mixsynth_stream.pipeline.glance import glance
 from mixsynth_stream.pipeline.motion import Origin
@@ -57,7 +57,9 @@ def test_every_pose_says_that_it_was_tracked_and_how_sure_that_is(plain):
         else:
             assert not motion.final or not np.isin(motion.origin[0], (Origin.MISSING, Origin.MEASURED)).any()
             tracked.append((motion.origin[0] == Origin.TRACKED).mean())
-            sigmas.append((np.nanmean(motion.sigma[0]), np.nanmean(plain_motion.sigma[0])))
+            # A perfect estimator has no jitter, which sigma of a tracked pose contains: in gaps that is most of it.
+            if not motion.final:
+                sigmas.append((np.nanmean(motion.sigma[0]), np.nanmean(plain_motion.sigma[0])))
     assert np.mean(tracked) > 0.9
     assert np.mean(sigmas, axis=0)[0] < np.mean(sigmas, axis=0)[1]
 
@@ -108,16 +110,29 @@ PICTURES = {
     "interlaced": (_interlaced, 0.8),
     "noisy": (_noisy, 0.7),
     "dark": (lambda _, plane: plane // 8, 0.8),
-    "black": (lambda _, plane: plane * 0, 1.1),
+    "black": (lambda _, plane: plane * 0, 1.03),
     "covered": (lambda _, plane: np.where(np.arange(SIZE[0]) < 200, np.uint8(60), plane), 1.05),
 }
 
 
 @pytest.mark.parametrize("name", PICTURES)
-def test_bad_pictures_help_less_and_do_not_harm(name):
+def test_bad_pictures_help_less_and_do_not_harm(name, plain):
     luma, share = PICTURES[name]
-    for without, with_glances in both(luma=luma):
-        assert with_glances < share * without
+    motions = follow((dancing,), luma=luma)
+    for final in (False, True):
+        assert error(motions, (dancing,), final=final) < share * error(plain[1], (dancing,), final=final)
+
+
+def test_a_picture_that_does_not_show_the_person_is_soon_left_aside():
+    def gliding(time_s):
+        return standing((60.0 + 70.0 * time_s, 150.0))
+
+    still = picture([gliding(0.0)])
+    errors = [
+        error(follow((gliding,), glance=g, luma=lambda *_: still), (gliding,), final=False) for g in (False, True)
+    ]
+    # Followed all the same, joints would be twice as far off.
+    assert errors[1] < 1.05 * errors[0]
 
 
 def test_frames_that_come_twice_are_no_stop():

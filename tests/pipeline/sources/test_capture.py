@@ -123,12 +123,12 @@ def test_a_lost_camera_is_opened_again(caplog: pytest.LogCaptureFixture) -> None
 
     pauses = []
     with LiveReader("camera", opener=opener, pause_s=lambda n: pauses.append(n) or 0.0) as reader:
-        assert soon(lambda: (reader.read(0.1) or reader.info) and len(attempts) >= 5)
+        assert soon(lambda: (reader.read(0.1) or reader.info) and reader.counters.get("reopened", 0) >= 2)
         later = next(reader)
     assert later.index > 20
     assert pauses[:3] == [1, 2, 3]  # it grows while opening fails
     assert pauses[3] == 1  # and starts again once there was a picture
-    assert reader.counters["reopened"] >= 4
+    assert len(attempts) >= reader.counters["reopened"] + 3  # a try that fails opens nothing
     assert "camera was lost" in caplog.text
 
 
@@ -189,9 +189,11 @@ def test_a_sender_that_dies_and_comes_back(tmp_path: Path) -> None:
         reader = LiveReader(f"tcp://127.0.0.1:{port}", pause_s=lambda n: 0.1, silence_s=5)
         before = list(islice(reader, 20))
         process.kill()
-        assert soon(lambda: (reader.read(0.1) or reader.info) and reader.counters.get("reopened", 0) > 0)
+        process.wait()
+    assert soon(lambda: reader.read(0.1) is None)
     with reader, sender(path, port):
         after = list(islice(reader, 20))
+    assert reader.counters["reopened"] == 1
     assert after[0].index > before[-1].index
     assert after[0].time_s > before[-1].time_s
     assert after[-1].rgb.shape == (48, 64, 3)
