@@ -10,6 +10,9 @@ from mixsynth_stream.spaces import GRID_HZ
 LEAST_STEPS, MOST_STEPS = 3, 15
 # A look is not worth its price before the pose of now was off by so much since the last one: body scales x seconds.
 _LEAST_WORTH = 0.002
+# After a keyframe that somebody came or was lost at, the next one comes after so many steps, as far as the budget goes:
+# others may come with them, and who was hidden comes out again.
+_SOON_STEPS = 5
 # Until motion was seen, the error of now is thought to grow by so many body scales a second.
 _TYPICAL_GROWTH = 0.2
 # Motion is compared with that of the last seconds, and what was expected before any counts for so long.
@@ -58,6 +61,8 @@ class KeyframeChooser:
     def __init__(self, calls_hz: float, rate_hz: float = GRID_HZ) -> None:
         self.calls_hz = calls_hz
         self._least_s, self._most_s = LEAST_STEPS / rate_hz, MOST_STEPS / rate_hz
+        self._soon_s = _SOON_STEPS / rate_hz
+        self._is_urgent = False
         self._last_s: float | None = None  # the newest keyframe
         # Since then: the error of now, its sum, and the times of the last two frames that it was seen in.
         self._error = self._sum = self._seen_s = self._before_s = 0.0
@@ -73,6 +78,8 @@ class KeyframeChooser:
         if elapsed_s < self._least_s or elapsed_s >= self._most_s:
             return elapsed_s >= self._least_s
         savings = self._savings_at(time_s)
+        if self._is_urgent and elapsed_s >= self._soon_s and savings >= 1.0:
+            return True
         half_frame_s = (time_s - self._before_s) / 2
         return savings >= 1.0 and self._sum + self._error * half_frame_s >= self._worth(savings)
 
@@ -89,6 +96,10 @@ class KeyframeChooser:
         """Begin anew with the frame at this time as a keyframe."""
         self.tick(time_s)
 
+    def hurry(self) -> None:
+        """Somebody came or was lost at the newest keyframe: the next one comes soon, as far as the budget goes."""
+        self._is_urgent = True
+
     def tick(self, time_s: float) -> None:
         """Take the frame at this time as a keyframe."""
         if self._last_s is not None:
@@ -97,6 +108,7 @@ class KeyframeChooser:
             self._roots = self._roots * keep + math.sqrt(2 * self._sum)
             self._seconds = self._seconds * keep + gap_s
             self._savings = self._savings_at(time_s) - 1.0
+        self._is_urgent = False
         self._last_s = self._seen_s = self._before_s = time_s
         self._sum = self._error = 0.0
 

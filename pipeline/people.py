@@ -196,6 +196,14 @@ class People:
         ended = [track for track in before if track not in self._tracks]
         return self._scene(time_s, ended)
 
+    @property
+    def has_news(self) -> bool:
+        """Whether somebody came or was lost at the newest keyframe. Who comes alone, where one may be, is no news."""
+        is_open = self._max_people > 1  # others may come with them
+        return any(
+            (is_open and track.sightings < 2) or track.last_seen_s < self._last_keyframe_s for track in self._tracks
+        )
+
     def _is_gone(self, track: _Track, time_s: float) -> bool:
         # A person seen at the previous keyframe is not silent, however slow the source is.
         silent = track.last_seen_s < self._last_keyframe_s

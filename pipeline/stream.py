@@ -386,6 +386,8 @@ class Stream:
         self.stats.keyframes += 1
         with self.stats.timed("network"):
             motions = self._timeline.keyframe(frame, people)
+        if self._chooser is not None and self._timeline.has_news:
+            self._chooser.hurry()
         if self._timeline.cuts:
             self.stats.counters["scene_cuts"] = self._timeline.cuts
         return motions

@@ -56,6 +56,11 @@ class Timeline:
         """The newest frame, unless it already is a keyframe."""
         return self._waiting[-1].frame if self._waiting and not self._waiting[-1].is_keyframe else None
 
+    @property
+    def has_news(self) -> bool:
+        """Whether somebody came, or was not seen, at the newest keyframe."""
+        return self._people.has_news
+
     def frame(self, frame: Frame) -> list[Motion]:
         """Take a frame that no estimator looks at, or has not looked at yet."""
         self._follow(frame)

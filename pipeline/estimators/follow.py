@@ -20,6 +20,12 @@ _CORE = SPACES["image"].core
 # Half a region's side, in distances from the hips to the farthest joint. A close region is the more precise one;
 # the networks were trained with 1.4. docs/estimator-modes.md has the measurement.
 _MARGIN = 1.18
+# Of somebody whom the edge of the picture cuts off, the joints beyond it come out too near, and a close region shrinks
+# more at each look; the network's own holds. The edge cuts somebody off where so many joints lie outside, ...
+_MARGIN_CUT = 1.4
+_LEAST_OUTSIDE = 4
+# ... and somebody of whom fewer lie in the picture is gone, though the network goes on to see its border as a person.
+_LEAST_INSIDE = 3
 # A region is looked at once more where its person is turned by more than this (radians), ...
 _MOST_TURN = 0.3
 # ... larger or smaller by these factors, as logarithms, or off its middle by this share of the side.
@@ -113,11 +119,11 @@ class FollowingEstimator:
         """Those who are where they are expected, and where the others were."""
         sightings, lost = [], []
         for one, pose in poses.items():
-            region = Region.of_pose(pose, margin=_MARGIN)
+            region = _region(pose, rgb)
             if region is None or not _is_in_picture(region, rgb):
                 continue
             sighting = self._look(rgb, region, one, pose)
-            if sighting is None:
+            if sighting is None or _joints_inside(sighting.person.pose, rgb) < _LEAST_INSIDE:
                 lost.append(region)
             elif one not in self._chairs or _score(sighting.person) >= _LEAST_SCORE:
                 self._chairs.discard(one)
@@ -128,14 +134,14 @@ class FollowingEstimator:
     def _look(self, rgb: np.ndarray, region: Region, one: int, expected: np.ndarray | None = None) -> _Sighting | None:
         """One look at a region, and a second one where the person lies differently in it."""
         person = self._eye.look(rgb, region)
-        own = None if person is None else Region.of_pose(person.pose, margin=_MARGIN)
+        own = None if person is None else _region(person.pose, rgb)
         if person is None or own is None:
             return None
         is_surprise = expected is not None and _surprise(person.pose, expected) > _MOST_SURPRISE
         if not is_surprise and _agrees(region, own, _MOST_TURN, _MOST_GROWTH, _MOST_SHRINKING, _MOST_OFFSET):
             return _Sighting(one, person, own, is_settled=True)
         person = self._eye.look(rgb, own)
-        second = None if person is None else Region.of_pose(person.pose, margin=_MARGIN)
+        second = None if person is None else _region(person.pose, rgb)
         if person is None or second is None:
             return None
         is_settled = _agrees(own, second, _UNSETTLED_TURN, _UNSETTLED_SIZE, -_UNSETTLED_SIZE, _UNSETTLED_OFFSET)
@@ -246,6 +252,18 @@ class FollowingEstimator:
 
 def _new_id(sightings: Sequence[_Sighting]) -> int:
     return min([0, *(sighting.id for sighting in sightings)]) - 1
+
+
+def _region(pose: np.ndarray, rgb: np.ndarray) -> Region | None:  # pose: [33, 2] pixels
+    """The region around a pose: a wide one where the edge of the picture cuts the person off."""
+    is_cut_off = len(_CORE) - _joints_inside(pose, rgb) >= _LEAST_OUTSIDE
+    return Region.of_pose(pose, margin=_MARGIN_CUT if is_cut_off else _MARGIN)
+
+
+def _joints_inside(pose: np.ndarray, rgb: np.ndarray) -> int:  # pose: [33, 2] pixels
+    """How many of a body's main joints lie in the picture."""
+    joints = pose[_CORE]
+    return int(((joints >= 0) & (joints <= rgb.shape[1::-1])).all(axis=1).sum())
 
 
 def _is_in_picture(region: Region, rgb: np.ndarray) -> bool:

@@ -22,12 +22,14 @@ _STEADY_CHECK_S, _STEADY_SIZE = 4.0, math.log(1.25)
 _DOUBT_S = 1.0
 # Somebody who was lost is looked for at each keyframe for so long: who was hidden comes out again.
 _LOST_S = 2.5
-# At the first keyframes of a stream somebody else is looked for each time.
-_FIRST_KEYFRAMES = 3
+# At the first keyframes of a stream somebody else is looked for each time, and at all of its first second.
+_FIRST_KEYFRAMES, _FIRST_S = 3, 1.0
 # Tiles overlap by a third: a person up to a third of a tile's height lies whole in one of them.
 _TILE_STEP = 2 / 3
 # Times are sums of parts of a second: this little too early is on time.
 _TICK_S = 1e-6
+# Tiles smaller than this share of the picture's longer side would show specks as people, and more clutter than people.
+_LEAST_TILE = 0.2
 # A picture that is nearly square needs no tiles as large as its shorter side.
 _NEARLY_SQUARE = 1.2
 # The part of the picture around somebody, in sides of their region. The detector finds people down to a sixth of it.
@@ -48,6 +50,7 @@ class Search:
     def reset(self) -> None:
         """Begin a new video."""
         self._keyframes = 0
+        self._first_s = math.inf
         self._turn = 0  # the tile in the middle comes first
         self._is_tiles_turn = False
         self._searched_s = -math.inf
@@ -78,7 +81,9 @@ class Search:
         doubted: Collection[int] = (),  # those who may be chairs
     ) -> Iterator[Region | None]:
         """The parts to search at this keyframe, in order. Whoever searches may stop where everybody is there."""
-        is_first, is_early = self._keyframes == 0, self._keyframes < _FIRST_KEYFRAMES
+        self._first_s = min(self._first_s, time_s)
+        is_first = self._keyframes == 0
+        is_early = self._keyframes < _FIRST_KEYFRAMES or time_s < self._first_s + _FIRST_S - _TICK_S
         self._keyframes += 1
         if lost:
             self._lost_s, self._people_before = time_s, len(followed) + len(lost)
@@ -141,9 +146,10 @@ class Search:
 
 
 def tiles(picture: tuple[int, int]) -> list[Region]:  # height and width
-    """Squares that cover the picture: as high as its shorter side, then half as high."""
+    """Squares that cover the picture: as high as its shorter side, then half as high unless it is very long."""
     short, long = min(picture), max(picture)
     sides = [short, short / 2] if long > _NEARLY_SQUARE * short else [short / 2]
+    sides = [side for side in sides if side >= _LEAST_TILE * long] or sides[:1]
     return [
         Region(float(x), float(y), side)
         for side in sides

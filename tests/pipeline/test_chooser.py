@@ -63,6 +63,19 @@ def test_spacing_stays_within_bounds_and_calls_within_the_budget(growths, calls_
         assert (np.arange(len(spans)) <= calls_hz * (spans + 2.0) + 1 + 1e-9).all()
 
 
+def test_after_news_the_next_keyframe_comes_soon_and_within_the_budget():
+    chooser, keyframes = KeyframeChooser(3.0), []
+    for time_s in np.arange(600) / 30:
+        chooser.see(time_s, 0.0)
+        if chooser.is_due(time_s):
+            chooser.tick(time_s)
+            keyframes.append(time_s)
+            if time_s < 0.1 or time_s > 10:
+                chooser.hurry()
+    assert keyframes[1] == pytest.approx(5 / 30) and keyframes[2] - keyframes[1] == pytest.approx(MOST_STEPS / 30)
+    assert 3.0 * 10 <= (np.array(keyframes) > 10).sum() <= 3.0 * (10 + 2) + 1  # with what two calm seconds saved
+
+
 def test_a_slow_source_is_looked_at_in_every_frame():
     times = chosen_times(lambda _: 0.5, 10.0, 20.0, rate_hz=1.5)
     assert len(times) == 30

@@ -58,6 +58,18 @@ def test_somebody_missed_once_keeps_the_id_and_is_forecast_meanwhile():
     assert back.ids.tolist() == [0] and (back.origin == Origin.MEASURED).all()
 
 
+def test_who_comes_where_others_may_and_who_is_lost_is_news():
+    people = People(models(), max_people=2)
+    news = []
+    for k in range(6):
+        walk(people, 1, rightwards, leftwards if k != 4 else lambda _: None, start=k)
+        news.append(people.has_news)
+    assert news == [True, False, False, False, True, False]
+    alone = People(models(), max_people=1)
+    walk(alone, 1, rightwards)
+    assert not alone.has_news
+
+
 def test_somebody_gone_is_absent_and_comes_back_as_somebody_new():
     people = People(models(), max_people=1)
     walk(people, 5, rightwards)

@@ -292,6 +292,20 @@ def test_a_person_half_outside_is_followed(x_px: float):
     assert all(motion.measured for motion in motions)
 
 
+@pytest.mark.parametrize(("x_px", "margin"), [(300.0, 1.12), (5.0, 1.4)])
+def test_the_region_is_wider_around_somebody_whom_the_edge_cuts_off(x_px: float, margin: float):
+    eye, person, regions = KnownEye(), someone(x_px=x_px), []
+    look = eye.look
+    eye.look = lambda rgb, region: regions.append(region) or look(rgb, region)  # type: ignore[method-assign]
+    run(eye, lambda _: [person], 4)
+    assert regions[-1].side == pytest.approx(Region.of_pose(person.pose, margin=margin).side, rel=1e-3)
+
+
+def test_somebody_of_whom_nothing_is_left_in_the_picture_is_gone():
+    motions = run(KnownEye(), lambda k: [someone(x_px=max(10, 90 - 20 * k) if k < 6 else -20)], 8)
+    assert [len(motion.measured or ()) for motion in motions] == [1] * 6 + [0] * 2
+
+
 def test_nobody_is_looked_for_beyond_the_picture():
     eye = KnownEye()
     run(eye, lambda k: [someone(x_px=560 + 40 * k)], 8)

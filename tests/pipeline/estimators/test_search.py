@@ -41,7 +41,8 @@ def test_tiles_lie_in_the_picture_and_hold_everybody_small(picture: tuple[int, i
     for part in parts:
         assert part.side / 2 <= part.x <= width - part.side / 2 + 1e-6
         assert part.side / 2 <= part.y <= height - part.side / 2 + 1e-6
-    size = min(picture) / 6  # a third of the height of the smallest tiles
+    # A third of the height of the smallest tiles; in a very long picture there are none of half its shorter side.
+    size = min(picture) / (6 if max(picture) <= 2.5 * min(picture) else 3)
     for x in np.linspace(size / 2, width - size / 2, 23):
         for y in np.linspace(size / 2, height - size / 2, 23):
             assert any(
@@ -181,3 +182,9 @@ def test_a_part_covers_those_whose_middle_lies_well_inside():
     part = Region(500.0, 500.0, 400.0)
     assert covers(None, PERSON, HD) and covers(part, Region(600.0, 450.0, 100.0), HD)
     assert not covers(part, Region(680.0, 500.0, 100.0), HD)
+
+
+def test_in_the_first_second_others_are_looked_for_however_close_the_keyframes_are():
+    search, followed = Search(max_people=2), {0: PERSON}
+    searched = [bool(list(search.parts(HD, k / 10, followed, [], has_changed=False))) for k in range(15)]
+    assert searched == [True] * 10 + [False] * 5
