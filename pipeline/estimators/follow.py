@@ -19,8 +19,7 @@ from mixsynth_stream.spaces import SPACES
 _CORE = SPACES["image"].core
 # Half a region's side, in distances from the hips to the farthest joint. A close region is the more precise one;
 # the networks were trained with 1.4. docs/estimator-modes.md has the measurement.
-_MARGIN_EXPECTED = 1.12
-_MARGIN_SEEN = 1.18
+_MARGIN = 1.18
 # Of somebody whom the edge of the picture cuts off, the joints beyond it come out too near, and a close region shrinks
 # more at each look; the network's own holds. The edge cuts somebody off where so many joints lie outside, ...
 _MARGIN_CUT = 1.4
@@ -33,7 +32,7 @@ _MOST_TURN = 0.3
 _MOST_GROWTH, _MOST_SHRINKING = np.log(1.25), np.log(0.8)
 _MOST_OFFSET = 0.2
 # ... or where the pose lies so far from the expected one, as a mean over the joints in body scales.
-_MOST_SURPRISE = 0.45
+_MOST_SURPRISE = 0.6
 # Where the second look disagrees still more than this with the first, one of them saw something else, ...
 _UNSETTLED_TURN, _UNSETTLED_SIZE, _UNSETTLED_OFFSET = 0.6, np.log(1.5), 0.25
 # ... and nobody turns or changes size like this from one keyframe to the next: a part of the body was seen.
@@ -120,7 +119,7 @@ class FollowingEstimator:
         """Those who are where they are expected, and where the others were."""
         sightings, lost = [], []
         for one, pose in poses.items():
-            region = _region(pose, rgb, _MARGIN_EXPECTED)
+            region = _region(pose, rgb)
             if region is None or not _is_in_picture(region, rgb):
                 continue
             sighting = self._look(rgb, region, one, pose)
@@ -135,14 +134,14 @@ class FollowingEstimator:
     def _look(self, rgb: np.ndarray, region: Region, one: int, expected: np.ndarray | None = None) -> _Sighting | None:
         """One look at a region, and a second one where the person lies differently in it."""
         person = self._eye.look(rgb, region)
-        own = None if person is None else _region(person.pose, rgb, _MARGIN_SEEN)
+        own = None if person is None else _region(person.pose, rgb)
         if person is None or own is None:
             return None
         is_surprise = expected is not None and _surprise(person.pose, expected) > _MOST_SURPRISE
         if not is_surprise and _agrees(region, own, _MOST_TURN, _MOST_GROWTH, _MOST_SHRINKING, _MOST_OFFSET):
             return _Sighting(one, person, own, is_settled=True)
         person = self._eye.look(rgb, own)
-        second = None if person is None else _region(person.pose, rgb, _MARGIN_SEEN)
+        second = None if person is None else _region(person.pose, rgb)
         if person is None or second is None:
             return None
         is_settled = _agrees(own, second, _UNSETTLED_TURN, _UNSETTLED_SIZE, -_UNSETTLED_SIZE, _UNSETTLED_OFFSET)
@@ -255,10 +254,10 @@ def _new_id(sightings: Sequence[_Sighting]) -> int:
     return min([0, *(sighting.id for sighting in sightings)]) - 1
 
 
-def _region(pose: np.ndarray, rgb: np.ndarray, margin: float) -> Region | None:  # pose: [33, 2] pixels
+def _region(pose: np.ndarray, rgb: np.ndarray) -> Region | None:  # pose: [33, 2] pixels
     """The region around a pose: a wide one where the edge of the picture cuts the person off."""
     is_cut_off = len(_CORE) - _joints_inside(pose, rgb) >= _LEAST_OUTSIDE
-    return Region.of_pose(pose, margin=_MARGIN_CUT if is_cut_off else margin)
+    return Region.of_pose(pose, margin=_MARGIN_CUT if is_cut_off else _MARGIN)
 
 
 def _joints_inside(pose: np.ndarray, rgb: np.ndarray) -> int:  # pose: [33, 2] pixels

@@ -15,6 +15,9 @@ _SEARCH_S = 1.0
 _LONGEST_PAUSE_S = 4.0
 # Those who are followed are checked so often, because a landmark network does not warn of a region that is wrong.
 _CHECK_S = 2.0
+# Where the region keeps the size that the detector confirmed, within this logarithm, it can wait: a region that is far
+# too large gives other bodies, and a body without a person low scores, which are doubted within a second.
+_STEADY_CHECK_S, _STEADY_SIZE = 4.0, math.log(1.25)
 # Whom the detector overlooks, bent double or half hidden, or who looks like a chair, is checked so often.
 _DOUBT_S = 1.0
 # Somebody who was lost is looked for at each keyframe for so long: who was hidden comes out again.
@@ -55,12 +58,16 @@ class Search:
         self._lost_s = -math.inf
         self._people_before = 0  # how many there were when somebody was lost
         self._checked_s: dict[int, float] = {}  # those who are followed: when the detector last looked for them
+        self._followed: dict[int, Region] = {}  # their regions at this keyframe, ...
+        self._confirmed: dict[int, Region] = {}  # and when the detector saw them last
         self._overlooked: set[int] = set()  # whom it did not see then
 
     def confirm(self, person_id: int, time_s: float) -> None:
         """The detector saw somebody where this person is followed."""
         self._checked_s[person_id] = time_s
         self._overlooked.discard(person_id)
+        if person_id in self._followed:
+            self._confirmed[person_id] = self._followed[person_id]
 
     def parts(
         self,
@@ -84,6 +91,8 @@ class Search:
             self._pause_s = _SEARCH_S
         self._checked_s = {one: self._checked_s.get(one, time_s) for one in followed}
         self._overlooked &= followed.keys()
+        self._followed = dict(followed)
+        self._confirmed = {one: region for one, region in self._confirmed.items() if one in followed}
         is_due = is_early or time_s - self._searched_s >= self._pause_s - _TICK_S
         is_short = len(followed) < self._max_people
         is_lost = time_s - self._lost_s < _LOST_S and len(followed) < self._people_before
@@ -103,13 +112,21 @@ class Search:
             yield self._next_part(picture)
         else:
             soon = self._overlooked.union(doubted)
-            due_s = {one: seen_s + (_DOUBT_S if one in soon else _CHECK_S) for one, seen_s in self._checked_s.items()}
+            due_s = {one: seen_s + self._pause_of(one, soon) for one, seen_s in self._checked_s.items()}
             one = min(due_s, key=lambda one: due_s[one])
             if time_s >= due_s[one] - _TICK_S:
                 self._checked_s[one] = time_s
                 self._overlooked.add(one)
                 is_large = followed[one].side >= LARGE * max(picture)
                 yield None if is_short and is_large else around(followed[one], picture)
+
+    def _pause_of(self, person_id: int, soon: Collection[int]) -> float:
+        """How long the next check of somebody who is followed can wait, in seconds."""
+        if person_id in soon:
+            return _DOUBT_S
+        seen = self._confirmed.get(person_id)
+        is_steady = seen is not None and abs(seen.growth(self._followed[person_id])) < _STEADY_SIZE
+        return _STEADY_CHECK_S if is_steady else _CHECK_S
 
     def _note_search(self, time_s: float, *, is_fruitless: bool) -> None:
         """Others are looked for. Where that gave nobody and nothing moves, the next time can wait longer."""

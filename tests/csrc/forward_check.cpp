@@ -16,6 +16,7 @@
 
 thread_local int64_t allocations = 0;
 
+#include "crop_check.h"
 #include "glance_check.h"
 
 // Not inlined: GCC warns of a mismatch of malloc and delete where it sees both.
@@ -191,7 +192,9 @@ int main(int count, char** arguments) {
     worst = worse(worst, error);
     const double followed = std::fmax(check_glance<uint8_t>(97, 131, 1, 8, bits), check_glance<uint16_t>(240, 301, 3, 10, bits));
     if (!(followed <= 0.3)) std::printf("a glance is off by %g pixels\n", followed);
+    const double cropped = std::fmax(std::fmax(check_crop(1, 1, 5), check_crop(2, 9, 7)), check_crop(61, 43, 32));
+    if (!(cropped <= 3.0)) std::printf("a crop is off by %g levels\n", cropped);
     std::printf("%d bits, %ld shapes: largest error %g, of a derivative %g of its terms\n", bits, long(shapes) + 2,
                 worst, worst_slope);
-    return worst <= 2e-5 && worst_slope <= 1e-4 && followed <= 0.3 ? 0 : 1;
+    return worst <= 2e-5 && worst_slope <= 1e-4 && followed <= 0.3 && cropped <= 3.0 ? 0 : 1;
 }

@@ -14,14 +14,16 @@ from support import clips
 from mixsynth_stream.errors import ModelError
 from mixsynth_stream.normalise import scale_of
 from mixsynth_stream.pipeline.estimators.choose import pose_estimator
-from mixsynth_stream.pipeline.estimators.eye import MediaPipeEye
+from mixsynth_stream.pipeline.estimators.eye import MediaPipeEye, turned_on
 from mixsynth_stream.pipeline.estimators.mediapipe import MediaPipeEstimator
 from mixsynth_stream.pipeline.estimators.region import Region
-from mixsynth_stream.pipeline.motion import Motion
+from mixsynth_stream.pipeline.motion import Motion, Person
 from mixsynth_stream.pipeline.stream import Stream
+from mixsynth_stream.skeleton import BLAZEPOSE_33
 from mixsynth_stream.spaces import SPACES
 
 CORE = SPACES["image"].core
+TORSO = [BLAZEPOSE_33.index(f"{side}_{joint}") for joint in ("shoulder", "hip") for side in ("left", "right")]
 # The clip has 60 pictures of a man, 30 a second; every tenth is a keyframe.
 STEP = 10
 
@@ -55,6 +57,44 @@ def keyframes(frames: list[np.ndarray], *, max_people: int = 1) -> list[Motion]:
     with Stream(max_people=max_people) as stream:
         motions = [motion for k, rgb in enumerate(frames) for motion in stream.push(rgb, k * STEP / 30, wait=True)]
     return [next(motion for motion in motions if motion.index == k) for k in range(len(frames))]
+
+
+@pytest.mark.parametrize("turn", [-0.3, 0.3])
+def test_a_torso_in_a_turned_region_is_drawn_as_in_an_upright_one(
+    eye: MediaPipeEye, pictures: list[np.ndarray], poses: list[np.ndarray], turn: float, monkeypatch: pytest.MonkeyPatch
+):
+    gaps: dict[str, list[float]] = {"as drawn": [], "turned on": []}
+    for rgb, pose in zip(pictures[::STEP], poses, strict=True):
+        region = Region.of_pose(pose, margin=1.18)
+        assert region is not None
+        upright = eye.look(rgb, region)
+        turned = Region(region.x, region.y, region.side, region.angle + turn)
+        person = eye.look(rgb, turned)
+        with monkeypatch.context() as patch:
+            patch.setattr("mixsynth_stream.pipeline.estimators.eye.turned_on", lambda drawn, _: drawn)
+            drawn = eye.look(rgb, turned)
+        assert upright is not None and person is not None and drawn is not None
+        gaps["turned on"].append(torso_gap(person.pose, upright.pose))
+        gaps["as drawn"].append(torso_gap(drawn.pose, upright.pose))
+    assert np.mean(gaps["turned on"]) < 0.8 * np.mean(gaps["as drawn"])
+
+
+def torso_gap(pose: np.ndarray, other: np.ndarray) -> float:
+    return float(np.linalg.norm(pose[TORSO] - other[TORSO], axis=1).mean())
+
+
+def test_a_torso_turned_on_keeps_its_middle_and_world_hips_their_origin(poses: list[np.ndarray]):
+    pose = poses[0]
+    world = np.column_stack([pose / 500, np.zeros(33)])
+    own = Region.of_pose(pose, margin=1.18)
+    assert own is not None
+    person = Person(pose, world, np.ones(33))
+    assert (turned_on(person, own).pose == pose).all() and (turned_on(person, own).world == world).all()
+    turned = turned_on(person, Region(own.x, own.y, own.side, own.angle - 0.2))
+    shift = turned.world - world
+    assert np.abs(shift[TORSO[2:]]).max() < 1e-12 and np.abs(shift[:, 2]).max() == 0
+    now = Region.of_pose(turned.pose, margin=1.18)
+    assert now is not None and own.turn(now) == pytest.approx(0.35 * 0.2, abs=0.002)
 
 
 def on_canvas(rgb: np.ndarray, size: tuple[int, int], y: int, x: int) -> np.ndarray:

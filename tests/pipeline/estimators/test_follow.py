@@ -292,7 +292,7 @@ def test_a_person_half_outside_is_followed(x_px: float):
     assert all(motion.measured for motion in motions)
 
 
-@pytest.mark.parametrize(("x_px", "margin"), [(300.0, 1.12), (5.0, 1.4)])
+@pytest.mark.parametrize(("x_px", "margin"), [(300.0, 1.18), (5.0, 1.4)])
 def test_the_region_is_wider_around_somebody_whom_the_edge_cuts_off(x_px: float, margin: float):
     eye, person, regions = KnownEye(), someone(x_px=x_px), []
     look = eye.look
