@@ -43,8 +43,10 @@ $(BIN)/python: | tools
 	"$(PYTHON)" -m venv $(VENV)
 
 # Editable, in setuptools' default mode: it maps kernels/ and pipeline/ into the package, and edits need no new install.
+# To look at the demo nobody waits for kernels of a card that is not there.
 $(VENV)/.base: $(INPUTS) | tools $(BIN)/python
-	$(PIP) install -q -c constraints.txt -e .
+	MIXSYNTH_CUDA=$${MIXSYNTH_CUDA:-$$(command -v nvidia-smi > /dev/null && echo auto || echo 0)} \
+	    $(PIP) install -q -c constraints.txt -e .
 	@touch $@
 
 $(VENV)/.dev: $(INPUTS) | tools $(BIN)/python
