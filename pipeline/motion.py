@@ -12,6 +12,7 @@ import numpy as np
 
 if TYPE_CHECKING:
     from mixsynth_stream.pipeline.frame import Frame
+    from mixsynth_stream.pipeline.ledger import Latency
 
 
 class Origin(IntEnum):
@@ -134,6 +135,7 @@ class Motion(Poses):
     ids: np.ndarray  # [P] int64, unique over a stream
     measured: tuple[Person, ...] | None  # the estimator's own people, on keyframes only
     frame: Frame | None = field(default=None, repr=False, compare=False)
+    latency: Latency | None = field(default=None, compare=False)  # of a live frame, where it first comes
     _forecaster: Callable[[], Forecast] | None = field(default=None, repr=False, compare=False)
 
     @cached_property

@@ -152,6 +152,7 @@ class People:
         self._tracks: list[_Track] = []
         self._away: list[_Track] = []  # the people of the scene before the last cut
         self._last_keyframe_s = -np.inf
+        self.seen: dict[int, Person] = {}  # at the newest keyframe, by id
 
     def change_scene(self, *, is_return: bool) -> None:
         """Nobody goes on into the next scene. In a return, the people of the scene before the last are back."""
@@ -192,6 +193,7 @@ class People:
                 keyframes += [(track, person) for track in self._start(person, time_s, frame_height, doubtful)]
                 known.append(person)
         self._last_keyframe_s = time_s
+        self.seen = {track.id: person for track, person in keyframes if person is not None}
         _push_keyframes(keyframes, time_s, gap)
         ended = [track for track in before if track not in self._tracks]
         return self._scene(time_s, ended)

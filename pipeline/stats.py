@@ -8,13 +8,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from mixsynth_stream.pipeline.ledger import Ledger
+
 # "glance" is following people between keyframes.
 STAGES = ("decode", "estimator", "network", "glance")
 
 
 @dataclass
 class StreamStats:
-    """What a stream has cost so far. `seconds` is wall-clock time by stage; `counters` what was skipped, by reason.
+    """What a stream has cost so far. `seconds` is wall-clock time by stage; `counters` what was skipped, by reason,
+    and `ledger` how long live poses were on their way.
 
     A stage inside another one is charged to itself alone.
     """
@@ -24,6 +27,7 @@ class StreamStats:
     estimator_calls: int = 0
     seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(STAGES, 0.0))
     counters: dict[str, int] = field(default_factory=dict)
+    ledger: Ledger = field(default_factory=Ledger, repr=False, compare=False)
     _inner: threading.local = field(default_factory=threading.local, repr=False, compare=False)
 
     @contextmanager

@@ -6,6 +6,7 @@ import math
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from numbers import Real
 from typing import Any
@@ -14,16 +15,18 @@ import numpy as np
 
 from mixsynth_stream.pipeline.arguments import check_numbers, chooses_keyframes, networks
 from mixsynth_stream.pipeline.budget import Budget
-from mixsynth_stream.pipeline.cuts import STAY_S, Cut, CutDetector
+from mixsynth_stream.pipeline.cuts import STAY_S, CutDetector
+from mixsynth_stream.pipeline.engine import Engine
 from mixsynth_stream.pipeline.estimators.choose import DEFAULT_EYE, is_pose_model, stream_estimator
-from mixsynth_stream.pipeline.estimators.recorded import ArrayEstimator
 from mixsynth_stream.pipeline.estimators.supervised import SupervisedEstimator
 from mixsynth_stream.pipeline.frame import Frame, LivePictures, VideoInfo
 from mixsynth_stream.pipeline.glance.glance import Glance
 from mixsynth_stream.pipeline.keyframes import KeyframeChooser, KeyframeClock
-from mixsynth_stream.pipeline.looks import LOOK_LIMIT_S, Look, Looks
-from mixsynth_stream.pipeline.motion import Expected, Motion, Person
+from mixsynth_stream.pipeline.ledger import Latency
+from mixsynth_stream.pipeline.looks import Looks
+from mixsynth_stream.pipeline.motion import Expected, Motion
 from mixsynth_stream.pipeline.people import People
+from mixsynth_stream.pipeline.self_score import SelfScore
 from mixsynth_stream.pipeline.sources.open import open_for_stream
 from mixsynth_stream.pipeline.sources.pixels.pictures import frame_from_array
 from mixsynth_stream.pipeline.sources.sparse.plan import Needs
@@ -33,8 +36,6 @@ from mixsynth_stream.presets import AUTO, DEFAULT_EVERY
 from mixsynth_stream.spaces import SPACES
 from mixsynth_stream.weights import Model
 
-# Frames of a live source become final after so long as they stand, where no keyframe has come: nothing may pile up.
-_LONGEST_WAIT_S = 2.0
 # A live source that gives nothing is asked again after so long, so that an estimator that hangs is noticed.
 _PATIENCE_S = 0.5
 # Closing waits no longer for an estimator that looks at a frame.
@@ -49,15 +50,14 @@ class Stream:
     `source`: a path, a URL, "webcam", "webcam:1", "-" (standard input), "synthetic:", an iterator of (rgb, time_s), or
     None to `push` frames. `every`: N, the keyframe spacing in steps of a 30 Hz grid (files: 10); or "auto" (the default
     for live sources and `push`), and keyframes come when the motion makes them worth it, within a `budget` of estimator
-    calls a second (2 to 10; by default 3 for files, and as many as the estimator manages for live sources,
-    which also take a share of a core such as "25%"). `lag`: 1 gives
-    each frame once, final, when the keyframe after it is known (the default for files); 0 gives each frame at once, and
-    again when it is final (the default for cameras and for `push`). `estimator`: "lite", "full", "heavy", these with
-    "-official" (as published), a MediaPipe bundle (.task), recorded estimates (.npz), an Estimator, or a callable (see
-    `pipeline.estimators.choose.as_estimator`). `models`: an (image, world) pair of networks, the shipped ones by
-    default; or one network for the rotations of SMPL, with an estimator of these. An .npz of rotations is a source by
-    itself: it has the times, and no picture is needed. `cuts`: people end where the video cuts to another scene, and
-    those after it get new ids; False follows them across.
+    calls a second (2 to 10; by default 3 for files, and as many as the estimator manages for live sources, which also
+    take a share of a core such as "25%"). `lag`: 1 gives each frame once, final, when the keyframe after it is known
+    (the default for files); 0 gives each frame at once, and again when it is final (the default for cameras and for
+    `push`). `estimator`: "lite", "full", "heavy", these with "-official" (as published), a MediaPipe bundle (.task),
+    recorded estimates (.npz), an Estimator, or a callable (see `pipeline.estimators.choose.as_estimator`). `models`: an
+    (image, world) pair of networks, the shipped ones by default; or one network for the rotations of SMPL, with an
+    estimator of these. An .npz of rotations is a source by itself: it has the times, and no picture is needed. `cuts`:
+    people end where the video cuts to another scene, and those after it get new ids; False follows them across.
     `glance`: people are followed in the picture between keyframes, which gives better poses there, for up to a
     millisecond of one core a frame and person. By default that is done for live sources, while it takes little time.
     `pictures`: whether you read `motion.frame.rgb`; without, and without glances, files are decoded only as far as the
@@ -107,20 +107,26 @@ class Stream:
                 self._reader.close()
             raise
         spacing = self.models[0].config.sample_interval, self.models[0].info.rate_hz
-        self._chooser = None if self._budget is None else KeyframeChooser(self._budget.calls_hz)
-        self._clock: KeyframeClock | KeyframeChooser = self._chooser or KeyframeClock(*spacing)
         people = People(self.models, max_people=max_people, max_silence_s=max_silence_s)
         follower = self._glance(glance)
         self.has_glance = follower is not None
-        self._timeline = Timeline(people, lag=self.lag, horizon_s=horizon_s, glance=follower)
-        self._cuts = CutDetector() if cuts else None
-        if self._reader is None:
-            self._looks = Looks(renew=self._supervisor.renew)
-        else:
-            self._looks = Looks(renew=self._supervisor.renew, on_end=self._reader.wake)
-            if not pictures and follower is None:
-                self._reader.read_sparsely(Needs(KeyframeClock(*spacing), STAY_S if cuts else None))
-        self._pictures = LivePictures(are_read=pictures)
+        # Forecasts of live poses are judged by the keyframes that come; None for files and rotations.
+        self.score = SelfScore() if self.live and self.models[0].info.space == "image" else None
+        self._timeline = Timeline(people, lag=self.lag, horizon_s=horizon_s, glance=follower, score=self.score)
+        self._looks = Looks(renew=self._supervisor.renew, on_end=self._reader.wake if self._reader else lambda: None)
+        if self._reader is not None and not pictures and follower is None:
+            self._reader.read_sparsely(Needs(KeyframeClock(*spacing), STAY_S if cuts else None))
+        self._engine = Engine(
+            self._supervisor,
+            self._looks,
+            self._timeline,
+            KeyframeClock(*spacing) if self._budget is None else KeyframeChooser(self._budget.calls_hz),
+            self.stats,
+            budget=self._budget,
+            cuts=CutDetector() if cuts else None,
+            pictures=LivePictures(are_read=pictures),
+            on_scene=self._reader.restart_needs if self._reader else lambda _: None,
+        )
         self._due: deque[Motion] = deque()  # Motions that wait to be handed out
         self._loop: Generator[Motion, None, None] | None = None
 
@@ -159,10 +165,10 @@ class Stream:
         self._last_pushed_s = frame.time_s
         self.stats.frames += 1
         if wait:
-            self._due.extend(self._last_looks())
-            self._due.extend(self._frame_motions(frame))
+            self._due.extend(self._engine.last_looks())
+            self._due.extend(self._engine.wait_for(frame))
         else:
-            self._due.extend(self._live_motions(frame))
+            self._due.extend(self._engine.go_on(frame))
         error, self._supervisor.error = self._supervisor.error, None
         if error is not None:
             raise error  # what is due comes with the next frame
@@ -204,7 +210,7 @@ class Stream:
         motions = list(self._due)
         self._due.clear()
         if self._reader is None:
-            motions += [*self._last_looks(_CLOSE_S), *self._last_motions()]
+            motions += [*self._engine.last_looks(_CLOSE_S), *self._engine.last_motions()]
         else:
             motions += self._timeline.flush()
             self._reader.close()
@@ -229,7 +235,7 @@ class Stream:
     def _motions(self) -> Iterator[Motion]:
         self._loop = self._live_loop() if self.live else self._file_loop()
         yield from self._loop
-        yield from self._hand_out(self._last_motions())
+        yield from self._hand_out(self._engine.last_motions())
         error = self._supervisor.error or self._source_error
         if error is not None:
             raise error
@@ -244,7 +250,7 @@ class Stream:
         """Lossless and deterministic; a file on disk is decoded a few frames ahead."""
         for frame in self._frames():
             if frame is not None:
-                yield from self._hand_out(self._frame_motions(frame))
+                yield from self._hand_out(self._engine.wait_for(frame))
             if self._supervisor.error is not None:
                 return
 
@@ -253,114 +259,27 @@ class Stream:
         assert self._reader is not None
         with self._looks:
             for frame in self._frames():
-                yield from self._hand_out(self._live_motions(frame))
+                read_s = self.now_s
+                motions = self._engine.go_on(frame)
+                yield from self._hand_out(motions if frame is None else self._timed(motions, frame, read_s))
                 if self._supervisor.error is not None:
                     return
-            yield from self._hand_out(self._last_looks())
+            yield from self._hand_out(self._engine.last_looks())
 
-    def _live_motions(self, frame: Frame | None) -> list[Motion]:
-        """Take a frame, if there is one, and the looks that have ended, and wait for nothing."""
-        motions = [motion for look in self._looks.ended() for motion in self._looked(look)]
-        if frame is not None and self._supervisor.error is None:
-            self._begin_looks(frame)
-            motions += self._between_keyframes(frame) + self._timeline.settle(frame.time_s - _LONGEST_WAIT_S)
-            self._pictures.let_go(frame, self._looks.frames)
-        return motions
-
-    def _last_looks(self, patience_s: float = LOOK_LIMIT_S) -> list[Motion]:
-        """Wait for the looks that have begun."""
-        return [motion for look in self._looks.last(patience_s) for motion in self._looked(look)]
-
-    def _begin_looks(self, frame: Frame) -> None:
-        """Begin the looks that a new frame leads to."""
-        looks = self._looks
-        cut = self._cut_at(frame)
-        if cut is not None:
-            # Where scenes change faster than the estimator answers, what it has not begun is left out.
-            skipped = looks.cancel()
-            self.stats.count("keyframes_skipped_estimator_busy", skipped)
-            before = self._new_scene(cut)
-            if before is not None and not skipped and all(one.time_s < before.time_s for one in looks.frames):
-                looks.begin(before, self._supervisor.look(before, self._timeline.expected))
-            looks.begin(cut.first, self._supervisor.look(cut.first, self._timeline.expected, is_new_scene=True))
-        is_busy = looks.is_busy
-        if (is_busy and self._budget is not None) or not self._is_due(frame):  # a look is chosen when it is possible
-            return
-        self._clock.tick(frame.time_s)
-        if is_busy:
-            self.stats.count("keyframes_skipped_estimator_busy")
-        else:
-            looks.begin(frame, self._supervisor.look(frame, self._timeline.expected))
-
-    def _looked(self, look: Look) -> list[Motion]:
-        """What a look leads to. One that failed leads to nothing, and many in a row end the stream."""
-        if look.error is not None:
-            self._supervisor.failed(look.error, look.frame)
-            return []
-        self._supervisor.answered()
-        return self._keyframe(look.frame, look.people or [])
-
-    def _look(self, frame: Frame, *, is_new_scene: bool = False) -> list[Motion] | None:
-        """Look at a frame, and wait for the answer. None where the estimator fails."""
-        try:
-            people = self._supervisor.look(frame, self._timeline.expected, is_new_scene=is_new_scene)()
-        except Exception as error:  # a user's estimator may raise anything
-            self._supervisor.failed(error, frame)
-            return None
-        self._supervisor.answered()
-        return self._keyframe(frame, people)
-
-    def _frame_motions(self, frame: Frame) -> list[Motion]:
-        """Take a frame, and wait for the estimator where it is a keyframe."""
-        motions = self._cut_motions(self._cut_at(frame))
-        if not self._is_due(frame):
-            return motions + self._between_keyframes(frame)
-        self._clock.tick(frame.time_s)
-        looked = self._look(frame)
-        return motions + (self._between_keyframes(frame) if looked is None else looked)
-
-    def _is_due(self, frame: Frame) -> bool:
-        """Whether a frame is a keyframe. One that may be the first of a new scene waits for the judgement."""
-        if self._budget is not None and self._chooser is not None:
-            self._chooser.calls_hz = self._budget.hz(self.stats.seconds["estimator"], self.stats.estimator_calls)
-            with self.stats.timed("network"):
-                self._chooser.see(frame.time_s, self._timeline.error(frame))
-        return self._clock.is_due(frame.time_s) and not (self._cuts is not None and self._cuts.judging)
-
-    def _cut_at(self, frame: Frame) -> Cut | None:
-        """The cut that is sure with this frame. It lies a few frames before it."""
-        if self._cuts is None:
-            return None
-        with self.stats.timed("decode"):
-            cut = self._cuts.push(frame, is_read=self._clock.is_due(frame.time_s))
-        if cut is not None and isinstance(self._supervisor.estimator, ArrayEstimator):
-            # A recording of the keyframes that a cut would move has no others.
-            return cut if self._supervisor.estimator.covers(cut.first.time_s - cut.before.time_s) else None
-        return cut
-
-    def _new_scene(self, cut: Cut) -> Frame | None:
-        """Begin a scene with a fresh clock. Returns the frame before it if the estimator has to look at it."""
-        self._clock.restart(cut.first.time_s)
-        if self._reader is not None:
-            self._reader.restart_needs(cut.first.time_s)
-        return self._timeline.cut(cut)
-
-    def _cut_motions(self, cut: Cut | None) -> list[Motion]:
-        """The frames on both sides of a cut become keyframes, so that no pose is blended across it."""
-        if cut is None:
-            return []
-        before = self._new_scene(cut)
-        motions = [] if before is None else self._look(before) or []
-        return motions + (self._look(cut.first, is_new_scene=True) or [])
-
-    def _last_motions(self) -> list[Motion]:
-        """Make the last frame a keyframe, so that every frame lies between two, and end the timeline."""
-        if self._supervisor.error is not None or self._looks.is_busy:
-            return self._timeline.flush()  # nobody can look at it
-        motions = [] if self._cuts is None else self._cut_motions(self._cuts.close())
-        last = self._timeline.last_frame
-        motions += (self._look(last) or []) if last else []
-        return motions + self._timeline.flush()
+    def _timed(self, motions: list[Motion], frame: Frame, read_s: float | None) -> list[Motion]:
+        """The Motions, of which a live frame's first one has its way in the ledger."""
+        now_s = self.now_s
+        if read_s is None or now_s is None or frame.received_s is None:
+            return motions
+        look_s = self._timeline.keyframe_s
+        latency = Latency(
+            held_s=frame.received_s - frame.time_s,
+            waited_s=read_s - frame.received_s,
+            made_s=now_s - read_s,
+            keyframe_age_s=None if look_s is None else frame.time_s - look_s,
+        )
+        self.stats.ledger.add(latency)
+        return [replace(motion, latency=latency) if motion.frame is frame else motion for motion in motions]
 
     def _frames(self) -> Iterator[Frame | None]:
         """The frames of the source up to its end, or to the error that broke it.
@@ -381,17 +300,3 @@ class Stream:
             self.stats.frames += frame is not None
             yield frame
         self.stats.counters.update(self._reader.counters)
-
-    def _keyframe(self, frame: Frame, people: list[Person]) -> list[Motion]:
-        self.stats.keyframes += 1
-        with self.stats.timed("network"):
-            motions = self._timeline.keyframe(frame, people)
-        if self._chooser is not None and self._timeline.has_news:
-            self._chooser.hurry()
-        if self._timeline.cuts:
-            self.stats.counters["scene_cuts"] = self._timeline.cuts
-        return motions
-
-    def _between_keyframes(self, frame: Frame) -> list[Motion]:
-        with self.stats.timed("network"):
-            return self._timeline.frame(frame)

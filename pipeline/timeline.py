@@ -13,12 +13,16 @@ from mixsynth_stream.pipeline.cuts import Cut, go_on
 from mixsynth_stream.pipeline.fit import Fit
 from mixsynth_stream.pipeline.motion import Expected, Forecast, Motion, Origin, Person
 from mixsynth_stream.pipeline.people import Scene
-from mixsynth_stream.spaces import GRID_HZ
+from mixsynth_stream.pipeline.self_score import SelfScore
+from mixsynth_stream.spaces import GRID_HZ, SPACES
 
 if TYPE_CHECKING:
     from mixsynth_stream.pipeline.frame import Frame
     from mixsynth_stream.pipeline.glance.glance import Glance
     from mixsynth_stream.pipeline.people import People
+
+
+_CORE = SPACES["image"].core
 
 
 class _Waiting(NamedTuple):
@@ -37,7 +41,16 @@ class Timeline:
     People are followed in the picture of the first frame; frames of another size are laid over it.
     """
 
-    def __init__(self, people: People, *, lag: int, horizon_s: float, glance: Glance | None = None) -> None:
+    def __init__(
+        self,
+        people: People,
+        *,
+        lag: int,
+        horizon_s: float,
+        glance: Glance | None = None,
+        score: SelfScore | None = None,
+    ) -> None:
+        self.score = score
         self._people = people
         self._glance = glance
         self._lag = lag
@@ -55,6 +68,11 @@ class Timeline:
     def last_frame(self) -> Frame | None:
         """The newest frame, unless it already is a keyframe."""
         return self._waiting[-1].frame if self._waiting and not self._waiting[-1].is_keyframe else None
+
+    @property
+    def keyframe_s(self) -> float | None:
+        """The time of the newest keyframe of this scene."""
+        return None if self._keyframe is None else self._keyframe[0].time_s
 
     @property
     def has_news(self) -> bool:
@@ -86,6 +104,9 @@ class Timeline:
             motions += self._change_scene(self._new_cuts.popleft(), placed)
         gap = None if self._glance is None else partial(self._glance.gap, frame, fit)
         scene = self._people.observe(placed, frame.time_s, self._size[1], gap)
+        if self.score is not None:
+            poses = {one: person.pose[_CORE] for one, person in self._people.seen.items()}
+            self.score.keyframe(frame.time_s, poses, scene)
         newer = [waiting for waiting in self._waiting if waiting.frame.time_s > frame.time_s]
         earlier = [waiting for waiting in self._waiting if waiting.frame.time_s < frame.time_s]
         past, scenes = scene, [scene] * len(newer)

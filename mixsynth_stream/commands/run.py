@@ -215,8 +215,9 @@ def summary_line(result: JobResult, formats: Sequence[str]) -> str:
         f"{result.source}: {stats.frames} frames in {result.seconds:.1f} s ({rate:.0f} frames/s), "
         f"{stats.estimator_calls} estimator calls, {people}"
     )
+    live = [words for words in (str(stats.ledger), str(result.score or "")) if words]
     counts = [f"{count} {reason.replace('_', ' ')}" for reason, count in sorted(stats.counters.items()) if count]
-    return ", ".join([text, *counts]) + (f"; results in {result.folder}" if result.folder else "")
+    return ", ".join([text, *live, *counts]) + (f"; results in {result.folder}" if result.folder else "")
 
 
 def check(args: argparse.Namespace) -> None:

@@ -24,6 +24,7 @@ from mixsynth_stream.job.progress import Progress
 if TYPE_CHECKING:
     from mixsynth_stream.pipeline.frame import VideoInfo
     from mixsynth_stream.pipeline.motion import Motion
+    from mixsynth_stream.pipeline.self_score import SelfScore
     from mixsynth_stream.pipeline.stats import StreamStats
     from mixsynth_stream.pipeline.stream import Stream
     from mixsynth_stream.weights import Model
@@ -40,6 +41,7 @@ class JobResult:
     folder: Path | None
     seconds: float = 0.0
     output_seconds: float = 0.0
+    score: SelfScore | None = None
     frames_with_people: int = 0
     people: set[int] = field(default_factory=set)
     rate: AverageRate = field(default_factory=AverageRate)
@@ -80,7 +82,7 @@ def process(source: str, folder: Path | None, options: JobOptions) -> JobResult:
             with interrupt.held():  # for the imports, as in `open_stream`
                 check_folder(source, folder, options)
         stream = stack.enter_context(open_stream(source, options, interrupt))
-        result = JobResult(source, stream.info, stream.stats, stream.models, folder)
+        result = JobResult(source, stream.info, stream.stats, stream.models, folder, score=stream.score)
         with interrupt.held():
             sinks = open_outputs(stream, folder, options)
             outputs = stack.enter_context(Outputs(sinks, folder, interrupt))
@@ -94,7 +96,8 @@ def process(source: str, folder: Path | None, options: JobOptions) -> JobResult:
                 result.output_seconds += time.perf_counter() - write_start
                 result.count(motion)
                 now_s = stream.now_s
-                progress.update(motion, stream.stats, None if now_s is None else now_s - motion.time_s)
+                latency_s = None if now_s is None else now_s - motion.time_s
+                progress.update(motion, stream.stats, latency_s, stream.score)
                 if outputs.has_closed_view:
                     write_finals(stream, outputs, result, interrupt)
                     break

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TextIO
 if TYPE_CHECKING:
     from mixsynth_stream.pipeline.frame import VideoInfo
     from mixsynth_stream.pipeline.motion import Motion
+    from mixsynth_stream.pipeline.self_score import SelfScore
     from mixsynth_stream.pipeline.stats import StreamStats
 
 _TERMINAL_EVERY_S = 0.1
@@ -49,7 +50,13 @@ class Progress:
         self._line = ""
         self._newest = -1
 
-    def update(self, motion: Motion, stats: StreamStats, latency_s: float | None = None) -> None:
+    def update(
+        self,
+        motion: Motion,
+        stats: StreamStats,
+        latency_s: float | None = None,
+        score: SelfScore | None = None,
+    ) -> None:
         """Take the next Motion, and draw the line if it is due. `latency_s` is the Motion's age, where it is known."""
         now = self._clock()
         self._first = self._first or (motion.index, motion.time_s)
@@ -61,7 +68,7 @@ class Progress:
         self._recent.append((now, stats.frames))
         while len(self._recent) > 2 and now - self._recent[0][0] > _RATE_OVER_S:
             self._recent.popleft()
-        self._draw(self._text(motion, stats, latency_s))
+        self._draw(self._text(motion, stats, latency_s, score))
 
     def close(self) -> None:
         """Leave the terminal on a fresh line."""
@@ -75,13 +82,17 @@ class Progress:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _text(self, motion: Motion, stats: StreamStats, latency_s: float | None) -> str:
+    def _text(self, motion: Motion, stats: StreamStats, latency_s: float | None, score: SelfScore | None) -> str:
         (start_s, start_frames), (now, frames) = self._recent[0], self._recent[-1]
         rate = (frames - start_frames) / max(now - start_s, 1e-9)
         people = f"{len(motion.ids)} {'person' if len(motion.ids) == 1 else 'people'}"
         parts = [self._name]
         if self._live:
-            latency = [] if latency_s is None else [f"latency {1000 * latency_s:.0f} ms"]
+            slowest_s = stats.ledger.percentiles().get("total_s", (None,))[-1]
+            worst = "" if slowest_s is None else f" (p99 {1000 * slowest_s:.0f})"
+            latency = [] if latency_s is None else [f"latency {1000 * latency_s:.0f} ms{worst}"]
+            ratio = None if score is None else score.ratio()
+            latency += [] if ratio is None else [f"forecast {ratio:.2f} of the best simple one's error"]
             drops = [f"{reason.replace('_', ' ')} {count}" for reason, count in sorted(stats.counters.items()) if count]
             return "  ".join([*parts, f"{rate:.1f} fps", *latency, f"{stats.keyframes} keyframes", people, *drops])
         total = self._total or self._expected_frames(motion)

@@ -125,7 +125,8 @@ class SyntheticReader(FrameSource):
             raise StopIteration
         self._index += 1
         time_s = index / self.scene.rate
-        return Frame(index, time_s, *self.scene.size, partial(self.scene.draw, time_s))
+        received_s = max(self.now_s() or 0.0, time_s) if self.scene.live else None
+        return Frame(index, time_s, *self.scene.size, partial(self.scene.draw, time_s), received_s=received_s)
 
     def now_s(self) -> float | None:
         """The present, on the clock of a live scene; None before its first frame, and for other scenes."""

@@ -95,6 +95,28 @@ def test_a_pushed_frame_that_fails_loses_nothing():
     assert indices == set(range(30))
 
 
+def test_the_first_motion_of_a_live_frame_tells_how_long_it_took():
+    with Stream("synthetic:live=1&seconds=1", models=models()) as stream:
+        motions = list(stream)
+    first = [motion for motion in motions if motion.latency is not None]
+    assert [motion.index for motion in first] == sorted({motion.index for motion in motions})
+    assert all(not motion.final for motion in first)
+    for motion in first:
+        parts = (motion.latency.held_s, motion.latency.waited_s, motion.latency.made_s)
+        assert min(parts) >= 0 and motion.latency.total_s == sum(parts) < 5
+        assert motion.latency.keyframe_age_s is None or 0 <= motion.latency.keyframe_age_s < 1
+    assert len(stream.stats.ledger) == len(first)
+    totals = sorted(motion.latency.total_s for motion in first)
+    assert stream.stats.ledger.percentiles()["total_s"][0] == pytest.approx(np.median(totals))
+    assert str(stream.stats.ledger).startswith("latency ")
+
+
+def test_a_file_has_no_latency():
+    with Stream([PICTURE] * 30, models=models(), estimator=failing(())) as stream:
+        assert all(motion.latency is None for motion in stream)
+    assert str(stream.stats.ledger) == "" and stream.stats.ledger.percentiles() == {}
+
+
 def test_push_does_not_wait_for_the_estimator():
     may_answer, inside = threading.Event(), threading.Event()
 

@@ -1,0 +1,167 @@
+"""Engine: frames in, Motions out. Which frames the estimator looks at, and what follows from what it sees."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from mixsynth_stream.pipeline.budget import Budget
+from mixsynth_stream.pipeline.cuts import Cut, CutDetector
+from mixsynth_stream.pipeline.estimators.recorded import ArrayEstimator
+from mixsynth_stream.pipeline.estimators.supervised import SupervisedEstimator
+from mixsynth_stream.pipeline.frame import Frame, LivePictures
+from mixsynth_stream.pipeline.keyframes import KeyframeChooser, KeyframeClock
+from mixsynth_stream.pipeline.looks import LOOK_LIMIT_S, Look, Looks
+from mixsynth_stream.pipeline.motion import Motion, Person
+from mixsynth_stream.pipeline.stats import StreamStats
+from mixsynth_stream.pipeline.timeline import Timeline
+
+# Frames of a live source become final after so long as they stand, where no keyframe has come: nothing may pile up.
+_LONGEST_WAIT_S = 2.0
+
+
+class Engine:
+    """Takes the frames of a stream in order: `go_on` waits for no estimator, `wait_for` does where one looks.
+
+    Keyframes come by `clock`, or by a KeyframeChooser within a `budget`. `on_scene` is told when a new scene begins.
+    """
+
+    def __init__(
+        self,
+        supervisor: SupervisedEstimator,
+        looks: Looks,
+        timeline: Timeline,
+        clock: KeyframeClock | KeyframeChooser,
+        stats: StreamStats,
+        *,
+        budget: Budget | None,
+        cuts: CutDetector | None,
+        pictures: LivePictures,
+        on_scene: Callable[[float], None],
+    ) -> None:
+        self._supervisor = supervisor
+        self._looks = looks
+        self._timeline = timeline
+        self._clock = clock
+        self._chooser = clock if isinstance(clock, KeyframeChooser) else None
+        self._stats = stats
+        self._budget = budget
+        self._cuts = cuts
+        self._pictures = pictures
+        self._on_scene = on_scene
+
+    def go_on(self, frame: Frame | None) -> list[Motion]:
+        """Take a frame, if there is one, and the looks that have ended, and wait for nothing."""
+        motions = [motion for look in self._looks.ended() for motion in self._looked(look)]
+        if frame is not None and self._supervisor.error is None:
+            self._begin_looks(frame)
+            motions += self._between_keyframes(frame) + self._timeline.settle(frame.time_s - _LONGEST_WAIT_S)
+            self._pictures.let_go(frame, self._looks.frames)
+        return motions
+
+    def last_looks(self, patience_s: float = LOOK_LIMIT_S) -> list[Motion]:
+        """Wait for the looks that have begun."""
+        return [motion for look in self._looks.last(patience_s) for motion in self._looked(look)]
+
+    def _begin_looks(self, frame: Frame) -> None:
+        """Begin the looks that a new frame leads to."""
+        looks = self._looks
+        cut = self._cut_at(frame)
+        if cut is not None:
+            # Where scenes change faster than the estimator answers, what it has not begun is left out.
+            skipped = looks.cancel()
+            self._stats.count("keyframes_skipped_estimator_busy", skipped)
+            before = self._new_scene(cut)
+            if before is not None and not skipped and all(one.time_s < before.time_s for one in looks.frames):
+                looks.begin(before, self._supervisor.look(before, self._timeline.expected))
+            looks.begin(cut.first, self._supervisor.look(cut.first, self._timeline.expected, is_new_scene=True))
+        is_busy = looks.is_busy
+        if (is_busy and self._budget is not None) or not self._is_due(frame):  # a look is chosen when it is possible
+            return
+        self._clock.tick(frame.time_s)
+        if is_busy:
+            self._stats.count("keyframes_skipped_estimator_busy")
+        else:
+            looks.begin(frame, self._supervisor.look(frame, self._timeline.expected))
+
+    def _looked(self, look: Look) -> list[Motion]:
+        """What a look leads to. One that failed leads to nothing, and many in a row end the stream."""
+        if look.error is not None:
+            self._supervisor.failed(look.error, look.frame)
+            return []
+        self._supervisor.answered()
+        return self._keyframe(look.frame, look.people or [])
+
+    def _look(self, frame: Frame, *, is_new_scene: bool = False) -> list[Motion] | None:
+        """Look at a frame, and wait for the answer. None where the estimator fails."""
+        try:
+            people = self._supervisor.look(frame, self._timeline.expected, is_new_scene=is_new_scene)()
+        except Exception as error:  # a user's estimator may raise anything
+            self._supervisor.failed(error, frame)
+            return None
+        self._supervisor.answered()
+        return self._keyframe(frame, people)
+
+    def wait_for(self, frame: Frame) -> list[Motion]:
+        """Take a frame, and wait for the estimator where it is a keyframe."""
+        motions = self._cut_motions(self._cut_at(frame))
+        if not self._is_due(frame):
+            return motions + self._between_keyframes(frame)
+        self._clock.tick(frame.time_s)
+        looked = self._look(frame)
+        return motions + (self._between_keyframes(frame) if looked is None else looked)
+
+    def _is_due(self, frame: Frame) -> bool:
+        """Whether a frame is a keyframe. One that may be the first of a new scene waits for the judgement."""
+        if self._budget is not None and self._chooser is not None:
+            self._chooser.calls_hz = self._budget.hz(self._stats.seconds["estimator"], self._stats.estimator_calls)
+            with self._stats.timed("network"):
+                self._chooser.see(frame.time_s, self._timeline.error(frame))
+        return self._clock.is_due(frame.time_s) and not (self._cuts is not None and self._cuts.judging)
+
+    def _cut_at(self, frame: Frame) -> Cut | None:
+        """The cut that is sure with this frame. It lies a few frames before it."""
+        if self._cuts is None:
+            return None
+        with self._stats.timed("decode"):
+            cut = self._cuts.push(frame, is_read=self._clock.is_due(frame.time_s))
+        if cut is not None and isinstance(self._supervisor.estimator, ArrayEstimator):
+            # A recording of the keyframes that a cut would move has no others.
+            return cut if self._supervisor.estimator.covers(cut.first.time_s - cut.before.time_s) else None
+        return cut
+
+    def _new_scene(self, cut: Cut) -> Frame | None:
+        """Begin a scene with a fresh clock. Returns the frame before it if the estimator has to look at it."""
+        self._clock.restart(cut.first.time_s)
+        self._on_scene(cut.first.time_s)
+        return self._timeline.cut(cut)
+
+    def _cut_motions(self, cut: Cut | None) -> list[Motion]:
+        """The frames on both sides of a cut become keyframes, so that no pose is blended across it."""
+        if cut is None:
+            return []
+        before = self._new_scene(cut)
+        motions = [] if before is None else self._look(before) or []
+        return motions + (self._look(cut.first, is_new_scene=True) or [])
+
+    def last_motions(self) -> list[Motion]:
+        """Make the last frame a keyframe, so that every frame lies between two, and end the timeline."""
+        if self._supervisor.error is not None or self._looks.is_busy:
+            return self._timeline.flush()  # nobody can look at it
+        motions = [] if self._cuts is None else self._cut_motions(self._cuts.close())
+        last = self._timeline.last_frame
+        motions += (self._look(last) or []) if last else []
+        return motions + self._timeline.flush()
+
+    def _keyframe(self, frame: Frame, people: list[Person]) -> list[Motion]:
+        self._stats.keyframes += 1
+        with self._stats.timed("network"):
+            motions = self._timeline.keyframe(frame, people)
+        if self._chooser is not None and self._timeline.has_news:
+            self._chooser.hurry()
+        if self._timeline.cuts:
+            self._stats.counters["scene_cuts"] = self._timeline.cuts
+        return motions
+
+    def _between_keyframes(self, frame: Frame) -> list[Motion]:
+        with self._stats.timed("network"):
+            return self._timeline.frame(frame)
