@@ -97,11 +97,7 @@ class Stream:
             self.models = networks(models, every, backend)
             self.every: int | str = AUTO if is_auto else self.models[0].config.sample_interval
             self._budget = Budget.of(budget, live=self.live) if is_auto else None
-            own = self._reader.estimator if self._reader else None
-            skeleton = SPACES[self.models[0].info.space].skeleton.name
-            make = partial(stream_estimator, estimator, own, skeleton, max_people=max_people, eye=eye)
-            is_own, is_camera = is_pose_model(estimator), self._reader is not None and self.live
-            self._supervisor = SupervisedEstimator(make, self.stats, is_own=is_own, is_live=is_camera)
+            self._supervisor = self._supervised(estimator, max_people=max_people, eye=eye)
         except BaseException:
             if self._reader is not None:
                 self._reader.close()
@@ -224,6 +220,14 @@ class Stream:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _supervised(self, choice: Any, **options: Any) -> SupervisedEstimator:
+        """The estimator that the user means, which may fail without ending the stream."""
+        own = self._reader.estimator if self._reader else None
+        skeleton = SPACES[self.models[0].info.space].skeleton.name
+        is_camera = self._reader is not None and self.live
+        make = partial(stream_estimator, choice, own, skeleton, **options)
+        return SupervisedEstimator(make, self.stats, is_own=is_pose_model(choice), is_live=is_camera)
 
     def _glance(self, request: bool | None) -> Glance | None:
         """By default people are followed between keyframes in live sources, where the pose of now counts."""

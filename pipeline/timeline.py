@@ -205,6 +205,7 @@ class Timeline:
                 ids=ids,
                 measured=self._keyframe[1] if is_keyframe and self._keyframe else None,
                 frame=frame,
+                latency=None,  # a Stream of a live source knows it
                 _forecaster=partial(_forecast, forecast_scenes[m], fit, ids, frame.time_s + self._ahead_s),
                 **fit.in_frame(poses.arrays()),
             )
