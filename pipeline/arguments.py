@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from numbers import Integral
 
 from mixsynth_stream.errors import ModelError
-from mixsynth_stream.presets import AUTO, AUTO_EVERY, shipped_name
+from mixsynth_stream.presets import AUTO, AUTO_EVERY, DEFAULT_EVERY, shipped_name
 from mixsynth_stream.skeleton import CORE_17, SMPL_24
 from mixsynth_stream.spaces import LANDMARK_SPACES
 from mixsynth_stream.weights import Model, load_model
@@ -20,6 +20,11 @@ def check_numbers(lag: int | None, max_people: int, horizon_s: float) -> None:
         raise ValueError(f"max_people must be at least 1, found {max_people!r}")
     if not 0 <= horizon_s <= 10:
         raise ValueError(f"horizon_s must lie in 0..10 seconds, found {horizon_s!r}")
+
+
+def default_every(models: Sequence[Model] | Model | None, glance: bool | None, *, live: bool) -> int | str:
+    """Live sources choose their keyframes, where people are followed in the picture by networks for that."""
+    return AUTO if live and models is None and glance is not False else DEFAULT_EVERY
 
 
 def chooses_keyframes(every: int | str, budget: float | str | None, glance: bool | None) -> bool:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from mixsynth_stream.pipeline.arguments import check_numbers, chooses_keyframes, networks
+from mixsynth_stream.pipeline.arguments import check_numbers, chooses_keyframes, default_every, networks
 from mixsynth_stream.pipeline.budget import Budget
 from mixsynth_stream.pipeline.cuts import STAY_S, CutDetector
 from mixsynth_stream.pipeline.engine import Engine
@@ -32,7 +32,7 @@ from mixsynth_stream.pipeline.sources.pixels.pictures import frame_from_array
 from mixsynth_stream.pipeline.sources.sparse.plan import Needs
 from mixsynth_stream.pipeline.stats import StreamStats
 from mixsynth_stream.pipeline.timeline import Timeline
-from mixsynth_stream.presets import AUTO, DEFAULT_EVERY
+from mixsynth_stream.presets import AUTO
 from mixsynth_stream.spaces import SPACES
 from mixsynth_stream.weights import Model
 
@@ -91,8 +91,7 @@ class Stream:
         self.live = self.info is None or self.info.live
         self.lag = lag if lag is not None else int(not self.live)
         try:
-            if every is None:
-                every = AUTO if self.live and models is None and glance is not False else DEFAULT_EVERY
+            every = default_every(models, glance, live=self.live) if every is None else every
             is_auto = chooses_keyframes(every, budget, glance)
             self.models = networks(models, every, backend)
             self.every: int | str = AUTO if is_auto else self.models[0].config.sample_interval
