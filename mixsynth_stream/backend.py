@@ -138,11 +138,13 @@ def _status(name: str) -> BackendStatus:
             "build it with `MIXSYNTH_CUDA=1 pip install -e .`, which needs nvcc 12.8 or newer",
         ),
     }[name]
+    is_on_card = name in ("triton", "cuda")
     try:
         module = importlib.import_module(module_name)
     except ImportError as error:
-        return BackendStatus(name=name, ready=False, device="cpu", about=f"{error}; {remedy}")
-    if name not in ("triton", "cuda"):
+        device = "cuda" if is_on_card else "cpu"
+        return BackendStatus(name=name, ready=False, device=device, about=f"{error}; {remedy}")
+    if not is_on_card:
         return BackendStatus(name=name, ready=True, device="cpu", about=description)
     try:
         device = module.devices()[0] if name == "cuda" else str(module.find_device())
