@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import io
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 
 from mixsynth_stream.job.progress import Progress
+from mixsynth_stream.pipeline.ledger import Latency, Ledger
+from mixsynth_stream.pipeline.stats import StreamStats
 
 
 class Terminal(io.StringIO):
@@ -34,8 +37,8 @@ def motion(index: int, people: int = 1) -> SimpleNamespace:
     return SimpleNamespace(index=index, time_s=index / 30, ids=np.arange(people))
 
 
-def stats(frames: int, **fields: object) -> SimpleNamespace:
-    return SimpleNamespace(**{"frames": frames, "keyframes": frames // 10, "counters": {}, **fields})
+def stats(frames: int, **fields: Any) -> StreamStats:
+    return StreamStats(frames=frames, keyframes=frames // 10, **fields)
 
 
 def last_line(source: object, *, to: io.StringIO, latency_s: float | None = None, **counters: int) -> str:
@@ -99,3 +102,15 @@ def test_quiet_is_quiet():
         clock.now_s = 60
         progress.update(motion(1), stats(1))
     assert to.getvalue() == ""
+
+
+def test_a_camera_shows_the_slowest_of_its_poses():
+    ledger = Ledger()
+    for made_s in (0.003, 0.003, 0.040):
+        ledger.add(Latency(held_s=0.0, waited_s=0.002, made_s=made_s, keyframe_age_s=None))
+    output, clock = Terminal(), Clock()
+    with Progress("webcam", info(live=True), to=output, clock=clock) as progress:
+        clock.now_s += 1
+        progress.update(motion(20), stats(20, ledger=ledger), 0.005)
+    assert "latency 5 ms (p99 41)" in output.getvalue()
+    assert str(ledger) == "latency 5 / 38 / 41 ms (p50 / 95 / 99)"
