@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import astuple, dataclass, fields
+from dataclasses import dataclass, fields
 
 import numpy as np
 
@@ -31,11 +31,12 @@ class Ledger:
     """The ways of the newest Motions. Those that are revised count once, when they first come."""
 
     def __init__(self) -> None:
-        self._ways: deque[Latency] = deque(maxlen=_KEPT)
+        self._ways: deque[tuple[float, ...]] = deque(maxlen=_KEPT)  # as in Latency, NaN for what is not known
 
     def add(self, latency: Latency) -> None:
         """Take the way of one more frame."""
-        self._ways.append(latency)
+        age_s = np.nan if latency.keyframe_age_s is None else latency.keyframe_age_s
+        self._ways.append((latency.held_s, latency.waited_s, latency.made_s, age_s))
 
     def __len__(self) -> int:
         return len(self._ways)
@@ -44,7 +45,7 @@ class Ledger:
         """For each part of the way and for `total_s`: seconds at `PERCENTILES`; empty where there is nothing yet."""
         if not self._ways:
             return {}
-        parts = np.array([[np.nan if part is None else part for part in astuple(way)] for way in self._ways])
+        parts = np.array(self._ways)
         names = [field.name for field in fields(Latency)]
         columns = dict(zip(names, parts.T, strict=True)) | {"total_s": parts[:, :3].sum(axis=1)}
         known = {name: column[np.isfinite(column)] for name, column in columns.items()}
