@@ -238,7 +238,9 @@ class Stream:
     def _motions(self) -> Iterator[Motion]:
         self._loop = self._live_loop() if self.live else self._file_loop()
         yield from self._loop
-        yield from self._hand_out(self._engine.last_motions())
+        # Where nothing worked, nothing comes out: it would take the place of an earlier run's results.
+        if self._supervisor.error is None or self.stats.keyframes:
+            yield from self._hand_out(self._engine.last_motions())
         error = self._supervisor.error or self._source_error
         if error is not None:
             raise error
@@ -253,7 +255,9 @@ class Stream:
         """Lossless and deterministic; a file on disk is decoded a few frames ahead."""
         for frame in self._frames():
             if frame is not None:
-                yield from self._hand_out(self._engine.wait_for(frame))
+                motions = self._engine.wait_for(frame)
+                if self._supervisor.error is None or self.stats.keyframes:
+                    yield from self._hand_out(motions)
             if self._supervisor.error is not None:
                 return
 

@@ -120,7 +120,7 @@ def test_a_run_that_fails_at_its_first_frame_destroys_nothing(used, monkeypatch)
         raise ModelError("it broke")
 
     before = contents(used)
-    monkeypatch.setattr("mixsynth_stream.pipeline.stream.Stream._estimate", fail)
+    monkeypatch.setattr("mixsynth_stream.pipeline.estimators.supervised.SupervisedEstimator._look", fail)
     with pytest.raises(ModelError):
         process(ONE_PERSON, used, EVERYTHING)
     assert contents(used) == before
