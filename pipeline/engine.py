@@ -10,7 +10,7 @@ from mixsynth_stream.pipeline.estimators.recorded import ArrayEstimator
 from mixsynth_stream.pipeline.estimators.supervised import SupervisedEstimator
 from mixsynth_stream.pipeline.frame import Frame, LivePictures
 from mixsynth_stream.pipeline.keyframes import KeyframeChooser, KeyframeClock
-from mixsynth_stream.pipeline.looks import LOOK_LIMIT_S, Look, Looks
+from mixsynth_stream.pipeline.looks import LOOK_LIMIT_S, HangsError, Look, Looks
 from mixsynth_stream.pipeline.motion import Motion, Person
 from mixsynth_stream.pipeline.stats import StreamStats
 from mixsynth_stream.pipeline.timeline import Timeline
@@ -86,7 +86,7 @@ class Engine:
     def _looked(self, look: Look) -> list[Motion]:
         """What a look leads to. One that failed leads to nothing, and many in a row end the stream."""
         if look.error is not None:
-            self._supervisor.failed(look.error, look.frame)
+            self._supervisor.failed(look.error, look.frame, hangs=isinstance(look.error, HangsError))
             return []
         self._supervisor.answered()
         return self._keyframe(look.frame, look.people or [])

@@ -15,6 +15,10 @@ from mixsynth_stream.pipeline.motion import Person
 LOOK_LIMIT_S = 5.0
 
 
+class HangsError(TimeoutError):
+    """An estimator has not answered in time. One that raises TimeoutError itself has."""
+
+
 @dataclass(eq=False)
 class Look:
     """One frame that the estimator looks at, and what came of it."""
@@ -23,7 +27,7 @@ class Look:
     call: Callable[[], list[Person]]
     begun_s: float | None = None  # on the clock of `time.perf_counter`
     people: list[Person] | None = None  # None: not yet, or never
-    error: Exception | None = None  # TimeoutError: it was given up
+    error: Exception | None = None  # HangsError: it was given up
 
     @property
     def has_ended(self) -> bool:
@@ -34,7 +38,7 @@ class Look:
 class Looks:
     """Looks in the order in which they begin, one at a time. `on_end` is called, in the thread, after each.
 
-    One that takes longer than `limit_s` is given up: it ends with a TimeoutError, and its thread is left alone. Where
+    One that takes longer than `limit_s` is given up: it ends with a HangsError, and its thread is left alone. Where
     `renew` then gives a new estimator (it returns True), the next look has a new thread; where it does not, looks wait
     until the old call returns. All methods are for one thread, and `close` for any.
     """
@@ -141,7 +145,7 @@ class Looks:
             look = next((one for one in self._looks if not one.has_ended), None)
             if look is None or look.begun_s is None or time.perf_counter() - look.begun_s < self._limit_s:
                 return
-            look.error = TimeoutError(f"the estimator has not answered within {self._limit_s:g} s")
+            look.error = HangsError(f"the estimator has not answered within {self._limit_s:g} s")
             hanging, self._thread = self._thread, None
         if not self._renew():
             self._hanging = hanging

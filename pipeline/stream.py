@@ -238,8 +238,8 @@ class Stream:
     def _motions(self) -> Iterator[Motion]:
         self._loop = self._live_loop() if self.live else self._file_loop()
         yield from self._loop
-        # Where nothing worked, nothing comes out: it would take the place of an earlier run's results.
-        if self._supervisor.error is None or self.stats.keyframes:
+        # Where nothing worked, nothing of a file comes out: it would take the place of an earlier run's results.
+        if self._supervisor.error is None or self.stats.keyframes or self.live:
             yield from self._hand_out(self._engine.last_motions())
         error = self._supervisor.error or self._source_error
         if error is not None:
@@ -276,7 +276,8 @@ class Stream:
     def _timed(self, motions: list[Motion], frame: Frame, read_s: float | None) -> list[Motion]:
         """The Motions, of which a live frame's first one has its way in the ledger."""
         now_s = self.now_s
-        if read_s is None or now_s is None or frame.received_s is None:
+        is_out = any(motion.frame is frame for motion in motions)  # not with lag 1
+        if not is_out or read_s is None or now_s is None or frame.received_s is None:
             return motions
         look_s = self._timeline.keyframe_s
         latency = Latency(

@@ -63,10 +63,13 @@ class SupervisedEstimator:
         """A look gave people, or nobody."""
         self._failures, self._may_recover = 0, True
 
-    def failed(self, error: Exception, frame: Frame) -> None:
-        """Count a look that failed. What is wrong in itself, or again and again, becomes `error`."""
+    def failed(self, error: Exception, frame: Frame, *, hangs: bool = False) -> None:
+        """Count a look that failed, or that was given up because the estimator `hangs`.
+
+        What is wrong in itself, or again and again, becomes `error`.
+        """
         self._failures += 1
-        self._stats.count("estimator_hung" if isinstance(error, TimeoutError) else "estimator_failed")
+        self._stats.count("estimator_hung" if hangs else "estimator_failed")
         if isinstance(error, ModelError) or not self._may_recover:
             self.error = error
         elif self._failures >= MOST_FAILURES:

@@ -14,7 +14,7 @@ from mixsynth_stream.errors import ModelError
 from mixsynth_stream.pipeline.estimators.choose import as_estimator
 from mixsynth_stream.pipeline.estimators.supervised import MOST_FAILURES
 from mixsynth_stream.pipeline.frame import Frame
-from mixsynth_stream.pipeline.looks import Looks
+from mixsynth_stream.pipeline.looks import HangsError, Looks
 from mixsynth_stream.pipeline.motion import Person
 from mixsynth_stream.pipeline.sources.own_frames import RgbReader
 from mixsynth_stream.pipeline.stream import Stream
@@ -85,6 +85,23 @@ def test_an_estimator_that_fails_for_long_ends_the_stream_after_all_its_motions(
         indices.extend(motion.index for motion in stream)
     assert isinstance(raised.value.__cause__, RuntimeError)
     assert indices == list(range(10 * (2 + MOST_FAILURES) + 1))
+
+
+def test_a_camera_whose_estimator_never_works_gives_each_frame_that_it_showed_a_final_one():
+    motions = []
+
+    def failing_slowly(rgb: np.ndarray, time_s: float) -> list[Person]:
+        raise TimeoutError("the estimator's own server is silent")
+
+    camera = Camera(200, pause=lambda index: time.sleep(0.002))
+    estimator = as_estimator(failing_slowly, "BlazePose-33")
+    with (
+        Stream(camera, models=models(), estimator=estimator, lag=0) as stream,
+        pytest.raises(ModelError, match=f"failed {MOST_FAILURES} times in a row"),
+    ):
+        motions.extend((motion.index, motion.final) for motion in stream)
+    assert {index for index, final in motions if final} == {index for index, final in motions if not final}
+    assert stream.stats.counters["estimator_failed"] == MOST_FAILURES and "estimator_hung" not in stream.stats.counters
 
 
 def test_a_pushed_frame_that_fails_loses_nothing():
@@ -204,7 +221,7 @@ def test_a_look_that_takes_too_long_is_given_up_and_the_next_has_a_new_thread():
         assert looks.is_busy
         time.sleep(0.15)
         (given_up,) = looks.ended()
-        assert isinstance(given_up.error, TimeoutError) and renewed == [1]
+        assert isinstance(given_up.error, HangsError) and renewed == [1]
         looks.begin(frame(1), list)
         (second,) = looks.last()
         assert second.frame.index == 1 and second.people == []
