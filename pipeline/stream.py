@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -19,7 +19,7 @@ from mixsynth_stream.pipeline.cuts import STAY_S, CutDetector
 from mixsynth_stream.pipeline.engine import Engine
 from mixsynth_stream.pipeline.estimators.choose import DEFAULT_EYE, is_pose_model, stream_estimator
 from mixsynth_stream.pipeline.estimators.supervised import SupervisedEstimator
-from mixsynth_stream.pipeline.frame import Frame, LivePictures, VideoInfo
+from mixsynth_stream.pipeline.frame import Frame, LivePictures, SourceEvent, VideoInfo
 from mixsynth_stream.pipeline.glance.glance import Glance
 from mixsynth_stream.pipeline.keyframes import KeyframeChooser, KeyframeClock
 from mixsynth_stream.pipeline.ledger import Latency
@@ -61,7 +61,8 @@ class Stream:
     `glance`: people are followed in the picture between keyframes, which gives better poses there, for up to a
     millisecond of one core a frame and person. By default that is done for live sources, while it takes little time.
     `pictures`: whether you read `motion.frame.rgb`; without, and without glances, files are decoded only as far as the
-    keyframes need, for the same Motions, and what you read after all comes late.
+    keyframes need, for the same Motions, and what you read after all comes late. `on_event` is called, in the loop,
+    when a live source is lost, is back, or has pictures of another size.
     """
 
     def __init__(
@@ -81,8 +82,10 @@ class Stream:
         cuts: bool = True,
         glance: bool | None = None,
         pictures: bool = True,
+        on_event: Callable[[SourceEvent], None] | None = None,
     ) -> None:
         check_numbers(lag, max_people, horizon_s)
+        self._on_event = on_event
         self.stats = StreamStats()
         self._last_pushed_s = -math.inf
         self._source_error: Exception | None = None  # that ended the source
@@ -299,7 +302,15 @@ class Stream:
                 except Exception as error:  # the user's own iterator may raise anything
                     self._source_error = error
                     break
+            self._tell_events(frame)
             self.stats.counters.update(self._reader.counters)
             self.stats.frames += frame is not None
             yield frame
         self.stats.counters.update(self._reader.counters)
+
+    def _tell_events(self, frame: Frame | None) -> None:
+        """Tell what has happened to the source before this frame."""
+        assert self._reader is not None
+        for event in self._reader.events_before(frame):
+            if self._on_event is not None:
+                self._on_event(event)
