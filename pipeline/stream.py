@@ -85,7 +85,7 @@ class Stream:
         on_event: Callable[[SourceEvent], None] | None = None,
     ) -> None:
         check_numbers(lag, max_people, horizon_s)
-        self._on_event = on_event
+        self.on_event = on_event
         self.stats = StreamStats()
         self._last_pushed_s = -math.inf
         self._source_error: Exception | None = None  # that ended the source
@@ -312,5 +312,5 @@ class Stream:
         """Tell what has happened to the source before this frame."""
         assert self._reader is not None
         for event in self._reader.events_before(frame):
-            if self._on_event is not None:
-                self._on_event(event)
+            if self.on_event is not None:
+                self.on_event(event)

@@ -86,6 +86,7 @@ def process(source: str, folder: Path | None, options: JobOptions) -> JobResult:
         with interrupt.held():
             sinks = open_outputs(stream, folder, options)
             outputs = stack.enter_context(Outputs(sinks, folder, interrupt))
+            stream.on_event = outputs.tell
         name = shown(source if "://" in source else Path(source).name or source)
         progress = stack.enter_context(Progress(name, stream.info, shown=options.progress))
         start = time.perf_counter()
@@ -122,6 +123,7 @@ def open_stream(source: str, options: JobOptions, interrupt: Interrupt) -> Strea
     with interrupt.held():  # numpy makes another error of a signal that comes while it is imported
         from mixsynth_stream.pipeline.estimators.bundle import bundle_path
         from mixsynth_stream.pipeline.estimators.choose import DEFAULT_EYE
+        from mixsynth_stream.pipeline.sources.live.request import LiveRequest
         from mixsynth_stream.pipeline.sources.open import open_for_stream
         from mixsynth_stream.pipeline.stream import Stream
 
@@ -135,6 +137,13 @@ def open_stream(source: str, options: JobOptions, interrupt: Interrupt) -> Strea
         rate_hz=options.rate_hz,
         track=options.track,
         spool=options.spool,
+        request=LiveRequest(
+            size=options.size,
+            rate_hz=options.rate_hz,
+            mirror=options.mirror,
+            wait=options.wait,
+            is_paced=options.live,
+        ),
     )
     try:
         with interrupt.held():  # MediaPipe is imported and started

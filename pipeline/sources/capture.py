@@ -16,12 +16,11 @@ import av
 
 from mixsynth_stream.errors import SourceError
 from mixsynth_stream.pipeline.frame import Frame, SourceEvent
-from mixsynth_stream.pipeline.sources.live.opening import Opener, is_rtsp, live_failure, live_info, opener_for
+from mixsynth_stream.pipeline.sources.live.opening import Opener, first_container, is_rtsp, live_info, opener_for
 from mixsynth_stream.pipeline.sources.live.pace import Pace, pause_before
 from mixsynth_stream.pipeline.sources.live.pieces import Pieces
 from mixsynth_stream.pipeline.sources.live.request import LiveRequest
 from mixsynth_stream.pipeline.sources.media.container import ffmpeg_reason
-from mixsynth_stream.pipeline.sources.media.waiting import interruptible
 from mixsynth_stream.pipeline.sources.pixels.pictures import FrameMaker
 from mixsynth_stream.pipeline.sources.source import FrameSource
 from mixsynth_stream.pipeline.sources.timing.clock import CaptureClock
@@ -34,8 +33,6 @@ SILENCE_S = 10.0  # a source that gives no frame for so long is lost
 # Frames wait for the consumer for so long: a burst of them is taken in, and a slow consumer gets the newest.
 _WAIT_S = 0.1
 _LEAST_WAITING, _MOST_WAITING = 2, 30
-# A source that is not there yet is asked again after so long at most.
-_LONGEST_WAIT_S = 5.0
 # Lists of pieces of some seconds each, which are played at their own pace; all others as soon as they come.
 _SEGMENTS = ("hls", "dash")
 
@@ -82,26 +79,11 @@ class LiveReader(FrameSource):
         self._start_s: float | None = None
         self._clock = CaptureClock()
         self._alive_s = time.perf_counter()
-        container = container or self._open_first()
+        container = container or first_container(self._open, source, self._pause_s, wait=self._request.wait)
         self.info = live_info(source, container, track)
         self._thread = threading.Thread(target=self._run, args=(container,), name="capture", daemon=True)
         self._thread.start()
         self._await_first_frame()
-
-    def _open_first(self) -> av.container.InputContainer:
-        """Open the source, and wait for it where that is wished. Ctrl-C ends it."""
-        attempt = 0
-        while True:
-            try:
-                return interruptible(self._open)
-            except (av.error.FFmpegError, SourceError) as error:
-                failure = error if isinstance(error, SourceError) else SourceError(live_failure(self._source, error))
-                if not self._request.wait:
-                    raise failure from error
-            attempt += 1
-            if attempt == 1:
-                logger.warning("%s; waiting for it", redacted(str(failure)))
-            time.sleep(min(self._pause_s(attempt), _LONGEST_WAIT_S))
 
     def __next__(self) -> Frame:
         frame = None

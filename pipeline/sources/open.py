@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from mixsynth_stream.errors import SourceError
 from mixsynth_stream.pipeline.sources.capture import LiveReader
 from mixsynth_stream.pipeline.sources.live.cameras import is_camera
+from mixsynth_stream.pipeline.sources.live.opening import first_container
 from mixsynth_stream.pipeline.sources.live.request import LiveRequest
 from mixsynth_stream.pipeline.sources.media import download
 from mixsynth_stream.pipeline.sources.media.container import is_endless, open_container
@@ -99,7 +100,8 @@ def _open_path(
         return VideoReader(medium, track=track)
     container = None
     if name.partition("://")[0].lower() in download.SCHEMES and not spool:
-        container = interruptible(lambda: open_container(medium))
+        is_awaited = request is not None and request.wait
+        container = first_container(lambda: open_container(medium), name, wait=is_awaited)
         if is_endless(container):
             return LiveReader(name, retries=retries, track=track, request=request, container=container)
     reader = interruptible(lambda: VideoReader(medium, track=track, spool=spool, container=container), medium.stop)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import time
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -11,11 +13,16 @@ import av
 from mixsynth_stream.errors import SourceError
 from mixsynth_stream.pipeline.frame import VideoInfo
 from mixsynth_stream.pipeline.sources.live.cameras import camera_device, is_camera
+from mixsynth_stream.pipeline.sources.live.pace import pause_before
 from mixsynth_stream.pipeline.sources.live.request import LiveRequest
 from mixsynth_stream.pipeline.sources.media.container import ffmpeg_reason
 from mixsynth_stream.pipeline.sources.media.medium import medium_of
+from mixsynth_stream.pipeline.sources.media.waiting import interruptible
 from mixsynth_stream.pipeline.sources.timing.rates import opening_rate_hz
 from mixsynth_stream.pipeline.sources.tracks import video_track
+from mixsynth_stream.redact import redacted
+
+logger = logging.getLogger(__name__)
 
 Opener = Callable[[], "av.container.InputContainer"]
 
@@ -26,6 +33,8 @@ _RTSP = {
     "fpsprobesize": "0",
 }
 _STREAM = {"fflags": "nobuffer"}
+# A source that is not there yet is tried again after so long at most.
+_LONGEST_PAUSE_S = 5.0
 
 
 def opener_for(source: str, silence_s: float, request: LiveRequest) -> Opener:
@@ -51,6 +60,27 @@ def opener_for(source: str, silence_s: float, request: LiveRequest) -> Opener:
     if is_camera(source):
         return open_camera
     return open_file if request.is_paced and "://" not in source else open_stream
+
+
+def first_container(
+    opener: Opener, source: str, pause_s: Callable[[int], float] = pause_before, *, wait: bool = False
+) -> av.container.InputContainer:
+    """Open a source for the first time. With `wait`, one that is not there yet is tried again until Ctrl-C.
+
+    SourceError says why it cannot be opened.
+    """
+    attempt = 0
+    while True:
+        try:
+            return interruptible(opener)
+        except (av.error.FFmpegError, SourceError) as error:
+            failure = error if isinstance(error, SourceError) else SourceError(live_failure(source, error))
+            if not wait:
+                raise failure from error
+        attempt += 1
+        if attempt == 1:
+            logger.warning("%s; waiting for it", redacted(str(failure)))
+        time.sleep(min(pause_s(attempt), _LONGEST_PAUSE_S))
 
 
 def is_rtsp(source: str) -> bool:
