@@ -17,7 +17,7 @@ from mixsynth_stream.pipeline.arguments import check_numbers, chooses_keyframes,
 from mixsynth_stream.pipeline.budget import Budget
 from mixsynth_stream.pipeline.cuts import STAY_S, CutDetector
 from mixsynth_stream.pipeline.engine import Engine
-from mixsynth_stream.pipeline.estimators.choose import DEFAULT_EYE, is_pose_model, stream_estimator
+from mixsynth_stream.pipeline.estimators.choose import DEFAULT_EYE, is_pose_model, stream_estimator, warm_up
 from mixsynth_stream.pipeline.estimators.supervised import SupervisedEstimator
 from mixsynth_stream.pipeline.frame import Frame, LivePictures, SourceEvent, VideoInfo
 from mixsynth_stream.pipeline.glance.glance import Glance
@@ -27,7 +27,7 @@ from mixsynth_stream.pipeline.looks import Looks
 from mixsynth_stream.pipeline.motion import Expected, Motion
 from mixsynth_stream.pipeline.people import People
 from mixsynth_stream.pipeline.self_score import SelfScore
-from mixsynth_stream.pipeline.sources.open import open_for_stream
+from mixsynth_stream.pipeline.sources.open import is_live, open_for_stream
 from mixsynth_stream.pipeline.sources.pixels.pictures import frame_from_array
 from mixsynth_stream.pipeline.sources.sparse.plan import Needs
 from mixsynth_stream.pipeline.stats import StreamStats
@@ -89,6 +89,8 @@ class Stream:
         self.stats = StreamStats()
         self._last_pushed_s = -math.inf
         self._source_error: Exception | None = None  # that ended the source
+        if isinstance(source, str) and is_live(source):
+            warm_up(estimator)
         self._reader = None if source is None else open_for_stream(source, has_estimator=estimator is not None)
         self.info: VideoInfo | None = self._reader.info if self._reader else None
         self.live = self.info is None or self.info.live

@@ -122,15 +122,17 @@ def open_stream(source: str, options: JobOptions, interrupt: Interrupt) -> Strea
     """The Stream that the options describe. Opening the source may take long, and a signal ends it."""
     with interrupt.held():  # numpy makes another error of a signal that comes while it is imported
         from mixsynth_stream.pipeline.estimators.bundle import bundle_path
-        from mixsynth_stream.pipeline.estimators.choose import DEFAULT_EYE
+        from mixsynth_stream.pipeline.estimators.choose import DEFAULT_EYE, warm_up
         from mixsynth_stream.pipeline.sources.live.request import LiveRequest
-        from mixsynth_stream.pipeline.sources.open import open_for_stream
+        from mixsynth_stream.pipeline.sources.open import is_live, open_for_stream
         from mixsynth_stream.pipeline.stream import Stream
 
     if options.pose_model:
         bundle_path(options.pose_model)  # a model that is not there is an error before the source is opened
     estimator = options.estimates or options.pose_model
     models = load_models(options) if options.weights else None
+    if is_live(source):
+        warm_up(estimator)
     reader = open_for_stream(
         source,
         has_estimator=estimator is not None,

@@ -30,7 +30,8 @@ def _picture(number: int, noise: bytes) -> bytes:
 def _serve(encoder: str, port: str, user: str) -> None:
     import gi  # type: ignore[import-not-found]
 
-    gi.require_version("GstRtspServer", "1.0")
+    for module in ("Gst", "GstRtspServer"):
+        gi.require_version(module, "1.0")
     from gi.repository import GLib, Gst, GstRtspServer  # type: ignore[import-not-found]
 
     Gst.init(None)

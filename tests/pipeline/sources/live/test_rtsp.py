@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from itertools import islice
 
 import numpy as np
 import pytest
+from support.network import network_to
 from support.rtsp_server import age_s, needs_rtsp_server, rtsp_server
 from support.stamped_camera import RATE_HZ
 
@@ -68,6 +70,23 @@ def test_a_server_that_dies_and_comes_back_is_told() -> None:
         assert [event.kind for event in events] == ["lost", "back"]
         assert events[0].time_s < events[1].time_s <= (reader.now_s() or 0)
         assert events[1].index == frame.index
+
+
+def test_pictures_that_the_network_held_back_keep_the_time_at_which_they_were_taken() -> None:
+    with rtsp_server("h264") as (_, address):
+        port = int(address.rpartition(":")[2].partition("/")[0])
+        with network_to(port) as network, LiveReader(address.replace(str(port), str(network.port))) as reader:
+            ages_s(reader, 90)
+            network.flows.clear()
+            threading.Timer(0.8, network.flows.set).start()
+            frames = [(frame, time.monotonic(), reader.now_s() or 0.0) for frame in islice(reader, 60)]
+        delays = []  # of the time in the picture after the time that the reader gives it
+        for frame, at_s, now_s in frames:
+            luma = frame.luma()
+            assert luma is not None
+            delays.append(age_s(luma.plane, at_s) - (now_s - frame.time_s))
+        assert max(now_s - frame.time_s for frame, _, now_s in frames) > 0.5
+        assert max(delays) - min(delays) < 0.040
 
 
 def test_a_wrong_password_is_told() -> None:
