@@ -76,7 +76,12 @@ class JsonlSink(SinkBase):
 
     def tell(self, event: SourceEvent) -> None:
         """One line on what has happened to a live source."""
-        line = {"event": event.kind, "time_s": round(event.time_s, 6), "index": event.index, "about": event.about}
+        line = {
+            "event": event.kind,
+            "time_s": round(event.time_s, 6),
+            "before_index": event.index,
+            "about": event.about,
+        }
         self._put(line)
 
     def _finish(self) -> None:

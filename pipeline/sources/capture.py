@@ -229,15 +229,17 @@ class LiveReader(FrameSource):
             if now_s - last_s > self._silence_s:
                 raise av.error.TimeoutError(0, "no picture")
 
-    def _packets(self, container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[av.Packet]:
-        """The packets of the video, each with a whole picture."""
+    def _packets(self, container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[av.Packet | None]:
+        """The packets of the video, each with a whole picture; None where a file ends."""
         packets = container.demux(stream)
-        return Pieces(stream.codec_context.name).join(packets) if is_rtsp(self._source) else packets
+        yield from Pieces(stream.codec_context.name).join(packets) if is_rtsp(self._source) else packets
+        if self._request.is_paced:
+            yield None
 
-    def _pictures(self, stream: av.VideoStream, packet: av.Packet) -> Iterator[av.VideoFrame]:
+    def _pictures(self, stream: av.VideoStream, packet: av.Packet | None) -> Iterator[av.VideoFrame]:
         """The pictures of a packet that can be shown. Others are counted."""
         try:
-            pictures = stream.codec_context.decode(packet) if packet.size else []
+            pictures = stream.codec_context.decode(packet) if packet is None or packet.size else []
         except av.error.FFmpegError:
             self._count("corrupt_packets")
             return

@@ -17,6 +17,10 @@ from mixsynth_stream.pipeline.sources.live.request import LiveRequest
 _DEVICES, _NAMES = Path("/dev"), Path("/sys/class/video4linux")
 # Apple's own cameras refuse FFmpeg's default of 29.97 Hz.
 _APPLE_RATE_HZ = 30
+# FFmpeg prints of video4linux "Raw : yuyv422 : YUYV 4:2:2 : 640x480 320x240", of Apple "640x480@[15.000000 30.000000]fps",
+# and of DirectShow "pixel_format=yuyv422  min s=640x480 fps=5 max s=640x480 fps=30".
+_FORMAT = re.compile(r"(?:Raw|Compressed)\s*:\s+(\S+) :\s+.*? :(.*)")
+_APPLE = re.compile(r"(\d+x\d+)@\[([\d.]+) ([\d.]+)\]fps")
 _MIN_MAX = re.compile(r"min s=(\d+x\d+) fps=([\d.]+) max s=(\d+x\d+) fps=([\d.]+)")
 
 
@@ -84,8 +88,9 @@ def modes(camera: Camera) -> list[str]:
         device, query = Device(f"video={camera.path}", "dshow"), {"list_options": "true"}
     else:
         device, query = Device(f"{camera.number}:none", "avfoundation"), {"framerate": "1000"}  # that none offers
-    level = av.logging.get_level()
+    level, skips = av.logging.get_level(), av.logging.get_skip_repeated()
     av.logging.set_level(av.logging.INFO)
+    av.logging.set_skip_repeated(False)
     try:
         with av.logging.Capture() as lines:
             try:
@@ -95,29 +100,21 @@ def modes(camera: Camera) -> list[str]:
                     return [f"cannot be asked ({error.strerror}): check that no other program uses it"]
     finally:
         av.logging.set_level(level)
+        av.logging.set_skip_repeated(skips)
     return modes_in(text for _, _, text in lines)
 
 
-def modes_in(lines: Iterable[str]) -> list[str]:
-    """The modes that FFmpeg's messages about a camera list, without repeats."""
-    texts: dict[str, None] = {}
-    for line in lines:
-        for text in line.splitlines():
-            mode = _mode_of(text.strip())
-            if mode:
-                texts[mode] = None
-    return list(texts)
+def modes_in(messages: Iterable[str]) -> list[str]:
+    """The modes that FFmpeg's messages about a camera list, without repeats. A line may come in several messages."""
+    modes_of_lines = (_mode_of(line.strip()) for line in "".join(messages).splitlines())
+    return list(dict.fromkeys(mode for mode in modes_of_lines if mode))
 
 
 def _mode_of(text: str) -> str:
     """A mode in our words; empty where a line of FFmpeg holds none."""
-    # v4l2: "Raw       :     yuyv422 :           YUYV 4:2:2 : 640x480 320x240"
-    parts = [part.strip() for part in text.split(" : ")]
-    if len(parts) == 4 or (len(parts) == 3 and parts[0].rstrip(": ") in ("Raw", "Compressed")):
-        kind = parts[0].rstrip(": ")
-        if kind in ("Raw", "Compressed"):
-            return f"{parts[1].strip(': ')}: {parts[-1]}"
-    # dshow: "pixel_format=yuyv422  min s=640x480 fps=5 max s=640x480 fps=30"
+    video4linux = _FORMAT.fullmatch(text)
+    if video4linux:
+        return f"{video4linux[1]}: {video4linux[2].strip()}"
     limits = _MIN_MAX.search(text)
     if limits:
         kind = text[: limits.start()].strip().rpartition("=")[2]
@@ -125,8 +122,7 @@ def _mode_of(text: str) -> str:
         size = small if small == large else f"{small} to {large}"
         rate = fast if slow == fast else f"{slow} to {fast}"
         return f"{kind + ': ' if kind else ''}{size} at {rate} Hz"
-    # avfoundation: "640x480@[15.000000 30.000000]fps", and pixel formats a line each
-    apple = re.fullmatch(r"(\d+x\d+)@\[([\d.]+) ([\d.]+)\]fps", text)
+    apple = _APPLE.fullmatch(text)
     if apple:
         size, slow, fast = apple[1], float(apple[2]), float(apple[3])
         return f"{size} at {slow:g}{'' if slow == fast else f' to {fast:g}'} Hz"

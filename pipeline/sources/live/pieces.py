@@ -94,7 +94,9 @@ class Pieces:
     def _picture(self) -> av.Packet:
         assert self._like is not None
         picture = av.Packet(b"".join(self._parts))
-        picture.pts, picture.time_base = self._like.pts, self._like.time_base
+        picture.pts = self._like.pts
+        if self._like.time_base is not None:
+            picture.time_base = self._like.time_base
         self._parts = []
         return picture
 
