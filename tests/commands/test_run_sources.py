@@ -79,14 +79,16 @@ def test_a_file_played_as_live_gives_each_frame_at_once_and_again(capsys):
 
 
 def test_what_happens_to_a_live_source_stands_between_its_frames(tmp_path, monkeypatch):
-    first, then = clips.make(tmp_path / "a.mp4", frames=8), clips.make(tmp_path / "b.mp4", frames=8, size=(128, 96))
-    paths = iter([first, then])
+    cameras = iter([f"testsrc2=size={size}:rate=30:duration=2,realtime" for size in ("64x48", "128x96")])
+
+    def opener():
+        return av.open(next(cameras, "gone"), "r", format="lavfi")
 
     def reader(source, **_):
-        return LiveReader(source, opener=lambda: av.open(str(next(paths))), pause_s=lambda n: 0.1, retries=1)
+        return LiveReader(source, opener=opener, pause_s=lambda n: 0.1, retries=1)
 
     monkeypatch.setattr("mixsynth_stream.pipeline.sources.open.open_for_stream", reader)
-    assert main(["run", "webcam", "--out", str(tmp_path / "out"), "--quiet"]) == 3  # there is no third clip
+    assert main(["run", "webcam", "--out", str(tmp_path / "out"), "--quiet"]) == 3  # there is no third one
     lines = [json.loads(line) for line in (tmp_path / "out" / "poses.jsonl").read_text().splitlines()]
     events = [(place, line) for place, line in enumerate(lines) if "event" in line]
     assert [line["event"] for _, line in events] == ["lost", "back", "size", "lost"]

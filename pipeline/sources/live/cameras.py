@@ -17,8 +17,8 @@ from mixsynth_stream.pipeline.sources.live.request import LiveRequest
 _DEVICES, _NAMES = Path("/dev"), Path("/sys/class/video4linux")
 # Apple's own cameras refuse FFmpeg's default of 29.97 Hz.
 _APPLE_RATE_HZ = 30
-# FFmpeg prints of video4linux "Raw : yuyv422 : YUYV 4:2:2 : 640x480 320x240", of Apple "640x480@[15.000000 30.000000]fps",
-# and of DirectShow "pixel_format=yuyv422  min s=640x480 fps=5 max s=640x480 fps=30".
+# FFmpeg prints of video4linux "Raw : yuyv422 : YUYV 4:2:2 : 640x480 320x240", of Apple "640x480@[15.0 30.0]fps", and of
+# DirectShow "pixel_format=yuyv422  min s=640x480 fps=5 max s=640x480 fps=30".
 _FORMAT = re.compile(r"(?:Raw|Compressed)\s*:\s+(\S+) :\s+.*? :(.*)")
 _APPLE = re.compile(r"(\d+x\d+)@\[([\d.]+) ([\d.]+)\]fps")
 _MIN_MAX = re.compile(r"min s=(\d+x\d+) fps=([\d.]+) max s=(\d+x\d+) fps=([\d.]+)")
