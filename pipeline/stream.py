@@ -29,6 +29,7 @@ from mixsynth_stream.pipeline.people import People
 from mixsynth_stream.pipeline.self_score import SelfScore
 from mixsynth_stream.pipeline.sources.open import is_live, open_for_stream
 from mixsynth_stream.pipeline.sources.pixels.pictures import frame_from_array
+from mixsynth_stream.pipeline.sources.source import FrameSource
 from mixsynth_stream.pipeline.sources.sparse.plan import Needs
 from mixsynth_stream.pipeline.stats import StreamStats
 from mixsynth_stream.pipeline.timeline import Timeline
@@ -61,9 +62,13 @@ class Stream:
     `glance`: people are followed in the picture between keyframes, which gives better poses there, for up to a
     millisecond of one core a frame and person. By default that is done for live sources, while it takes little time.
     `pictures`: whether you read `motion.frame.rgb`; without, and without glances, files are decoded only as far as the
-    keyframes need, for the same Motions, and what you read after all comes late. `on_event` is called, in the loop,
-    when a live source is lost, is back, or has pictures of another size.
+    keyframes need, for the same Motions, and what you read after all comes late.
+
+    The attribute `on_event` may be a function, which is called in the loop when a live source is lost, is back, or has
+    pictures of another size from there on.
     """
+
+    on_event: Callable[[SourceEvent], None] | None = None
 
     def __init__(
         self,
@@ -82,16 +87,12 @@ class Stream:
         cuts: bool = True,
         glance: bool | None = None,
         pictures: bool = True,
-        on_event: Callable[[SourceEvent], None] | None = None,
     ) -> None:
         check_numbers(lag, max_people, horizon_s)
-        self.on_event = on_event
         self.stats = StreamStats()
         self._last_pushed_s = -math.inf
         self._source_error: Exception | None = None  # that ended the source
-        if isinstance(source, str) and is_live(source):
-            warm_up(estimator)
-        self._reader = None if source is None else open_for_stream(source, has_estimator=estimator is not None)
+        self._reader = None if source is None else _opened(source, estimator)
         self.info: VideoInfo | None = self._reader.info if self._reader else None
         self.live = self.info is None or self.info.live
         self.lag = lag if lag is not None else int(not self.live)
@@ -316,3 +317,10 @@ class Stream:
         for event in self._reader.events_before(frame):
             if self.on_event is not None:
                 self.on_event(event)
+
+
+def _opened(source: Any, estimator: Any) -> FrameSource:
+    """The reader of a source. What a pose model needs is imported while a camera opens."""
+    if isinstance(source, str) and is_live(source):
+        warm_up(estimator)
+    return open_for_stream(source, has_estimator=estimator is not None)
