@@ -18,7 +18,13 @@ from mixsynth_stream.pipeline.sources.media.names import is_picture, pictures_be
 # The options of `add_source_arguments`, for commands that do not have them.
 NO_SOURCE_OPTIONS: dict[str, Any] = {"track": None, "spool": False, "live": False}
 # ... and those of `add_camera_arguments`.
-NO_CAMERA_OPTIONS: dict[str, Any] = {"rate": None, "size": None, "mirror": False, "wait": False}
+NO_CAMERA_OPTIONS: dict[str, Any] = {
+    "rate": None,
+    "size": None,
+    "mirror": False,
+    "wait": False,
+    "timeout": JobOptions.timeout_s,
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -69,6 +75,13 @@ def add_camera_arguments(parser: argparse.ArgumentParser) -> None:
         "--mirror", action="store_true", help="show pictures as a mirror does: left and right change places"
     )
     group.add_argument("--wait", action="store_true", help="wait for a camera or a stream that is not there yet")
+    group.add_argument(
+        "--timeout",
+        type=_timeout,
+        default=JobOptions.timeout_s,
+        metavar="S",
+        help="a camera or a stream that is silent for so many seconds is lost (default: %(default)g)",
+    )
 
 
 def add_stream_arguments(parser: argparse.ArgumentParser) -> None:
@@ -226,6 +239,7 @@ def job_options(args: argparse.Namespace) -> JobOptions:
         mirror=args.mirror,
         wait=args.wait,
         live=args.live,
+        timeout_s=args.timeout,
         every=args.every,
         budget=args.budget,
         lag=args.lag,
@@ -319,6 +333,16 @@ def _seconds(text: str) -> float:
         seconds = -1.0
     if not 0 <= seconds <= 10:
         raise argparse.ArgumentTypeError(f"expected seconds in 0..10, found {text!r}")
+    return seconds
+
+
+def _timeout(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < float("inf"):
+        raise argparse.ArgumentTypeError(f"expected seconds above 0, found {text!r}")
     return seconds
 
 

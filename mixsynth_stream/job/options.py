@@ -15,6 +15,7 @@ class JobOptions:
     size: tuple[int, int] | None = None  # width and height of a camera's pictures, of those that it offers
     mirror: bool = False  # show a camera's pictures as a mirror does
     wait: bool = False  # for a camera or stream that is not there yet
+    timeout_s: float = 10.0  # so long a camera or stream may be silent
     live: bool = False  # play a file as if it were live
     spool: bool = False  # copy a pipe or a file on a web server into a temporary file first
     # How motion is made.

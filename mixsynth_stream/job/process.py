@@ -145,6 +145,7 @@ def open_stream(source: str, options: JobOptions, interrupt: Interrupt) -> Strea
             mirror=options.mirror,
             wait=options.wait,
             is_paced=options.live,
+            timeout_s=options.timeout_s,
         ),
     )
     try:

@@ -29,7 +29,6 @@ from mixsynth_stream.redact import redacted
 
 logger = logging.getLogger(__name__)
 
-SILENCE_S = 10.0  # a source that gives no frame for so long is lost
 # Frames wait for the consumer for so long: a burst of them is taken in, and a slow consumer gets the newest.
 _WAIT_S = 0.1
 _LEAST_WAITING, _MOST_WAITING = 2, 30
@@ -44,7 +43,7 @@ class LiveReader(FrameSource):
     (`dropped_consumer_behind`). The first frame is the newest when `read` is first called. A lost source is opened
     again with growing pauses (`reopened`), `retries` times in a row or for ever (None); then SourceError. `time_s` is
     when a picture was taken, by the source's stamps where these can be trusted, in seconds of this machine's clock
-    since the first came. `track` chooses a video track, counted from 0; by default it is the one that players show.
+    since the first came. One that gives none for `silence_s` (that of the request by default) is lost. `track` chooses a video track, counted from 0; by default it is the one that players show.
     `request` says more of cameras and files. `container` is the source where it is open already.
     """
 
@@ -53,7 +52,7 @@ class LiveReader(FrameSource):
         source: str,
         *,
         retries: int | None = None,
-        silence_s: float = SILENCE_S,
+        silence_s: float | None = None,
         track: int | None = None,
         opener: Opener | None = None,
         pause_s: Callable[[int], float] | None = None,
@@ -65,8 +64,8 @@ class LiveReader(FrameSource):
         self._request = request or LiveRequest()
         self._retries = 0 if self._request.is_paced else retries
         self._track = track
-        self._silence_s = silence_s
-        self._open = opener or opener_for(source, silence_s, self._request)
+        self._silence_s = self._request.timeout_s if silence_s is None else silence_s
+        self._open = opener or opener_for(source, self._silence_s, self._request)
         self._pause_s = pause_s or pause_before
         self._buffer: deque[Frame] = deque()
         self._changed = threading.Condition()  # of the buffer, the error or the closing

@@ -88,7 +88,9 @@ def test_modes_are_read_from_what_ffmpeg_prints() -> None:
     assert modes_in(apple) == ["1280x720 at 15 to 30 Hz", "640x480 at 30 Hz"]
 
 
-@pytest.mark.parametrize("options", [{"size": (0, 480)}, {"rate_hz": 0.0}, {"rate_hz": float("inf")}])
+@pytest.mark.parametrize(
+    "options", [{"size": (0, 480)}, {"rate_hz": 0.0}, {"rate_hz": float("inf")}, {"timeout_s": 0.0}]
+)
 def test_requests_that_mean_nothing(options: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="must be"):
         LiveRequest(**options)  # type: ignore[arg-type]

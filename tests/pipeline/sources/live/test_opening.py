@@ -76,6 +76,14 @@ def test_ctrl_c_ends_the_wait_for_a_server_that_hangs(scheme: str) -> None:
             connection.close()
 
 
+def test_a_server_that_hangs_is_given_up_after_the_time_that_the_user_sets() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        start_s = time.perf_counter()
+        with pytest.raises(SourceError, match="no answer in time"):
+            open_source(f"rtsp://127.0.0.1:{server.getsockname()[1]}/a", request=LiveRequest(timeout_s=0.5))
+        assert time.perf_counter() - start_s < 3.0
+
+
 def test_a_source_that_is_not_there_yet_is_waited_for(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = tmp_path / "later.mp4"
     threading.Timer(0.5, lambda: clips.make(tmp_path / "now.mp4").rename(path)).start()
