@@ -40,11 +40,12 @@ class LiveReader(FrameSource):
     """A camera ("webcam", "webcam:1", "webcam:NAME"), a network stream or a file played as one, as frames of *now*.
 
     A thread captures into a buffer; where the consumer is late by 0.1 s the oldest are dropped and counted
-    (`dropped_consumer_behind`). The first frame is the newest when `read` is first called. A lost source is opened
-    again with growing pauses (`reopened`), `retries` times in a row or for ever (None); then SourceError. `time_s` is
-    when a picture was taken, by the source's stamps where these can be trusted, in seconds of this machine's clock
-    since the first came. One that gives none for `silence_s` (that of the request by default) is lost. `track` chooses a video track, counted from 0; by default it is the one that players show.
-    `request` says more of cameras and files. `container` is the source where it is open already.
+    (`dropped_consumer_behind`). The first frame is the newest when `read` is first called. A source that gives none for
+    `silence_s` (that of the request by default) is lost. It is opened again with growing pauses (`reopened`), `retries`
+    times in a row or for ever (None); then SourceError. `time_s` is when a picture was taken, by the source's stamps
+    where these can be trusted, in seconds of this machine's clock since the first came. `track` chooses a video track,
+    counted from 0; by default it is the one that players show. `request` says more of cameras and files. `container` is
+    the source where it is open already.
     """
 
     def __init__(

@@ -52,7 +52,13 @@ def opener_for(source: str, silence_s: float, request: LiveRequest) -> Opener:
 
     def open_stream() -> av.container.InputContainer:
         options = _RTSP if is_rtsp(source) else _STREAM
-        return av.open(source, options=options, timeout=timeout, metadata_errors="replace")
+        start_s = time.perf_counter()
+        try:
+            return av.open(source, options=options, timeout=timeout, metadata_errors="replace")
+        except av.error.InvalidDataError as error:  # so FFmpeg calls an RTSP server that does not answer
+            if time.perf_counter() - start_s < silence_s:
+                raise
+            raise av.error.TimeoutError(0, "no answer") from error
 
     def open_file() -> av.container.InputContainer:
         return av.open(medium_of(source).target(), "r", metadata_errors="replace")
