@@ -182,6 +182,7 @@ setup(
         "mixsynth_stream.pipeline.estimators",
         "mixsynth_stream.pipeline.glance",
         "mixsynth_stream.pipeline.sources",
+        "mixsynth_stream.pipeline.sources.live",
         "mixsynth_stream.pipeline.sources.media",
         "mixsynth_stream.pipeline.sources.pixels",
         "mixsynth_stream.pipeline.sources.sparse",

@@ -171,6 +171,20 @@ class LivePictures:
                 oldest.release()
 
 
+@dataclass(frozen=True)
+class SourceEvent:
+    """What happens to a live source between two pictures, at `time_s` and before frame `index`.
+
+    `kind` is "lost" (no pictures come, and the source is opened again), "back" (they come again), or "size" (they have
+    another size from here on). `about` says more, in words.
+    """
+
+    kind: str
+    time_s: float
+    index: int
+    about: str = ""
+
+
 @dataclass(frozen=True, kw_only=True)
 class VideoInfo:
     """What is known about an open source. Sizes are those of the first frame, and later ones may differ.

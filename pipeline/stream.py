@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -17,9 +17,9 @@ from mixsynth_stream.pipeline.arguments import check_numbers, chooses_keyframes,
 from mixsynth_stream.pipeline.budget import Budget
 from mixsynth_stream.pipeline.cuts import STAY_S, CutDetector
 from mixsynth_stream.pipeline.engine import Engine
-from mixsynth_stream.pipeline.estimators.choose import DEFAULT_EYE, is_pose_model, stream_estimator
+from mixsynth_stream.pipeline.estimators.choose import DEFAULT_EYE, is_pose_model, stream_estimator, warm_up
 from mixsynth_stream.pipeline.estimators.supervised import SupervisedEstimator
-from mixsynth_stream.pipeline.frame import Frame, LivePictures, VideoInfo
+from mixsynth_stream.pipeline.frame import Frame, LivePictures, SourceEvent, VideoInfo
 from mixsynth_stream.pipeline.glance.glance import Glance
 from mixsynth_stream.pipeline.keyframes import KeyframeChooser, KeyframeClock
 from mixsynth_stream.pipeline.ledger import Latency
@@ -27,8 +27,9 @@ from mixsynth_stream.pipeline.looks import Looks
 from mixsynth_stream.pipeline.motion import Expected, Motion
 from mixsynth_stream.pipeline.people import People
 from mixsynth_stream.pipeline.self_score import SelfScore
-from mixsynth_stream.pipeline.sources.open import open_for_stream
+from mixsynth_stream.pipeline.sources.open import is_live, open_for_stream
 from mixsynth_stream.pipeline.sources.pixels.pictures import frame_from_array
+from mixsynth_stream.pipeline.sources.source import FrameSource
 from mixsynth_stream.pipeline.sources.sparse.plan import Needs
 from mixsynth_stream.pipeline.stats import StreamStats
 from mixsynth_stream.pipeline.timeline import Timeline
@@ -62,7 +63,12 @@ class Stream:
     millisecond of one core a frame and person. By default that is done for live sources, while it takes little time.
     `pictures`: whether you read `motion.frame.rgb`; without, and without glances, files are decoded only as far as the
     keyframes need, for the same Motions, and what you read after all comes late.
+
+    The attribute `on_event` may be a function, which is called in the loop when a live source is lost, is back, or has
+    pictures of another size from there on.
     """
+
+    on_event: Callable[[SourceEvent], None] | None = None
 
     def __init__(
         self,
@@ -86,7 +92,7 @@ class Stream:
         self.stats = StreamStats()
         self._last_pushed_s = -math.inf
         self._source_error: Exception | None = None  # that ended the source
-        self._reader = None if source is None else open_for_stream(source, has_estimator=estimator is not None)
+        self._reader = None if source is None else _opened(source, estimator)
         self.info: VideoInfo | None = self._reader.info if self._reader else None
         self.live = self.info is None or self.info.live
         self.lag = lag if lag is not None else int(not self.live)
@@ -304,7 +310,22 @@ class Stream:
                 except Exception as error:  # the user's own iterator may raise anything
                     self._source_error = error
                     break
+            self._tell_events(frame)
             self.stats.counters.update(self._reader.counters)
             self.stats.frames += frame is not None
             yield frame
         self.stats.counters.update(self._reader.counters)
+
+    def _tell_events(self, frame: Frame | None) -> None:
+        """Tell what has happened to the source before this frame."""
+        assert self._reader is not None
+        for event in self._reader.events_before(frame):
+            if self.on_event is not None:
+                self.on_event(event)
+
+
+def _opened(source: Any, estimator: Any) -> FrameSource:
+    """The reader of a source. What a pose model needs is imported while a camera opens."""
+    if isinstance(source, str) and is_live(source):
+        warm_up(estimator)
+    return open_for_stream(source, has_estimator=estimator is not None)

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mixsynth_stream.commands.run import NO_SOURCE_OPTIONS, add_stream_arguments, job_options
+from mixsynth_stream.commands.run import NO_CAMERA_OPTIONS, NO_SOURCE_OPTIONS, add_stream_arguments, job_options
 from mixsynth_stream.console import shown
 from mixsynth_stream.errors import SourceError
 from mixsynth_stream.files import ASSETS
@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(
         max_people=None, format=("jsonl", "csv", "npz"), overlay=True, plot=True, write_forecast=False, view="none"
     )
-    parser.set_defaults(**NO_SOURCE_OPTIONS)
+    parser.set_defaults(**NO_SOURCE_OPTIONS, **NO_CAMERA_OPTIONS)
 
 
 def main(args: argparse.Namespace) -> int:

@@ -7,9 +7,9 @@ import importlib
 import platform
 from collections.abc import Iterable
 from importlib import metadata
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mixsynth_stream.console import shown
 from mixsynth_stream.reports import PACKAGES
 
 if TYPE_CHECKING:
@@ -20,13 +20,19 @@ _PACKAGES = (*PACKAGES, "safetensors", "torch", "triton")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """`info` has no options."""
+    """Options of `info`."""
+    parser.add_argument(
+        "--cameras", action="store_true", help="the cameras of this machine, with their sizes, rates and pixel formats"
+    )
 
 
 def main(args: argparse.Namespace) -> int:
     """Print the tables."""
     from mixsynth_stream import __version__
 
+    if args.cameras:
+        _print_table("cameras", _camera_rows(with_modes=True))
+        return 0
     print(f"mixsynth-stream {__version__}, Python {platform.python_version()}, {platform.platform()}")
     print("  " + ", ".join(f"{name} {_version(name)}" for name in _PACKAGES))
     _print_table("backends", _backend_rows())
@@ -181,9 +187,12 @@ def _pose_model_rows() -> list[tuple[str, ...]]:
     return rows
 
 
-def _camera_rows() -> list[tuple[str, ...]]:
+def _camera_rows(*, with_modes: bool = False) -> list[tuple[str, ...]]:
+    from mixsynth_stream.pipeline.sources.live.cameras import cameras, modes
+
     rows: list[tuple[str, ...]] = []
-    for device in sorted(Path("/dev").glob("video*")):
-        name = Path("/sys/class/video4linux", device.name, "name")
-        rows.append((str(device), name.read_text().strip() if name.is_file() else ""))
-    return rows or [("none found under /dev/video*",)]
+    for camera in cameras():
+        rows.append((f"{camera.number}", shown(camera.name), camera.path))
+        if with_modes:
+            rows += [("", shown(mode), "") for mode in modes(camera)]
+    return rows or [("none found: connect one",)]

@@ -16,7 +16,15 @@ from mixsynth_stream.job.process import JobInterrupted, JobResult, process
 from mixsynth_stream.pipeline.sources.media.names import is_picture, pictures_behind
 
 # The options of `add_source_arguments`, for commands that do not have them.
-NO_SOURCE_OPTIONS: dict[str, Any] = {"track": None, "rate": None, "spool": False}
+NO_SOURCE_OPTIONS: dict[str, Any] = {"track": None, "spool": False, "live": False}
+# ... and those of `add_camera_arguments`.
+NO_CAMERA_OPTIONS: dict[str, Any] = {
+    "rate": None,
+    "size": None,
+    "mirror": False,
+    "wait": False,
+    "timeout": JobOptions.timeout_s,
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,9 +34,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         metavar="SOURCE",
         help="a video file, a quoted pattern ('*.mp4'), a folder or pattern of pictures ('*.png', img_%%04d.png), "
-        "a URL (rtsp://, http://), webcam, webcam:1, - (standard input) or synthetic:",
+        "a URL (rtsp://, http://), webcam, webcam:1, webcam:NAME, - (standard input) or synthetic:",
     )
     add_source_arguments(parser)
+    add_camera_arguments(parser)
     add_stream_arguments(parser)
     add_output_arguments(parser)
 
@@ -42,11 +51,36 @@ def add_source_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="a video track, counted from 0 (default: the one that players show)",
     )
-    group.add_argument("--rate", type=_rate, metavar="HZ", help="pictures a second, of picture files (default: 30)")
     group.add_argument(
         "--spool",
         action="store_true",
         help="copy a pipe or a file on a web server into a temporary file first: for an MP4 with its index at the end",
+    )
+    group.add_argument("--live", action="store_true", help="play files at their own speed, as if they were live")
+
+
+def add_camera_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options on cameras, and on streams and files that are taken for one."""
+    group = parser.add_argument_group("camera")
+    group.add_argument(
+        "--size", type=_size, metavar="WxH", help="size of a camera's pictures, of those that info --cameras lists"
+    )
+    group.add_argument(
+        "--rate",
+        type=_rate,
+        metavar="HZ",
+        help="pictures a second, of a camera (default: its own) or of picture files (default: 30)",
+    )
+    group.add_argument(
+        "--mirror", action="store_true", help="show pictures as a mirror does: left and right change places"
+    )
+    group.add_argument("--wait", action="store_true", help="wait for a camera or a stream that is not there yet")
+    group.add_argument(
+        "--timeout",
+        type=_timeout,
+        default=JobOptions.timeout_s,
+        metavar="S",
+        help="a camera or a stream that is silent for so many seconds is lost (default: %(default)g)",
     )
 
 
@@ -150,8 +184,7 @@ def main(args: argparse.Namespace) -> int:
     check(args)
     options = job_options(args)
     sources = expand(args.sources)
-    if args.rate is not None and not any(is_picture(name) or pictures_behind(name) for name in sources):
-        raise ValueError("--rate is for pictures, which have no times, and no source is a picture: leave it out")
+    check_sources(args, sources)
     failures = 0
     for source, folder in zip(sources, folders(sources, args.out), strict=True):
         try:
@@ -178,12 +211,35 @@ def main(args: argparse.Namespace) -> int:
     return 0
 
 
+def check_sources(args: argparse.Namespace, sources: Sequence[str]) -> None:
+    """Refuse options for kinds of sources that are not among these."""
+    from mixsynth_stream.pipeline.sources.live.cameras import is_camera
+
+    has_camera = any(is_camera(name) for name in sources)
+    has_pictures = any(is_picture(name) or pictures_behind(name) for name in sources)
+    if args.rate is not None and not has_pictures and not has_camera:
+        raise ValueError(
+            "--rate is for cameras, and for pictures, which have no times, and no source is one: leave it out"
+        )
+    if args.size is not None and not has_camera:
+        raise ValueError("--size is for cameras, which offer several sizes, and no source is a camera: leave it out")
+    has_live = has_camera or args.live or any("://" in name for name in sources)
+    for name, is_given in (("--mirror", args.mirror), ("--wait", args.wait)):
+        if is_given and not has_live:
+            raise ValueError(f"{name} is for cameras and live streams, and no source is one: leave it out")
+
+
 def job_options(args: argparse.Namespace) -> JobOptions:
     """The options of `run`, `demo` and `webcam` as the job takes them."""
     return JobOptions(
         track=args.track,
         rate_hz=args.rate,
         spool=args.spool,
+        size=args.size,
+        mirror=args.mirror,
+        wait=args.wait,
+        live=args.live,
+        timeout_s=args.timeout,
         every=args.every,
         budget=args.budget,
         lag=args.lag,
@@ -263,6 +319,13 @@ def _rate(text: str) -> float:
     return rate_hz
 
 
+def _size(text: str) -> tuple[int, int]:
+    parts = text.lower().split("x")
+    if len(parts) != 2 or not all(part.isdigit() and int(part) > 0 for part in parts):
+        raise argparse.ArgumentTypeError(f"expected a width and a height such as 1280x720, found {text!r}")
+    return int(parts[0]), int(parts[1])
+
+
 def _seconds(text: str) -> float:
     try:
         seconds = float(text)
@@ -270,6 +333,16 @@ def _seconds(text: str) -> float:
         seconds = -1.0
     if not 0 <= seconds <= 10:
         raise argparse.ArgumentTypeError(f"expected seconds in 0..10, found {text!r}")
+    return seconds
+
+
+def _timeout(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < float("inf"):
+        raise argparse.ArgumentTypeError(f"expected seconds above 0, found {text!r}")
     return seconds
 
 

@@ -9,7 +9,13 @@ from mixsynth_stream.commands import run
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `webcam`."""
-    parser.add_argument("--camera", default="0", metavar="N", help="number of the camera (default: %(default)s)")
+    parser.add_argument(
+        "--camera",
+        default="0",
+        metavar="N|NAME|PATH",
+        help="the camera: its number, a part of its name, or its path (default: %(default)s; see info --cameras)",
+    )
+    run.add_camera_arguments(parser)
     run.add_stream_arguments(parser)
     run.add_output_arguments(parser)
     parser.set_defaults(view=None, **run.NO_SOURCE_OPTIONS)

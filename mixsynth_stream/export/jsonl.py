@@ -21,6 +21,7 @@ from mixsynth_stream.export.sink import (
     stored_size,
 )
 from mixsynth_stream.files import PartFile
+from mixsynth_stream.pipeline.frame import SourceEvent
 from mixsynth_stream.pipeline.motion import Forecast, Motion, Poses
 from mixsynth_stream.rotations import axis_angle_from_6d
 
@@ -71,6 +72,16 @@ class JsonlSink(SinkBase):
         forecast = forecast_to_write(motion, self._write_forecast)
         if forecast is not None:
             line["forecast"] = _forecast_fields(forecast, motion.ids)
+        self._put(line)
+
+    def tell(self, event: SourceEvent) -> None:
+        """One line on what has happened to a live source."""
+        line = {
+            "event": event.kind,
+            "time_s": round(event.time_s, 6),
+            "before_index": event.index,
+            "about": event.about,
+        }
         self._put(line)
 
     def _finish(self) -> None:

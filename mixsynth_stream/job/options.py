@@ -11,7 +11,12 @@ class JobOptions:
 
     # How the source is read.
     track: int | None = None  # a video track of a file or stream, counted from 0; None: the one that players show
-    rate_hz: float | None = None  # of pictures, which have no times; None: 30
+    rate_hz: float | None = None  # of pictures, which have no times (None: 30), and of cameras, which offer several
+    size: tuple[int, int] | None = None  # width and height of a camera's pictures, of those that it offers
+    mirror: bool = False  # show a camera's pictures as a mirror does
+    wait: bool = False  # for a camera or stream that is not there yet
+    timeout_s: float = 10.0  # so long a camera or stream may be silent
+    live: bool = False  # play a file as if it were live
     spool: bool = False  # copy a pipe or a file on a web server into a temporary file first
     # How motion is made.
     every: int | str | None = None  # keyframe spacing in steps of 1/30 s, or "auto"; None: that of the weights, or 10

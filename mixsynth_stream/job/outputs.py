@@ -19,6 +19,7 @@ from mixsynth_stream.spaces import LANDMARK_SPACES
 
 if TYPE_CHECKING:
     from mixsynth_stream.export import Sink
+    from mixsynth_stream.pipeline.frame import SourceEvent
     from mixsynth_stream.pipeline.motion import Motion
     from mixsynth_stream.pipeline.stream import Stream
 
@@ -46,6 +47,13 @@ class Outputs:
             for sink in self.sinks:
                 sink.write(motion)
             self._has_motions = True
+
+    def tell(self, event: SourceEvent) -> None:
+        """Give what has happened to a live source to the sinks that have a place for it."""
+        with self._interrupt.held():
+            for sink in self.sinks:
+                if hasattr(sink, "tell"):
+                    sink.tell(event)
 
     @property
     def has_closed_view(self) -> bool:

@@ -86,6 +86,7 @@ def process(source: str, folder: Path | None, options: JobOptions) -> JobResult:
         with interrupt.held():
             sinks = open_outputs(stream, folder, options)
             outputs = stack.enter_context(Outputs(sinks, folder, interrupt))
+            stream.on_event = outputs.tell
         name = shown(source if "://" in source else Path(source).name or source)
         progress = stack.enter_context(Progress(name, stream.info, shown=options.progress))
         start = time.perf_counter()
@@ -121,20 +122,31 @@ def open_stream(source: str, options: JobOptions, interrupt: Interrupt) -> Strea
     """The Stream that the options describe. Opening the source may take long, and a signal ends it."""
     with interrupt.held():  # numpy makes another error of a signal that comes while it is imported
         from mixsynth_stream.pipeline.estimators.bundle import bundle_path
-        from mixsynth_stream.pipeline.estimators.choose import DEFAULT_EYE
-        from mixsynth_stream.pipeline.sources.open import open_for_stream
+        from mixsynth_stream.pipeline.estimators.choose import DEFAULT_EYE, warm_up
+        from mixsynth_stream.pipeline.sources.live.request import LiveRequest
+        from mixsynth_stream.pipeline.sources.open import is_live, open_for_stream
         from mixsynth_stream.pipeline.stream import Stream
 
     if options.pose_model:
         bundle_path(options.pose_model)  # a model that is not there is an error before the source is opened
     estimator = options.estimates or options.pose_model
     models = load_models(options) if options.weights else None
+    if is_live(source):
+        warm_up(estimator)
     reader = open_for_stream(
         source,
         has_estimator=estimator is not None,
         rate_hz=options.rate_hz,
         track=options.track,
         spool=options.spool,
+        request=LiveRequest(
+            size=options.size,
+            rate_hz=options.rate_hz,
+            mirror=options.mirror,
+            wait=options.wait,
+            is_paced=options.live,
+            timeout_s=options.timeout_s,
+        ),
     )
     try:
         with interrupt.held():  # MediaPipe is imported and started

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import os
+import threading
+from contextlib import suppress
 from typing import Any
 
 from mixsynth_stream.errors import ModelError
@@ -43,6 +46,17 @@ def as_estimator(estimator: Any, skeleton: str | Skeleton | None = None) -> Esti
 def is_pose_model(choice: Any) -> bool:
     """Whether a user's choice of estimator is a model for MediaPipe, by name or path, or none at all."""
     return choice is None or choice in POSE_MODELS or str(choice).endswith(".task")
+
+
+def warm_up(choice: Any) -> None:
+    """Import in a thread what a pose model needs, where the user's choice is one: a camera opens meanwhile."""
+    if is_pose_model(choice):
+        threading.Thread(target=_import_mediapipe, name="warm up", daemon=True).start()
+
+
+def _import_mediapipe() -> None:
+    with suppress(ImportError, OSError):  # told by whoever needs it
+        importlib.import_module("mediapipe.tasks.python")
 
 
 def pose_estimator(

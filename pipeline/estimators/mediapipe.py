@@ -146,8 +146,11 @@ class MediaPipeEstimator:
         if self.mode == "image":
             return self._landmarker.detect(image)
         # Another size or a jump back in time is another video, where the last pose would mislead the tracking.
-        if self._time_ms >= 0 and (shape != self._size or time_s < self._last_s):
+        is_resized = shape != self._size
+        if self._time_ms >= 0 and (time_s < self._last_s or (is_resized and self.mode == "video")):
             self._open_landmarker()
+        elif self._time_ms >= 0 and is_resized:  # only the smoothing of "video" outlasts a black picture
+            self.forget()
         if self._time_ms < 0:
             self._first_s = time_s
         self._size, self._last_s = shape, time_s

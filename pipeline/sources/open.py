@@ -7,6 +7,11 @@ from collections.abc import Iterable
 
 from mixsynth_stream.errors import SourceError
 from mixsynth_stream.pipeline.sources.capture import LiveReader
+from mixsynth_stream.pipeline.sources.live.cameras import is_camera
+from mixsynth_stream.pipeline.sources.live.opening import first_container
+from mixsynth_stream.pipeline.sources.live.request import LiveRequest
+from mixsynth_stream.pipeline.sources.media import download
+from mixsynth_stream.pipeline.sources.media.container import is_endless, open_container
 from mixsynth_stream.pipeline.sources.media.medium import medium_of
 from mixsynth_stream.pipeline.sources.media.names import are_pictures, folder_failure, pictures_behind, videos_in
 from mixsynth_stream.pipeline.sources.media.waiting import interruptible
@@ -29,13 +34,15 @@ def open_source(
     retries: int | None = None,
     track: int | None = None,
     spool: bool = False,
+    request: LiveRequest | None = None,
 ) -> FrameSource:
     """The reader for a path, a URL, "webcam[:n]" or a camera number, "-", "synthetic:...", a folder or pattern of
     pictures, a list of their paths, or an iterable of frames.
 
     `rate_hz` is for pictures and arrays without times (30 by default); `retries` is how often a lost live source is
     opened again (None: for ever); `track` chooses a video track of a file or stream, counted from 0 (None: the one that
-    players show). With `spool`, a pipe or a file on a web server is first copied into a temporary file.
+    players show). With `spool`, a pipe or a file on a web server is first copied into a temporary file. `request` is
+    for cameras and streams, and for files that are to be played as if they were live.
     """
     if isinstance(source, FrameSource):
         return source
@@ -47,18 +54,23 @@ def open_source(
     if isinstance(source, int):
         source = f"webcam:{source}"
     if isinstance(source, (bytes, os.PathLike)):
-        return _open_path(os.fsdecode(source), rate_hz, retries, track, spool)
+        return _open_path(os.fsdecode(source), rate_hz, retries, track, spool, request)
     if not isinstance(source, str):
         if not isinstance(source, Iterable):
             raise ValueError(f"a source is a path, a URL, 'webcam' or an iterator of frames, not {source!r}")
         if isinstance(source, (list, tuple)) and are_pictures(source):
             return StillsReader(source, rate_hz=rate_hz)
         return RgbReader(source, rate_hz=rate_hz)
-    if source == "webcam" or source.startswith("webcam:") or source.partition("://")[0] in LIVE_SCHEMES:
-        return LiveReader(source, retries=retries, track=track)
+    if is_live(source):
+        return LiveReader(source, retries=retries, track=track, request=request)
     if source.startswith("synthetic:"):
         return SyntheticReader(source)
-    return _open_path(source, rate_hz, retries, track, spool)
+    return _open_path(source, rate_hz, retries, track, spool, request)
+
+
+def is_live(source: str) -> bool:
+    """Whether a source is live by its name. What a web server sends shows that only when it is open."""
+    return is_camera(source) or source.partition("://")[0].lower() in LIVE_SCHEMES
 
 
 def _has_tracks(source: object) -> bool:
@@ -68,22 +80,32 @@ def _has_tracks(source: object) -> bool:
     return isinstance(source, (int, bytes, os.PathLike))
 
 
-def _open_path(name: str, rate_hz: float, retries: int | None, track: int | None, spool: bool) -> FrameSource:
+def _open_path(
+    name: str,
+    rate_hz: float,
+    retries: int | None,
+    track: int | None,
+    spool: bool,
+    request: LiveRequest | None,
+) -> FrameSource:
     """The reader for a path, a URL or "-". One that may wait for another program can be interrupted."""
     if pictures_behind(name):
         if os.path.isdir(name) and videos_in(name):
             raise SourceError(folder_failure(name))
         return StillsReader(name, rate_hz=rate_hz)
     medium = medium_of(name)
+    if request is not None and request.is_paced and (medium.is_local or "://" in name):
+        return LiveReader(name, track=track, request=request)
     if medium.is_local:
         return VideoReader(medium, track=track)
-    reader = interruptible(lambda: VideoReader(medium, track=track, spool=spool), medium.stop)
-    if reader.is_local:
-        return reader
-    if name.partition("://")[0] in ("http", "https") and reader.is_endless:
-        reader.close()
-        return LiveReader(name, retries=retries, track=track)
-    return ReadAhead(reader)
+    container = None
+    if name.partition("://")[0].lower() in download.SCHEMES and not spool:
+        is_awaited = request is not None and request.wait
+        container = first_container(lambda: open_container(medium), name, wait=is_awaited)
+        if is_endless(container):
+            return LiveReader(name, retries=retries, track=track, request=request, container=container)
+    reader = interruptible(lambda: VideoReader(medium, track=track, spool=spool, container=container), medium.stop)
+    return reader if reader.is_local else ReadAhead(reader)
 
 
 def open_for_stream(
@@ -93,6 +115,7 @@ def open_for_stream(
     rate_hz: float | None = None,
     track: int | None = None,
     spool: bool = False,
+    request: LiveRequest | None = None,
 ) -> FrameSource:
     """`open_source`, with files on a disk decoded ahead.
 
@@ -100,6 +123,6 @@ def open_for_stream(
     """
     if not has_estimator and isinstance(source, (str, os.PathLike)) and str(source).endswith(".npz"):
         return RotationReader(source)
-    reader = open_source(source, rate_hz=rate_hz, track=track, spool=spool)
+    reader = open_source(source, rate_hz=rate_hz, track=track, spool=spool, request=request)
     is_file = (isinstance(reader, VideoReader) and reader.is_local) or isinstance(reader, StillsReader)
     return ReadAhead(reader) if is_file else reader

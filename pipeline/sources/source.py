@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from mixsynth_stream.pipeline.frame import Frame, VideoInfo
+from mixsynth_stream.pipeline.frame import Frame, SourceEvent, VideoInfo
 
 if TYPE_CHECKING:
     from mixsynth_stream.pipeline.estimators.estimator import Estimator
     from mixsynth_stream.pipeline.sources.sparse.plan import Needs
+
+_EVENTS = 1000  # that wait for somebody to take them
 
 
 class FrameSource(ABC):
@@ -24,9 +27,17 @@ class FrameSource(ABC):
 
     def __init__(self) -> None:
         self.counters: dict[str, int] = {}
+        self._events: deque[SourceEvent] = deque(maxlen=_EVENTS)
 
     def _count(self, reason: str, number: int = 1) -> None:
         self.counters[reason] = self.counters.get(reason, 0) + number
+
+    def events_before(self, frame: Frame | None) -> list[SourceEvent]:
+        """Take what has happened to a live source before this frame, or while no frame came (None), in order."""
+        events = []
+        while self._events and (frame is None or self._events[0].index <= frame.index):
+            events.append(self._events.popleft())
+        return events
 
     @abstractmethod
     def __next__(self) -> Frame: ...

@@ -48,11 +48,17 @@ class VideoReader(FrameSource):
 
     Damaged packets are skipped and counted (`corrupt_packets`), missing and backward time stamps are repaired and
     counted (`repaired_times`). A file that is cut off gives every readable frame, then raises `SourceError`.
-    `track` chooses a video track, counted from 0. `spool` copies a pipe or a file on a web server first.
+    `track` chooses a video track, counted from 0. `spool` copies a pipe or a file on a web server first. `container` is
+    the medium where it is open already.
     """
 
     def __init__(
-        self, source: str | os.PathLike[str] | Medium, *, track: int | None = None, spool: bool = False
+        self,
+        source: str | os.PathLike[str] | Medium,
+        *,
+        track: int | None = None,
+        spool: bool = False,
+        container: av.container.InputContainer | None = None,
     ) -> None:
         super().__init__()
         medium = source if isinstance(source, Medium) else medium_of(os.fspath(source))
@@ -63,7 +69,7 @@ class VideoReader(FrameSource):
         self._gaps = Gaps()
         self._late = LatePictures(self._name, self._open_again)
         try:
-            self._container = open_container(self._medium)
+            self._container = container or open_container(self._medium)
         except BaseException:
             self._medium.close()
             raise
@@ -94,13 +100,6 @@ class VideoReader(FrameSource):
     def is_local(self) -> bool:
         """Whether this is a file on a disk, and not what a server or another program sends."""
         return self._medium.is_local
-
-    @property
-    def is_endless(self) -> bool:
-        """Whether a server sends this without end: it has no duration, and either no size or a list of segments."""
-        container = self._container
-        segments = container.format.name in ("hls", "dash")
-        return self.info.duration_s is None and (segments or container.size <= 0)
 
     def __next__(self) -> Frame:
         if self._first is not None:

@@ -15,14 +15,18 @@ from mixsynth_stream.pipeline.sources.pixels.luma import luma_of, luma_of_array
 from mixsynth_stream.pipeline.sources.pixels.thumbnails import Thumbnails, thumbnail_of_array
 from mixsynth_stream.pipeline.sources.pixels.tone import ToneMap, is_hdr
 
+_ONE = 1 << 16  # in display matrices
+
 
 class FrameMaker:
     """Makes Frames of the decoded pictures of one stream.
 
-    `rgb`, when it is read, converts the picture to 8 bits of SDR, gives it square samples and turns it upright.
+    `rgb`, when it is read, converts the picture to 8 bits of SDR, gives it square samples and turns it upright. With
+    `mirror` it is shown as in a mirror.
     """
 
-    def __init__(self, stream: av.VideoStream) -> None:
+    def __init__(self, stream: av.VideoStream, *, mirror: bool = False) -> None:
+        self._mirror = mirror
         self._matrix = DisplayMatrix()
         self._aspect = SampleAspect(stream)
         self._thumbnails = Thumbnails()
@@ -31,6 +35,9 @@ class FrameMaker:
     def __call__(self, picture: av.VideoFrame, index: int, time_s: float, *, received_s: float | None = None) -> Frame:
         stored, shown = (picture.width, picture.height), (self._aspect.width_of(picture), picture.height)
         matrix = self._matrix.of(picture)
+        if self._mirror:
+            a, b, c, d = matrix or (_ONE, 0, 0, _ONE)
+            matrix = -a, b, -c, d
         sideways = matrix is not None and abs(matrix[1]) > abs(matrix[0])
         width, height = shown[::-1] if sideways else shown
         rgb = partial(_upright_rgb, picture, shown, matrix, self._tone_map(picture))

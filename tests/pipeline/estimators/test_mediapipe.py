@@ -166,6 +166,15 @@ def test_size_and_time_may_jump(mode: str, pictures: list[np.ndarray]) -> None:
             assert len(estimator(pictures[20], 0.0)) == 1  # the same time again
 
 
+def test_another_size_is_another_video_for_the_same_landmarker(pictures: list[np.ndarray]) -> None:
+    small = np.ascontiguousarray(pictures[20][::2, ::2])
+    with MediaPipeEstimator() as fresh, MediaPipeEstimator() as estimator:
+        estimator(pictures[0], 0.0)
+        landmarker = estimator._landmarker
+        np.testing.assert_allclose(estimator(small, 0.1)[0].pose, fresh(small, 0.1)[0].pose, atol=1e-6)
+        assert estimator._landmarker is landmarker  # each new one would take memory that is not given back
+
+
 def test_keyframe_mode_does_not_trail_behind(pictures: list[np.ndarray]) -> None:
     with MediaPipeEstimator() as sparse, MediaPipeEstimator(mode="image") as afresh:
         for frame in range(0, 50, 10):

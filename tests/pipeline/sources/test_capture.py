@@ -18,7 +18,8 @@ from support import clips
 from support.file_server import serve
 
 from mixsynth_stream.errors import SourceError
-from mixsynth_stream.pipeline.sources.capture import LiveReader, pause_before
+from mixsynth_stream.pipeline.sources.capture import LiveReader
+from mixsynth_stream.pipeline.sources.live.pace import pause_before
 from mixsynth_stream.pipeline.sources.open import open_source
 
 # Sends a file over TCP, 50 pieces a second, over and over, to whoever connects; prints its port once it listens.

@@ -1,0 +1,31 @@
+"""LiveRequest: what a user may ask of a camera or a stream."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+TIMEOUT_S = 10.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class LiveRequest:
+    """`size` (width, height) and `rate_hz` are for cameras, which have to offer them. `mirror` shows pictures as a
+    mirror does, in which left and right change places. `wait` waits for a source that is not there yet. `is_paced`
+    plays a file as if it were live, at its own speed. A source that is silent for `timeout_s` cannot be opened, or is
+    lost.
+    """
+
+    size: tuple[int, int] | None = None
+    rate_hz: float | None = None
+    mirror: bool = False
+    wait: bool = False
+    is_paced: bool = False
+    timeout_s: float = TIMEOUT_S
+
+    def __post_init__(self) -> None:
+        if self.size is not None and min(self.size) < 1:
+            raise ValueError(f"size must be a width and a height in pixels, found {self.size!r}")
+        if not 0 < self.timeout_s < float("inf"):
+            raise ValueError(f"timeout_s must be seconds above 0, found {self.timeout_s!r}")
+        if self.rate_hz is not None and not 0 < self.rate_hz < float("inf"):
+            raise ValueError(f"rate_hz must be pictures a second, above 0, found {self.rate_hz!r}")
