@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mixsynth_stream.console import shown
+from mixsynth_stream.console import say, shown
 from mixsynth_stream.files import part_path
 from mixsynth_stream.interrupt import Interrupt
 from mixsynth_stream.job.options import JobOptions
@@ -94,7 +94,7 @@ def check_folder(source: str, folder: Path, options: JobOptions) -> None:
 
 
 def open_outputs(stream: Stream, folder: Path | None, options: JobOptions) -> list[Any]:
-    """The sinks of a stream, which the caller closes: a window, and files in `folder` or lines on standard output."""
+    """The sinks of a stream, which the caller closes: a view, and files in `folder` or lines on standard output."""
     from mixsynth_stream.export import Settings, open_sinks
 
     spacing = stream.models[0].config.sample_interval
@@ -113,10 +113,10 @@ def open_outputs(stream: Stream, folder: Path | None, options: JobOptions) -> li
     sinks: list[Any] = []
     if options.view:
         if settings.skeleton != Settings.skeleton:
-            raise ValueError(f"{settings.skeleton} has no places in the picture to show: leave --view window out")
-        from mixsynth_stream.viewer.window import Window
-
-        sinks.append(Window())
+            raise ValueError(
+                f"{settings.skeleton} has no places in the picture to show: leave --view {options.view} out"
+            )
+        sinks.append(_open_view(stream, options))
     return sinks + open_sinks(
         folder,
         stream.info,
@@ -126,6 +126,20 @@ def open_outputs(stream: Stream, folder: Path | None, options: JobOptions) -> li
         write_forecast=options.write_forecast,
         settings=settings,
     )
+
+
+def _open_view(stream: Stream, options: JobOptions) -> Sink:
+    """The window, or the page, whose address is told."""
+    if options.view == "window":
+        from mixsynth_stream.viewer.window import Window
+
+        return Window()
+    from mixsynth_stream.viewer.web.access import Address
+    from mixsynth_stream.viewer.web.view import WebView
+
+    view = WebView(stream, Address.of(options.view_at), horizon_s=options.horizon_s)
+    say(f"view: {view.url}")
+    return view
 
 
 def estimator_name(stream: Stream, options: JobOptions) -> str:

@@ -151,7 +151,7 @@ def open_stream(source: str, options: JobOptions, interrupt: Interrupt) -> Strea
                 backend=options.backend,
                 cuts=options.cuts,
                 glance=_glance(options),
-                pictures=options.overlay or options.view,
+                pictures=options.overlay or options.view is not None,
             )
     except BaseException:
         reader.close()
