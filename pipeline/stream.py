@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -84,6 +84,8 @@ class Stream:
     ) -> None:
         check_numbers(lag, max_people, horizon_s)
         self.stats = StreamStats()
+        # Called in the loop while a live source gives nothing, about twice a second. What it raises ends the loop.
+        self.on_wait: Callable[[], None] = lambda: None
         self._last_pushed_s = -math.inf
         self._source_error: Exception | None = None  # that ended the source
         self._reader = None if source is None else open_for_stream(source, has_estimator=estimator is not None)
@@ -267,6 +269,8 @@ class Stream:
                 yield from self._hand_out(motions if frame is None else self._timed(motions, frame, read_s))
                 if self._supervisor.error is not None:
                     return
+                if frame is None:
+                    self.on_wait()
             yield from self._hand_out(self._engine.last_looks())
 
     def _timed(self, motions: list[Motion], frame: Frame, read_s: float | None) -> list[Motion]:

@@ -7,7 +7,7 @@ import itertools
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from mixsynth_stream.console import say, shown
 from mixsynth_stream.files import part_path
@@ -25,6 +25,17 @@ if TYPE_CHECKING:
 
 # Bytes of a folder's name: disks take 255, and a number may follow.
 _LONGEST_NAME = 248
+
+
+class ViewClosed(Exception):
+    """The user has closed the view, which ends the job as its end does."""
+
+
+@runtime_checkable
+class Waits(Protocol):
+    """A sink that does something while nothing comes, such as a window, which takes keys."""
+
+    def wait(self) -> None: ...
 
 
 class Outputs:
@@ -46,6 +57,15 @@ class Outputs:
             for sink in self.sinks:
                 sink.write(motion)
             self._has_motions = True
+
+    def wait(self) -> None:
+        """Nothing comes from the source: a view shows so, and may be closed. Raises `ViewClosed`."""
+        with self._interrupt.held():
+            for sink in self.sinks:
+                if isinstance(sink, Waits):
+                    sink.wait()
+        if self.has_closed_view:
+            raise ViewClosed
 
     @property
     def has_closed_view(self) -> bool:

@@ -173,8 +173,18 @@ def test_a_stall_is_told_and_ends(view: WebView, stream: MovingStream) -> None:
 
 @pytest.mark.parametrize(
     "message",
-    ["", "{", "[]", '{"type": "other"}', '{"type": "draw", "picture": "1"}', '{"type": "draw", "ahead_s": 9}']
-    + ['{"type": "draw", "ahead_s": NaN}', '{"type": "draw", "picture": 1e400}', "[" * 900, b"\xff\xfe"],
+    [
+        "",
+        "{",
+        "[]",
+        '{"type": "other"}',
+        '{"type": "draw", "picture": "1"}',
+        '{"type": "draw", "ahead_s": 9}',
+        '{"type": "draw", "ahead_s": NaN}',
+        '{"type": "draw", "picture": 1e400}',
+        "[" * 900,
+        b"\xff\xfe",
+    ],
 )
 def test_a_malformed_message_ends_its_own_connection_only(view: WebView, message: str | bytes) -> None:
     with viewer(view) as other, viewer(view) as connection:
