@@ -64,6 +64,9 @@ class Stream:
     keyframes need, for the same Motions, and what you read after all comes late.
     """
 
+    # Called in the loop while a live source gives nothing, about twice a second. What it raises ends the loop.
+    on_wait: Callable[[], None] | None = None
+
     def __init__(
         self,
         source: Any = None,
@@ -84,8 +87,6 @@ class Stream:
     ) -> None:
         check_numbers(lag, max_people, horizon_s)
         self.stats = StreamStats()
-        # Called in the loop while a live source gives nothing, about twice a second. What it raises ends the loop.
-        self.on_wait: Callable[[], None] = lambda: None
         self._last_pushed_s = -math.inf
         self._source_error: Exception | None = None  # that ended the source
         self._reader = None if source is None else open_for_stream(source, has_estimator=estimator is not None)
@@ -269,7 +270,7 @@ class Stream:
                 yield from self._hand_out(motions if frame is None else self._timed(motions, frame, read_s))
                 if self._supervisor.error is not None:
                     return
-                if frame is None:
+                if frame is None and self.on_wait is not None:
                     self.on_wait()
             yield from self._hand_out(self._engine.last_looks())
 

@@ -161,7 +161,7 @@ class Feed:
 
 
 def _errors(score: SelfScore) -> list[dict[str, Any]]:
-    """The mean errors of the last minute in body scales: `{"horizon_s": 0.2, "network": 0.04, ...}` for each horizon."""
+    """Mean errors of the last minute in body scales: `{"horizon_s": 0.2, "network": 0.04, ...}` for each horizon."""
     return [
         {"horizon_s": horizon_s} | {method: round(error, 5) for method, error in row.items()}
         for horizon_s, row in score.errors().items()
