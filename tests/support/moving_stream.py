@@ -11,7 +11,7 @@ import numpy as np
 from support.fakes import FakeFrame, standing_pose
 
 from mixsynth_stream.pipeline.ledger import Latency
-from mixsynth_stream.pipeline.motion import Expected, Motion, Origin
+from mixsynth_stream.pipeline.motion import Expected, Forecast, Motion, Origin
 from mixsynth_stream.pipeline.self_score import METHODS
 from mixsynth_stream.pipeline.stats import StreamStats
 
@@ -54,6 +54,7 @@ class MovingStream:
             ids=np.array([7]),
             measured=None,
             frame=frame,
+            _forecaster=lambda: self._forecast(time_s),
             latency=None if final else Latency(0.001, 0.001, 0.002, 0.1),
             **self._arrays(time_s, Origin.FILLED if final else Origin.TRACKED),
         )
@@ -68,6 +69,11 @@ class MovingStream:
                 view.write(self.motion(self._index - 3, now_s - 0.1, final=True))
             self._index += 1
             time.sleep(max(0.0, 1 / 30 - (self.now_s - now_s)))
+
+    def _forecast(self, time_s: float) -> Forecast:
+        times_s = time_s + np.arange(1, 13) / 30
+        moments = [self._arrays(float(later_s), Origin.FORECAST) for later_s in times_s]
+        return Forecast(time_s=times_s, **{name: np.stack([one[name] for one in moments], 1) for name in moments[0]})
 
     def _arrays(self, time_s: float, origin: Origin) -> dict[str, np.ndarray]:
         pose = standing_pose(x_px(time_s), 150.0, 90.0)[None]

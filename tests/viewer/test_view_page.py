@@ -18,7 +18,8 @@ from mixsynth_stream.viewer.web.access import Address
 from mixsynth_stream.viewer.web.view import WebView
 
 pytest.importorskip("websockets", reason="the view in a browser needs websockets: make dev")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason=NO_CHROMIUM)
+if CHROMIUM is None:
+    pytest.skip(NO_CHROMIUM, allow_module_level=True)
 
 # Where the shoulders' green (left) and orange (right) stand in the picture, in its pixels; null where there are none.
 SHOULDERS = """(() => {

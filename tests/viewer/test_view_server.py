@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import threading
@@ -233,16 +234,15 @@ def test_a_slow_viewer_gets_the_newest_frame(view: WebView, stream: MovingStream
 
 
 def test_many_viewers(view: WebView) -> None:
-    connections = [viewer(view) for _ in range(MAX_VIEWERS)]
-    try:
-        for connection in connections:
-            connection.recv(timeout=5)
+    with contextlib.ExitStack() as connections:
+        for _ in range(MAX_VIEWERS):
+            connections.enter_context(viewer(view)).recv(timeout=5)
         with pytest.raises(InvalidStatus) as refusal, viewer(view):
             pass
         assert refusal.value.response.status_code == 503
-    finally:
-        for connection in connections:
-            connection.close()
+    # Their places are free again.
+    with viewer(view) as connection:
+        assert connection.recv(timeout=5)
 
 
 def test_no_picture_is_made_while_nobody_watches(view: WebView, stream: MovingStream) -> None:

@@ -6,6 +6,7 @@ import threading
 import time
 from collections import deque
 from dataclasses import replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -27,7 +28,7 @@ LOST_S = 1.0
 _WATCHED_S = 1.0
 # Final poses that a page may be behind; a slower one misses the oldest.
 _FINALS = 60
-# The ghost is drawn at these parts of the horizon.
+# Ghosts are drawn at these parts of the horizon.
 _GHOST_PARTS = (1 / 3, 2 / 3, 1.0)
 _STATS_EVERY_S = 0.5
 # Latencies of the last minute at 30 Hz, as in the ledger.
@@ -48,19 +49,34 @@ class Watched(Protocol):
     def at(self, time_s: float) -> Expected: ...
 
 
+class _Final:
+    """Final poses as pages get them, without the picture and what a forecast would be made of."""
+
+    def __init__(self, motion: Motion) -> None:
+        self.index = motion.index
+        self._size = _size(motion)
+        self._motion = replace(motion, frame=None, measured=None, _forecaster=None)
+
+    @cached_property
+    def message(self) -> dict[str, Any]:
+        """Made when the first page asks for it."""
+        one = self._motion
+        return {"index": one.index, "time_s": one.time_s, "size": self._size, "people": messages.people(one, one.ids)}
+
+
 class Feed:
     """`write` takes Motions in the loop of the job; `answer` may be called in any other thread."""
 
-    def __init__(self, stream: Watched, horizon_s: float) -> None:
-        self.horizon_s = horizon_s
+    def __init__(self, stream: Watched) -> None:
         self.has_ended = False
         self._stream = stream
         self._pictures = PictureEncoder()
         self._lock = threading.Lock()
         self._newest: Motion | None = None  # of the highest index
-        self._finals: deque[tuple[Motion, tuple[int, int] | None]] = deque(maxlen=_FINALS)
+        self._finals: deque[_Final] = deque(maxlen=_FINALS)
         self._latencies: deque[float] = deque(maxlen=_LATENCIES)  # seconds
         self._written_s = self._asked_s = -np.inf
+        self._ghosts: tuple[int, list[list[dict[str, Any]]]] = (-1, [])  # of which frame
         self._stats: tuple[float, dict[str, Any]] = (-np.inf, {})
         self._first: tuple[int, float] = (0, time.perf_counter())  # frames at the last look at the rate
 
@@ -69,9 +85,7 @@ class Feed:
         now_s = time.perf_counter()
         with self._lock:
             if motion.final:
-                # Without its picture, and without what its forecast would be made of.
-                poses = replace(motion, frame=None, measured=None, _forecaster=None)
-                self._finals.append((poses, _size(motion)))
+                self._finals.append(_Final(motion))
             if motion.latency is not None:
                 self._latencies.append(motion.latency.total_s)
             if self._newest is not None and motion.index <= self._newest.index:
@@ -97,11 +111,7 @@ class Feed:
         message: dict[str, Any] = {"type": "now", "state": self._state(newest, written_s), "now_s": now_s}
         if newest is not None:
             message |= self._poses(newest, now_s, request.ahead_s)
-            message["finals"] = [
-                {"index": one.index, "time_s": one.time_s, "size": size, "people": messages.people(one, one.ids)}
-                for one, size in finals
-                if one.index > request.final
-            ]
+            message["finals"] = [one.message for one in finals if one.index > request.final]
         picture = self._pictures.newest
         is_new = picture is not None and picture.index > request.picture
         if picture is not None and is_new:
@@ -118,19 +128,25 @@ class Feed:
         return "lost" if is_late else "live"
 
     def _poses(self, newest: Motion, now_s: float | None, ahead_s: float) -> dict[str, Any]:
-        """Everybody now, and the ghosts ahead; without a clock, everybody in the newest frame."""
+        """Everybody now, without a clock in the newest frame; and that frame's forecast."""
         shown: dict[str, Any] = {"index": newest.index, "frame_s": newest.time_s, "size": _size(newest)}
+        shown["ghosts"] = self._ghosts_of(newest)
         if now_s is None or self.has_ended:
-            forecast = forecast_of(newest)
-            steps = [] if forecast is None else [round(part * (len(forecast.time_s) - 1)) for part in _GHOST_PARTS]
-            ahead = [] if forecast is None else [messages.people(forecast.at(step), newest.ids) for step in steps]
-            return shown | {"time_s": newest.time_s, "people": messages.people(newest, newest.ids), "ghosts": ahead}
+            return shown | {"time_s": newest.time_s, "people": messages.people(newest, newest.ids)}
         # A camera that is lost leaves people where they were last seen, and their forecast ends.
         at_s = min(now_s + ahead_s, newest.time_s + LOST_S)
         now = self._stream.at(at_s)
-        later = [self._stream.at(at_s + part * self.horizon_s) for part in _GHOST_PARTS if self.horizon_s > 0]
-        ghosts = [messages.people(poses, poses.ids) for poses in later]
-        return shown | {"time_s": at_s, "people": messages.people(now, now.ids), "ghosts": ghosts}
+        return shown | {"time_s": at_s, "people": messages.people(now, now.ids)}
+
+    def _ghosts_of(self, newest: Motion) -> list[list[dict[str, Any]]]:
+        """The forecast of a frame, made once for all who watch."""
+        index, ghosts = self._ghosts
+        if index != newest.index:
+            forecast = forecast_of(newest)
+            steps = [] if forecast is None else [round(part * (len(forecast.time_s) - 1)) for part in _GHOST_PARTS]
+            ghosts = [] if forecast is None else [messages.people(forecast.at(step), newest.ids) for step in steps]
+            self._ghosts = (newest.index, ghosts)
+        return ghosts
 
     def _statistics(self) -> dict[str, Any]:
         """Latency, drops and errors of forecasts, made anew every half second."""

@@ -25,7 +25,7 @@ class WebView(SinkBase):
         """Raises `OutputError` where the page cannot be served."""
         super().__init__(None)
         source = "pushed frames" if stream.info is None else shown(stream.info.source)
-        self.feed = Feed(stream, horizon_s)
+        self.feed = Feed(stream)
         try:
             self.server = Server(
                 address or Address(),
