@@ -137,15 +137,20 @@ def open_outputs(stream: Stream, folder: Path | None, options: JobOptions) -> li
                 f"{settings.skeleton} has no places in the picture to show: leave --view {options.view} out"
             )
         sinks.append(_open_view(stream, options))
-    return sinks + open_sinks(
-        folder,
-        stream.info,
-        formats=options.formats,
-        overlay=options.overlay,
-        plot=options.plot,
-        write_forecast=options.write_forecast,
-        settings=settings,
-    )
+    try:
+        return sinks + open_sinks(
+            folder,
+            stream.info,
+            formats=options.formats,
+            overlay=options.overlay,
+            plot=options.plot,
+            write_forecast=options.write_forecast,
+            settings=settings,
+        )
+    except BaseException:
+        for view in sinks:
+            view.discard()
+        raise
 
 
 def _open_view(stream: Stream, options: JobOptions) -> Sink:

@@ -249,7 +249,7 @@ def test_beyond_loopback_the_printed_address_works_and_the_bare_one_does_not(bro
     stream = MovingStream()
     with WebView(stream, Address("0.0.0.0", 0)) as view:
         stream.write_for(view, 0.2)
-        address = view.url.replace("0.0.0.0", "127.0.0.1")
+        address = f"http://127.0.0.1:{view.server.port}/?{view.url.partition('?')[2]}"
         page = browser.open(address)
         page.wait_for("document.body.dataset.people === '1'")
         bare = browser.open(address.partition("?")[0])

@@ -6,7 +6,9 @@ import asyncio
 import errno
 import importlib.util
 import logging
+import socket
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from http import HTTPStatus
@@ -30,12 +32,15 @@ _silent.addHandler(logging.NullHandler())
 
 STREAM_PATH = "/stream"
 MAX_VIEWERS = 16
+# All pages together take no more of a core than this: many of them draw more slowly, and the stream goes on.
+_SHARE = 0.25
 # No page draws faster.
 _LEAST_PAUSE_S = 1 / 250
 # Who does not take an answer for so long is gone.
 _SEND_LIMIT_S = 10.0
 _START_LIMIT_S = 10.0
 _CLOSE_LIMIT_S = 1.5
+_EVERY_ADDRESS = ("0.0.0.0", "::")
 _TYPES = {".html": "text/html", ".js": "text/javascript", ".css": "text/css"}
 _POLICY_VIOLATION, _INTERNAL_ERROR = 1008, 1011
 
@@ -88,6 +93,7 @@ class Server:
     def url(self) -> str:
         """What to open in a browser."""
         host = self.access.address.host
+        host = socket.gethostname() if host in _EVERY_ADDRESS else host
         token = "" if self.access.token is None else f"?token={self.access.token}"
         return f"http://{f'[{host}]' if ':' in host else host}:{self.port}/{token}"
 
@@ -171,9 +177,9 @@ class Server:
             async for text in connection:
                 request = DrawRequest.of(text)
                 # Poses are made in another thread, so that one page does not hold up another.
-                answer = await loop.run_in_executor(None, self._answer, request)
+                answer, cost_s = await loop.run_in_executor(None, self._timed_answer, request)
                 await asyncio.wait_for(connection.send(answer), _SEND_LIMIT_S)
-                await asyncio.sleep(_LEAST_PAUSE_S)
+                await asyncio.sleep(max(_LEAST_PAUSE_S, self.viewers * cost_s / _SHARE - cost_s))
         except RequestError as error:
             await connection.close(_POLICY_VIOLATION, str(error))
         except (ConnectionClosed, TimeoutError, asyncio.TimeoutError):
@@ -183,6 +189,12 @@ class Server:
             await connection.close(_INTERNAL_ERROR, "the view cannot show what there is now")
         finally:
             self.viewers -= 1
+
+    def _timed_answer(self, request: DrawRequest) -> tuple[bytes, float]:
+        """An answer, and the seconds of a core that it took."""
+        start_s = time.thread_time()
+        answer = self._answer(request)
+        return answer, time.thread_time() - start_s
 
 
 def _text(connection: ServerConnection, status: HTTPStatus, sentence: str) -> Response:

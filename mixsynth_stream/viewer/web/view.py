@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 
 class WebView(SinkBase):
-    """Serves the page while it is open, at `url`. A viewer that comes, goes or lags costs the stream nothing."""
+    """Serves the page while it is open, at `url`. No viewer that comes, goes or lags holds up the stream."""
 
     def __init__(self, stream: Watched, address: Address | None = None, *, horizon_s: float = 0.4) -> None:
         """Raises `OutputError` where the page cannot be served."""
