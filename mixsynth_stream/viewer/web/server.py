@@ -74,7 +74,7 @@ class Server:
             )
         self.access = Access.to(address)
         self.port = 0
-        self.viewers = 0
+        self._watching: set[ServerConnection] = set()
         self._hello = hello
         self._answer = answer
         self._pages = pages()
@@ -88,6 +88,11 @@ class Server:
             raise OutputError("the view's server does not start: run with --view none")
         if self._error is not None:
             raise OutputError(_refusal(address, self._error)) from self._error
+
+    @property
+    def viewers(self) -> int:
+        """How many pages watch."""
+        return len(self._watching)
 
     @property
     def url(self) -> str:
@@ -122,7 +127,7 @@ class Server:
         # Connections that take no farewell are cut when the loop ends.
         with suppress(TimeoutError, asyncio.TimeoutError):
             await asyncio.wait_for(server.wait_closed(), _CLOSE_LIMIT_S / 2)
-        for connection in list(server.all_connections):
+        for connection in self._watching:
             connection.transport.abort()
 
     async def _listen(self) -> Any:
@@ -170,7 +175,7 @@ class Server:
         """One viewer, from its first request to its last."""
         from websockets.exceptions import ConnectionClosed
 
-        self.viewers += 1
+        self._watching.add(connection)
         loop = asyncio.get_running_loop()
         try:
             await connection.send(self._hello)
@@ -188,7 +193,7 @@ class Server:
             log.exception("the view cannot show what there is now")
             await connection.close(_INTERNAL_ERROR, "the view cannot show what there is now")
         finally:
-            self.viewers -= 1
+            self._watching.discard(connection)
 
     def _timed_answer(self, request: DrawRequest) -> tuple[bytes, float]:
         """An answer, and the seconds of a core that it took."""

@@ -45,7 +45,7 @@ const connection = new Connection({
     statistics.clear();
     [bitmap, pictureIndex, finals, scene] = [null, -1, [], null];
   },
-  async onAnswer(message, jpeg) {
+  onAnswer(message, jpeg) {
     setState(message.state);
     statistics.show(message.stats);
     if (message.people === undefined) return;
@@ -53,6 +53,7 @@ const connection = new Connection({
     scene = { ...message, final: trailing(message.time_s), bitmap };
     document.body.dataset.people = message.people.length;
     document.body.dataset.time = message.time_s;
+    document.body.dataset.frame = message.index;
     if (jpeg) {
       pictureIndex = message.picture.index;
       history.add(scene, jpeg);
