@@ -125,17 +125,23 @@ class Page:
 
     def run(self, script: str) -> Any:
         """The value of an expression, or of what it promises."""
-        result = self.call("Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True)
+        result = self._evaluate(script)
         assert "exceptionDetails" not in result, result["exceptionDetails"]
         return result["result"].get("value")
+
+    def _evaluate(self, script: str) -> dict[str, Any]:
+        return self.call("Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True)
+
+    def _value_now(self, script: str) -> Any:
+        """The value of an expression; None while the page does not have what it is about."""
+        result = self._evaluate(script)
+        return None if "exceptionDetails" in result else result["result"].get("value")
 
     def wait_for(self, script: str, seconds: float = 10.0) -> Any:
         """Wait until an expression is true, and return its value."""
         end_s = time.monotonic() + seconds
-        while not (value := self.run(script)):
-            assert time.monotonic() < end_s, (
-                f"{script} stays {value!r}; the page says {self.run('document.body.innerText')!r}"
-            )
+        while not (value := self._value_now(script)):
+            assert time.monotonic() < end_s, f"{script} stays {value!r}; {self.run('document.body.innerText')!r}"
             time.sleep(0.05)
         return value
 
