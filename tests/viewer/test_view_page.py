@@ -104,6 +104,14 @@ def test_the_skeleton_is_drawn_where_the_person_is_and_moves(page: Page) -> None
     assert max(places) - min(places) > 60
 
 
+def test_everybody_as_of_the_picture(page: Page) -> None:
+    page.click("now")
+    time.sleep(0.3)
+    late = page.run("""new Promise(resolve => requestAnimationFrame(() => requestAnimationFrame(() =>
+      resolve(Number(document.body.dataset.time) - Number(document.body.dataset.picture)))))""")
+    assert late == 0
+
+
 def test_the_picture_of_the_video_is_there(page: Page) -> None:
     grey = """(() => { const c = document.getElementById("picture");
       return [...c.getContext("2d").getImageData(c.width / 2, c.height - 40, 1, 1).data]; })()"""
@@ -172,11 +180,11 @@ def test_ghost_final_sigma_and_ids_can_be_hidden(page: Page, shown: Shown) -> No
 
 def test_charts_and_numbers_of_latency_drops_and_errors(page: Page, shown: Shown) -> None:
     shown.stream.stats.count("dropped_consumer_behind", 5)
-    page.wait_for("document.getElementById('latency').textContent.includes('p99 4')")
+    page.wait_for("document.getElementById('latency').textContent.includes('p99 4.0 ms')")
     page.wait_for("document.getElementById('drops').textContent === 'dropped consumer behind 5'")
     page.wait_for("document.getElementById('error').textContent.startsWith('0.80 of the best')")
     cells = page.run("[...document.querySelectorAll('#errors tr')].map(row => row.innerText.split('\\t'))")
-    assert cells[0] == ["ahead", "network", "hold", "constant velocity", "kalman"]
+    assert cells[0] == ["ahead", "network", "hold", "velocity", "Kalman"]
     assert cells[1] == ["100 ms", "0.040", "0.080", "0.060", "0.050"]
     for name in ("latency-chart", "drops-chart", "error-chart"):
         page.wait_for(f"""(() => {{ const c = document.getElementById("{name}");

@@ -157,6 +157,8 @@ def test_what_is_seen(view: WebView, stream: MovingStream) -> None:
         rgb = frame.to_ndarray(format="rgb24")
         assert rgb.shape == (HEIGHT, WIDTH, 3)
         assert abs(int(rgb[:, (5 * picture["index"] + 10) % WIDTH].mean()) - 60) < 8
+        still, _ = draw(connection, of="picture")
+        assert still["time_s"] == still["picture"]["time_s"] < still["now_s"]
         again, nothing = draw(connection, picture=picture["index"], final=message["finals"][-1]["index"])
         assert (again["finals"], nothing, "picture" in again) == ([], b"", False)
 
@@ -181,6 +183,7 @@ def test_a_stall_is_told_and_ends(view: WebView, stream: MovingStream) -> None:
         '{"type": "other"}',
         '{"type": "draw", "picture": "1"}',
         '{"type": "draw", "ahead_s": 9}',
+        '{"type": "draw", "of": "never"}',
         '{"type": "draw", "ahead_s": NaN}',
         '{"type": "draw", "picture": 1e400}',
         "[" * 900,

@@ -107,12 +107,14 @@ class Feed:
         self._asked_s = time.perf_counter()
         with self._lock:
             newest, finals, written_s = self._newest, list(self._finals), self._written_s
-        now_s = self._stream.now_s
+        now_s, picture = self._stream.now_s, self._pictures.newest
         message: dict[str, Any] = {"type": "now", "state": self._state(newest, written_s), "now_s": now_s}
         if newest is not None:
-            message |= self._poses(newest, now_s, request.ahead_s)
+            shown_s = None if now_s is None else now_s + request.ahead_s
+            if picture is not None and request.is_of_picture:
+                shown_s = picture.time_s
+            message |= self._poses(newest, shown_s)
             message["finals"] = [one.message for one in finals if one.index > request.final]
-        picture = self._pictures.newest
         is_new = picture is not None and picture.index > request.picture
         if picture is not None and is_new:
             message["picture"] = {"index": picture.index, "time_s": picture.time_s, "size": picture.size}
@@ -127,14 +129,14 @@ class Feed:
         is_late = self._stream.live and time.perf_counter() - written_s > LOST_S
         return "lost" if is_late else "live"
 
-    def _poses(self, newest: Motion, now_s: float | None, ahead_s: float) -> dict[str, Any]:
-        """Everybody now, without a clock in the newest frame; and that frame's forecast."""
+    def _poses(self, newest: Motion, shown_s: float | None) -> dict[str, Any]:
+        """Everybody at a time, or in the newest frame; and that frame's forecast."""
         shown: dict[str, Any] = {"index": newest.index, "frame_s": newest.time_s, "size": _size(newest)}
         shown["ghosts"] = self._ghosts_of(newest)
-        if now_s is None or self.has_ended:
+        if not self._stream.live or shown_s is None or self.has_ended:
             return shown | {"time_s": newest.time_s, "people": messages.people(newest, newest.ids)}
         # A camera that is lost leaves people where they were last seen, and their forecast ends.
-        at_s = min(now_s + ahead_s, newest.time_s + LOST_S)
+        at_s = min(shown_s, newest.time_s + LOST_S)
         now = self._stream.at(at_s)
         return shown | {"time_s": at_s, "people": messages.people(now, now.ids)}
 

@@ -27,11 +27,12 @@ class RequestError(ValueError):
 
 @dataclass(frozen=True)
 class DrawRequest:
-    """A page is about to draw: `{"type": "draw", "picture": 41, "final": 37, "ahead_s": 0.02}`."""
+    """A page is about to draw: `{"type": "draw", "picture": 41, "final": 37, "ahead_s": 0.02, "of": "now"}`."""
 
     picture: int = -1  # index of the newest picture that it has
     final: int = -1  # index of the newest final poses that it has
     ahead_s: float = 0.0  # how much later what it draws will be seen
+    is_of_picture: bool = False  # whether everybody is shown as of the newest picture, instead of now
 
     @classmethod
     def of(cls, text: str | bytes) -> DrawRequest:
@@ -47,7 +48,10 @@ class DrawRequest:
             raise RequestError("picture, final and ahead_s must be numbers")
         if not all(abs(number) < 2**53 for number in numbers) or not 0 <= numbers[2] <= MAX_AHEAD_S:
             raise RequestError(f"ahead_s must be 0 to {MAX_AHEAD_S:g}, indices below 2^53")
-        return cls(int(numbers[0]), int(numbers[1]), float(numbers[2]))
+        moment = message.get("of", "now")
+        if moment not in ("now", "picture"):
+            raise RequestError('of must be "now" or "picture"')
+        return cls(int(numbers[0]), int(numbers[1]), float(numbers[2]), moment == "picture")
 
 
 def hello(source: str, *, live: bool, horizon_s: float) -> str:

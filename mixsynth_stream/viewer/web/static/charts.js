@@ -24,7 +24,7 @@ export class Chart {
     context.clearRect(0, 0, width, height);
     if (!points.length) return;
     const numbers = points.flatMap(({ values }) => Object.values(values)).filter(Number.isFinite);
-    const most = Math.max(...numbers, 1e-9);
+    const most = Math.max(...numbers) || 1;
     const end = points.at(-1).at;
     const x = (at) => width - ((end - at) / SPAN_S) * width;
     const y = (value) => height - 4 - (value / most) * (height - 22 * ratio);
@@ -45,7 +45,7 @@ export class Chart {
     }
     context.font = `${11 * ratio}px system-ui, sans-serif`;
     context.fillStyle = "#97a1ad";
-    context.fillText(`${most.toPrecision(3)} ${this.unit}`, 4 * ratio, 12 * ratio);
+    context.fillText(`${Number(most.toPrecision(2))} ${this.unit}`, 4 * ratio, 12 * ratio);
     let right = width - 4 * ratio;
     for (const [name, color] of Object.entries(this.lines).reverse()) {
       const label = name.replaceAll("_", " ");

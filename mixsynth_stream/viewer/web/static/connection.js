@@ -39,7 +39,8 @@ export class Connection {
   }
 
   // Ask for what is newest, unless an answer is still on its way.
-  draw(picture, final) {
+  // With `isNow` everybody now, else as of the picture.
+  draw(picture, final, isNow) {
     if (this.socket.readyState !== WebSocket.OPEN) return;
     if (this.askedAt !== null) {
       if (performance.now() - this.askedAt > PATIENCE_MS) this.socket.close();
@@ -47,6 +48,6 @@ export class Connection {
     }
     this.askedAt = performance.now();
     const ahead_s = Math.min(this.roundTripMs / 2000 + 0.008, 0.2); // half the way there, and half a picture
-    this.socket.send(JSON.stringify({ type: "draw", picture, final, ahead_s }));
+    this.socket.send(JSON.stringify({ type: "draw", picture, final, ...(isNow ? { ahead_s } : { of: "picture" }) }));
   }
 }

@@ -55,6 +55,7 @@ const connection = new Connection({
     document.body.dataset.time = message.time_s;
     document.body.dataset.frame = message.index;
     if (jpeg) {
+      document.body.dataset.picture = message.picture.time_s;
       pictureIndex = message.picture.index;
       history.add(scene, jpeg);
       createImageBitmap(new Blob([jpeg], { type: "image/jpeg" })).then((image) => {
@@ -95,7 +96,7 @@ function draw() {
 
 function tick() {
   requestAnimationFrame(tick);
-  connection.draw(pictureIndex, finals.at(-1)?.index ?? -1);
+  connection.draw(pictureIndex, finals.at(-1)?.index ?? -1, element("now").checked);
   const { length } = history.entries;
   const seek = element("seek");
   if (shown === null) {

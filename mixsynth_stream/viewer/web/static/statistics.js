@@ -3,13 +3,15 @@
 import { Chart } from "./charts.js";
 
 const METHODS = { network: "#58a6ff", hold: "#97a1ad", constant_velocity: "#d29922", kalman: "#db6d28" };
+const SHORT = { constant_velocity: "velocity", kalman: "Kalman" };
+const short = (ms) => (ms < 10 ? ms.toFixed(1) : ms.toFixed(0));
 const element = (id) => document.getElementById(id);
 
 export class Statistics {
   constructor() {
     this.latency = new Chart(element("latency-chart"), { p50: "#7ee787", p95: "#d29922", p99: "#ff6b5e" }, "ms");
     this.drops = new Chart(element("drops-chart"), { a_second: "#ff6b5e" }, "");
-    this.errors = new Chart(element("error-chart"), METHODS, "body scales");
+    this.errors = new Chart(element("error-chart"), METHODS, "");
     this.clear();
   }
 
@@ -25,7 +27,7 @@ export class Statistics {
     const at = performance.now() / 1000;
     this.latency.add(at, stats.latency_ms);
     const { p50, p95, p99 } = stats.latency_ms;
-    element("latency").textContent = p50 === undefined ? "" : `p50 ${p50} · p95 ${p95} · p99 ${p99} ms`;
+    element("latency").textContent = p50 === undefined ? "" : `p50 ${short(p50)} · p95 ${short(p95)} · p99 ${short(p99)} ms`;
     this.showDrops(at, stats.counters);
     this.showErrors(at, stats.errors);
     element("counts").textContent =
@@ -47,13 +49,13 @@ export class Statistics {
     const mean = (name) => rows.reduce((sum, row) => sum + row[name], 0) / rows.length;
     this.errors.add(at, Object.fromEntries(names.map((name) => [name, mean(name)])));
     const simple = Math.min(...names.slice(1).map(mean));
-    element("error").textContent = `${(mean("network") / Math.max(simple, 1e-9)).toFixed(2)} of the best simple method's`;
+    element("error").textContent = `${(mean("network") / Math.max(simple, 1e-9)).toFixed(2)} of the best simple one's`;
     const table = element("errors");
     table.replaceChildren();
     const head = table.insertRow();
     for (const name of ["ahead", ...names]) {
       const cell = document.createElement("th");
-      cell.textContent = name.replaceAll("_", " ");
+      cell.textContent = SHORT[name] ?? name;
       head.append(cell);
     }
     for (const row of rows) {
