@@ -216,11 +216,18 @@ def test_a_camera_that_is_lost_is_told_and_comes_back(page: Page, shown: Shown) 
     page.wait_for("document.body.dataset.state === 'live' && document.getElementById('notice').hidden")
 
 
-def test_the_end_of_the_stream_is_told(shown: Shown, browser: Browser) -> None:
+def test_the_end_of_the_stream_is_told_and_the_next_one_is_shown(shown: Shown, browser: Browser) -> None:
     page = browser.open(shown.view.url)
     page.wait_for("document.body.dataset.state === 'live'")
     shown.view.close()
-    page.wait_for("document.getElementById('state').textContent.match('ended|trying again')")
+    page.wait_for("document.getElementById('state').textContent === 'the stream has ended'")
+    time.sleep(1.5)  # the page has tried again by then
+    assert page.run("document.body.dataset.state") == "ended"
+    again = MovingStream()
+    with WebView(again, Address(port=shown.view.server.port)) as view:
+        again.write_for(view, 3.0)
+        page.wait_for("Number(document.body.dataset.time) > 1")
+    assert page.errors == []
 
 
 # What a hostile site would try: a WebSocket, the page in a frame, and its script.

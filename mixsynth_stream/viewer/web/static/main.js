@@ -65,7 +65,12 @@ const connection = new Connection({
     }
     if (shown === null) draw();
   },
-  onGone: setState,
+  onGone(why) {
+    const { state } = document.body.dataset;
+    // Who has watched before knows the address: what ended or broke is told until there is a stream again.
+    if (why !== "refused" || body === null) setState(why);
+    else if (state !== "ended") setState("disconnected");
+  },
 });
 
 function takeFinals({ finals: newer, time_s }) {
