@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import socket
 import threading
 import time
@@ -67,6 +68,17 @@ def http(view: WebView, request: str) -> tuple[int, dict[str, str], bytes]:
 def get(view: WebView, path: str, host: str = "127.0.0.1", **headers: str) -> tuple[int, dict[str, str], bytes]:
     lines = [f"GET {path} HTTP/1.1", f"Host: {host}", *(f"{name}: {value}" for name, value in headers.items())]
     return http(view, "\r\n".join(lines) + "\r\n\r\n")
+
+
+def bare_viewer(view: WebView) -> socket.socket:
+    """A viewer that neither reads nor says farewell."""
+    connection = socket.create_connection(("127.0.0.1", view.server.port), timeout=5)
+    key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
+    origin = f"Origin: http://localhost:{view.server.port}\r\nHost: localhost:{view.server.port}\r\n"
+    upgrade = "Upgrade: websocket\r\nConnection: Upgrade\r\n"
+    connection.sendall(f"GET /stream HTTP/1.1\r\n{origin}{upgrade}{key}\r\n".encode())
+    assert b"101" in connection.recv(50)
+    return connection
 
 
 def test_the_page_is_served_with_its_policy(view: WebView) -> None:
@@ -141,6 +153,8 @@ def test_what_is_seen(view: WebView, stream: MovingStream) -> None:
         assert draw(connection)[0]["state"] == "waiting"
         stream.write_for(view, 0.5)
         message, jpeg = draw(connection, ahead_s=0.1)
+        while message["picture"]["index"] < message["index"]:  # it is being made
+            message, jpeg = draw(connection, ahead_s=0.1)
         assert message["state"] == "live"
         assert message["time_s"] == pytest.approx(message["now_s"] + 0.1)
         (person,) = message["people"]
@@ -248,6 +262,26 @@ def test_many_viewers(view: WebView) -> None:
         assert connection.recv(timeout=5)
 
 
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="open files are counted on Linux")
+def test_viewers_that_come_and_go_leave_nothing_behind(view: WebView) -> None:
+    def round_of_viewers() -> tuple[int, int]:
+        for _ in range(20):
+            with viewer(view) as connection:
+                connection.recv(timeout=5)
+                draw(connection)
+            bare_viewer(view).close()
+            get(view, "/")
+        end_s = time.monotonic() + 5
+        while view.server.viewers and time.monotonic() < end_s:
+            time.sleep(0.01)
+        return threading.active_count(), len(os.listdir("/proc/self/fd"))
+
+    threads, files = round_of_viewers()
+    later_threads, later_files = round_of_viewers()
+    assert later_threads <= threads + 1  # one more worker may have started
+    assert later_files <= files + 2
+
+
 def test_no_picture_is_made_while_nobody_watches(view: WebView, stream: MovingStream) -> None:
     stream.write_for(view, 0.3)
     with viewer(view) as connection:
@@ -260,11 +294,7 @@ def test_closing_is_quick_with_viewers_that_do_not_answer(stream: MovingStream) 
     with viewer(view) as watching, socket.create_connection(("127.0.0.1", view.server.port)) as silent:
         watching.recv(timeout=5)
         silent.sendall(b"GET / HTT")
-        deaf = socket.create_connection(("127.0.0.1", view.server.port))
-        key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
-        origin = f"Origin: http://localhost:{view.server.port}\r\nHost: localhost:{view.server.port}\r\n"
-        deaf.sendall(f"GET /stream HTTP/1.1\r\n{origin}Upgrade: websocket\r\nConnection: Upgrade\r\n{key}\r\n".encode())
-        assert b"101" in deaf.recv(100)
+        deaf = bare_viewer(view)
         start_s = time.perf_counter()
         view.close()
         assert time.perf_counter() - start_s < 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mixsynth_stream.console import shown
@@ -25,6 +26,8 @@ class WebView(SinkBase):
         """Raises `OutputError` where the page cannot be served."""
         super().__init__(None)
         source = "pushed frames" if stream.info is None else shown(stream.info.source)
+        if "://" not in source:
+            source = Path(source).name or source  # who watches need not know the folder
         self.feed = Feed(stream)
         try:
             self.server = Server(
