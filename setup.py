@@ -189,8 +189,9 @@ setup(
         "mixsynth_stream.pipeline.sources.timing",
         "mixsynth_stream.train",
         "mixsynth_stream.viewer",
+        "mixsynth_stream.viewer.web",
     ],
     # The checkout keeps kernels/ and pipeline/ at the top level; installed, they live inside the package.
     package_dir={"mixsynth_stream.kernels": "kernels", "mixsynth_stream.pipeline": "pipeline"},
-    package_data={"mixsynth_stream": ["py.typed", "assets/*"]},
+    package_data={"mixsynth_stream": ["py.typed", "assets/*"], "mixsynth_stream.viewer.web": ["static/*"]},
 )

@@ -64,11 +64,13 @@ class Stream:
     `pictures`: whether you read `motion.frame.rgb`; without, and without glances, files are decoded only as far as the
     keyframes need, for the same Motions, and what you read after all comes late.
 
-    The attribute `on_event` may be a function, which is called in the loop when a live source is lost, is back, or has
-    pictures of another size from there on.
+    Two attributes may be functions, which are called in the loop, and end it with what they raise: `on_event`, when a
+    live source is lost, is back, or has pictures of another size from there on, and `on_wait`, about twice a second
+    while it gives nothing.
     """
 
     on_event: Callable[[SourceEvent], None] | None = None
+    on_wait: Callable[[], None] | None = None
 
     def __init__(
         self,
@@ -277,6 +279,8 @@ class Stream:
                 yield from self._hand_out(motions if frame is None else self._timed(motions, frame, read_s))
                 if self._supervisor.error is not None:
                     return
+                if frame is None and self.on_wait is not None:
+                    self.on_wait()
             yield from self._hand_out(self._engine.last_looks())
 
     def _timed(self, motions: list[Motion], frame: Frame, read_s: float | None) -> list[Motion]:

@@ -16,7 +16,19 @@ from pathlib import Path
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 # What the extras of pyproject.toml bring.
-EXTRAS = {"torch", "triton", "tqdm", "matplotlib", "threadpoolctl", "ezc3d", "smplx", "onnx", "onnxruntime", "openvino"}
+EXTRAS = {
+    "torch",
+    "triton",
+    "tqdm",
+    "matplotlib",
+    "threadpoolctl",
+    "ezc3d",
+    "smplx",
+    "onnx",
+    "onnxruntime",
+    "openvino",
+    "websockets",
+}
 
 
 # Where the code lies in the checkout, and its name once installed.

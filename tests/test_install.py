@@ -54,4 +54,6 @@ def test_a_folder_that_is_not_installed_is_named(installed, tmp_path):
 def test_what_ships_beside_the_code_is_there(installed):
     assets = {path.name for path in (CHECKOUT / "mixsynth_stream/assets").iterdir() if path.is_file()}
     assert assets == {path.name for path in (installed / "mixsynth_stream/assets").iterdir()}
+    page = {path.name for path in (CHECKOUT / "mixsynth_stream/viewer/web/static").iterdir()}
+    assert page == {path.name for path in (installed / "mixsynth_stream/viewer/web/static").iterdir()}
     assert (installed / "mixsynth_stream/py.typed").is_file()

@@ -37,7 +37,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--quiet", action="store_true", help="no progress")
     add_stream_arguments(parser)
     parser.set_defaults(
-        max_people=None, format=("jsonl", "csv", "npz"), overlay=True, plot=True, write_forecast=False, view="none"
+        max_people=None,
+        format=("jsonl", "csv", "npz"),
+        overlay=True,
+        plot=True,
+        write_forecast=False,
+        view="none",
+        view_at=None,
     )
     parser.set_defaults(**NO_SOURCE_OPTIONS, **NO_CAMERA_OPTIONS)
 

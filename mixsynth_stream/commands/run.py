@@ -175,7 +175,19 @@ def add_output_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--write-forecast", action="store_true", help="write the forecast of every frame, not of keyframes only"
     )
-    group.add_argument("--view", choices=("window", "none"), default="none", help="show the frames as they come")
+    group.add_argument(
+        "--view",
+        choices=("window", "web", "none"),
+        default="none",
+        help="show the frames as they come: in a window, or in a page for a browser on this machine",
+    )
+    group.add_argument(
+        "--view-at",
+        type=_address,
+        metavar="[HOST:]PORT",
+        help="where the page of --view web is served (default: 127.0.0.1, port 8420 or a free one); "
+        "beyond this machine it asks for a token, which its printed address has",
+    )
     group.add_argument("--quiet", action="store_true", help="no progress and no summary")
 
 
@@ -257,7 +269,8 @@ def job_options(args: argparse.Namespace) -> JobOptions:
         overlay=args.overlay,
         plot=args.plot,
         write_forecast=args.write_forecast,
-        view=args.view == "window",
+        view=None if args.view == "none" else args.view,
+        view_at=args.view_at,
         progress=not args.quiet,
     )
 
@@ -288,6 +301,8 @@ def check(args: argparse.Namespace) -> None:
         raise ValueError("--budget is for --every auto, which chooses keyframes: give both, or leave --budget out")
     if args.every == "auto" and args.glance == "off":
         raise ValueError("--every auto needs the glance, which tells when to look: leave --glance off out")
+    if args.view_at is not None and args.view != "web":
+        raise ValueError(f"--view-at is for --view web, and the view is {args.view}: give both, or leave --view-at out")
     if len(args.weights) > 2:
         raise ValueError(f"--weights is for one image and one world network, found {len(args.weights)}")
 
@@ -324,6 +339,16 @@ def _size(text: str) -> tuple[int, int]:
     if len(parts) != 2 or not all(part.isdigit() and int(part) > 0 for part in parts):
         raise argparse.ArgumentTypeError(f"expected a width and a height such as 1280x720, found {text!r}")
     return int(parts[0]), int(parts[1])
+
+
+def _address(text: str) -> str:
+    from mixsynth_stream.viewer.web.access import Address
+
+    try:
+        Address.of(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return text
 
 
 def _seconds(text: str) -> float:

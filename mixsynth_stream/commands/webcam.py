@@ -23,10 +23,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Run until q, Esc or Ctrl-C."""
-    from mixsynth_stream.viewer.window import window_possible
-
     if args.view is None:
-        # Without a display there is no window, and poses still go to files or to standard output.
-        args.view = "window" if window_possible() else "none"
+        args.view = _default_view(args.view_at is not None)
     args.sources = [f"webcam:{args.camera}"]
     return run.main(args)
+
+
+def _default_view(is_page: bool) -> str:
+    """A window where there is a display, else a page. Without both, poses still go to files or to standard output."""
+    from mixsynth_stream.console import say
+    from mixsynth_stream.viewer.web.server import server_possible
+    from mixsynth_stream.viewer.window import window_possible
+
+    if window_possible() and not is_page:
+        return "window"
+    if server_possible() or is_page:
+        return "web"
+    say("there is no display for a window, and a page to watch needs: pip install 'mixsynth-stream[view]'")
+    return "none"

@@ -37,5 +37,6 @@ class JobOptions:
     overlay: bool = False
     plot: bool = False
     write_forecast: bool = False  # of every frame, not of keyframes only
-    view: bool = False  # show the frames in a window
+    view: str | None = None  # show the frames as they come: "window", or "web" for a page in a browser
+    view_at: str | None = None  # where the page is served: PORT, HOST or HOST:PORT; None: a port of loopback
     progress: bool = True  # a line about it on standard error

@@ -7,9 +7,9 @@ import itertools
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from mixsynth_stream.console import shown
+from mixsynth_stream.console import say, shown
 from mixsynth_stream.files import part_path
 from mixsynth_stream.interrupt import Interrupt
 from mixsynth_stream.job.options import JobOptions
@@ -26,6 +26,24 @@ if TYPE_CHECKING:
 
 # Bytes of a folder's name: disks take 255, and a number may follow.
 _LONGEST_NAME = 248
+
+
+class ViewClosed(Exception):
+    """The user has closed the view, which ends the job as its end does."""
+
+
+@runtime_checkable
+class Waits(Protocol):
+    """A sink that does something while nothing comes, such as a window, which takes keys."""
+
+    def wait(self) -> None: ...
+
+
+@runtime_checkable
+class TakesEvents(Protocol):
+    """A sink that has a place for what happens to a live source."""
+
+    def tell(self, event: SourceEvent) -> None: ...
 
 
 class Outputs:
@@ -52,8 +70,17 @@ class Outputs:
         """Give what has happened to a live source to the sinks that have a place for it."""
         with self._interrupt.held():
             for sink in self.sinks:
-                if hasattr(sink, "tell"):
+                if isinstance(sink, TakesEvents):
                     sink.tell(event)
+
+    def wait(self) -> None:
+        """Nothing comes from the source: a view shows so, and may be closed. Raises `ViewClosed`."""
+        with self._interrupt.held():
+            for sink in self.sinks:
+                if isinstance(sink, Waits):
+                    sink.wait()
+        if self.has_closed_view:
+            raise ViewClosed
 
     @property
     def has_closed_view(self) -> bool:
@@ -102,7 +129,7 @@ def check_folder(source: str, folder: Path, options: JobOptions) -> None:
 
 
 def open_outputs(stream: Stream, folder: Path | None, options: JobOptions) -> list[Any]:
-    """The sinks of a stream, which the caller closes: a window, and files in `folder` or lines on standard output."""
+    """The sinks of a stream, which the caller closes: a view, and files in `folder` or lines on standard output."""
     from mixsynth_stream.export import Settings, open_sinks
 
     spacing = stream.models[0].config.sample_interval
@@ -121,19 +148,38 @@ def open_outputs(stream: Stream, folder: Path | None, options: JobOptions) -> li
     sinks: list[Any] = []
     if options.view:
         if settings.skeleton != Settings.skeleton:
-            raise ValueError(f"{settings.skeleton} has no places in the picture to show: leave --view window out")
+            raise ValueError(
+                f"{settings.skeleton} has no places in the picture to show: leave --view {options.view} out"
+            )
+        sinks.append(_open_view(stream, options))
+    try:
+        return sinks + open_sinks(
+            folder,
+            stream.info,
+            formats=options.formats,
+            overlay=options.overlay,
+            plot=options.plot,
+            write_forecast=options.write_forecast,
+            settings=settings,
+        )
+    except BaseException:
+        for view in sinks:
+            view.discard()
+        raise
+
+
+def _open_view(stream: Stream, options: JobOptions) -> Sink:
+    """The window, or the page, whose address is told."""
+    if options.view == "window":
         from mixsynth_stream.viewer.window import Window
 
-        sinks.append(Window())
-    return sinks + open_sinks(
-        folder,
-        stream.info,
-        formats=options.formats,
-        overlay=options.overlay,
-        plot=options.plot,
-        write_forecast=options.write_forecast,
-        settings=settings,
-    )
+        return Window()
+    from mixsynth_stream.viewer.web.access import Address
+    from mixsynth_stream.viewer.web.view import WebView
+
+    view = WebView(stream, Address.of(options.view_at), horizon_s=options.horizon_s)
+    say(f"view: {view.url}")
+    return view
 
 
 def estimator_name(stream: Stream, options: JobOptions) -> str:

@@ -18,7 +18,7 @@ from mixsynth_stream.interrupt import Interrupt
 from mixsynth_stream.job.lock import FolderLock
 from mixsynth_stream.job.models import load_models
 from mixsynth_stream.job.options import JobOptions
-from mixsynth_stream.job.outputs import Outputs, check_folder, open_outputs
+from mixsynth_stream.job.outputs import Outputs, ViewClosed, check_folder, open_outputs
 from mixsynth_stream.job.progress import Progress
 
 if TYPE_CHECKING:
@@ -90,6 +90,7 @@ def process(source: str, folder: Path | None, options: JobOptions) -> JobResult:
         name = shown(source if "://" in source else Path(source).name or source)
         progress = stack.enter_context(Progress(name, stream.info, shown=options.progress))
         start = time.perf_counter()
+        stream.on_wait = outputs.wait
         try:
             for motion in first_frames(stream, options.limit_frames):
                 write_start = time.perf_counter()
@@ -100,8 +101,9 @@ def process(source: str, folder: Path | None, options: JobOptions) -> JobResult:
                 latency_s = None if now_s is None else now_s - motion.time_s
                 progress.update(motion, stream.stats, latency_s, stream.score)
                 if outputs.has_closed_view:
-                    write_finals(stream, outputs, result, interrupt)
-                    break
+                    raise ViewClosed
+        except ViewClosed:
+            write_finals(stream, outputs, result, interrupt)
         except KeyboardInterrupt as stop:
             write_finals(stream, outputs, result, interrupt)
             result.seconds = time.perf_counter() - start
@@ -163,7 +165,7 @@ def open_stream(source: str, options: JobOptions, interrupt: Interrupt) -> Strea
                 backend=options.backend,
                 cuts=options.cuts,
                 glance=_glance(options),
-                pictures=options.overlay or options.view,
+                pictures=options.overlay or options.view is not None,
             )
     except BaseException:
         reader.close()

@@ -35,7 +35,10 @@ class Window(SinkBase):
         super().__init__(None)
         self.closed = False
         self._newest = -1
+        self._waits = False
+        self._title = f"{title} - q or Esc ends"
         self._tk: Any = _open_window(title)
+        self._tk.title(self._title)
         self._label: Any = self._tk.children["picture"]
         self._picture: Any = None  # tkinter shows a picture only while there is a reference to it
         self._tk.protocol("WM_DELETE_WINDOW", self._end)
@@ -47,6 +50,9 @@ class Window(SinkBase):
         if self.closed or motion.index <= self._newest:
             return
         self._newest = motion.index
+        if self._waits:
+            self._waits = False
+            self._tk.title(self._title)
         picture = subsample(picture_of(motion), MAX_WIDTH, MAX_HEIGHT)
         from tkinter import PhotoImage, TclError
 
@@ -57,6 +63,20 @@ class Window(SinkBase):
         except TclError as error:
             self.closed = True
             raise OutputError(f"the window cannot show frames any more ({error}): run with --view none") from error
+
+    def wait(self) -> None:
+        """Nothing comes from the source: say so, and take keys meanwhile."""
+        from tkinter import TclError
+
+        if self.closed:
+            return
+        try:
+            if not self._waits:
+                self._waits = True
+                self._tk.title(f"{self._title} - camera lost, trying again")
+            self._tk.update()
+        except TclError:
+            self.closed = True
 
     def _finish(self) -> None:
         self._tk.destroy()
@@ -100,6 +120,5 @@ def _open_window(title: str) -> Any:
         root = tkinter.Tk(className=title)
     except tkinter.TclError as error:
         raise OutputError(f"no window can be opened ({error}): run with --view none") from error
-    root.title(f"{title} - q or Esc ends")
     tkinter.Label(root, name="picture", borderwidth=0).pack()
     return root

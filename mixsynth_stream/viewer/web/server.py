@@ -1,0 +1,231 @@
+"""Server: the page and its WebSocket, by the library `websockets`, in a thread of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import importlib.util
+import logging
+import socket
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from http import HTTPStatus
+from importlib import resources
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from mixsynth_stream.errors import OutputError
+from mixsynth_stream.viewer.web.access import DEFAULT_PORT, HEADERS, Access, Address
+from mixsynth_stream.viewer.web.messages import MAX_REQUEST, DrawRequest, RequestError
+
+if TYPE_CHECKING:
+    from websockets.asyncio.server import ServerConnection
+    from websockets.http11 import Request, Response
+
+log = logging.getLogger(__name__)
+# The library logs a traceback for each refused request. Whoever is refused gets a sentence, and nobody else needs one.
+_silent = logging.getLogger(f"{__name__}.websockets")
+_silent.propagate = False
+_silent.addHandler(logging.NullHandler())
+
+STREAM_PATH = "/stream"
+MAX_VIEWERS = 16
+# All pages together take no more of a core than this: many of them draw more slowly, and the stream goes on.
+_SHARE = 0.25
+# No page draws faster.
+_LEAST_PAUSE_S = 1 / 250
+# Who does not take an answer for so long is gone.
+_SEND_LIMIT_S = 10.0
+_START_LIMIT_S = 10.0
+_CLOSE_LIMIT_S = 1.5
+_EVERY_ADDRESS = ("0.0.0.0", "::")
+_TYPES = {".html": "text/html", ".js": "text/javascript", ".css": "text/css"}
+_POLICY_VIOLATION, _INTERNAL_ERROR = 1008, 1011
+
+
+def server_possible() -> bool:
+    """Whether the library is there."""
+    return importlib.util.find_spec("websockets") is not None
+
+
+def pages() -> dict[str, tuple[str, bytes]]:
+    """What is served: type and contents of each file, by its path. No request opens a file, so none leads elsewhere."""
+    folder = resources.files("mixsynth_stream.viewer.web") / "static"
+    files = {
+        f"/{file.name}": (_TYPES[suffix], file.read_bytes())
+        for file in folder.iterdir()
+        for suffix in _TYPES
+        if file.name.endswith(suffix)
+    }
+    return files | {"/": files["/index.html"]}
+
+
+class Server:
+    """Serves the page until `close`. `hello` is what a page gets first, `answer` what it gets when it draws."""
+
+    def __init__(self, address: Address, *, hello: str, answer: Callable[[DrawRequest], bytes]) -> None:
+        """Raises `OutputError` where the library is missing or the address cannot be had."""
+        if not server_possible():
+            raise OutputError(
+                "the view in a browser needs the package websockets, which is not installed: "
+                "pip install 'mixsynth-stream[view]', or run with --view none"
+            )
+        self.access = Access.to(address)
+        self.port = 0
+        self._watching: set[ServerConnection] = set()
+        self._hello = hello
+        self._answer = answer
+        self._pages = pages()
+        self._is_up = threading.Event()
+        self._error: OSError | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stop: asyncio.Event | None = None
+        self._thread = threading.Thread(target=self._run, name="view server", daemon=True)
+        self._thread.start()
+        if not self._is_up.wait(_START_LIMIT_S):
+            raise OutputError("the view's server does not start: run with --view none")
+        if self._error is not None:
+            raise OutputError(_refusal(address, self._error)) from self._error
+
+    @property
+    def viewers(self) -> int:
+        """How many pages watch."""
+        return len(self._watching)
+
+    @property
+    def url(self) -> str:
+        """What to open in a browser."""
+        host = self.access.address.host
+        host = socket.gethostname() if host in _EVERY_ADDRESS else host
+        token = "" if self.access.token is None else f"?token={self.access.token}"
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}/{token}"
+
+    def close(self) -> None:
+        """End all connections, and the thread. Safe to call twice."""
+        if self._loop is not None and self._stop is not None and self._thread.is_alive():
+            with suppress(RuntimeError):  # the loop has just ended
+                self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join(_CLOSE_LIMIT_S)
+
+    def _run(self) -> None:
+        try:
+            asyncio.run(self._serve())
+        except OSError as error:
+            self._error = error
+        finally:
+            self._is_up.set()
+
+    async def _serve(self) -> None:
+        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+        server = await self._listen()
+        self.port = server.sockets[0].getsockname()[1]
+        self._is_up.set()
+        await self._stop.wait()
+        server.close()
+        # Connections that take no farewell are cut when the loop ends.
+        with suppress(TimeoutError, asyncio.TimeoutError):
+            await asyncio.wait_for(server.wait_closed(), _CLOSE_LIMIT_S / 2)
+        for connection in self._watching:
+            connection.transport.abort()
+
+    async def _listen(self) -> Any:
+        """The server at the address; without a port, at the usual one or at any that is free."""
+        from websockets.asyncio.server import serve
+
+        options: dict[str, Any] = {
+            "process_request": self._process_request,
+            "compression": None,  # pictures are compressed
+            "max_size": MAX_REQUEST,
+            "max_queue": 4,
+            "open_timeout": 5,
+            "close_timeout": 0.5,
+            "server_header": None,
+            "logger": _silent,
+        }
+        host, port = self.access.address.host, self.access.address.port
+        try:
+            return await serve(self._watch, host, DEFAULT_PORT if port is None else port, **options)
+        except OSError as error:
+            if port is not None or error.errno != errno.EADDRINUSE:
+                raise
+            return await serve(self._watch, host, 0, **options)
+
+    def _process_request(self, connection: ServerConnection, request: Request) -> Response | None:
+        """An answer to what is no WebSocket, or a refusal; None lets a viewer in."""
+        path = urlsplit(f"http://server{request.path}").path
+        is_stream = path == STREAM_PATH
+        values = {name: request.headers.get_all(name) for name in ("Host", "Origin")}
+        if any(len(given) > 1 for given in values.values()):
+            return _text(connection, HTTPStatus.BAD_REQUEST, "Host and Origin may stand once in a request")
+        headers = {name: given[0] for name, given in values.items() if given}
+        refusal = self.access.refusal(request.path, headers, watches=is_stream)
+        if refusal is None and is_stream and self.viewers >= MAX_VIEWERS:
+            refusal = HTTPStatus.SERVICE_UNAVAILABLE, f"{MAX_VIEWERS} pages watch already: close one of them"
+        if refusal is not None:
+            return _text(connection, *refusal)
+        if is_stream:
+            return None
+        if path not in self._pages:
+            return _text(connection, HTTPStatus.NOT_FOUND, "there is no such page: open / of this server")
+        return _response(connection, HTTPStatus.OK, *self._pages[path])
+
+    async def _watch(self, connection: ServerConnection) -> None:
+        """One viewer, from its first request to its last."""
+        from websockets.exceptions import ConnectionClosed
+
+        self._watching.add(connection)
+        loop = asyncio.get_running_loop()
+        try:
+            await connection.send(self._hello)
+            async for text in connection:
+                request = DrawRequest.of(text)
+                # Poses are made in another thread, so that one page does not hold up another.
+                answer, cost_s = await loop.run_in_executor(None, self._timed_answer, request)
+                await asyncio.wait_for(connection.send(answer), _SEND_LIMIT_S)
+                await asyncio.sleep(max(_LEAST_PAUSE_S, self.viewers * cost_s / _SHARE - cost_s))
+        except RequestError as error:
+            await connection.close(_POLICY_VIOLATION, str(error))
+        except (ConnectionClosed, TimeoutError, asyncio.TimeoutError):
+            connection.transport.abort()
+        except Exception:
+            log.exception("the view cannot show what there is now")
+            await connection.close(_INTERNAL_ERROR, "the view cannot show what there is now")
+        finally:
+            self._watching.discard(connection)
+
+    def _timed_answer(self, request: DrawRequest) -> tuple[bytes, float]:
+        """An answer, and the seconds of a core that it took."""
+        start_s = time.thread_time()
+        answer = self._answer(request)
+        return answer, time.thread_time() - start_s
+
+
+def _text(connection: ServerConnection, status: HTTPStatus, sentence: str) -> Response:
+    return _response(connection, status, "text/plain", f"{sentence}\n".encode())
+
+
+def _response(connection: ServerConnection, status: HTTPStatus, kind: str, body: bytes) -> Response:
+    response = connection.respond(status, "")
+    response.body = body
+    for name in ("Content-Type", "Content-Length"):
+        response.headers.pop(name, None)
+    response.headers["Content-Type"] = f"{kind}; charset=utf-8"
+    response.headers["Content-Length"] = str(len(body))
+    for name, value in HEADERS.items():
+        response.headers[name] = value
+    return response
+
+
+def _refusal(address: Address, error: OSError) -> str:
+    """Why nobody can be served at an address."""
+    port = DEFAULT_PORT if address.port is None else address.port
+    if error.errno == errno.EADDRINUSE:
+        return f"the view cannot be served at port {port}, which is in use: give another one (--view-at PORT)"
+    if error.errno == errno.EACCES:
+        return (
+            f"the view cannot be served at port {port}, which takes more rights: give one above 1023 (--view-at PORT)"
+        )
+    reason = error.strerror or error
+    return f"the view cannot be served at {address.host}:{port} ({reason}): give an address of this machine (--view-at)"

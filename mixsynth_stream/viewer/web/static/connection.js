@@ -1,0 +1,53 @@
+// The connection to the server: one request for each picture that is drawn, and one answer to each request.
+
+const RETRY_MS = 1000;
+const PATIENCE_MS = 3000; // an answer that takes longer will not come
+
+export class Connection {
+  // onHello(message), onAnswer(message, jpeg), onGone(why): "ended", "refused" or "disconnected"
+  constructor({ onHello, onAnswer, onGone }) {
+    Object.assign(this, { onHello, onAnswer, onGone });
+    this.socket = null;
+    this.askedAt = null; // of the request that waits for its answer
+    this.roundTripMs = 0;
+    this.open();
+  }
+
+  open() {
+    const scheme = location.protocol === "https:" ? "wss" : "ws";
+    const socket = new WebSocket(`${scheme}://${location.host}/stream${location.search}`);
+    socket.binaryType = "arraybuffer";
+    this.socket = socket;
+    let wasOpen = false;
+    socket.onmessage = ({ data }) => {
+      if (typeof data === "string") {
+        wasOpen = true;
+        this.askedAt = null;
+        this.onHello(JSON.parse(data));
+        return;
+      }
+      const length = new DataView(data).getUint32(0, true);
+      const message = JSON.parse(new TextDecoder().decode(new Uint8Array(data, 4, length)));
+      if (this.askedAt !== null) this.roundTripMs += 0.1 * (performance.now() - this.askedAt - this.roundTripMs);
+      this.askedAt = null;
+      this.onAnswer(message, data.byteLength > 4 + length ? data.slice(4 + length) : null);
+    };
+    socket.onclose = ({ code }) => {
+      this.onGone(code === 1001 ? "ended" : wasOpen ? "disconnected" : "refused");
+      setTimeout(() => this.open(), RETRY_MS);
+    };
+  }
+
+  // Ask for what is newest, unless an answer is still on its way.
+  // With `isNow` everybody now, else as of the picture.
+  draw(picture, final, isNow) {
+    if (this.socket.readyState !== WebSocket.OPEN) return;
+    if (this.askedAt !== null) {
+      if (performance.now() - this.askedAt > PATIENCE_MS) this.socket.close();
+      return;
+    }
+    this.askedAt = performance.now();
+    const ahead_s = Math.min(this.roundTripMs / 2000 + 0.008, 0.2); // half the way there, and half a picture
+    this.socket.send(JSON.stringify({ type: "draw", picture, final, ...(isNow ? { ahead_s } : { of: "picture" }) }));
+  }
+}
