@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mixsynth_stream.commands.run import NO_CAMERA_OPTIONS, NO_SOURCE_OPTIONS, add_stream_arguments, job_options
+from mixsynth_stream.commands.options import NO_CAMERA_OPTIONS, NO_SOURCE_OPTIONS, add_stream_arguments, job_options
 from mixsynth_stream.console import shown
 from mixsynth_stream.errors import SourceError
 from mixsynth_stream.files import ASSETS

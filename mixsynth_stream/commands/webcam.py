@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from mixsynth_stream.commands import run
+from mixsynth_stream.commands import options, run
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -15,10 +15,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N|NAME|PATH",
         help="the camera: its number, a part of its name, or its path (default: %(default)s; see info --cameras)",
     )
-    run.add_camera_arguments(parser)
-    run.add_stream_arguments(parser)
-    run.add_output_arguments(parser)
-    parser.set_defaults(view=None, **run.NO_SOURCE_OPTIONS)
+    options.add_camera_arguments(parser)
+    options.add_stream_arguments(parser)
+    options.add_output_arguments(parser)
+    parser.set_defaults(view=None, **options.NO_SOURCE_OPTIONS)
 
 
 def main(args: argparse.Namespace) -> int:
