@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 
 from mixsynth_stream.pipeline.budget import Budget
 from mixsynth_stream.pipeline.cuts import Cut, CutDetector
@@ -13,6 +13,7 @@ from mixsynth_stream.pipeline.keyframes import KeyframeChooser, KeyframeClock
 from mixsynth_stream.pipeline.looks import LOOK_LIMIT_S, HangsError, Look, Looks
 from mixsynth_stream.pipeline.motion import Motion, Person
 from mixsynth_stream.pipeline.stats import StreamStats
+from mixsynth_stream.pipeline.steps import Steps, completed, result_of
 from mixsynth_stream.pipeline.timeline import Timeline
 
 # Frames of a live source become final after so long as they stand, where no keyframe has come: nothing may pile up.
@@ -48,48 +49,81 @@ class Engine:
         self._cuts = cuts
         self._pictures = pictures
         self._on_scene = on_scene
+        self.due: Frame | None = None  # the newest frame, where the estimator is to look at it
 
     def go_on(self, frame: Frame | None) -> list[Motion]:
         """Take a frame, if there is one, and the looks that have ended, and wait for nothing."""
-        motions = [motion for look in self._looks.ended() for motion in self._looked(look)]
+        motions = self._completed(self.answers(self._looks.ended()))
         if frame is not None and self._supervisor.error is None:
-            self._begin_looks(frame)
-            motions += self._between_keyframes(frame) + self._timeline.settle(frame.time_s - _LONGEST_WAIT_S)
-            self._pictures.let_go(frame, self._looks.frames)
+            self.consider(frame)
+            if self.due is not None:
+                self.begin_look()
+            motions += self.go_past(frame)
+        return motions
+
+    def answers(self, looks: Iterable[Look]) -> Iterator[Steps[list[Motion]]]:
+        """What looks that have ended lead to. One that failed leads to nothing, and many in a row end the stream.
+
+        Each is to be completed before the next is taken.
+        """
+        for look in looks:
+            if look.error is not None:
+                self._supervisor.failed(look.error, look.frame, hangs=isinstance(look.error, HangsError))
+            else:
+                self._supervisor.answered()
+                yield self._keyframe(look.frame, look.people or [])
+
+    def go_past(self, frame: Frame) -> list[Motion]:
+        """Take the newest frame as one that no estimator has looked at, and let go of what waits for too long."""
+        motions = self._between_keyframes(frame) + self._timeline.settle(frame.time_s - _LONGEST_WAIT_S)
+        self._pictures.let_go(frame, self._looks.frames)
         return motions
 
     def last_looks(self, patience_s: float = LOOK_LIMIT_S) -> list[Motion]:
         """Wait for the looks that have begun."""
-        return [motion for look in self._looks.last(patience_s) for motion in self._looked(look)]
+        return self._completed(self.answers(self._looks.last(patience_s)))
 
-    def _begin_looks(self, frame: Frame) -> None:
-        """Begin the looks that a new frame leads to."""
+    def _completed(self, answers: Iterable[Steps[list[Motion]]]) -> list[Motion]:
+        """What answers lead to, one after another."""
+        motions = []
+        for steps in answers:
+            with self._stats.timed("network"):
+                motions += completed(steps)
+        return motions
+
+    def consider(self, frame: Frame) -> None:
+        """Take the newest frame: `due` is set to it where the estimator is to look at it. Looks at cuts begin here."""
         looks = self._looks
         cut = self._cut_at(frame)
         if cut is not None:
             # Where scenes change faster than the estimator answers, what it has not begun is left out.
-            skipped = looks.cancel()
+            skipped = len(looks.cancel())
             self._stats.count("keyframes_skipped_estimator_busy", skipped)
             before = self._new_scene(cut)
             if before is not None and not skipped and all(one.time_s < before.time_s for one in looks.frames):
                 looks.begin(before, self._supervisor.look(before, self._timeline.expected))
             looks.begin(cut.first, self._supervisor.look(cut.first, self._timeline.expected, is_new_scene=True))
+        self.due = None
         is_busy = looks.is_busy
         if (is_busy and self._budget is not None) or not self._is_due(frame):  # a look is chosen when it is possible
             return
-        self._clock.tick(frame.time_s)
         if is_busy:
+            self._clock.tick(frame.time_s)
             self._stats.count("keyframes_skipped_estimator_busy")
         else:
-            looks.begin(frame, self._supervisor.look(frame, self._timeline.expected))
+            self.due = frame
 
-    def _looked(self, look: Look) -> list[Motion]:
-        """What a look leads to. One that failed leads to nothing, and many in a row end the stream."""
-        if look.error is not None:
-            self._supervisor.failed(look.error, look.frame, hangs=isinstance(look.error, HangsError))
-            return []
-        self._supervisor.answered()
-        return self._keyframe(look.frame, look.people or [])
+    def begin_look(self) -> None:
+        """Begin the look that is due."""
+        frame, self.due = self.due, None
+        assert frame is not None
+        self._clock.tick(frame.time_s)
+        self._looks.begin(frame, self._supervisor.look(frame, self._timeline.expected))
+
+    def need(self) -> float:
+        """How much the look that is due is needed. Of several streams, the one that needs most comes first."""
+        assert self.due is not None
+        return self._clock.need(self.due.time_s)
 
     def _look(self, frame: Frame, *, is_new_scene: bool = False) -> list[Motion] | None:
         """Look at a frame, and wait for the answer. None where the estimator fails."""
@@ -99,7 +133,7 @@ class Engine:
             self._supervisor.failed(error, frame)
             return None
         self._supervisor.answered()
-        return self._keyframe(frame, people)
+        return self._completed([self._keyframe(frame, people)])
 
     def wait_for(self, frame: Frame) -> list[Motion]:
         """Take a frame, and wait for the estimator where it is a keyframe."""
@@ -152,10 +186,14 @@ class Engine:
         motions += (self._look(last) or []) if last else []
         return motions + self._timeline.flush()
 
-    def _keyframe(self, frame: Frame, people: list[Person]) -> list[Motion]:
+    def _keyframe(self, frame: Frame, people: list[Person]) -> Steps[list[Motion]]:
         self._stats.keyframes += 1
+        steps = self._timeline.looking(frame, people)
         with self._stats.timed("network"):
-            motions = self._timeline.keyframe(frame, people)
+            keyframes = next(steps)
+        yield keyframes  # several streams may share the call of the network, which others time
+        with self._stats.timed("network"):
+            motions = result_of(steps)
         if self._chooser is not None and self._timeline.has_news:
             self._chooser.hurry()
         if self._timeline.cuts:

@@ -15,6 +15,8 @@ _LEAST_WORTH = 0.002
 _SOON_STEPS = 5
 # Until motion was seen, the error of now is thought to grow by so many body scales a second.
 _TYPICAL_GROWTH = 0.2
+# Of several streams, one in which nobody moves is looked at as if the error of now grew by so many body scales a second.
+_LEAST_GROWTH = 0.05
 # Motion is compared with that of the last seconds, and what was expected before any counts for so long.
 _MEMORY_S, _PRIOR_S = 10.0, 1.0
 # Calls that were not made may be made later, up to those of so many seconds; a shortage raises the price of a look.
@@ -36,6 +38,10 @@ class KeyframeClock:
     def is_due(self, time_s: float) -> bool:
         """Whether the frame at this time is a keyframe; asking does not move the clock."""
         return self._start_s is None or time_s >= self._start_s + self._next * self._period_s - _TICK_S
+
+    def need(self, time_s: float) -> float:
+        """How much a look at a frame that is due is needed, beside those of other streams: seconds since the last."""
+        return math.inf if self._start_s is None else time_s - self._start_s - (self._next - 1) * self._period_s
 
     def restart(self, time_s: float) -> None:
         """Begin anew with the frame at this time as keyframe 0."""
@@ -82,6 +88,17 @@ class KeyframeChooser:
             return True
         half_frame_s = (time_s - self._before_s) / 2
         return savings >= 1.0 and self._sum + self._error * half_frame_s >= self._worth(savings)
+
+    def need(self, time_s: float) -> float:
+        """How much a look at a frame that is due is needed, beside those of other streams, in body scales x seconds.
+
+        Where all streams look at the same summed error, their mean error is least. That of a still picture grows, too,
+        so that each gets its turn.
+        """
+        if self._last_s is None:
+            return math.inf
+        elapsed_s = time_s - self._last_s
+        return self._sum + _LEAST_GROWTH * elapsed_s * elapsed_s / 2
 
     def see(self, time_s: float, error: float | None) -> None:
         """Take the expected error of now, in body scales; None where nothing is known of it."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 
 from mixsynth_stream.pipeline.frame import Frame
@@ -59,15 +59,17 @@ class Looks:
         self._hanging: threading.Thread | None = None  # it holds the only estimator
         self._is_closed = False
 
-    def begin(self, frame: Frame, call: Callable[[], list[Person]]) -> None:
+    def begin(self, frame: Frame, call: Callable[[], list[Person]]) -> Look:
         """Look at a frame as soon as the looks before it have ended."""
+        look = Look(frame, call)
         with self._changed:
-            self._looks.append(Look(frame, call))
+            self._looks.append(look)
             if self._thread is None and not self._is_closed:
                 # A thread that hangs must not keep the program from ending.
                 self._thread = threading.Thread(target=self._work, name="estimator", daemon=True)
                 self._thread.start()
             self._changed.notify_all()
+        return look
 
     @property
     def is_busy(self) -> bool:
@@ -102,13 +104,12 @@ class Looks:
             ended += self.ended()
         return ended
 
-    def cancel(self) -> int:
-        """Leave out the looks that have not begun; returns how many there were."""
+    def cancel(self, looks: Container[Look] | None = None) -> list[Look]:
+        """Leave out the looks, or those of them, that have not begun; returns which."""
         with self._changed:
-            kept = [look for look in self._looks if look.begun_s is not None]
-            count = len(self._looks) - len(kept)
-            self._looks = deque(kept)
-        return count
+            left_out = [look for look in self._looks if look.begun_s is None and (looks is None or look in looks)]
+            self._looks = deque(look for look in self._looks if look not in left_out)
+        return left_out
 
     def close(self, patience_s: float = 1.5) -> bool:
         """End the work. False where the estimator still looks at something: then it must not be closed.

@@ -15,7 +15,8 @@ from mixsynth_stream.normalise import distance_in_scales
 from mixsynth_stream.pipeline.curve import Curve
 from mixsynth_stream.pipeline.glance.evidence import Glimpses
 from mixsynth_stream.pipeline.motion import SPACE_ARRAYS, Origin, Person, Poses
-from mixsynth_stream.pipeline.window import MotionWindow, Shifts, push_all
+from mixsynth_stream.pipeline.steps import Keyframes, Steps, completed
+from mixsynth_stream.pipeline.window import MotionWindow, Shifts
 from mixsynth_stream.spaces import LANDMARK_SPACES, SPACES, scale_floor
 
 if TYPE_CHECKING:
@@ -173,6 +174,16 @@ class People:
         frame_height: float,
         gap: Callable[[int, np.ndarray], Glimpses | None] | None = None,
     ) -> Scene:
+        """`observing`, with the keyframes pushed at once."""
+        return completed(self.observing(detections, time_s, frame_height, gap))
+
+    def observing(
+        self,
+        detections: Sequence[Person],
+        time_s: float,
+        frame_height: float,
+        gap: Callable[[int, np.ndarray], Glimpses | None] | None = None,
+    ) -> Steps[Scene]:
         """Match detections to tracks, push everybody's keyframe, start and end tracks.
 
         `gap` gives what glances saw of a track since the last keyframe, up to a measured pose [17, 2] at this one.
@@ -194,7 +205,7 @@ class People:
                 known.append(person)
         self._last_keyframe_s = time_s
         self.seen = {track.id: person for track, person in keyframes if person is not None}
-        _push_keyframes(keyframes, time_s, gap)
+        yield _windows_keyframes(keyframes, time_s, gap)
         ended = [track for track in before if track not in self._tracks]
         return self._scene(time_s, ended)
 
@@ -266,14 +277,14 @@ def _may_be_one(person: Person, other: Person) -> bool:
     return distance_in_scales(person.pose[_CORE], other.pose[_CORE], min_scale=1.0) < _DOUBLE
 
 
-def _push_keyframes(
+def _windows_keyframes(
     keyframes: Sequence[tuple[_Track, Person | None]],
     time_s: float,
     gap: Callable[[int, np.ndarray], Glimpses | None] | None,
-) -> None:
-    """Push everybody's keyframe into all their windows, in one call of each network."""
+) -> Keyframes:
+    """Everybody's keyframe for all their windows."""
     pairs = [(window, person) for track, person in keyframes for window in track.windows]
-    push_all(
+    return Keyframes(
         [window for window, _ in pairs],
         [None if person is None else person.in_space(window.space.name) for window, person in pairs],
         [None if person is None else person.scores for _, person in pairs],

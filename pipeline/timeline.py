@@ -14,6 +14,7 @@ from mixsynth_stream.pipeline.fit import Fit
 from mixsynth_stream.pipeline.motion import Expected, Forecast, Motion, Origin, Person
 from mixsynth_stream.pipeline.people import Scene
 from mixsynth_stream.pipeline.self_score import SelfScore
+from mixsynth_stream.pipeline.steps import Steps, completed
 from mixsynth_stream.spaces import GRID_HZ, SPACES
 
 if TYPE_CHECKING:
@@ -95,6 +96,10 @@ class Timeline:
         return next((one.frame for one in self._waiting if one.frame is cut.before and not one.is_keyframe), None)
 
     def keyframe(self, frame: Frame, people: Sequence[Person]) -> list[Motion]:
+        """`looking`, with the keyframes pushed at once."""
+        return completed(self.looking(frame, people))
+
+    def looking(self, frame: Frame, people: Sequence[Person]) -> Steps[list[Motion]]:
         """Take a frame with the people that the estimator saw in it. Newer frames may have come in the meantime."""
         people = tuple(people)
         fit = self._fit(frame)
@@ -103,7 +108,7 @@ class Timeline:
         while self._new_cuts and frame.time_s >= self._new_cuts[0].first.time_s:
             motions += self._change_scene(self._new_cuts.popleft(), placed)
         gap = None if self._glance is None else partial(self._glance.gap, frame, fit)
-        scene = self._people.observe(placed, frame.time_s, self._size[1], gap)
+        scene = yield from self._people.observing(placed, frame.time_s, self._size[1], gap)
         if self.score is not None:
             poses = {one: person.pose[_CORE] for one, person in self._people.seen.items()}
             self.score.keyframe(frame.time_s, poses, scene)

@@ -248,6 +248,21 @@ def push_all(
     Windows share a call of the network where they were made with the same `Model` object. A keyframe that is refused
     leaves its own window as it was; all others are taken. Then the first refusal is raised, as `ValueError`.
     """
+    refusals = push_each(windows, poses, scores, times_s, seen)
+    if refusals:
+        w = min(refusals)
+        first, count = refusals[w], len(windows) - len(refusals)
+        raise ValueError(f"{first} (windows[{w}]; {count} of {len(windows)} keyframes were taken)") from first
+
+
+def push_each(
+    windows: Sequence[MotionWindow],  # W
+    poses: Sequence[np.ndarray | None],  # W of [J, D]
+    scores: Sequence[np.ndarray | None],  # W of [J]
+    times_s: Sequence[float],  # W
+    seen: Sequence[Shifts | None] | None = None,  # W
+) -> dict[int, ValueError]:
+    """`push_all` that returns the refusals, by number of the window, and raises none of them."""
     if not len(windows) == len(poses) == len(scores) == len(times_s):
         raise ValueError(
             "windows, poses, scores and times_s must be as many, "
@@ -275,10 +290,7 @@ def push_all(
                 refusals[w] = output
             else:
                 windows[w]._finish(draft, output)
-    if refusals:
-        w = min(refusals)
-        first, count = refusals[w], len(windows) - len(refusals)
-        raise ValueError(f"{first} (windows[{w}]; {count} of {len(windows)} keyframes were taken)") from first
+    return refusals
 
 
 def _outputs(
