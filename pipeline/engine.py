@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING
 
 from mixsynth_stream.pipeline.budget import Budget
 from mixsynth_stream.pipeline.cuts import Cut, CutDetector
@@ -15,6 +16,9 @@ from mixsynth_stream.pipeline.motion import Motion, Person
 from mixsynth_stream.pipeline.stats import StreamStats
 from mixsynth_stream.pipeline.steps import Steps, completed, result_of
 from mixsynth_stream.pipeline.timeline import Timeline
+
+if TYPE_CHECKING:
+    from mixsynth_stream.pipeline.sharing import SharedLooks
 
 # Frames of a live source become final after so long as they stand, where no keyframe has come: nothing may pile up.
 _LONGEST_WAIT_S = 2.0
@@ -29,7 +33,7 @@ class Engine:
     def __init__(
         self,
         supervisor: SupervisedEstimator,
-        looks: Looks,
+        looks: Looks | SharedLooks,
         timeline: Timeline,
         clock: KeyframeClock | KeyframeChooser,
         stats: StreamStats,
@@ -119,6 +123,12 @@ class Engine:
         assert frame is not None
         self._clock.tick(frame.time_s)
         self._looks.begin(frame, self._supervisor.look(frame, self._timeline.expected))
+
+    def begin_last_look(self) -> None:
+        """Begin a look at the last frame, unless there is one, so that every frame lies between two keyframes."""
+        last = self._timeline.last_frame
+        if last is not None and last not in self._looks.frames:
+            self._looks.begin(last, self._supervisor.look(last, self._timeline.expected))
 
     def need(self) -> float:
         """How much the look that is due is needed. Of several streams, the one that needs most comes first."""

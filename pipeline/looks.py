@@ -28,6 +28,7 @@ class Look:
     begun_s: float | None = None  # on the clock of `time.perf_counter`
     people: list[Person] | None = None  # None: not yet, or never
     error: Exception | None = None  # HangsError: it was given up
+    is_left_out: bool = False  # it was cancelled before it began
 
     @property
     def has_ended(self) -> bool:
@@ -109,6 +110,8 @@ class Looks:
         with self._changed:
             left_out = [look for look in self._looks if look.begun_s is None and (looks is None or look in looks)]
             self._looks = deque(look for look in self._looks if look not in left_out)
+            for look in left_out:
+                look.is_left_out = True
         return left_out
 
     def close(self, patience_s: float = 1.5) -> bool:

@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from numbers import Real
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -37,12 +37,11 @@ from mixsynth_stream.presets import AUTO
 from mixsynth_stream.spaces import SPACES
 from mixsynth_stream.weights import Model
 
-# A live source that gives nothing is asked again after so long, so that an estimator that hangs is noticed.
-_PATIENCE_S = 0.5
+if TYPE_CHECKING:
+    from mixsynth_stream.pipeline.sharing import SharedLooks
+
 # Closing waits no longer for an estimator that looks at a frame.
 _CLOSE_S = 1.5
-# Glances end where they take more than this share of a core.
-_GLANCE_SHARE = 0.25
 
 
 class Stream:
@@ -71,6 +70,10 @@ class Stream:
 
     on_event: Callable[[SourceEvent], None] | None = None
     on_wait: Callable[[], None] | None = None
+    # A live source that gives nothing is asked again after so long, so that an estimator that hangs is noticed.
+    _patience_s = 0.5
+    # Glances end where they take more than this share of a core.
+    _glance_share = 0.25
 
     def __init__(
         self,
@@ -116,7 +119,7 @@ class Stream:
         # Forecasts of live poses are judged by the keyframes that come; None for files and rotations.
         self.score = SelfScore() if self.live and self.models[0].info.space == "image" else None
         self._timeline = Timeline(people, lag=self.lag, horizon_s=horizon_s, glance=follower, score=self.score)
-        self._looks = Looks(renew=self._supervisor.renew, on_end=self._reader.wake if self._reader else lambda: None)
+        self._looks = self._new_looks()
         if self._reader is not None and not pictures and follower is None:
             self._reader.read_sparsely(Needs(KeyframeClock(*spacing), STAY_S if cuts else None))
         self._engine = Engine(
@@ -236,12 +239,16 @@ class Stream:
         make = partial(stream_estimator, choice, own, skeleton, **options)
         return SupervisedEstimator(make, self.stats, is_own=is_pose_model(choice), is_live=is_camera)
 
+    def _new_looks(self) -> Looks | SharedLooks:
+        """Where the estimator works."""
+        return Looks(renew=self._supervisor.renew, on_end=self._reader.wake if self._reader else lambda: None)
+
     def _glance(self, request: bool | None) -> Glance | None:
         """By default people are followed between keyframes in live sources, where the pose of now counts."""
         by_default = self.live or self._budget is not None
         if self.models[0].info.space != "image" or not (by_default if request is None else request):
             return None
-        return Glance(_GLANCE_SHARE if request is None and self.live else None, self.stats)
+        return Glance(self._glance_share if request is None and self.live else None, self.stats)
 
     def _motions(self) -> Iterator[Motion]:
         self._loop = self._live_loop() if self.live else self._file_loop()
@@ -308,7 +315,7 @@ class Stream:
         while True:
             with self.stats.timed("decode"):
                 try:
-                    frame = self._reader.read(_PATIENCE_S)
+                    frame = self._reader.read(self._patience_s)
                 except StopIteration:
                     break
                 except Exception as error:  # the user's own iterator may raise anything

@@ -115,7 +115,12 @@ class LiveReader(FrameSource):
         """End a `read` that waits in another thread, or the next one that would wait."""
         with self._changed:
             self._is_woken = True
-            self._changed.notify_all()
+            self._announce()
+
+    def _announce(self) -> None:
+        """Tell whoever reads that there is something new. The lock is held."""
+        self._changed.notify_all()
+        self.on_news()
 
     def _has_news(self) -> bool:
         return bool(self._buffer or self._error or self._has_ended or self._is_woken or self._closing.is_set())
@@ -145,7 +150,7 @@ class LiveReader(FrameSource):
         with self._changed:
             self._closing.set()
             self._buffer.clear()
-            self._changed.notify_all()
+            self._announce()
         if threading.current_thread() is not self._thread:
             self._thread.join(timeout=1.0)
 
@@ -195,12 +200,12 @@ class LiveReader(FrameSource):
         with self._changed:
             self._events.append(SourceEvent(kind, self.now_s() or 0.0, self._index, redacted(about)))
             self._is_woken = True
-            self._changed.notify_all()
+            self._announce()
 
     def _end(self) -> None:
         with self._changed:
             self._has_ended = True
-            self._changed.notify_all()
+            self._announce()
 
     def _capture(self, container: av.container.InputContainer) -> None:
         """Take the pictures of a source that is open, until it is lost."""
@@ -267,7 +272,7 @@ class LiveReader(FrameSource):
             self._failures = 0
             self._buffer.append(frame)
             self._drop_old()
-            self._changed.notify()
+            self._announce()
 
     def _drop_old(self) -> None:
         now_s = self.now_s() or 0.0
@@ -287,4 +292,4 @@ class LiveReader(FrameSource):
     def _give_up(self, error: SourceError) -> None:
         with self._changed:
             self._error = error
-            self._changed.notify()
+            self._announce()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from mixsynth_stream.pipeline.frame import Frame, SourceEvent, VideoInfo
@@ -26,6 +26,8 @@ class FrameSource(ABC):
     estimator: Estimator | None = None
 
     def __init__(self) -> None:
+        # A live source calls it, in a thread of its own, when `read` has something to give or to raise.
+        self.on_news: Callable[[], None] = lambda: None
         self.counters: dict[str, int] = {}
         self._events: deque[SourceEvent] = deque(maxlen=_EVENTS)
 

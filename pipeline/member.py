@@ -1,0 +1,121 @@
+"""Member: the stream of one live source beside others. It waits for nothing, and its estimator serves them all."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+from mixsynth_stream.pipeline.estimators.supervised import SupervisedEstimator
+from mixsynth_stream.pipeline.looks import Looks
+from mixsynth_stream.pipeline.motion import Motion
+from mixsynth_stream.pipeline.sharing import SharedEstimator, SharedLooks
+from mixsynth_stream.pipeline.sources.source import FrameSource
+from mixsynth_stream.pipeline.steps import Steps
+from mixsynth_stream.pipeline.stream import Stream
+
+
+class Member(Stream):
+    """The Stream of one of several sources, which `Streams` leads: `take_frame`, `answers` and `begin_look` in turn."""
+
+    _patience_s = 0.0
+
+    def __init__(
+        self,
+        number: int,
+        reader: FrameSource,
+        looks: Looks,
+        estimator: SharedEstimator,
+        *,
+        glance_share: float,
+        **options: Any,  # those of a Stream
+    ) -> None:
+        self._number = number
+        self._shared_looks = SharedLooks(looks)
+        self._shared_estimator = estimator
+        self._glance_share = glance_share
+        self.reader = reader
+        super().__init__(reader, **options)
+        self._coming = self._frames()
+        self._is_ending = False
+        self._frames_before = 0
+        self.is_over = False  # whether all Motions are out
+
+    @property
+    def failure(self) -> Exception | None:
+        """What has ended this stream before its time."""
+        return self._supervisor.error or self._source_error
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether no other frame comes, and all looks are taken."""
+        return self._supervisor.error is not None or (self._is_ending and not self._looks.is_busy)
+
+    def take_frame(self) -> bool:
+        """Take the next frame, if the source has one. False where it has none."""
+        frame = None if self._is_ending else next(self._coming, False)
+        if frame is False:
+            self._is_ending = True
+            if self._supervisor.error is None:
+                self._engine.begin_last_look()
+        if not frame:
+            return False
+        read_s = self.now_s
+        self._engine.consider(frame)
+        self._due.extend(self._timed(self._engine.go_past(frame), frame, read_s))
+        return True
+
+    def answers(self) -> Iterator[Steps[list[Motion]]]:
+        """What the looks that have ended lead to; each is to be completed before the next is taken."""
+        return self._engine.answers(self._looks.ended())
+
+    def take(self, motions: list[Motion]) -> None:
+        """What an answer has led to."""
+        self._due.extend(motions)
+
+    @property
+    def need(self) -> float | None:
+        """How much a look is needed here; None where none is due."""
+        return None if self._engine.due is None or self._is_ending else self._engine.need()
+
+    def begin_look(self) -> None:
+        """Begin the look that is due."""
+        self._engine.begin_look()
+
+    def fail(self, error: Exception) -> None:
+        """End the stream with an error."""
+        self._supervisor.error = error
+
+    def is_silent(self) -> bool:
+        """Whether no frame has come since this was last asked."""
+        before, self._frames_before = self._frames_before, self.stats.frames
+        return before == self._frames_before
+
+    def take_due(self) -> list[Motion]:
+        """Take the Motions that are due."""
+        motions = list(self._due)
+        self._due.clear()
+        return motions
+
+    def renew(self) -> None:
+        """The next look is with a new estimator."""
+        self._supervisor.renew()
+
+    def stop(self) -> None:
+        """End the source, which may take a while, in another thread."""
+        threading.Thread(target=self.reader.close, name="close", daemon=True).start()
+
+    def flush(self) -> list[Motion]:
+        """End the stream: every Motion that is not out yet, as it stands."""
+        self.is_over = True
+        self._looks.close()
+        self.stats.counters.update(self.reader.counters)
+        return self.take_due() + self._timeline.flush()
+
+    def _new_looks(self) -> SharedLooks:
+        return self._shared_looks
+
+    def _supervised(self, choice: Any, **_: Any) -> SupervisedEstimator:
+        make = partial(self._shared_estimator.of_stream, self._number)
+        return SupervisedEstimator(make, self.stats, is_own=self._shared_estimator.is_own, is_live=True)

@@ -1,0 +1,124 @@
+"""SharedLooks: one stream's part of the looks of several. SharedEstimator: what these streams look with."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from mixsynth_stream.errors import ModelError
+from mixsynth_stream.pipeline.estimators.bundle import DEFAULT_MODEL
+from mixsynth_stream.pipeline.estimators.choose import is_pose_model, stream_estimator
+from mixsynth_stream.pipeline.estimators.eye import MediaPipeEye
+from mixsynth_stream.pipeline.estimators.follow import FollowingEstimator
+from mixsynth_stream.pipeline.estimators.recorded import ArrayEstimator
+
+if TYPE_CHECKING:
+    from mixsynth_stream.pipeline.estimators.estimator import Estimator
+    from mixsynth_stream.pipeline.estimators.region import Eye
+    from mixsynth_stream.pipeline.frame import Frame
+    from mixsynth_stream.pipeline.looks import Look, Looks
+    from mixsynth_stream.pipeline.motion import Person
+
+
+class SharedLooks:
+    """The looks of one stream among `looks`, which work for several. The methods are those of `Looks`."""
+
+    def __init__(self, looks: Looks) -> None:
+        self._all = looks
+        self._own: deque[Look] = deque()
+
+    def begin(self, frame: Frame, call: Callable[[], list[Person]]) -> None:
+        """Look at a frame as soon as the looks before it have ended, those of other streams included."""
+        self._own.append(self._all.begin(frame, call))
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a look of this stream has not been taken yet."""
+        return bool(self._waiting())
+
+    @property
+    def frames(self) -> list[Frame]:
+        """The frames whose pictures are still needed, in order."""
+        return [look.frame for look in self._waiting()]
+
+    def ended(self) -> list[Look]:
+        """Take the looks of this stream that have ended, in order."""
+        ended = []
+        while self._waiting() and self._own[0].has_ended:
+            ended.append(self._own.popleft())
+        return ended
+
+    def last(self, patience_s: float = 0.0) -> list[Look]:
+        """`ended`: nobody waits for one stream while others go on."""
+        return self.ended()
+
+    def cancel(self) -> list[Look]:
+        """Leave out the looks of this stream that have not begun; returns which."""
+        return self._all.cancel(self._own)
+
+    def close(self, patience_s: float = 0.0) -> bool:
+        """End the work for this stream. False: the estimator works for others."""
+        self.cancel()
+        return False
+
+    def __enter__(self) -> SharedLooks:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _waiting(self) -> deque[Look]:
+        """The looks that nobody has taken, without those that were left out."""
+        if any(look.is_left_out for look in self._own):
+            self._own = deque(look for look in self._own if not look.is_left_out)
+        return self._own
+
+
+class SharedEstimator:
+    """What several streams look with, in one thread: MediaPipe's networks once, and whom they follow for each stream.
+
+    `choice` is the user's, as for one stream, or a list of one for each stream. Raises `ModelError`.
+    """
+
+    def __init__(self, choice: Any, streams: int, skeleton: str, *, max_people: int, eye: str) -> None:
+        is_list = isinstance(choice, (list, tuple))
+        if is_list and len(choice) != streams:
+            raise ValueError(f"give one estimator for all sources or one for each, found {len(choice)} for {streams}")
+        self._choices: Sequence[Any] = choice if is_list else [choice] * streams
+        has_memory = callable(getattr(choice, "forget", None)) and not isinstance(choice, ArrayEstimator)
+        if has_memory and streams > 1:
+            raise ModelError(
+                f"the estimator follows people from call to call (it has `forget`), which mixes {streams} sources up: "
+                "give a list with one for each source"
+            )
+        self.is_own = all(is_pose_model(one) for one in self._choices)
+        self._eye_mode = eye
+        self._skeleton, self._max_people = skeleton, max_people
+        self._eyes: dict[str, Eye] = {}  # by model
+        # Made now, so that what does not work is refused before the first frame.
+        self._ready = {number: self._made(choice) for number, choice in enumerate(self._choices)}
+
+    def of_stream(self, number: int) -> Estimator:
+        """The estimator of one stream, new where it is ours. It is to be called where the others are, in one thread."""
+        return self._ready.pop(number, None) or self._made(self._choices[number])
+
+    def _made(self, choice: Any) -> Estimator:
+        skeleton, max_people = self._skeleton, self._max_people
+        if not is_pose_model(choice) or self._eye_mode != "follow" or skeleton != MediaPipeEye.skeleton:
+            return stream_estimator(choice, None, skeleton, max_people=max_people, eye=self._eye_mode)
+        model = str(choice or DEFAULT_MODEL)
+        if model not in self._eyes:
+            self._eyes[model] = MediaPipeEye(model)
+        return FollowingEstimator(self._eyes[model], max_people=max_people)
+
+    def renew(self) -> bool:
+        """Give up networks that hang, for new ones with the next look. Those of a user cannot be made anew."""
+        if self.is_own:
+            self._eyes = {}
+        return self.is_own
+
+    def close(self) -> None:
+        """Free the networks."""
+        for eye in self._eyes.values():
+            eye.close()

@@ -1,0 +1,307 @@
+"""Streams: the motion before several cameras in one process, with one estimator and one call of each network for all."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from functools import partial
+from typing import Any
+
+from mixsynth_stream.errors import SourceError
+from mixsynth_stream.pipeline.arguments import check_numbers, default_every, networks
+from mixsynth_stream.pipeline.budget import Budget
+from mixsynth_stream.pipeline.estimators.choose import DEFAULT_EYE
+from mixsynth_stream.pipeline.frame import SourceEvent
+from mixsynth_stream.pipeline.looks import Looks
+from mixsynth_stream.pipeline.member import Member
+from mixsynth_stream.pipeline.motion import Motion
+from mixsynth_stream.pipeline.sharing import SharedEstimator
+from mixsynth_stream.pipeline.sources.open import open_source
+from mixsynth_stream.pipeline.sources.source import FrameSource
+from mixsynth_stream.pipeline.steps import push_keyframes, result_of
+from mixsynth_stream.spaces import SPACES
+from mixsynth_stream.weights import Model
+
+# Where nothing comes from anywhere, estimators that hang and sources that give nothing are looked after so often.
+_PATIENCE_S = 0.5
+# Closing waits so long for an estimator at work and for sources.
+_CLOSE_S = 1.5
+# Glances of all sources end where they take more than this share of a core.
+_GLANCE_SHARE = 0.5
+
+
+class Streams:
+    """The motion of everybody before several live sources: `for number, motion in Streams(["rtsp://a", "webcam:0"])`.
+
+    `number` counts the sources from 0. Each has a Stream of its own (`streams`, None until it is open, with `stats`,
+    `score` and `at()`), people with ids of their own, and a clock of its own. They are opened at the same time, and
+    none waits for another: one that cannot be opened, or is given up, has its error in `errors`, and the others go on.
+    All share one estimator, in one thread. Where several sources need a look, the one whose poses are off most by now
+    comes first, and those where nobody moves come in turn. Keyframes whose people are known at the same time share one
+    call of each network.
+
+    The arguments are those of `Stream`. `estimator` may be a list of one for each source; it has to be where it follows
+    people from call to call by itself. A share of a core as `budget` is for all sources together, and calls a second
+    are for each. `open_with` opens a source in another way than by its name. Files are refused, because they would be
+    read as fast as possible: play them as live.
+
+    Functions as attributes are called in the loop, with the source's number first: `on_event` as of a Stream,
+    `on_wait` twice a second while the source gives nothing, and `on_end` when it has ended, with its error or None.
+    """
+
+    on_event: Callable[[int, SourceEvent], None] = staticmethod(lambda number, event: None)
+    on_wait: Callable[[int], None] = staticmethod(lambda number: None)
+    on_end: Callable[[int, Exception | None], None] = staticmethod(lambda number, error: None)
+
+    def __init__(
+        self,
+        sources: Sequence[Any],
+        *,
+        every: int | str | None = None,
+        budget: float | str | None = None,
+        lag: int = 0,
+        horizon_s: float = 0.4,
+        max_people: int = 4,
+        max_silence_s: float = 1.0,
+        estimator: Any = None,
+        eye: str = DEFAULT_EYE,
+        models: Sequence[Model] | Model | None = None,
+        backend: str = "auto",
+        cuts: bool = True,
+        glance: bool | None = None,
+        pictures: bool = True,
+        open_with: Callable[[Any], FrameSource] = open_source,
+    ) -> None:
+        if isinstance(sources, (str, bytes)) or not len(sources):
+            raise ValueError(f"sources must be a list of one or more, found {sources!r}")
+        self.streams: list[Member | None] = [None] * len(sources)
+        self.errors: dict[int, Exception] = {}
+        self._names = [str(source) for source in sources]
+        self._news: queue.SimpleQueue[int | None] = queue.SimpleQueue()  # numbers of sources; None: of the estimator
+        self._opened: queue.SimpleQueue[tuple[int, FrameSource | Exception]] = queue.SimpleQueue()
+        self._to_open = len(sources)
+        self._is_closed = False
+        self._estimator: SharedEstimator | None = None
+        self._looks = Looks(renew=self._renew, on_end=partial(self._news.put, None))
+        for number, source in enumerate(sources):
+            opening = threading.Thread(target=self._open, args=(number, source, open_with), name="open", daemon=True)
+            opening.start()
+        try:
+            every = default_every(models, glance, live=True) if every is None else every
+            self._options: dict[str, Any] = {
+                "every": every,
+                "budget": _part(budget, len(sources)),
+                "lag": lag,
+                "horizon_s": horizon_s,
+                "max_people": max_people,
+                "max_silence_s": max_silence_s,
+                "models": networks(models, every, backend),
+                "cuts": cuts,
+                "glance": glance,
+                "pictures": pictures,
+            }
+            check_numbers(lag, max_people, horizon_s)
+            self._estimator = SharedEstimator(
+                estimator,
+                len(sources),
+                SPACES[self._options["models"][0].info.space].skeleton.name,
+                max_people=max_people,
+                eye=eye,
+            )
+        except BaseException:
+            self.close()
+            raise
+
+    def __iter__(self) -> Iterator[tuple[int, Motion]]:
+        """Every Motion of every source, until all have ended. Then SourceError, if one of them failed.
+
+        The picture `motion.frame.rgb` of a final Motion is released when the loop goes on to the next one.
+        """
+        for number, motion in self._motions():
+            yield number, motion
+            if motion.final and motion.frame is not None:
+                motion.frame.release()
+        if self.errors:
+            raise self.failure()
+
+    def failure(self) -> Exception:
+        """What has failed, in a sentence; the error itself, where there is one source only."""
+        texts = [str(error) for _, error in sorted(self.errors.items())]
+        if len(self._names) == 1:
+            return self.errors[0]
+        return SourceError(f"{len(texts)} of {len(self._names)} sources failed: {'; '.join(texts)}")
+
+    def stop(self, number: int) -> None:
+        """End one source; what it has given comes out, and the others go on."""
+        member = self.streams[number]
+        if member is not None:
+            member.stop()
+
+    def close(self) -> list[tuple[int, Motion]]:
+        """Release all sources and the estimator; safe to call twice. Returns the Motions not handed out yet."""
+        was_closed, self._is_closed = self._is_closed, True
+        readers = self._opened_readers()
+        motions = []
+        for number, member in enumerate(self.streams):
+            if member is not None and not member.is_over:
+                motions += [(number, motion) for motion in member.flush()]
+                readers.append(member.reader)
+        closings = [threading.Thread(target=reader.close, name="close", daemon=True) for reader in readers]
+        for closing in closings:
+            closing.start()
+        is_idle = self._looks.close(_CLOSE_S)
+        end_s = time.perf_counter() + _CLOSE_S
+        for closing in closings:
+            closing.join(max(0.0, end_s - time.perf_counter()))
+        if is_idle and not was_closed and self._estimator is not None:
+            self._estimator.close()
+        return motions
+
+    def __enter__(self) -> Streams:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _open(self, number: int, source: Any, open_with: Callable[[Any], FrameSource]) -> None:
+        """Open a source, in a thread of its own."""
+        try:
+            self._opened.put((number, open_with(source)))
+        except Exception as error:  # whatever it is, it is this source's
+            self._opened.put((number, error))
+        self._news.put(number)
+        if self._is_closed:
+            for reader in self._opened_readers():
+                reader.close()
+
+    def _opened_readers(self) -> list[FrameSource]:
+        """Take the readers that nobody has taken."""
+        readers = []
+        while not self._opened.empty():
+            reader = self._opened.get()[1]
+            if isinstance(reader, FrameSource):
+                readers.append(reader)
+        return readers
+
+    def _renew(self) -> bool:
+        """The estimator hangs: whether there is a new one."""
+        is_new = self._estimator is not None and self._estimator.renew()
+        for member in self.streams:
+            if member is not None and is_new:
+                member.renew()
+        return is_new
+
+    def _motions(self) -> Iterator[tuple[int, Motion]]:
+        """The loop: what the estimator has seen comes first, then a frame of each source that has one."""
+        ready: set[int] = set()
+        checked_s = time.perf_counter()
+        while not self._is_closed and (self._to_open or self._running()):
+            self._take_news(ready)
+            self._take_in_opened()
+            self._take_answers()
+            self._begin_look()
+            for number, member in self._running():
+                yield from self._hand_out(number, member)
+                if number in ready and not member.take_frame():
+                    ready.discard(number)
+                self._begin_look()
+                yield from self._hand_out(number, member)
+                if member.has_ended:
+                    yield from self._end(number, member)
+            if time.perf_counter() - checked_s >= _PATIENCE_S:
+                checked_s = time.perf_counter()
+                self._look_after(ready)
+
+    def _running(self) -> list[tuple[int, Member]]:
+        return [(number, one) for number, one in enumerate(self.streams) if one is not None and not one.is_over]
+
+    def _take_news(self, ready: set[int]) -> None:
+        """Wait for news, unless some source may have a frame, and take them all."""
+        with suppress(queue.Empty):
+            number = self._news.get(block=not ready, timeout=_PATIENCE_S)
+            while True:
+                if number is not None:
+                    ready.add(number)
+                number = self._news.get_nowait()
+
+    def _take_in_opened(self) -> None:
+        """Begin the streams of the sources that are open now."""
+        while not self._opened.empty():
+            number, reader = self._opened.get()
+            self._to_open -= 1
+            name = self._names[number]
+            if isinstance(reader, FrameSource) and not reader.info.live:
+                reader.close()
+                reader = SourceError(f"{name} is a file, and these are read one after another: play it as live (--live)")
+            if isinstance(reader, Exception):
+                self.errors[number] = reader
+                self.on_end(number, reader)
+            elif self._estimator is not None:
+                share = _GLANCE_SHARE / len(self._names)
+                member = Member(number, reader, self._looks, self._estimator, glance_share=share, **self._options)
+                member.on_event = partial(self._tell, number)
+                reader.on_news = partial(self._news.put, number)
+                self._news.put(number)  # for the frames that have come already
+                self.streams[number] = member
+
+    def _take_answers(self) -> None:
+        """Take what the estimator has seen, in one call of each network for all sources."""
+        self._looks.ended()
+        rows = [(member, member.answers()) for _, member in self._running()]
+        while rows:
+            rounds = [(member, answers, next(answers, None)) for member, answers in rows]
+            rows = [(member, answers) for member, answers, steps in rounds if steps is not None]
+            taken = [(member, steps) for member, _, steps in rounds if steps is not None]
+            batches = [next(steps) for _, steps in taken]
+            start_s = time.perf_counter()
+            refusals = push_keyframes(batches)
+            part_s = (time.perf_counter() - start_s) / max(1, len(taken))
+            for (member, steps), refusal in zip(taken, refusals, strict=True):
+                member.stats.seconds["network"] += part_s
+                if refusal is None:
+                    member.take(result_of(steps))
+                else:
+                    member.fail(refusal)
+
+    def _begin_look(self) -> None:
+        """Where the estimator is free: the look that is needed most."""
+        if self._looks.is_busy:
+            return
+        needs = [(need, number) for number, member in self._running() if (need := member.need) is not None]
+        if needs:
+            member = self.streams[max(needs)[1]]
+            assert member is not None
+            member.begin_look()
+
+    def _hand_out(self, number: int, member: Member) -> Iterator[tuple[int, Motion]]:
+        for motion in member.take_due():
+            yield number, motion
+
+    def _end(self, number: int, member: Member) -> Iterator[tuple[int, Motion]]:
+        """What is left of a source that has ended, and its error."""
+        for motion in member.flush():
+            yield number, motion
+        member.stop()
+        if member.failure is not None:
+            self.errors[number] = member.failure
+        self.on_end(number, member.failure)
+
+    def _look_after(self, ready: set[int]) -> None:
+        """Ask sources that give nothing, which may hang, and say so."""
+        for number, member in self._running():
+            if number not in ready:
+                ready.add(number)
+                if member.is_silent():
+                    self.on_wait(number)
+
+    def _tell(self, number: int, event: SourceEvent) -> None:
+        self.on_event(number, event)
+
+
+def _part(budget: float | str | None, sources: int) -> float | str | None:
+    """The budget of one source: its part of a core, or as many calls a second as each may make."""
+    core_share = None if budget is None else Budget.of(budget, live=True).core_share
+    return budget if core_share is None else f"{100 * core_share / sources}%"
