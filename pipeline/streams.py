@@ -120,19 +120,17 @@ class Streams:
 
         The picture `motion.frame.rgb` of a final Motion is released when the loop goes on to the next one.
         """
+        yield from self.motions()
+        if self.errors:
+            texts = "; ".join(str(error) for _, error in sorted(self.errors.items()))
+            raise SourceError(f"{len(self.errors)} of {len(self.streams)} sources failed: {texts}")
+
+    def motions(self) -> Iterator[tuple[int, Motion]]:
+        """The same, for who looks into `errors` instead."""
         for number, motion in self._motions():
             yield number, motion
             if motion.final and motion.frame is not None:
                 motion.frame.release()
-        if self.errors:
-            raise self.failure()
-
-    def failure(self) -> Exception:
-        """What has failed, in a sentence; the error itself, where there is one source only."""
-        texts = [str(error) for _, error in sorted(self.errors.items())]
-        if len(self._names) == 1:
-            return self.errors[0]
-        return SourceError(f"{len(texts)} of {len(self._names)} sources failed: {'; '.join(texts)}")
 
     def stop(self, number: int) -> None:
         """End one source; what it has given comes out, and the others go on."""

@@ -187,6 +187,8 @@ class Timeline:
 
     def _as_they_stand(self, waiting: list[_Waiting]) -> list[Motion]:
         """The finals of frames that no keyframe comes after."""
+        if not waiting:
+            return []  # nearly always, and each frame of a live source asks
         scene = self._scene if self._glance is None else self._glance.known(self._scene)
         return self._motions([one.frame for one in waiting], scene, [self._scene] * len(waiting), final=True)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from pathlib import Path
 
 from mixsynth_stream.commands.options import (
     add_camera_arguments,
@@ -14,6 +15,8 @@ from mixsynth_stream.commands.options import (
 )
 from mixsynth_stream.console import say, shown
 from mixsynth_stream.errors import ModelError, OutputError, SourceError
+from mixsynth_stream.job.kinds import live_sources
+from mixsynth_stream.job.options import JobOptions
 from mixsynth_stream.job.outputs import folders
 from mixsynth_stream.job.patterns import expand
 from mixsynth_stream.job.process import JobInterrupted, JobResult, process
@@ -36,13 +39,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    """Process every source. After one that fails the next one begins; the error at the end counts the failures."""
+    """Process every source: files one after another, then live ones at the same time.
+
+    One that fails holds up none of the others; the error at the end counts the failures.
+    """
     check(args)
     options = job_options(args)
     sources = expand(args.sources)
     check_sources(args, sources)
     failures = 0
-    for source, folder in zip(sources, folders(sources, args.out), strict=True):
+    places = list(zip(sources, folders(sources, args.out), strict=True))
+    together = _live_places(places, options)
+    for source, folder in places:
+        if (source, folder) in together:
+            continue
         try:
             result = process(source, folder, options)
         except SourceError as error:
@@ -62,9 +72,50 @@ def main(args: argparse.Namespace) -> int:
             raise
         if not args.quiet:
             say(shown(summary_line(result, options.formats)))
+    failures += _run_together(together, options)
     if failures:
         raise SourceError(f"{failures} of {len(sources)} sources failed; the others are complete")
     return 0
+
+
+def _live_places(places: Sequence[tuple[str, Path | None]], options: JobOptions) -> list[tuple[str, Path]]:
+    """The live sources, each with its folder, where there are several; `ValueError` where they have no folder."""
+    if len(places) < 2:
+        return []
+    live = live_sources([source for source, _ in places], options)
+    together = [(source, folder) for (source, folder), is_live in zip(places, live, strict=True) if is_live]
+    if len(together) < 2:
+        return []
+    if any(folder is None for _, folder in together):
+        raise ValueError(f"{len(together)} live sources at the same time write into a folder each: give --out DIR")
+    return [(source, folder) for source, folder in together if folder is not None]
+
+
+def _run_together(places: Sequence[tuple[str, Path]], options: JobOptions) -> int:
+    """Process live sources at the same time. Returns how many failed."""
+    if not places:
+        return 0
+    from mixsynth_stream.job.together import JobsInterrupted, process_together
+
+    errors: list[Exception] = []
+
+    def tell(error: Exception) -> None:
+        errors.append(error)
+        say(f"mixsynth-stream: {shown(str(error))}")
+
+    results: list[JobResult] = []
+    try:
+        results = process_together(*zip(*places, strict=True), options, on_error=tell)
+    except JobsInterrupted as stop:
+        results = stop.results
+        raise
+    finally:
+        for result in results if options.progress else ():
+            say(shown(summary_line(result, options.formats)))
+    outputs = [error for error in errors if isinstance(error, OutputError)]
+    if outputs:
+        raise outputs[0]
+    return len(errors)
 
 
 def check_sources(args: argparse.Namespace, sources: Sequence[str]) -> None:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from mixsynth_stream.pipeline.frame import VideoInfo
     from mixsynth_stream.pipeline.motion import Motion
     from mixsynth_stream.pipeline.self_score import SelfScore
+    from mixsynth_stream.pipeline.sources.source import FrameSource
     from mixsynth_stream.pipeline.stats import StreamStats
     from mixsynth_stream.pipeline.stream import Stream
     from mixsynth_stream.weights import Model
@@ -125,8 +126,7 @@ def open_stream(source: str, options: JobOptions, interrupt: Interrupt) -> Strea
     with interrupt.held():  # numpy makes another error of a signal that comes while it is imported
         from mixsynth_stream.pipeline.estimators.bundle import bundle_path
         from mixsynth_stream.pipeline.estimators.choose import DEFAULT_EYE, warm_up
-        from mixsynth_stream.pipeline.sources.live.request import LiveRequest
-        from mixsynth_stream.pipeline.sources.open import is_live, open_for_stream
+        from mixsynth_stream.pipeline.sources.open import is_live
         from mixsynth_stream.pipeline.stream import Stream
 
     if options.pose_model:
@@ -135,21 +135,7 @@ def open_stream(source: str, options: JobOptions, interrupt: Interrupt) -> Strea
     models = load_models(options) if options.weights else None
     if is_live(source):
         warm_up(estimator)
-    reader = open_for_stream(
-        source,
-        has_estimator=estimator is not None,
-        rate_hz=options.rate_hz,
-        track=options.track,
-        spool=options.spool,
-        request=LiveRequest(
-            size=options.size,
-            rate_hz=options.rate_hz,
-            mirror=options.mirror,
-            wait=options.wait,
-            is_paced=options.live,
-            timeout_s=options.timeout_s,
-        ),
-    )
+    reader = open_reader(source, options)
     try:
         with interrupt.held():  # MediaPipe is imported and started
             return Stream(
@@ -164,7 +150,7 @@ def open_stream(source: str, options: JobOptions, interrupt: Interrupt) -> Strea
                 models=models,
                 backend=options.backend,
                 cuts=options.cuts,
-                glance=_glance(options),
+                glance=glance_request(options),
                 pictures=options.overlay or options.view is not None,
             )
     except BaseException:
@@ -172,7 +158,29 @@ def open_stream(source: str, options: JobOptions, interrupt: Interrupt) -> Strea
         raise
 
 
-def _glance(options: JobOptions) -> bool | None:
+def open_reader(source: str, options: JobOptions) -> FrameSource:
+    """The reader of a source, as the options say."""
+    from mixsynth_stream.pipeline.sources.live.request import LiveRequest
+    from mixsynth_stream.pipeline.sources.open import open_for_stream
+
+    return open_for_stream(
+        source,
+        has_estimator=bool(options.estimates or options.pose_model),
+        rate_hz=options.rate_hz,
+        track=options.track,
+        spool=options.spool,
+        request=LiveRequest(
+            size=options.size,
+            rate_hz=options.rate_hz,
+            mirror=options.mirror,
+            wait=options.wait,
+            is_paced=options.live,
+            timeout_s=options.timeout_s,
+        ),
+    )
+
+
+def glance_request(options: JobOptions) -> bool | None:
     """Whether people are followed between keyframes; None where the kind of source decides."""
     if options.glance == "auto":
         return True if options.overlay or options.view else None

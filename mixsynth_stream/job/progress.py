@@ -58,17 +58,24 @@ class Progress:
         score: SelfScore | None = None,
     ) -> None:
         """Take the next Motion, and draw the line if it is due. `latency_s` is the Motion's age, where it is known."""
-        now = self._clock()
         self._first = self._first or (motion.index, motion.time_s)
         # The final of an earlier frame says nothing about the present.
-        if not self._shown or now < self._due or motion.index < self._newest:
+        if motion.index < self._newest or not self.is_due():
             return
         self._newest = motion.index
-        self._due = now + (_TERMINAL_EVERY_S if self._terminal else _LOG_EVERY_S)
+        now = self._clock()
         self._recent.append((now, stats.frames))
         while len(self._recent) > 2 and now - self._recent[0][0] > _RATE_OVER_S:
             self._recent.popleft()
         self._draw(self._text(motion, stats, latency_s, score))
+
+    def is_due(self) -> bool:
+        """Whether a line is to be drawn now; the next one is due some time later."""
+        now = self._clock()
+        if not self._shown or now < self._due:
+            return False
+        self._due = now + (_TERMINAL_EVERY_S if self._terminal else _LOG_EVERY_S)
+        return True
 
     def close(self) -> None:
         """Leave the terminal on a fresh line."""

@@ -1,0 +1,44 @@
+"""Kinds of sources: which of several are live, and are read at the same time; files are read one after another."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+
+from mixsynth_stream.errors import SourceError
+from mixsynth_stream.job.options import JobOptions
+
+
+def live_sources(sources: Sequence[str], options: JobOptions) -> list[bool]:
+    """Of each source, whether it is live. What a web server sends shows that only once it is open: all are asked."""
+    from mixsynth_stream.pipeline.sources.media.download import SCHEMES
+    from mixsynth_stream.pipeline.sources.media.names import is_picture, pictures_behind
+    from mixsynth_stream.pipeline.sources.media.waiting import interruptible
+    from mixsynth_stream.pipeline.sources.open import is_live
+
+    def is_played(name: str) -> bool:
+        has_pictures = name == "-" or name.startswith("synthetic:") or name.endswith(".npz")
+        return options.live and not (has_pictures or is_picture(name) or pictures_behind(name))
+
+    live = [is_live(name) or is_played(name) for name in sources]
+    numbers = [
+        n for n, name in enumerate(sources) if not live[n] and name.partition("://")[0].lower() in SCHEMES
+    ]
+    if len(sources) > 1 and numbers and not options.spool:
+        threads = [threading.Thread(target=_ask, args=(sources[n], live, n), daemon=True) for n in numbers]
+        for thread in threads:
+            thread.start()
+        interruptible(lambda: [thread.join() for thread in threads])
+    return live
+
+
+def _ask(name: str, live: list[bool], number: int) -> None:
+    """Open an address, and note whether it sends without end. Who cannot be reached is tried like a live one."""
+    from mixsynth_stream.pipeline.sources.media.container import is_endless, open_container
+    from mixsynth_stream.pipeline.sources.media.medium import medium_of
+
+    try:
+        with open_container(medium_of(name)) as container:
+            live[number] = is_endless(container)
+    except SourceError:
+        live[number] = True
