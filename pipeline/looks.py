@@ -79,6 +79,13 @@ class Looks:
         return bool(self._looks) or self._hangs()
 
     @property
+    def is_working(self) -> bool:
+        """Whether a look that begins now would have to wait, or would never end. Those that have ended may wait, too."""
+        self._look_after()
+        with self._changed:
+            return any(not look.has_ended for look in self._looks) or self._hangs()
+
+    @property
     def frames(self) -> list[Frame]:
         """The frames whose pictures are still needed, in order."""
         with self._changed:

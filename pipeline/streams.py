@@ -19,6 +19,7 @@ from mixsynth_stream.pipeline.looks import Looks
 from mixsynth_stream.pipeline.member import Member
 from mixsynth_stream.pipeline.motion import Motion
 from mixsynth_stream.pipeline.sharing import SharedEstimator
+from mixsynth_stream.pipeline.sources.live.request import LiveRequest
 from mixsynth_stream.pipeline.sources.open import open_source
 from mixsynth_stream.pipeline.sources.source import FrameSource
 from mixsynth_stream.pipeline.steps import push_keyframes, result_of
@@ -73,7 +74,7 @@ class Streams:
         cuts: bool = True,
         glance: bool | None = None,
         pictures: bool = True,
-        open_with: Callable[[Any], FrameSource] = open_source,
+        open_with: Callable[[Any], FrameSource] | None = None,
     ) -> None:
         if isinstance(sources, (str, bytes)) or not len(sources):
             raise ValueError(f"sources must be a list of one or more, found {sources!r}")
@@ -87,7 +88,8 @@ class Streams:
         self._estimator: SharedEstimator | None = None
         self._looks = Looks(renew=self._renew, on_end=partial(self._news.put, None))
         for number, source in enumerate(sources):
-            opening = threading.Thread(target=self._open, args=(number, source, open_with), name="open", daemon=True)
+            opener = open_with or _open_live
+            opening = threading.Thread(target=self._open, args=(number, source, opener), name="open", daemon=True)
             opening.start()
         try:
             every = default_every(models, glance, live=True) if every is None else every
@@ -266,7 +268,7 @@ class Streams:
 
     def _begin_look(self) -> None:
         """Where the estimator is free: the look that is needed most."""
-        if self._looks.is_busy:
+        if self._looks.is_working:
             return
         needs = [(need, number) for number, member in self._running() if (need := member.need) is not None]
         if needs:
@@ -297,6 +299,11 @@ class Streams:
 
     def _tell(self, number: int, event: SourceEvent) -> None:
         self.on_event(number, event)
+
+
+def _open_live(source: Any) -> FrameSource:
+    """A source by its name. Several of them keep the cores busy: each picture is decoded by one thread."""
+    return open_source(source, request=LiveRequest(threads=1))
 
 
 def _part(budget: float | str | None, sources: int) -> float | str | None:

@@ -16,6 +16,7 @@ _HELP = {
     "encoder": "the native encoder against torch, its compilers and others on one core; or the CUDA encoder on a card",
     "kernels": "the Triton kernels against torch eager, torch.compile and CUDA graphs, on a CUDA device",
     "push": "what a keyframe costs a window, over the bare call of the encoder, for the weights that ship",
+    "live": "frames a second of several live sources in one process, with a stand-in for the estimator",
     "training": "a layer forward and backward, and steps of `train`: native against torch, for the weights that ship",
 }
 # The module of a benchmark in bench/, where it has another name than the benchmark.
@@ -62,6 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     push.add_argument("--rounds", type=int, default=500, metavar="R", help="keyframes (default: 500)")
     push.add_argument("--core", type=int, metavar="N", help="the core to run on (default: the last)")
     _add_kernels(benches)
+    _add_live(benches)
     _add_training(benches)
     for command in benches.choices.values():
         command.add_argument("--json", type=Path, metavar="FILE", help="write the rows, with machine and versions")
@@ -135,6 +137,19 @@ def _add_kernels(benches: Any) -> None:
         "--compile-s", type=float, metavar="S", help="seconds after which no other torch.compile is started"
     )
     kernels.add_argument("--plot", type=Path, metavar="FILE", help="write a plot (PNG)")
+
+
+def _add_live(benches: Any) -> None:
+    live = _add_bench(benches, "live")
+    live.add_argument("clip", nargs="?", metavar="CLIP", help="a video of one person (default: the bundled hard one)")
+    live.add_argument(
+        "--sources", nargs="+", type=int, default=[8, 16], metavar="S", help="how many at the same time (default: 8 16)"
+    )
+    live.add_argument("--seconds", type=float, default=10.0, metavar="S", help="of each number (default: %(default)g)")
+    live.add_argument(
+        "--estimator-ms", type=float, default=5.0, metavar="MS", help="that a look takes (default: %(default)g)"
+    )
+    live.add_argument("--no-glance", action="store_true", help="do not follow people in the picture between keyframes")
 
 
 def _add_training(benches: Any) -> None:

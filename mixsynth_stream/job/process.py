@@ -158,8 +158,8 @@ def open_stream(source: str, options: JobOptions, interrupt: Interrupt) -> Strea
         raise
 
 
-def open_reader(source: str, options: JobOptions) -> FrameSource:
-    """The reader of a source, as the options say."""
+def open_reader(source: str, options: JobOptions, *, threads: int = 0) -> FrameSource:
+    """The reader of a source, as the options say. So many `threads` decode a live one; 0: as many as there are cores."""
     from mixsynth_stream.pipeline.sources.live.request import LiveRequest
     from mixsynth_stream.pipeline.sources.open import open_for_stream
 
@@ -176,6 +176,7 @@ def open_reader(source: str, options: JobOptions) -> FrameSource:
             wait=options.wait,
             is_paced=options.live,
             timeout_s=options.timeout_s,
+            threads=threads,
         ),
     )
 

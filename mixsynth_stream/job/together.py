@@ -231,5 +231,5 @@ def _open_streams(sources: Sequence[str], options: JobOptions, interrupt: Interr
             cuts=options.cuts,
             glance=glance_request(options),
             pictures=options.overlay or options.view is not None,
-            open_with=partial(open_reader, options=options),
+            open_with=partial(open_reader, options=options, threads=1),
         )

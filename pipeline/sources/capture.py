@@ -212,6 +212,8 @@ class LiveReader(FrameSource):
         stream = video_track(container, self._source, self._track)
         # Slice threads share one picture. Threads with a picture each would hold several back.
         stream.thread_type = "SLICE"
+        if self._request.threads:
+            stream.codec_context.thread_count = self._request.threads
         unit_s = float(stream.time_base or 0)
         is_paced = self._request.is_paced or container.format.name in _SEGMENTS
         pace = Pace(unit_s) if is_paced else None

@@ -12,7 +12,7 @@ class LiveRequest:
     """`size` (width, height) and `rate_hz` are for cameras, which have to offer them. `mirror` shows pictures as a
     mirror does, in which left and right change places. `wait` waits for a source that is not there yet. `is_paced`
     plays a file as if it were live, at its own speed. A source that is silent for `timeout_s` cannot be opened, or is
-    lost.
+    lost. `threads` decode a picture, as far as it was sent in slices; 0 is as many as there are cores.
     """
 
     size: tuple[int, int] | None = None
@@ -21,10 +21,13 @@ class LiveRequest:
     wait: bool = False
     is_paced: bool = False
     timeout_s: float = TIMEOUT_S
+    threads: int = 0
 
     def __post_init__(self) -> None:
         if self.size is not None and min(self.size) < 1:
             raise ValueError(f"size must be a width and a height in pixels, found {self.size!r}")
+        if self.threads < 0:
+            raise ValueError(f"threads must be 0 or more, found {self.threads!r}")
         if not 0 < self.timeout_s < float("inf"):
             raise ValueError(f"timeout_s must be seconds above 0, found {self.timeout_s!r}")
         if self.rate_hz is not None and not 0 < self.rate_hz < float("inf"):
