@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from mixsynth_stream.pipeline.motion import Forecast, Motion, Origin, Person
     from mixsynth_stream.pipeline.sources.video import VideoReader
     from mixsynth_stream.pipeline.stream import Stream
+    from mixsynth_stream.pipeline.streams import Streams
     from mixsynth_stream.pipeline.window import MotionWindow, push_all
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "Origin",
     "Person",
     "Stream",
+    "Streams",
     "VideoReader",
     "WindowPoses",
     "push_all",
@@ -40,6 +42,7 @@ _HOME = {
     "Origin": "motion",
     "Person": "motion",
     "Stream": "stream",
+    "Streams": "streams",
     "VideoReader": "sources.video",
     "WindowPoses": "curve",
     "push_all": "window",

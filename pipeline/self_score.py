@@ -46,9 +46,9 @@ class _Past:
             "constant_velocity": self.pose + step_s * self.velocity,
             "kalman": self.state[0] + step_s * self.state[1],
         }
-        track = next((track for track in self.scene.tracks if track.id == person_id), None)
-        # Only one pose of one person is read: the whole scene would take four times as long.
-        return poses | ({} if track is None else {NETWORK: track.curves[0].at([time_s]).poses[0][_CORE]})
+        scene = self.scene.at([time_s])
+        rows = np.flatnonzero(scene.ids == person_id)
+        return poses | ({NETWORK: scene.poses[rows[0], 0][_CORE]} if len(rows) else {})
 
 
 class SelfScore:

@@ -16,11 +16,11 @@ _HELP = {
     "encoder": "the native encoder against torch, its compilers and others on one core; or the CUDA encoder on a card",
     "kernels": "the Triton kernels against torch eager, torch.compile and CUDA graphs, on a CUDA device",
     "push": "what a keyframe costs a window, over the bare call of the encoder, for the weights that ship",
-    "live": "frames a second of several live sources in one process, with a stand-in for the estimator",
+    "live-sources": "frames a second of several live sources in one process, with a stand-in for the estimator",
     "training": "a layer forward and backward, and steps of `train`: native against torch, for the weights that ship",
 }
 # The module of a benchmark in bench/, where it has another name than the benchmark.
-_MODULES = {"encoder": "encoder.run", "kernels": "kernels.run"}
+_MODULES = {"encoder": "encoder.run", "kernels": "kernels.run", "live-sources": "sources"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -63,7 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     push.add_argument("--rounds", type=int, default=500, metavar="R", help="keyframes (default: 500)")
     push.add_argument("--core", type=int, metavar="N", help="the core to run on (default: the last)")
     _add_kernels(benches)
-    _add_live(benches)
+    _add_live_sources(benches)
     _add_training(benches)
     for command in benches.choices.values():
         command.add_argument("--json", type=Path, metavar="FILE", help="write the rows, with machine and versions")
@@ -139,8 +139,8 @@ def _add_kernels(benches: Any) -> None:
     kernels.add_argument("--plot", type=Path, metavar="FILE", help="write a plot (PNG)")
 
 
-def _add_live(benches: Any) -> None:
-    live = _add_bench(benches, "live")
+def _add_live_sources(benches: Any) -> None:
+    live = _add_bench(benches, "live-sources")
     live.add_argument("clip", nargs="?", metavar="CLIP", help="a video of one person (default: the bundled hard one)")
     live.add_argument(
         "--sources", nargs="+", type=int, default=[8, 16], metavar="S", help="how many at the same time (default: 8 16)"

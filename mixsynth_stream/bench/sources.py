@@ -1,4 +1,4 @@
-"""`bench live`: several live sources of 480p in one process, with a stand-in for the estimator.
+"""`bench live-sources`: several live sources of 480p in one process, with a stand-in for the estimator.
 
 A clip is recorded once: MediaPipe's poses of every third frame, and the clip itself, there and back, as H.264 of 480
 lines at 30 Hz with the number of each frame drawn into a corner. Each source then plays it at its own speed, and is
