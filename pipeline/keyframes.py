@@ -15,7 +15,7 @@ _LEAST_WORTH = 0.002
 _SOON_STEPS = 5
 # Until motion was seen, the error of now is thought to grow by so many body scales a second.
 _TYPICAL_GROWTH = 0.2
-# Of several streams, one in which nobody moves is looked at as if the error of now grew by so many body scales a second.
+# Beside other streams, one in which nobody moves is looked at as if its error grew by so many body scales a second.
 _LEAST_GROWTH = 0.05
 # Motion is compared with that of the last seconds, and what was expected before any counts for so long.
 _MEMORY_S, _PRIOR_S = 10.0, 1.0

@@ -80,7 +80,7 @@ class Looks:
 
     @property
     def is_working(self) -> bool:
-        """Whether a look that begins now would have to wait, or would never end. Those that have ended may wait, too."""
+        """Whether a look that begins now would have to wait. Looks that have ended and were not taken do not count."""
         self._look_after()
         with self._changed:
             return any(not look.has_ended for look in self._looks) or self._hangs()

@@ -54,12 +54,16 @@ class Member(Stream):
 
     def take_frame(self) -> bool:
         """Take the next frame, if the source has one. False where it has none."""
-        frame = None if self._is_ending else next(self._coming, False)
-        if frame is False:
+        if self._is_ending:
+            return False
+        try:
+            frame = next(self._coming)
+        except StopIteration:
             self._is_ending = True
             if self._supervisor.error is None:
                 self._engine.begin_last_look()
-        if not frame:
+            return False
+        if frame is None:
             return False
         read_s = self.now_s
         self._engine.consider(frame)

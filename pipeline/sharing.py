@@ -97,13 +97,13 @@ class SharedEstimator:
         self._skeleton, self._max_people = skeleton, max_people
         self._eyes: dict[str, Eye] = {}  # by model
         # Made now, so that what does not work is refused before the first frame.
-        self._ready = {number: self._made(choice) for number, choice in enumerate(self._choices)}
+        self._ready = {number: self._new(choice) for number, choice in enumerate(self._choices)}
 
     def of_stream(self, number: int) -> Estimator:
         """The estimator of one stream, new where it is ours. It is to be called where the others are, in one thread."""
-        return self._ready.pop(number, None) or self._made(self._choices[number])
+        return self._ready.pop(number, None) or self._new(self._choices[number])
 
-    def _made(self, choice: Any) -> Estimator:
+    def _new(self, choice: Any) -> Estimator:
         skeleton, max_people = self._skeleton, self._max_people
         if not is_pose_model(choice) or self._eye_mode != "follow" or skeleton != MediaPipeEye.skeleton:
             return stream_estimator(choice, None, skeleton, max_people=max_people, eye=self._eye_mode)

@@ -29,7 +29,13 @@ Steps = Generator[Keyframes, None, T]
 
 def push_keyframes(batches: Sequence[Keyframes]) -> list[ValueError | None]:
     """Push the keyframes of several streams in one call of each network. Returns the first refusal in each of them."""
-    refusals = push_each(*([value for batch in batches for value in batch[column]] for column in range(5)))
+    refusals = push_each(
+        [window for batch in batches for window in batch.windows],
+        [pose for batch in batches for pose in batch.poses],
+        [scores for batch in batches for scores in batch.scores],
+        [time_s for batch in batches for time_s in batch.times_s],
+        [seen for batch in batches for seen in batch.seen],
+    )
     owners = [number for number, batch in enumerate(batches) for _ in batch.windows]
     first = {owners[w]: refusals[w] for w in sorted(refusals, reverse=True)}
     return [first.get(number) for number in range(len(batches))]

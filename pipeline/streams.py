@@ -1,4 +1,4 @@
-"""Streams: the motion before several cameras in one process, with one estimator and one call of each network for all."""
+"""Streams: the motion before several cameras in one process. One estimator and one call of each network serve all."""
 
 from __future__ import annotations
 
@@ -235,7 +235,7 @@ class Streams:
             name = self._names[number]
             if isinstance(reader, FrameSource) and not reader.info.live:
                 reader.close()
-                reader = SourceError(f"{name} is a file, and these are read one after another: play it as live (--live)")
+                reader = SourceError(f"{name} is a file, which is read alone: play it as live (--live)")
             if isinstance(reader, Exception):
                 self.errors[number] = reader
                 self.on_end(number, reader)

@@ -8,11 +8,12 @@ decoded as a camera is. The stand-in reads the number, waits as long as a look m
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,11 +29,11 @@ from mixsynth_stream.pipeline.sources.capture import LiveReader
 from mixsynth_stream.pipeline.sources.live.request import LiveRequest
 from mixsynth_stream.pipeline.sources.video import VideoReader
 from mixsynth_stream.pipeline.streams import Streams
+from mixsynth_stream.presets import AUTO, AUTO_EVERY, shipped_name
 from mixsynth_stream.reports import processor, table, write_json
 from mixsynth_stream.skeleton import BLAZEPOSE_33
-from mixsynth_stream.spaces import GRID_HZ, SPACES
+from mixsynth_stream.spaces import GRID_HZ, LANDMARK_SPACES, SPACES
 from mixsynth_stream.weights import Model, load_model
-from mixsynth_stream.presets import AUTO_EVERY, shipped_name
 
 _CORE = SPACES["image"].core
 _LINES = 480
@@ -56,19 +57,17 @@ class Recording:
         return self.people[number_in(rgb)]
 
 
-class CountedModel:
-    """A network whose calls are counted."""
+class Counter:
+    """Counts the calls of a network."""
 
     def __init__(self, model: Model) -> None:
-        self._model = model
+        self._forward = model._forward
         self.calls = 0
+        self.model = replace(model, _forward=self)
 
-    def __call__(self, keyframes: np.ndarray) -> Any:
+    def __call__(self, keyframes: np.ndarray) -> np.ndarray:  # [B, Q+1, D] -> [B, T, D]
         self.calls += 1
-        return self._model(keyframes)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._model, name)
+        return self._forward(keyframes)
 
 
 def main(args: argparse.Namespace) -> int:
@@ -119,7 +118,9 @@ def record(clip: Path, path: Path, seconds: float) -> Recording:
     order = [*range(len(pictures)), *range(len(pictures) - 2, 0, -1)]
     length = int((seconds + _START_S + 2.0) * GRID_HZ)
     with av.open(str(path), "w") as container:
-        stream: Any = container.add_stream("h264", rate=int(GRID_HZ), options={"preset": "veryfast", "tune": "zerolatency"})
+        stream: Any = container.add_stream(
+            "h264", rate=int(GRID_HZ), options={"preset": "veryfast", "tune": "zerolatency"}
+        )
         stream.width, stream.height, stream.pix_fmt = pictures[0].shape[1], _LINES, "yuv420p"
         for index in range(length):
             number = order[index % len(order)]
@@ -170,78 +171,82 @@ class StandIn:
         return [self._recording.at(rgb)]
 
 
-@dataclass
-class Counts:
-    """What one source has given while it was measured."""
-
-    newest: int = -1
-    frames: int = 0
-    keyframes: int = 0
-
-    def add(self, motion: Motion) -> None:
-        """Take a Motion."""
-        if motion.index > self.newest:
-            self.newest = motion.index
-            self.frames += 1
-
-
 def measured(recording: Recording, sources: int, seconds: float, look_s: float, *, glance: bool) -> dict[str, Any]:
     """One row: so many sources for so many seconds, after a start that does not count."""
-    models = [CountedModel(load_model(shipped_name(space, AUTO_EVERY))) for space in ("image", "world")]
-    counts = [Counts() for _ in range(sources)]
+    counters = [Counter(load_model(shipped_name(space, AUTO_EVERY))) for space in LANDMARK_SPACES]
+    options: dict[str, Any] = {"every": AUTO} if glance else {"every": AUTO_EVERY, "glance": False}
+    streams = Streams(
+        [str(recording.path)] * sources,
+        estimator=StandIn(recording, look_s),
+        models=[counter.model for counter in counters],
+        max_people=1,
+        pictures=False,
+        open_with=partial(LiveReader, request=LiveRequest(is_paced=True, threads=1)),
+        **options,
+    )
     errors: list[float] = []
-    open_with = partial(LiveReader, request=LiveRequest(is_paced=True, threads=1))
-    options: dict[str, Any] = {"models": models, "max_people": 1, "pictures": False}
-    options |= {"every": "auto"} if glance else {"every": AUTO_EVERY, "glance": False}
-    with Streams([str(recording.path)] * sources, estimator=StandIn(recording, look_s), open_with=open_with, **options) as streams:
-        start_s: float | None = None
-        for number, motion in streams:
+    end_s = math.inf
+    marks: list[Mark] = []
+    with streams:
+        for _, motion in streams:
             now_s = time.perf_counter()
-            if start_s is None:
-                if all(streams.streams):
-                    start_s = now_s + _START_S
-                continue
-            if now_s < start_s:
-                begun = _begun(streams, models)
-                continue
-            counts[number].add(motion)
+            if end_s == math.inf and all(streams.streams):
+                end_s = now_s + _START_S
+            if now_s > end_s:
+                marks.append(Mark.now(streams, counters[0]))
+                end_s = now_s + seconds
+                if len(marks) == 2:
+                    break
             if motion.keyframe and not motion.final:
                 errors.append(_error(recording, motion))
-            if now_s > start_s + seconds:
-                break
-        return _row(streams, models, counts, begun, time.perf_counter() - (start_s or 0.0)) | {
-            "error_scales": float(np.median(errors))
-        }
-
-
-def _begun(streams: Streams, models: Sequence[CountedModel]) -> dict[str, Any]:
-    """Where the clocks stand when the measurement begins."""
-    return {
-        "keyframes": [stream.stats.keyframes for stream in streams.streams if stream is not None],
-        "calls": models[0].calls,
-        "cpu_s": time.process_time(),
-        "loop_s": time.thread_time(),
+        totals = [one.stats.ledger.percentiles()["total_s"] for one in streams.streams if one is not None]
+    if len(marks) < 2:
+        raise ValueError("the clip has ended before enough was measured: give fewer --seconds")
+    return _row(*marks) | {
+        "latency_p50_ms": 1e3 * float(np.median([total[0] for total in totals])),
+        "latency_p99_ms": 1e3 * max(total[-1] for total in totals),
+        "error_scales": float(np.median(errors)),
     }
 
 
-def _row(
-    streams: Streams, models: Sequence[CountedModel], counts: Sequence[Counts], begun: dict[str, Any], elapsed_s: float
-) -> dict[str, Any]:
-    ended = _begun(streams, models)
-    keyframes = np.array(ended["keyframes"]) - np.array(begun["keyframes"])
-    fps = np.array([count.frames for count in counts]) / elapsed_s
-    totals = [stream.stats.ledger.percentiles()["total_s"] for stream in streams.streams if stream is not None]
+@dataclass(frozen=True)
+class Mark:
+    """Where all counts and clocks stand at one moment."""
+
+    time_s: float
+    frames: np.ndarray  # [S] those that have come out
+    keyframes: np.ndarray  # [S]
+    calls: int  # of one network
+    cpu_s: float
+    loop_s: float
+
+    @classmethod
+    def now(cls, streams: Streams, counter: Counter) -> Mark:
+        """This moment."""
+        stats = [one.stats for one in streams.streams if one is not None]
+        return cls(
+            time.perf_counter(),
+            np.array([one.frames for one in stats]),
+            np.array([one.keyframes for one in stats]),
+            counter.calls,
+            time.process_time(),
+            time.thread_time(),
+        )
+
+
+def _row(begun: Mark, ended: Mark) -> dict[str, Any]:
+    elapsed_s = ended.time_s - begun.time_s
+    fps = (ended.frames - begun.frames) / elapsed_s
+    looks = ended.keyframes - begun.keyframes
     return {
-        "sources": len(counts),
+        "sources": len(fps),
         "fps_least": float(fps.min()),
         "fps_median": float(np.median(fps)),
-        "looks_hz_least": float(keyframes.min() / elapsed_s),
-        "looks_hz_median": float(np.median(keyframes) / elapsed_s),
-        "latency_p50_ms": 1e3 * float(np.median([total[0] for total in totals])),
-        "latency_p99_ms": 1e3 * max(total[-1] for total in totals),
-        "keyframes_a_call": float(keyframes.sum() / max(1, ended["calls"] - begun["calls"])),
-        "cores": (ended["cpu_s"] - begun["cpu_s"]) / elapsed_s,
-        "loop_cores": (ended["loop_s"] - begun["loop_s"]) / elapsed_s,
+        "looks_hz_least": float(looks.min() / elapsed_s),
+        "looks_hz_median": float(np.median(looks) / elapsed_s),
+        "keyframes_a_call": float(looks.sum() / max(1, ended.calls - begun.calls)),
+        "cores": (ended.cpu_s - begun.cpu_s) / elapsed_s,
+        "loop_cores": (ended.loop_s - begun.loop_s) / elapsed_s,
     }
 
 

@@ -105,7 +105,8 @@ def _run_together(places: Sequence[tuple[str, Path]], options: JobOptions) -> in
 
     results: list[JobResult] = []
     try:
-        results = process_together(*zip(*places, strict=True), options, on_error=tell)
+        sources, out = [source for source, _ in places], [folder for _, folder in places]
+        results = process_together(sources, out, options, on_error=tell)
     except JobsInterrupted as stop:
         results = stop.results
         raise

@@ -19,7 +19,7 @@ _FEW = 4
 
 
 class Board(Progress):
-    """Call `see` after every Motion, and `close` at the end or by `with`. The line is written as often as Progress does.
+    """Call `see` after every Motion, and `close` at the end or by `with`. A line is due as often as that of Progress.
 
     It has how many sources run, their rates, the slowest latency, keyframes, people, drops by reason, and which sources
     are lost. `streams` are those of the sources, None while one is not open.
@@ -40,6 +40,9 @@ class Board(Progress):
         self._lost: set[int] = set()
         self._ended: set[int] = set()
         self._frames_before: tuple[float, list[int]] = (clock(), [0] * len(names))
+
+    def __enter__(self) -> Board:
+        return self
 
     def see(self, number: int, motion: Motion) -> None:
         """Take the next Motion of a source, and draw the line if it is due."""

@@ -21,14 +21,17 @@ def live_sources(sources: Sequence[str], options: JobOptions) -> list[bool]:
         return options.live and not (has_pictures or is_picture(name) or pictures_behind(name))
 
     live = [is_live(name) or is_played(name) for name in sources]
-    numbers = [
-        n for n, name in enumerate(sources) if not live[n] and name.partition("://")[0].lower() in SCHEMES
-    ]
+    numbers = [n for n, name in enumerate(sources) if not live[n] and name.partition("://")[0].lower() in SCHEMES]
     if len(sources) > 1 and numbers and not options.spool:
         threads = [threading.Thread(target=_ask, args=(sources[n], live, n), daemon=True) for n in numbers]
         for thread in threads:
             thread.start()
-        interruptible(lambda: [thread.join() for thread in threads])
+
+        def wait() -> None:
+            for thread in threads:
+                thread.join()
+
+        interruptible(wait)
     return live
 
 

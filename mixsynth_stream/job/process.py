@@ -159,7 +159,7 @@ def open_stream(source: str, options: JobOptions, interrupt: Interrupt) -> Strea
 
 
 def open_reader(source: str, options: JobOptions, *, threads: int = 0) -> FrameSource:
-    """The reader of a source, as the options say. So many `threads` decode a live one; 0: as many as there are cores."""
+    """The reader of a source, as the options say. `threads` decode a live one; 0: as many as there are cores."""
     from mixsynth_stream.pipeline.sources.live.request import LiveRequest
     from mixsynth_stream.pipeline.sources.open import open_for_stream
 
