@@ -18,6 +18,8 @@ from mixsynth_stream.skeleton import BLAZEPOSE_33
 SEEN = 0.3
 # The hips above the floor until the feet were seen once.
 _STANDING_M = 0.92
+# How much the turn of a limb about itself in the frame before counts: it decides where nothing else does.
+_BEFORE = 0.3
 # An elbow or knee that is bent by more than these sines tells how the limb is turned about itself.
 _STRAIGHT, _BENT = 0.15, 0.5
 
@@ -41,6 +43,7 @@ _HEELS, _TOES = _joints("left_heel", "right_heel"), _joints("left_foot_index", "
 # Of each limb at rest: where it leads, and where its far half goes when it bends.
 LIMB_DIRECTIONS = np.array([[-1.0, 0.0, 0.0], [1.0, 0.0, 0.0], [0.0, -1.0, 0.0], [0.0, -1.0, 0.0]])
 _LIMB_POLES = np.array([[0.0, 0.0, 1.0], [0.0, 0.0, 1.0], [0.0, 0.0, -1.0], [0.0, 0.0, -1.0]])
+_NEXT, _LAST = [1, 2, 0], [2, 0, 1]
 _AHEAD = np.array([0.0, 0.0, 1.0])
 
 # The bones in the order of `BodyPose.frames`, each after the one that it hangs on.
@@ -73,6 +76,8 @@ class Body:
 
     def __init__(self) -> None:
         self._turns = np.tile(np.eye(3), (len(BONES), 1, 1))
+        self._poles = np.zeros((2, 4, 3))  # of the upper and the lower half of each limb, in the frame before
+        self._sides = np.zeros((2, 3))  # x of the feet, in the frame before
         self._height_m = _STANDING_M
 
     def pose(
@@ -99,7 +104,7 @@ class Body:
         hips, shoulders = joints[_HIPS], joints[_SHOULDERS]
         up = shoulders.mean(axis=0) - hips.mean(axis=0)
         lines = np.stack([hips[1] - hips[0], shoulders[1] - shoulders[0], joints[_EARS[1]] - joints[_EARS[0]]])
-        ahead = np.cross(lines, up)
+        ahead = _cross(lines, up)
         ahead[2] = joints[_EYES].mean(axis=0) - joints[_EARS].mean(axis=0)
         across = np.broadcast_to([1.0, 0.0, 0.0], lines.shape)
         own = _frames(lines, ahead, across, np.broadcast_to(_AHEAD, lines.shape))
@@ -113,28 +118,32 @@ class Body:
         upper, lower = (unit_vectors(joints[to] - joints[start]) for start, to in ((_ROOTS, _BENDS), (_BENDS, _ENDS)))
         soles = unit_vectors(joints[_TOES] - joints[_HEELS])
         trunk = frames[[1, 1, 0, 0]]  # arms hang on the chest, legs on the hips
-        rest = _swung(trunk, upper)
+        rest = _swung(trunk, upper) + _BEFORE * self._poles[0]
         has_feet = is_seen[_HEELS] & is_seen[_TOES]
         rest[2:] -= soles * has_feet[:, None]  # a straight leg is turned as its foot is
         bends = _across(lower, upper)
         sines = np.linalg.norm(bends, axis=1, keepdims=True)
         share = np.clip((sines - _STRAIGHT) / (_BENT - _STRAIGHT), 0.0, 1.0)
         share = share * share * (3.0 - 2.0 * share)
-        poles = share * unit_vectors(bends) + (1.0 - share) * unit_vectors(_across(rest, upper))
+        poles = share * unit_vectors(bends) + (1.0 - share) * _across(rest, upper)
         has_upper = is_seen[_ROOTS] & is_seen[_BENDS]
         has_lower = is_seen[_BENDS] & is_seen[_ENDS]
         frames[_UPPER] = self._known(_UPPER, trunk, _frames(upper, poles, LIMB_DIRECTIONS, _LIMB_POLES), has_upper)
 
-        poles = unit_vectors(_swung(frames[_UPPER], lower))
+        poles = _swung(frames[_UPPER], lower) + _BEFORE * self._poles[1]
         grips = unit_vectors(_across(joints[_INDEXES] - joints[_PINKIES], lower[:2]))
         has_hands = is_seen[_INDEXES] & is_seen[_PINKIES] & is_seen[_ENDS[:2]]
         poles[:2] += grips * has_hands[:, None]  # the forearm takes half of the hand's twist
         frames[_LOWER] = self._known(_LOWER, frames[_UPPER], _frames(lower, poles, LIMB_DIRECTIONS, _LIMB_POLES), has_lower)
 
+        self._poles[0] = (frames[_UPPER] @ _LIMB_POLES[..., None])[..., 0]
+        self._poles[1] = (frames[_LOWER] @ _LIMB_POLES[..., None])[..., 0]
         hands = (joints[_INDEXES] + joints[_PINKIES]) / 2 - joints[_ENDS[:2]]
         ends = _frames(hands, joints[_INDEXES] - joints[_PINKIES], LIMB_DIRECTIONS[:2], _LIMB_POLES[:2])
-        sides = frames[9:11, :, 0]  # x of the shins, about which feet nod
+        # Feet nod about what is across shin and sole; where toes are pointed, about the x of the shin.
+        sides = _cross(-lower[2:], soles) + 0.5 * frames[9:11, :, 0] + _BEFORE * self._sides
         feet = _frames(soles, sides, np.tile(_AHEAD, (2, 1)), np.tile([1.0, 0.0, 0.0], (2, 1)))
+        self._sides = feet[:, :, 0]
         has_ends = np.concatenate([has_hands, has_feet])
         frames[_END] = self._known(_END, frames[_LOWER], np.concatenate([ends, feet]), has_ends)
 
@@ -151,6 +160,11 @@ class Body:
         return np.asarray(parents @ turns)
 
 
+def _cross(a: np.ndarray, b: np.ndarray) -> np.ndarray:  # [..., 3] each -> [..., 3]
+    """The vector product, without the general one's checks, which take ten times as long."""
+    return np.asarray(a[..., _NEXT] * b[..., _LAST] - a[..., _LAST] * b[..., _NEXT])
+
+
 def _across(vectors: np.ndarray, lines: np.ndarray) -> np.ndarray:  # [B, 3], unit [B, 3] -> [B, 3]
     """The part of each vector at right angles to a line."""
     return np.asarray(vectors - (vectors * lines).sum(axis=1, keepdims=True) * lines)
@@ -158,8 +172,8 @@ def _across(vectors: np.ndarray, lines: np.ndarray) -> np.ndarray:  # [B, 3], un
 
 def _swung(parents: np.ndarray, directions: np.ndarray) -> np.ndarray:  # [4, 3, 3], unit [4, 3] -> [4, 3]
     """Where the limbs' poles are when they go from rest to `directions` by the shortest way."""
-    before = np.einsum("bij,bj->bi", parents, LIMB_DIRECTIONS)
-    poles = np.einsum("bij,bj->bi", parents, _LIMB_POLES)
+    before = (parents @ LIMB_DIRECTIONS[..., None])[..., 0]
+    poles = (parents @ _LIMB_POLES[..., None])[..., 0]
     middle = unit_vectors(before + directions)
     # The pole is at right angles to the limb, so that one mirror, halfway, does what the turn does.
     return np.asarray(poles - 2.0 * (middle * poles).sum(axis=1, keepdims=True) * middle)
@@ -178,8 +192,8 @@ def _frames(
     # A pole along its line says nothing: any one does.
     other = _across(np.eye(3)[np.abs(lines).argmin(axis=1)], lines)
     poles = unit_vectors(np.where(lengths > 1e-6, poles, other))
-    to = np.stack([lines, poles, np.cross(lines, poles)], axis=2)
-    start = np.stack([rest_directions, rest_poles, np.cross(rest_directions, rest_poles)], axis=2)
+    to = np.stack([lines, poles, _cross(lines, poles)], axis=2)
+    start = np.stack([rest_directions, rest_poles, _cross(rest_directions, rest_poles)], axis=2)
     return np.asarray(to @ start.swapaxes(1, 2))
 
 
