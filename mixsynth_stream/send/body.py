@@ -1,8 +1,8 @@
 """Body: how the bones of an avatar have to turn to stand as the 33 landmarks do.
 
-Coordinates are those of Unity, left-handed: x right, y up, z forward. An avatar at rest stands as a T and looks along z,
-so that its left hand is at -x. BlazePose has x right in the picture, y down and z away from the camera; with all three
-negated, somebody who faces the camera looks along z.
+Coordinates are those of Unity, left-handed: x right, y up, z forward. An avatar at rest stands as a T and looks along
+z, so that its left hand is at -x. BlazePose has x right in the picture, y down and z away from the camera; with all
+three negated, somebody who faces the camera looks along z.
 """
 
 from __future__ import annotations
@@ -134,7 +134,9 @@ class Body:
         grips = unit_vectors(_across(joints[_INDEXES] - joints[_PINKIES], lower[:2]))
         has_hands = is_seen[_INDEXES] & is_seen[_PINKIES] & is_seen[_ENDS[:2]]
         poles[:2] += grips * has_hands[:, None]  # the forearm takes half of the hand's twist
-        frames[_LOWER] = self._known(_LOWER, frames[_UPPER], _frames(lower, poles, LIMB_DIRECTIONS, _LIMB_POLES), has_lower)
+        frames[_LOWER] = self._known(
+            _LOWER, frames[_UPPER], _frames(lower, poles, LIMB_DIRECTIONS, _LIMB_POLES), has_lower
+        )
 
         self._poles[0] = (frames[_UPPER] @ _LIMB_POLES[..., None])[..., 0]
         self._poles[1] = (frames[_LOWER] @ _LIMB_POLES[..., None])[..., 0]

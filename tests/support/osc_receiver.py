@@ -44,7 +44,9 @@ class OscReceiver:
     def __enter__(self) -> OscReceiver:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         with socket.socket(type=socket.SOCK_DGRAM) as own:
             own.sendto(b"", ("127.0.0.1", self.port))  # everything before it has come
         self._thread.join(5)
