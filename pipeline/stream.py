@@ -192,8 +192,8 @@ class Stream:
         `start_s` is now, where the source has a clock, else the time of the newest frame. Returns for P people and F
         times: `ids` [P]; `time_s` [F] seconds; `poses` [P, F, 33, 2] pixels of the newest frame, and `sigma` [P, F, 33]
         pixels; `world` [P, F, 33, 3] metres from the middle of the hips, and `world_sigma` [P, F, 33] metres; `scores`
-        [P, F, 33] 0..1; `origin` [P, F, 33]: FORECAST or TRACKED, and HELD past the horizon of the weights (N + 18 steps
-        of 1/30 s after the newest keyframe), where sigma goes on growing. Rotations of SMPL are in `rotations`
+        [P, F, 33] 0..1; `origin` [P, F, 33]: FORECAST or TRACKED, and HELD past the horizon of the weights (N + 18
+        steps of 1/30 s after the newest keyframe), where sigma goes on growing. Rotations of SMPL are in `rotations`
         [P, F, 24, 6], without sigma. P is 0 before anybody was seen. Raises `ValueError`.
         """
         if count < 1 or not 0 < dt_s < math.inf:

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from mixsynth_stream.skeleton import BLAZEPOSE_33
+
 # What each bone hangs on, by Unity's humanoid.
 PARENTS = {
     "Spine": "Hips",
@@ -24,6 +26,22 @@ PARENTS = {
     **{f"{side}UpperLeg": "Hips" for side in ("Left", "Right")},
     **{f"{side}LowerLeg": f"{side}UpperLeg" for side in ("Left", "Right")},
     **{f"{side}Foot": f"{side}LowerLeg" for side in ("Left", "Right")},
+}
+
+# Bones that lead from one landmark to another, and where each leads at rest.
+LED = {
+    f"{side.capitalize()}{bone}": (f"{side}_{start}", f"{side}_{end}", direction)
+    for side, x in (("left", -1.0), ("right", 1.0))
+    for bone, start, end, direction in (
+        ("UpperArm", "shoulder", "elbow", (x, 0.0, 0.0)),
+        ("LowerArm", "elbow", "wrist", (x, 0.0, 0.0)),
+        ("UpperLeg", "hip", "knee", (0.0, -1.0, 0.0)),
+        ("LowerLeg", "knee", "ankle", (0.0, -1.0, 0.0)),
+        ("Foot", "heel", "foot_index", (0.0, 0.0, 1.0)),
+    )
+} | {
+    "Hips": ("left_hip", "right_hip", (1.0, 0.0, 0.0)),
+    "Chest": ("left_shoulder", "right_shoulder", (1.0, 0.0, 0.0)),
 }
 
 Message = tuple[str, list[Any]]
@@ -115,3 +133,20 @@ def matrix(quaternion: np.ndarray) -> np.ndarray:  # [4] -> [3, 3]
             [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
         ]
     )
+
+
+def joint(name: str) -> int:
+    return BLAZEPOSE_33.index(name)
+
+
+def off_deg(world_m: np.ndarray, bundle: list[Message], *, scores: np.ndarray | None = None) -> dict[str, float]:
+    """How far each bone of the avatar points from where its landmarks do, in degrees; without those that are unseen."""
+    frames, angles = standing(bundle), {}
+    scores = np.ones(33) if scores is None else scores
+    for bone, (start, end, rest) in LED.items():
+        if min(scores[joint(start)], scores[joint(end)]) < 0.3:
+            continue
+        line = world_m[joint(start)] - world_m[joint(end)]  # of Unity, whose axes all point the other way
+        cosine = frames[bone] @ rest @ line / np.linalg.norm(line)
+        angles[bone] = float(np.degrees(np.arccos(min(cosine, 1.0))))
+    return angles
