@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mixsynth_stream.rotations import matrix_to_quaternion, unit_vectors
+from mixsynth_stream.rotations import matrix_to_quaternion
 from mixsynth_stream.skeleton import BLAZEPOSE_33
 
 # Landmarks below this score are guesses, such as the legs of somebody behind a desk: their bones stay as they were.
@@ -41,10 +41,10 @@ _INDEXES, _PINKIES = _joints("left_index", "right_index"), _joints("left_pinky",
 _HEELS, _TOES = _joints("left_heel", "right_heel"), _joints("left_foot_index", "right_foot_index")
 
 # Of each limb at rest: where it leads, and where its far half goes when it bends.
-LIMB_DIRECTIONS = np.array([[-1.0, 0.0, 0.0], [1.0, 0.0, 0.0], [0.0, -1.0, 0.0], [0.0, -1.0, 0.0]])
+_LIMB_DIRECTIONS = np.array([[-1.0, 0.0, 0.0], [1.0, 0.0, 0.0], [0.0, -1.0, 0.0], [0.0, -1.0, 0.0]])
 _LIMB_POLES = np.array([[0.0, 0.0, 1.0], [0.0, 0.0, 1.0], [0.0, 0.0, -1.0], [0.0, 0.0, -1.0]])
 _NEXT, _LAST = [1, 2, 0], [2, 0, 1]
-_AHEAD = np.array([0.0, 0.0, 1.0])
+_ACROSS, _AHEAD = np.array([1.0, 0.0, 0.0]), np.array([0.0, 0.0, 1.0])
 
 # The bones in the order of `BodyPose.frames`, each after the one that it hangs on.
 BONES = (
@@ -106,8 +106,7 @@ class Body:
         lines = np.stack([hips[1] - hips[0], shoulders[1] - shoulders[0], joints[_EARS[1]] - joints[_EARS[0]]])
         ahead = _cross(lines, up)
         ahead[2] = joints[_EYES].mean(axis=0) - joints[_EARS].mean(axis=0)
-        across = np.broadcast_to([1.0, 0.0, 0.0], lines.shape)
-        own = _frames(lines, ahead, across, np.broadcast_to(_AHEAD, lines.shape))
+        own = _frames(lines, ahead, _TRUNK_REST)
         has_trunk = is_seen[_HIPS + _SHOULDERS].all()
         for bone, is_known in enumerate((has_trunk, has_trunk, is_seen[_EARS + _EYES].all())):
             parent = np.eye(3) if bone == 0 else frames[bone - 1]
@@ -115,39 +114,37 @@ class Body:
 
     def _limbs(self, frames: np.ndarray, joints: np.ndarray, is_seen: np.ndarray) -> None:
         """Arms and legs by where they lead, and about themselves by how they bend; hands and feet with them."""
-        upper, lower = (unit_vectors(joints[to] - joints[start]) for start, to in ((_ROOTS, _BENDS), (_BENDS, _ENDS)))
-        soles = unit_vectors(joints[_TOES] - joints[_HEELS])
+        upper, lower = (_unit(joints[to] - joints[start]) for start, to in ((_ROOTS, _BENDS), (_BENDS, _ENDS)))
+        soles = _unit(joints[_TOES] - joints[_HEELS])
         trunk = frames[[1, 1, 0, 0]]  # arms hang on the chest, legs on the hips
         rest = _swung(trunk, upper) + _BEFORE * self._poles[0]
         has_feet = is_seen[_HEELS] & is_seen[_TOES]
         rest[2:] -= soles * has_feet[:, None]  # a straight leg is turned as its foot is
         bends = _across(lower, upper)
-        sines = np.linalg.norm(bends, axis=1, keepdims=True)
+        sines = np.sqrt((bends * bends).sum(axis=1, keepdims=True))
         share = np.clip((sines - _STRAIGHT) / (_BENT - _STRAIGHT), 0.0, 1.0)
         share = share * share * (3.0 - 2.0 * share)
-        poles = share * unit_vectors(bends) + (1.0 - share) * _across(rest, upper)
+        poles = share * _unit(bends) + (1.0 - share) * _across(rest, upper)
         has_upper = is_seen[_ROOTS] & is_seen[_BENDS]
         has_lower = is_seen[_BENDS] & is_seen[_ENDS]
-        frames[_UPPER] = self._known(_UPPER, trunk, _frames(upper, poles, LIMB_DIRECTIONS, _LIMB_POLES), has_upper)
+        frames[_UPPER] = self._known(_UPPER, trunk, _frames(upper, poles, _LIMB_REST), has_upper)
 
         poles = _swung(frames[_UPPER], lower) + _BEFORE * self._poles[1]
-        grips = unit_vectors(_across(joints[_INDEXES] - joints[_PINKIES], lower[:2]))
+        grips = _unit(_across(joints[_INDEXES] - joints[_PINKIES], lower[:2]))
         has_hands = is_seen[_INDEXES] & is_seen[_PINKIES] & is_seen[_ENDS[:2]]
         poles[:2] += grips * has_hands[:, None]  # the forearm takes half of the hand's twist
-        frames[_LOWER] = self._known(
-            _LOWER, frames[_UPPER], _frames(lower, poles, LIMB_DIRECTIONS, _LIMB_POLES), has_lower
-        )
+        frames[_LOWER] = self._known(_LOWER, frames[_UPPER], _frames(lower, poles, _LIMB_REST), has_lower)
 
         self._poles[0] = (frames[_UPPER] @ _LIMB_POLES[..., None])[..., 0]
         self._poles[1] = (frames[_LOWER] @ _LIMB_POLES[..., None])[..., 0]
         hands = (joints[_INDEXES] + joints[_PINKIES]) / 2 - joints[_ENDS[:2]]
-        ends = _frames(hands, joints[_INDEXES] - joints[_PINKIES], LIMB_DIRECTIONS[:2], _LIMB_POLES[:2])
         # Feet nod about what is across shin and sole; where toes are pointed, about the x of the shin.
         sides = _cross(-lower[2:], soles) + 0.5 * frames[9:11, :, 0] + _BEFORE * self._sides
-        feet = _frames(soles, sides, np.tile(_AHEAD, (2, 1)), np.tile([1.0, 0.0, 0.0], (2, 1)))
-        self._sides = feet[:, :, 0]
+        poles = np.concatenate([joints[_INDEXES] - joints[_PINKIES], sides])
+        ends = _frames(np.concatenate([hands, soles]), poles, _END_REST)
+        self._sides = ends[2:, :, 0]
         has_ends = np.concatenate([has_hands, has_feet])
-        frames[_END] = self._known(_END, frames[_LOWER], np.concatenate([ends, feet]), has_ends)
+        frames[_END] = self._known(_END, frames[_LOWER], ends, has_ends)
 
     def _known(
         self,
@@ -174,9 +171,9 @@ def _across(vectors: np.ndarray, lines: np.ndarray) -> np.ndarray:  # [B, 3], un
 
 def _swung(parents: np.ndarray, directions: np.ndarray) -> np.ndarray:  # [4, 3, 3], unit [4, 3] -> [4, 3]
     """Where the limbs' poles are when they go from rest to `directions` by the shortest way."""
-    before = (parents @ LIMB_DIRECTIONS[..., None])[..., 0]
+    before = (parents @ _LIMB_DIRECTIONS[..., None])[..., 0]
     poles = (parents @ _LIMB_POLES[..., None])[..., 0]
-    middle = unit_vectors(before + directions)
+    middle = _unit(before + directions)
     # The pole is at right angles to the limb, so that one mirror, halfway, does what the turn does.
     return np.asarray(poles - 2.0 * (middle * poles).sum(axis=1, keepdims=True) * middle)
 
@@ -184,19 +181,35 @@ def _swung(parents: np.ndarray, directions: np.ndarray) -> np.ndarray:  # [4, 3,
 def _frames(
     directions: np.ndarray,  # [B, 3]
     poles: np.ndarray,  # [B, 3]
-    rest_directions: np.ndarray,  # [B, 3] unit
-    rest_poles: np.ndarray,  # [B, 3] unit, at right angles to them
+    rest: np.ndarray,  # [B, 3, 3] of `_rest`
 ) -> np.ndarray:  # [B, 3, 3]
     """The turns that take each rest direction exactly to its direction, and the rest pole as near as it gets."""
-    lines = unit_vectors(directions)
+    lines = _unit(directions)
     poles = _across(poles, lines)
-    lengths = np.linalg.norm(poles, axis=1, keepdims=True)
-    # A pole along its line says nothing: any one does.
-    other = _across(np.eye(3)[np.abs(lines).argmin(axis=1)], lines)
-    poles = unit_vectors(np.where(lengths > 1e-6, poles, other))
-    to = np.stack([lines, poles, _cross(lines, poles)], axis=2)
-    start = np.stack([rest_directions, rest_poles, _cross(rest_directions, rest_poles)], axis=2)
-    return np.asarray(to @ start.swapaxes(1, 2))
+    is_vague = (poles * poles).sum(axis=1) < 1e-12
+    if is_vague.any():  # a pole along its line says nothing: any one does
+        poles = np.where(is_vague[:, None], _across(np.eye(3)[np.abs(lines).argmin(axis=1)], lines), poles)
+    poles = _unit(poles)
+    turns = np.empty((len(lines), 3, 3))
+    turns[:, :, 0], turns[:, :, 1], turns[:, :, 2] = lines, poles, _cross(lines, poles)
+    return np.asarray(turns @ rest)
+
+
+def _unit(vectors: np.ndarray) -> np.ndarray:  # [B, 3] -> [B, 3]
+    """`rotations.unit_vectors` without the general norm, which takes three times as long for so few."""
+    return np.asarray(vectors / np.maximum(np.sqrt((vectors * vectors).sum(axis=1, keepdims=True)), 1e-9))
+
+
+def _rest(directions: np.ndarray, poles: np.ndarray) -> np.ndarray:  # [B, 3] each -> [B, 3, 3]
+    """What turns each direction and its pole, unit vectors at right angles, into x and y."""
+    return np.stack([directions, poles, _cross(directions, poles)], axis=1)
+
+
+_TRUNK_REST = _rest(np.tile(_ACROSS, (3, 1)), np.tile(_AHEAD, (3, 1)))
+_LIMB_REST = _rest(_LIMB_DIRECTIONS, _LIMB_POLES)
+_END_REST = _rest(
+    np.concatenate([_LIMB_DIRECTIONS[:2], [_AHEAD, _AHEAD]]), np.concatenate([_LIMB_POLES[:2], [_ACROSS, _ACROSS]])
+)
 
 
 def same_side(

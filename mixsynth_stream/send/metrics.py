@@ -38,8 +38,8 @@ _DROPPED = "dropped_"
 _REOPENED = "reopened"
 _OWN_NAMES = (*_FAILURES, _REOPENED)
 
-# A family of metrics: kind, help, and values by labels.
-_Family = tuple[str, str, str, dict[tuple[tuple[str, str], ...], float]]
+_Values = dict[tuple[tuple[str, str], ...], float]  # by labels
+_Family = tuple[str, str, str, _Values]  # name, kind, help
 
 
 class Metrics:
@@ -117,11 +117,11 @@ class Metrics:
         counters = dict(stats.counters)
         with self._lock:
             motions, people, frame_s, keyframe_s = dict(self._motions), self._people, self._frame_s, self._keyframe_s
-        info = (("source", self._source), ("version", made_by().split()[-1]))
-        yield "info", "gauge", "What runs here.", {info: 1}
+        info: _Values = {(("source", self._source), ("version", made_by().split()[-1])): 1}
+        yield "info", "gauge", "What runs here.", info
         yield "healthy", "gauge", "1 while frames come and the estimator answers.", {(): int(self._problem() is None)}
         yield "frames_total", "counter", "Frames of the source that were read.", {(): stats.frames}
-        kinds = {(("final", str(is_final).lower()),): count for is_final, count in motions.items()}
+        kinds: _Values = {(("final", str(is_final).lower()),): count for is_final, count in motions.items()}
         yield "motions_total", "counter", "Motions that came out; each frame is provisional first, then final.", kinds
         drops = {key.removeprefix(_DROPPED): n for key, n in counters.items() if key.startswith(_DROPPED)}
         yield "dropped_frames_total", "counter", "Frames that were left out, by reason.", _by("reason", drops)
@@ -143,7 +143,7 @@ class Metrics:
             yield "keyframe_age_seconds", "gauge", "Since the estimator answered last.", {(): now_s - keyframe_s}
             yield "frame_age_seconds", "gauge", "Since the newest frame came out.", {(): now_s - frame_s}
         if score is not None:
-            errors = {
+            errors: _Values = {
                 (("horizon_s", f"{horizon_s:g}"), ("method", method)): error
                 for horizon_s, row in score.errors().items()
                 for method, error in row.items()
@@ -193,7 +193,7 @@ class MetricsServer(SinkBase):
         self._server.close()
 
 
-def _by(label: str, values: Mapping[str, float]) -> dict[tuple[tuple[str, str], ...], float]:
+def _by(label: str, values: Mapping[str, float]) -> _Values:
     return {((label, key),): value for key, value in sorted(values.items())}
 
 

@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 
 OscMessage = tuple[str, tuple[Any, ...]]  # an address, and strings, ints and floats
 FAILURES = "sends_failed"
+_KINDS = {str: "s", int: "i", float: "f"}
 _HIPS = [BLAZEPOSE_33.index("left_hip"), BLAZEPOSE_33.index("right_hip")]
 
 
@@ -104,7 +105,7 @@ def bundle(messages: list[OscMessage]) -> bytes:
     for address, values in messages:
         message = OscMessageBuilder(address)
         for value in values:
-            message.add_arg(value)
+            message.add_arg(value, _KINDS[type(value)])
         builder.add_content(message.build())
     return builder.build().dgram
 
