@@ -187,6 +187,7 @@ setup(
         "mixsynth_stream.pipeline.sources.pixels",
         "mixsynth_stream.pipeline.sources.sparse",
         "mixsynth_stream.pipeline.sources.timing",
+        "mixsynth_stream.send",
         "mixsynth_stream.train",
         "mixsynth_stream.viewer",
         "mixsynth_stream.viewer.web",

@@ -30,7 +30,15 @@ def axis_angle_to_matrix(vectors: np.ndarray) -> np.ndarray:  # [..., 3] radians
 
 
 def matrix_to_axis_angle(matrices: np.ndarray) -> np.ndarray:  # [..., 3, 3] -> [..., 3] radians
-    """The vector with an angle of 0 to pi. It goes through the largest part of a quaternion, so it is exact near pi."""
+    """The vector with an angle of 0 to pi. It goes through a quaternion, so it is exact near pi."""
+    quaternion = matrix_to_quaternion(matrices)
+    sine = np.linalg.norm(quaternion[..., :3], axis=-1, keepdims=True)
+    angle = 2 * np.arctan2(sine, quaternion[..., 3:])
+    return np.asarray(quaternion[..., :3] * np.where(sine > 1e-12, angle / np.maximum(sine, 1e-12), 2.0))
+
+
+def matrix_to_quaternion(matrices: np.ndarray) -> np.ndarray:  # [..., 3, 3] -> [..., 4]
+    """The unit quaternion x, y, z, w with w of at least 0, computed from its largest part."""
     m = np.asarray(matrices, np.float64)
     trace = np.trace(m, axis1=-2, axis2=-1)
     # Four times the outer product of the quaternion (w, x, y, z) with itself: any row is the quaternion, scaled.
@@ -45,9 +53,7 @@ def matrix_to_axis_angle(matrices: np.ndarray) -> np.ndarray:  # [..., 3, 3] -> 
     quaternion = np.take_along_axis(outer, largest[..., None, None], axis=-2)[..., 0, :]
     quaternion = quaternion / np.linalg.norm(quaternion, axis=-1, keepdims=True)
     quaternion = np.where(quaternion[..., :1] < 0, -quaternion, quaternion)
-    sine = np.linalg.norm(quaternion[..., 1:], axis=-1, keepdims=True)
-    angle = 2 * np.arctan2(sine, quaternion[..., :1])
-    return np.asarray(quaternion[..., 1:] * np.where(sine > 1e-12, angle / np.maximum(sine, 1e-12), 2.0))
+    return np.asarray(quaternion[..., [1, 2, 3, 0]])
 
 
 def matrix_to_6d(matrices: np.ndarray) -> np.ndarray:  # [..., 3, 3] -> [..., 6]
@@ -92,6 +98,14 @@ def euler_to_matrix(angles: np.ndarray, axes: str) -> np.ndarray:  # [..., n] ra
     for number, axis in enumerate(axes.lower()):
         result = result @ axis_angle_to_matrix(angles[..., number, None] * np.eye(3)["xyz".index(axis)])
     return np.asarray(result)
+
+
+def euler_from_matrix(matrix: np.ndarray) -> np.ndarray:  # [3, 3] -> [3] radians about x, y and z
+    """The angles of Unity: the matrix is R[y] R[x] R[z]. Where x is a right angle, z is 0 and y takes both."""
+    x = np.arcsin(np.clip(-matrix[1, 2], -1.0, 1.0))
+    if abs(matrix[1, 2]) > 1.0 - 1e-9:
+        return np.array([x, np.arctan2(-matrix[2, 0], matrix[0, 0]), 0.0])
+    return np.array([x, np.arctan2(matrix[0, 2], matrix[2, 2]), np.arctan2(matrix[1, 0], matrix[1, 1])])
 
 
 def geodesic_error(a: np.ndarray, b: np.ndarray) -> np.ndarray:  # both [..., 3, 3] -> [...] radians, 0..pi

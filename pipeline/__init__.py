@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from mixsynth_stream.pipeline.estimators.estimator import Estimator
     from mixsynth_stream.pipeline.estimators.mediapipe import MediaPipeEstimator
     from mixsynth_stream.pipeline.estimators.recorded import ArrayEstimator
-    from mixsynth_stream.pipeline.motion import Forecast, Motion, Origin, Person
+    from mixsynth_stream.pipeline.motion import Forecast, Lookahead, Motion, Origin, Person
     from mixsynth_stream.pipeline.sources.video import VideoReader
     from mixsynth_stream.pipeline.stream import Stream
     from mixsynth_stream.pipeline.streams import Streams
@@ -20,6 +20,7 @@ __all__ = [
     "ArrayEstimator",
     "Estimator",
     "Forecast",
+    "Lookahead",
     "MediaPipeEstimator",
     "Motion",
     "MotionWindow",
@@ -36,6 +37,7 @@ _HOME = {
     "ArrayEstimator": "estimators.recorded",
     "Estimator": "estimators.estimator",
     "Forecast": "motion",
+    "Lookahead": "motion",
     "MediaPipeEstimator": "estimators.mediapipe",
     "Motion": "motion",
     "MotionWindow": "window",

@@ -120,6 +120,13 @@ class Forecast(Poses):
 
 
 @dataclass(frozen=True)
+class Lookahead(Forecast):
+    """Everybody followed now, at F times, from all that is known now. Arrays are [P, F, ...]."""
+
+    ids: np.ndarray  # [P] int64, unique over a stream
+
+
+@dataclass(frozen=True)
 class Motion(Poses):
     """The poses of everybody in one frame: P people in the order of `ids`. A person not known at this time is absent.
 

@@ -24,7 +24,7 @@ from mixsynth_stream.pipeline.glance.glance import Glance
 from mixsynth_stream.pipeline.keyframes import KeyframeChooser, KeyframeClock
 from mixsynth_stream.pipeline.ledger import Latency
 from mixsynth_stream.pipeline.looks import Looks
-from mixsynth_stream.pipeline.motion import Expected, Motion
+from mixsynth_stream.pipeline.motion import Expected, Lookahead, Motion
 from mixsynth_stream.pipeline.people import People
 from mixsynth_stream.pipeline.self_score import SelfScore
 from mixsynth_stream.pipeline.sources.open import is_live, open_for_stream
@@ -34,7 +34,7 @@ from mixsynth_stream.pipeline.sources.sparse.plan import Needs
 from mixsynth_stream.pipeline.stats import StreamStats
 from mixsynth_stream.pipeline.timeline import Timeline
 from mixsynth_stream.presets import AUTO
-from mixsynth_stream.spaces import SPACES
+from mixsynth_stream.spaces import GRID_HZ, SPACES
 from mixsynth_stream.weights import Model
 
 if TYPE_CHECKING:
@@ -188,6 +188,25 @@ class Stream:
         This is for displays and robots with a pace of their own. Poses are in pixels of the newest frame.
         """
         return self._timeline.at(time_s)
+
+    def lookahead(self, count: int, dt_s: float = 1 / GRID_HZ, *, start_s: float | None = None) -> Lookahead:
+        """Everybody at the `count` times `start_s` + `dt_s`, + 2 `dt_s`, ..., for robots and displays. In any thread.
+
+        `start_s` is now, where the source has a clock, else the time of the newest frame. Returns for P people and F
+        times: `ids` [P]; `time_s` [F] seconds; `poses` [P, F, 33, 2] pixels of the newest frame, and `sigma` [P, F, 33]
+        pixels; `world` [P, F, 33, 3] metres from the middle of the hips, and `world_sigma` [P, F, 33] metres; `scores`
+        [P, F, 33] 0..1; `origin` [P, F, 33]: FORECAST or TRACKED, and HELD past the horizon of the weights (N + 18
+        steps of 1/30 s after the newest keyframe), where sigma goes on growing. Rotations of SMPL are in `rotations`
+        [P, F, 24, 6], without sigma. P is 0 before anybody was seen. Raises `ValueError`.
+        """
+        if count < 1 or not 0 < dt_s < math.inf:
+            raise ValueError(f"lookahead takes 1 time or more and a positive step, found {count} and {dt_s}")
+        newest = self._timeline.newest
+        if start_s is None:
+            start_s = self.now_s
+        if start_s is None:
+            start_s = 0.0 if newest is None else newest.time_s
+        return self._timeline.ahead(start_s + dt_s * np.arange(1, count + 1))
 
     @property
     def skeleton(self) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 
 from mixsynth_stream.pipeline.cuts import Cut, go_on
 from mixsynth_stream.pipeline.fit import Fit
-from mixsynth_stream.pipeline.motion import Expected, Forecast, Motion, Origin, Person
+from mixsynth_stream.pipeline.motion import Expected, Forecast, Lookahead, Motion, Origin, Person
 from mixsynth_stream.pipeline.people import Scene
 from mixsynth_stream.pipeline.self_score import SelfScore
 from mixsynth_stream.pipeline.steps import Steps, completed
@@ -130,11 +130,20 @@ class Timeline:
 
     def at(self, time_s: float) -> Expected:
         """Everybody who is known at a time, in pixels of the newest frame."""
-        waiting, keyframe = self._waiting[-1:], self._keyframe
-        newest = waiting[0].frame if waiting else keyframe[0] if keyframe else None
-        poses = self._scene.at([time_s])
+        poses = self.ahead(np.array([time_s]))
+        return Expected(ids=poses.ids, **poses.at(0).arrays())
+
+    def ahead(self, times_s: np.ndarray) -> Lookahead:  # [F]
+        """Everybody who is known at one of these times at least, in pixels of the newest frame."""
+        poses, newest = self._scene.at(times_s), self.newest
         fit = Fit() if newest is None else self._fit(newest)
-        return Expected(ids=poses.ids, **fit.in_frame(poses.at(0).arrays()))
+        return Lookahead(ids=poses.ids, time_s=times_s, **fit.in_frame(poses.arrays()))
+
+    @property
+    def newest(self) -> Frame | None:
+        """The newest frame that has come."""
+        waiting, keyframe = self._waiting[-1:], self._keyframe
+        return waiting[0].frame if waiting else keyframe[0] if keyframe else None
 
     def settle(self, before_s: float) -> list[Motion]:
         """Make final, as they stand, the frames before a time: their keyframe is too long in coming."""

@@ -27,6 +27,7 @@ EXTRAS = {
     "onnx",
     "onnxruntime",
     "openvino",
+    "pythonosc",
     "websockets",
 }
 

@@ -38,6 +38,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("draw", "evaluate"),
     ("convert", "export", "train"),
     ("bench", "viewer"),
+    ("send",),
     ("job",),
     ("commands",),
     ("cli",),

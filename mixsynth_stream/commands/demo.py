@@ -44,6 +44,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         write_forecast=False,
         view="none",
         view_at=None,
+        send=(),
+        metrics=None,
     )
     parser.set_defaults(**NO_SOURCE_OPTIONS, **NO_CAMERA_OPTIONS)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -145,7 +146,8 @@ def add_output_arguments(parser: argparse.ArgumentParser) -> None:
         "--out",
         type=Path,
         metavar="DIR",
-        help="folder for results; several sources get a subfolder each (default: JSON lines to standard output)",
+        help="folder for results; several sources get a subfolder each (default: JSON lines to standard output, unless "
+        "it is a terminal)",
     )
     group.add_argument("--format", type=_formats, metavar="F,F", help="some of jsonl, csv, npz, trc (default: jsonl)")
     group.add_argument("--overlay", action="store_true", help="also write a video with the poses drawn on it")
@@ -165,6 +167,21 @@ def add_output_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="[HOST:]PORT",
         help="where the page of --view web is served (default: 127.0.0.1, port 8420 or a free one); "
         "beyond this machine it asks for a token, which its printed address has",
+    )
+    group.add_argument(
+        "--send",
+        action="append",
+        type=_target,
+        default=[],
+        metavar="ADDRESS",
+        help="send the pose of now to programs: ws://[HOST:]PORT (a server of JSON for any program), vmc://HOST[:PORT] "
+        "(avatars), vrchat://HOST[:PORT] (trackers); several times for several of them",
+    )
+    group.add_argument(
+        "--metrics",
+        type=_address,
+        metavar="[HOST:]PORT",
+        help="serve /metrics for Prometheus, and /health",
     )
     group.add_argument("--quiet", action="store_true", help="no progress and no summary")
 
@@ -193,14 +210,25 @@ def job_options(args: argparse.Namespace) -> JobOptions:
         backend=args.backend,
         cuts=not args.no_cuts,
         limit_frames=args.limit_frames,
-        formats=args.format or ("jsonl",),
+        formats=_formats_of(args),
         overlay=args.overlay,
         plot=args.plot,
         write_forecast=args.write_forecast,
         view=None if args.view == "none" else args.view,
         view_at=args.view_at,
+        send=tuple(args.send),
+        metrics_at=args.metrics,
         progress=not args.quiet,
     )
+
+
+def _formats_of(args: argparse.Namespace) -> tuple[str, ...]:
+    """The formats of the results. Nobody reads JSON lines from a terminal, unless they are asked for."""
+    if args.format is not None or args.out is not None:
+        return args.format or JobOptions.formats
+    has_others = args.view != "none" or bool(args.send)
+    is_read = not has_others if sys.stdout is None else not sys.stdout.isatty()
+    return JobOptions.formats if is_read else ()
 
 
 def _every(text: str) -> int | str:
@@ -242,6 +270,16 @@ def _address(text: str) -> str:
 
     try:
         Address.of(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return text
+
+
+def _target(text: str) -> str:
+    from mixsynth_stream.send.targets import Target
+
+    try:
+        Target.of(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
     return text

@@ -47,6 +47,8 @@ def main(args: argparse.Namespace) -> int:
     options = job_options(args)
     sources = expand(args.sources)
     check_sources(args, sources)
+    if not options.formats and not options.view and not options.send:
+        say("no poses are written, because standard output is a terminal: give --out DIR, or | for another program")
     failures = 0
     places = list(zip(sources, folders(sources, args.out), strict=True))
     together = _live_places(places, options)

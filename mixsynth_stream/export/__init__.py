@@ -65,7 +65,7 @@ def open_sinks(
     unknown = [name for name in formats if name not in FORMATS]
     if unknown:
         raise ValueError(f"format must be some of {', '.join(FORMATS)}, found {', '.join(unknown)}")
-    if folder is None and (overlay or plot or tuple(formats) != ("jsonl",)):
+    if folder is None and (overlay or plot or not set(formats) <= {"jsonl"}):
         raise ValueError("only JSON lines go to standard output; give a folder for everything else")
     header = Header.of(info, settings or Settings())
     places = [name for name in formats if name not in SMPL_FORMATS]

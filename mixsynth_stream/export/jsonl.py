@@ -59,30 +59,11 @@ class JsonlSink(SinkBase):
         if self._final_only and not motion.final:
             return
         self._rate.add(motion)
-        line: dict[str, Any] = {
-            "index": motion.index,
-            "time_s": round(motion.time_s, 6),
-            "final": motion.final,
-            "keyframe": motion.keyframe,
-        }
-        if self._has_pixels:
-            line["width"], line["height"] = stored_size(motion) or (None, None)
-        poses = in_stored_pixels(motion, motion.frame)
-        line["people"] = [{"id": int(person), **_person_fields(poses, p)} for p, person in enumerate(motion.ids)]
-        forecast = forecast_to_write(motion, self._write_forecast)
-        if forecast is not None:
-            line["forecast"] = _forecast_fields(forecast, motion.ids)
-        self._put(line)
+        self._put(frame_record(motion, has_pixels=self._has_pixels, write_forecast=self._write_forecast))
 
     def tell(self, event: SourceEvent) -> None:
         """One line on what has happened to a live source."""
-        line = {
-            "event": event.kind,
-            "time_s": round(event.time_s, 6),
-            "before_index": event.index,
-            "about": event.about,
-        }
-        self._put(line)
+        self._put(event_record(event))
 
     def _finish(self) -> None:
         if self._file is None:
@@ -100,6 +81,34 @@ class JsonlSink(SinkBase):
             # Flushed line by line, because a reader of a live stream wants each frame at once.
             sys.stdout.write(_line(record, ascii_only=True))
             sys.stdout.flush()
+
+
+def frame_record(motion: Motion, *, has_pixels: bool, write_forecast: bool) -> dict[str, Any]:
+    """The fields of a frame, as docs/formats.md lists them. With `has_pixels` its stored size is among them."""
+    record: dict[str, Any] = {
+        "index": motion.index,
+        "time_s": round(motion.time_s, 6),
+        "final": motion.final,
+        "keyframe": motion.keyframe,
+    }
+    if has_pixels:
+        record["width"], record["height"] = stored_size(motion) or (None, None)
+    poses = in_stored_pixels(motion, motion.frame)
+    record["people"] = [{"id": int(person), **_person_fields(poses, p)} for p, person in enumerate(motion.ids)]
+    forecast = forecast_to_write(motion, write_forecast)
+    if forecast is not None:
+        record["forecast"] = _forecast_fields(forecast, motion.ids)
+    return record
+
+
+def event_record(event: SourceEvent) -> dict[str, Any]:
+    """The fields of what has happened to a live source."""
+    return {
+        "event": event.kind,
+        "time_s": round(event.time_s, 6),
+        "before_index": event.index,
+        "about": event.about,
+    }
 
 
 def _line(record: dict[str, Any], *, ascii_only: bool = False) -> str:

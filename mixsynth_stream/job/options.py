@@ -39,4 +39,6 @@ class JobOptions:
     write_forecast: bool = False  # of every frame, not of keyframes only
     view: str | None = None  # show the frames as they come: "window", or "web" for a page in a browser
     view_at: str | None = None  # where the page is served: PORT, HOST or HOST:PORT; None: a port of loopback
+    send: tuple[str, ...] = ()  # programs that get the poses of now: ws://, vmc:// and vrchat:// addresses
+    metrics_at: str | None = None  # where metrics and health are served: PORT, HOST or HOST:PORT
     progress: bool = True  # a line about it on standard error

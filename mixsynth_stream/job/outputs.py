@@ -14,11 +14,12 @@ from mixsynth_stream.files import part_path
 from mixsynth_stream.interrupt import Interrupt
 from mixsynth_stream.job.options import JobOptions
 from mixsynth_stream.job.patterns import stem_of
+from mixsynth_stream.job.senders import open_senders, pose_channel
 from mixsynth_stream.presets import shipped_name
 from mixsynth_stream.spaces import LANDMARK_SPACES
 
 if TYPE_CHECKING:
-    from mixsynth_stream.export import Sink
+    from mixsynth_stream.export import Header, Sink
     from mixsynth_stream.pipeline.frame import SourceEvent
     from mixsynth_stream.pipeline.motion import Motion
     from mixsynth_stream.pipeline.stream import Stream
@@ -130,7 +131,7 @@ def check_folder(source: str, folder: Path, options: JobOptions) -> None:
 
 def open_outputs(stream: Stream, folder: Path | None, options: JobOptions) -> list[Any]:
     """The sinks of a stream, which the caller closes: a view, and files in `folder` or lines on standard output."""
-    from mixsynth_stream.export import Settings, open_sinks
+    from mixsynth_stream.export import Header, Settings, open_sinks
 
     spacing = stream.models[0].config.sample_interval
     settings = Settings(
@@ -145,14 +146,16 @@ def open_outputs(stream: Stream, folder: Path | None, options: JobOptions) -> li
         skeleton=stream.skeleton,
         sigma_tables=(stream.models[0].sigma_table, stream.models[-1].sigma_table),
     )
+    header = Header.of(stream.info, settings)
     sinks: list[Any] = []
     if options.view:
         if settings.skeleton != Settings.skeleton:
             raise ValueError(
                 f"{settings.skeleton} has no places in the picture to show: leave --view {options.view} out"
             )
-        sinks.append(_open_view(stream, options))
+        sinks.append(_open_view(stream, header, options))
     try:
+        sinks += open_senders(stream, header, options)
         return sinks + open_sinks(
             folder,
             stream.info,
@@ -163,12 +166,12 @@ def open_outputs(stream: Stream, folder: Path | None, options: JobOptions) -> li
             settings=settings,
         )
     except BaseException:
-        for view in sinks:
-            view.discard()
+        for sink in sinks:
+            sink.discard()
         raise
 
 
-def _open_view(stream: Stream, options: JobOptions) -> Sink:
+def _open_view(stream: Stream, header: Header, options: JobOptions) -> Sink:
     """The window, or the page, whose address is told."""
     if options.view == "window":
         from mixsynth_stream.viewer.window import Window
@@ -177,7 +180,8 @@ def _open_view(stream: Stream, options: JobOptions) -> Sink:
     from mixsynth_stream.viewer.web.access import Address
     from mixsynth_stream.viewer.web.view import WebView
 
-    view = WebView(stream, Address.of(options.view_at), horizon_s=options.horizon_s)
+    channel = pose_channel(stream, header, options)
+    view = WebView(stream, Address.of(options.view_at), horizon_s=options.horizon_s, channel=channel)
     say(f"view: {view.url}")
     return view
 

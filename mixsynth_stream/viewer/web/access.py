@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 import ipaddress
+import os
 import re
 import secrets
 import socket
@@ -14,6 +15,9 @@ from urllib.parse import parse_qs, urlsplit
 
 LOOPBACK = "127.0.0.1"
 DEFAULT_PORT = 8420
+# The token of servers that programs on other machines have to know beforehand; without it there is a new one each run.
+TOKEN_VARIABLE = "MIXSYNTH_STREAM_TOKEN"
+_LEAST_TOKEN = 16
 _HOST = re.compile(r"[\w.:%-]+")
 # What a browser is told with every answer: nothing from elsewhere, no frame around the page, no copy on disk.
 HEADERS = {
@@ -59,22 +63,30 @@ class Address:
 
 @dataclass(frozen=True)
 class Access:
-    """The rules for one server. Beyond loopback whoever watches needs the `token`, which is new in each run."""
+    """The rules for one server. Beyond loopback whoever watches needs the `token`."""
 
     address: Address
     token: str | None = field(default=None, repr=False)
 
     @classmethod
     def to(cls, address: Address) -> Access:
-        """The rules for an address."""
-        return cls(address, None if address.is_loopback else secrets.token_urlsafe(18))
+        """The rules for an address. Raises `ValueError` where the user's own token is too short to keep anybody out."""
+        token = os.environ.get(TOKEN_VARIABLE) or secrets.token_urlsafe(18)
+        if not address.is_loopback and len(token) < _LEAST_TOKEN:
+            raise ValueError(
+                f"{TOKEN_VARIABLE} must have {_LEAST_TOKEN} characters or more, found {len(token)}: take a longer one"
+            )
+        return cls(address, None if address.is_loopback else token)
 
-    def refusal(self, target: str, headers: Mapping[str, str], *, watches: bool) -> tuple[HTTPStatus, str] | None:
+    def refusal(
+        self, target: str, headers: Mapping[str, str], *, watches: bool, is_for_programs: bool = False
+    ) -> tuple[HTTPStatus, str] | None:
         """Why a request is refused, or None. One that `watches` gets to see people.
 
         `headers` has `Host`, which a browser takes from the address that it was told to open, and `Origin`, which tells
         whose page asks: a page of another site has another origin, and one that had its own name point here (DNS
-        rebinding) has another host.
+        rebinding) has another host. Browsers tell the origin of all that opens a WebSocket, so that what has none is a
+        program, which may have what `is_for_programs`.
         """
         host = headers.get("Host", "")
         if not self._is_own(host):
@@ -83,9 +95,10 @@ class Access:
                 f"this page is not served under the name {host!r}: open it by address",
             )
         origin = headers.get("Origin")
-        if origin != f"http://{host}" and (origin is not None or watches):
+        is_for_pages = watches and not is_for_programs
+        if origin != f"http://{host}" and (origin is not None or is_for_pages):
             return HTTPStatus.FORBIDDEN, f"a page of {origin or 'unknown origin'} may not watch: open this server's own"
-        if watches and self.token is not None and not self._has_token(target):
+        if watches and self.token is not None and not self._has_token(target, headers):
             return (
                 HTTPStatus.UNAUTHORIZED,
                 "the token is missing or wrong: open the address that the program has printed",
@@ -106,9 +119,11 @@ class Access:
         own_name = socket.gethostname().lower()
         return _is_ip(name) or name in ("localhost", self.address.host.lower(), own_name, f"{own_name}.local")
 
-    def _has_token(self, target: str) -> bool:
-        tokens = parse_qs(urlsplit(target).query).get("token", [""])
-        return hmac.compare_digest(tokens[0].encode(), (self.token or "").encode())
+    def _has_token(self, target: str, headers: Mapping[str, str]) -> bool:
+        """Whether the address has it, as that of a page, or the header with which programs mostly send theirs."""
+        tokens = parse_qs(urlsplit(target).query).get("token", [])
+        tokens.append(headers.get("Authorization", "").removeprefix("Bearer "))
+        return any(hmac.compare_digest(token.encode(), (self.token or "").encode()) for token in tokens)
 
 
 def _is_ip(host: str) -> bool:

@@ -1,4 +1,4 @@
-"""Server: the page and its WebSocket, by the library `websockets`, in a thread of its own."""
+"""Server: a page and its WebSocket, and what programs fetch, by the library `websockets`, in a thread of its own."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ import logging
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from http import HTTPStatus
 from importlib import resources
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
 
 from mixsynth_stream.errors import OutputError
@@ -32,12 +33,13 @@ _silent.addHandler(logging.NullHandler())
 
 STREAM_PATH = "/stream"
 MAX_VIEWERS = 16
+MAX_PROGRAMS = 16
 # All pages together take no more of a core than this: many of them draw more slowly, and the stream goes on.
 _SHARE = 0.25
 # No page draws faster.
 _LEAST_PAUSE_S = 1 / 250
 # Who does not take an answer for so long is gone.
-_SEND_LIMIT_S = 10.0
+SEND_LIMIT_S = 10.0
 _START_LIMIT_S = 10.0
 _CLOSE_LIMIT_S = 1.5
 _EVERY_ADDRESS = ("0.0.0.0", "::")
@@ -62,22 +64,60 @@ def pages() -> dict[str, tuple[str, bytes]]:
     return files | {"/": files["/index.html"]}
 
 
-class Server:
-    """Serves the page until `close`. `hello` is what a page gets first, `answer` what it gets when it draws."""
+class Channel(Protocol):
+    """A WebSocket for programs: it serves a connection until that ends."""
 
-    def __init__(self, address: Address, *, hello: str, answer: Callable[[DrawRequest], bytes]) -> None:
+    async def serve(self, connection: ServerConnection) -> None: ...
+
+
+@dataclass(frozen=True)
+class Text:
+    """What is answered to a plain request of a program. `is_open`: without the token, because it shows nobody."""
+
+    answer: Callable[[], tuple[HTTPStatus, str, bytes]]  # status, type and body
+    is_open: bool = False
+
+
+@dataclass(frozen=True)
+class Words:
+    """How messages call a server, and the option that says where it is."""
+
+    name: str = "the view in a browser"
+    option: str = "--view-at PORT"
+    way_out: str = "run with --view none"
+
+
+class Server:
+    """Serves until `close`. `hello` is what a page gets first, `answer` what it gets when it draws; without these there
+    is no page. `channels` and `texts` are for programs, by path.
+    """
+
+    def __init__(
+        self,
+        address: Address,
+        *,
+        hello: str = "",
+        answer: Callable[[DrawRequest], bytes] | None = None,
+        channels: Mapping[str, Channel] | None = None,
+        texts: Mapping[str, Text] | None = None,
+        words: Words | None = None,
+    ) -> None:
         """Raises `OutputError` where the library is missing or the address cannot be had."""
+        self._words = words = words or Words()
         if not server_possible():
             raise OutputError(
-                "the view in a browser needs the package websockets, which is not installed: "
-                "pip install 'mixsynth-stream[view]', or run with --view none"
+                f"{words.name} needs the package websockets, which is not installed: "
+                f"pip install 'mixsynth-stream[view]', or {words.way_out}"
             )
         self.access = Access.to(address)
         self.port = 0
         self._watching: set[ServerConnection] = set()
+        self._programs: set[ServerConnection] = set()
         self._hello = hello
         self._answer = answer
-        self._pages = pages()
+        self._channels = dict(channels or {})
+        self._texts = dict(texts or {})
+        self._pages = {} if answer is None else pages()
         self._is_up = threading.Event()
         self._error: OSError | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -85,9 +125,9 @@ class Server:
         self._thread = threading.Thread(target=self._run, name="view server", daemon=True)
         self._thread.start()
         if not self._is_up.wait(_START_LIMIT_S):
-            raise OutputError("the view's server does not start: run with --view none")
+            raise OutputError(f"the server of {words.name} does not start: {words.way_out}")
         if self._error is not None:
-            raise OutputError(_refusal(address, self._error)) from self._error
+            raise OutputError(_refusal(address, self._error, words)) from self._error
 
     @property
     def viewers(self) -> int:
@@ -97,10 +137,14 @@ class Server:
     @property
     def url(self) -> str:
         """What to open in a browser."""
+        return self.url_of("/")
+
+    def url_of(self, path: str, scheme: str = "http") -> str:
+        """The address of a path, with the token where one is needed."""
         host = self.access.address.host
         host = socket.gethostname() if host in _EVERY_ADDRESS else host
         token = "" if self.access.token is None else f"?token={self.access.token}"
-        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}/{token}"
+        return f"{scheme}://{f'[{host}]' if ':' in host else host}:{self.port}{path}{token}"
 
     def close(self) -> None:
         """End all connections, and the thread. Safe to call twice."""
@@ -127,7 +171,7 @@ class Server:
         # Connections that take no farewell are cut when the loop ends.
         with suppress(TimeoutError, asyncio.TimeoutError):
             await asyncio.wait_for(server.wait_closed(), _CLOSE_LIMIT_S / 2)
-        for connection in self._watching:
+        for connection in self._watching | self._programs:
             connection.transport.abort()
 
     async def _listen(self) -> Any:
@@ -155,51 +199,74 @@ class Server:
     def _process_request(self, connection: ServerConnection, request: Request) -> Response | None:
         """An answer to what is no WebSocket, or a refusal; None lets a viewer in."""
         path = urlsplit(f"http://server{request.path}").path
-        is_stream = path == STREAM_PATH
-        values = {name: request.headers.get_all(name) for name in ("Host", "Origin")}
+        values = {name: request.headers.get_all(name) for name in ("Host", "Origin", "Authorization")}
         if any(len(given) > 1 for given in values.values()):
             return _text(connection, HTTPStatus.BAD_REQUEST, "Host and Origin may stand once in a request")
         headers = {name: given[0] for name, given in values.items() if given}
-        refusal = self.access.refusal(request.path, headers, watches=is_stream)
+        text, is_channel, is_stream = self._texts.get(path), path in self._channels, self._is_stream(path)
+        refusal = self.access.refusal(
+            request.path,
+            headers,
+            watches=is_stream or is_channel or (text is not None and not text.is_open),
+            is_for_programs=is_channel or text is not None,
+        )
         if refusal is None and is_stream and self.viewers >= MAX_VIEWERS:
             refusal = HTTPStatus.SERVICE_UNAVAILABLE, f"{MAX_VIEWERS} pages watch already: close one of them"
+        if refusal is None and is_channel and len(self._programs) >= MAX_PROGRAMS:
+            refusal = HTTPStatus.SERVICE_UNAVAILABLE, f"{MAX_PROGRAMS} programs read already: end one of them"
         if refusal is not None:
             return _text(connection, *refusal)
-        if is_stream:
+        if is_stream or is_channel:
             return None
+        if text is not None:
+            return _response(connection, *text.answer())
         if path not in self._pages:
-            return _text(connection, HTTPStatus.NOT_FOUND, "there is no such page: open / of this server")
+            places = " or ".join(["/"] * bool(self._pages) + [*self._channels, *self._texts])
+            return _text(connection, HTTPStatus.NOT_FOUND, f"there is no such page: open {places} of this server")
         return _response(connection, HTTPStatus.OK, *self._pages[path])
 
+    def _is_stream(self, path: str) -> bool:
+        return self._answer is not None and path == STREAM_PATH
+
     async def _watch(self, connection: ServerConnection) -> None:
-        """One viewer, from its first request to its last."""
+        """One viewer or program, from its first message to its last."""
         from websockets.exceptions import ConnectionClosed
 
-        self._watching.add(connection)
-        loop = asyncio.get_running_loop()
+        request = connection.request
+        path = "" if request is None else urlsplit(f"http://server{request.path}").path
+        channel = self._channels.get(path)
+        connections = self._watching if channel is None else self._programs
+        connections.add(connection)
         try:
-            await connection.send(self._hello)
-            async for text in connection:
-                request = DrawRequest.of(text)
-                # Poses are made in another thread, so that one page does not hold up another.
-                answer, cost_s = await loop.run_in_executor(None, self._timed_answer, request)
-                await asyncio.wait_for(connection.send(answer), _SEND_LIMIT_S)
-                await asyncio.sleep(max(_LEAST_PAUSE_S, self.viewers * cost_s / _SHARE - cost_s))
+            await (self._draw(connection) if channel is None else channel.serve(connection))
         except RequestError as error:
             await connection.close(_POLICY_VIOLATION, str(error))
         except (ConnectionClosed, TimeoutError, asyncio.TimeoutError):
             connection.transport.abort()
         except Exception:
-            log.exception("the view cannot show what there is now")
-            await connection.close(_INTERNAL_ERROR, "the view cannot show what there is now")
+            log.exception("%s cannot show what there is now", self._words.name)
+            await connection.close(_INTERNAL_ERROR, "the server cannot show what there is now")
         finally:
-            self._watching.discard(connection)
+            connections.discard(connection)
 
-    def _timed_answer(self, request: DrawRequest) -> tuple[bytes, float]:
+    async def _draw(self, connection: ServerConnection) -> None:
+        """Answer a page each time that it draws."""
+        assert self._answer is not None
+        loop = asyncio.get_running_loop()
+        await connection.send(self._hello)
+        async for text in connection:
+            request = DrawRequest.of(text)
+            # Poses are made in another thread, so that one page does not hold up another.
+            answer, cost_s = await loop.run_in_executor(None, self._timed_answer, self._answer, request)
+            await asyncio.wait_for(connection.send(answer), SEND_LIMIT_S)
+            await asyncio.sleep(max(_LEAST_PAUSE_S, self.viewers * cost_s / _SHARE - cost_s))
+
+    @staticmethod
+    def _timed_answer(answer: Callable[[DrawRequest], bytes], request: DrawRequest) -> tuple[bytes, float]:
         """An answer, and the seconds of a core that it took."""
         start_s = time.thread_time()
-        answer = self._answer(request)
-        return answer, time.thread_time() - start_s
+        data = answer(request)
+        return data, time.thread_time() - start_s
 
 
 def _text(connection: ServerConnection, status: HTTPStatus, sentence: str) -> Response:
@@ -218,14 +285,18 @@ def _response(connection: ServerConnection, status: HTTPStatus, kind: str, body:
     return response
 
 
-def _refusal(address: Address, error: OSError) -> str:
+def _refusal(address: Address, error: OSError, words: Words) -> str:
     """Why nobody can be served at an address."""
     port = DEFAULT_PORT if address.port is None else address.port
     if error.errno == errno.EADDRINUSE:
-        return f"the view cannot be served at port {port}, which is in use: give another one (--view-at PORT)"
+        return f"{words.name} cannot be served at port {port}, which is in use: give another one ({words.option})"
     if error.errno == errno.EACCES:
         return (
-            f"the view cannot be served at port {port}, which takes more rights: give one above 1023 (--view-at PORT)"
+            f"{words.name} cannot be served at port {port}, which takes more rights: give one above 1023 "
+            f"({words.option})"
         )
     reason = error.strerror or error
-    return f"the view cannot be served at {address.host}:{port} ({reason}): give an address of this machine (--view-at)"
+    return (
+        f"{words.name} cannot be served at {address.host}:{port} ({reason}): give an address of this machine "
+        f"({words.option})"
+    )

@@ -1,0 +1,3 @@
+"""Senders: Motions to other programs, as they come."""
+
+from __future__ import annotations
