@@ -44,6 +44,15 @@ struct Bf16 {
         return {{bf16_pair(low[0], low[1]), bf16_pair(low[2], low[3]), bf16_pair(high[0], high[1]),
                  bf16_pair(high[2], high[3])}};
     }
+    // A left operand's columns from `columns` on become zero, and a right one's rows from `rows` on.
+    static MIXSYNTH_CARD void cut_left(Fragment& fragment, int columns) {
+        MIXSYNTH_UNROLL
+        for (int i = 0; i < 4; ++i) fragment.word[i] &= pair_before(first_column() + i / 2 * 8, columns);
+    }
+    static MIXSYNTH_CARD void cut_right(Fragment& fragment, int rows) {
+        MIXSYNTH_UNROLL
+        for (int i = 0; i < 4; ++i) fragment.word[i] &= pair_before(first_column() + i % 2 * 8, rows);
+    }
     // share * a + (1 - share) * b, with a share for each of the two rows
     static MIXSYNTH_CARD Fragment mixed(const Fragment& a, const Fragment& b, const float (&share)[2]) {
         Fragment result;
@@ -62,6 +71,10 @@ struct Bf16 {
     }
 
   private:
+    // The bits of a pair of numbers that `first` and the next one keep, where numbers from `end` on are dropped.
+    static MIXSYNTH_CARD uint32_t pair_before(int first, int end) {
+        return (first < end ? 0xffffu : 0u) | (first + 1 < end ? 0xffff0000u : 0u);
+    }
     // Four 8 x 8 matrices from `row` and `column` of the tile: the second one is below the first or beside it.
     static MIXSYNTH_CARD Fragment matrices(const Tile<Operand>& tile, int row, int column, bool is_beside,
                                            bool is_transposed, const Place& place) {
@@ -147,6 +160,16 @@ struct Float {
     static MIXSYNTH_CARD Fragment left_of_sums(const float (&low)[4], const float (&high)[4]) {
         return {{rounded(low[0]), rounded(low[2]), rounded(low[1]), rounded(low[3]), rounded(high[0]), rounded(high[2]),
                  rounded(high[1]), rounded(high[3])}};
+    }
+    static MIXSYNTH_CARD void cut_left(Fragment& fragment, int columns) {
+        MIXSYNTH_UNROLL
+        for (int i = 0; i < 8; ++i)
+            if (first_column() + i / 2 % 2 + i / 4 * 8 >= columns) fragment.number[i] = 0.0f;
+    }
+    static MIXSYNTH_CARD void cut_right(Fragment& fragment, int rows) {
+        MIXSYNTH_UNROLL
+        for (int i = 0; i < 8; ++i)
+            if (first_column() + i % 2 + i / 2 % 2 * 8 >= rows) fragment.number[i] = 0.0f;
     }
     static MIXSYNTH_CARD Fragment mixed(const Fragment& a, const Fragment& b, const float (&share)[2]) {
         Fragment result;
