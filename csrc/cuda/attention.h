@@ -54,11 +54,11 @@ MIXSYNTH_CARD void attend(int keys, int depth, int first, int output_pairs, cons
         for (int i = 0; i < 8 * kOutputs; ++i) sums[i / 4][i % 4] *= shrink[i % 4 / 2];
         MIXSYNTH_UNROLL
         for (int p = 0; p < kKeys; ++p)
-            if (pair + p < key_pairs) {
+            if (p == 0 || pair + p < key_pairs) {
                 const auto attention = Precision::left_of_sums(weights[2 * p], weights[2 * p + 1]);
                 MIXSYNTH_UNROLL
                 for (int o = 0; o < kOutputs; ++o)
-                    if (first + o < output_pairs)
+                    if (o == 0 || first + o < output_pairs)
                         Precision::multiply(sums[2 * o], sums[2 * o + 1], attention,
                                             values((pair + p) * kSide, (first + o) * kSide));
             }

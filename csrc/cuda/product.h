@@ -16,7 +16,7 @@ MIXSYNTH_CARD void multiply_packed(float (&sums)[2 * kPairs][4], int depth, cons
     MIXSYNTH_UNROLL
     for (int p = 0; p < kPairs; ++p)
         // One that does not exist repeats the first.
-        columns[p] = weight + (first + (first + p < pairs ? p : 0)) * depth * Precision::kOperandFloats;
+        columns[p] = weight + (first + (p && first + p < pairs ? p : 0)) * depth * Precision::kOperandFloats;
     const auto fetch = [&](Operands& right, int k) {
         MIXSYNTH_UNROLL
         for (int p = 0; p < kPairs; ++p) right[p] = Precision::packed(columns[p], k);
@@ -25,7 +25,7 @@ MIXSYNTH_CARD void multiply_packed(float (&sums)[2 * kPairs][4], int depth, cons
         const typename Precision::Fragment operand = left(k);
         MIXSYNTH_UNROLL
         for (int p = 0; p < kPairs; ++p)
-            if (first + p < pairs) Precision::multiply(sums[2 * p], sums[2 * p + 1], operand, right[p]);
+            if (p == 0 || first + p < pairs) Precision::multiply(sums[2 * p], sums[2 * p + 1], operand, right[p]);
     };
     if constexpr (!Precision::kFetchesAhead) {
         for (int k = 0; k < depth; ++k) {
