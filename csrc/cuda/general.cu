@@ -3,12 +3,13 @@
 namespace mixsynth::card {
 namespace {
 
-// A thread of eight warps has 255 registers, and one of twelve 168, with which products in fp32 would spill.
+// A thread of eight warps has 255 registers, and one of twelve 168, with which most of these kernels would spill.
 constexpr int kWide = 8, kNarrow = 12;
 
 template <template <bool> class In, int kWarps>
 Kernel choice(bool all_shared) {
-    return {all_shared ? encoder_kernel<In<true>, kWarps> : encoder_kernel<In<false>, kWarps>, kWarps};
+    if (all_shared) return {encoder_kernel<In<true>, kWarps>, kWarps};
+    return {encoder_kernel<In<false>, kWide>, kWide};
 }
 
 }  // namespace

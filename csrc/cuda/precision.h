@@ -48,11 +48,11 @@ struct Bf16 {
     // A left operand's columns from `columns` on become zero, and a right one's rows from `rows` on.
     static MIXSYNTH_CARD void cut_left(Fragment& fragment, int columns) {
         MIXSYNTH_UNROLL
-        for (int i = 0; i < 4; ++i) fragment.word[i] &= pair_before(first_column() + i / 2 * 8, columns);
+        for (int i = 0; i < 4; ++i) cut_pair(fragment.word[i], first_column() + i / 2 * 8, columns);
     }
     static MIXSYNTH_CARD void cut_right(Fragment& fragment, int rows) {
         MIXSYNTH_UNROLL
-        for (int i = 0; i < 4; ++i) fragment.word[i] &= pair_before(first_column() + i % 2 * 8, rows);
+        for (int i = 0; i < 4; ++i) cut_pair(fragment.word[i], first_column() + i % 2 * 8, rows);
     }
     // share * a + (1 - share) * b, with a share for each of the two rows
     static MIXSYNTH_CARD Fragment mixed(const Fragment& a, const Fragment& b, const float (&share)[2]) {
@@ -72,9 +72,9 @@ struct Bf16 {
     }
 
   private:
-    // The bits of a pair of numbers that `first` and the next one keep, where numbers from `end` on are dropped.
-    static MIXSYNTH_CARD uint32_t pair_before(int first, int end) {
-        return (first < end ? 0xffffu : 0u) | (first + 1 < end ? 0xffff0000u : 0u);
+    // Of a pair whose first number is `first`, those from `end` on become zero.
+    static MIXSYNTH_CARD void cut_pair(uint32_t& pair, int first, int end) {
+        if (first + 1 >= end) pair = first < end ? pair & 0xffffu : 0u;
     }
     // Four 8 x 8 matrices from `row` and `column` of the tile: the second one is below the first or beside it.
     static MIXSYNTH_CARD Fragment matrices(const Tile<Operand>& tile, int row, int column, bool is_beside,
