@@ -54,11 +54,11 @@ MIXSYNTH_CARD void attend(int keys, int depth, int first, int output_pairs, cons
         for (int i = 0; i < 8 * kOutputs; ++i) sums[i / 4][i % 4] *= shrink[i % 4 / 2];
         MIXSYNTH_UNROLL
         for (int p = 0; p < kKeys; ++p)
-            if (pair + p < key_pairs) {
+            if (p == 0 || pair + p < key_pairs) {
                 const auto attention = Precision::left_of_sums(weights[2 * p], weights[2 * p + 1]);
                 MIXSYNTH_UNROLL
                 for (int o = 0; o < kOutputs; ++o)
-                    if (first + o < output_pairs)
+                    if (o == 0 || first + o < output_pairs)
                         Precision::multiply(sums[2 * o], sums[2 * o + 1], attention,
                                             values((pair + p) * kSide, (first + o) * kSide));
             }
@@ -98,6 +98,16 @@ MIXSYNTH_CARD void pool_energies(const G& group, const float* weights, const Lay
     }
 }
 
+// Operand k of the tokens of a window, for sixteen channels from `row` on. What follows the window is another one's, and
+// would pass its infinities on: zero weights are no help there.
+template <class Precision, class G>
+MIXSYNTH_CARD typename Precision::Fragment tokens_of(const G& group, int window, int row, int k) {
+    const int tokens = group.s.tokens;
+    auto operand = Precision::left_of_transposed(group.operands, row, window * tokens + k * kSide);
+    if ((k + 1) * kSide > tokens) Precision::cut_left(operand, tokens - k * kSide);
+    return operand;
+}
+
 // The values of a branch whose keys are reduced: along time, [m, C] a window, and along channels, [T, n] a window.
 template <class Precision, class G>
 MIXSYNTH_CARD void reduce_values(const G& group, const float* weights, const LayerOffsets& at, Share& share) {
@@ -110,7 +120,7 @@ MIXSYNTH_CARD void reduce_values(const G& group, const float* weights, const Lay
             const int window = unit / (heights * pairs), pair = unit / heights % pairs, row = unit % heights * kSide;
             float sums[2][4] = {};
             multiply_packed<Precision, 1>(sums, depth, weights + at.token.value_reduce.weight, pair, pairs, [&](int k) {
-                return Precision::left_of_transposed(group.operands, row, window * s.tokens + k * kSide);
+                return tokens_of<Precision>(group, window, row, k);
             });
             const int first = window * group.value_slot();
             for_pairs<1>(sums, row, pair * kSide, [&](int channel, int key, float low, float high) {
@@ -155,7 +165,7 @@ MIXSYNTH_CARD void channel_rows(const G& group, const float* weights, const Bran
     read_gates(group.channel_gate, window, row, s.channels, gate);
     attend<Precision, kChannelOutputs>(
         s.channel_keys, depth, first, depth, weights + at.dense.weight, weights + at.dense.bias, gate,
-        [&](int k) { return Precision::left_of_transposed(group.operands, row, start + k * kSide); },
+        [&](int k) { return tokens_of<Precision>(group, window, row, k); },
         [&](int key, int token) { return Precision::right_of_transposed(group.channel_values, key, start + token); },
         [&](const float(&sums)[2 * kChannelOutputs][4]) {
             for_pairs<kChannelOutputs>(sums, row, first * kSide, [&](int channel, int token, float low, float high) {
@@ -176,7 +186,11 @@ MIXSYNTH_CARD void token_rows(const G& group, const float* weights, const Branch
     attend<Precision, kTokenOutputs>(
         s.token_keys, depth, first, depth, weights + at.dense.weight, weights + at.dense.bias, gate,
         [&](int k) { return Precision::left(group.operands, start + row, k * kSide); },
-        [&](int key, int channel) { return Precision::right(group.token_values, first_value + key, channel); },
+        [&](int key, int channel) {
+            auto values = Precision::right(group.token_values, first_value + key, channel);
+            if (!group.reduces_tokens() && key + kSide > s.tokens) Precision::cut_right(values, s.tokens - key);
+            return values;
+        },
         [&](const float(&sums)[2 * kTokenOutputs][4]) {
             for_pairs<kTokenOutputs>(sums, row, first * kSide, [&](int token, int channel, float low, float high) {
                 if (token < s.tokens && channel < depth * kSide)

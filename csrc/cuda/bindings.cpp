@@ -18,32 +18,14 @@ class Encoder {
   public:
     Encoder(const Dimensions& dims, const py::object& arrays, const py::object& precision, const py::object& device)
         : dims_(without_problem(dims, mixsynth::check(dims))) {
-        State state(arrays, dims);
-        std::vector<Layer> layers;
-        for (int64_t i = 0; i < dims.num_encoder_layers; ++i)
-            layers.push_back(state.layer("encoder.layers." + std::to_string(i) + "."));
-        const Weights weights{state.linear("l_interp", dims.keyframes(), dims.tokens()),
-                              state.linear("encoder_emb", dims.joint_dim, dims.emb_dim), state.norm("norm"),
-                              state.linear("fc", dims.emb_dim, dims.joint_dim), layers.data()};
+        const NetworkState state(arrays, dims);
         const auto number = static_cast<int>(whole_number("device", device));
-        encoder_ = std::make_shared<card::Encoder>(dims, weights, precision_of(precision), number);
+        encoder_ = std::make_shared<card::Encoder>(dims, state.weights(), precision_of(precision), number);
     }
 
     py::array_t<float> forward(const py::object& keyframes) {
-        const float* in = floats_of("keyframes", keyframes, {-1, dims_.keyframes(), dims_.joint_dim});
-        const int64_t batch = py::reinterpret_borrow<py::array>(keyframes).shape(0);
-        const int64_t in_size = dims_.keyframes() * dims_.joint_dim, out_size = dims_.tokens() * dims_.joint_dim;
-        py::array_t<float> motion(Shape{batch, dims_.tokens(), dims_.joint_dim});
-        float* out = motion.mutable_data();
-        bool is_finite = false;
-        {
-            py::gil_scoped_release unlocked;
-            encoder_->forward_on_host(in, batch, out);
-            is_finite = all_finite(out, batch * out_size);
-        }
-        for (int64_t b = 0; !is_finite && b < batch; ++b)
-            if (!all_finite(out + b * out_size, out_size)) refuse_overflow(b, in + b * in_size, in_size);
-        return motion;
+        const Keyframes in = keyframes_of(dims_, keyframes);
+        return motion_of(dims_, in, [&](float* out) { encoder_->forward_on_host(in.numbers, in.batch, out); });
     }
 
     // The encoder's own motion where `out` is None, else `out`.

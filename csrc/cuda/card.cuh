@@ -90,10 +90,11 @@ MIXSYNTH_CARD void load_matrices(uint32_t (&words)[4], const uint16_t* row, bool
                      : "memory");
 }
 
+// Volatile, so that no compiler moves an instruction of the whole warp to where only some of its lanes come.
 // sums [16, 8] += left [16, 16] right [16, 8]
 MIXSYNTH_CARD void multiply_bf16(float (&sums)[4], const uint32_t (&left)[4], uint32_t right0, uint32_t right1,
                                  Place = {}) {
-    asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
+    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
         "{%0, %1, %2, %3};"
         : "+f"(sums[0]), "+f"(sums[1]), "+f"(sums[2]), "+f"(sums[3])
         : "r"(left[0]), "r"(left[1]), "r"(left[2]), "r"(left[3]), "r"(right0), "r"(right1));
@@ -102,7 +103,7 @@ MIXSYNTH_CARD void multiply_bf16(float (&sums)[4], const uint32_t (&left)[4], ui
 // sums [16, 8] += left [16, 8] right [8, 8]
 MIXSYNTH_CARD void multiply_tf32(float (&sums)[4], const uint32_t (&left)[4], uint32_t right0, uint32_t right1,
                                  Place = {}) {
-    asm("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
+    asm volatile("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
         "{%0, %1, %2, %3};"
         : "+f"(sums[0]), "+f"(sums[1]), "+f"(sums[2]), "+f"(sums[3])
         : "r"(left[0]), "r"(left[1]), "r"(left[2]), "r"(left[3]), "r"(right0), "r"(right1));

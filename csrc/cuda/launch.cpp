@@ -6,6 +6,7 @@
 #include <map>
 #include <mutex>
 #include <thread>
+#include <tuple>
 #include <utility>
 
 #include "cuda/kernel.h"
@@ -17,23 +18,33 @@ namespace {
 constexpr int64_t kStagedBytes = int64_t{16} << 20;
 constexpr size_t kUnderWay = 2, kMostKept = 4;
 
+// A stream of our own, which waits for no other. What is queued on it is done when it goes.
+class OwnStream {
+  public:
+    OwnStream() {
+        const BesideCaptures beside;
+        require(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "creating a stream");
+    }
+    ~OwnStream() { cudaStreamSynchronize(stream_), cudaStreamDestroy(stream_); }
+    OwnStream(const OwnStream&) = delete;
+    OwnStream& operator=(const OwnStream&) = delete;
+    operator cudaStream_t() const { return stream_; }
+
+  private:
+    cudaStream_t stream_ = nullptr;
+};
+
 // What one call from the host needs, for up to `windows` windows.
 struct Staging {
-    Staging(int64_t count, size_t in_bytes, size_t out_bytes)
+    Staging(int64_t count, size_t in_bytes, size_t out_bytes, size_t workspace_bytes)
         : windows(count), in(in_bytes, Residence::kDevice), out(out_bytes, Residence::kDevice),
-          pinned_in(in_bytes, Residence::kPinned), pinned_out(out_bytes, Residence::kPinned) {
-        require(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "creating a stream");
-    }
-    // Its memory may still be in use where a call has failed half way.
-    ~Staging() {
-        if (stream) cudaStreamSynchronize(stream), cudaStreamDestroy(stream);
-    }
-    Staging(const Staging&) = delete;
-    Staging& operator=(const Staging&) = delete;
+          workspace(workspace_bytes, Residence::kDevice), pinned_in(in_bytes, Residence::kPinned),
+          pinned_out(out_bytes, Residence::kPinned) {}
 
     const int64_t windows;
-    CardMemory in, out, pinned_in, pinned_out;
-    cudaStream_t stream = nullptr;
+    CardMemory in, out, workspace, pinned_in, pinned_out;
+    // The last, so that it goes first: the memory may still be in use where a call has failed half way.
+    OwnStream stream;
 };
 
 // A part of a batch on its way.
@@ -42,11 +53,13 @@ struct Piece {
     int64_t first = 0, count = 0;
 };
 
-// The default stream of each thread has one name for all.
-using StreamKey = std::pair<cudaStream_t, std::thread::id>;
+// A stream, or one while a graph is captured: the graph may run later beside all else that the stream does. The default
+// stream of each thread has one name for all.
+using StreamKey = std::tuple<cudaStream_t, std::thread::id, unsigned long long>;
 
 StreamKey key_of(cudaStream_t stream) {
-    return {stream, stream == cudaStreamPerThread ? std::this_thread::get_id() : std::thread::id()};
+    const bool is_threads_own = stream == cudaStreamPerThread;
+    return {stream, is_threads_own ? std::this_thread::get_id() : std::thread::id(), capture_of(stream)};
 }
 
 cudaEvent_t new_event() {
@@ -78,20 +91,39 @@ struct Encoder::State {
         return std::max<int64_t>(1, kStagedBytes / (out_size() * static_cast<int64_t>(sizeof(float))));
     }
 
-    // As many windows a block as leave no multiprocessor without work.
+    // Blocks take as few turns as they can, and as few windows a turn as that allows.
     const Buffers& buffers_for(int64_t batch) const {
         const auto most = static_cast<int64_t>(buffers.size());
-        const int64_t windows = std::clamp<int64_t>(batch / device.multiprocessors, 1, most);
-        return buffers[static_cast<size_t>(windows - 1)];
+        const auto parts = [](int64_t all, int64_t of) { return (all + of - 1) / of; };
+        const int64_t turns = parts(batch, most * device.multiprocessors);
+        return buffers[static_cast<size_t>(parts(batch, turns * device.multiprocessors) - 1)];
     }
 
-    char* workspace_of(cudaStream_t stream, size_t bytes) {
+    // A block for each multiprocessor; only networks whose blocks take one window each have one.
+    size_t workspace_bytes() const {
+        return static_cast<size_t>(buffers[0].workspace_bytes) * static_cast<size_t>(device.multiprocessors);
+    }
+    char* workspace_of(cudaStream_t stream) {
+        const size_t bytes = workspace_bytes();
         if (bytes == 0) return nullptr;
-        const std::lock_guard<std::mutex> lock(mutex);
         const StreamKey key = key_of(stream);
+        const std::lock_guard<std::mutex> lock(mutex);
         auto place = workspaces.find(key);
         if (place == workspaces.end()) place = workspaces.emplace(key, CardMemory(bytes, Residence::kDevice)).first;
         return place->second.bytes();
+    }
+
+    // Queues the network on the stream, with a workspace that nothing else uses meanwhile.
+    void launch(const float* keyframes, int64_t batch, float* motion, char* workspace, cudaStream_t stream) const {
+        const Buffers& of_block = buffers_for(batch);
+        const int64_t groups = (batch + of_block.windows - 1) / of_block.windows;
+        const auto blocks = static_cast<unsigned>(std::min<int64_t>(groups, device.multiprocessors));
+        Forward call{sizes, offsets, of_block, packed.floats(), keyframes, motion, batch, workspace};
+        void* arguments[] = {&call};
+        require(cudaLaunchKernel(reinterpret_cast<const void*>(kernel.function), dim3(blocks),
+                                 dim3(32, static_cast<unsigned>(kernel.warps)), arguments,
+                                 static_cast<size_t>(of_block.shared_bytes), stream),
+                "launching the encoder");
     }
 
     std::unique_ptr<Staging> take_staging(int64_t windows) {
@@ -110,7 +142,7 @@ struct Encoder::State {
         while (count < windows) count *= 2;
         count = std::max(windows, std::min(count, most_staged()));
         const auto bytes = [&](int64_t size) { return static_cast<size_t>(count * size) * sizeof(float); };
-        return std::make_unique<Staging>(count, bytes(in_size()), bytes(out_size()));
+        return std::make_unique<Staging>(count, bytes(in_size()), bytes(out_size()), workspace_bytes());
     }
     // The smallest of too many goes.
     void keep(std::unique_ptr<Staging> staging) {
@@ -174,8 +206,12 @@ Encoder::Encoder(const Dimensions& dims, const Weights& weights, Precision preci
     std::vector<float> packed(static_cast<size_t>(s.offsets.size));
     pack(dims, weights, precision, packed.data());
     s.packed = CardMemory(packed.size() * sizeof(float), Residence::kDevice);
-    require(cudaMemcpy(s.packed.floats(), packed.data(), packed.size() * sizeof(float), cudaMemcpyHostToDevice),
+    const OwnStream copying;
+    // Copies from pageable memory may return before the weights are on the card, and other streams do not wait for them.
+    require(cudaMemcpyAsync(s.packed.floats(), packed.data(), packed.size() * sizeof(float), cudaMemcpyHostToDevice,
+                            copying),
             "copying the weights");
+    require(cudaStreamSynchronize(copying), "copying the weights");
 }
 
 Encoder::~Encoder() {
@@ -192,17 +228,7 @@ void Encoder::forward(const float* keyframes, int64_t batch, float* motion, cuda
     if (batch == 0) return;
     State& s = *state_;
     const OnDevice on(s.device.number, s.context);
-    const Buffers& buffers = s.buffers_for(batch);
-    const int64_t groups = (batch + buffers.windows - 1) / buffers.windows;
-    const auto blocks = static_cast<unsigned>(std::min<int64_t>(groups, s.device.multiprocessors));
-    const auto all_bytes = static_cast<size_t>(buffers.workspace_bytes) * static_cast<size_t>(s.device.multiprocessors);
-    Forward call{s.sizes, s.offsets, buffers, s.packed.floats(), keyframes, motion, batch,
-                 s.workspace_of(stream, all_bytes)};
-    void* arguments[] = {&call};
-    require(cudaLaunchKernel(reinterpret_cast<const void*>(s.kernel.function), dim3(blocks),
-                             dim3(32, static_cast<unsigned>(s.kernel.warps)), arguments,
-                             static_cast<size_t>(buffers.shared_bytes), stream),
-            "launching the encoder");
+    s.launch(keyframes, batch, motion, s.workspace_of(stream), stream);
 }
 
 void Encoder::forward_on_host(const float* keyframes, int64_t batch, float* motion) {
@@ -217,7 +243,7 @@ void Encoder::forward_on_host(const float* keyframes, int64_t batch, float* moti
         require(cudaMemcpyAsync(staging.in.floats(), staging.pinned_in.floats(), in_bytes, cudaMemcpyHostToDevice,
                                 staging.stream),
                 "copying keyframes");
-        forward(staging.in.floats(), piece.count, staging.out.floats(), staging.stream);
+        s.launch(staging.in.floats(), piece.count, staging.out.floats(), staging.workspace.bytes(), staging.stream);
         require(cudaMemcpyAsync(staging.pinned_out.floats(), staging.out.floats(), out_bytes, cudaMemcpyDeviceToHost,
                                 staging.stream),
                 "copying motion");

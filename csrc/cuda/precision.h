@@ -16,7 +16,8 @@ MIXSYNTH_CARD int first_column() { return 2 * (lane() % 4); }
 // compiler use instructions for shared memory only.
 template <bool kEverythingFits>
 struct Bf16 {
-    static constexpr bool kAllShared = kEverythingFits;
+    static constexpr bool kAllShared = kEverythingFits, kFetchesAhead = false;
+    static constexpr int kOperandFloats = kSide * kSide / 2;  // of a packed one
     using Operand = uint16_t;
     struct Fragment {
         uint32_t word[4];
@@ -44,6 +45,15 @@ struct Bf16 {
         return {{bf16_pair(low[0], low[1]), bf16_pair(low[2], low[3]), bf16_pair(high[0], high[1]),
                  bf16_pair(high[2], high[3])}};
     }
+    // A left operand's columns from `columns` on become zero, and a right one's rows from `rows` on.
+    static MIXSYNTH_CARD void cut_left(Fragment& fragment, int columns) {
+        MIXSYNTH_UNROLL
+        for (int i = 0; i < 4; ++i) cut_pair(fragment.word[i], first_column() + i / 2 * 8, columns);
+    }
+    static MIXSYNTH_CARD void cut_right(Fragment& fragment, int rows) {
+        MIXSYNTH_UNROLL
+        for (int i = 0; i < 4; ++i) cut_pair(fragment.word[i], first_column() + i % 2 * 8, rows);
+    }
     // share * a + (1 - share) * b, with a share for each of the two rows
     static MIXSYNTH_CARD Fragment mixed(const Fragment& a, const Fragment& b, const float (&share)[2]) {
         Fragment result;
@@ -62,6 +72,10 @@ struct Bf16 {
     }
 
   private:
+    // Of a pair whose first number is `first`, those from `end` on become zero.
+    static MIXSYNTH_CARD void cut_pair(uint32_t& pair, int first, int end) {
+        if (first + 1 >= end) pair = first < end ? pair & 0xffffu : 0u;
+    }
     // Four 8 x 8 matrices from `row` and `column` of the tile: the second one is below the first or beside it.
     static MIXSYNTH_CARD Fragment matrices(const Tile<Operand>& tile, int row, int column, bool is_beside,
                                            bool is_transposed, const Place& place) {
@@ -91,20 +105,20 @@ struct Bf16 {
 // three products and loses nothing that fp32 keeps.
 template <bool kStrict, bool kEverythingFits>
 struct Float {
-    static constexpr bool kAllShared = kEverythingFits;
+    static constexpr bool kAllShared = kEverythingFits, kFetchesAhead = true;
+    static constexpr int kOperandFloats = kSide * kSide;
     using Operand = float;
     struct Fragment {
         float number[8];  // of the first 8 columns (of a left operand) or rows (of a right one), then of the others
     };
 
+    // Number by number: of pairs the products would need copies, because they take numbers of two rows side by side.
     static MIXSYNTH_CARD Fragment left(const Tile<float>& tile, int row, int column, MIXSYNTH_HERE) {
         Fragment fragment;
         MIXSYNTH_UNROLL
-        for (int i = 0; i < 4; ++i) {
-            const Floats pair = tile.pair(row + first_row() + i % 2 * 8, column + first_column() + i / 2 * 8, place);
-            fragment.number[i / 2 * 4 + i % 2] = rounded(pair.low);
-            fragment.number[i / 2 * 4 + i % 2 + 2] = rounded(pair.high);
-        }
+        for (int i = 0; i < 8; ++i)
+            fragment.number[i] = rounded(tile.get(row + first_row() + i % 2 * 8,
+                                                  column + first_column() + i / 2 % 2 + i / 4 * 8, place));
         return fragment;
     }
     static MIXSYNTH_CARD Fragment left_of_transposed(const Tile<float>& tile, int row, int column, MIXSYNTH_HERE) {
@@ -137,8 +151,7 @@ struct Float {
         Fragment fragment;
         MIXSYNTH_UNROLL
         for (int half = 0; half < 2; ++half) {
-            const Words words =
-                load_constant(reinterpret_cast<const Words*>(weight) + (index * 2 + half) * 32 + lane());
+            const Words words = load_constant(reinterpret_cast<const Words*>(weight) + (index * 2 + half) * 32 + lane());
             MIXSYNTH_UNROLL
             for (int i = 0; i < 4; ++i) fragment.number[4 * half + i] = float_of(words.word[i]);
         }
@@ -147,6 +160,16 @@ struct Float {
     static MIXSYNTH_CARD Fragment left_of_sums(const float (&low)[4], const float (&high)[4]) {
         return {{rounded(low[0]), rounded(low[2]), rounded(low[1]), rounded(low[3]), rounded(high[0]), rounded(high[2]),
                  rounded(high[1]), rounded(high[3])}};
+    }
+    static MIXSYNTH_CARD void cut_left(Fragment& fragment, int columns) {
+        MIXSYNTH_UNROLL
+        for (int i = 0; i < 8; ++i)
+            if (first_column() + i / 2 % 2 + i / 4 * 8 >= columns) fragment.number[i] = 0.0f;
+    }
+    static MIXSYNTH_CARD void cut_right(Fragment& fragment, int rows) {
+        MIXSYNTH_UNROLL
+        for (int i = 0; i < 8; ++i)
+            if (first_column() + i % 2 + i / 2 % 2 * 8 >= rows) fragment.number[i] = 0.0f;
     }
     static MIXSYNTH_CARD Fragment mixed(const Fragment& a, const Fragment& b, const float (&share)[2]) {
         Fragment result;
@@ -168,11 +191,14 @@ struct Float {
     }
 
   private:
+    static constexpr uint32_t kKeptByTf32 = 0xffffe000u, kHalfOfDropped = 0x1000u;
+
     static MIXSYNTH_CARD float rounded(float number) { return kStrict ? number : tf32(number); }
+    // A product drops the last bits of its operands. So strict takes what is left as the coarse part, and what was dropped,
+    // to the nearest, as the fine one. To round both would take more than twice as many instructions.
     static MIXSYNTH_CARD void split(float number, uint32_t& coarse, uint32_t& fine) {
-        const float rounded = kStrict ? tf32(number) : number;
-        coarse = bits_of(rounded);
-        fine = kStrict ? bits_of(tf32(number - rounded)) : 0;
+        coarse = kStrict ? bits_of(number) & kKeptByTf32 : bits_of(number);
+        fine = kStrict ? bits_of(number - float_of(coarse)) + kHalfOfDropped : 0;
     }
     static MIXSYNTH_CARD void half(float (&sums)[4], const uint32_t (&coarse)[4], const uint32_t (&fine)[4],
                                    float right0, float right1, const Place& place) {

@@ -6,17 +6,44 @@
 namespace mixsynth::card {
 
 // sums [16, 16 kPairs] += left [16, 16 depth] weight [16 depth, 16 kPairs], where left(k) is an operand and the weight's
-// operands lie from `first` on, `depth` of them for each 16 columns. `pairs` of the columns' operands exist.
+// operands lie from `first` on, `depth` of them for each 16 columns. `pairs` of the columns' operands exist. The compiler
+// loads several operands in bf16 at a time; wider ones are fetched one turn before they are needed, because they come from afar.
 template <class Precision, int kPairs, class Left>
 MIXSYNTH_CARD void multiply_packed(float (&sums)[2 * kPairs][4], int depth, const float* weight, int first, int pairs,
                                    Left left) {
-    for (int k = 0; k < depth; ++k) {
+    using Operands = typename Precision::Fragment[kPairs];
+    const float* columns[kPairs];
+    MIXSYNTH_UNROLL
+    for (int p = 0; p < kPairs; ++p)
+        // One that does not exist repeats the first.
+        columns[p] = weight + (first + (p && first + p < pairs ? p : 0)) * depth * Precision::kOperandFloats;
+    const auto fetch = [&](Operands& right, int k) {
+        MIXSYNTH_UNROLL
+        for (int p = 0; p < kPairs; ++p) right[p] = Precision::packed(columns[p], k);
+    };
+    const auto multiply = [&](const Operands& right, int k) {
         const typename Precision::Fragment operand = left(k);
         MIXSYNTH_UNROLL
         for (int p = 0; p < kPairs; ++p)
-            if (first + p < pairs)
-                Precision::multiply(sums[2 * p], sums[2 * p + 1], operand,
-                                    Precision::packed(weight, (first + p) * depth + k));
+            if (p == 0 || first + p < pairs) Precision::multiply(sums[2 * p], sums[2 * p + 1], operand, right[p]);
+    };
+    if constexpr (!Precision::kFetchesAhead) {
+        for (int k = 0; k < depth; ++k) {
+            Operands right;
+            fetch(right, k);
+            multiply(right, k);
+        }
+    } else {
+        Operands even, odd;
+        fetch(even, 0);
+        int k = 0;
+        for (; k + 1 < depth; k += 2) {
+            fetch(odd, k + 1);
+            multiply(even, k);
+            fetch(even, k + 2 < depth ? k + 2 : k);
+            multiply(odd, k + 1);
+        }
+        if (k < depth) multiply(even, k);
     }
 }
 

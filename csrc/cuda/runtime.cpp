@@ -146,6 +146,13 @@ OnDevice::~OnDevice() {
     if (is_switched_) Driver::instance().set_context(previous_);
 }
 
+unsigned long long capture_of(cudaStream_t stream) {
+    cudaStreamCaptureStatus status{};
+    unsigned long long number = 0;
+    require(cudaStreamGetCaptureInfo(stream, &status, &number), "asking whether a graph is captured");
+    return status == cudaStreamCaptureStatusActive ? number : 0;
+}
+
 std::string problem_with(const void* address, int device, void* context) {
     cudaPointerAttributes attributes{};
     require(cudaPointerGetAttributes(&attributes, address), "asking where an address lies");
@@ -163,6 +170,7 @@ std::string problem_with(const void* address, int device, void* context) {
 
 CardMemory::CardMemory(size_t bytes, Residence residence) : residence_(residence) {
     if (bytes == 0) return;
+    const BesideCaptures beside;
     if (residence == Residence::kDevice)
         require(cudaMalloc(&start_, bytes), "allocating memory on the card");
     else
@@ -179,7 +187,9 @@ CardMemory& CardMemory::operator=(CardMemory&& other) noexcept {
 }
 
 CardMemory::~CardMemory() {
-    if (start_) residence_ == Residence::kDevice ? cudaFree(start_) : cudaFreeHost(start_);
+    if (!start_) return;
+    const BesideCaptures beside;
+    residence_ == Residence::kDevice ? cudaFree(start_) : cudaFreeHost(start_);
 }
 
 }  // namespace mixsynth::card

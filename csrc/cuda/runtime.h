@@ -52,12 +52,30 @@ class OnDevice {
     bool is_switched_ = false;
 };
 
+// While it lives, this thread may allocate, free and wait although some thread captures a graph, which CUDA would else
+// refuse, and the capture with it.
+class BesideCaptures {
+  public:
+    BesideCaptures() { exchange(); }
+    ~BesideCaptures() { exchange(); }
+    BesideCaptures(const BesideCaptures&) = delete;
+    BesideCaptures& operator=(const BesideCaptures&) = delete;
+
+  private:
+    void exchange() { cudaThreadExchangeStreamCaptureMode(&mode_); }
+    cudaStreamCaptureMode mode_ = cudaStreamCaptureModeRelaxed;
+};
+
+// The number of the capture that the stream is in; 0 where it is in none.
+unsigned long long capture_of(cudaStream_t stream);
+
 // Empty, or what is wrong with an address that should be in memory of this device and context.
 std::string problem_with(const void* address, int device, void* context);
 
 enum class Residence { kDevice, kPinned };
 
-// Memory of the current device, or host memory that it copies from and to without a detour.
+// Memory of the current device, or host memory that it copies from and to without a detour. It may come and go while a
+// graph is captured.
 class CardMemory {
   public:
     CardMemory() = default;

@@ -207,4 +207,51 @@ inline int register_bits(const py::object& request) {
                           "; check their unit, and the weights if the keyframes are right");
 }
 
+// The weights of a network by their published names, which live as long as this.
+class NetworkState {
+  public:
+    NetworkState(const py::object& arrays, const Dimensions& dims) : state_(arrays, dims) {
+        for (int64_t i = 0; i < dims.num_encoder_layers; ++i)
+            layers_.push_back(state_.layer("encoder.layers." + std::to_string(i) + "."));
+        weights_ = {state_.linear("l_interp", dims.keyframes(), dims.tokens()),
+                    state_.linear("encoder_emb", dims.joint_dim, dims.emb_dim), state_.norm("norm"),
+                    state_.linear("fc", dims.emb_dim, dims.joint_dim), layers_.data()};
+    }
+    const Weights& weights() const { return weights_; }
+
+  private:
+    State state_;
+    std::vector<Layer> layers_;
+    Weights weights_{};
+};
+
+// Keyframes [B, Q+1, D] of a call, checked.
+struct Keyframes {
+    const float* numbers;
+    int64_t batch;
+};
+
+inline Keyframes keyframes_of(const Dimensions& dims, const py::object& keyframes) {
+    const float* numbers = floats_of("keyframes", keyframes, {-1, dims.keyframes(), dims.joint_dim});
+    return {numbers, py::reinterpret_borrow<py::array>(keyframes).shape(0)};
+}
+
+// Motion [B, T, D] that run(motion) writes, without Python's lock. Raises ValueError where it is not finite.
+template <class Run>
+py::array_t<float> motion_of(const Dimensions& dims, const Keyframes& keyframes, Run run) {
+    const int64_t batch = keyframes.batch, in_size = dims.keyframes() * dims.joint_dim,
+                  out_size = dims.tokens() * dims.joint_dim;
+    py::array_t<float> motion(Shape{batch, dims.tokens(), dims.joint_dim});
+    float* out = motion.mutable_data();
+    bool is_finite = false;
+    {
+        py::gil_scoped_release unlocked;
+        run(out);
+        is_finite = all_finite(out, batch * out_size);
+    }
+    for (int64_t b = 0; !is_finite && b < batch; ++b)
+        if (!all_finite(out + b * out_size, out_size)) refuse_overflow(b, keyframes.numbers + b * in_size, in_size);
+    return motion;
+}
+
 }  // namespace mixsynth::python

@@ -12,38 +12,22 @@ class Encoder {
     Encoder(const Dimensions& dims, const py::object& arrays, const py::object& bits)
         : dims_(without_problem(dims, mixsynth::check(dims))), bits_(register_bits(bits)),
           workspaces_(mixsynth::workspace_size(dims)) {
-        State state(arrays, dims);
-        std::vector<Layer> layers;
-        for (int64_t i = 0; i < dims.num_encoder_layers; ++i)
-            layers.push_back(state.layer("encoder.layers." + std::to_string(i) + "."));
-        const Weights weights{state.linear("l_interp", dims.keyframes(), dims.tokens()),
-                              state.linear("encoder_emb", dims.joint_dim, dims.emb_dim), state.norm("norm"),
-                              state.linear("fc", dims.emb_dim, dims.joint_dim), layers.data()};
         packed_ = allocate(mixsynth::packed_size(dims));
-        mixsynth::pack(dims, weights, packed_.get());
+        mixsynth::pack(dims, NetworkState(arrays, dims).weights(), packed_.get());
     }
 
     py::array_t<float> forward(const py::object& keyframes, const py::object& threads) {
-        const float* in = floats_of("keyframes", keyframes, {-1, dims_.keyframes(), dims_.joint_dim});
-        const int64_t batch = py::reinterpret_borrow<py::array>(keyframes).shape(0);
-        const int64_t thread_count = threads_of(threads, batch);
+        const Keyframes in = keyframes_of(dims_, keyframes);
+        const int64_t thread_count = threads_of(threads, in.batch);
         const int64_t in_size = dims_.keyframes() * dims_.joint_dim, out_size = dims_.tokens() * dims_.joint_dim;
-        py::array_t<float> motion(Shape{batch, dims_.tokens(), dims_.joint_dim});
-        float* out = motion.mutable_data();
-        bool is_finite = false;
-        {
-            py::gil_scoped_release unlocked;
+        return motion_of(dims_, in, [&](float* out) {
             const auto part = [&](int64_t, int64_t first, int64_t count, float* workspace) {
-                mixsynth::forward(dims_, packed_.get(), in + first * in_size, count, out + first * out_size, workspace,
-                                  bits_);
+                mixsynth::forward(dims_, packed_.get(), in.numbers + first * in_size, count, out + first * out_size,
+                                  workspace, bits_);
             };
             // One part a thread: the larger a part, the more windows share one reading of the weights.
-            in_threads(thread_count, thread_count, batch, workspaces_, part);
-            is_finite = all_finite(out, batch * out_size);
-        }
-        for (int64_t b = 0; !is_finite && b < batch; ++b)
-            if (!all_finite(out + b * out_size, out_size)) refuse_overflow(b, in + b * in_size, in_size);
-        return motion;
+            in_threads(thread_count, thread_count, in.batch, workspaces_, part);
+        });
     }
 
     int simd_bits() const { return bits_; }

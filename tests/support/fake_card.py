@@ -9,7 +9,9 @@ import ctypes
 import importlib.util
 import subprocess
 import sysconfig
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -52,7 +54,8 @@ class FakeCard:
         self.cuda: ModuleType = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(self.cuda)
         self._fake = ctypes.CDLL(str(library))
-        self._fake.fake_memory.restype = self._fake.fake_stream.restype = ctypes.c_void_p
+        for function in (self._fake.fake_memory, self._fake.fake_stream, self._fake.fake_workspace):
+            function.restype = ctypes.c_void_p
 
     def machine(
         self, devices: int = 2, capability: tuple[int, int] = (9, 0), driver: int = 13000, shared: int = 227 * 1024
@@ -68,6 +71,28 @@ class FakeCard:
 
     def wait(self, stream: int) -> None:
         self._fake.fake_wait(ctypes.c_void_p(stream if stream != 1 else 0))
+
+    @contextmanager
+    def capture(self, stream: int) -> Iterator[None]:
+        """What the stream gets meanwhile becomes its graph, and is not done."""
+        self._fake.fake_begin_capture(ctypes.c_void_p(stream))
+        try:
+            yield
+        finally:
+            self._fake.fake_end_capture(ctypes.c_void_p(stream))
+
+    def replay(self, stream: int) -> None:
+        """The stream's graph, on the stream."""
+        self._fake.fake_replay(ctypes.c_void_p(stream))
+
+    def workspace(self) -> int | None:
+        """The address of the workspace of the last launch."""
+        address: int | None = self._fake.fake_workspace()
+        return address
+
+    def windows(self) -> int:
+        """How many windows a block took at a time in the last launch."""
+        return int(self._fake.fake_windows())
 
     def blocks(self) -> int:
         """How many pieces of memory are allocated."""

@@ -106,6 +106,22 @@ void print(const char* name, const Case& c, const mixsynth::Weights& weights, co
                 long(run.barriers), long(run.conflicts), run.buffers.shared_bytes, run.buffers.workspace_bytes);
 }
 
+// What is not finite in one window must not reach another, of its block or of a later turn of the block.
+template <class Kernel>
+void require_isolation(const char* name, const Case& c, const mixsynth::Weights& weights, std::vector<float> keyframes,
+                       Precision precision, const Run& expected, Kernel kernel) {
+    if (c.windows < 2 || c.batch < 2) return;
+    const size_t in = keyframes.size() / static_cast<size_t>(c.batch), out = expected.motion.size() / static_cast<size_t>(c.batch);
+    std::fill_n(keyframes.begin() + static_cast<std::ptrdiff_t>(in), in, INFINITY);
+    Run result = run(c, weights, keyframes, precision, Order::kForward, kernel);
+    for (size_t i = out; i < 2 * out; ++i)
+        if (!std::isnan(std::exchange(result.motion[i], expected.motion[i]))) {
+            std::printf("%s: a window of infinities gives finite motion\n", name);
+            std::exit(1);
+        }
+    require_same(name, expected, result, "a window that is not finite changes others of");
+}
+
 template <template <bool> class In>
 void general_kernel(const Forward& call, const Sizes& sizes, char* shared) {
     if (call.buffers.workspace_bytes)
@@ -121,6 +137,7 @@ void check(const char* name, const Case& c, Precision precision) {
     const Run result = run(c, random.weights, keyframes, precision, Order::kForward, general_kernel<In>);
     const Run again = run(c, random.weights, keyframes, precision, Order::kBackward, general_kernel<In>);
     require_same(name, result, again, "the order of threads changes");
+    require_isolation(name, c, random.weights, keyframes, precision, result, general_kernel<In>);
     print(name, c, random.weights, keyframes, result);
 }
 
@@ -137,6 +154,7 @@ void check_fixed(Case c) {
         const Run general = run(c, random.weights, keyframes, Precision::kBf16, Order::kForward, general_kernel<Bf16>);
         require_same("fixed", result, again, "the order of threads changes");
         require_same("fixed", result, general, "knowing the sizes changes");
+        require_isolation("fixed", c, random.weights, keyframes, Precision::kBf16, result, kernel);
         print("bf16", c, random.weights, keyframes, result);
     });
     if (is_known) return;

@@ -66,6 +66,13 @@ def test_host_memory_in_pieces_of_any_number(card: FakeCard, batch: int) -> None
     assert np.array_equal(encoder.forward(keyframes), motion_of(keyframes))
 
 
+@pytest.mark.parametrize(("batch", "windows"), [(1, 1), (4, 1), (5, 2), (76, 19), (77, 10), (200, 17)])
+def test_blocks_take_few_turns_and_no_more_windows_than_that_asks_for(card: FakeCard, batch: int, windows: int) -> None:
+    """Four multiprocessors, whose blocks hold 19 windows at most: 77 take two turns, of 10 windows."""
+    encoder_of(card).forward(keyframes_of(batch))
+    assert card.windows() == windows
+
+
 def test_pinned_memory_is_used_again_and_bounded(card: FakeCard) -> None:
     start, encoders, keyframes = card.blocks(), [encoder_of(card)], keyframes_of(8)
     encoders[0].forward(keyframes)
@@ -160,6 +167,59 @@ def test_a_workspace_is_the_streams_own(card: FakeCard) -> None:
     for out, stream in zip(outs, streams, strict=True):
         card.wait(stream)
         assert np.array_equal(out.numbers, motion_of(keyframes, LARGE))
+
+
+def test_a_captured_graph_has_a_workspace_of_its_own(card: FakeCard) -> None:
+    """The graph may run on another stream, beside what its own stream does then."""
+    card.machine(shared=2000)
+    encoder, keyframes = encoder_of(card, LARGE), keyframes_of(3, LARGE)
+    memory, stream = card.array(keyframes), card.stream()
+    card.wait(0)
+    out, graph_out = (card.memory(motion_of(keyframes, LARGE).shape) for _ in range(2))
+    encoder.forward_on_card(Interface(memory), out=Interface(out), stream=stream)
+    of_stream, before = card.workspace(), card.blocks()
+    with card.capture(stream):
+        encoder.forward_on_card(Interface(memory), out=Interface(graph_out), stream=stream)
+        of_graph = card.workspace()
+        encoder.forward_on_card(Interface(memory), out=Interface(graph_out), stream=stream)
+        assert card.workspace() == of_graph, "a graph's launches run one after the other"
+    assert of_graph not in (None, of_stream) and card.blocks() == before + 1
+    card.wait(stream)
+    assert np.isnan(graph_out.numbers).all(), "a captured call is not carried out"
+    encoder.forward_on_card(Interface(memory), out=Interface(out), stream=stream)
+    assert card.workspace() == of_stream
+    card.replay(stream)
+    card.wait(stream)
+    assert np.array_equal(graph_out.numbers, motion_of(keyframes, LARGE))
+    with card.capture(stream):
+        encoder.forward_on_card(Interface(memory), out=Interface(graph_out), stream=stream)
+    assert card.workspace() not in (of_graph, of_stream)
+
+
+def test_another_threads_capture_disturbs_no_call(card: FakeCard) -> None:
+    """CUDA refuses to allocate, free and wait while a graph is captured, unless the thread answers for itself."""
+    keyframes, stream, before = keyframes_of(2), card.stream(), card.blocks()
+    with card.capture(stream):
+        encoder = encoder_of(card)
+        assert np.array_equal(encoder.forward(keyframes), motion_of(keyframes))
+        del encoder
+        assert card.blocks() == before
+
+
+def test_workspaces_of_host_calls_go_with_them(card: FakeCard) -> None:
+    """Streams come and go where many threads call at once; what was on the card for them goes with them."""
+    card.machine(shared=2000)
+    encoder, keyframes = encoder_of(card, LARGE), keyframes_of(1, LARGE)
+    before, barrier = card.blocks(), threading.Barrier(12)
+
+    def call(_: int) -> None:
+        barrier.wait(30)
+        encoder.forward(keyframes)
+
+    with ThreadPoolExecutor(12) as pool:
+        for _ in range(5):
+            list(pool.map(call, range(12)))
+    assert card.blocks() <= before + 4 * 5
 
 
 def test_threads_have_default_streams_of_their_own(card: FakeCard) -> None:

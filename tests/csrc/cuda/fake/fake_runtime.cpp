@@ -12,6 +12,8 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "cuda/kernel.h"
 #include "cuda_runtime_api.h"
@@ -23,10 +25,12 @@ namespace {
 constexpr int kMultiprocessors = 4;
 
 struct Stream {
-    std::deque<std::function<void()>> queue;
+    std::deque<std::function<void()>> queue, graph;  // the graph is what was captured last
     size_t queued = 0, done = 0;
+    unsigned long long capture = 0;  // its number while there is one
 
     void add(std::function<void()> work) {
+        if (capture) return graph.push_back(std::move(work));
         queue.push_back(std::move(work));
         ++queued;
     }
@@ -59,6 +63,9 @@ struct Failure {
 
 struct Machine {
     std::recursive_mutex mutex;
+    unsigned long long captures = 0;
+    const void* workspace = nullptr;  // of the last launch, as `windows` a block
+    int windows = 0;
     int devices = 2, major = 9, minor = 0, driver = 13000, shared_limit = 227 * 1024, launches = 0;
     cudaError_t last = cudaSuccess, broken = cudaSuccess;
     std::map<std::string, Failure> failures;
@@ -93,11 +100,12 @@ Machine& machine() {
     return instance;
 }
 thread_local void* context = nullptr;
+thread_local cudaStreamCaptureMode capture_mode = cudaStreamCaptureModeGlobal;
 
 using Lock = std::lock_guard<std::recursive_mutex>;
 
 cudaError_t ended(cudaError_t status) {
-    if (status >= cudaErrorIllegalAddress || status == cudaErrorECCUncorrectable) machine().broken = status;
+    if ((status >= cudaErrorIllegalAddress && status <= cudaErrorLaunchFailure) || status == cudaErrorECCUncorrectable) machine().broken = status;
     return machine().last = status;
 }
 
@@ -115,6 +123,13 @@ cudaError_t failure_of(const char* name) {
     Machine& m = machine();                                            \
     const Lock lock(m.mutex);                                          \
     if (const cudaError_t status = failure_of(name); status != cudaSuccess) return status
+
+// What CUDA refuses while some thread captures a graph, unless this thread has said that it takes care of itself.
+#define BEGIN_BESIDE_CAPTURES(name)                                                \
+    BEGIN(name);                                                                   \
+    if (capture_mode != cudaStreamCaptureModeRelaxed)                              \
+        for (const auto& [handle, stream] : m.streams)                             \
+            if (stream->capture) return ended(cudaErrorStreamCaptureUnsupported)
 
 cudaError_t allocate(void** start, size_t bytes, cudaMemoryType type, int device, void* owner) {
     *start = std::malloc(bytes);
@@ -150,6 +165,7 @@ void fake_kernel(mixsynth::card::Forward call) {
     require_on_card(call.keyframes, call.batch * s.keyframes * s.joint_dim * 4);
     require_on_card(call.motion, call.batch * s.tokens * s.joint_dim * 4);
     require_on_card(call.packed, int64_t{call.offsets.size} * 4);
+    if (std::isnan(call.packed[0])) ended(cudaErrorLaunchFailure);  // the weights have not come yet
     if (call.buffers.workspace_bytes) require_on_card(call.workspace, call.buffers.workspace_bytes * kMultiprocessors);
     if (machine().broken != cudaSuccess) return;
     for (int64_t b = 0; b < call.batch; ++b)
@@ -232,16 +248,19 @@ cudaError_t cudaPointerGetAttributes(cudaPointerAttributes* attributes, const vo
     return cudaSuccess;
 }
 cudaError_t cudaMalloc(void** start, size_t bytes) {
-    BEGIN("cudaMalloc");
+    BEGIN_BESIDE_CAPTURES("cudaMalloc");
     return allocate(start, bytes, cudaMemoryTypeDevice, device_of(context), context);
 }
 cudaError_t cudaMallocHost(void** start, size_t bytes) {
-    BEGIN("cudaMallocHost");
+    BEGIN_BESIDE_CAPTURES("cudaMallocHost");
     return allocate(start, bytes, cudaMemoryTypeHost, device_of(context), context);
 }
 cudaError_t cudaFree(void* start) {
     Machine& m = machine();
     const Lock lock(m.mutex);
+    if (capture_mode != cudaStreamCaptureModeRelaxed)
+        for (const auto& [handle, stream] : m.streams)
+            if (stream->capture) return ended(cudaErrorStreamCaptureUnsupported);
     if (m.broken == cudaSuccess) m.run_all();
     if (!m.blocks.erase(reinterpret_cast<uintptr_t>(start))) return ended(cudaErrorInvalidValue);
     std::free(start);
@@ -249,25 +268,24 @@ cudaError_t cudaFree(void* start) {
 }
 cudaError_t cudaFreeHost(void* start) { return cudaFree(start); }
 
-cudaError_t cudaMemcpy(void* to, const void* from, size_t bytes, cudaMemcpyKind) {
-    BEGIN("cudaMemcpy");
-    std::memcpy(to, from, bytes);
-    return cudaSuccess;
-}
 cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind kind, cudaStream_t handle) {
     BEGIN("cudaMemcpyAsync");
     const Block *target = m.block(to, bytes), *source = m.block(from, bytes);
     const bool to_card = kind == cudaMemcpyHostToDevice;
-    if (!target || !source || target->type != (to_card ? cudaMemoryTypeDevice : cudaMemoryTypeHost) ||
-        source->type != (to_card ? cudaMemoryTypeHost : cudaMemoryTypeDevice))
+    const Block *on_card = to_card ? target : source, *on_host = to_card ? source : target;
+    // Memory that is not pinned is read before the call returns, and reaches the card later; it is never written to.
+    if (!on_card || on_card->type != cudaMemoryTypeDevice || (on_host && on_host->type != cudaMemoryTypeHost) ||
+        (!on_host && !to_card))
         return ended(cudaErrorInvalidValue);
     Stream* stream = m.stream(handle);
     if (!stream) return ended(cudaErrorInvalidResourceHandle);
-    stream->add([=] { std::memcpy(to, from, bytes); });
+    std::vector<char> read_now;
+    if (!on_host) read_now.assign(static_cast<const char*>(from), static_cast<const char*>(from) + bytes);
+    stream->add([=] { std::memcpy(to, read_now.empty() ? from : read_now.data(), bytes); });
     return cudaSuccess;
 }
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t* handle, unsigned) {
-    BEGIN("cudaStreamCreateWithFlags");
+    BEGIN_BESIDE_CAPTURES("cudaStreamCreateWithFlags");
     *handle = reinterpret_cast<cudaStream_t>(m.next_handle++);
     m.streams[*handle] = std::make_unique<Stream>();
     return cudaSuccess;
@@ -284,6 +302,18 @@ cudaError_t cudaStreamSynchronize(cudaStream_t handle) {
     if (!stream) return ended(cudaErrorInvalidResourceHandle);
     stream->run(stream->queued);
     return m.broken;
+}
+cudaError_t cudaStreamGetCaptureInfo(cudaStream_t handle, cudaStreamCaptureStatus* status, unsigned long long* number) {
+    BEGIN("cudaStreamGetCaptureInfo");
+    const Stream* stream = m.stream(handle);
+    if (!stream) return ended(cudaErrorInvalidResourceHandle);
+    *status = stream->capture ? cudaStreamCaptureStatusActive : cudaStreamCaptureStatusNone;
+    *number = stream->capture;
+    return cudaSuccess;
+}
+cudaError_t cudaThreadExchangeStreamCaptureMode(cudaStreamCaptureMode* mode) {
+    std::swap(*mode, capture_mode);
+    return cudaSuccess;
 }
 cudaError_t cudaStreamWaitEvent(cudaStream_t handle, cudaEvent_t event, unsigned) {
     BEGIN("cudaStreamWaitEvent");
@@ -331,6 +361,7 @@ cudaError_t cudaLaunchKernel(const void* function, dim3 blocks, dim3 threads, vo
     const auto kernel = reinterpret_cast<void (*)(mixsynth::card::Forward)>(const_cast<void*>(function));
     const auto call = *static_cast<const mixsynth::card::Forward*>(arguments[0]);
     stream->add([=] { kernel(call); });
+    m.workspace = call.workspace, m.windows = call.buffers.windows;
     ++m.launches;
     return cudaSuccess;
 }
@@ -367,6 +398,21 @@ FOR_TESTS void fake_write(void* to, const float* from, size_t bytes, void* strea
     m.stream(static_cast<cudaStream_t>(stream))->add([=] { std::memcpy(to, copy.get(), bytes); });
 }
 FOR_TESTS void fake_wait(void* stream) { cudaStreamSynchronize(static_cast<cudaStream_t>(stream)); }
+FOR_TESTS void fake_begin_capture(void* stream) {
+    Machine& m = machine();
+    Stream* its = m.stream(static_cast<cudaStream_t>(stream));
+    its->graph.clear();
+    its->capture = ++m.captures;
+}
+FOR_TESTS void fake_end_capture(void* stream) { machine().stream(static_cast<cudaStream_t>(stream))->capture = 0; }
+// Queues what was captured on the stream.
+FOR_TESTS void fake_replay(void* stream) {
+    Stream* its = machine().stream(static_cast<cudaStream_t>(stream));
+    for (const auto& work : its->graph) its->add(work);
+}
+// Those of the last launch.
+FOR_TESTS const void* fake_workspace() { return machine().workspace; }
+FOR_TESTS int fake_windows() { return machine().windows; }
 FOR_TESTS int fake_blocks() { return static_cast<int>(machine().blocks.size()); }
 FOR_TESTS int fake_launches() { return machine().launches; }
 // Where the calling thread is: -1 nowhere, 8 in another program's context, else on this device.
