@@ -49,9 +49,13 @@ class Engine:
         self._pictures = pictures
         self._on_scene = on_scene
 
-    def go_on(self, frame: Frame | None) -> list[Motion]:
-        """Take a frame, if there is one, and the looks that have ended, and wait for nothing."""
-        motions = [motion for look in self._looks.ended() for motion in self._looked(look)]
+    def go_on(self, frame: Frame | None, seen_s: float | None = None) -> list[Motion]:
+        """Take a frame, if there is one, and the looks that have ended, and wait for nothing.
+
+        With `seen_s` the looks at frames up to that time count, and no other: they are waited for.
+        """
+        looks = self._looks.ended() if seen_s is None else self._looks.until(seen_s)
+        motions = [motion for look in looks for motion in self._looked(look)]
         if frame is not None and self._supervisor.error is None:
             self._begin_looks(frame)
             motions += self._between_keyframes(frame) + self._timeline.settle(frame.time_s - _LONGEST_WAIT_S)

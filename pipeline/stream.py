@@ -151,11 +151,13 @@ class Stream:
         time_s: float,
         *,
         wait: bool = False,
+        answer_s: float | None = None,
     ) -> list[Motion]:
         """Take the next frame of a loop that you own; returns the Motions that are due.
 
         The estimator looks at it meanwhile. With `wait` it has looked when this returns, so that the Motions do not
-        depend on how fast it is.
+        depend on how fast it is. With `answer_s` each look counts from so many seconds of the stream's time after its
+        frame on, whatever it takes: a simulation of a live estimator, which gives the same Motions each time.
         """
         if self._reader is not None:
             raise ValueError("this Stream reads its own source; make a Stream() without one to push frames")
@@ -171,7 +173,7 @@ class Stream:
             self._due.extend(self._engine.last_looks())
             self._due.extend(self._engine.wait_for(frame))
         else:
-            self._due.extend(self._engine.go_on(frame))
+            self._due.extend(self._engine.go_on(frame, None if answer_s is None else frame.time_s - answer_s))
         error, self._supervisor.error = self._supervisor.error, None
         if error is not None:
             raise error  # what is due comes with the next frame
