@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mixsynth_stream.normalise import distance_in_scales
+from mixsynth_stream.pipeline.correction import Correction
 from mixsynth_stream.pipeline.curve import Curve
 from mixsynth_stream.pipeline.glance.evidence import Glimpses
 from mixsynth_stream.pipeline.motion import SPACE_ARRAYS, Origin, Person, Poses
@@ -73,6 +74,12 @@ class Scene:
     tracks: tuple[TrackCurves, ...] = ()
     spaces: tuple[str, ...] = LANDMARK_SPACES
     has_sigma: tuple[bool, ...] = (False, False)  # whether the weights of each space carry an uncertainty table
+    correction: Correction | None = None  # of what is shown live
+
+    def shown(self, times_s: Sequence[float] | np.ndarray) -> ScenePoses:
+        """Poses as `at` gives them, where a new keyframe makes none jump."""
+        poses = self.at(times_s)
+        return poses if self.correction is None else self.correction.added_to(poses, np.asarray(times_s, np.float64))
 
     def at(self, times_s: Sequence[float] | np.ndarray) -> ScenePoses:
         """Poses at M seconds of all people who are known at one of these times at least."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from mixsynth_stream.pipeline.correction import SPEED_OVER_S, correction
 from mixsynth_stream.pipeline.cuts import Cut, go_on
 from mixsynth_stream.pipeline.fit import Fit
 from mixsynth_stream.pipeline.motion import Expected, Forecast, Motion, Origin, Person
@@ -116,18 +118,27 @@ class Timeline:
         motions += self._motions(
             [waiting.frame for waiting in earlier], past, [waiting.scene for waiting in earlier], final=True
         )
-        self._scene, self._keyframe, self._followed = scenes[-1] if scenes else scene, (frame, people), None
+        known = scenes[-1] if scenes else scene
+        self._scene, self._keyframe, self._followed = self._corrected(known, frame), (frame, people), None
         newer = [waiting._replace(scene=its_scene) for waiting, its_scene in zip(newer, scenes, strict=True)]
         self._waiting = [_Waiting(frame, True, scene), *newer]
         if self._lag == 0:
             motions += self._motions([frame], scene, [scene], final=False)
         return motions
 
+    def _corrected(self, known: Scene, keyframe: Frame) -> Scene:
+        """What is known after a keyframe, which the pose that was shown last goes over to."""
+        newest_s = self._waiting[-1].frame.time_s if self._waiting else -np.inf
+        if self._lag or newest_s < keyframe.time_s:
+            return known  # nothing newer was shown
+        shown = self._scene.shown([newest_s])
+        return replace(known, correction=correction(newest_s, shown, known.at([newest_s - SPEED_OVER_S, newest_s])))
+
     def at(self, time_s: float) -> Expected:
         """Everybody who is known at a time, in pixels of the newest frame."""
         waiting, keyframe = self._waiting[-1:], self._keyframe
         newest = waiting[0].frame if waiting else keyframe[0] if keyframe else None
-        poses = self._scene.at([time_s])
+        poses = self._scene.shown([time_s])
         fit = Fit() if newest is None else self._fit(newest)
         return Expected(ids=poses.ids, **fit.in_frame(poses.at(0).arrays()))
 
@@ -189,7 +200,8 @@ class Timeline:
         self, frames: list[Frame], scene: Scene, forecast_scenes: Sequence[Scene], *, final: bool
     ) -> list[Motion]:
         """Poses come from `scene`, and each forecast from its own, which knows nothing later than its frame."""
-        scene_poses = scene.at([frame.time_s for frame in frames])
+        times = [frame.time_s for frame in frames]
+        scene_poses = scene.at(times) if final else scene.shown(times)
         present = (scene_poses.origin != Origin.MISSING).any(axis=2)  # [P, M]
         motions = []
         for m, frame in enumerate(frames):
