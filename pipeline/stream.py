@@ -62,7 +62,8 @@ class Stream:
     `glance`: people are followed in the picture between keyframes, which gives better poses there, for up to a
     millisecond of one core a frame and person. By default that is done for live sources, while it takes little time.
     `pictures`: whether you read `motion.frame.rgb`; without, and without glances, files are decoded only as far as the
-    keyframes need, for the same Motions, and what you read after all comes late.
+    keyframes need, for the same Motions, and what you read after all comes late. `smooth`: at lag 0 a pose that an
+    answer of the estimator corrects goes over to the new one within 80 ms where it would jump; False shows it at once.
 
     Two attributes may be functions, which are called in the loop, and end it with what they raise: `on_event`, when a
     live source is lost, is back, or has pictures of another size from there on, and `on_wait`, about twice a second
@@ -89,6 +90,7 @@ class Stream:
         cuts: bool = True,
         glance: bool | None = None,
         pictures: bool = True,
+        smooth: bool = True,
     ) -> None:
         check_numbers(lag, max_people, horizon_s)
         self.stats = StreamStats()
@@ -115,7 +117,10 @@ class Stream:
         self.has_glance = follower is not None
         # Forecasts of live poses are judged by the keyframes that come; None for files and rotations.
         self.score = SelfScore() if self.live and self.models[0].info.space == "image" else None
-        self._timeline = Timeline(people, lag=self.lag, horizon_s=horizon_s, glance=follower, score=self.score)
+        score = self.score
+        self._timeline = Timeline(
+            people, lag=self.lag, horizon_s=horizon_s, glance=follower, score=score, smooth=smooth
+        )
         self._looks = Looks(renew=self._supervisor.renew, on_end=self._reader.wake if self._reader else lambda: None)
         if self._reader is not None and not pictures and follower is None:
             self._reader.read_sparsely(Needs(KeyframeClock(*spacing), STAY_S if cuts else None))

@@ -16,15 +16,12 @@ from mixsynth_stream.pipeline.fit import Fit
 from mixsynth_stream.pipeline.motion import Expected, Forecast, Motion, Origin, Person
 from mixsynth_stream.pipeline.people import Scene
 from mixsynth_stream.pipeline.self_score import SelfScore
-from mixsynth_stream.spaces import GRID_HZ, SPACES
+from mixsynth_stream.spaces import GRID_HZ
 
 if TYPE_CHECKING:
     from mixsynth_stream.pipeline.frame import Frame
     from mixsynth_stream.pipeline.glance.glance import Glance
     from mixsynth_stream.pipeline.people import People
-
-
-_CORE = SPACES["image"].core
 
 
 class _Waiting(NamedTuple):
@@ -51,8 +48,10 @@ class Timeline:
         horizon_s: float,
         glance: Glance | None = None,
         score: SelfScore | None = None,
+        smooth: bool = True,
     ) -> None:
         self.score = score
+        self._is_smooth = smooth and lag == 0
         self._people = people
         self._glance = glance
         self._lag = lag
@@ -107,8 +106,7 @@ class Timeline:
         gap = None if self._glance is None else partial(self._glance.gap, frame, fit)
         scene = self._people.observe(placed, frame.time_s, self._size[1], gap)
         if self.score is not None:
-            poses = {one: person.pose[_CORE] for one, person in self._people.seen.items()}
-            self.score.keyframe(frame.time_s, poses, scene)
+            self.score.keyframe(frame.time_s, self._people.seen, scene)
         newer = [waiting for waiting in self._waiting if waiting.frame.time_s > frame.time_s]
         earlier = [waiting for waiting in self._waiting if waiting.frame.time_s < frame.time_s]
         past, scenes = scene, [scene] * len(newer)
@@ -129,7 +127,7 @@ class Timeline:
     def _corrected(self, known: Scene, keyframe: Frame) -> Scene:
         """What is known after a keyframe, which the pose that was shown last goes over to."""
         newest_s = self._waiting[-1].frame.time_s if self._waiting else -np.inf
-        if self._lag or newest_s < keyframe.time_s:
+        if not self._is_smooth or newest_s < keyframe.time_s:
             return known  # nothing newer was shown
         shown = self._scene.shown([newest_s])
         return replace(known, correction=correction(newest_s, shown, known.at([newest_s - SPEED_OVER_S, newest_s])))

@@ -53,9 +53,7 @@ def test_a_jump_is_spread_over_some_frames_and_over_within_a_tenth_of_a_second()
 
 
 def test_finals_know_nothing_of_it():
-    early, late = (
-        {m.index: m for m in motions if m.final} for motions in (motions_of(lag=0), motions_of(lag=1))
-    )
+    early, late = ({m.index: m for m in motions if m.final} for motions in (motions_of(lag=0), motions_of(lag=1)))
     assert sorted(early) == sorted(late) == list(range(FRAMES))
     for index, motion in early.items():
         np.testing.assert_array_equal(motion.poses, late[index].poses)
