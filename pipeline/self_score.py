@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from mixsynth_stream.normalise import distance_in_scales
 from mixsynth_stream.pipeline.motion import Person
 from mixsynth_stream.pipeline.people import Scene
-from mixsynth_stream.pipeline.simple import SIMPLE, Simple
+from mixsynth_stream.pipeline.simple import SIMPLE, Simple, SimpleCurve, joints_of
 from mixsynth_stream.spaces import SPACES
 
 NETWORK = "network"
@@ -21,6 +21,8 @@ HORIZONS_S = (0.1, 0.2, 0.4, 0.8)
 _WINDOW_S = 60.0
 # A method is better than another one only over so many forecasts.
 _LEAST_COUNT = 30
+# A method takes over where its error is below this share of that of the one in use, over at least so many seconds.
+_CLEARLY, _LEAST_S = 0.95, 10.0
 _CORE = SPACES["image"].core
 
 
@@ -42,10 +44,14 @@ class _Past:
 class SelfScore:
     """Errors of forecasts in body scales, over the last minute, by method and by how far ahead they were.
 
-    Each keyframe is compared with what was forecast for its time at the last keyframes before it.
+    Each keyframe is compared with what was forecast for its time at the last keyframes before it. `method` is the one
+    to forecast with: where the score `acts`, a simple one takes over that was clearly better than the network, and
+    the network is back when it is as good.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, acts: bool = False) -> None:
+        self.method = NETWORK
+        self._acts = acts
         self._errors: deque[tuple[float, int, np.ndarray]] = deque()  # when, which horizon, [4] by method
         self._sums = np.zeros((len(HORIZONS_S), len(METHODS)))
         self._counts = np.zeros(len(HORIZONS_S), int)
@@ -63,8 +69,37 @@ class SelfScore:
                 past.popleft()
             for before in past:
                 self._judge(before, person_id, person.pose[_CORE], time_s)
-            joints = np.concatenate([person.pose, person.world], axis=1)
+            joints = joints_of(person)
             past.append(_Past(past[-1].simple.after(time_s, joints) if past else Simple.first(time_s, joints), scene))
+        if self._acts:
+            self.method = self._choice(time_s)
+
+    @property
+    def is_by_network(self) -> bool:
+        """Whether the network forecasts now."""
+        return self.method == NETWORK
+
+    def in_use(self, scene: Scene) -> Scene:
+        """The scene after the newest keyframe, with the forecasts of the method in use for those whom it saw."""
+        if self.is_by_network:
+            return scene
+        tracks = []
+        for track in scene.tracks:
+            if past := self._past.get(track.id):
+                curves = tuple(SimpleCurve.of(curve, past[-1].simple, self.method) for curve in track.curves)
+                track = replace(track, curves=curves)
+            tracks.append(track)
+        return replace(scene, tracks=tuple(tracks))
+
+    def _choice(self, time_s: float) -> str:
+        """The method for the time to come. One that is in use stays so until it is not the better one any more."""
+        if not self._errors or time_s - self._errors[0][0] < _LEAST_S:
+            return self.method if self._errors else NETWORK
+        sums = dict(zip(METHODS, self._sums.sum(axis=0).tolist(), strict=True))
+        best = min(SIMPLE, key=lambda method: sums[method])
+        if self.method != NETWORK and sums[best] >= sums[NETWORK]:
+            return NETWORK
+        return best if sums[best] < _CLEARLY * sums[self.method] else self.method
 
     def _judge(self, before: _Past, person_id: int, pose: np.ndarray, time_s: float) -> None:
         horizon = int(np.searchsorted(HORIZONS_S, time_s - before.simple.time_s - 1e-6))
@@ -109,4 +144,6 @@ class SelfScore:
         ]
         better = self.better()
         verdict = "" if better is None else f" ({better.replace('_', ' ')} did better)"
+        if not self.is_by_network:
+            verdict = f" ({self.method.replace('_', ' ')} did better and forecasts now)"
         return f"forecast error over the best simple method's {', '.join(parts)}{verdict}" if parts else ""

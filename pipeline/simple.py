@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
+
+from mixsynth_stream.pipeline.curve import SAME_TIME_S, Curve
+from mixsynth_stream.pipeline.motion import Origin, Person
 
 HOLD, CONSTANT_VELOCITY, KALMAN = SIMPLE = ("hold", "constant_velocity", "kalman")
 # The variance of a measurement over what the cube of a gap in seconds gains: with keyframes every 10 or 15 steps the
 # filter that does best on motion capture (TUNED in evaluate/baselines.py has 0.3).
 _KALMAN_NOISE = 0.3
 _UNKNOWN = 1e6
+# Where the joints of each space stand in `joints_of`.
+_COLUMNS = {"image": slice(0, 2), "world": slice(2, 5)}
+
+
+def joints_of(person: Person) -> np.ndarray:  # [33, 5] pixels and metres
+    """A person's joints in both spaces, side by side: simple methods treat all numbers alike."""
+    return np.concatenate([person.pose, person.world], axis=1)
 
 
 @dataclass(frozen=True)
@@ -51,3 +61,28 @@ class Simple:
         if method == KALMAN:
             return np.asarray(self.state[0] + ahead_s * self.state[1])
         return np.asarray(self.pose + ahead_s * (self.velocity if method == CONSTANT_VELOCITY else 0.0))
+
+
+@dataclass(frozen=True)
+class SimpleCurve(Curve):
+    """A curve that a simple method continues past its newest keyframe, instead of the network."""
+
+    simple: Simple | None = None
+    method: str = HOLD
+
+    @classmethod
+    def of(cls, curve: Curve, simple: Simple, method: str) -> SimpleCurve:
+        """The same curve, continued by a method from the joints of `joints_of` at its newest keyframe."""
+        return cls(**{field.name: getattr(curve, field.name) for field in fields(Curve)}, simple=simple, method=method)
+
+    def _poses_and_scores(self, times: np.ndarray, steps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        poses, scores = super()._poses_and_scores(times, steps)
+        late = times > self.slots.time_s[-1] + SAME_TIME_S
+        if self.simple is not None and late.any():
+            ahead = self.simple.at(self.method, times[late])[..., _COLUMNS[self.space.name]]
+            poses[late] = np.where(np.isfinite(ahead), ahead, poses[late])
+        return poses, scores
+
+    def _origin(self, since_s: np.ndarray, until_s: np.ndarray) -> np.ndarray:
+        origin = super()._origin(since_s, until_s)
+        return np.where(origin == Origin.FORECAST, np.uint8(Origin.HELD), origin) if self.method == HOLD else origin

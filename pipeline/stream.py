@@ -115,8 +115,9 @@ class Stream:
         people = People(self.models, max_people=max_people, max_silence_s=max_silence_s)
         follower = self._glance(glance)
         self.has_glance = follower is not None
-        # Forecasts of live poses are judged by the keyframes that come; None for files and rotations.
-        self.score = SelfScore() if self.live and self.models[0].info.space == "image" else None
+        # Forecasts of live poses are judged by the keyframes that come, and may be a simple method's for that. None for
+        # files and rotations.
+        self.score = SelfScore(acts=is_auto) if self.live and self.models[0].info.space == "image" else None
         score = self.score
         self._timeline = Timeline(
             people, lag=self.lag, horizon_s=horizon_s, glance=follower, score=score, smooth=smooth

@@ -116,6 +116,8 @@ class Timeline:
         motions += self._motions(
             [waiting.frame for waiting in earlier], past, [waiting.scene for waiting in earlier], final=True
         )
+        if self.score is not None:
+            scene, scenes = self.score.in_use(scene), [self.score.in_use(later) for later in scenes]
         known = scenes[-1] if scenes else scene
         self._scene, self._keyframe, self._followed = self._corrected(known, frame), (frame, people), None
         newer = [waiting._replace(scene=its_scene) for waiting, its_scene in zip(newer, scenes, strict=True)]
