@@ -51,7 +51,6 @@ class Timeline:
         smooth: bool = True,
     ) -> None:
         self.score = score
-        self._is_smooth = smooth and lag == 0
         self._people = people
         self._glance = glance
         self._lag = lag
@@ -59,6 +58,7 @@ class Timeline:
         self._scene = people.empty_scene()  # as known after the newest keyframe, and the glances since
         self._keyframe: tuple[Frame, tuple[Person, ...]] | None = None  # the newest one
         self._followed: Frame | None = None  # the newest one that people were followed into since the keyframe
+        self._is_smooth = smooth and lag == 0 and "image" in self._scene.spaces
         self._size = (0, 0)  # width and height of the picture that people are followed in: the first frame's
         self._waiting: list[_Waiting] = []
         self._new_cuts: deque[Cut] = deque()  # those that no keyframe lies behind yet
