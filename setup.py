@@ -168,6 +168,7 @@ setup(
         "mixsynth_stream.bench",
         "mixsynth_stream.bench.encoder",
         "mixsynth_stream.bench.kernels",
+        "mixsynth_stream.bench.live",
         "mixsynth_stream.commands",
         "mixsynth_stream.data",
         "mixsynth_stream.draw",

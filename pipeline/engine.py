@@ -55,9 +55,13 @@ class Engine:
         self._on_scene = on_scene
         self.due: Frame | None = None  # the newest frame, where the estimator is to look at it
 
-    def go_on(self, frame: Frame | None) -> list[Motion]:
-        """Take a frame, if there is one, and the looks that have ended, and wait for nothing."""
-        motions = self._completed(self.answers(self._looks.ended()))
+    def go_on(self, frame: Frame | None, seen_s: float | None = None) -> list[Motion]:
+        """Take a frame, if there is one, and the looks that have ended, and wait for nothing.
+
+        With `seen_s` the looks at frames up to that time count, and no other: they are waited for.
+        """
+        looks = self._looks.ended() if seen_s is None else self._looks.until(seen_s)
+        motions = self._completed(self.answers(looks))
         if frame is not None and self._supervisor.error is None:
             self.consider(frame)
             if self.due is not None:

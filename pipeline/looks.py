@@ -13,6 +13,7 @@ from mixsynth_stream.pipeline.motion import Person
 
 # An estimator that has not answered after so long hangs.
 LOOK_LIMIT_S = 5.0
+_SAME_TIME_S = 1e-6
 
 
 class HangsError(TimeoutError):
@@ -98,6 +99,19 @@ class Looks:
         with self._changed:
             while self._looks and self._looks[0].has_ended:
                 ended.append(self._looks.popleft())
+        return ended
+
+    def until(self, time_s: float) -> list[Look]:
+        """Wait for the looks at frames up to a time, and take these, whether or not others have ended."""
+        ended = []
+        while self._looks and self._looks[0].frame.time_s <= time_s + _SAME_TIME_S and not self._hangs():
+            with self._changed:
+                self._changed.wait_for(lambda: self._looks[0].has_ended or self._is_closed, self._limit_s / 20)
+                if self._is_closed:
+                    break
+                if self._looks[0].has_ended:
+                    ended.append(self._looks.popleft())
+            self._look_after()
         return ended
 
     def last(self, patience_s: float = LOOK_LIMIT_S) -> list[Look]:

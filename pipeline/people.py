@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mixsynth_stream.normalise import distance_in_scales
+from mixsynth_stream.pipeline.correction import Correction
 from mixsynth_stream.pipeline.curve import Curve
 from mixsynth_stream.pipeline.glance.evidence import Glimpses
 from mixsynth_stream.pipeline.motion import SPACE_ARRAYS, Origin, Person, Poses
@@ -26,9 +27,15 @@ _CORE = SPACES["image"].core
 # A detection belongs to a track when its joints lie, on average, within this many body scales of the prediction.
 # A walker's forecast over 333 ms is off by 0.1-0.4; two people side by side are 1-3 apart.
 _REACH = 1.0
-# The reach grows by these: for each second without a sighting, and for a track seen only once (its speed is not known).
-_REACH_PER_S = 1.0
+# The reach grows by these: for each second without a sighting, up to so many seconds, and for a track seen only once
+# (its speed is not known).
+_REACH_PER_S, _GROWS_FOR_S = 1.0, 2.0
 _REACH_UNKNOWN_SPEED = 1.0
+# Where a track was not seen at the last keyframe, its prediction counts as so much further off: about as much as a
+# forecast errs. So who comes out from behind somebody does not take that person's id.
+_SILENT = 0.4
+# Nobody goes on across a longer time in which no estimator looked, unless keyframes always lie nearly so far apart.
+_LONGEST_GAP_S, _OF_LAST_GAP = 5.0, 3.0
 # Estimators invent people for a frame, over somebody who is there. On real clips such doubles lie within 0.95 body
 # scales of that person, and different people, when first seen, 1.5 or more apart.
 _DOUBLE = 1.2
@@ -74,6 +81,12 @@ class Scene:
     tracks: tuple[TrackCurves, ...] = ()
     spaces: tuple[str, ...] = LANDMARK_SPACES
     has_sigma: tuple[bool, ...] = (False, False)  # whether the weights of each space carry an uncertainty table
+    correction: Correction | None = None  # of what is shown live
+
+    def shown(self, times_s: Sequence[float] | np.ndarray) -> ScenePoses:
+        """Poses as `at` gives them, where a new keyframe makes none jump."""
+        poses = self.at(times_s)
+        return poses if self.correction is None else self.correction.added_to(poses, np.asarray(times_s, np.float64))
 
     def at(self, times_s: Sequence[float] | np.ndarray) -> ScenePoses:
         """Poses at M seconds of all people who are known at one of these times at least."""
@@ -133,7 +146,7 @@ class _Track:
             return 0.0 if person.id == self.id else np.inf
         image = self.windows[0]
         distance = distance_in_scales(image.at([time_s]).poses[0][_CORE], person.pose[_CORE], image.min_scale)
-        reach = _REACH + _REACH_PER_S * (time_s - self.last_seen_s)
+        reach = _REACH + _REACH_PER_S * min(time_s - self.last_seen_s, _GROWS_FOR_S)
         reach += _REACH_UNKNOWN_SPEED if self.sightings < 2 else 0
         return distance if distance <= reach else np.inf
 
@@ -153,6 +166,7 @@ class People:
         self._tracks: list[_Track] = []
         self._away: list[_Track] = []  # the people of the scene before the last cut
         self._last_keyframe_s = -np.inf
+        self._last_gap_s = np.inf  # before the newest keyframe; infinite at the first
         self.seen: dict[int, Person] = {}  # at the newest keyframe, by id
 
     def change_scene(self, *, is_return: bool) -> None:
@@ -203,7 +217,7 @@ class People:
                 doubtful = any(_may_be_one(person, other) for other in known)
                 keyframes += [(track, person) for track in self._start(person, time_s, frame_height, doubtful)]
                 known.append(person)
-        self._last_keyframe_s = time_s
+        self._last_gap_s, self._last_keyframe_s = time_s - self._last_keyframe_s, time_s
         self.seen = {track.id: person for track, person in keyframes if person is not None}
         yield _windows_keyframes(keyframes, time_s, gap)
         ended = [track for track in before if track not in self._tracks]
@@ -218,17 +232,18 @@ class People:
         )
 
     def _is_gone(self, track: _Track, time_s: float) -> bool:
-        # A person seen at the previous keyframe is not silent, however slow the source is.
-        silent = track.last_seen_s < self._last_keyframe_s
-        return silent and time_s > self._believed_until_s(track)
+        # A person seen at the previous keyframe is not silent, however slow the source is. But it may stand still.
+        longest_s = max(_LONGEST_GAP_S, _OF_LAST_GAP * self._last_gap_s)
+        is_silent = track.last_seen_s < self._last_keyframe_s and time_s > self._believed_until_s(track)
+        return is_silent or time_s - self._last_keyframe_s > longest_s
 
     def _believed_until_s(self, track: _Track) -> float:
         return track.last_seen_s + (0.0 if track.doubtful else self._max_silence_s)
 
     def _match(self, detections: Sequence[Person], time_s: float) -> dict[int, Person]:
-        """Detections by track id; the closest pairs are matched first."""
+        """Detections by track id; the closest pairs are matched first, and silent tracks after others."""
         pairs = [
-            (track.distance(person, time_s), t, p)
+            (track.distance(person, time_s) + _SILENT * (track.last_seen_s < self._last_keyframe_s), t, p)
             for t, track in enumerate(self._tracks)
             for p, person in enumerate(detections)
         ]

@@ -4,48 +4,38 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from mixsynth_stream.normalise import distance_in_scales
+from mixsynth_stream.pipeline.motion import Person
 from mixsynth_stream.pipeline.people import Scene
+from mixsynth_stream.pipeline.simple import SIMPLE, Simple, SimpleCurve, joints_of
 from mixsynth_stream.spaces import SPACES
 
 NETWORK = "network"
-SIMPLE = ("hold", "constant_velocity", "kalman")
 METHODS = (NETWORK, *SIMPLE)
 # Forecasts are judged by how far ahead they were, up to these seconds.
 HORIZONS_S = (0.1, 0.2, 0.4, 0.8)
 _WINDOW_S = 60.0
 # A method is better than another one only over so many forecasts.
 _LEAST_COUNT = 30
+# A method takes over where its error is below this share of that of the one in use, over at least so many seconds.
+_CLEARLY, _LEAST_S = 0.95, 10.0
 _CORE = SPACES["image"].core
-# The variance of a measurement over what the cube of a gap in seconds gains: with keyframes every 10 or 15 steps the
-# filter that does best on motion capture (TUNED in evaluate/baselines.py has 0.3).
-_KALMAN_NOISE = 0.3
-_UNKNOWN = 1e6
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Past:
     """What was known of one person at one keyframe."""
 
-    time_s: float
-    pose: np.ndarray  # [17, 2] pixels, as measured
-    velocity: np.ndarray  # [17, 2] pixels a second since the keyframe before; zero at the first
-    state: np.ndarray  # [2, 17, 2] position and velocity of the filter
-    covariance: np.ndarray  # [2, 2]
+    simple: Simple
     scene: Scene  # as the network had it
 
     def ahead(self, person_id: int, time_s: float) -> dict[str, np.ndarray]:
         """The pose [17, 2] of each method at a later time. The network is left out where it does not know one."""
-        step_s = time_s - self.time_s
-        poses = {
-            "hold": self.pose,
-            "constant_velocity": self.pose + step_s * self.velocity,
-            "kalman": self.state[0] + step_s * self.state[1],
-        }
+        poses = {method: self.simple.at(method, [time_s])[0][_CORE, :2] for method in SIMPLE}
         scene = self.scene.at([time_s])
         rows = np.flatnonzero(scene.ids == person_id)
         return poses | ({NETWORK: scene.poses[rows[0], 0][_CORE]} if len(rows) else {})
@@ -54,31 +44,65 @@ class _Past:
 class SelfScore:
     """Errors of forecasts in body scales, over the last minute, by method and by how far ahead they were.
 
-    Each keyframe is compared with what was forecast for its time at the last keyframes before it.
+    Each keyframe is compared with what was forecast for its time at the last keyframes before it. `method` is the one
+    to forecast with: where the score `acts`, a simple one takes over that was clearly better than the network, and
+    the network is back when it is as good.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, acts: bool = False) -> None:
+        self.method = NETWORK
+        self._acts = acts
         self._errors: deque[tuple[float, int, np.ndarray]] = deque()  # when, which horizon, [4] by method
         self._sums = np.zeros((len(HORIZONS_S), len(METHODS)))
         self._counts = np.zeros(len(HORIZONS_S), int)
         self._past: dict[int, deque[_Past]] = {}
 
-    def keyframe(self, time_s: float, people: Mapping[int, np.ndarray], scene: Scene) -> None:
-        """Take the measured poses [17, 2] of everybody who was seen, by id, and the scene that follows from them."""
+    def keyframe(self, time_s: float, people: Mapping[int, Person], scene: Scene) -> None:
+        """Take everybody who was seen, by id, and the scene that follows from them."""
         while self._errors and self._errors[0][0] < time_s - _WINDOW_S:
             _, horizon, errors = self._errors.popleft()
             self._count(horizon, -errors, -1)
         self._past = {person_id: past for person_id, past in self._past.items() if person_id in people}
-        for person_id, pose in people.items():
+        for person_id, person in people.items():
             past = self._past.setdefault(person_id, deque())
-            while past and past[0].time_s < time_s - HORIZONS_S[-1]:
+            while past and past[0].simple.time_s < time_s - HORIZONS_S[-1]:
                 past.popleft()
             for before in past:
-                self._judge(before, person_id, pose, time_s)
-            past.append(_followed(past[-1] if past else None, time_s, pose, scene))
+                self._judge(before, person_id, person.pose[_CORE], time_s)
+            joints = joints_of(person)
+            past.append(_Past(past[-1].simple.after(time_s, joints) if past else Simple.first(time_s, joints), scene))
+        if self._acts:
+            self.method = self._choice(time_s)
+
+    @property
+    def is_by_network(self) -> bool:
+        """Whether the network forecasts now."""
+        return self.method == NETWORK
+
+    def in_use(self, scene: Scene) -> Scene:
+        """The scene after the newest keyframe, with the forecasts of the method in use for those whom it saw."""
+        if self.is_by_network:
+            return scene
+        tracks = []
+        for track in scene.tracks:
+            if past := self._past.get(track.id):
+                curves = tuple(SimpleCurve.of(curve, past[-1].simple, self.method) for curve in track.curves)
+                track = replace(track, curves=curves)
+            tracks.append(track)
+        return replace(scene, tracks=tuple(tracks))
+
+    def _choice(self, time_s: float) -> str:
+        """The method for the time to come. One that is in use stays so until it is not the better one any more."""
+        if not self._errors or time_s - self._errors[0][0] < _LEAST_S:
+            return self.method if self._errors else NETWORK
+        sums = dict(zip(METHODS, self._sums.sum(axis=0).tolist(), strict=True))
+        best = min(SIMPLE, key=lambda method: sums[method])
+        if self.method != NETWORK and sums[best] >= sums[NETWORK]:
+            return NETWORK
+        return best if sums[best] < _CLEARLY * sums[self.method] else self.method
 
     def _judge(self, before: _Past, person_id: int, pose: np.ndarray, time_s: float) -> None:
-        horizon = int(np.searchsorted(HORIZONS_S, time_s - before.time_s - 1e-6))
+        horizon = int(np.searchsorted(HORIZONS_S, time_s - before.simple.time_s - 1e-6))
         poses = before.ahead(person_id, time_s)
         if horizon == len(HORIZONS_S) or NETWORK not in poses:
             return
@@ -120,22 +144,6 @@ class SelfScore:
         ]
         better = self.better()
         verdict = "" if better is None else f" ({better.replace('_', ' ')} did better)"
+        if not self.is_by_network:
+            verdict = f" ({self.method.replace('_', ' ')} did better and forecasts now)"
         return f"forecast error over the best simple method's {', '.join(parts)}{verdict}" if parts else ""
-
-
-def _followed(before: _Past | None, time_s: float, pose: np.ndarray, scene: Scene) -> _Past:
-    """One more keyframe of a person: the velocity since the last one, and a step of the filter."""
-    if before is None:
-        state, covariance = np.stack([pose, np.zeros_like(pose)]), np.diag([0.0, _UNKNOWN])
-        return _Past(time_s, pose, np.zeros_like(pose), state, covariance, scene)
-    gap_s = time_s - before.time_s
-    move = np.array([[1.0, gap_s], [0.0, 1.0]])
-    # Of a constant velocity that white noise of unit strength disturbs.
-    disturbance = np.array([[gap_s**3 / 3, gap_s**2 / 2], [gap_s**2 / 2, gap_s]])
-    state = np.einsum("ij,jkd->ikd", move, before.state)
-    covariance = move @ before.covariance @ move.T + disturbance
-    gain = covariance[:, 0] / (covariance[0, 0] + _KALMAN_NOISE * gap_s**3)
-    state = state + gain[:, None, None] * (pose - state[0])
-    state = np.where(np.isfinite(state), state, np.stack([pose, np.zeros_like(pose)]))  # of a joint that is seen again
-    covariance = covariance - np.outer(gain, covariance[0])
-    return _Past(time_s, pose, (pose - before.pose) / gap_s, state, covariance, scene)

@@ -61,7 +61,8 @@ class Stream:
     `glance`: people are followed in the picture between keyframes, which gives better poses there, for up to a
     millisecond of one core a frame and person. By default that is done for live sources, while it takes little time.
     `pictures`: whether you read `motion.frame.rgb`; without, and without glances, files are decoded only as far as the
-    keyframes need, for the same Motions, and what you read after all comes late.
+    keyframes need, for the same Motions, and what you read after all comes late. `smooth`: at lag 0 a pose that an
+    answer of the estimator corrects goes over to the new one within 80 ms where it would jump; False shows it at once.
 
     Two attributes may be functions, which are called in the loop, and end it with what they raise: `on_event`, when a
     live source is lost, is back, or has pictures of another size from there on, and `on_wait`, about twice a second
@@ -92,6 +93,7 @@ class Stream:
         cuts: bool = True,
         glance: bool | None = None,
         pictures: bool = True,
+        smooth: bool = True,
     ) -> None:
         check_numbers(lag, max_people, horizon_s)
         self.stats = StreamStats()
@@ -116,9 +118,13 @@ class Stream:
         people = People(self.models, max_people=max_people, max_silence_s=max_silence_s)
         follower = self._glance(glance)
         self.has_glance = follower is not None
-        # Forecasts of live poses are judged by the keyframes that come; None for files and rotations.
-        self.score = SelfScore() if self.live and self.models[0].info.space == "image" else None
-        self._timeline = Timeline(people, lag=self.lag, horizon_s=horizon_s, glance=follower, score=self.score)
+        # Forecasts of live poses are judged by the keyframes that come, and may be a simple method's for that. None for
+        # files and rotations.
+        self.score = SelfScore(acts=is_auto) if self.live and self.models[0].info.space == "image" else None
+        score = self.score
+        self._timeline = Timeline(
+            people, lag=self.lag, horizon_s=horizon_s, glance=follower, score=score, smooth=smooth
+        )
         self._looks = self._new_looks()
         if self._reader is not None and not pictures and follower is None:
             self._reader.read_sparsely(Needs(KeyframeClock(*spacing), STAY_S if cuts else None))
@@ -154,11 +160,13 @@ class Stream:
         time_s: float,
         *,
         wait: bool = False,
+        answer_s: float | None = None,
     ) -> list[Motion]:
         """Take the next frame of a loop that you own; returns the Motions that are due.
 
         The estimator looks at it meanwhile. With `wait` it has looked when this returns, so that the Motions do not
-        depend on how fast it is.
+        depend on how fast it is. With `answer_s` each look counts from so many seconds of the stream's time after its
+        frame on, whatever it takes: a simulation of a live estimator, which gives the same Motions each time.
         """
         if self._reader is not None:
             raise ValueError("this Stream reads its own source; make a Stream() without one to push frames")
@@ -174,7 +182,7 @@ class Stream:
             self._due.extend(self._engine.last_looks())
             self._due.extend(self._engine.wait_for(frame))
         else:
-            self._due.extend(self._engine.go_on(frame))
+            self._due.extend(self._engine.go_on(frame, None if answer_s is None else frame.time_s - answer_s))
         error, self._supervisor.error = self._supervisor.error, None
         if error is not None:
             raise error  # what is due comes with the next frame

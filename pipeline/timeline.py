@@ -4,26 +4,25 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from mixsynth_stream.pipeline.correction import SPEED_OVER_S, correction
 from mixsynth_stream.pipeline.cuts import Cut, go_on
 from mixsynth_stream.pipeline.fit import Fit
 from mixsynth_stream.pipeline.motion import Expected, Forecast, Lookahead, Motion, Origin, Person
 from mixsynth_stream.pipeline.people import Scene
 from mixsynth_stream.pipeline.self_score import SelfScore
 from mixsynth_stream.pipeline.steps import Steps, completed
-from mixsynth_stream.spaces import GRID_HZ, SPACES
+from mixsynth_stream.spaces import GRID_HZ
 
 if TYPE_CHECKING:
     from mixsynth_stream.pipeline.frame import Frame
     from mixsynth_stream.pipeline.glance.glance import Glance
     from mixsynth_stream.pipeline.people import People
-
-
-_CORE = SPACES["image"].core
 
 
 class _Waiting(NamedTuple):
@@ -50,6 +49,7 @@ class Timeline:
         horizon_s: float,
         glance: Glance | None = None,
         score: SelfScore | None = None,
+        smooth: bool = True,
     ) -> None:
         self.score = score
         self._people = people
@@ -59,6 +59,7 @@ class Timeline:
         self._scene = people.empty_scene()  # as known after the newest keyframe, and the glances since
         self._keyframe: tuple[Frame, tuple[Person, ...]] | None = None  # the newest one
         self._followed: Frame | None = None  # the newest one that people were followed into since the keyframe
+        self._is_smooth = smooth and lag == 0 and "image" in self._scene.spaces
         self._size = (0, 0)  # width and height of the picture that people are followed in: the first frame's
         self._waiting: list[_Waiting] = []
         self._new_cuts: deque[Cut] = deque()  # those that no keyframe lies behind yet
@@ -110,8 +111,7 @@ class Timeline:
         gap = None if self._glance is None else partial(self._glance.gap, frame, fit)
         scene = yield from self._people.observing(placed, frame.time_s, self._size[1], gap)
         if self.score is not None:
-            poses = {one: person.pose[_CORE] for one, person in self._people.seen.items()}
-            self.score.keyframe(frame.time_s, poses, scene)
+            self.score.keyframe(frame.time_s, self._people.seen, scene)
         newer = [waiting for waiting in self._waiting if waiting.frame.time_s > frame.time_s]
         earlier = [waiting for waiting in self._waiting if waiting.frame.time_s < frame.time_s]
         past, scenes = scene, [scene] * len(newer)
@@ -121,12 +121,23 @@ class Timeline:
         motions += self._motions(
             [waiting.frame for waiting in earlier], past, [waiting.scene for waiting in earlier], final=True
         )
-        self._scene, self._keyframe, self._followed = scenes[-1] if scenes else scene, (frame, people), None
+        if self.score is not None:
+            scene, scenes = self.score.in_use(scene), [self.score.in_use(later) for later in scenes]
+        known = scenes[-1] if scenes else scene
+        self._scene, self._keyframe, self._followed = self._corrected(known, frame), (frame, people), None
         newer = [waiting._replace(scene=its_scene) for waiting, its_scene in zip(newer, scenes, strict=True)]
         self._waiting = [_Waiting(frame, True, scene), *newer]
         if self._lag == 0:
             motions += self._motions([frame], scene, [scene], final=False)
         return motions
+
+    def _corrected(self, known: Scene, keyframe: Frame) -> Scene:
+        """What is known after a keyframe, which the pose that was shown last goes over to."""
+        newest_s = self._waiting[-1].frame.time_s if self._waiting else -np.inf
+        if not self._is_smooth or newest_s < keyframe.time_s:
+            return known  # nothing newer was shown
+        shown = self._scene.shown([newest_s])
+        return replace(known, correction=correction(newest_s, shown, known.at([newest_s - SPEED_OVER_S, newest_s])))
 
     def at(self, time_s: float) -> Expected:
         """Everybody who is known at a time, in pixels of the newest frame."""
@@ -135,7 +146,7 @@ class Timeline:
 
     def ahead(self, times_s: np.ndarray) -> Lookahead:  # [F]
         """Everybody who is known at one of these times at least, in pixels of the newest frame."""
-        poses, newest = self._scene.at(times_s), self.newest
+        poses, newest = self._scene.shown(times_s), self.newest
         fit = Fit() if newest is None else self._fit(newest)
         return Lookahead(ids=poses.ids, time_s=times_s, **fit.in_frame(poses.arrays()))
 
@@ -205,7 +216,8 @@ class Timeline:
         self, frames: list[Frame], scene: Scene, forecast_scenes: Sequence[Scene], *, final: bool
     ) -> list[Motion]:
         """Poses come from `scene`, and each forecast from its own, which knows nothing later than its frame."""
-        scene_poses = scene.at([frame.time_s for frame in frames])
+        times = [frame.time_s for frame in frames]
+        scene_poses = scene.at(times) if final else scene.shown(times)
         present = (scene_poses.origin != Origin.MISSING).any(axis=2)  # [P, M]
         motions = []
         for m, frame in enumerate(frames):

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 DENSE, STREAM, DECODE = "dense", "stream", "decode only"
 _CORE = SPACES["image"].core
-_DEMO_CLIP = ASSETS / "demo.mp4"
+DEMO_CLIP = ASSETS / "demo.mp4"
 # Filled poses differ from the dense estimator's by 0.05-0.1 torso lengths on lively clips of one person.
 _SANE_GAP_ERROR = 0.3
 # Memory is flat where its peak after all frames is at most so many times its peak after the first tenth.
@@ -98,7 +98,7 @@ def _measure_frontier(args: argparse.Namespace) -> int:
     )
     check_options(args, foreign=foreign, of="does not go with --frontier, which has contenders of its own")
     effort = Effort(rounds=args.rounds, frames=args.frames or 300, phases=args.phases)
-    clips = [Path(clip) for clip in args.clip or [_DEMO_CLIP]]
+    clips = [Path(clip) for clip in args.clip or [DEMO_CLIP]]
     measure(clips, truth=truth_from(args), effort=effort, json=args.json, plot=args.plot)
     return 0
 
@@ -121,7 +121,7 @@ def comparison_from(args: argparse.Namespace) -> Comparison:
     image, world = (load_model(name) for name in names)
     frames = args.frames or (10_000 if args.memory else 300)
     return Comparison(
-        Path(args.clip[0] if args.clip else _DEMO_CLIP),
+        Path(args.clip[0] if args.clip else DEMO_CLIP),
         frames,
         image.config.sample_interval,
         args.model,

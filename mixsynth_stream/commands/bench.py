@@ -13,6 +13,7 @@ from mixsynth_stream.presets import DEFAULT_EVERY
 _HELP = {
     "pipeline": "frames a second of a stream against the estimator on every frame and against decoding alone",
     "truth": "2D error in the gaps against measured motion: the network, PCHIP, the estimator on every frame",
+    "live": "error and smoothness of the pose shown now, beside simple methods and MediaPipe as fast as it goes",
     "encoder": "the native encoder against torch, its compilers and others on one core; or the CUDA encoder on a card",
     "kernels": "the Triton kernels against torch eager, torch.compile and CUDA graphs, on a CUDA device",
     "push": "what a keyframe costs a window, over the bare call of the encoder, for the weights that ship",
@@ -20,7 +21,7 @@ _HELP = {
     "training": "a layer forward and backward, and steps of `train`: native against torch, for the weights that ship",
 }
 # The module of a benchmark in bench/, where it has another name than the benchmark.
-_MODULES = {"encoder": "encoder.run", "kernels": "kernels.run", "live-sources": "sources"}
+_MODULES = {"encoder": "encoder.run", "kernels": "kernels.run", "live": "live.run", "live-sources": "sources"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -58,6 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         command.add_argument(
             "--weights", nargs=2, metavar=("IMAGE", "WORLD"), help="networks to run (default: the shipped ones)"
         )
+    _add_live(benches)
     _add_encoder(benches)
     push = _add_bench(benches, "push")
     push.add_argument("--rounds", type=int, default=500, metavar="R", help="keyframes (default: 500)")
@@ -96,6 +98,22 @@ def _add_truth(benches: Any) -> argparse.ArgumentParser:
         help="people are followed in the picture between keyframes",
     )
     return truth
+
+
+def _add_live(benches: Any) -> None:
+    live = _add_bench(benches, "live")
+    live.add_argument("clip", nargs="*", metavar="CLIP", help="a video of one person (default: the bundled clip)")
+    answer_help = "the simulated estimator answers so long after its frame (default: 50 100 200)"
+    live.add_argument("--answer-ms", nargs="+", type=float, default=[50, 100, 200], metavar="MS", help=answer_help)
+    live.add_argument(
+        "--rounds",
+        type=int,
+        default=3,
+        metavar="R",
+        help="rounds with MediaPipe itself; 0: none (default: %(default)s)",
+    )
+    dense_help = "for each clip, what `evaluate --video --keep-dense` wrote of it (default: MediaPipe looks now)"
+    live.add_argument("--dense", nargs="+", type=Path, metavar="NPZ", help=dense_help)
 
 
 def _add_bench(benches: Any, name: str) -> argparse.ArgumentParser:

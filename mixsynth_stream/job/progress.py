@@ -100,6 +100,7 @@ class Progress:
             latency = [] if latency_s is None else [f"latency {1000 * latency_s:.0f} ms{worst}"]
             ratio = None if score is None else score.ratio()
             latency += [] if ratio is None else [f"forecast {ratio:.2f} of the best simple one's error"]
+            latency += [] if score is None or score.is_by_network else [f"forecast by {score.method.replace('_', ' ')}"]
             drops = [f"{reason.replace('_', ' ')} {count}" for reason, count in sorted(stats.counters.items()) if count]
             return "  ".join([*parts, f"{rate:.1f} fps", *latency, f"{stats.keyframes} keyframes", people, *drops])
         total = self._total or self._expected_frames(motion)

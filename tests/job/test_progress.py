@@ -114,3 +114,14 @@ def test_a_camera_shows_the_slowest_of_its_poses():
         progress.update(motion(20), stats(20, ledger=ledger), 0.005)
     assert "latency 5 ms (p99 41)" in output.getvalue()
     assert str(ledger) == "latency 5 / 38 / 41 ms (p50 / 95 / 99)"
+
+
+def test_a_camera_shows_which_method_forecasts_where_it_is_not_the_network():
+    for is_by_network, words in ((True, 0), (False, 1)):
+        score: Any = SimpleNamespace(ratio=lambda: 1.2, is_by_network=is_by_network, method="constant_velocity")
+        output, clock = Terminal(), Clock()
+        with Progress("webcam", info(live=True), to=output, clock=clock) as progress:
+            clock.now_s += 1
+            progress.update(motion(20), stats(20), 0.005, score)
+        assert "forecast 1.20 of the best simple one's error" in output.getvalue()
+        assert output.getvalue().count("forecast by constant velocity") == words

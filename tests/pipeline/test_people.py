@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from support.fakes import models, person, with_sigma
 
+from mixsynth_stream.normalise import scale_of
 from mixsynth_stream.pipeline.motion import Origin
 from mixsynth_stream.pipeline.people import People
+from mixsynth_stream.spaces import SPACES
 from mixsynth_stream.weights import load_model
 
 PERIOD_S = 1 / 3
@@ -144,6 +147,42 @@ def test_slow_source_keeps_its_people():
     for k in range(4):
         scene = people.observe([person(x_px=100 + 10 * k)], 2.0 * k, 480.0)
         assert scene.at([2.0 * k]).ids.tolist() == [0]
+
+
+@pytest.mark.parametrize(("pause_s", "ids"), [(0.9, [0]), (4.0, [0]), (5.5, [1]), (60.0, [1])])
+def test_who_stands_at_the_same_place_after_a_long_pause_is_somebody_else(pause_s, ids):
+    """No estimator looked meanwhile: the camera was lost, or the machine asleep."""
+    people = People(models(), max_people=1)
+    for k in range(5):
+        people.observe([person(x_px=100)], k * PERIOD_S, 480.0)
+    time_s = 4 * PERIOD_S + pause_s
+    scene = people.observe([person(x_px=100)], time_s, 480.0)
+    assert scene.at([time_s]).ids.tolist() == ids
+    assert scene.at([4 * PERIOD_S]).ids.tolist() == [0]  # what was seen before the pause is not lost
+
+
+def test_nobody_far_away_takes_an_id_after_a_pause():
+    """The reach is one body scale, and after a pause of four seconds two more."""
+    scale_px = float(scale_of(person().pose[SPACES["image"].core]))
+    for scales, ids in ((2.9, [0]), (3.1, [1])):
+        people = People(models(), max_people=1)
+        for k in range(5):
+            people.observe([person(x_px=100)], k * PERIOD_S, 480.0)
+        time_s = 4 * PERIOD_S + 4.0
+        assert people.observe([person(x_px=100 + scales * scale_px)], time_s, 480.0).at([time_s]).ids.tolist() == ids
+
+
+@pytest.mark.parametrize("hidden", [{6}, {5, 6}, {6, 7}])
+def test_who_is_hidden_while_two_cross_keeps_the_id(hidden):
+    """The one behind is not seen for up to two thirds of a second; they meet at keyframe 6."""
+    people = People(models(), max_people=2)
+    scenes = walk(people, 13, rightwards, lambda t: None if round(t / PERIOD_S) in hidden else leftwards(t))
+    for k, scene in enumerate(scenes):
+        now = scene.at([k * PERIOD_S])
+        by_id = dict(zip(now.ids.tolist(), now.poses[:, 0, 0, 0], strict=True))
+        assert set(by_id) == {0, 1}, k
+        assert abs(by_id[0] - rightwards(k * PERIOD_S).pose[0, 0]) < 5
+        assert abs(by_id[1] - leftwards(k * PERIOD_S).pose[0, 0]) < (100 if k in hidden else 5)
 
 
 def test_newcomer_is_absent_before_the_first_sighting():
