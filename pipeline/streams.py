@@ -146,14 +146,16 @@ class Streams:
         readers = self._opened_readers()
         motions = []
         for number, member in enumerate(self.streams):
-            if member is not None and not member.is_over:
-                motions += [(number, motion) for motion in member.flush()]
-                readers.append(member.reader)
+            if member is not None:
+                if not member.is_over:
+                    member.end()
+                    readers.append(member.reader)
+                motions += [(number, motion) for motion in member.due()]
         closings = [threading.Thread(target=reader.close, name="close", daemon=True) for reader in readers]
         for closing in closings:
             closing.start()
-        is_idle = self._looks.close(_CLOSE_S)
         end_s = time.perf_counter() + _CLOSE_S
+        is_idle = self._looks.close(_CLOSE_S)
         for closing in closings:
             closing.join(max(0.0, end_s - time.perf_counter()))
         if is_idle and not was_closed and self._estimator is not None:
@@ -277,13 +279,13 @@ class Streams:
             member.begin_look()
 
     def _hand_out(self, number: int, member: Member) -> Iterator[tuple[int, Motion]]:
-        for motion in member.take_due():
+        for motion in member.due():
             yield number, motion
 
     def _end(self, number: int, member: Member) -> Iterator[tuple[int, Motion]]:
         """What is left of a source that has ended, and its error."""
-        for motion in member.flush():
-            yield number, motion
+        member.end()
+        yield from self._hand_out(number, member)
         member.stop()
         if member.failure is not None:
             self.errors[number] = member.failure

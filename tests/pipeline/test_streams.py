@@ -174,6 +174,22 @@ def test_close_does_not_wait_for_an_estimator_that_hangs():
     assert given
 
 
+def test_a_loop_that_is_left_early_loses_nothing():
+    cameras = [Camera(0, 25, stays=True), Camera(1, 25, stays=True)]
+    with streams_of(cameras) as streams:
+        given = []
+        for number, motion in streams:
+            given.append((number, motion))
+            if motion.final and motion.index >= 3:  # finals come several at a time
+                break
+        given += streams.close()
+        assert streams.close() == []
+    for number in range(2):
+        provisional = {motion.index for source, motion in given if source == number and not motion.final}
+        shown = [motion.index for source, motion in given if source == number and motion.final]
+        assert set(shown) == provisional == set(range(len(shown)))
+
+
 def test_keyframes_that_one_window_refuses_are_taken_by_the_others():
     people = [People(fakes.models(), max_people=1) for _ in range(2)]
     for one, first_s in zip(people, (0.0, 5.0), strict=True):
