@@ -30,6 +30,8 @@ from mixsynth_stream.weights import Model
 _PATIENCE_S = 0.5
 # Closing waits so long for an estimator at work and for sources.
 _CLOSE_S = 1.5
+# What follows from a look takes as long as some frames do: where frames wait, it comes after so many at the soonest.
+_FRAMES_A_LOOK = 8
 # Glances of all sources end where they take more than this share of a core.
 _GLANCE_SHARE = 0.5
 
@@ -85,6 +87,7 @@ class Streams:
         self._opened: queue.SimpleQueue[tuple[int, FrameSource | Exception]] = queue.SimpleQueue()
         self._to_open = len(sources)
         self._is_closed = False
+        self._frames_since_look = 0
         self._estimator: SharedEstimator | None = None
         self._looks = Looks(renew=self._renew, on_end=partial(self._news.put, None))
         for number, source in enumerate(sources):
@@ -204,12 +207,15 @@ class Streams:
             self._take_news(ready)
             self._take_in_opened()
             self._take_answers()
-            self._begin_look()
             for number, member in self._running():
                 yield from self._hand_out(number, member)
-                if number in ready and not member.take_frame():
-                    ready.discard(number)
-                self._begin_look()
+                if number in ready:
+                    if member.take_frame():
+                        self._frames_since_look += 1
+                    else:
+                        ready.discard(number)
+                if not ready or self._frames_since_look >= _FRAMES_A_LOOK:
+                    self._begin_look()
                 yield from self._hand_out(number, member)
                 if member.has_ended:
                     yield from self._end(number, member)
@@ -277,6 +283,7 @@ class Streams:
             member = self.streams[max(needs)[1]]
             assert member is not None
             member.begin_look()
+            self._frames_since_look = 0
 
     def _hand_out(self, number: int, member: Member) -> Iterator[tuple[int, Motion]]:
         for motion in member.due():

@@ -99,7 +99,8 @@ def finals(motions):
     return {motion.index: motion for motion in motions if motion.final}
 
 
-def test_each_source_gives_what_it_gives_alone_and_all_share_calls_of_the_network():
+def test_each_source_gives_what_it_gives_alone_and_all_share_calls_of_the_network(monkeypatch):
+    monkeypatch.setattr("mixsynth_stream.pipeline.streams._FRAMES_A_LOOK", 1)
     models = fakes.models()
     with streams_of([Camera(number, 45) for number in range(3)], models=models) as streams:
         by_source = read_in_step(streams)
@@ -114,6 +115,16 @@ def test_each_source_gives_what_it_gives_alone_and_all_share_calls_of_the_networ
         for index, motion in together.items():
             np.testing.assert_allclose(motion.poses, alone[index].poses, atol=1e-3)
             np.testing.assert_array_equal(motion.origin, alone[index].origin)
+
+
+def test_where_frames_wait_looks_are_rarer():
+    cameras = [Camera(number, 45) for number in range(3)]  # all frames are there from the beginning
+    with streams_of(cameras, every=5, models=fakes.models(sample_interval=5)) as streams:
+        read_in_step(streams)
+        keyframes = [stream.stats.keyframes for stream in streams.streams]
+    at_ends = 3
+    assert 3 * 45 / 8 - 2 <= sum(keyframes) - at_ends <= 3 * 45 / 8 + 1, keyframes
+    assert min(keyframes) > 3
 
 
 def test_a_source_that_fails_holds_up_no_other():
