@@ -96,11 +96,9 @@ class Member(Stream):
         before, self._frames_before = self._frames_before, self.stats.frames
         return before == self._frames_before
 
-    def take_due(self) -> list[Motion]:
-        """Take the Motions that are due."""
-        motions = list(self._due)
-        self._due.clear()
-        return motions
+    def due(self) -> Iterator[Motion]:
+        """Take the Motions that are due, one by one. Where the user's loop is left early, the others stay due."""
+        return self._hand_out([])
 
     def renew(self) -> None:
         """The next look is with a new estimator."""
@@ -110,12 +108,12 @@ class Member(Stream):
         """End the source, which may take a while, in another thread."""
         threading.Thread(target=self.reader.close, name="close", daemon=True).start()
 
-    def flush(self) -> list[Motion]:
-        """End the stream: every Motion that is not out yet, as it stands."""
+    def end(self) -> None:
+        """End the stream: every frame that is not final becomes so, as it stands."""
         self.is_over = True
         self._looks.close()
         self.stats.counters.update(self.reader.counters)
-        return self.take_due() + self._timeline.flush()
+        self._due.extend(self._timeline.flush())
 
     def _new_looks(self) -> SharedLooks:
         return self._shared_looks

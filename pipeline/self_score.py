@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -36,17 +37,17 @@ class _Past:
     def ahead(self, person_id: int, time_s: float) -> dict[str, np.ndarray]:
         """The pose [17, 2] of each method at a later time. The network is left out where it does not know one."""
         poses = {method: self.simple.at(method, [time_s])[0][_CORE, :2] for method in SIMPLE}
-        scene = self.scene.at([time_s])
-        rows = np.flatnonzero(scene.ids == person_id)
-        return poses | ({NETWORK: scene.poses[rows[0], 0][_CORE]} if len(rows) else {})
+        track = next((track for track in self.scene.tracks if track.id == person_id), None)
+        # Only one pose of one person is read: the whole scene would take four times as long.
+        return poses | ({} if track is None else {NETWORK: track.curves[0].at([time_s]).poses[0][_CORE]})
 
 
 class SelfScore:
     """Errors of forecasts in body scales, over the last minute, by method and by how far ahead they were.
 
-    Each keyframe is compared with what was forecast for its time at the last keyframes before it. `method` is the one
-    to forecast with: where the score `acts`, a simple one takes over that was clearly better than the network, and
-    the network is back when it is as good.
+    Each keyframe is compared with what was forecast for its time at earlier ones, the first within each horizon.
+    `method` is the one to forecast with: where the score `acts`, a simple one takes over that was clearly better than
+    the network, and the network is back when it is as good.
     """
 
     def __init__(self, *, acts: bool = False) -> None:
@@ -67,7 +68,8 @@ class SelfScore:
             past = self._past.setdefault(person_id, deque())
             while past and past[0].simple.time_s < time_s - HORIZONS_S[-1]:
                 past.popleft()
-            for before in past:
+            nearest = {_horizon(time_s - before.simple.time_s): before for before in reversed(past)}
+            for before in nearest.values():
                 self._judge(before, person_id, person.pose[_CORE], time_s)
             joints = joints_of(person)
             past.append(_Past(past[-1].simple.after(time_s, joints) if past else Simple.first(time_s, joints), scene))
@@ -102,7 +104,7 @@ class SelfScore:
         return best if sums[best] < _CLEARLY * sums[self.method] else self.method
 
     def _judge(self, before: _Past, person_id: int, pose: np.ndarray, time_s: float) -> None:
-        horizon = int(np.searchsorted(HORIZONS_S, time_s - before.simple.time_s - 1e-6))
+        horizon = _horizon(time_s - before.simple.time_s)
         poses = before.ahead(person_id, time_s)
         if horizon == len(HORIZONS_S) or NETWORK not in poses:
             return
@@ -147,3 +149,8 @@ class SelfScore:
         if not self.is_by_network:
             verdict = f" ({self.method.replace('_', ' ')} did better and forecasts now)"
         return f"forecast error over the best simple method's {', '.join(parts)}{verdict}" if parts else ""
+
+
+def _horizon(ahead_s: float) -> int:
+    """Which horizon a forecast so far ahead counts to."""
+    return bisect_left(HORIZONS_S, ahead_s - 1e-6)

@@ -30,6 +30,8 @@ from mixsynth_stream.weights import Model
 _PATIENCE_S = 0.5
 # Closing waits so long for an estimator at work and for sources.
 _CLOSE_S = 1.5
+# What follows from a look takes as long as some frames do: where frames wait, it comes after so many at the soonest.
+_FRAMES_A_LOOK = 8
 # Glances of all sources end where they take more than this share of a core.
 _GLANCE_SHARE = 0.5
 
@@ -85,6 +87,7 @@ class Streams:
         self._opened: queue.SimpleQueue[tuple[int, FrameSource | Exception]] = queue.SimpleQueue()
         self._to_open = len(sources)
         self._is_closed = False
+        self._frames_since_look = 0
         self._estimator: SharedEstimator | None = None
         self._looks = Looks(renew=self._renew, on_end=partial(self._news.put, None))
         for number, source in enumerate(sources):
@@ -146,14 +149,16 @@ class Streams:
         readers = self._opened_readers()
         motions = []
         for number, member in enumerate(self.streams):
-            if member is not None and not member.is_over:
-                motions += [(number, motion) for motion in member.flush()]
-                readers.append(member.reader)
+            if member is not None:
+                if not member.is_over:
+                    member.end()
+                    readers.append(member.reader)
+                motions += [(number, motion) for motion in member.due()]
         closings = [threading.Thread(target=reader.close, name="close", daemon=True) for reader in readers]
         for closing in closings:
             closing.start()
-        is_idle = self._looks.close(_CLOSE_S)
         end_s = time.perf_counter() + _CLOSE_S
+        is_idle = self._looks.close(_CLOSE_S)
         for closing in closings:
             closing.join(max(0.0, end_s - time.perf_counter()))
         if is_idle and not was_closed and self._estimator is not None:
@@ -202,12 +207,15 @@ class Streams:
             self._take_news(ready)
             self._take_in_opened()
             self._take_answers()
-            self._begin_look()
             for number, member in self._running():
                 yield from self._hand_out(number, member)
-                if number in ready and not member.take_frame():
-                    ready.discard(number)
-                self._begin_look()
+                if number in ready:
+                    if member.take_frame():
+                        self._frames_since_look += 1
+                    else:
+                        ready.discard(number)
+                if not ready or self._frames_since_look >= _FRAMES_A_LOOK:
+                    self._begin_look()
                 yield from self._hand_out(number, member)
                 if member.has_ended:
                     yield from self._end(number, member)
@@ -275,15 +283,16 @@ class Streams:
             member = self.streams[max(needs)[1]]
             assert member is not None
             member.begin_look()
+            self._frames_since_look = 0
 
     def _hand_out(self, number: int, member: Member) -> Iterator[tuple[int, Motion]]:
-        for motion in member.take_due():
+        for motion in member.due():
             yield number, motion
 
     def _end(self, number: int, member: Member) -> Iterator[tuple[int, Motion]]:
         """What is left of a source that has ended, and its error."""
-        for motion in member.flush():
-            yield number, motion
+        member.end()
+        yield from self._hand_out(number, member)
         member.stop()
         if member.failure is not None:
             self.errors[number] = member.failure

@@ -23,7 +23,7 @@ ROOT = Path(__file__).parent.parent
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("redact",),
     ("console",),
-    ("config", "errors", "interpolation", "interrupt", "metrics", "rotations", "skeleton", "telemetry"),
+    ("collector", "config", "errors", "interpolation", "interrupt", "metrics", "rotations", "skeleton", "telemetry"),
     ("files", "normalise", "parameters", "spaces", "uncertainty"),
     ("network", "presets", "reports", "_C"),
     ("kernels",),

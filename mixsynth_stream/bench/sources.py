@@ -21,6 +21,7 @@ from typing import Any
 import av
 import numpy as np
 
+from mixsynth_stream.collector import rare_collections
 from mixsynth_stream.files import ASSETS
 from mixsynth_stream.normalise import distance_in_scales
 from mixsynth_stream.pipeline.estimators.choose import pose_estimator
@@ -187,7 +188,7 @@ def measured(recording: Recording, sources: int, seconds: float, look_s: float, 
     errors: list[float] = []
     end_s = math.inf
     marks: list[Mark] = []
-    with streams:
+    with streams, rare_collections():
         for _, motion in streams:
             now_s = time.perf_counter()
             if end_s == math.inf and all(streams.streams):

@@ -30,7 +30,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         metavar="SOURCE",
         help="a video file, a quoted pattern ('*.mp4'), a folder or pattern of pictures ('*.png', img_%%04d.png), "
-        "a URL (rtsp://, http://), webcam, webcam:1, webcam:NAME, - (standard input) or synthetic:",
+        "a URL (rtsp://, http://), webcam, webcam:1, webcam:NAME, - (standard input) or synthetic:; several live ones "
+        "are read at the same time",
     )
     add_source_arguments(parser)
     add_camera_arguments(parser)

@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mixsynth_stream.collector import rare_collections
 from mixsynth_stream.console import open_descriptors, say, shown
 from mixsynth_stream.errors import OutputError
 from mixsynth_stream.interrupt import Interrupt
@@ -63,7 +64,7 @@ def process_together(
         if options.view:
             say(f"the view shows the first of {len(sources)} sources")
         try:
-            with contextlib.suppress(ViewClosed):
+            with rare_collections(), contextlib.suppress(ViewClosed):
                 job.run()
                 return job.results()
             job.write_finals()

@@ -99,7 +99,8 @@ def finals(motions):
     return {motion.index: motion for motion in motions if motion.final}
 
 
-def test_each_source_gives_what_it_gives_alone_and_all_share_calls_of_the_network():
+def test_each_source_gives_what_it_gives_alone_and_all_share_calls_of_the_network(monkeypatch):
+    monkeypatch.setattr("mixsynth_stream.pipeline.streams._FRAMES_A_LOOK", 1)
     models = fakes.models()
     with streams_of([Camera(number, 45) for number in range(3)], models=models) as streams:
         by_source = read_in_step(streams)
@@ -114,6 +115,16 @@ def test_each_source_gives_what_it_gives_alone_and_all_share_calls_of_the_networ
         for index, motion in together.items():
             np.testing.assert_allclose(motion.poses, alone[index].poses, atol=1e-3)
             np.testing.assert_array_equal(motion.origin, alone[index].origin)
+
+
+def test_where_frames_wait_looks_are_rarer():
+    cameras = [Camera(number, 45) for number in range(3)]  # all frames are there from the beginning
+    with streams_of(cameras, every=5, models=fakes.models(sample_interval=5)) as streams:
+        read_in_step(streams)
+        keyframes = [stream.stats.keyframes for stream in streams.streams]
+    at_ends = 3
+    assert 3 * 45 / 8 - 2 <= sum(keyframes) - at_ends <= 3 * 45 / 8 + 1, keyframes
+    assert min(keyframes) > 3
 
 
 def test_a_source_that_fails_holds_up_no_other():
@@ -172,6 +183,22 @@ def test_close_does_not_wait_for_an_estimator_that_hangs():
     assert time.monotonic() - start_s < DEADLINE_S / 4
     release.set()
     assert given
+
+
+def test_a_loop_that_is_left_early_loses_nothing():
+    cameras = [Camera(0, 25, stays=True), Camera(1, 25, stays=True)]
+    with streams_of(cameras) as streams:
+        given = []
+        for number, motion in streams:
+            given.append((number, motion))
+            if motion.final and motion.index >= 3:  # finals come several at a time
+                break
+        given += streams.close()
+        assert streams.close() == []
+    for number in range(2):
+        provisional = {motion.index for source, motion in given if source == number and not motion.final}
+        shown = [motion.index for source, motion in given if source == number and motion.final]
+        assert set(shown) == provisional == set(range(len(shown)))
 
 
 def test_keyframes_that_one_window_refuses_are_taken_by_the_others():
