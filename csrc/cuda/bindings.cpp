@@ -105,8 +105,8 @@ PYBIND11_MODULE(_cuda, module) {
              "The same for float32 arrays on the card that have `__dlpack__` or `__cuda_array_interface__` (torch, CuPy, "
              "Numba, JAX): keyframes [B, Q+1, D] -> out [B, T, D], which is returned, or a new array. It is queued on "
              "`stream`, a cudaStream_t as a number, or on the stream that keyframes name, or on the default one; streams "
-             "that the arrays name wait for it. With `out` nothing is allocated or waited for, so it can be captured. "
-             "Numbers are not looked at: what is not finite passes through.");
+             "that the arrays name wait for it. With `out` nothing is allocated or waited for, so it can be captured; "
+             "the encoder must then live as long as the graph. Numbers are not looked at: what is not finite passes through.");
     py::class_<CardMotion>(module, "CardMotion", py::module_local(),
                            "Motion [B, T, D] on a card, float32. torch.from_dlpack() takes it, and its kin.")
         .def_property_readonly("shape", &CardMotion::shape)

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import sys
+from pathlib import Path
 
 from mixsynth_stream.config import ModelConfig
+
+# For programs of this folder that run without pytest: support/ lies there.
+sys.path.append(str(Path(__file__).parents[1]))
 
 # Set by `make gpu`: there a missing card is a failure.
 EXPECTED = os.environ.get("MIXSYNTH_GPU") == "1"

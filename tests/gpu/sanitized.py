@@ -10,24 +10,12 @@ import sys
 
 import numpy as np
 from card import LARGE
+from support.shapes import ODD
 
 from mixsynth_stream import _cuda
-from mixsynth_stream.config import ModelConfig
 from mixsynth_stream.parameters import random_state
 from mixsynth_stream.presets import published_shapes
 
-# Sizes that no tile divides.
-ODD = ModelConfig(
-    sample_interval=3,
-    step=2,
-    horizon=2,
-    joint_dim=5,
-    emb_dim=7,
-    num_encoder_layers=2,
-    expansion_factor=3,
-    reduce_token=2,
-    reduce_channel=3,
-)
 # Windows that share blocks, and the last of which has fewer; one layer of the large ones, because each step is watched.
 RUNS = (
     ("3dpw", published_shapes()["3dpw"], 400),

@@ -9,6 +9,7 @@ import math
 
 import numpy as np
 from hypothesis import strategies as st
+from support.shapes import ODD as ODD
 
 from mixsynth_stream.config import ModelConfig
 from mixsynth_stream.parameters import random_state as random_state
@@ -44,19 +45,6 @@ def published(name: str, reduce_token: int = 4, reduce_channel: int = 1) -> Mode
 SHAPES = {name: published(name) for name in PUBLISHED}
 SHAPES |= {f"{space}-n{n}": shipped_config(space, n) for space in ("image", "world") for n in (5, 10, 15)}
 SHAPES |= {"unreduced": published("3dpw", 1, 1), "default": published("jhmdb", 4, 8)}
-
-# Small, for tests where the shape does not matter, and odd in every dimension.
-ODD = ModelConfig(
-    sample_interval=3,
-    step=2,
-    horizon=2,
-    joint_dim=5,
-    emb_dim=7,
-    num_encoder_layers=2,
-    expansion_factor=3,
-    reduce_token=2,
-    reduce_channel=3,
-)
 
 
 @st.composite

@@ -62,18 +62,30 @@ def launcher(case: Case, precision: str) -> tuple[Callable[[], None], torch.Tens
     return call, keyframes, out
 
 
-def captured(case: Case, call: Callable[[], None], count: int = 1) -> torch.cuda.CUDAGraph:
+@dataclasses.dataclass(frozen=True)
+class Captured:
+    """A graph, with the call that it was made of: the encoder's weights must live as long as the graph."""
+
+    graph: torch.cuda.CUDAGraph
+    call: Callable[[], None]
+
+    def replay(self) -> None:
+        """Queue it on the current stream."""
+        self.graph.replay()
+
+
+def captured(case: Case, call: Callable[[], None], count: int = 1) -> Captured:
     """A graph of `count` calls."""
     side = torch.cuda.Stream(case.device)
     side.wait_stream(torch.cuda.current_stream(case.device))
     with torch.cuda.stream(side):
-        call()  # a workspace is the stream's own
+        call()
     torch.cuda.current_stream(case.device).wait_stream(side)
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph, stream=side):
         for _ in range(count):
             call()
-    return graph
+    return Captured(graph, call)
 
 
 def _launched(precision: str) -> Callable[[Case], Callable[[], torch.Tensor]]:
