@@ -34,6 +34,7 @@ class SupervisedEstimator:
         self._stats = stats
         self._is_own = is_own
         self._is_worn_out = False  # whether it hangs, and the next look is with a new one
+        self._hanging: list[Estimator] = []  # given up, in calls that may return one day
         self._may_recover = is_live
         self._failures = 0  # in a row
 
@@ -54,10 +55,16 @@ class SupervisedEstimator:
         with self._stats.timed("estimator"):
             if self._is_worn_out:
                 self.estimator, self._is_worn_out = self._make(), False
-            if is_new_scene:
-                self.estimator.forget()
+            estimator = self.estimator
             self._stats.estimator_calls += 1
-            return self.estimator(rgb, frame.time_s, **expectation)
+            try:
+                if is_new_scene:
+                    estimator.forget()
+                return estimator(rgb, frame.time_s, **expectation)
+            finally:
+                if any(estimator is other for other in self._hanging):
+                    self._hanging = [other for other in self._hanging if other is not estimator]
+                    estimator.close()  # its networks take 100 MB and six threads
 
     def answered(self) -> None:
         """A look gave people, or nobody."""
@@ -83,7 +90,9 @@ class SupervisedEstimator:
 
     def renew(self) -> bool:
         """Give up an estimator that hangs, for a new one with the next look. That of a user cannot be made anew."""
-        self._is_worn_out = self._is_own
+        if self._is_own:
+            self._is_worn_out = True
+            self._hanging = [*self._hanging, self.estimator]
         return self._is_own
 
     def close(self) -> None:

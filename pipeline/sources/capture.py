@@ -134,6 +134,11 @@ class LiveReader(FrameSource):
         self._start_s = (self._start_s or 0.0) + shift_s
         self._events.clear()
 
+    @property
+    def captured(self) -> int:
+        """How many frames there were since the first one that was read: each was given, or dropped and counted."""
+        return self._index
+
     def now_s(self) -> float | None:
         """The present, on the clock that `time_s` runs on; None before the first frame."""
         return None if self._start_s is None else time.perf_counter() - self._start_s
@@ -144,6 +149,7 @@ class LiveReader(FrameSource):
             return
         with self._changed:
             self._closing.set()
+            self._count("dropped_at_end", len(self._buffer) if self._is_read else 0)
             self._buffer.clear()
             self._changed.notify_all()
         if threading.current_thread() is not self._thread:
@@ -252,6 +258,8 @@ class LiveReader(FrameSource):
     def _take(self, picture: av.VideoFrame, time_s: float, received_s: float, frame_of: FrameMaker) -> None:
         """Put a picture into the buffer, as a Frame with the next number; the oldest leaves a full one."""
         with self._changed:
+            if self._closing.is_set():
+                return
             if self._start_s is None:
                 self._start_s = time_s
             start_s = self._start_s

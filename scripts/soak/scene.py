@@ -1,0 +1,87 @@
+"""Scene of the soak run: the bundled clip in several sizes, and the process of the camera that shows it."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from fractions import Fraction
+from pathlib import Path
+
+import av
+
+from mixsynth_stream.files import CHECKOUT
+
+_CAMERA = Path(__file__).with_name("camera.py")
+_CLIP = CHECKOUT / "mixsynth_stream" / "assets" / "demo.mp4"
+_HEIGHTS = (480, 640, 360, 560)
+_GROUP = 15  # pictures from one that stands alone to the next
+_STILL_S = 2.0  # a camera that was killed is away for so long
+
+
+def make_clips(folder: Path) -> list[Path]:
+    """The bundled clip in several sizes, as pictures that a camera can send from any group on."""
+    paths = []
+    for height in _HEIGHTS:
+        path = folder / f"clip-{height}.h264"
+        options = {"preset": "ultrafast", "tune": "zerolatency", "g": f"{_GROUP}", "x264-params": "repeat-headers=1"}
+        with av.open(str(_CLIP)) as source, av.open(str(path), "w", format="h264") as target:
+            taken = source.streams.video[0]
+            width = round(taken.width * height / taken.height / 2) * 2
+            stream = target.add_stream("libx264", rate=30, options=options)
+            stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+            stream.codec_context.thread_count = 1
+            for number, picture in enumerate(source.decode(taken)):
+                smaller = picture.reformat(width, height, "yuv420p")
+                smaller.pts, smaller.time_base = number, Fraction(1, 30)
+                smaller.pict_type = av.video.frame.PictureType.NONE
+                target.mux(stream.encode(smaller))
+            target.mux(stream.encode(None))
+        paths.append(path)
+    return paths
+
+
+class CameraProcess:
+    """The camera, which can be killed, stopped and told to go wrong."""
+
+    def __init__(self, paths: list[Path], pace: float) -> None:
+        self._arguments = [f"{pace:g}", *map(str, paths)]
+        self.port = 0
+        self._process: subprocess.Popen[str] | None = None
+        self.start()
+
+    def start(self) -> None:
+        """Start it, at the same port as before."""
+        command = [sys.executable, str(_CAMERA), str(self.port), *self._arguments]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        assert self._process.stdout is not None
+        self.port = int(self._process.stdout.readline())
+
+    def kill(self) -> None:
+        """Kill it, and start it anew a moment later."""
+        self.close()
+        time.sleep(_STILL_S)
+        self.start()
+
+    def stop(self, seconds: float) -> None:
+        """Let it stand still."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+        time.sleep(seconds)
+        self._process.send_signal(signal.SIGCONT)
+
+    def command(self, name: str) -> None:
+        """Tell it a fault: `size`, `jump` or `damage`."""
+        assert self._process is not None and self._process.stdin is not None
+        self._process.stdin.write(f"{name}\n")
+        self._process.stdin.flush()
+
+    def close(self) -> None:
+        """End it."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            for pipe in (self._process.stdin, self._process.stdout):
+                assert pipe is not None
+                pipe.close()
