@@ -110,7 +110,7 @@ class Looks:
             self._looks = deque(kept)
         return count
 
-    def close(self, patience_s: float = 1.5) -> bool:
+    def close(self, patience_s: float = 0.7) -> bool:
         """End the work. False where the estimator still looks at something: then it must not be closed.
 
         Only the first call is patient.

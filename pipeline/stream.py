@@ -40,7 +40,7 @@ from mixsynth_stream.weights import Model
 # A live source that gives nothing is asked again after so long, so that an estimator that hangs is noticed.
 _PATIENCE_S = 0.5
 # Closing waits no longer for an estimator that looks at a frame.
-_CLOSE_S = 1.5
+_CLOSE_S = 0.7
 # Glances end where they take more than this share of a core.
 _GLANCE_SHARE = 0.25
 

@@ -126,6 +126,7 @@ def open_stream(source: str, options: JobOptions, interrupt: Interrupt) -> Strea
         from mixsynth_stream.pipeline.estimators.bundle import bundle_path
         from mixsynth_stream.pipeline.estimators.choose import DEFAULT_EYE, warm_up
         from mixsynth_stream.pipeline.sources.live.request import LiveRequest
+        from mixsynth_stream.pipeline.sources.media.waiting import interruptible
         from mixsynth_stream.pipeline.sources.open import is_live, open_for_stream
         from mixsynth_stream.pipeline.stream import Stream
 
@@ -133,8 +134,7 @@ def open_stream(source: str, options: JobOptions, interrupt: Interrupt) -> Strea
         bundle_path(options.pose_model)  # a model that is not there is an error before the source is opened
     estimator = options.estimates or options.pose_model
     models = load_models(options) if options.weights else None
-    if is_live(source):
-        warm_up(estimator)
+    warming = warm_up(estimator) if is_live(source) else None
     reader = open_for_stream(
         source,
         has_estimator=estimator is not None,
@@ -151,7 +151,10 @@ def open_stream(source: str, options: JobOptions, interrupt: Interrupt) -> Strea
         ),
     )
     try:
-        with interrupt.held():  # MediaPipe is imported and started
+        if reader.estimator is None:  # the import takes seconds on a slow disk, and no signal has to wait for it
+            warming = warming or warm_up(estimator)
+            interruptible(lambda: None if warming is None else warming.join())
+        with interrupt.held():  # MediaPipe is started
             return Stream(
                 reader,
                 every=options.every,

@@ -32,6 +32,9 @@ logger = logging.getLogger(__name__)
 # Frames wait for the consumer for so long: a burst of them is taken in, and a slow consumer gets the newest.
 _WAIT_S = 0.1
 _LEAST_WAITING, _MOST_WAITING = 2, 30
+# Closing waits no longer for a thread that FFmpeg holds.
+_CLOSE_S = 0.3
+_POLL_S = 0.1
 # Lists of pieces of some seconds each, which are played at their own pace; all others as soon as they come.
 _SEGMENTS = ("hls", "dash")
 
@@ -79,7 +82,9 @@ class LiveReader(FrameSource):
         self._start_s: float | None = None
         self._clock = CaptureClock()
         self._alive_s = time.perf_counter()
-        container = container or first_container(self._open, source, self._pause_s, wait=self._request.wait)
+        container = container or first_container(
+            self._open, source, self._pause_s, wait=self._request.wait, closing=self._request.closing
+        )
         self.info = live_info(source, container, track)
         self._thread = threading.Thread(target=self._run, args=(container,), name="capture", daemon=True)
         self._thread.start()
@@ -153,13 +158,17 @@ class LiveReader(FrameSource):
             self._buffer.clear()
             self._changed.notify_all()
         if threading.current_thread() is not self._thread:
-            self._thread.join(timeout=1.0)
+            self._thread.join(_CLOSE_S)
 
     def _await_first_frame(self) -> None:
         """Wait until the first picture has told its size, or the source is silent for too long."""
         try:
             with self._changed:
-                self._changed.wait_for(lambda: self._buffer or self._error or self._has_ended, self._silence_s)
+                end_s = time.perf_counter() + self._silence_s
+                while not (self._buffer or self._error or self._has_ended) and time.perf_counter() < end_s:
+                    if self._request.closing is not None and self._request.closing.is_set():
+                        raise SourceError(f"{self._source} was closed before its first picture: open it again")
+                    self._changed.wait(_POLL_S)
         except BaseException:
             self.close()
             raise

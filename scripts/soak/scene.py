@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 
 import av
@@ -20,8 +21,8 @@ _GROUP = 15  # pictures from one that stands alone to the next
 _STILL_S = 2.0  # a camera that was killed is away for so long
 
 
-def make_clips(folder: Path) -> list[Path]:
-    """The bundled clip in several sizes, as pictures that a camera can send from any group on."""
+def make_clips(folder: Path, frames: int | None = None) -> list[Path]:
+    """The bundled clip, or its first frames, in several sizes: a camera can send them from any group on."""
     paths = []
     for height in _HEIGHTS:
         path = folder / f"clip-{height}.h264"
@@ -32,7 +33,7 @@ def make_clips(folder: Path) -> list[Path]:
             stream = target.add_stream("libx264", rate=30, options=options)
             stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
             stream.codec_context.thread_count = 1
-            for number, picture in enumerate(source.decode(taken)):
+            for number, picture in enumerate(islice(source.decode(taken), frames)):
                 smaller = picture.reformat(width, height, "yuv420p")
                 smaller.pts, smaller.time_base = number, Fraction(1, 30)
                 smaller.pict_type = av.video.frame.PictureType.NONE

@@ -39,7 +39,7 @@ _LEAST_PAUSE_S = 1 / 250
 # Who does not take an answer for so long is gone.
 _SEND_LIMIT_S = 10.0
 _START_LIMIT_S = 10.0
-_CLOSE_LIMIT_S = 1.5
+_CLOSE_LIMIT_S = 0.6
 _EVERY_ADDRESS = ("0.0.0.0", "::")
 _TYPES = {".html": "text/html", ".js": "text/javascript", ".css": "text/css"}
 _POLICY_VIOLATION, _INTERNAL_ERROR = 1008, 1011
