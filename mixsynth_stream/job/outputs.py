@@ -15,6 +15,7 @@ from mixsynth_stream.interrupt import Interrupt
 from mixsynth_stream.job.options import JobOptions
 from mixsynth_stream.job.patterns import stem_of
 from mixsynth_stream.presets import shipped_name
+from mixsynth_stream.redact import redacted
 from mixsynth_stream.spaces import LANDMARK_SPACES
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from mixsynth_stream.pipeline.frame import SourceEvent
     from mixsynth_stream.pipeline.motion import Motion
     from mixsynth_stream.pipeline.stream import Stream
+    from mixsynth_stream.viewer.web.view import WebView
 
 
 # Bytes of a folder's name: disks take 255, and a number may follow.
@@ -128,7 +130,19 @@ def check_folder(source: str, folder: Path, options: JobOptions) -> None:
     refuse_strangers(folder, options.formats, overlay=options.overlay, plot=options.plot)
 
 
-def open_outputs(stream: Stream, folder: Path | None, options: JobOptions) -> list[Any]:
+def open_page(source: str, options: JobOptions) -> contextlib.AbstractContextManager[WebView | None]:
+    """The page of `--view web`, which is there while its source is being opened; else nothing."""
+    if options.view != "web":
+        return contextlib.nullcontext()
+    from mixsynth_stream.viewer.web.access import Address
+    from mixsynth_stream.viewer.web.view import WebView
+
+    page = WebView(None, Address.of(options.view_at), horizon_s=options.horizon_s, source=redacted(source))
+    say(f"view: {page.url}")
+    return page
+
+
+def open_outputs(stream: Stream, folder: Path | None, options: JobOptions, page: WebView | None = None) -> list[Any]:
     """The sinks of a stream, which the caller closes: a view, and files in `folder` or lines on standard output."""
     from mixsynth_stream.export import Settings, open_sinks
 
@@ -151,7 +165,7 @@ def open_outputs(stream: Stream, folder: Path | None, options: JobOptions) -> li
             raise ValueError(
                 f"{settings.skeleton} has no places in the picture to show: leave --view {options.view} out"
             )
-        sinks.append(_open_view(stream, options))
+        sinks.append(_open_view(stream, page))
     try:
         return sinks + open_sinks(
             folder,
@@ -168,18 +182,14 @@ def open_outputs(stream: Stream, folder: Path | None, options: JobOptions) -> li
         raise
 
 
-def _open_view(stream: Stream, options: JobOptions) -> Sink:
-    """The window, or the page, whose address is told."""
-    if options.view == "window":
-        from mixsynth_stream.viewer.window import Window
+def _open_view(stream: Stream, page: WebView | None) -> Sink:
+    """The page, which gets its stream, or a window."""
+    if page is not None:
+        page.watch(stream)
+        return page
+    from mixsynth_stream.viewer.window import Window
 
-        return Window()
-    from mixsynth_stream.viewer.web.access import Address
-    from mixsynth_stream.viewer.web.view import WebView
-
-    view = WebView(stream, Address.of(options.view_at), horizon_s=options.horizon_s)
-    say(f"view: {view.url}")
-    return view
+    return Window()
 
 
 def estimator_name(stream: Stream, options: JobOptions) -> str:

@@ -9,6 +9,7 @@ import contextlib
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,11 +19,11 @@ from mixsynth_stream.interrupt import Interrupt
 from mixsynth_stream.job.lock import FolderLock
 from mixsynth_stream.job.models import load_models
 from mixsynth_stream.job.options import JobOptions
-from mixsynth_stream.job.outputs import Outputs, ViewClosed, check_folder, open_outputs
+from mixsynth_stream.job.outputs import Outputs, ViewClosed, check_folder, open_outputs, open_page
 from mixsynth_stream.job.progress import Progress
 
 if TYPE_CHECKING:
-    from mixsynth_stream.pipeline.frame import VideoInfo
+    from mixsynth_stream.pipeline.frame import SourceEvent, VideoInfo
     from mixsynth_stream.pipeline.motion import Motion
     from mixsynth_stream.pipeline.self_score import SelfScore
     from mixsynth_stream.pipeline.stats import StreamStats
@@ -81,16 +82,17 @@ def process(source: str, folder: Path | None, options: JobOptions) -> JobResult:
             stack.enter_context(FolderLock(folder))
             with interrupt.held():  # for the imports, as in `open_stream`
                 check_folder(source, folder, options)
+        with interrupt.held():
+            page = stack.enter_context(open_page(source, options))
         stream = stack.enter_context(open_stream(source, options, interrupt))
         result = JobResult(source, stream.info, stream.stats, stream.models, folder, score=stream.score)
         with interrupt.held():
-            sinks = open_outputs(stream, folder, options)
+            sinks = open_outputs(stream, folder, options, page)
             outputs = stack.enter_context(Outputs(sinks, folder, interrupt))
-            stream.on_event = outputs.tell
         name = shown(source if "://" in source else Path(source).name or source)
         progress = stack.enter_context(Progress(name, stream.info, shown=options.progress))
         start = time.perf_counter()
-        stream.on_wait = outputs.wait
+        stream.on_event, stream.on_wait = partial(tell, progress, outputs), outputs.wait
         try:
             for motion in first_frames(stream, options.limit_frames):
                 write_start = time.perf_counter()
@@ -110,6 +112,12 @@ def process(source: str, folder: Path | None, options: JobOptions) -> JobResult:
             raise JobInterrupted(result) from stop
         result.seconds = time.perf_counter() - start
     return result
+
+
+def tell(progress: Progress, outputs: Outputs, event: SourceEvent) -> None:
+    """Tell everybody what has happened to a live source."""
+    progress.tell(event)
+    outputs.tell(event)
 
 
 def write_finals(stream: Stream, outputs: Outputs, result: JobResult, interrupt: Interrupt) -> None:

@@ -20,7 +20,7 @@ from support import clips, fakes
 from support.tcp_sender import sender
 
 from mixsynth_stream.errors import SourceError
-from mixsynth_stream.job import process
+from mixsynth_stream.job import outputs, process
 from mixsynth_stream.job.options import JobOptions
 from mixsynth_stream.pipeline.estimators.choose import as_estimator
 from mixsynth_stream.pipeline.sources.capture import LiveReader
@@ -81,12 +81,13 @@ def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, A
         def open_stream(*_: Any) -> Stream:
             reader = LiveReader(f"tcp://127.0.0.1:{port}")
             state["stream"] = Stream(reader, estimator=as_estimator(state["estimator"], "BlazePose-33"))
+            threading.Thread(target=direct).start()
             return state["stream"]
 
         def direct() -> None:
             stream = state["stream"]
             state["hung"] = soon(lambda: stream.stats.estimator_calls > 3)
-            stack.enter_context(viewers(state["port"]))
+            stack.enter_context(viewers(state["page"].server.port))
             camera.send_signal(signal.SIGSTOP)
             frames = -1
             while frames < stream.stats.frames:  # those on their way still come
@@ -96,17 +97,12 @@ def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, A
             state["end"]()
             state["has_ended"].set()
 
-        def open_view(stream: Stream, options: JobOptions) -> Any:
-            view = original(stream, options)
-            state["port"], state["view"] = view.server.port, view
-            threading.Thread(target=direct).start()
-            return view
+        def open_page(source: str, options: JobOptions) -> Any:
+            state["page"] = outputs.open_page(source, options)
+            return state["page"]
 
-        from mixsynth_stream.job import outputs
-
-        original = outputs._open_view
         monkeypatch.setattr(process, "open_stream", open_stream)
-        monkeypatch.setattr(outputs, "_open_view", open_view)
+        monkeypatch.setattr(process, "open_page", open_page)
         yield state
         state["estimator"].hang.set()
 
@@ -123,8 +119,25 @@ def run(job: dict[str, Any], folder: Path) -> list[dict[str, Any]]:
     return lines
 
 
-def test_ctrl_c_ends_a_job_in_which_everything_hangs(job: dict[str, Any], tmp_path: Path) -> None:
-    job["end"] = lambda: os.kill(os.getpid(), signal.SIGINT)
+def interrupt(job: dict[str, Any]) -> None:
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def end_in_page(job: dict[str, Any]) -> None:
+    """What the page's button does."""
+    from websockets.sync.client import connect
+
+    port = job["page"].server.port
+    with connect(f"ws://127.0.0.1:{port}/stream", origin=f"http://127.0.0.1:{port}", close_timeout=0.1) as page:
+        assert json.loads(page.recv(timeout=5))["may_end"]
+        page.send(json.dumps({"type": "end"}))
+
+
+@pytest.mark.parametrize("end", [interrupt, end_in_page])
+def test_a_job_in_which_everything_hangs_ends_in_time(
+    job: dict[str, Any], tmp_path: Path, end: Callable[[dict[str, Any]], None]
+) -> None:
+    job["end"] = lambda: end(job)
     lines = run(job, tmp_path / "out")
     indices = [line["index"] for line in lines]
     assert indices == sorted(set(indices))

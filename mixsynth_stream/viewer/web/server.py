@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 from mixsynth_stream.errors import OutputError
 from mixsynth_stream.viewer.web.access import DEFAULT_PORT, HEADERS, Access, Address
-from mixsynth_stream.viewer.web.messages import MAX_REQUEST, DrawRequest, RequestError
+from mixsynth_stream.viewer.web.messages import MAX_REQUEST, DrawRequest, RequestError, is_end
 
 if TYPE_CHECKING:
     from websockets.asyncio.server import ServerConnection
@@ -63,9 +63,18 @@ def pages() -> dict[str, tuple[str, bytes]]:
 
 
 class Server:
-    """Serves the page until `close`. `hello` is what a page gets first, `answer` what it gets when it draws."""
+    """Serves the page until `close`. `hello` is what a page gets first, `answer` what it gets when it draws, and `end`
+    is called where a page ends the stream; None lets no page do that.
+    """
 
-    def __init__(self, address: Address, *, hello: str, answer: Callable[[DrawRequest], bytes]) -> None:
+    def __init__(
+        self,
+        address: Address,
+        *,
+        hello: str,
+        answer: Callable[[DrawRequest], bytes],
+        end: Callable[[], None] | None = None,
+    ) -> None:
         """Raises `OutputError` where the library is missing or the address cannot be had."""
         if not server_possible():
             raise OutputError(
@@ -77,6 +86,7 @@ class Server:
         self._watching: set[ServerConnection] = set()
         self._hello = hello
         self._answer = answer
+        self._end = end
         self._pages = pages()
         self._is_up = threading.Event()
         self._error: OSError | None = None
@@ -180,6 +190,9 @@ class Server:
         try:
             await connection.send(self._hello)
             async for text in connection:
+                if self._end is not None and is_end(text):
+                    self._end()
+                    continue
                 request = DrawRequest.of(text)
                 # Poses are made in another thread, so that one page does not hold up another.
                 answer, cost_s = await loop.run_in_executor(None, self._timed_answer, request)

@@ -14,26 +14,42 @@ from mixsynth_stream.viewer.web.feed import Feed, Watched
 from mixsynth_stream.viewer.web.server import Server
 
 if TYPE_CHECKING:
+    from mixsynth_stream.pipeline.frame import SourceEvent
     from mixsynth_stream.pipeline.motion import Motion
 
 log = logging.getLogger(__name__)
 
 
 class WebView(SinkBase):
-    """Serves the page while it is open, at `url`. No viewer that comes, goes or lags holds up the stream."""
+    """Serves the page while it is open, at `url`. No viewer that comes, goes or lags holds up the stream.
 
-    def __init__(self, stream: Watched, address: Address | None = None, *, horizon_s: float = 0.4) -> None:
+    `closed` is True once a page of this machine has ended the stream. Without a stream the page says that its `source`
+    is being opened, until `watch` brings it.
+    """
+
+    def __init__(
+        self,
+        stream: Watched | None,
+        address: Address | None = None,
+        *,
+        horizon_s: float = 0.4,
+        source: str = "pushed frames",
+    ) -> None:
         """Raises `OutputError` where the page cannot be served."""
         super().__init__(None)
-        source = "pushed frames" if stream.info is None else shown(stream.info.source)
+        self.closed = False
+        address = address or Address()
+        is_live = stream is None or stream.live
+        source = shown(source if stream is None or stream.info is None else stream.info.source)
         if "://" not in source:
             source = Path(source).name or source  # who watches need not know the folder
         self.feed = Feed(stream)
         try:
             self.server = Server(
-                address or Address(),
-                hello=messages.hello(source, live=stream.live, horizon_s=horizon_s),
+                address,
+                hello=messages.hello(source, live=is_live, horizon_s=horizon_s, may_end=address.is_loopback),
                 answer=self.feed.answer,
+                end=self._end if address.is_loopback else None,
             )
         except BaseException:
             self.feed.close()
@@ -46,9 +62,23 @@ class WebView(SinkBase):
         """What to open in a browser."""
         return self.server.url
 
+    def __enter__(self) -> WebView:
+        return self
+
+    def watch(self, stream: Watched) -> None:
+        """The source is open: this is its stream."""
+        self.feed.watch(stream)
+
+    def tell(self, event: SourceEvent) -> None:
+        """Tell who watches what has happened to the source."""
+        self.feed.tell(event)
+
     def write(self, motion: Motion) -> None:
         """Show a Motion to who asks for it."""
         self.feed.write(motion)
+
+    def _end(self) -> None:
+        self.closed = True
 
     def _finish(self) -> None:
         self.feed.close()
