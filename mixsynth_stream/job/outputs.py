@@ -132,8 +132,11 @@ def check_folder(source: str, folder: Path, options: JobOptions) -> None:
 
 def open_page(source: str, options: JobOptions) -> contextlib.AbstractContextManager[WebView | None]:
     """The page of `--view web`, which is there while its source is being opened; else nothing."""
-    if options.view != "web":
-        return contextlib.nullcontext()
+    return _page(source, options) if options.view == "web" else contextlib.nullcontext()
+
+
+def _page(source: str, options: JobOptions) -> WebView:
+    """The page, whose address is told."""
     from mixsynth_stream.viewer.web.access import Address
     from mixsynth_stream.viewer.web.view import WebView
 
@@ -165,7 +168,7 @@ def open_outputs(stream: Stream, folder: Path | None, options: JobOptions, page:
             raise ValueError(
                 f"{settings.skeleton} has no places in the picture to show: leave --view {options.view} out"
             )
-        sinks.append(_open_view(stream, page))
+        sinks.append(_open_view(stream, options, page))
     try:
         return sinks + open_sinks(
             folder,
@@ -182,14 +185,15 @@ def open_outputs(stream: Stream, folder: Path | None, options: JobOptions, page:
         raise
 
 
-def _open_view(stream: Stream, page: WebView | None) -> Sink:
-    """The page, which gets its stream, or a window."""
-    if page is not None:
-        page.watch(stream)
-        return page
-    from mixsynth_stream.viewer.window import Window
+def _open_view(stream: Stream, options: JobOptions, page: WebView | None) -> Sink:
+    """A window, or the page, which gets its stream."""
+    if options.view == "window":
+        from mixsynth_stream.viewer.window import Window
 
-    return Window()
+        return Window()
+    page = page or _page("" if stream.info is None else stream.info.source, options)
+    page.watch(stream)
+    return page
 
 
 def estimator_name(stream: Stream, options: JobOptions) -> str:

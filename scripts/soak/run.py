@@ -5,8 +5,8 @@
     python scripts/soak/run.py --minutes 60 --json FILE    # with a report
 
 The exit code is 1 where a check fails. `--seed N` shuffles the faults; without it they come in turn. Memory is compared
-where a run is longer than a minute, from the middle or the fifth minute on: by then each fault has come once, and what
-the process needs for it at most is not given back to the system.
+with that in the middle, or after five minutes, where each fault has come before: what the process needs for one at most
+is not given back to the system.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from accounts import (
     checks_of_process,
 )
 from faults import Faults, FaultyEstimator, FullDisk, SlowViewer, StandIn, order, watch_well
-from scene import CameraProcess, make_clips
+from scene import PROTOCOLS, CameraProcess, make_clips
 
 from mixsynth_stream.errors import OutputError
 from mixsynth_stream.interrupt import Interrupt
@@ -113,22 +113,28 @@ def _is_readable(path: Path) -> bool:
         return False
 
 
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How a soak run is. `names` are those of its faults, None: all. `seed`: another order each time, None: in turn."""
+
+    seconds: float
+    pace: float = 1.0
+    every_s: float = 20.0
+    seed: int | None = None
+    names: list[str] | None = None
+    protocol: str = PROTOCOLS[0]
+
+
 class Soak:
     """One soak run."""
 
-    def __init__(
-        self, seconds: float, *, pace: float, every_s: float, seed: int | None, names: list[str] | None = None
-    ) -> None:
+    def __init__(self, settings: Settings) -> None:
         self.frames = Frames()
-        self.events: list[tuple[float, str]] = []
         self.faults_done: list[tuple[float, str]] = []
         self.errors: list[str] = []
         self.source_events: list[SourceEvent] = []
-        self._seconds = seconds
-        self._pace = pace
-        self._every_s = every_s
-        self._seed = seed
-        self._names = names
+        self._settings = settings
+        self._seconds, self._pace = settings.seconds, settings.pace
         self._sleep_s = 0.0
         self._estimator = FaultyEstimator()
 
@@ -137,9 +143,9 @@ class Soak:
         with ExitStack() as stack:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
             frames = _FRAMES_OF_SHORT if self._seconds < _SHORT_S else None
-            camera = CameraProcess(make_clips(folder, frames), self._pace)
+            camera = CameraProcess(self._settings.protocol, make_clips(folder, frames), self._pace)
             stack.callback(camera.close)
-            stream, reader = self._open_stream(camera.port)
+            stream, reader = self._open_stream(camera.address)
             view = stack.enter_context(WebView(stream, Address(port=0)))
             self._files = Files(folder / "results")
             self._files.folder.mkdir()
@@ -162,8 +168,8 @@ class Soak:
             self._files.close()
         return self._report(reader, stream, close_s)
 
-    def _open_stream(self, port: int) -> tuple[Stream, LiveReader]:
-        reader = LiveReader(f"tcp://127.0.0.1:{port}")
+    def _open_stream(self, address: str) -> tuple[Stream, LiveReader]:
+        reader = LiveReader(address)
         if self._pace > 1:
             return Stream(reader, estimator=StandIn(self._estimator)), reader
         call, faulty = FollowingEstimator.__call__, self._estimator
@@ -208,15 +214,15 @@ class Soak:
     def _direct(self, faults: Faults, reader: LiveReader) -> None:
         """One fault after the other, and a look whether the loop still turns."""
         quiet_s = min(_QUIET_S, _QUIET_PART * self._seconds)
-        for number, name in enumerate(order(self._names or faults.names, self._seed), start=1):
-            while self._watch.elapsed_s < number * self._every_s:
+        for number, name in enumerate(order(self._settings.names or faults.names, self._settings.seed), start=1):
+            while self._watch.elapsed_s < number * self._settings.every_s:
                 time.sleep(0.1)
                 if self._watch.silence_s > _DEADLOCK_S:
                     self.errors.append(f"nothing has come for {_DEADLOCK_S:g} s")
                     faulthandler.dump_traceback()
                     reader.close()
                     return
-            if self._watch.elapsed_s > self._seconds - quiet_s - self._every_s / 2:
+            if self._watch.elapsed_s > self._seconds - quiet_s - self._settings.every_s / 2:
                 return
             self.faults_done.append((round(self._watch.elapsed_s, 1), name))
             print(f"{self._watch.elapsed_s:7.1f} s  {name}", file=sys.stderr, flush=True)
@@ -238,7 +244,7 @@ class Soak:
         rows = [
             check("errors", len(self.errors), 0, passed=not self.errors),
             *checks_of_frames(self.frames, reader.captured, counters),
-            *checks_of_process(samples, warm_s, self._seconds, most_mb=self._most_mb(names)),
+            *checks_of_process(samples, warm_s, self._seconds, most_mb=self._most_mb(names, warm_s)),
             check(
                 "results on a full disk that end otherwise than with an error",
                 full - self._files.broken,
@@ -258,10 +264,11 @@ class Soak:
         return {
             "run": {
                 "seconds": round(self._watch.elapsed_s, 1),
+                "protocol": self._settings.protocol,
                 "pace": self._pace,
                 "estimator": "MediaPipe" if self._pace <= 1 else "stand-in of 5 ms",
-                "fault_every_s": self._every_s,
-                "seed": self._seed,
+                "fault_every_s": self._settings.every_s,
+                "seed": self._settings.seed,
                 "captured": reader.captured,
                 "shown": self.frames.shown,
                 "final": self.frames.final,
@@ -278,9 +285,10 @@ class Soak:
             "faults_done": self.faults_done,
         }
 
-    def _most_mb(self, names: list[str]) -> float | None:
-        """How much more memory there may be at the end; None where the run is too short to tell."""
-        if self._seconds < _SHORT_S:
+    def _most_mb(self, names: list[str], warm_s: float) -> float | None:
+        """How much more memory there may be at the end; None where not every fault has come before."""
+        warm = {name for time_s, name in self.faults_done if time_s < warm_s}
+        if warm < set(names):
             return None
         return MOST_MORE_WITH_SIZES_MB if "size change" in names else MOST_MORE_MB
 
@@ -296,14 +304,22 @@ def main() -> int:
     parser.add_argument("--pace", type=float, default=1.0, help="how many times as fast as the clip (default: 1)")
     parser.add_argument("--fault-every", type=float, default=20.0, metavar="S", help="seconds (default: 20)")
     parser.add_argument("--faults", metavar="NAMES", help="these only, with commas between them (default: all)")
+    parser.add_argument("--protocol", choices=PROTOCOLS, default=PROTOCOLS[0], help="of the camera (default: tcp)")
     parser.add_argument("--seed", type=int, help="shuffle the faults")
     parser.add_argument("--note", default="", help="a word about the machine, for the report")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the report")
     args = parser.parse_args()
     faulthandler.enable()
     names = args.faults.split(",") if args.faults else None
-    soak = Soak(60 * args.minutes, pace=args.pace, every_s=args.fault_every, seed=args.seed, names=names)
-    report = soak.run()
+    settings = Settings(
+        seconds=60 * args.minutes,
+        pace=args.pace,
+        every_s=args.fault_every,
+        seed=args.seed,
+        names=names,
+        protocol=args.protocol,
+    )
+    report = Soak(settings).run()
     rows = report.pop("checks")
     for row in rows:
         print(f"{'ok  ' if row['passed'] else 'FAIL'} {row['check']}: {row['value']} (at most {row['limit']})")

@@ -14,7 +14,9 @@ import av
 
 from mixsynth_stream.files import CHECKOUT
 
-_CAMERA = Path(__file__).with_name("camera.py")
+# By the protocol: the program, the Python that runs it, and what follows the port in the address.
+_CAMERAS = {"tcp": ("camera.py", sys.executable, ""), "rtsp": ("rtsp_camera.py", "/usr/bin/python3", "/camera")}
+PROTOCOLS = tuple(_CAMERAS)
 _CLIP = CHECKOUT / "mixsynth_stream" / "assets" / "demo.mp4"
 _HEIGHTS = (480, 640, 360, 560)
 _GROUP = 15  # pictures from one that stands alone to the next
@@ -26,7 +28,12 @@ def make_clips(folder: Path, frames: int | None = None) -> list[Path]:
     paths = []
     for height in _HEIGHTS:
         path = folder / f"clip-{height}.h264"
-        options = {"preset": "ultrafast", "tune": "zerolatency", "g": f"{_GROUP}", "x264-params": "repeat-headers=1"}
+        options = {
+            "preset": "ultrafast",
+            "tune": "zerolatency",
+            "g": f"{_GROUP}",
+            "x264-params": "repeat-headers=1:aud=1",
+        }
         with av.open(str(_CLIP)) as source, av.open(str(path), "w", format="h264") as target:
             taken = source.streams.video[0]
             width = round(taken.width * height / taken.height / 2) * 2
@@ -46,7 +53,8 @@ def make_clips(folder: Path, frames: int | None = None) -> list[Path]:
 class CameraProcess:
     """The camera, which can be killed, stopped and told to go wrong."""
 
-    def __init__(self, paths: list[Path], pace: float) -> None:
+    def __init__(self, protocol: str, paths: list[Path], pace: float) -> None:
+        self._protocol = protocol
         self._arguments = [f"{pace:g}", *map(str, paths)]
         self.port = 0
         self._process: subprocess.Popen[str] | None = None
@@ -54,10 +62,16 @@ class CameraProcess:
 
     def start(self) -> None:
         """Start it, at the same port as before."""
-        command = [sys.executable, str(_CAMERA), str(self.port), *self._arguments]
+        program, python, _ = _CAMERAS[self._protocol]
+        command = [python, str(Path(__file__).with_name(program)), str(self.port), *self._arguments]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         assert self._process.stdout is not None
         self.port = int(self._process.stdout.readline())
+
+    @property
+    def address(self) -> str:
+        """What a program that follows it opens."""
+        return f"{self._protocol}://127.0.0.1:{self.port}{_CAMERAS[self._protocol][2]}"
 
     def kill(self) -> None:
         """Kill it, and start it anew a moment later."""

@@ -54,13 +54,15 @@ class Watched(Protocol):
 class _Opening:
     """In place of a stream whose source is not open yet."""
 
-    info = None
-    live = True
-    score = None
-    now_s = None
-
     def __init__(self) -> None:
+        self.info: VideoInfo | None = None
+        self.live = True
         self.stats = StreamStats()
+        self.score: SelfScore | None = None
+
+    @property
+    def now_s(self) -> float | None:
+        return None
 
     def at(self, time_s: float) -> Expected:
         raise ValueError(f"nobody is known at {time_s} s: the source is not open yet")
