@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from mixsynth_stream.errors import ModelError
 from mixsynth_stream.pipeline.estimators.estimator import Estimator, follows
+from mixsynth_stream.pipeline.estimators.memory import give_memory_back
 from mixsynth_stream.pipeline.motion import Expected, Person
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ logger = logging.getLogger(__name__)
 
 # So many looks in a row may fail before a stream ends that has seen others succeed, or that is live.
 MOST_FAILURES = 10
+# Keyframes of some seconds.
+_ANSWERS_TO_TRIM = 20
 
 
 class SupervisedEstimator:
@@ -35,6 +38,7 @@ class SupervisedEstimator:
         self._is_own = is_own
         self._is_worn_out = False  # whether it hangs, and the next look is with a new one
         self._hanging: list[Estimator] = []  # given up, in calls that may return one day
+        self._answers_to_trim = 0  # after so many answers the pictures that waited for one that hung are gone
         self._may_recover = is_live
         self._failures = 0  # in a row
 
@@ -69,6 +73,9 @@ class SupervisedEstimator:
     def answered(self) -> None:
         """A look gave people, or nobody."""
         self._failures, self._may_recover = 0, True
+        self._answers_to_trim -= self._answers_to_trim > 0
+        if self._answers_to_trim == 1:
+            give_memory_back()
 
     def failed(self, error: Exception, frame: Frame, *, hangs: bool = False) -> None:
         """Count a look that failed, or that was given up because the estimator `hangs`.
@@ -77,6 +84,7 @@ class SupervisedEstimator:
         """
         self._failures += 1
         self._stats.count("estimator_hung" if hangs else "estimator_failed")
+        self._answers_to_trim = _ANSWERS_TO_TRIM if hangs else self._answers_to_trim
         if isinstance(error, ModelError) or not self._may_recover:
             self.error = error
         elif self._failures >= MOST_FAILURES:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import threading
 import weakref
@@ -16,6 +17,7 @@ import pytest
 from support import clips
 from support.fakes import FakeFrame, models, person
 
+from mixsynth_stream.pipeline.estimators import supervised
 from mixsynth_stream.pipeline.estimators.choose import as_estimator
 from mixsynth_stream.pipeline.estimators.supervised import SupervisedEstimator
 from mixsynth_stream.pipeline.people import People
@@ -123,3 +125,41 @@ def test_pictures_that_wait_hold_no_threads(tmp_path: Any) -> None:
         frames += [frame for frame in islice(reader, 50) if frame.rgb.any()]
         assert len(os.listdir("/proc/self/task")) <= before + 4
     assert len(frames) > 40
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks at /proc")
+def test_memory_that_was_freed_goes_back_to_the_system() -> None:
+    """In a process of its own, where nobody else takes memory meanwhile."""
+    code = """
+import threading
+from pathlib import Path
+from mixsynth_stream.pipeline.estimators.memory import give_memory_back
+pages = lambda: int(Path("/proc/self/statm").read_text().split()[1])
+kept = []
+def work():
+    many = [bytearray(1 << 16) for _ in range(1500)]
+    kept.append(many[-1])
+thread = threading.Thread(target=work)
+before = pages()
+thread.start()
+thread.join()
+held = pages() - before
+give_memory_back()
+print(held, pages() - before)
+"""
+    held, kept = map(int, subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout.split())
+    if held < 10_000:
+        pytest.skip("this C library gives memory back by itself")
+    assert kept < 0.1 * held
+
+
+@pytest.mark.parametrize("hangs", [True, False])
+def test_memory_goes_back_once_after_an_estimator_has_hung(monkeypatch: pytest.MonkeyPatch, hangs: bool) -> None:
+    calls: list[int] = []
+    monkeypatch.setattr(supervised, "give_memory_back", lambda: calls.append(1))
+    make = lambda: as_estimator(lambda rgb, time_s: [], "BlazePose-33")  # noqa: E731
+    supervisor = SupervisedEstimator(make, StreamStats(), is_own=False, is_live=True)
+    supervisor.failed(RuntimeError(), FakeFrame(0, 0.0), hangs=hangs)  # type: ignore[arg-type]
+    for _ in range(100):
+        supervisor.answered()
+    assert calls == [1] * hangs
