@@ -6,6 +6,7 @@ In a script: `process("clip.mp4", Path("out"), JobOptions(overlay=True))`.
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mixsynth_stream.console import open_descriptors, shown
+from mixsynth_stream.errors import SourceError
 from mixsynth_stream.export.rate import AverageRate
 from mixsynth_stream.interrupt import Interrupt
 from mixsynth_stream.job.lock import FolderLock
@@ -84,7 +86,13 @@ def process(source: str, folder: Path | None, options: JobOptions) -> JobResult:
                 check_folder(source, folder, options)
         with interrupt.held():
             page = stack.enter_context(open_page(source, options))
-        stream = stack.enter_context(open_stream(source, options, interrupt))
+        try:
+            closing = None if page is None else page.closing
+            stream = stack.enter_context(open_stream(source, options, interrupt, closing))
+        except SourceError:
+            if page is not None and page.closed:
+                raise KeyboardInterrupt from None
+            raise
         result = JobResult(source, stream.info, stream.stats, stream.models, folder, score=stream.score)
         with interrupt.held():
             sinks = open_outputs(stream, folder, options, page)
@@ -128,8 +136,10 @@ def write_finals(stream: Stream, outputs: Outputs, result: JobResult, interrupt:
             result.count(motion)
 
 
-def open_stream(source: str, options: JobOptions, interrupt: Interrupt) -> Stream:
-    """The Stream that the options describe. Opening the source may take long, and a signal ends it."""
+def open_stream(
+    source: str, options: JobOptions, interrupt: Interrupt, closing: threading.Event | None = None
+) -> Stream:
+    """The Stream that the options describe. Opening the source may take long, and a signal, or `closing`, ends it."""
     with interrupt.held():  # numpy makes another error of a signal that comes while it is imported
         from mixsynth_stream.pipeline.estimators.bundle import bundle_path
         from mixsynth_stream.pipeline.estimators.choose import DEFAULT_EYE, warm_up
@@ -156,6 +166,7 @@ def open_stream(source: str, options: JobOptions, interrupt: Interrupt) -> Strea
             wait=options.wait,
             is_paced=options.live,
             timeout_s=options.timeout_s,
+            closing=closing,
         ),
     )
     try:

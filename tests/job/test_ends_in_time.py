@@ -175,6 +175,29 @@ def test_a_source_that_is_waited_for_in_another_thread_can_be_closed(is_there: b
     assert errors == [f"tcp://127.0.0.1:{port} was closed before it was open: open it again"]
 
 
+@pytest.mark.parametrize("is_there", [True, False], ids=["hangs", "is not there"])
+def test_the_page_ends_the_wait_for_a_camera(is_there: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    job: dict[str, Any] = {}
+
+    def open_page(source: str, options: JobOptions) -> Any:
+        def end() -> None:
+            time.sleep(0.5)
+            job["begun_s"] = time.perf_counter()
+            end_in_page(job)
+
+        job["page"] = outputs.open_page(source, options)
+        threading.Thread(target=end).start()
+        return job["page"]
+
+    monkeypatch.setattr(process, "open_page", open_page)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        source = f"tcp://127.0.0.1:{server.getsockname()[1] if is_there else 9}"
+        options = JobOptions(view="web", view_at="0", wait=True, timeout_s=30, progress=False)
+        with pytest.raises(KeyboardInterrupt):
+            process.process(source, None, options)
+        assert time.perf_counter() - job["begun_s"] < LIMIT_S
+
+
 def test_ctrl_c_ends_a_job_whose_model_loads_without_end(tmp_path: Path) -> None:
     (tmp_path / "mediapipe").mkdir()
     (tmp_path / "mediapipe/__init__.py").write_text(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,8 +24,8 @@ log = logging.getLogger(__name__)
 class WebView(SinkBase):
     """Serves the page while it is open, at `url`. No viewer that comes, goes or lags holds up the stream.
 
-    `closed` is True once a page of this machine has ended the stream. Without a stream the page says that its `source`
-    is being opened, until `watch` brings it.
+    `closed` is True, and `closing` set, once a page of this machine has ended the stream. Without a stream the page says
+    that its `source` is being opened, until `watch` brings it.
     """
 
     def __init__(
@@ -37,7 +38,7 @@ class WebView(SinkBase):
     ) -> None:
         """Raises `OutputError` where the page cannot be served."""
         super().__init__(None)
-        self.closed = False
+        self.closing = threading.Event()
         address = address or Address()
         is_live = stream is None or stream.live
         source = shown(source if stream is None or stream.info is None else stream.info.source)
@@ -49,13 +50,18 @@ class WebView(SinkBase):
                 address,
                 hello=messages.hello(source, live=is_live, horizon_s=horizon_s, may_end=address.is_loopback),
                 answer=self.feed.answer,
-                end=self._end if address.is_loopback else None,
+                end=self.closing.set if address.is_loopback else None,
             )
         except BaseException:
             self.feed.close()
             raise
         if self.server.access.token is not None:
             log.warning("the view goes over the network as it is, without encryption: use it where you trust everybody")
+
+    @property
+    def closed(self) -> bool:
+        """Whether a page has ended the stream."""
+        return self.closing.is_set()
 
     @property
     def url(self) -> str:
@@ -76,9 +82,6 @@ class WebView(SinkBase):
     def write(self, motion: Motion) -> None:
         """Show a Motion to who asks for it."""
         self.feed.write(motion)
-
-    def _end(self) -> None:
-        self.closed = True
 
     def _finish(self) -> None:
         self.feed.close()
