@@ -25,7 +25,7 @@ class WebView(SinkBase):
     """Serves the page while it is open, at `url`. No viewer that comes, goes or lags holds up the stream.
 
     `closed` is True, and `closing` set, once a page of this machine has ended the stream. Without a stream the page says
-    that its `source` is being opened, until `watch` brings it.
+    that its `source` is opened, until `watch` brings it.
     """
 
     def __init__(
