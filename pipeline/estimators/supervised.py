@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
@@ -20,8 +21,8 @@ logger = logging.getLogger(__name__)
 
 # So many looks in a row may fail before a stream ends that has seen others succeed, or that is live.
 MOST_FAILURES = 10
-# Keyframes of some seconds.
-_ANSWERS_TO_TRIM = 20
+# Pictures come and go in many threads, and memory would grow for an hour. Giving it back takes some milliseconds.
+_TRIM_EVERY_S = 60.0
 
 
 class SupervisedEstimator:
@@ -38,7 +39,7 @@ class SupervisedEstimator:
         self._is_own = is_own
         self._is_worn_out = False  # whether it hangs, and the next look is with a new one
         self._hanging: list[Estimator] = []  # given up, in calls that may return one day
-        self._answers_to_trim = 0  # after so many answers the pictures that waited for one that hung are gone
+        self._trimmed_s = time.perf_counter()
         self._may_recover = is_live
         self._failures = 0  # in a row
 
@@ -66,16 +67,20 @@ class SupervisedEstimator:
                     estimator.forget()
                 return estimator(rgb, frame.time_s, **expectation)
             finally:
+                self._trim()
                 if any(estimator is other for other in self._hanging):
                     self._hanging = [other for other in self._hanging if other is not estimator]
                     estimator.close()  # its networks take 100 MB and six threads
 
+    def _trim(self) -> None:
+        """Give memory back now and then, where nobody waits for it but a look."""
+        if time.perf_counter() - self._trimmed_s > _TRIM_EVERY_S:
+            self._trimmed_s = time.perf_counter()
+            give_memory_back()
+
     def answered(self) -> None:
         """A look gave people, or nobody."""
         self._failures, self._may_recover = 0, True
-        self._answers_to_trim -= self._answers_to_trim > 0
-        if self._answers_to_trim == 1:
-            give_memory_back()
 
     def failed(self, error: Exception, frame: Frame, *, hangs: bool = False) -> None:
         """Count a look that failed, or that was given up because the estimator `hangs`.
@@ -84,7 +89,6 @@ class SupervisedEstimator:
         """
         self._failures += 1
         self._stats.count("estimator_hung" if hangs else "estimator_failed")
-        self._answers_to_trim = _ANSWERS_TO_TRIM if hangs else self._answers_to_trim
         if isinstance(error, ModelError) or not self._may_recover:
             self.error = error
         elif self._failures >= MOST_FAILURES:
