@@ -135,7 +135,7 @@ class Looks:
                 look.is_left_out = True
         return left_out
 
-    def close(self, patience_s: float = 1.5) -> bool:
+    def close(self, patience_s: float = 0.7) -> bool:
         """End the work. False where the estimator still looks at something: then it must not be closed.
 
         Only the first call is patient.

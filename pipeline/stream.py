@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from mixsynth_stream.pipeline.sharing import SharedLooks
 
 # Closing waits no longer for an estimator that looks at a frame.
-_CLOSE_S = 1.5
+_CLOSE_S = 0.7
 
 
 class Stream:

@@ -62,6 +62,7 @@ class Timeline:
         self._is_smooth = smooth and lag == 0 and "image" in self._scene.spaces
         self._size = (0, 0)  # width and height of the picture that people are followed in: the first frame's
         self._waiting: list[_Waiting] = []
+        self._settled_s = -np.inf  # frames before this time are final without a keyframe
         self._new_cuts: deque[Cut] = deque()  # those that no keyframe lies behind yet
         self._is_one_scene = False  # whether people went on through the last cut, so that it was none
         self.cuts = 0
@@ -126,6 +127,9 @@ class Timeline:
         known = scenes[-1] if scenes else scene
         self._scene, self._keyframe, self._followed = self._corrected(known, frame), (frame, people), None
         newer = [waiting._replace(scene=its_scene) for waiting, its_scene in zip(newer, scenes, strict=True)]
+        if frame.time_s < self._settled_s:  # it is final already: its look took too long
+            self._waiting = newer
+            return motions
         self._waiting = [_Waiting(frame, True, scene), *newer]
         if self._lag == 0:
             motions += self._motions([frame], scene, [scene], final=False)
@@ -161,6 +165,7 @@ class Timeline:
         motions = []
         while self._new_cuts and self._new_cuts[0].first.time_s < before_s:
             motions += self._change_scene(self._new_cuts.popleft(), [])
+        self._settled_s = max(self._settled_s, before_s)
         late = [one for one in self._waiting if one.frame.time_s < before_s]
         self._waiting = self._waiting[len(late) :]
         return motions + self._as_they_stand(late)

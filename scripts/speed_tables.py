@@ -1,8 +1,9 @@
-"""Tables of speed and cost, put together from what lies in benchmarks/results. `write_tables.py` writes them."""
+"""Tables of speed, cost and endurance, put together from benchmarks/results. `write_tables.py` writes them."""
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -89,3 +90,20 @@ def frontier(folder: Path) -> Iterator[list[str]]:
 
 def _three_digits(number: float) -> str:
     return f"{number:.1f}" if number < 100 else f"{number:.0f}"
+
+
+def soak(folder: Path) -> Iterator[list[str]]:
+    """What the soak runs have counted and checked, for docs/soak.md."""
+    documents = [json.loads((folder / name).read_text()) for name in ("soak.json", "soak-10x.json")]
+    runs = [document["run"] for document in documents]
+    yield ["", *(f"{run['seconds'] / 60:.0f} min, {run['estimator']}" for run in runs)]
+    yield ["faults", *(f"{sum(run['faults'].values())}" for run in runs)]
+    yield ["frames captured", *(f"{run['captured']}" for run in runs)]
+    yield ["shown, each final once", *(f"{run['shown']}" for run in runs)]
+    yield ["dropped, and counted", *(f"{run['captured'] - run['shown']}" for run in runs)]
+    yield ["keyframes", *(f"{run['keyframes']}" for run in runs)]
+    yield ["camera lost and back", *(f"{run['counters'].get('reopened', 0)} times" for run in runs)]
+    for row, *others in zip(*(document["rows"] for document in documents), strict=True):
+        name = re.sub(r" \(\d+( MB)?\)", "", row["check"])
+        cells = [f"{one['value']:g}{'' if one['passed'] else ' (fails)'}" for one in (row, *others)]
+        yield [f"{name} (at most {row['limit']:g})", *cells]

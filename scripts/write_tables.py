@@ -20,7 +20,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from speed_tables import encoder, frontier, pipeline, push
+from speed_tables import encoder, frontier, pipeline, push, soak
 
 from mixsynth_stream.evaluate.scores import simple_methods
 from mixsynth_stream.files import ASSETS
@@ -30,7 +30,7 @@ from mixsynth_stream.weights import load_weights
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS_FOLDER = ROOT / "benchmarks" / "results"
-DOCUMENTS = ("README.md", "docs/speed.md", "docs/model-card.md", "docs/results.md")
+DOCUMENTS = ("README.md", "docs/speed.md", "docs/model-card.md", "docs/results.md", "docs/soak.md")
 ENCODER_SPEED = "mixsynth_stream/assets/encoder_speed.tsv"
 RESULTS = ("evaluate-mocap.json.gz", "evaluate-videos.json.gz")
 FILES = ("cmu_val.npz", "extra_val.npz")
@@ -259,6 +259,7 @@ TABLES: dict[str, Callable[[Results], Iterator[list[str]]]] = {
     "weights": weights,
     "encoder": lambda _: encoder(RESULTS_FOLDER),
     "push": lambda _: push(RESULTS_FOLDER),
+    "soak": lambda _: soak(RESULTS_FOLDER),
     "truth": truth,
     "tracked": tracked,
     **{f"whole n{n}": partial(whole, every=n) for n in SHIPPED_INTERVALS},

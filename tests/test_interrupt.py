@@ -105,3 +105,16 @@ def test_an_interrupt_in_the_middle_of_an_import_has_the_same_exit_code(tmp_path
     command = [sys.executable, "-m", "interrupted"]
     process = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert process.returncode == 130, process.stderr
+
+
+def test_an_interrupt_before_the_command_line_is_read_is_one_sentence(tmp_path):
+    (tmp_path / "argparse.py").write_text("raise KeyboardInterrupt\n")
+    process = subprocess.run(
+        [sys.executable, "-m", "mixsynth_stream", "info"],
+        env=os.environ | {"PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (process.returncode, process.stdout) == (130, "")
+    assert process.stderr == "mixsynth-stream: interrupted before it began\n"

@@ -16,6 +16,7 @@ from mixsynth_stream.job.options import JobOptions
 from mixsynth_stream.job.patterns import stem_of
 from mixsynth_stream.job.senders import open_senders, pose_channel
 from mixsynth_stream.presets import shipped_name
+from mixsynth_stream.redact import redacted
 from mixsynth_stream.spaces import LANDMARK_SPACES
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from mixsynth_stream.pipeline.frame import SourceEvent
     from mixsynth_stream.pipeline.motion import Motion
     from mixsynth_stream.pipeline.stream import Stream
+    from mixsynth_stream.viewer.web.view import WebView
 
 
 # Bytes of a folder's name: disks take 255, and a number may follow.
@@ -129,7 +131,22 @@ def check_folder(source: str, folder: Path, options: JobOptions) -> None:
     refuse_strangers(folder, options.formats, overlay=options.overlay, plot=options.plot)
 
 
-def open_outputs(stream: Stream, folder: Path | None, options: JobOptions) -> list[Any]:
+def open_page(source: str, options: JobOptions) -> contextlib.AbstractContextManager[WebView | None]:
+    """The page of `--view web`, which is there while its source is being opened; else nothing."""
+    return _page(source, options) if options.view == "web" else contextlib.nullcontext()
+
+
+def _page(source: str, options: JobOptions) -> WebView:
+    """The page, whose address is told."""
+    from mixsynth_stream.viewer.web.access import Address
+    from mixsynth_stream.viewer.web.view import WebView
+
+    page = WebView(None, Address.of(options.view_at), horizon_s=options.horizon_s, source=redacted(source))
+    say(f"view: {page.url}")
+    return page
+
+
+def open_outputs(stream: Stream, folder: Path | None, options: JobOptions, page: WebView | None = None) -> list[Any]:
     """The sinks of a stream, which the caller closes: a view, and files in `folder` or lines on standard output."""
     from mixsynth_stream.export import Header, Settings, open_sinks
 
@@ -153,7 +170,7 @@ def open_outputs(stream: Stream, folder: Path | None, options: JobOptions) -> li
             raise ValueError(
                 f"{settings.skeleton} has no places in the picture to show: leave --view {options.view} out"
             )
-        sinks.append(_open_view(stream, header, options))
+        sinks.append(_open_view(stream, header, options, page))
     try:
         sinks += open_senders(stream, header, options)
         return sinks + open_sinks(
@@ -171,19 +188,15 @@ def open_outputs(stream: Stream, folder: Path | None, options: JobOptions) -> li
         raise
 
 
-def _open_view(stream: Stream, header: Header, options: JobOptions) -> Sink:
-    """The window, or the page, whose address is told."""
+def _open_view(stream: Stream, header: Header, options: JobOptions, page: WebView | None) -> Sink:
+    """A window, or the page, which gets its stream."""
     if options.view == "window":
         from mixsynth_stream.viewer.window import Window
 
         return Window()
-    from mixsynth_stream.viewer.web.access import Address
-    from mixsynth_stream.viewer.web.view import WebView
-
-    channel = pose_channel(stream, header, options)
-    view = WebView(stream, Address.of(options.view_at), horizon_s=options.horizon_s, channel=channel)
-    say(f"view: {view.url}")
-    return view
+    page = page or _page("" if stream.info is None else stream.info.source, options)
+    page.watch(stream, pose_channel(stream, header, options))
+    return page
 
 
 def estimator_name(stream: Stream, options: JobOptions) -> str:

@@ -6,23 +6,26 @@ In a script: `process("clip.mp4", Path("out"), JobOptions(overlay=True))`.
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mixsynth_stream.console import open_descriptors, shown
+from mixsynth_stream.errors import SourceError
 from mixsynth_stream.export.rate import AverageRate
 from mixsynth_stream.interrupt import Interrupt
 from mixsynth_stream.job.lock import FolderLock
 from mixsynth_stream.job.models import load_models
 from mixsynth_stream.job.options import JobOptions
-from mixsynth_stream.job.outputs import Outputs, ViewClosed, check_folder, open_outputs
+from mixsynth_stream.job.outputs import Outputs, ViewClosed, check_folder, open_outputs, open_page
 from mixsynth_stream.job.progress import Progress
 
 if TYPE_CHECKING:
-    from mixsynth_stream.pipeline.frame import VideoInfo
+    from mixsynth_stream.pipeline.frame import SourceEvent, VideoInfo
     from mixsynth_stream.pipeline.motion import Motion
     from mixsynth_stream.pipeline.self_score import SelfScore
     from mixsynth_stream.pipeline.sources.source import FrameSource
@@ -82,16 +85,23 @@ def process(source: str, folder: Path | None, options: JobOptions) -> JobResult:
             stack.enter_context(FolderLock(folder))
             with interrupt.held():  # for the imports, as in `open_stream`
                 check_folder(source, folder, options)
-        stream = stack.enter_context(open_stream(source, options, interrupt))
+        with interrupt.held():
+            page = stack.enter_context(open_page(source, options))
+        try:
+            closing = None if page is None else page.closing
+            stream = stack.enter_context(open_stream(source, options, interrupt, closing))
+        except SourceError:
+            if page is not None and page.closed:
+                raise KeyboardInterrupt from None
+            raise
         result = JobResult(source, stream.info, stream.stats, stream.models, folder, score=stream.score)
         with interrupt.held():
-            sinks = open_outputs(stream, folder, options)
+            sinks = open_outputs(stream, folder, options, page)
             outputs = stack.enter_context(Outputs(sinks, folder, interrupt))
-            stream.on_event = outputs.tell
         name = shown(source if "://" in source else Path(source).name or source)
         progress = stack.enter_context(Progress(name, stream.info, shown=options.progress))
         start = time.perf_counter()
-        stream.on_wait = outputs.wait
+        stream.on_event, stream.on_wait = partial(tell, progress, outputs), outputs.wait
         try:
             for motion in first_frames(stream, options.limit_frames):
                 write_start = time.perf_counter()
@@ -113,6 +123,12 @@ def process(source: str, folder: Path | None, options: JobOptions) -> JobResult:
     return result
 
 
+def tell(progress: Progress, outputs: Outputs, event: SourceEvent) -> None:
+    """Tell everybody what has happened to a live source."""
+    progress.tell(event)
+    outputs.tell(event)
+
+
 def write_finals(stream: Stream, outputs: Outputs, result: JobResult, interrupt: Interrupt) -> None:
     """Write the finals of frames that were only provisional when the loop ended: the user has seen them."""
     with interrupt.held():
@@ -121,11 +137,14 @@ def write_finals(stream: Stream, outputs: Outputs, result: JobResult, interrupt:
             result.count(motion)
 
 
-def open_stream(source: str, options: JobOptions, interrupt: Interrupt) -> Stream:
-    """The Stream that the options describe. Opening the source may take long, and a signal ends it."""
+def open_stream(
+    source: str, options: JobOptions, interrupt: Interrupt, closing: threading.Event | None = None
+) -> Stream:
+    """The Stream that the options describe. Opening the source may take long, and a signal, or `closing`, ends it."""
     with interrupt.held():  # numpy makes another error of a signal that comes while it is imported
         from mixsynth_stream.pipeline.estimators.bundle import bundle_path
         from mixsynth_stream.pipeline.estimators.choose import DEFAULT_EYE, warm_up
+        from mixsynth_stream.pipeline.sources.media.waiting import interruptible
         from mixsynth_stream.pipeline.sources.open import is_live
         from mixsynth_stream.pipeline.stream import Stream
 
@@ -133,11 +152,13 @@ def open_stream(source: str, options: JobOptions, interrupt: Interrupt) -> Strea
         bundle_path(options.pose_model)  # a model that is not there is an error before the source is opened
     estimator = options.estimates or options.pose_model
     models = load_models(options) if options.weights else None
-    if is_live(source):
-        warm_up(estimator)
-    reader = open_reader(source, options)
+    warming = warm_up(estimator) if is_live(source) else None
+    reader = open_reader(source, options, closing=closing)
     try:
-        with interrupt.held():  # MediaPipe is imported and started
+        if reader.estimator is None:  # the import takes seconds on a slow disk, and no signal has to wait for it
+            warming = warming or warm_up(estimator)
+            interruptible(lambda: None if warming is None else warming.join())
+        with interrupt.held():  # MediaPipe is started
             return Stream(
                 reader,
                 every=options.every,
@@ -158,8 +179,10 @@ def open_stream(source: str, options: JobOptions, interrupt: Interrupt) -> Strea
         raise
 
 
-def open_reader(source: str, options: JobOptions, *, threads: int = 0) -> FrameSource:
-    """The reader of a source, as the options say. `threads` decode a live one; 0: as many as there are cores."""
+def open_reader(
+    source: str, options: JobOptions, *, threads: int = 0, closing: threading.Event | None = None
+) -> FrameSource:
+    """The reader of a source, as the options say; `threads` and `closing` as in `LiveRequest`."""
     from mixsynth_stream.pipeline.sources.live.request import LiveRequest
     from mixsynth_stream.pipeline.sources.open import open_for_stream
 
@@ -177,6 +200,7 @@ def open_reader(source: str, options: JobOptions, *, threads: int = 0) -> FrameS
             is_paced=options.live,
             timeout_s=options.timeout_s,
             threads=threads,
+            closing=closing,
         ),
     )
 

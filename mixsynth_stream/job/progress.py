@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
-    from mixsynth_stream.pipeline.frame import VideoInfo
+    from mixsynth_stream.pipeline.frame import SourceEvent, VideoInfo
     from mixsynth_stream.pipeline.motion import Motion
     from mixsynth_stream.pipeline.self_score import SelfScore
     from mixsynth_stream.pipeline.stats import StreamStats
@@ -49,6 +49,7 @@ class Progress:
         self._due = clock() + (_TERMINAL_EVERY_S if self._terminal else _LOG_EVERY_S)
         self._line = ""
         self._newest = -1
+        self._lost_s = 0.0
 
     def update(
         self,
@@ -76,6 +77,17 @@ class Progress:
             return False
         self._due = now + (_TERMINAL_EVERY_S if self._terminal else _LOG_EVERY_S)
         return True
+
+    def tell(self, event: SourceEvent) -> None:
+        """Say what has happened to a live source. That it is lost stands in a log anyway."""
+        if event.kind == "lost":
+            self._lost_s, words = event.time_s, f"camera lost ({event.about}), trying again"
+        elif event.kind == "back":
+            words = f"camera back after {event.time_s - self._lost_s:.1f} s"
+        else:
+            words = f"another size: {event.about}"
+        if self._shown and (self._terminal or event.kind != "lost"):
+            self._draw(f"{self._name}  {words}")
 
     def close(self) -> None:
         """Leave the terminal on a fresh line."""

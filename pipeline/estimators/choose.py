@@ -48,10 +48,13 @@ def is_pose_model(choice: Any) -> bool:
     return choice is None or choice in POSE_MODELS or str(choice).endswith(".task")
 
 
-def warm_up(choice: Any) -> None:
+def warm_up(choice: Any) -> threading.Thread | None:
     """Import in a thread what a pose model needs, where the user's choice is one: a camera opens meanwhile."""
-    if is_pose_model(choice):
-        threading.Thread(target=_import_mediapipe, name="warm up", daemon=True).start()
+    if not is_pose_model(choice):
+        return None
+    thread = threading.Thread(target=_import_mediapipe, name="warm up", daemon=True)
+    thread.start()
+    return thread
 
 
 def _import_mediapipe() -> None:

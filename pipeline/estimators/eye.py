@@ -20,6 +20,7 @@ from mixsynth_stream.pipeline.estimators.mediapipe import (
     person_of,
     quiet_stderr,
 )
+from mixsynth_stream.pipeline.estimators.memory import give_memory_back
 from mixsynth_stream.pipeline.estimators.region import Region
 from mixsynth_stream.pipeline.motion import Person
 from mixsynth_stream.skeleton import BLAZEPOSE_33
@@ -103,6 +104,7 @@ class MediaPipeEye:
             end()
         self._look = self._find = None
         self._quiet = []
+        give_memory_back()
 
 
 def turned_on(person: Person, region: Region) -> Person:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
 from mixsynth_stream.errors import ModelError
 from mixsynth_stream.pipeline.estimators.estimator import Estimator, follows
+from mixsynth_stream.pipeline.estimators.memory import give_memory_back
 from mixsynth_stream.pipeline.motion import Expected, Person
 
 if TYPE_CHECKING:
@@ -19,6 +21,8 @@ logger = logging.getLogger(__name__)
 
 # So many looks in a row may fail before a stream ends that has seen others succeed, or that is live.
 MOST_FAILURES = 10
+# Pictures come and go in many threads, and memory would grow for an hour. Giving it back takes some milliseconds.
+_TRIM_EVERY_S = 60.0
 
 
 class SupervisedEstimator:
@@ -34,6 +38,8 @@ class SupervisedEstimator:
         self._stats = stats
         self._is_own = is_own
         self._is_worn_out = False  # whether it hangs, and the next look is with a new one
+        self._hanging: list[Estimator] = []  # given up, in calls that may return one day
+        self._trimmed_s = time.perf_counter()
         self._may_recover = is_live
         self._failures = 0  # in a row
 
@@ -54,10 +60,23 @@ class SupervisedEstimator:
         with self._stats.timed("estimator"):
             if self._is_worn_out:
                 self.estimator, self._is_worn_out = self._make(), False
-            if is_new_scene:
-                self.estimator.forget()
+            estimator = self.estimator
             self._stats.estimator_calls += 1
-            return self.estimator(rgb, frame.time_s, **expectation)
+            try:
+                if is_new_scene:
+                    estimator.forget()
+                return estimator(rgb, frame.time_s, **expectation)
+            finally:
+                self._trim()
+                if any(estimator is other for other in self._hanging):
+                    self._hanging = [other for other in self._hanging if other is not estimator]
+                    estimator.close()  # its networks take 100 MB and six threads
+
+    def _trim(self) -> None:
+        """Give memory back now and then, where nobody waits for it but a look."""
+        if time.perf_counter() - self._trimmed_s > _TRIM_EVERY_S:
+            self._trimmed_s = time.perf_counter()
+            give_memory_back()
 
     def answered(self) -> None:
         """A look gave people, or nobody."""
@@ -83,7 +102,9 @@ class SupervisedEstimator:
 
     def renew(self) -> bool:
         """Give up an estimator that hangs, for a new one with the next look. That of a user cannot be made anew."""
-        self._is_worn_out = self._is_own
+        if self._is_own:
+            self._is_worn_out = True
+            self._hanging = [*self._hanging, self.estimator]
         return self._is_own
 
     def close(self) -> None:

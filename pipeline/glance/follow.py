@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from mixsynth_stream.pipeline.curve import SAME_TIME_S
+from mixsynth_stream.pipeline.frame import Luma
 from mixsynth_stream.pipeline.glance.body import body, native
 from mixsynth_stream.pipeline.glance.evidence import VELOCITY_S, Glimpses
 from mixsynth_stream.pipeline.glance.weigh import WEIGHING, Record, Ways, ahead_sigma
@@ -18,7 +19,6 @@ from mixsynth_stream.spaces import SPACES
 if TYPE_CHECKING:
     from mixsynth_stream.pipeline.curve import Curve
     from mixsynth_stream.pipeline.fit import Fit
-    from mixsynth_stream.pipeline.frame import Luma
 
 # The body scale on the finest level of a pyramid, in its pixels: larger ones cost time and follow no better.
 _SCALE_PX = 64
@@ -30,6 +30,7 @@ _CORE = SPACES["image"].core
 # A misfit a picture, in body scales, that says that nothing of the joint was seen.
 _BLIND = 0.06
 _STILL = np.zeros((len(CORE_17), 2), np.float32)
+_NO_PICTURE = Luma(np.zeros((0, 0), np.uint8))
 
 # The error of now, in body scales, grows with the way from the keyframe's pose and with what the points disagree by.
 _ERROR_PER_WAY, _ERROR_PER_MISFIT = 0.25, 0.3
@@ -59,6 +60,10 @@ class View(NamedTuple):
         """The view of another frame, which is nearly always like this one."""
         is_same = luma.turn is self.luma.turn and luma.shift is self.luma.shift and fit == self.fit
         return self._replace(luma=luma) if is_same else View.of(luma, fit)
+
+    def without_picture(self) -> View:
+        """The same, for those who keep it: a plane is a whole decoded picture."""
+        return self._replace(luma=_NO_PICTURE)
 
     def place(self, points: np.ndarray) -> np.ndarray:  # [17, 2] -> [17, 2]
         """Points of the picture in the plane."""
@@ -108,9 +113,11 @@ class Follower:
     def __init__(self, start: Start, view: View) -> None:
         self.start = start
         self.scale = start.scale
+        self._shape = view.luma.plane.shape
         self._shrink = int(np.clip(round(self.scale * view.scale / _SCALE_PX), 1, _MOST_SHRINK))
         pyramid = view.pyramid(start.pose, self.scale, self._shrink)
-        self.looks = [Look(start.time_s, start.pose, _STILL, None, np.zeros(len(start.pose)), pyramid, view)]
+        misfit = np.zeros(len(start.pose))
+        self.looks = [Look(start.time_s, start.pose, _STILL, None, misfit, pyramid, view.without_picture())]
 
     def look(self, time_s: float, view: View) -> None:
         """Follow the person into the next picture."""
@@ -126,12 +133,13 @@ class Follower:
         pose = view.place(last.pose).astype(np.float32)
         _, step, evidence, background = body().follow(last.pyramid, pyramid, pose, last.step, scale, last.background)
         moved = last.pose + step.astype(np.float64) @ view.back.T
-        return Look(time_s, moved, step, background, last.misfit + evidence[:, 1], pyramid, view)
+        misfit = last.misfit + evidence[:, 1]
+        return Look(time_s, moved, step, background, misfit, pyramid, view.without_picture())
 
     def fits(self, view: View) -> bool:
         """Whether pictures of this view can be compared with the last one: the plane has the same size."""
         last = self.looks[-1].view
-        if last.luma.plane.shape != view.luma.plane.shape:
+        if self._shape != view.luma.plane.shape:
             return False
         return last.turn is view.turn or bool(np.array_equal(last.turn, view.turn))
 

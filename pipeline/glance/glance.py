@@ -26,8 +26,8 @@ _CORE = SPACES["image"].core
 _SOON_S = 1 / GRID_HZ
 # Glances are timed over this many seconds of the source before they may end.
 _TRIAL_S = 2.0
-# Each look keeps its picture for the way back: ten seconds at 30 Hz, where an estimator does not answer for so long.
-_MOST_LOOKS = 300
+# Each look keeps a small picture for the way back. Where an estimator does not answer for so long, nobody goes it.
+_MOST_LOOKS, _LONGEST_GAP_S = 300, 3.0
 _log = logging.getLogger(__name__)
 
 
@@ -53,7 +53,7 @@ class Glance:
             start_s = self._clock_s()
             view = self._view(frame, fit)
             for track, follower in list(self._followers.items()):
-                if view is None or not follower.fits(view) or len(follower.looks) >= _MOST_LOOKS:
+                if view is None or not follower.fits(view) or _is_long(follower, frame.time_s):
                     del self._followers[track]
                 elif follower.looks[-1].time_s < frame.time_s:
                     follower.look(frame.time_s, view)
@@ -146,6 +146,11 @@ class Glance:
             _log.info("people are no longer followed between keyframes: it took %.0f %% of a core", share)
         elif elapsed_s > 2 * _TRIAL_S:
             self._first_s, self._spent_s = time_s, 0.0
+
+
+def _is_long(follower: Follower, time_s: float) -> bool:
+    """Whether somebody was followed for as long as memory lasts."""
+    return len(follower.looks) >= _MOST_LOOKS or time_s - follower.start.time_s > _LONGEST_GAP_S
 
 
 def _gap(follower: Follower, time_s: float, view: View, pose: np.ndarray | None) -> Glimpses | None:

@@ -32,6 +32,9 @@ logger = logging.getLogger(__name__)
 # Frames wait for the consumer for so long: a burst of them is taken in, and a slow consumer gets the newest.
 _WAIT_S = 0.1
 _LEAST_WAITING, _MOST_WAITING = 2, 30
+# Closing waits no longer for a thread that FFmpeg holds.
+_CLOSE_S = 0.3
+_POLL_S = 0.1
 # Lists of pieces of some seconds each, which are played at their own pace; all others as soon as they come.
 _SEGMENTS = ("hls", "dash")
 
@@ -79,7 +82,9 @@ class LiveReader(FrameSource):
         self._start_s: float | None = None
         self._clock = CaptureClock()
         self._alive_s = time.perf_counter()
-        container = container or first_container(self._open, source, self._pause_s, wait=self._request.wait)
+        container = container or first_container(
+            self._open, source, self._pause_s, wait=self._request.wait, closing=self._request.closing
+        )
         self.info = live_info(source, container, track)
         self._thread = threading.Thread(target=self._run, args=(container,), name="capture", daemon=True)
         self._thread.start()
@@ -139,6 +144,11 @@ class LiveReader(FrameSource):
         self._start_s = (self._start_s or 0.0) + shift_s
         self._events.clear()
 
+    @property
+    def captured(self) -> int:
+        """How many frames there were since the first one that was read: each was given, or dropped and counted."""
+        return self._index
+
     def now_s(self) -> float | None:
         """The present, on the clock that `time_s` runs on; None before the first frame."""
         return None if self._start_s is None else time.perf_counter() - self._start_s
@@ -149,16 +159,21 @@ class LiveReader(FrameSource):
             return
         with self._changed:
             self._closing.set()
+            self._count("dropped_at_end", len(self._buffer) if self._is_read else 0)
             self._buffer.clear()
             self._announce()
         if threading.current_thread() is not self._thread:
-            self._thread.join(timeout=1.0)
+            self._thread.join(_CLOSE_S)
 
     def _await_first_frame(self) -> None:
         """Wait until the first picture has told its size, or the source is silent for too long."""
         try:
             with self._changed:
-                self._changed.wait_for(lambda: self._buffer or self._error or self._has_ended, self._silence_s)
+                end_s = time.perf_counter() + self._silence_s
+                while not (self._buffer or self._error or self._has_ended) and time.perf_counter() < end_s:
+                    if self._request.closing is not None and self._request.closing.is_set():
+                        raise SourceError(f"{self._source} was closed before its first picture: open it again")
+                    self._changed.wait(_POLL_S)
         except BaseException:
             self.close()
             raise
@@ -259,6 +274,8 @@ class LiveReader(FrameSource):
     def _take(self, picture: av.VideoFrame, time_s: float, received_s: float, frame_of: FrameMaker) -> None:
         """Put a picture into the buffer, as a Frame with the next number; the oldest leaves a full one."""
         with self._changed:
+            if self._closing.is_set():
+                return
             if self._start_s is None:
                 self._start_s = time_s
             start_s = self._start_s

@@ -101,7 +101,8 @@ def _open_path(
     container = None
     if name.partition("://")[0].lower() in download.SCHEMES and not spool:
         is_awaited = request is not None and request.wait
-        container = first_container(lambda: open_container(medium), name, wait=is_awaited)
+        closing = None if request is None else request.closing
+        container = first_container(lambda: open_container(medium), name, wait=is_awaited, closing=closing)
         if is_endless(container):
             return LiveReader(name, retries=retries, track=track, request=request, container=container)
     reader = interruptible(lambda: VideoReader(medium, track=track, spool=spool, container=container), medium.stop)

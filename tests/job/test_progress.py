@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from mixsynth_stream.job.progress import Progress
+from mixsynth_stream.pipeline.frame import SourceEvent
 from mixsynth_stream.pipeline.ledger import Latency, Ledger
 from mixsynth_stream.pipeline.stats import StreamStats
 
@@ -125,3 +126,15 @@ def test_a_camera_shows_which_method_forecasts_where_it_is_not_the_network():
             progress.update(motion(20), stats(20), 0.005, score)
         assert "forecast 1.20 of the best simple one's error" in output.getvalue()
         assert output.getvalue().count("forecast by constant velocity") == words
+
+
+@pytest.mark.parametrize(
+    ("to", "lost"), [(Terminal(), ["camera  camera lost (it ended), trying again"]), (io.StringIO(), [])]
+)
+def test_what_happens_to_a_camera_is_told(to: io.StringIO, lost: list[str]) -> None:
+    with Progress("camera", info(live=True), to=to) as progress:
+        progress.tell(SourceEvent("lost", 2.0, 60, "it ended"))  # in a log it stands anyway
+        progress.tell(SourceEvent("back", 5.5, 60, "pictures come again"))
+        progress.tell(SourceEvent("size", 5.5, 60, "320x240 after 640x480"))
+        lines = [line.strip() for line in to.getvalue().replace("\r", "\n").splitlines() if line.strip()]
+    assert lines == [*lost, "camera  camera back after 3.5 s", "camera  another size: 320x240 after 640x480"]

@@ -14,6 +14,7 @@ import pytest
 from support.browser import CHROMIUM, NO_CHROMIUM, Browser, Page
 from support.moving_stream import MovingStream, x_px
 
+from mixsynth_stream.pipeline.frame import SourceEvent
 from mixsynth_stream.viewer.web.access import Address
 from mixsynth_stream.viewer.web.view import WebView
 
@@ -135,6 +136,28 @@ def test_mirror_by_click_and_by_key(page: Page) -> None:
     page.wait_for(f"(s => s.left < s.right)({SHOULDERS})")
     page.press("m")
     page.wait_for(f"(s => s.left > s.right)({SHOULDERS})")
+
+
+def test_a_camera_that_is_lost_is_told_with_its_reason_and_events(page: Page, shown: Shown) -> None:
+    shown.halt()
+    shown.view.tell(SourceEvent("lost", 1.2, 30, "it ended"))
+    page.wait_for("document.body.dataset.state === 'lost'")
+    notice = "document.getElementById('notice')"
+    assert page.run(f"{notice}.innerText") == "camera lost, trying again (it ended)"
+    page.wait_for("document.getElementById('events').innerText === '1.2 s: camera lost (it ended)'")
+    shown.view.tell(SourceEvent("back", 4.0, 30, "pictures come again"))
+    shown.resume()
+    page.wait_for("document.body.dataset.state === 'live'")
+    assert page.run(f"{notice}.hidden")
+
+
+def test_ending_the_stream_in_the_page(page: Page, shown: Shown) -> None:
+    assert not shown.view.closed
+    page.click("end")
+    end_s = time.monotonic() + 5
+    while not shown.view.closed and time.monotonic() < end_s:
+        time.sleep(0.02)
+    assert shown.view.closed
 
 
 def test_pause_and_back_through_the_last_seconds(page: Page) -> None:

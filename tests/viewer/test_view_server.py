@@ -16,6 +16,7 @@ import pytest
 from support.moving_stream import HEIGHT, WIDTH, MovingStream, x_px
 
 from mixsynth_stream.errors import OutputError
+from mixsynth_stream.pipeline.frame import SourceEvent
 from mixsynth_stream.viewer.web.access import Address
 from mixsynth_stream.viewer.web.server import MAX_VIEWERS, pages
 from mixsynth_stream.viewer.web.view import WebView
@@ -175,6 +176,55 @@ def test_what_is_seen(view: WebView, stream: MovingStream) -> None:
         assert still["time_s"] == still["picture"]["time_s"] < still["now_s"]
         again, nothing = draw(connection, picture=picture["index"], final=message["finals"][-1]["index"])
         assert (again["finals"], nothing, "picture" in again) == ([], b"", False)
+
+
+def test_the_page_is_there_while_the_camera_opens(stream: MovingStream) -> None:
+    with WebView(None, Address(port=0), source="rtsp://camera/1") as view, viewer(view) as connection:
+        assert json.loads(connection.recv(timeout=5))["source"] == "rtsp://camera/1"
+        message = draw(connection)[0]
+        assert (message["state"], message["now_s"], message["stats"]["frames"]) == ("opening", None, 0)
+        view.watch(stream)
+        assert draw(connection)[0]["state"] == "waiting"
+        stream.write_for(view, 0.1)
+        assert draw(connection)[0]["state"] == "live"
+
+
+def test_what_happens_to_the_camera_is_told(view: WebView, stream: MovingStream) -> None:
+    with viewer(view) as connection:
+        connection.recv(timeout=5)
+        stream.write_for(view, 0.1)
+        view.tell(SourceEvent("lost", 1.234, 7, "it ended"))
+        message = draw(connection)[0]
+        assert (message["state"], message["why"]) == ("lost", "it ended")  # at once
+        view.tell(SourceEvent("size", 3.0, 7, "320x240 after 640x480"))
+        assert draw(connection)[0]["state"] == "lost"
+        view.tell(SourceEvent("back", 3.0, 7, "pictures come again"))
+        stream.write_for(view, 0.6)
+        message = draw(connection)[0]
+        assert message["state"] == "live"
+        assert "why" not in message
+        assert message["stats"]["events"] == [
+            {"kind": "lost", "time_s": 1.23, "about": "it ended"},
+            {"kind": "size", "time_s": 3.0, "about": "320x240 after 640x480"},
+            {"kind": "back", "time_s": 3.0, "about": "pictures come again"},
+        ]
+
+
+def test_a_page_of_this_machine_may_end_the_stream_and_no_other(view: WebView, stream: MovingStream) -> None:
+    with viewer(view) as connection:
+        assert json.loads(connection.recv(timeout=5))["may_end"]
+        assert not view.closed
+        connection.send(json.dumps({"type": "end"}))
+        draw(connection)  # messages are taken in order
+        assert view.closed
+    with WebView(stream, Address("0.0.0.0", 0)) as open_view:
+        url = open_view.url.replace("http", "ws").replace("/?", "/stream?").replace(socket.gethostname(), "127.0.0.1")
+        with connect(url, origin=f"http://127.0.0.1:{open_view.server.port}") as connection:
+            assert not json.loads(connection.recv(timeout=5))["may_end"]
+            connection.send(json.dumps({"type": "end"}))
+            with pytest.raises(ConnectionClosed):
+                connection.recv(timeout=5)
+        assert not open_view.closed
 
 
 def test_a_stall_is_told_and_ends(view: WebView, stream: MovingStream) -> None:

@@ -13,14 +13,14 @@ import numpy as np
 
 from mixsynth_stream.pipeline.ledger import PERCENTILES
 from mixsynth_stream.pipeline.motion import Expected, Motion, forecast_of
+from mixsynth_stream.pipeline.stats import StreamStats
 from mixsynth_stream.viewer.web import messages
 from mixsynth_stream.viewer.web.messages import DrawRequest
 from mixsynth_stream.viewer.web.pictures import PictureEncoder
 
 if TYPE_CHECKING:
-    from mixsynth_stream.pipeline.frame import VideoInfo
+    from mixsynth_stream.pipeline.frame import SourceEvent, VideoInfo
     from mixsynth_stream.pipeline.self_score import SelfScore
-    from mixsynth_stream.pipeline.stats import StreamStats
 
 # A live source without a new frame for so long is told to be lost.
 LOST_S = 1.0
@@ -33,6 +33,8 @@ _GHOST_PARTS = (1 / 3, 2 / 3, 1.0)
 _STATS_EVERY_S = 0.5
 # Latencies of the last minute at 30 Hz, as in the ledger.
 _LATENCIES = 1800
+# So many events are told.
+_EVENTS = 5
 
 
 class Watched(Protocol):
@@ -47,6 +49,23 @@ class Watched(Protocol):
     def now_s(self) -> float | None: ...
 
     def at(self, time_s: float) -> Expected: ...
+
+
+class _Opening:
+    """In place of a stream whose source is not open yet."""
+
+    def __init__(self) -> None:
+        self.info: VideoInfo | None = None
+        self.live = True
+        self.stats = StreamStats()
+        self.score: SelfScore | None = None
+
+    @property
+    def now_s(self) -> float | None:
+        return None
+
+    def at(self, time_s: float) -> Expected:
+        raise ValueError(f"nobody is known at {time_s} s: the source is not open yet")
 
 
 class _Final:
@@ -67,9 +86,12 @@ class _Final:
 class Feed:
     """`write` takes Motions in the loop of the job; `answer` may be called in any other thread."""
 
-    def __init__(self, stream: Watched) -> None:
+    def __init__(self, stream: Watched | None) -> None:
+        """Without a stream, its source is still to be opened: then `watch` follows."""
         self.has_ended = False
-        self._stream = stream
+        self._stream: Watched = stream or _Opening()
+        self._events: deque[dict[str, Any]] = deque(maxlen=_EVENTS)
+        self._loss: str | None = None  # why the source is lost, while it is
         self._pictures = PictureEncoder()
         self._lock = threading.Lock()
         self._newest: Motion | None = None  # of the highest index
@@ -79,6 +101,18 @@ class Feed:
         self._ghosts: tuple[int, list[list[dict[str, Any]]]] = (-1, [])  # of which frame
         self._stats: tuple[float, dict[str, Any]] = (-np.inf, {})
         self._first: tuple[int, float] = (0, time.perf_counter())  # frames at the last look at the rate
+
+    def watch(self, stream: Watched) -> None:
+        """The source is open: this is its stream."""
+        self._stream = stream
+
+    def tell(self, event: SourceEvent) -> None:
+        """Take what has happened to the source."""
+        one = {"kind": event.kind, "time_s": round(event.time_s, 2), "about": event.about}
+        with self._lock:
+            self._events.append(one)
+        if event.kind != "size":
+            self._loss = event.about if event.kind == "lost" else None
 
     def write(self, motion: Motion) -> None:
         """Take the next Motion. This costs microseconds: the rest is done by who watches."""
@@ -109,6 +143,8 @@ class Feed:
             newest, finals, written_s = self._newest, list(self._finals), self._written_s
         now_s, picture = self._stream.now_s, self._pictures.newest
         message: dict[str, Any] = {"type": "now", "state": self._state(newest, written_s), "now_s": now_s}
+        if self._loss is not None:
+            message["why"] = self._loss
         if newest is not None:
             shown_s = None if now_s is None else now_s + request.ahead_s
             if picture is not None and request.is_of_picture:
@@ -124,6 +160,10 @@ class Feed:
     def _state(self, newest: Motion | None, written_s: float) -> str:
         if self.has_ended:
             return "ended"
+        if isinstance(self._stream, _Opening):
+            return "opening"
+        if self._loss is not None:
+            return "lost"
         if newest is None:
             return "waiting"
         is_late = self._stream.live and time.perf_counter() - written_s > LOST_S
@@ -158,7 +198,7 @@ class Feed:
             return known
         stats, score = self._stream.stats, self._stream.score
         with self._lock:
-            latencies = list(self._latencies)
+            latencies, events = list(self._latencies), list(self._events)
         frames, since_s = self._first
         self._first = (stats.frames, now_s)
         names = [f"p{percent}" for percent in PERCENTILES]
@@ -170,6 +210,7 @@ class Feed:
             "keyframes": stats.keyframes,
             "estimator_calls": stats.estimator_calls,
             "counters": dict(stats.counters),
+            "events": events,
             "latency_ms": {name: round(1e3 * value, 2) for name, value in zip(names, values, strict=bool(values))},
             "newest_latency_ms": round(1e3 * latencies[-1], 2) if latencies else None,
             "errors": [] if score is None else _errors(score),

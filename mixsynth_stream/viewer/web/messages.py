@@ -54,7 +54,16 @@ class DrawRequest:
         return cls(int(numbers[0]), int(numbers[1]), float(numbers[2]), moment == "picture")
 
 
-def hello(source: str, *, live: bool, horizon_s: float) -> str:
+def is_end(text: str | bytes) -> bool:
+    """Whether a page wants the stream to end: `{"type": "end"}`."""
+    try:
+        message = json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(message, dict) and message.get("type") == "end"
+
+
+def hello(source: str, *, live: bool, horizon_s: float, may_end: bool = False) -> str:
     """What a page is told first."""
     sides = [BLAZEPOSE_33.side(j) for j in range(len(BLAZEPOSE_33))]
     message = {
@@ -63,6 +72,7 @@ def hello(source: str, *, live: bool, horizon_s: float) -> str:
         "source": source,
         "live": live,
         "horizon_s": horizon_s,
+        "may_end": may_end,
         "joints": BLAZEPOSE_33.joints,
         "sides": sides,
         "bones": BLAZEPOSE_33.bones,

@@ -54,7 +54,7 @@ class PictureEncoder:
             self._task = _Task(index, time_s, rgb)
             self._changed.notify()
 
-    def close(self, patience_s: float = 0.3) -> None:
+    def close(self, patience_s: float = 0.2) -> None:
         """End the thread. Safe to call twice."""
         with self._changed:
             self._is_closed = True

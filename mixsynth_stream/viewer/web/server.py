@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 from mixsynth_stream.errors import OutputError
 from mixsynth_stream.viewer.web.access import DEFAULT_PORT, HEADERS, Access, Address
-from mixsynth_stream.viewer.web.messages import MAX_REQUEST, DrawRequest, RequestError
+from mixsynth_stream.viewer.web.messages import MAX_REQUEST, DrawRequest, RequestError, is_end
 
 if TYPE_CHECKING:
     from websockets.asyncio.server import ServerConnection
@@ -41,7 +41,7 @@ _LEAST_PAUSE_S = 1 / 250
 # Who does not take an answer for so long is gone.
 SEND_LIMIT_S = 10.0
 _START_LIMIT_S = 10.0
-_CLOSE_LIMIT_S = 1.5
+_CLOSE_LIMIT_S = 0.6
 _EVERY_ADDRESS = ("0.0.0.0", "::")
 _TYPES = {".html": "text/html", ".js": "text/javascript", ".css": "text/css"}
 _POLICY_VIOLATION, _INTERNAL_ERROR = 1008, 1011
@@ -89,7 +89,8 @@ class Words:
 
 class Server:
     """Serves until `close`. `hello` is what a page gets first, `answer` what it gets when it draws; without these there
-    is no page. `channels` and `texts` are for programs, by path.
+    is no page. `end` is called where a page ends the stream; None lets no page do that. `channels` and `texts` are for
+    programs, by path.
     """
 
     def __init__(
@@ -98,6 +99,7 @@ class Server:
         *,
         hello: str = "",
         answer: Callable[[DrawRequest], bytes] | None = None,
+        end: Callable[[], None] | None = None,
         channels: Mapping[str, Channel] | None = None,
         texts: Mapping[str, Text] | None = None,
         words: Words | None = None,
@@ -115,6 +117,7 @@ class Server:
         self._programs: set[ServerConnection] = set()
         self._hello = hello
         self._answer = answer
+        self._end = end
         self._channels = dict(channels or {})
         self._texts = dict(texts or {})
         self._pages = {} if answer is None else pages()
@@ -128,6 +131,10 @@ class Server:
             raise OutputError(f"the server of {words.name} does not start: {words.way_out}")
         if self._error is not None:
             raise OutputError(_refusal(address, self._error, words)) from self._error
+
+    def add_channel(self, path: str, channel: Channel) -> None:
+        """Serve programs at one more path."""
+        self._channels = self._channels | {path: channel}
 
     @property
     def viewers(self) -> int:
@@ -255,6 +262,9 @@ class Server:
         loop = asyncio.get_running_loop()
         await connection.send(self._hello)
         async for text in connection:
+            if self._end is not None and is_end(text):
+                self._end()
+                continue
             request = DrawRequest.of(text)
             # Poses are made in another thread, so that one page does not hold up another.
             answer, cost_s = await loop.run_in_executor(None, self._timed_answer, self._answer, request)

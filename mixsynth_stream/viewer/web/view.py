@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -34,30 +35,36 @@ class MotionChannel(Channel, Protocol):
 class WebView(SinkBase):
     """Serves the page while it is open, at `url`, and the `channel` for programs beside it.
 
-    No viewer that comes, goes or lags holds up the stream.
+    No viewer that comes, goes or lags holds up the stream. `closed` is True, and `closing` set, once a page of this
+    machine has ended the stream. Without a stream the page says that its `source` is opened, until `watch` brings it.
     """
 
     def __init__(
         self,
-        stream: Watched,
+        stream: Watched | None,
         address: Address | None = None,
         *,
         horizon_s: float = 0.4,
+        source: str = "pushed frames",
         channel: MotionChannel | None = None,
     ) -> None:
         """Raises `OutputError` where the page cannot be served."""
         super().__init__(None)
-        source = "pushed frames" if stream.info is None else shown(stream.info.source)
+        self.closing = threading.Event()
+        address = address or Address()
+        is_live = stream is None or stream.live
+        source = shown(source if stream is None or stream.info is None else stream.info.source)
         if "://" not in source:
             source = Path(source).name or source  # who watches need not know the folder
         self.feed = Feed(stream)
         self._channel = channel
         try:
             self.server = Server(
-                address or Address(),
-                hello=messages.hello(source, live=stream.live, horizon_s=horizon_s),
+                address,
+                hello=messages.hello(source, live=is_live, horizon_s=horizon_s, may_end=address.is_loopback),
                 answer=self.feed.answer,
                 channels={} if channel is None else {CHANNEL_PATH: channel},
+                end=self.closing.set if address.is_loopback else None,
             )
         except BaseException:
             self.feed.close()
@@ -66,9 +73,24 @@ class WebView(SinkBase):
             log.warning("the view goes over the network as it is, without encryption: use it where you trust everybody")
 
     @property
+    def closed(self) -> bool:
+        """Whether a page has ended the stream."""
+        return self.closing.is_set()
+
+    @property
     def url(self) -> str:
         """What to open in a browser."""
         return self.server.url
+
+    def __enter__(self) -> WebView:
+        return self
+
+    def watch(self, stream: Watched, channel: MotionChannel | None = None) -> None:
+        """The source is open: this is its stream, and its channel for programs."""
+        self.feed.watch(stream)
+        if channel is not None:
+            self._channel = channel
+            self.server.add_channel(CHANNEL_PATH, channel)
 
     def write(self, motion: Motion) -> None:
         """Show a Motion to who asks for it."""
@@ -77,7 +99,8 @@ class WebView(SinkBase):
             self._channel.write(motion)
 
     def tell(self, event: SourceEvent) -> None:
-        """Tell programs what has happened to a live source."""
+        """Tell who watches, and programs, what has happened to the source."""
+        self.feed.tell(event)
         if self._channel is not None:
             self._channel.tell(event)
 

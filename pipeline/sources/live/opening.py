@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -17,7 +18,7 @@ from mixsynth_stream.pipeline.sources.live.pace import pause_before
 from mixsynth_stream.pipeline.sources.live.request import LiveRequest
 from mixsynth_stream.pipeline.sources.media.container import ffmpeg_reason
 from mixsynth_stream.pipeline.sources.media.medium import medium_of
-from mixsynth_stream.pipeline.sources.media.waiting import interruptible
+from mixsynth_stream.pipeline.sources.media.waiting import ClosedError, interruptible
 from mixsynth_stream.pipeline.sources.timing.rates import opening_rate_hz
 from mixsynth_stream.pipeline.sources.tracks import video_track
 from mixsynth_stream.redact import redacted
@@ -69,16 +70,24 @@ def opener_for(source: str, silence_s: float, request: LiveRequest) -> Opener:
 
 
 def first_container(
-    opener: Opener, source: str, pause_s: Callable[[int], float] = pause_before, *, wait: bool = False
+    opener: Opener,
+    source: str,
+    pause_s: Callable[[int], float] = pause_before,
+    *,
+    wait: bool = False,
+    closing: threading.Event | None = None,
 ) -> av.container.InputContainer:
     """Open a source for the first time. With `wait`, one that is not there yet is tried again until Ctrl-C.
 
-    SourceError says why it cannot be opened.
+    SourceError says why it cannot be opened; it comes at once where `closing` is set in another thread.
     """
     attempt = 0
+    closing = closing or threading.Event()
     while True:
         try:
-            return interruptible(opener)
+            return interruptible(opener, closing=closing, discard=lambda container: container.close())
+        except ClosedError:
+            break
         except (av.error.FFmpegError, SourceError) as error:
             failure = error if isinstance(error, SourceError) else SourceError(live_failure(source, error))
             if not wait:
@@ -86,7 +95,9 @@ def first_container(
         attempt += 1
         if attempt == 1:
             logger.warning("%s; waiting for it", redacted(str(failure)))
-        time.sleep(min(pause_s(attempt), _LONGEST_PAUSE_S))
+        if closing.wait(min(pause_s(attempt), _LONGEST_PAUSE_S)):
+            break
+    raise SourceError(f"{source} was closed before it was open: open it again")
 
 
 def is_rtsp(source: str) -> bool:

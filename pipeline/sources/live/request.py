@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 
 TIMEOUT_S = 10.0
@@ -12,7 +13,8 @@ class LiveRequest:
     """`size` (width, height) and `rate_hz` are for cameras, which have to offer them. `mirror` shows pictures as a
     mirror does, in which left and right change places. `wait` waits for a source that is not there yet. `is_paced`
     plays a file as if it were live, at its own speed. A source that is silent for `timeout_s` cannot be opened, or is
-    lost. `threads` decode a picture, as far as it was sent in slices; 0 is as many as there are cores.
+    lost. `threads` decode a picture, as far as it was sent in slices; 0 is as many as there are cores. Once `closing`
+    is set, whoever still opens the source in another thread, or waits for it, ends at once with SourceError.
     """
 
     size: tuple[int, int] | None = None
@@ -22,6 +24,7 @@ class LiveRequest:
     is_paced: bool = False
     timeout_s: float = TIMEOUT_S
     threads: int = 0
+    closing: threading.Event | None = None
 
     def __post_init__(self) -> None:
         if self.size is not None and min(self.size) < 1:

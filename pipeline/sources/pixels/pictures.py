@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 from functools import partial
 
 import av
 import numpy as np
 from av.stream import Disposition
+from av.video.reformatter import VideoReformatter
 
 from mixsynth_stream.errors import SourceError
 from mixsynth_stream.pipeline.frame import Frame
@@ -16,6 +18,16 @@ from mixsynth_stream.pipeline.sources.pixels.thumbnails import Thumbnails, thumb
 from mixsynth_stream.pipeline.sources.pixels.tone import ToneMap, is_hdr
 
 _ONE = 1 << 16  # in display matrices
+
+
+class _Converter(threading.local):
+    """A converter for each thread. That of a picture itself would be made anew, and last, with its threads, as long."""
+
+    def __init__(self) -> None:
+        self.reformatter = VideoReformatter()
+
+
+_converter = _Converter()
 
 
 class FrameMaker:
@@ -102,7 +114,7 @@ def _upright_rgb(
     """The picture as it is shown. The display matrix maps (x, y) to (a x + c y, b x + d y): turns and mirror images."""
     if tone_map is not None:
         picture = tone_map(picture, size)
-    rgb = picture.to_ndarray(format="rgb24", width=size[0], height=size[1])
+    rgb = _converter.reformatter.reformat(picture, *size, "rgb24").to_ndarray()
     if matrix is not None:
         a, b, c, d = matrix
         if abs(b) > abs(a):

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import signal
-import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from itertools import islice, pairwise
 from pathlib import Path
 
@@ -16,43 +14,12 @@ import av
 import pytest
 from support import clips
 from support.file_server import serve
+from support.tcp_sender import sender
 
 from mixsynth_stream.errors import SourceError
 from mixsynth_stream.pipeline.sources.capture import LiveReader
 from mixsynth_stream.pipeline.sources.live.pace import pause_before
 from mixsynth_stream.pipeline.sources.open import open_source
-
-# Sends a file over TCP, 50 pieces a second, over and over, to whoever connects; prints its port once it listens.
-_SENDER = """
-import socket, sys, time
-data, port = open(sys.argv[1], "rb").read(), int(sys.argv[2])
-with socket.socket() as server:
-    server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    server.bind(("127.0.0.1", port))
-    server.listen()
-    print(server.getsockname()[1], flush=True)
-    while True:
-        connection, _ = server.accept()
-        piece = len(data) // 50
-        try:
-            while True:
-                for start in range(0, len(data), piece):
-                    connection.sendall(data[start : start + piece])
-                    time.sleep(0.02)
-        except OSError:
-            pass
-"""
-
-
-@contextmanager
-def sender(path: Path, port: int = 0) -> Iterator[tuple[subprocess.Popen[str], int]]:
-    command = [sys.executable, "-c", _SENDER, str(path), str(port)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            assert process.stdout is not None
-            yield process, int(process.stdout.readline())
-        finally:
-            process.kill()
 
 
 def camera(rate: int = 50, frames: int | None = None) -> Callable[[], av.container.InputContainer]:
@@ -110,6 +77,15 @@ def test_every_frame_is_delivered_or_counted() -> None:
             indices.extend(frame.index for frame in reader)
     assert indices[-1] == 29  # the newest is never the one that is dropped
     assert len(indices) + reader.counters["dropped_consumer_behind"] == 30
+
+
+def test_frames_that_nobody_has_read_before_the_end_are_counted() -> None:
+    with LiveReader("camera", opener=camera(rate=50)) as reader:
+        next(reader)
+        assert soon(lambda: reader.captured >= 4)
+    dropped = reader.counters["dropped_at_end"]
+    assert dropped > 0
+    assert reader.captured == 1 + dropped + reader.counters.get("dropped_consumer_behind", 0)
 
 
 def test_a_lost_camera_is_opened_again(caplog: pytest.LogCaptureFixture) -> None:

@@ -38,6 +38,11 @@ export class Connection {
     };
   }
 
+  // End the stream, and the program with it. A server that lets no page do that closes the connection.
+  end() {
+    if (this.socket.readyState === WebSocket.OPEN) this.socket.send(JSON.stringify({ type: "end" }));
+  }
+
   // Ask for what is newest, unless an answer is still on its way.
   // With `isNow` everybody now, else as of the picture.
   draw(picture, final, isNow) {

@@ -13,6 +13,7 @@ const recorder = new Recorder(canvas);
 const statistics = new Statistics();
 const STATES = {
   connecting: "connecting",
+  opening: "the camera is being opened",
   waiting: "waiting for the camera",
   live: "live",
   lost: "camera lost, trying again",
@@ -29,11 +30,12 @@ let finals = []; // those of the last seconds, oldest first
 let trail_s = 0.1; // how far behind the final poses are shown
 let shown = null; // the entry of the history that is shown while paused
 
-function setState(state) {
-  if (document.body.dataset.state === state) return;
-  document.body.dataset.state = state;
+function setState(state, why = "") {
+  const { dataset } = document.body;
+  if (dataset.state === state && dataset.why === why) return;
+  Object.assign(dataset, { state, why });
   element("state").textContent = STATES[state] ?? state;
-  element("notice").textContent = STATES[state] ?? state;
+  element("notice").textContent = (STATES[state] ?? state) + (why ? ` (${why})` : "");
   element("notice").hidden = state === "live" || state === "connecting";
 }
 
@@ -41,12 +43,13 @@ const connection = new Connection({
   onHello(message) {
     body = message;
     element("source").textContent = message.source;
+    element("end").hidden = !message.may_end;
     history.clear();
     statistics.clear();
     [bitmap, pictureIndex, finals, scene] = [null, -1, [], null];
   },
   onAnswer(message, jpeg) {
-    setState(message.state);
+    setState(message.state, message.why);
     statistics.show(message.stats);
     if (message.people === undefined) return;
     takeFinals(message);
@@ -159,6 +162,7 @@ const actions = {
     localStorage.setItem("mirror", toggle("mirror"));
     draw();
   },
+  end: () => connection.end(),
   record: () => (toggle("record") ? recorder.start() : recorder.stop()),
 };
 for (const [id, action] of Object.entries(actions)) element(id).addEventListener("click", action);
@@ -168,7 +172,7 @@ element("seek").addEventListener("input", ({ target }) => {
   if (shown === null) pause(true);
   show(number);
 });
-const KEYS = { " ": "pause", ArrowLeft: "back", ArrowRight: "forth", m: "mirror", r: "record" };
+const KEYS = { " ": "pause", ArrowLeft: "back", ArrowRight: "forth", m: "mirror", r: "record", q: "end" };
 document.addEventListener("keydown", (event) => {
   const id = KEYS[event.key];
   if (!id || event.ctrlKey || event.metaKey || event.altKey || event.target.matches("input[type=range]")) return;

@@ -7,6 +7,12 @@ const SHORT = { constant_velocity: "velocity", kalman: "Kalman" };
 const short = (ms) => (ms < 10 ? ms.toFixed(1) : ms.toFixed(0));
 const element = (id) => document.getElementById(id);
 
+function eventLine({ kind, time_s, about }) {
+  const line = document.createElement("li");
+  line.textContent = `${time_s.toFixed(1)} s: ${kind === "size" ? "another size" : `camera ${kind}`} (${about})`;
+  return line;
+}
+
 export class Statistics {
   constructor() {
     this.latency = new Chart(element("latency-chart"), { p50: "#7ee787", p95: "#d29922", p99: "#ff6b5e" }, "ms");
@@ -29,6 +35,7 @@ export class Statistics {
     const { p50, p95, p99 } = stats.latency_ms;
     element("latency").textContent = p50 === undefined ? "" : `p50 ${short(p50)} · p95 ${short(p95)} · p99 ${short(p99)} ms`;
     this.showDrops(at, stats.counters);
+    element("events").replaceChildren(...(stats.events ?? []).map(eventLine));
     this.showErrors(at, stats.errors);
     element("counts").textContent =
       `${stats.frames} frames, ${stats.rate_hz} a second, ${stats.keyframes} keyframes, ${stats.estimator_calls} estimator calls`;
