@@ -9,10 +9,12 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from numbers import Real
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from mixsynth_stream.pipeline.answers import budget_of, looks_of
 from mixsynth_stream.pipeline.arguments import check_numbers, chooses_keyframes, default_every, networks
 from mixsynth_stream.pipeline.budget import Budget
 from mixsynth_stream.pipeline.cuts import STAY_S, CutDetector
@@ -23,12 +25,14 @@ from mixsynth_stream.pipeline.frame import Frame, LivePictures, SourceEvent, Vid
 from mixsynth_stream.pipeline.glance.glance import Glance
 from mixsynth_stream.pipeline.keyframes import KeyframeChooser, KeyframeClock
 from mixsynth_stream.pipeline.ledger import Latency
-from mixsynth_stream.pipeline.looks import Looks
 from mixsynth_stream.pipeline.motion import Expected, Motion
 from mixsynth_stream.pipeline.people import People
+from mixsynth_stream.pipeline.replaying import begin_recording, replay_arguments
 from mixsynth_stream.pipeline.self_score import SelfScore
+from mixsynth_stream.pipeline.sources.journal import Journal
 from mixsynth_stream.pipeline.sources.open import is_live, open_for_stream
 from mixsynth_stream.pipeline.sources.pixels.pictures import frame_from_array
+from mixsynth_stream.pipeline.sources.recording.replay import ReplayReader
 from mixsynth_stream.pipeline.sources.source import FrameSource
 from mixsynth_stream.pipeline.sources.sparse.plan import Needs
 from mixsynth_stream.pipeline.stats import StreamStats
@@ -62,7 +66,8 @@ class Stream:
     `glance`: people are followed in the picture between keyframes, which gives better poses there, for up to a
     millisecond of one core a frame and person. By default that is done for live sources, while it takes little time.
     `pictures`: whether you read `motion.frame.rgb`; without, and without glances, files are decoded only as far as the
-    keyframes need, for the same Motions, and what you read after all comes late.
+    keyframes need, for the same Motions, and what you read after all comes late. `record`: a new folder for all that
+    comes of a live source, which `Stream.replay` plays again.
 
     Two attributes may be functions, which are called in the loop, and end it with what they raise: `on_event`, when a
     live source is lost, is back, or has pictures of another size from there on, and `on_wait`, about twice a second
@@ -89,22 +94,24 @@ class Stream:
         cuts: bool = True,
         glance: bool | None = None,
         pictures: bool = True,
+        record: str | Path | None = None,
     ) -> None:
         check_numbers(lag, max_people, horizon_s)
         self.stats = StreamStats()
         self._last_pushed_s = -math.inf
         self._source_error: Exception | None = None  # that ended the source
-        self._reader = None if source is None else _opened(source, estimator)
-        self.info: VideoInfo | None = self._reader.info if self._reader else None
-        self.live = self.info is None or self.info.live
+        self._open(source, estimator, record)
         self.lag = lag if lag is not None else int(not self.live)
         try:
             every = default_every(models, glance, live=self.live) if every is None else every
             is_auto = chooses_keyframes(every, budget, glance)
             self.models = networks(models, every, backend)
             self.every: int | str = AUTO if is_auto else self.models[0].config.sample_interval
-            self._budget = Budget.of(budget, live=self.live) if is_auto else None
+            self._budget = budget_of(self._journal, Budget.of(budget, live=self.live)) if is_auto else None
             self._supervisor = self._supervised(estimator, max_people=max_people, eye=eye)
+            numbers = {"lag": lag, "horizon_s": horizon_s, "max_people": max_people, "max_silence_s": max_silence_s}
+            choices = {"every": every, "budget": budget, "cuts": cuts, "glance": glance, "pictures": pictures}
+            begin_recording(self._journal, self.models, self._supervisor.estimator, estimator, numbers | choices)
         except BaseException:
             if self._reader is not None:
                 self._reader.close()
@@ -116,9 +123,9 @@ class Stream:
         # Forecasts of live poses are judged by the keyframes that come; None for files and rotations.
         self.score = SelfScore() if self.live and self.models[0].info.space == "image" else None
         self._timeline = Timeline(people, lag=self.lag, horizon_s=horizon_s, glance=follower, score=self.score)
-        self._looks = Looks(renew=self._supervisor.renew, on_end=self._reader.wake if self._reader else lambda: None)
-        if self._reader is not None and not pictures and follower is None:
-            self._reader.read_sparsely(Needs(KeyframeClock(*spacing), STAY_S if cuts else None))
+        self._looks = looks_of(self._journal, self.stats, renew=self._supervisor.renew, on_end=self._wake)
+        if not pictures and follower is None:
+            self._read_sparsely(KeyframeClock(*spacing), has_cuts=cuts)
         self._engine = Engine(
             self._supervisor,
             self._looks,
@@ -127,11 +134,20 @@ class Stream:
             self.stats,
             budget=self._budget,
             cuts=CutDetector() if cuts else None,
-            pictures=LivePictures(are_read=pictures),
+            pictures=LivePictures(are_read=pictures, are_shown=self._journal.is_replay),
             on_scene=self._reader.restart_needs if self._reader else lambda _: None,
         )
         self._due: deque[Motion] = deque()  # Motions that wait to be handed out
         self._loop: Generator[Motion, None, None] | None = None
+
+    @classmethod
+    def replay(cls, folder: str | Path, *, is_paced: bool = False) -> Stream:
+        """The Stream of a recording once more, with its arguments: the same Motions, and no estimator is asked.
+
+        It goes as fast as it can, or at its own pace where it `is_paced`. Raises `SourceError`.
+        """
+        reader = ReplayReader(Path(folder), is_paced=is_paced)
+        return cls(reader, **replay_arguments(Path(folder), reader.header))
 
     def __iter__(self) -> Iterator[Motion]:
         """Every Motion of the source. A source that breaks gives all Motions up to the break, then its error.
@@ -228,6 +244,24 @@ class Stream:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def _open(self, source: Any, estimator: Any, record: str | Path | None) -> None:
+        """Open the source, if there is one."""
+        if record is not None and source is None:
+            raise ValueError("record is for live sources, and pushed frames have none: leave it out")
+        self._reader = None if source is None else _opened(source, estimator, record)
+        self._journal = self._reader.journal if self._reader else Journal()
+        self.info: VideoInfo | None = self._reader.info if self._reader else None
+        self.live = self.info is None or self.info.live
+
+    def _wake(self) -> None:
+        """A look has ended: the loop goes on, whether there is a frame or not."""
+        if self._reader is not None:
+            self._reader.wake()
+
+    def _read_sparsely(self, clock: KeyframeClock, *, has_cuts: bool) -> None:
+        if self._reader is not None:
+            self._reader.read_sparsely(Needs(clock, STAY_S if has_cuts else None))
+
     def _supervised(self, choice: Any, **options: Any) -> SupervisedEstimator:
         """The estimator that the user means, which may fail without ending the stream."""
         own = self._reader.estimator if self._reader else None
@@ -241,7 +275,7 @@ class Stream:
         by_default = self.live or self._budget is not None
         if self.models[0].info.space != "image" or not (by_default if request is None else request):
             return None
-        return Glance(_GLANCE_SHARE if request is None and self.live else None, self.stats)
+        return Glance(_GLANCE_SHARE if request is None and self.live else None, self.stats, self._journal)
 
     def _motions(self) -> Iterator[Motion]:
         self._loop = self._live_loop() if self.live else self._file_loop()
@@ -274,8 +308,9 @@ class Stream:
         assert self._reader is not None
         with self._looks:
             for frame in self._frames():
-                read_s = self.now_s
+                read_s = self._journal.ask("now", self._reader.now_s)
                 motions = self._engine.go_on(frame)
+                self._journal.check(motions)
                 yield from self._hand_out(motions if frame is None else self._timed(motions, frame, read_s))
                 if self._supervisor.error is not None:
                     return
@@ -285,7 +320,8 @@ class Stream:
 
     def _timed(self, motions: list[Motion], frame: Frame, read_s: float | None) -> list[Motion]:
         """The Motions, of which a live frame's first one has its way in the ledger."""
-        now_s = self.now_s
+        assert self._reader is not None
+        now_s = self._journal.ask("now", self._reader.now_s)
         is_out = any(motion.frame is frame for motion in motions)  # not with lag 1
         if not is_out or read_s is None or now_s is None or frame.received_s is None:
             return motions
@@ -328,8 +364,9 @@ class Stream:
                 self.on_event(event)
 
 
-def _opened(source: Any, estimator: Any) -> FrameSource:
+def _opened(source: Any, estimator: Any, record: str | Path | None) -> FrameSource:
     """The reader of a source. What a pose model needs is imported while a camera opens."""
     if isinstance(source, str) and is_live(source):
         warm_up(estimator)
-    return open_for_stream(source, has_estimator=estimator is not None)
+    folder = None if record is None else Path(record)
+    return open_for_stream(source, has_estimator=estimator is not None, record=folder)
