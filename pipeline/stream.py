@@ -76,6 +76,8 @@ class Stream:
 
     on_event: Callable[[SourceEvent], None] | None = None
     on_wait: Callable[[], None] | None = None
+    _source_error: Exception | None = None  # that ended the source
+    _last_pushed_s = -math.inf
 
     def __init__(
         self,
@@ -98,8 +100,6 @@ class Stream:
     ) -> None:
         check_numbers(lag, max_people, horizon_s)
         self.stats = StreamStats()
-        self._last_pushed_s = -math.inf
-        self._source_error: Exception | None = None  # that ended the source
         self._open(source, estimator, record)
         self.lag = lag if lag is not None else int(not self.live)
         try:

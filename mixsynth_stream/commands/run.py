@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import replace
 
 from mixsynth_stream.commands.options import (
     add_camera_arguments,
@@ -27,7 +28,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         metavar="SOURCE",
         help="a video file, a quoted pattern ('*.mp4'), a folder or pattern of pictures ('*.png', img_%%04d.png), "
-        "a URL (rtsp://, http://), webcam, webcam:1, webcam:NAME, - (standard input) or synthetic:",
+        "a URL (rtsp://, http://), webcam, webcam:1, webcam:NAME, - (standard input), synthetic:, or the folder of a "
+        "recording",
     )
     add_source_arguments(parser)
     add_camera_arguments(parser)
@@ -42,9 +44,10 @@ def main(args: argparse.Namespace) -> int:
     sources = expand(args.sources)
     check_sources(args, sources)
     failures = 0
-    for source, folder in zip(sources, folders(sources, args.out), strict=True):
+    places = zip(sources, folders(sources, args.out), folders(sources, args.record), strict=True)
+    for source, folder, record in places:
         try:
-            result = process(source, folder, options)
+            result = process(source, folder, replace(options, record=record))
         except SourceError as error:
             if len(sources) == 1:
                 raise
@@ -80,7 +83,7 @@ def check_sources(args: argparse.Namespace, sources: Sequence[str]) -> None:
     if args.size is not None and not has_camera:
         raise ValueError("--size is for cameras, which offer several sizes, and no source is a camera: leave it out")
     has_live = has_camera or args.live or any("://" in name for name in sources)
-    for name, is_given in (("--mirror", args.mirror), ("--wait", args.wait)):
+    for name, is_given in (("--mirror", args.mirror), ("--wait", args.wait), ("--record", args.record)):
         if is_given and not has_live:
             raise ValueError(f"{name} is for cameras and live streams, and no source is one: leave it out")
 

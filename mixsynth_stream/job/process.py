@@ -20,6 +20,7 @@ from mixsynth_stream.job.models import load_models
 from mixsynth_stream.job.options import JobOptions
 from mixsynth_stream.job.outputs import Outputs, ViewClosed, check_folder, open_outputs
 from mixsynth_stream.job.progress import Progress
+from mixsynth_stream.job.replay import replayed
 
 if TYPE_CHECKING:
     from mixsynth_stream.pipeline.frame import VideoInfo
@@ -77,6 +78,7 @@ def process(source: str, folder: Path | None, options: JobOptions) -> JobResult:
     open_descriptors()
     with contextlib.ExitStack() as stack:
         interrupt = stack.enter_context(Interrupt())
+        options = replayed(source, options)
         if folder is not None:
             stack.enter_context(FolderLock(folder))
             with interrupt.held():  # for the imports, as in `open_stream`
@@ -127,8 +129,11 @@ def open_stream(source: str, options: JobOptions, interrupt: Interrupt) -> Strea
         from mixsynth_stream.pipeline.estimators.choose import DEFAULT_EYE, warm_up
         from mixsynth_stream.pipeline.sources.live.request import LiveRequest
         from mixsynth_stream.pipeline.sources.open import is_live, open_for_stream
+        from mixsynth_stream.pipeline.sources.recording.header import is_recording
         from mixsynth_stream.pipeline.stream import Stream
 
+        if is_recording(source):
+            return Stream.replay(source, is_paced=options.live)
     if options.pose_model:
         bundle_path(options.pose_model)  # a model that is not there is an error before the source is opened
     estimator = options.estimates or options.pose_model
@@ -141,6 +146,7 @@ def open_stream(source: str, options: JobOptions, interrupt: Interrupt) -> Strea
         rate_hz=options.rate_hz,
         track=options.track,
         spool=options.spool,
+        record=options.record,
         request=LiveRequest(
             size=options.size,
             rate_hz=options.rate_hz,

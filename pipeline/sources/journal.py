@@ -1,4 +1,4 @@
-"""Journal: what a live stream learns from clocks, threads and its estimator, where somebody may keep it or replay it."""
+"""Journal: what a live stream learns from clocks, threads and its estimator. Others keep it, or give it again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Store: the files of a recording, written in a thread of their own. A full disk ends the recording, never the stream."""
+"""Store: the files of a recording, written in a thread. A full disk ends the recording, never the stream."""
 
 from __future__ import annotations
 
