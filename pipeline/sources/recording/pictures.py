@@ -42,8 +42,12 @@ class RecordedPictures:
         self._count = 0
 
     def add(self, record: dict[str, Any]) -> None:
-        """Take the next record."""
-        self._records.append(record)
+        """Take the next record. Shapes are told after the packets of their pictures."""
+        if "shape" in record:
+            width, matrix = record["shape"]
+            self._shapes.append((record["picture"], Shape(width, None if matrix is None else tuple(matrix))))
+        else:
+            self._records.append(record)
 
     def picture(self, number: int) -> tuple[av.VideoFrame, Shape]:
         """The picture of this number, which must be above that of the one before. `SourceError` where it is missing."""
@@ -75,9 +79,6 @@ class RecordedPictures:
             self._open(record)
         elif "coded" in record:
             self._raw = RawDecoder(record["coded"], self._opened)
-        elif "shape" in record:
-            width, matrix = record["shape"]
-            self._shapes.append((record["picture"], Shape(width, None if matrix is None else tuple(matrix))))
         elif "flush" in record:
             yield from self._shown(None)
         else:

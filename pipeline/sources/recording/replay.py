@@ -43,10 +43,12 @@ class ReplayJournal(Journal):
         self._next = 0
         self._is_idle = self._differs = False
         self.now_s: float | None = None
+        self._index = 0  # of the newest frame
 
     def begin_turn(self, turn: dict[str, Any]) -> None:
         """The next turn of the loop, whose answers come."""
         self.turn, self._next, self._is_idle = turn, 0, False
+        self._index = turn["frame"][0] if turn.get("frame") else self._index
 
     def idle(self) -> None:
         """A turn in which nothing happens."""
@@ -97,10 +99,8 @@ class ReplayJournal(Journal):
     def _difference(self) -> str:
         own = library_versions()
         others = [f"{name} {there}, {own[name]} here" for name, there in self._versions.items() if own[name] != there]
-        place = self.turn.get("frame")
-        at = "" if place is None else f" from frame {place[0]} on"
         cause = f"recorded with {'; '.join(others)}" if others else "the processor or the program is another one"
-        return f"the poses differ from those that {self._name} was recorded with{at} ({cause})"
+        return f"the poses differ from those that {self._name} was recorded with from frame {self._index} on ({cause})"
 
     def _other_way(self) -> SourceError:
         return SourceError(
