@@ -19,8 +19,8 @@ from mixsynth_stream.pipeline.frame import SourceEvent
 from mixsynth_stream.pipeline.motion import Motion, Person
 from mixsynth_stream.pipeline.sources.capture import LiveReader
 from mixsynth_stream.pipeline.sources.recording.recorder import RecordedReader
-from mixsynth_stream.pipeline.stream import Stream
 from mixsynth_stream.pipeline.sources.synthetic import SyntheticScene
+from mixsynth_stream.pipeline.stream import Stream
 
 SCENES = {size: SyntheticScene(people=2, size=size) for size in ((320, 240), (240, 320))}
 SECONDS = 1.2
