@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import replace
 from functools import partial
 from numbers import Real
@@ -69,13 +69,14 @@ class Stream:
     keyframes need, for the same Motions, and what you read after all comes late. `record`: a new folder for all that
     comes of a live source, which `Stream.replay` plays again.
 
-    Two attributes may be functions, which are called in the loop, and end it with what they raise: `on_event`, when a
+    Three attributes may be functions. Two are called in the loop, and end it with what they raise: `on_event`, when a
     live source is lost, is back, or has pictures of another size from there on, and `on_wait`, about twice a second
-    while it gives nothing.
+    while it gives nothing. `hold` gives a context in which no signal breaks off what the loop makes of a live frame.
     """
 
     on_event: Callable[[SourceEvent], None] | None = None
     on_wait: Callable[[], None] | None = None
+    hold: Callable[[], AbstractContextManager[None]] = nullcontext
     _source_error: Exception | None = None  # that ended the source
     _last_pushed_s = -math.inf
 
@@ -308,10 +309,12 @@ class Stream:
         assert self._reader is not None
         with self._looks:
             for frame in self._frames():
-                read_s = self._journal.ask("now", self._reader.now_s)
-                motions = self._engine.go_on(frame)
-                self._journal.check(motions)
-                yield from self._hand_out(motions if frame is None else self._timed(motions, frame, read_s))
+                with self.hold():
+                    read_s = self._journal.ask("now", self._reader.now_s)
+                    motions = self._engine.go_on(frame)
+                    self._journal.check(motions)
+                    self._due.extend(motions if frame is None else self._timed(motions, frame, read_s))
+                yield from self._hand_out([])
                 if self._supervisor.error is not None:
                     return
                 if frame is None and self.on_wait is not None:

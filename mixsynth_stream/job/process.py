@@ -92,7 +92,7 @@ def process(source: str, folder: Path | None, options: JobOptions) -> JobResult:
         name = shown(source if "://" in source else Path(source).name or source)
         progress = stack.enter_context(Progress(name, stream.info, shown=options.progress))
         start = time.perf_counter()
-        stream.on_wait = outputs.wait
+        stream.on_wait, stream.hold = outputs.wait, interrupt.held
         try:
             for motion in first_frames(stream, options.limit_frames):
                 write_start = time.perf_counter()

@@ -1,4 +1,4 @@
-"""run SOURCE --record DIR, then run DIR: the same bytes, a sentence for what is not possible, nothing lost by a kill."""
+"""run SOURCE --record DIR, then run DIR: the same bytes; a sentence for what is not possible; a kill loses nothing."""
 
 from __future__ import annotations
 
