@@ -38,7 +38,8 @@ class Store:
             raise OutputError(f"{shown(folder)} is not empty: give a new folder for the recording")
         self.folder = folder
         self._journal = PartFile(folder / JOURNAL)
-        self._files = [self._journal]
+        self._video: PartFile | None = None
+        self._openings = 0
         self._items: deque[tuple[dict[str, Any], bytes]] = deque()
         self._waiting_bytes = 0
         self._changed = threading.Condition()
@@ -76,16 +77,21 @@ class Store:
         self._thread.join(_CLOSE_S)
         if self._thread.is_alive():
             return
-        for file in self._files:
-            with suppress(OutputError, OSError):
-                file.finish()
-                if not is_complete:
-                    part_path(file.path).unlink()
-                elif not self._has_failed:
-                    os.replace(part_path(file.path), file.path)
+        for file in (self._video, self._journal):
+            self._finish(file)
         if not is_complete:
             with suppress(OSError):
+                for path in (*self.folder.glob("video-*"), self._journal.path, part_path(self._journal.path)):
+                    path.unlink(missing_ok=True)
                 self.folder.rmdir()
+
+    def _finish(self, file: PartFile | None) -> None:
+        """Close a file, and give it its name where it is whole."""
+        with suppress(OutputError, OSError):
+            if file is not None:
+                file.finish()
+                if not self._has_failed:
+                    os.replace(part_path(file.path), file.path)
 
     def _run(self) -> None:
         while True:
@@ -105,15 +111,17 @@ class Store:
     def _write(self, record: dict[str, Any], data: bytes) -> None:
         if "opened" in record:
             codec = record["opened"]["codec"]
-            self._files.append(PartFile(self.folder / f"video-{len(self._files)}.{codec}"))
+            self._finish(self._video)
+            self._openings += 1
+            self._video = PartFile(self.folder / f"video-{self._openings}.{codec}")
             self._raw, self._coder = record["opened"] if codec == RAW else None, None
-            record = record | {"file": self._files[-1].path.name}
-        elif data:
+            record = record | {"file": self._video.path.name}
+        elif data and self._video is not None:
             if self._raw is not None:
                 self._coder, self._raw = coder_for(self._raw, data), None
                 if self._coder is not None:
                     self._journal.append(line_of({"coded": self._coder.parameters}))
             data = data if self._coder is None else self._coder.coded(data)
-            self._files[-1].append(data)
+            self._video.append(data)
             record = record | {"size": len(data), "crc32": zlib.crc32(data)}
         self._journal.append(line_of(record))
