@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import replace
 
 from mixsynth_stream.commands.options import (
     add_camera_arguments,
@@ -44,10 +43,9 @@ def main(args: argparse.Namespace) -> int:
     sources = expand(args.sources)
     check_sources(args, sources)
     failures = 0
-    places = zip(sources, folders(sources, args.out), folders(sources, args.record), strict=True)
-    for source, folder, record in places:
+    for source, folder in zip(sources, folders(sources, args.out), strict=True):
         try:
-            result = process(source, folder, replace(options, record=record))
+            result = process(source, folder, options)
         except SourceError as error:
             if len(sources) == 1:
                 raise
@@ -82,6 +80,8 @@ def check_sources(args: argparse.Namespace, sources: Sequence[str]) -> None:
         )
     if args.size is not None and not has_camera:
         raise ValueError("--size is for cameras, which offer several sizes, and no source is a camera: leave it out")
+    if args.record is not None and len(sources) > 1:
+        raise ValueError(f"--record is for one source, found {len(sources)}: run each of them by itself")
     has_live = has_camera or args.live or any("://" in name for name in sources)
     for name, is_given in (("--mirror", args.mirror), ("--wait", args.wait), ("--record", args.record)):
         if is_given and not has_live:

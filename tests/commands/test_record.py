@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import subprocess
 import sys
@@ -43,12 +42,15 @@ def test_a_replay_writes_the_same_bytes(tmp_path: Path, estimates: Path, capsys:
     assert "replayed with the options that it was made with: leave --every out" in capsys.readouterr().err
     assert main(["run", str(clip), "--live", "--record", str(recording)]) == 1
     assert "is not empty: give a new folder for the recording" in capsys.readouterr().err
+    assert main(["run", str(clip), str(clip), "--live", "--record", str(tmp_path / "c")]) == 2
+    assert "--record is for one source, found 2: run each" in capsys.readouterr().err
     assert main(["run", str(clip), "--record", str(tmp_path / "c")]) == 2
     assert "--record is for cameras and live streams" in capsys.readouterr().err
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")
-def test_a_recording_outlives_a_kill(tmp_path: Path, estimates: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_a_recording_outlives_its_program(tmp_path: Path, estimates: Path, number: signal.Signals) -> None:
     clip, recording = clips.make(tmp_path / "a.mp4", frames=600), tmp_path / "recording"
     options = ["--live", "--estimates", str(estimates), "--record", str(recording)]
     command = [sys.executable, "-m", "mixsynth_stream", "run", str(clip), *options, "--out", str(tmp_path / "a")]
@@ -57,9 +59,13 @@ def test_a_recording_outlives_a_kill(tmp_path: Path, estimates: Path) -> None:
         while not journal.is_file() or journal.read_bytes().count(b'"motions"') < 20:
             assert process.poll() is None and time.perf_counter() < end_s
             time.sleep(0.05)
-        process.send_signal(signal.SIGKILL)
-    result = run_apart("run", str(recording), "--quiet")
+        process.send_signal(number)
+    result = run_apart("run", str(recording), "--quiet", "--out", str(tmp_path / "b"))
     assert result.returncode == 0
-    assert "recording was cut off, and is replayed up to" in result.stderr
-    frames = {line["index"] for line in map(json.loads, result.stdout.splitlines()) if "index" in line}
-    assert len(frames) >= 15
+    poses = (tmp_path / "b" / "poses.jsonl").read_bytes()
+    assert poses.count(b'"index"') >= 15
+    if number == signal.SIGINT:
+        assert process.returncode == 130 and not result.stderr
+        assert poses == (tmp_path / "a" / "poses.jsonl").read_bytes()
+    else:
+        assert "recording was cut off, and is replayed up to" in result.stderr

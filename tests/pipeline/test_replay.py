@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import json
 import logging
 import random
 import time
@@ -18,6 +20,7 @@ from mixsynth_stream.errors import SourceError
 from mixsynth_stream.pipeline.frame import SourceEvent
 from mixsynth_stream.pipeline.motion import Motion, Person
 from mixsynth_stream.pipeline.sources.capture import LiveReader
+from mixsynth_stream.pipeline.sources.recording.lines import line_of, records
 from mixsynth_stream.pipeline.sources.recording.recorder import RecordedReader
 from mixsynth_stream.pipeline.sources.synthetic import SyntheticScene
 from mixsynth_stream.pipeline.stream import Stream
@@ -107,6 +110,13 @@ def test_a_replay_gives_what_the_stream_gave(recording: Any, caplog: pytest.LogC
     assert not [line for line in caplog.messages if "differ" in line]
 
 
+def test_every_argument_of_a_stream_is_kept(recording: Any) -> None:
+    """The estimator is replaced by its answers, and models have a place of their own."""
+    kept = json.loads((recording[0] / "recording.json").read_text())["stream"]
+    arguments = set(inspect.signature(Stream).parameters)
+    assert set(kept) == arguments - {"source", "estimator", "eye", "models", "record"}
+
+
 def test_a_replay_shows_pictures_that_nobody_read(recording: Any) -> None:
     """The recording was made without anybody who reads pictures, and whoever replays it may want to see them."""
     sizes: dict[int, tuple[int, ...]] = {}
@@ -152,11 +162,8 @@ def test_damage_ends_a_replay_with_a_sentence(recording: Any, tmp_path: Path, fi
     place = len(data) // 2
     data[place] ^= 1
     (damaged / file).write_bytes(data)
-    with Stream.replay(damaged) as stream:
-        seen = iter(stream)
-        next(seen)
-        with pytest.raises(SourceError, match=sentence):
-            list(seen)
+    with Stream.replay(damaged) as stream, pytest.raises(SourceError, match=sentence):
+        list(stream)
 
 
 def test_a_recording_of_another_version_is_refused(recording: Any, tmp_path: Path) -> None:
@@ -173,8 +180,6 @@ def test_a_recording_of_another_version_is_refused(recording: Any, tmp_path: Pat
 def test_other_poses_than_the_recorded_ones_are_told(
     recording: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    from mixsynth_stream.pipeline.sources.recording.lines import line_of, records
-
     other = copy(recording[0], tmp_path / "other")
     lines = list(records(other / "journal.jsonl"))
     turn = [line for line in lines if line.get("frame")][5]

@@ -49,6 +49,8 @@ def read_header(folder: Path) -> dict[str, Any]:
         header = json.loads((folder / HEADER).read_bytes())
         is_ours, version = header["format"] == _FORMAT, header["version"]
         maker, _, _ = header["made_by"], header["info"]["source"], header["stream"]
+    except OSError as error:
+        raise SourceError(f"{shown(folder)} is no recording: {HEADER} cannot be read ({error.strerror})") from None
     except (ValueError, KeyError, TypeError) as error:
         raise SourceError(f"{name} is damaged ({error!r}): copy the recording again") from None
     if not is_ours or version != _FORMAT_VERSION or maker != __version__:

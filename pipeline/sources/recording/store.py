@@ -22,7 +22,8 @@ logger = logging.getLogger(__name__)
 
 # A disk that is slower than the source gets so far behind, and no further.
 _MOST_WAITING_BYTES = 64_000_000
-_CLOSE_S = 10.0
+# Closing waits no longer for a slow disk; what is there then can be replayed.
+_CLOSE_S = 1.5
 
 
 class Store:
