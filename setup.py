@@ -186,6 +186,7 @@ setup(
         "mixsynth_stream.pipeline.sources.live",
         "mixsynth_stream.pipeline.sources.media",
         "mixsynth_stream.pipeline.sources.pixels",
+        "mixsynth_stream.pipeline.sources.recording",
         "mixsynth_stream.pipeline.sources.sparse",
         "mixsynth_stream.pipeline.sources.timing",
         "mixsynth_stream.send",

@@ -113,6 +113,7 @@ class Model:
     info: WeightsInfo
     backend: str
     _forward: Forward = field(repr=False)
+    name: str | None = None  # or path, by which `load_model` found it
 
     def __call__(self, keyframes: np.ndarray) -> np.ndarray:  # [B, Q+1, D] -> [B, T, D]
         """Normalised keyframes, oldest first, to the motion on the grid. `ValueError` on a wrong shape or NaN."""
@@ -141,7 +142,8 @@ def shipped_models() -> list[str]:
 
 def load_model(name_or_path: str | os.PathLike[str], backend: str = "auto") -> Model:
     """Shipped weights by name (`image-n10`) or a weight file, on a backend. Raises `ModelError`."""
-    return model_of(*load_weights(weights_path(name_or_path)), backend)
+    model = model_of(*load_weights(weights_path(name_or_path)), backend)
+    return dataclasses.replace(model, name=os.fspath(name_or_path))
 
 
 def weights_path(name_or_path: str | os.PathLike[str]) -> Path:

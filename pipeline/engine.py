@@ -13,6 +13,7 @@ from mixsynth_stream.pipeline.frame import Frame, LivePictures
 from mixsynth_stream.pipeline.keyframes import KeyframeChooser, KeyframeClock
 from mixsynth_stream.pipeline.looks import LOOK_LIMIT_S, HangsError, Look, Looks
 from mixsynth_stream.pipeline.motion import Motion, Person
+from mixsynth_stream.pipeline.sources.recording.replay import ReplayEstimator
 from mixsynth_stream.pipeline.stats import StreamStats
 from mixsynth_stream.pipeline.steps import Steps, completed, result_of
 from mixsynth_stream.pipeline.timeline import Timeline
@@ -142,7 +143,8 @@ class Engine:
     def _look(self, frame: Frame, *, is_new_scene: bool = False) -> list[Motion] | None:
         """Look at a frame, and wait for the answer. None where the estimator fails."""
         try:
-            people = self._supervisor.look(frame, self._timeline.expected, is_new_scene=is_new_scene)()
+            call = self._supervisor.look(frame, self._timeline.expected, is_new_scene=is_new_scene)
+            people = self._looks.now(frame, call)
         except Exception as error:  # a user's estimator may raise anything
             self._supervisor.failed(error, frame)
             return None
@@ -172,9 +174,10 @@ class Engine:
             return None
         with self._stats.timed("decode"):
             cut = self._cuts.push(frame, is_read=self._clock.is_due(frame.time_s))
-        if cut is not None and isinstance(self._supervisor.estimator, ArrayEstimator):
+        estimator = self._supervisor.estimator
+        if cut is not None and isinstance(estimator, ArrayEstimator | ReplayEstimator):
             # A recording of the keyframes that a cut would move has no others.
-            return cut if self._supervisor.estimator.covers(cut.first.time_s - cut.before.time_s) else None
+            return cut if estimator.covers(cut.first.time_s - cut.before.time_s) else None
         return cut
 
     def _new_scene(self, cut: Cut) -> Frame | None:

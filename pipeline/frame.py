@@ -139,6 +139,11 @@ class Frame:
             # What was left out holds nothing, and those who look for cuts may come back to it.
             self._thumbnail = None if decode is None else partial(_late_thumbnail, decode)
 
+    def release_luma(self) -> None:
+        """Let nobody see the brightness any more. `rgb` stays."""
+        with self._lock:
+            self._luma = self._thumbnail = None
+
     def __repr__(self) -> str:
         return f"Frame(index={self.index}, time_s={self.time_s:.3f}, {self.width}x{self.height})"
 
@@ -154,11 +159,13 @@ def _refuse(index: int) -> np.ndarray:
 class LivePictures:
     """The pictures of a live source's newest frames. Unless they `are_read`, those of older frames are freed at once.
 
-    So memory does not grow with the time that an estimator takes.
+    So memory does not grow with the time that an estimator takes. A replay shows what nobody read when it was recorded
+    (`are_shown`): then they only count as freed.
     """
 
-    def __init__(self, *, are_read: bool) -> None:
+    def __init__(self, *, are_read: bool, are_shown: bool = False) -> None:
         self._frames: deque[Frame] | None = None if are_read else deque()
+        self._are_shown = are_shown
 
     def let_go(self, newest: Frame, needed: Sequence[Frame]) -> None:
         """Take the newest frame, and free the pictures of old ones, except those that are `needed`."""
@@ -167,7 +174,11 @@ class LivePictures:
         self._frames.append(newest)
         while self._frames[0].time_s < newest.time_s - _JUDGED_S:
             oldest = self._frames.popleft()
-            if oldest not in needed:
+            if oldest in needed:
+                continue
+            if self._are_shown:
+                oldest.release_luma()
+            else:
                 oldest.release()
 
 

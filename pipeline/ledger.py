@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from mixsynth_stream.pipeline.frame import Frame
 
 # Percentiles are those of the last minute at 30 Hz.
 _KEPT = 1800
@@ -20,6 +24,21 @@ class Latency:
     waited_s: float  # it waited here until it was read
     made_s: float  # from there to its Motion
     keyframe_age_s: float | None  # how old the newest look was at the frame's time; None before the first
+
+    @classmethod
+    def of(cls, frame: Frame, *, read_s: float | None, now_s: float | None, look_s: float | None) -> Latency | None:
+        """Of a frame that was read at `read_s` and has its Motion `now_s`; the newest look was at a frame of `look_s`.
+
+        None where the source has no clock.
+        """
+        if read_s is None or now_s is None or frame.received_s is None:
+            return None
+        return cls(
+            held_s=frame.received_s - frame.time_s,
+            waited_s=read_s - frame.received_s,
+            made_s=now_s - read_s,
+            keyframe_age_s=None if look_s is None else frame.time_s - look_s,
+        )
 
     @property
     def total_s(self) -> float:

@@ -27,6 +27,7 @@ class Look:
     frame: Frame
     call: Callable[[], list[Person]]
     begun_s: float | None = None  # on the clock of `time.perf_counter`
+    ended_s: float | None = None
     people: list[Person] | None = None  # None: not yet, or never
     error: Exception | None = None  # HangsError: it was given up
     is_left_out: bool = False  # it was cancelled before it began
@@ -114,6 +115,10 @@ class Looks:
             self._look_after()
         return ended
 
+    def now(self, frame: Frame, call: Callable[[], list[Person]]) -> list[Person]:
+        """Look at a frame in this thread, while no other look has begun. Raises what the estimator raises."""
+        return call()
+
     def last(self, patience_s: float = LOOK_LIMIT_S) -> list[Look]:
         """Wait for all looks, and take them. Where the estimator hangs, those that were not begun are left out."""
         ended = []
@@ -192,7 +197,7 @@ class Looks:
                 error = raised
             with self._changed:
                 if self._is_mine():
-                    look.people, look.error = people, error
+                    look.people, look.error, look.ended_s = people, error, time.perf_counter()
                     self._changed.notify_all()
             self._on_end()
 

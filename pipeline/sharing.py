@@ -49,8 +49,16 @@ class SharedLooks:
             ended.append(self._own.popleft())
         return ended
 
+    def now(self, frame: Frame, call: Callable[[], list[Person]]) -> list[Person]:
+        """Look at a frame in this thread, while no other look has begun."""
+        return self._all.now(frame, call)
+
     def last(self, patience_s: float = 0.0) -> list[Look]:
         """`ended`: nobody waits for one stream while others go on."""
+        return self.ended()
+
+    def until(self, time_s: float) -> list[Look]:
+        """`ended`, too."""
         return self.ended()
 
     def cancel(self) -> list[Look]:

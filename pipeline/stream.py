@@ -5,14 +5,16 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import replace
 from functools import partial
 from numbers import Real
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mixsynth_stream.pipeline.answers import budget_of, looks_of
 from mixsynth_stream.pipeline.arguments import check_numbers, chooses_keyframes, default_every, networks
 from mixsynth_stream.pipeline.budget import Budget
 from mixsynth_stream.pipeline.cuts import STAY_S, CutDetector
@@ -23,12 +25,14 @@ from mixsynth_stream.pipeline.frame import Frame, LivePictures, SourceEvent, Vid
 from mixsynth_stream.pipeline.glance.glance import Glance
 from mixsynth_stream.pipeline.keyframes import KeyframeChooser, KeyframeClock
 from mixsynth_stream.pipeline.ledger import Latency
-from mixsynth_stream.pipeline.looks import Looks
 from mixsynth_stream.pipeline.motion import Expected, Lookahead, Motion
 from mixsynth_stream.pipeline.people import People
+from mixsynth_stream.pipeline.replaying import begin_recording, replay_arguments
 from mixsynth_stream.pipeline.self_score import SelfScore
+from mixsynth_stream.pipeline.sources.journal import Journal
 from mixsynth_stream.pipeline.sources.open import is_live, open_for_stream
 from mixsynth_stream.pipeline.sources.pixels.pictures import frame_from_array
+from mixsynth_stream.pipeline.sources.recording.replay import ReplayReader
 from mixsynth_stream.pipeline.sources.source import FrameSource
 from mixsynth_stream.pipeline.sources.sparse.plan import Needs
 from mixsynth_stream.pipeline.stats import StreamStats
@@ -38,6 +42,7 @@ from mixsynth_stream.spaces import GRID_HZ, SPACES
 from mixsynth_stream.weights import Model
 
 if TYPE_CHECKING:
+    from mixsynth_stream.pipeline.looks import Looks
     from mixsynth_stream.pipeline.sharing import SharedLooks
 
 # Closing waits no longer for an estimator that looks at a frame.
@@ -63,14 +68,18 @@ class Stream:
     `pictures`: whether you read `motion.frame.rgb`; without, and without glances, files are decoded only as far as the
     keyframes need, for the same Motions, and what you read after all comes late. `smooth`: at lag 0 a pose that an
     answer of the estimator corrects goes over to the new one within 80 ms where it would jump; False shows it at once.
+    `record`: a new folder for all that comes of a live source, which `Stream.replay` plays again.
 
-    Two attributes may be functions, which are called in the loop, and end it with what they raise: `on_event`, when a
+    Three attributes may be functions. Two are called in the loop, and end it with what they raise: `on_event`, when a
     live source is lost, is back, or has pictures of another size from there on, and `on_wait`, about twice a second
-    while it gives nothing.
+    while it gives nothing. `hold` gives a context in which no signal breaks off what the loop makes of a live frame.
     """
 
     on_event: Callable[[SourceEvent], None] | None = None
     on_wait: Callable[[], None] | None = None
+    hold: Callable[[], AbstractContextManager[None]] = nullcontext
+    _source_error: Exception | None = None  # that ended the source
+    _last_pushed_s = -math.inf
     # A live source that gives nothing is asked again after so long, so that an estimator that hangs is noticed.
     _patience_s = 0.5
     # Glances end where they take more than this share of a core.
@@ -94,22 +103,23 @@ class Stream:
         glance: bool | None = None,
         pictures: bool = True,
         smooth: bool = True,
+        record: str | Path | None = None,
     ) -> None:
         check_numbers(lag, max_people, horizon_s)
         self.stats = StreamStats()
-        self._last_pushed_s = -math.inf
-        self._source_error: Exception | None = None  # that ended the source
-        self._reader = None if source is None else _opened(source, estimator)
-        self.info: VideoInfo | None = self._reader.info if self._reader else None
-        self.live = self.info is None or self.info.live
+        self._open(source, estimator, record)
         self.lag = lag if lag is not None else int(not self.live)
         try:
             every = default_every(models, glance, live=self.live) if every is None else every
             is_auto = chooses_keyframes(every, budget, glance)
             self.models = networks(models, every, backend)
             self.every: int | str = AUTO if is_auto else self.models[0].config.sample_interval
-            self._budget = Budget.of(budget, live=self.live) if is_auto else None
+            self._budget = budget_of(self._journal, Budget.of(budget, live=self.live)) if is_auto else None
             self._supervisor = self._supervised(estimator, max_people=max_people, eye=eye)
+            numbers = {"lag": lag, "horizon_s": horizon_s, "max_people": max_people, "max_silence_s": max_silence_s}
+            choices = {"every": every, "budget": budget, "cuts": cuts, "glance": glance, "pictures": pictures}
+            choices |= {"smooth": smooth}
+            begin_recording(self._journal, self.models, self._supervisor.estimator, estimator, numbers | choices)
         except BaseException:
             if self._reader is not None:
                 self._reader.close()
@@ -121,13 +131,12 @@ class Stream:
         # Forecasts of live poses are judged by the keyframes that come, and may be a simple method's for that. None for
         # files and rotations.
         self.score = SelfScore(acts=is_auto) if self.live and self.models[0].info.space == "image" else None
-        score = self.score
         self._timeline = Timeline(
-            people, lag=self.lag, horizon_s=horizon_s, glance=follower, score=score, smooth=smooth
+            people, lag=self.lag, horizon_s=horizon_s, glance=follower, score=self.score, smooth=smooth
         )
         self._looks = self._new_looks()
-        if self._reader is not None and not pictures and follower is None:
-            self._reader.read_sparsely(Needs(KeyframeClock(*spacing), STAY_S if cuts else None))
+        if not pictures and follower is None:
+            self._read_sparsely(KeyframeClock(*spacing), has_cuts=cuts)
         self._engine = Engine(
             self._supervisor,
             self._looks,
@@ -136,11 +145,20 @@ class Stream:
             self.stats,
             budget=self._budget,
             cuts=CutDetector() if cuts else None,
-            pictures=LivePictures(are_read=pictures),
+            pictures=LivePictures(are_read=pictures, are_shown=self._journal.is_replay),
             on_scene=self._reader.restart_needs if self._reader else lambda _: None,
         )
         self._due: deque[Motion] = deque()  # Motions that wait to be handed out
         self._loop: Generator[Motion, None, None] | None = None
+
+    @classmethod
+    def replay(cls, folder: str | Path, *, is_paced: bool = False) -> Stream:
+        """The Stream of a recording once more, with its arguments: the same Motions, and no estimator is asked.
+
+        It goes as fast as it can, or at its own pace where it `is_paced`. Raises `SourceError`.
+        """
+        reader = ReplayReader(Path(folder), is_paced=is_paced)
+        return cls(reader, **replay_arguments(Path(folder), reader.header))
 
     def __iter__(self) -> Iterator[Motion]:
         """Every Motion of the source. A source that breaks gives all Motions up to the break, then its error.
@@ -258,6 +276,29 @@ class Stream:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def _open(self, source: Any, estimator: Any, record: str | Path | None) -> None:
+        """Open the source, if there is one. What a pose model needs is imported while a camera opens."""
+        if record is not None and source is None:
+            raise ValueError("record is for live sources, and pushed frames have none: leave it out")
+        if isinstance(source, str) and is_live(source):
+            warm_up(estimator)
+        has_estimator, folder = estimator is not None, None if record is None else Path(record)
+        self._reader: FrameSource | None = None
+        if source is not None:
+            self._reader = open_for_stream(source, has_estimator=has_estimator, record=folder)
+        self._journal = self._reader.journal if self._reader else Journal()
+        self.info: VideoInfo | None = self._reader.info if self._reader else None
+        self.live = self.info is None or self.info.live
+
+    def _wake(self) -> None:
+        """A look has ended: the loop goes on, whether there is a frame or not."""
+        if self._reader is not None:
+            self._reader.wake()
+
+    def _read_sparsely(self, clock: KeyframeClock, *, has_cuts: bool) -> None:
+        if self._reader is not None:
+            self._reader.read_sparsely(Needs(clock, STAY_S if has_cuts else None))
+
     def _supervised(self, choice: Any, **options: Any) -> SupervisedEstimator:
         """The estimator that the user means, which may fail without ending the stream."""
         own = self._reader.estimator if self._reader else None
@@ -268,14 +309,14 @@ class Stream:
 
     def _new_looks(self) -> Looks | SharedLooks:
         """Where the estimator works."""
-        return Looks(renew=self._supervisor.renew, on_end=self._reader.wake if self._reader else lambda: None)
+        return looks_of(self._journal, self.stats, renew=self._supervisor.renew, on_end=self._wake)
 
     def _glance(self, request: bool | None) -> Glance | None:
         """By default people are followed between keyframes in live sources, where the pose of now counts."""
         by_default = self.live or self._budget is not None
         if self.models[0].info.space != "image" or not (by_default if request is None else request):
             return None
-        return Glance(self._glance_share if request is None and self.live else None, self.stats)
+        return Glance(self._glance_share if request is None and self.live else None, self.stats, self._journal)
 
     def _motions(self) -> Iterator[Motion]:
         self._loop = self._live_loop() if self.live else self._file_loop()
@@ -308,9 +349,12 @@ class Stream:
         assert self._reader is not None
         with self._looks:
             for frame in self._frames():
-                read_s = self.now_s
-                motions = self._engine.go_on(frame)
-                yield from self._hand_out(motions if frame is None else self._timed(motions, frame, read_s))
+                with self.hold():
+                    read_s = self._journal.ask("now", self._reader.now_s)
+                    motions = self._engine.go_on(frame)
+                    self._journal.check(motions)
+                    self._due.extend(motions if frame is None else self._timed(motions, frame, read_s))
+                yield from self._hand_out([])
                 if self._supervisor.error is not None:
                     return
                 if frame is None and self.on_wait is not None:
@@ -319,17 +363,11 @@ class Stream:
 
     def _timed(self, motions: list[Motion], frame: Frame, read_s: float | None) -> list[Motion]:
         """The Motions, of which a live frame's first one has its way in the ledger."""
-        now_s = self.now_s
-        is_out = any(motion.frame is frame for motion in motions)  # not with lag 1
-        if not is_out or read_s is None or now_s is None or frame.received_s is None:
+        assert self._reader is not None
+        now_s = self._journal.ask("now", self._reader.now_s)
+        latency = Latency.of(frame, read_s=read_s, now_s=now_s, look_s=self._timeline.keyframe_s)
+        if latency is None or all(motion.frame is not frame for motion in motions):  # as with lag 1
             return motions
-        look_s = self._timeline.keyframe_s
-        latency = Latency(
-            held_s=frame.received_s - frame.time_s,
-            waited_s=read_s - frame.received_s,
-            made_s=now_s - read_s,
-            keyframe_age_s=None if look_s is None else frame.time_s - look_s,
-        )
         self.stats.ledger.add(latency)
         return [replace(motion, latency=latency) if motion.frame is frame else motion for motion in motions]
 
@@ -360,10 +398,3 @@ class Stream:
         for event in self._reader.events_before(frame):
             if self.on_event is not None:
                 self.on_event(event)
-
-
-def _opened(source: Any, estimator: Any) -> FrameSource:
-    """The reader of a source. What a pose model needs is imported while a camera opens."""
-    if isinstance(source, str) and is_live(source):
-        warm_up(estimator)
-    return open_for_stream(source, has_estimator=estimator is not None)

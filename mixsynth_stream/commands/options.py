@@ -18,6 +18,7 @@ NO_CAMERA_OPTIONS: dict[str, Any] = {
     "mirror": False,
     "wait": False,
     "timeout": JobOptions.timeout_s,
+    "record": None,
 }
 
 
@@ -35,7 +36,9 @@ def add_source_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="copy a pipe or a file on a web server into a temporary file first: for an MP4 with its index at the end",
     )
-    group.add_argument("--live", action="store_true", help="play files at their own speed, as if they were live")
+    group.add_argument(
+        "--live", action="store_true", help="play files and recordings at their own speed, files as if they were live"
+    )
 
 
 def add_camera_arguments(parser: argparse.ArgumentParser) -> None:
@@ -60,6 +63,12 @@ def add_camera_arguments(parser: argparse.ArgumentParser) -> None:
         default=JobOptions.timeout_s,
         metavar="S",
         help="a camera or a stream that is silent for so many seconds is lost (default: %(default)g)",
+    )
+    group.add_argument(
+        "--record",
+        type=Path,
+        metavar="DIR",
+        help="keep the packets of a live source, and what was made of them, in a new folder; run DIR replays it",
     )
 
 
@@ -197,6 +206,7 @@ def job_options(args: argparse.Namespace) -> JobOptions:
         wait=args.wait,
         live=args.live,
         timeout_s=args.timeout,
+        record=args.record,
         every=args.every,
         budget=args.budget,
         lag=args.lag,

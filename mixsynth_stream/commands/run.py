@@ -30,8 +30,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         metavar="SOURCE",
         help="a video file, a quoted pattern ('*.mp4'), a folder or pattern of pictures ('*.png', img_%%04d.png), "
-        "a URL (rtsp://, http://), webcam, webcam:1, webcam:NAME, - (standard input) or synthetic:; several live ones "
-        "are read at the same time",
+        "a URL (rtsp://, http://), webcam, webcam:1, webcam:NAME, - (standard input), synthetic:, or the folder of a "
+        "recording; several live ones are read at the same time",
     )
     add_source_arguments(parser)
     add_camera_arguments(parser)
@@ -134,8 +134,10 @@ def check_sources(args: argparse.Namespace, sources: Sequence[str]) -> None:
         )
     if args.size is not None and not has_camera:
         raise ValueError("--size is for cameras, which offer several sizes, and no source is a camera: leave it out")
+    if args.record is not None and len(sources) > 1:
+        raise ValueError(f"--record is for one source, found {len(sources)}: run each of them by itself")
     has_live = has_camera or args.live or any("://" in name for name in sources)
-    for name, is_given in (("--mirror", args.mirror), ("--wait", args.wait)):
+    for name, is_given in (("--mirror", args.mirror), ("--wait", args.wait), ("--record", args.record)):
         if is_given and not has_live:
             raise ValueError(f"{name} is for cameras and live streams, and no source is one: leave it out")
 

@@ -49,7 +49,7 @@ class Board(Progress):
         self._people[number] = len(motion.ids)
         self.draw_if_due()
 
-    def tell(self, number: int, event: SourceEvent) -> None:
+    def tell_of(self, number: int, event: SourceEvent) -> None:
         """Take what has happened to a source."""
         if event.kind == "lost":
             self._lost.add(number)

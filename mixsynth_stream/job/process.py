@@ -23,6 +23,7 @@ from mixsynth_stream.job.models import load_models
 from mixsynth_stream.job.options import JobOptions
 from mixsynth_stream.job.outputs import Outputs, ViewClosed, check_folder, open_outputs, open_page
 from mixsynth_stream.job.progress import Progress
+from mixsynth_stream.job.replay import replayed
 
 if TYPE_CHECKING:
     from mixsynth_stream.pipeline.frame import SourceEvent, VideoInfo
@@ -81,6 +82,7 @@ def process(source: str, folder: Path | None, options: JobOptions) -> JobResult:
     open_descriptors()
     with contextlib.ExitStack() as stack:
         interrupt = stack.enter_context(Interrupt())
+        options = replayed(source, options)
         if folder is not None:
             stack.enter_context(FolderLock(folder))
             with interrupt.held():  # for the imports, as in `open_stream`
@@ -102,6 +104,7 @@ def process(source: str, folder: Path | None, options: JobOptions) -> JobResult:
         progress = stack.enter_context(Progress(name, stream.info, shown=options.progress))
         start = time.perf_counter()
         stream.on_event, stream.on_wait = partial(tell, progress, outputs), outputs.wait
+        stream.hold = interrupt.held
         try:
             for motion in first_frames(stream, options.limit_frames):
                 write_start = time.perf_counter()
@@ -146,8 +149,11 @@ def open_stream(
         from mixsynth_stream.pipeline.estimators.choose import DEFAULT_EYE, warm_up
         from mixsynth_stream.pipeline.sources.media.waiting import interruptible
         from mixsynth_stream.pipeline.sources.open import is_live
+        from mixsynth_stream.pipeline.sources.recording.header import is_recording
         from mixsynth_stream.pipeline.stream import Stream
 
+        if is_recording(source):
+            return Stream.replay(source, is_paced=options.live)
     if options.pose_model:
         bundle_path(options.pose_model)  # a model that is not there is an error before the source is opened
     estimator = options.estimates or options.pose_model
@@ -192,6 +198,7 @@ def open_reader(
         rate_hz=options.rate_hz,
         track=options.track,
         spool=options.spool,
+        record=options.record,
         request=LiveRequest(
             size=options.size,
             rate_hz=options.rate_hz,

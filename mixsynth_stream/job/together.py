@@ -188,7 +188,7 @@ class _Together:
         self._on_error(error)
 
     def _tell(self, number: int, event: SourceEvent) -> None:
-        self._board.tell(number, event)
+        self._board.tell_of(number, event)
         outputs = self._part(number).outputs
         if outputs is not None:
             outputs.tell(event)

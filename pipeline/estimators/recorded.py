@@ -57,9 +57,9 @@ class ArrayEstimator:
         if self.time_s.ndim != 1 or not len(self.time_s) or not (np.diff(self.time_s) > 0).all():
             raise ModelError(f"{name}: time_s must be [F] and increase, found shape {list(self.time_s.shape)}")
         self._frames = (_people_of_rotations if is_smpl else _people_of_landmarks)(arrays, len(self.time_s), name)
-        self._spacing_s = float(np.median(np.diff(self.time_s))) if len(self.time_s) > 1 else np.inf
+        self.spacing_s = float(np.median(np.diff(self.time_s))) if len(self.time_s) > 1 else np.inf
         # A hair more than half, because time stamps are often rounded to milliseconds.
-        self._reach_s = min(0.5 * self._spacing_s, _MAX_HALF_FRAME_S) + 1e-3
+        self._reach_s = min(0.5 * self.spacing_s, _MAX_HALF_FRAME_S) + 1e-3
 
     def __call__(self, rgb: np.ndarray, time_s: float) -> list[Person]:  # rgb: [H, W, 3] uint8, not used
         """The people recorded for this time; `ModelError` where nothing was recorded within half a frame."""
@@ -78,13 +78,18 @@ class ArrayEstimator:
 
     def covers(self, step_s: float) -> bool:
         """Whether there are estimates for every frame of a video whose frames lie this far apart."""
-        return self._spacing_s < 1.5 * step_s
+        return covers(self.spacing_s, step_s)
 
     def forget(self) -> None:
         """Nothing to forget."""
 
     def close(self) -> None:
         """Nothing to free."""
+
+
+def covers(spacing_s: float, step_s: float) -> bool:
+    """Whether estimates that lie `spacing_s` apart are there for every frame of a video with steps of `step_s`."""
+    return spacing_s < 1.5 * step_s
 
 
 def _read_npz(path: Path) -> dict[str, np.ndarray]:

@@ -14,6 +14,7 @@ from mixsynth_stream.pipeline.glance.evidence import Glimpses
 from mixsynth_stream.pipeline.glance.follow import Follower, Start, View
 from mixsynth_stream.pipeline.glance.weigh import Record
 from mixsynth_stream.pipeline.people import Scene, TrackCurves
+from mixsynth_stream.pipeline.sources.journal import Journal
 from mixsynth_stream.pipeline.stats import StreamStats
 from mixsynth_stream.spaces import GRID_HZ, SPACES
 
@@ -34,9 +35,19 @@ _log = logging.getLogger(__name__)
 class Glance:
     """Follows the people of the newest scene from frame to frame. It returns scenes that know more; it changes none."""
 
-    def __init__(self, most_share: float | None = None, stats: StreamStats | None = None) -> None:
-        """Glances end where they take more than `most_share` of a core; None sets no limit. `stats` get their time."""
+    def __init__(
+        self,
+        most_share: float | None = None,
+        stats: StreamStats | None = None,
+        journal: Journal | None = None,
+    ) -> None:
+        """Glances end where they take more than `most_share` of a core; None sets no limit. `stats` get their time.
+
+        Whether they end is an answer of the `journal`.
+        """
         self._stats = stats or StreamStats()
+        self._journal = journal or Journal()
+        self._checks = 0  # of the time that it takes
         self._followers: dict[int, Follower] = {}  # by track
         self._last_view: View | None = None
         self._gaps: dict[int, Glimpses | None] = {}  # by track, of a keyframe that is not in any window yet
@@ -135,12 +146,13 @@ class Glance:
 
     def _check_budget(self, time_s: float, spent_s: float) -> None:
         self._spent_s += spent_s
+        self._checks += 1
         if self._first_s is None:
             self._first_s = time_s
         elapsed_s = time_s - self._first_s
         if self._most_share is None or self._is_over_budget or elapsed_s < _TRIAL_S:
             return
-        if self._spent_s > self._most_share * elapsed_s:
+        if self._journal.has_come("glance", self._checks, self._spent_s > self._most_share * elapsed_s):
             self._is_over_budget = True
             share = 100 * self._spent_s / elapsed_s
             _log.info("people are no longer followed between keyframes: it took %.0f %% of a core", share)

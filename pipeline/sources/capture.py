@@ -20,6 +20,7 @@ from mixsynth_stream.pipeline.sources.live.opening import Opener, first_containe
 from mixsynth_stream.pipeline.sources.live.pace import Pace, pause_before
 from mixsynth_stream.pipeline.sources.live.pieces import Pieces
 from mixsynth_stream.pipeline.sources.live.request import LiveRequest
+from mixsynth_stream.pipeline.sources.live.tap import Tap
 from mixsynth_stream.pipeline.sources.media.container import ffmpeg_reason
 from mixsynth_stream.pipeline.sources.pixels.pictures import FrameMaker
 from mixsynth_stream.pipeline.sources.source import FrameSource
@@ -48,7 +49,7 @@ class LiveReader(FrameSource):
     times in a row or for ever (None); then SourceError. `time_s` is when a picture was taken, by the source's stamps
     where these can be trusted, in seconds of this machine's clock since the first came. `track` chooses a video track,
     counted from 0; by default it is the one that players show. `request` says more of cameras and files. `container` is
-    the source where it is open already.
+    the source where it is open already. `tap` sees all packets.
     """
 
     def __init__(
@@ -62,9 +63,11 @@ class LiveReader(FrameSource):
         pause_s: Callable[[int], float] | None = None,
         request: LiveRequest | None = None,
         container: av.container.InputContainer | None = None,
+        tap: Tap | None = None,
     ) -> None:
         super().__init__()
         self._source = source
+        self._tap = tap or Tap()
         self._request = request or LiveRequest()
         self._retries = 0 if self._request.is_paced else retries
         self._track = track
@@ -79,6 +82,7 @@ class LiveReader(FrameSource):
         self._has_ended = False  # a file, at its end
         self._index = self._failures = 0  # failures to open it, in a row
         self._size: tuple[int, int] | None = None  # of the newest picture
+        self.unread = 0  # pictures that came before the first one that was read, which is number 0
         self._start_s: float | None = None
         self._clock = CaptureClock()
         self._alive_s = time.perf_counter()
@@ -135,12 +139,12 @@ class LiveReader(FrameSource):
         if self._is_read:
             return
         self._is_read, first = True, self._buffer[0]
-        number, shift_s = first.index, first.time_s
+        self.unread, shift_s = first.index, first.time_s
         for frame in self._buffer:
-            frame.index -= number
+            frame.index -= self.unread
             frame.time_s -= shift_s
             frame.received_s = None if frame.received_s is None else frame.received_s - shift_s
-        self._index -= number
+        self._index -= self.unread
         self._start_s = (self._start_s or 0.0) + shift_s
         self._events.clear()
 
@@ -229,6 +233,7 @@ class LiveReader(FrameSource):
         stream.thread_type = "SLICE"
         if self._request.threads:
             stream.codec_context.thread_count = self._request.threads
+        self._tap.opened(stream)
         unit_s = float(stream.time_base or 0)
         is_paced = self._request.is_paced or container.format.name in _SEGMENTS
         pace = Pace(unit_s) if is_paced else None
@@ -238,6 +243,7 @@ class LiveReader(FrameSource):
             now_s = self._alive_s = time.perf_counter()
             if self._closing.is_set():
                 return
+            self._tap.packet(packet, now_s)
             for picture in self._pictures(stream, packet):
                 if pace is not None:
                     self._wait(pace.ahead_s(picture.pts))
@@ -278,8 +284,9 @@ class LiveReader(FrameSource):
                 return
             if self._start_s is None:
                 self._start_s = time_s
-            start_s = self._start_s
-            frame = frame_of(picture, self._index, time_s - start_s, received_s=received_s - start_s)
+            start_s, shape = self._start_s, frame_of.shape_of(picture)
+            self._tap.picture(shape)
+            frame = frame_of.frame(picture, shape, self._index, time_s - start_s, received_s=received_s - start_s)
             size, before = (frame.width, frame.height), self._size
             if before is None:  # the first one completes `info`
                 self.info = replace(self.info, width=frame.width, height=frame.height, stored_size=frame.stored_size)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from mixsynth_stream.pipeline.frame import Frame, SourceEvent, VideoInfo
+from mixsynth_stream.pipeline.sources.journal import Journal
 
 if TYPE_CHECKING:
     from mixsynth_stream.pipeline.estimators.estimator import Estimator
@@ -19,11 +20,13 @@ _EVENTS = 1000  # that wait for somebody to take them
 class FrameSource(ABC):
     """An iterator of Frames in order of time, and a context manager.
 
-    `counters` counts what was repaired or dropped. `estimator` is set by a source that knows its people.
+    `counters` counts what was repaired or dropped. `estimator` is set by a source that knows its people, and `journal`
+    by one that is recorded or replayed.
     """
 
     info: VideoInfo
     estimator: Estimator | None = None
+    journal: Journal = Journal()
 
     def __init__(self) -> None:
         # A live source calls it, in a thread of its own, when `read` has something to give or to raise.

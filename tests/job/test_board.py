@@ -24,7 +24,7 @@ def test_the_line_has_rates_people_drops_and_who_is_lost():
         stream.stats.frames, stream.stats.keyframes = frames, 9
         stream.stats.count("dropped_consumer_behind", 3)
         stream.stats.ledger.add(Latency(0.01, 0.01, 0.02, None))
-    board.tell(1, SourceEvent("lost", 1.0, 75))
+    board.tell_of(1, SourceEvent("lost", 1.0, 75))
     board.see(0, SimpleNamespace(ids=[1, 2]))
     assert text.getvalue() == ""  # a line every five seconds, where there is no terminal
     clock[0] += 5.0
@@ -33,7 +33,7 @@ def test_the_line_has_rates_people_drops_and_who_is_lost():
         "2 of 3 sources  30.0 15.0 fps  latency p99 40 ms  18 keyframes  2 people  dropped consumer behind 6  "
         "lost: cam1\n"
     )
-    board.tell(1, SourceEvent("back", 2.0, 75))
+    board.tell_of(1, SourceEvent("back", 2.0, 75))
     board.end(0)
     clock[0] += 5.0
     board.draw_if_due()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import dataclass
 from functools import partial
 
 import av
@@ -30,26 +31,30 @@ class _Converter(threading.local):
 _converter = _Converter()
 
 
-class FrameMaker:
-    """Makes Frames of the decoded pictures of one stream.
+@dataclass(frozen=True)
+class Shape:
+    """How a decoded picture is shown: its width in square samples, then turned by its display matrix."""
 
-    `rgb`, when it is read, converts the picture to 8 bits of SDR, gives it square samples and turns it upright. With
-    `mirror` it is shown as in a mirror.
+    width: int
+    matrix: tuple[int, int, int, int] | None
+
+
+class ShapedFrames:
+    """Makes Frames of decoded pictures whose shapes are known.
+
+    `rgb`, when it is read, converts the picture to 8 bits of SDR, gives it square samples and turns it upright.
     """
 
-    def __init__(self, stream: av.VideoStream, *, mirror: bool = False) -> None:
-        self._mirror = mirror
-        self._matrix = DisplayMatrix()
-        self._aspect = SampleAspect(stream)
+    def __init__(self) -> None:
         self._thumbnails = Thumbnails()
         self._tone_maps: dict[tuple[int, int], ToneMap] = {}  # by transfer curve and primaries
 
-    def __call__(self, picture: av.VideoFrame, index: int, time_s: float, *, received_s: float | None = None) -> Frame:
-        stored, shown = (picture.width, picture.height), (self._aspect.width_of(picture), picture.height)
-        matrix = self._matrix.of(picture)
-        if self._mirror:
-            a, b, c, d = matrix or (_ONE, 0, 0, _ONE)
-            matrix = -a, b, -c, d
+    def frame(
+        self, picture: av.VideoFrame, shape: Shape, index: int, time_s: float, *, received_s: float | None = None
+    ) -> Frame:
+        """The Frame of a picture."""
+        stored, shown = (picture.width, picture.height), (shape.width, picture.height)
+        matrix = shape.matrix
         sideways = matrix is not None and abs(matrix[1]) > abs(matrix[0])
         width, height = shown[::-1] if sideways else shown
         rgb = partial(_upright_rgb, picture, shown, matrix, self._tone_map(picture))
@@ -74,6 +79,27 @@ class FrameMaker:
         if kind not in self._tone_maps:
             self._tone_maps[kind] = ToneMap(*kind)
         return self._tone_maps[kind]
+
+
+class FrameMaker(ShapedFrames):
+    """Makes Frames of the decoded pictures of one stream. With `mirror` they are shown as in a mirror."""
+
+    def __init__(self, stream: av.VideoStream, *, mirror: bool = False) -> None:
+        super().__init__()
+        self._mirror = mirror
+        self._matrix = DisplayMatrix()
+        self._aspect = SampleAspect(stream)
+
+    def __call__(self, picture: av.VideoFrame, index: int, time_s: float, *, received_s: float | None = None) -> Frame:
+        return self.frame(picture, self.shape_of(picture), index, time_s, received_s=received_s)
+
+    def shape_of(self, picture: av.VideoFrame) -> Shape:
+        """The shape of a picture, by what the file and the picture tell."""
+        matrix = self._matrix.of(picture)
+        if self._mirror:
+            a, b, c, d = matrix or (_ONE, 0, 0, _ONE)
+            matrix = -a, b, -c, d
+        return Shape(self._aspect.width_of(picture), matrix)
 
 
 def refuse_tiles(container: av.container.InputContainer, name: str) -> None:

@@ -1,0 +1,197 @@
+"""A recorded stream is replayed bit for bit: what it took, what it dropped, what its estimator said and when."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import logging
+import random
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from support.tcp_camera import scene_clip, tcp_camera
+
+from mixsynth_stream.errors import SourceError
+from mixsynth_stream.pipeline.frame import SourceEvent
+from mixsynth_stream.pipeline.motion import Motion, Person
+from mixsynth_stream.pipeline.sources.capture import LiveReader
+from mixsynth_stream.pipeline.sources.recording.lines import line_of, records
+from mixsynth_stream.pipeline.sources.recording.recorder import RecordedReader
+from mixsynth_stream.pipeline.sources.synthetic import SyntheticScene
+from mixsynth_stream.pipeline.stream import Stream
+
+SCENES = {size: SyntheticScene(people=2, size=size) for size in ((320, 240), (240, 320))}
+SECONDS = 1.2
+
+
+class Irregular:
+    """Knows the scene, takes from 2 to 300 ms for it, and fails now and then."""
+
+    skeleton = "BlazePose-33"
+
+    def __init__(self) -> None:
+        self._random = random.Random(1)
+        self._calls = 0
+
+    def __call__(self, rgb: np.ndarray, time_s: float) -> list[Person]:
+        self._calls += 1
+        time.sleep(self._random.choice((0.002, 0.03, 0.1, 0.3)))
+        if self._calls % 7 == 3:
+            raise ValueError("a fault")
+        return SCENES[rgb.shape[1::-1]].truth(time_s)
+
+
+def bits(motion: Motion) -> tuple[Any, ...]:
+    """All of a Motion, of which two are equal only bit for bit."""
+    arrays = [values.tobytes() for values in (*motion.arrays().values(), *motion.forecast.arrays().values())]
+    measured = None if motion.measured is None else [person.pose.tobytes() for person in motion.measured]
+    place = motion.index, motion.time_s, motion.final, motion.keyframe, motion.latency
+    frame = motion.frame
+    size = None if frame is None else (frame.width, frame.height, frame.received_s)
+    return *place, size, motion.ids.tobytes(), arrays, measured
+
+
+@contextmanager
+def camera(tmp_path: Path) -> Iterator[str]:
+    """Loses its connection after some seconds, and comes back with another size."""
+    clips = [scene_clip(tmp_path / f"{width}.mkv", scene, SECONDS) for (width, _), scene in SCENES.items()]
+    with tcp_camera(clips, SECONDS) as address:
+        yield address
+
+
+def recorded(address: str, folder: Path) -> RecordedReader:
+    return RecordedReader(folder, lambda tap: LiveReader(address, tap=tap, pause_s=lambda _: 0.1))
+
+
+def record(address: str, folder: Path, frames: int, **options: Any) -> tuple[Stream, list[Any], list[SourceEvent]]:
+    """A stream whose reader is slow at times, with all that came of it. It is left in the middle."""
+    slow, motions, events = random.Random(2), [], []
+    with Stream(recorded(address, folder), estimator=Irregular(), **options) as stream:
+        stream.on_event = events.append
+        for motion in stream:
+            motions.append(bits(motion))
+            if stream.stats.frames >= frames:
+                break
+            time.sleep(0.3 if slow.random() < 0.04 else 0.0)
+        motions += [bits(motion) for motion in stream.close()]
+    return stream, motions, events
+
+
+def replay(folder: Path) -> tuple[Stream, list[Any], list[SourceEvent]]:
+    events: list[SourceEvent] = []
+    with Stream.replay(folder) as stream:
+        stream.on_event = events.append
+        motions = [bits(motion) for motion in stream]
+    return stream, motions, events
+
+
+@pytest.fixture(scope="module")
+def recording(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Stream, list[Any], list[SourceEvent]]:
+    folder = tmp_path_factory.mktemp("camera")
+    with camera(folder) as address:
+        return folder / "recording", *record(address, folder / "recording", 50, pictures=False)
+
+
+def test_a_replay_gives_what_the_stream_gave(recording: Any, caplog: pytest.LogCaptureFixture) -> None:
+    folder, stream, motions, events = recording
+    assert {event.kind for event in events} == {"lost", "back", "size"}
+    assert stream.stats.counters["estimator_failed"] and stream.stats.counters["dropped_consumer_behind"]
+    again, same_motions, same_events = replay(folder)
+    assert same_events == events
+    assert same_motions == motions
+    assert (again.stats.counters, again.stats.keyframes) == (stream.stats.counters, stream.stats.keyframes)
+    assert str(again.stats.ledger) == str(stream.stats.ledger)
+    assert str(again.score) == str(stream.score)
+    assert not [line for line in caplog.messages if "differ" in line]
+
+
+def test_every_argument_of_a_stream_is_kept(recording: Any) -> None:
+    """The estimator is replaced by its answers, and models have a place of their own."""
+    kept = json.loads((recording[0] / "recording.json").read_text())["stream"]
+    arguments = set(inspect.signature(Stream).parameters)
+    assert set(kept) == arguments - {"source", "estimator", "eye", "models", "record"}
+
+
+def test_a_replay_shows_pictures_that_nobody_read(recording: Any) -> None:
+    """The recording was made without anybody who reads pictures, and whoever replays it may want to see them."""
+    sizes: dict[int, tuple[int, ...]] = {}
+    with Stream.replay(recording[0]) as stream:
+        for motion in stream:
+            if motion.final and motion.index not in sizes and motion.frame is not None:
+                sizes[motion.index] = motion.frame.rgb.shape
+    assert set(sizes.values()) == {(240, 320, 3), (320, 240, 3)}
+
+
+def test_a_replay_at_its_own_pace_takes_as_long(recording: Any) -> None:
+    folder, _, motions, _ = recording
+    waits, start_s = [], time.perf_counter()
+    with Stream.replay(folder, is_paced=True) as stream:
+        stream.on_wait = lambda: waits.append(stream.now_s)
+        assert [bits(motion) for motion in stream] == motions
+    last_s = max(motion[1] for motion in motions)
+    assert time.perf_counter() - start_s > last_s
+
+
+def test_a_recording_that_was_cut_off_is_replayed_up_to_there(recording: Any, tmp_path: Path) -> None:
+    folder, _, motions, _ = recording
+    cut = copy(folder, tmp_path / "cut")
+    journal = (cut / "journal.jsonl").read_bytes()
+    (cut / "journal.jsonl").unlink()
+    (cut / "journal.jsonl.part").write_bytes(journal[: len(journal) // 2])
+    _, some, _ = replay(cut)
+    provisional = [motion for motion in some if not motion[2]]
+    assert len(provisional) > 10
+    assert provisional == [motion for motion in motions if not motion[2]][: len(provisional)]
+
+
+@pytest.mark.parametrize(
+    ("file", "sentence"),
+    [
+        ("journal.jsonl", r"journal\.jsonl is damaged in line \d+, whose checksum does not fit: copy"),
+        ("video-1.h264", r"video-1\.h264 is damaged before byte \d+: copy"),
+    ],
+)
+def test_damage_ends_a_replay_with_a_sentence(recording: Any, tmp_path: Path, file: str, sentence: str) -> None:
+    damaged = copy(recording[0], tmp_path / "damaged")
+    data = bytearray((damaged / file).read_bytes())
+    place = len(data) // 2
+    data[place] ^= 1
+    (damaged / file).write_bytes(data)
+    with Stream.replay(damaged) as stream, pytest.raises(SourceError, match=sentence):
+        list(stream)
+
+
+def test_a_recording_of_another_version_is_refused(recording: Any, tmp_path: Path) -> None:
+    old = copy(recording[0], tmp_path / "old")
+    header = (old / "recording.json").read_text()
+    (old / "recording.json").write_text(header.replace('"version": 1', '"version": 0', 1))
+    with pytest.raises(SourceError, match="may give other poses: replay it with the version that made it"):
+        Stream.replay(old)
+    (old / "recording.json").write_text(header[: len(header) // 2])
+    with pytest.raises(SourceError, match=r"recording\.json is damaged .*: copy the recording again"):
+        Stream.replay(old)
+
+
+def test_other_poses_than_the_recorded_ones_are_told(
+    recording: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    other = copy(recording[0], tmp_path / "other")
+    lines = list(records(other / "journal.jsonl"))
+    turn = [line for line in lines if line.get("frame")][5]
+    turn["motions"][1] ^= 1
+    (other / "journal.jsonl").write_bytes(b"".join(line_of(line) for line in lines))
+    with caplog.at_level(logging.WARNING):
+        replay(other)
+    assert [line for line in caplog.messages if f"with from frame {turn['frame'][0]} on" in line]
+
+
+def copy(folder: Path, to: Path) -> Path:
+    to.mkdir()
+    for path in folder.iterdir():
+        (to / path.name).write_bytes(path.read_bytes())
+    return to
