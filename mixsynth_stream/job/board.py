@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TextIO
 
-from mixsynth_stream.job.progress import Progress
+from mixsynth_stream.job.progress import RATE_OVER_S, Progress
 
 if TYPE_CHECKING:
     from mixsynth_stream.pipeline.frame import SourceEvent
@@ -39,7 +39,7 @@ class Board(Progress):
         self._people = [0] * len(names)
         self._lost: set[int] = set()
         self._ended: set[int] = set()
-        self._frames_before: tuple[float, list[int]] = (clock(), [0] * len(names))
+        self._counts: deque[tuple[float, list[int]]] = deque([(clock(), [0] * len(names))])
 
     def __enter__(self) -> Board:
         return self
@@ -70,8 +70,10 @@ class Board(Progress):
     def _line_of_all(self) -> str:
         now = self._clock()
         frames = [0 if stream is None else stream.stats.frames for stream in self._streams]
-        before_s, before = self._frames_before
-        self._frames_before = now, frames
+        self._counts.append((now, frames))
+        while len(self._counts) > 2 and now - self._counts[0][0] > RATE_OVER_S:
+            self._counts.popleft()
+        before_s, before = self._counts[0]
         running = [n for n, stream in enumerate(self._streams) if stream is not None and n not in self._ended]
         rates = [(frames[n] - before[n]) / max(now - before_s, 1e-9) for n in running]
         streams = [stream for stream in self._streams if stream is not None]

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _TERMINAL_EVERY_S = 0.1
 _LOG_EVERY_S = 5.0
 # The rate is that of the last few seconds, so that it follows the speed of the machine.
-_RATE_OVER_S = 3.0
+RATE_OVER_S = 3.0
 
 
 class Progress:
@@ -66,7 +66,7 @@ class Progress:
         self._newest = motion.index
         now = self._clock()
         self._recent.append((now, stats.frames))
-        while len(self._recent) > 2 and now - self._recent[0][0] > _RATE_OVER_S:
+        while len(self._recent) > 2 and now - self._recent[0][0] > RATE_OVER_S:
             self._recent.popleft()
         self._draw(self._text(motion, stats, latency_s, score))
 
