@@ -115,13 +115,8 @@ class Stream:
         people = People(self.models, max_people=max_people, max_silence_s=max_silence_s)
         follower = self._glance(glance)
         self.has_glance = follower is not None
-        # Forecasts of live poses are judged by the keyframes that come, and may be a simple method's for that. None for
-        # files and rotations.
-        self.score = SelfScore(acts=is_auto) if self.live and self.models[0].info.space == "image" else None
-        score = self.score
-        self._timeline = Timeline(
-            people, lag=self.lag, horizon_s=horizon_s, glance=follower, score=score, smooth=smooth
-        )
+        self.score = self._own_score(acts=is_auto)
+        self._timeline = self._own_timeline(people, follower, horizon_s, smooth=smooth)
         self._looks = Looks(renew=self._supervisor.renew, on_end=self._reader.wake if self._reader else lambda: None)
         if self._reader is not None and not pictures and follower is None:
             self._reader.read_sparsely(Needs(KeyframeClock(*spacing), STAY_S if cuts else None))
@@ -243,6 +238,14 @@ class Stream:
         is_camera = self._reader is not None and self.live
         make = partial(stream_estimator, choice, own, skeleton, **options)
         return SupervisedEstimator(make, self.stats, is_own=is_pose_model(choice), is_live=is_camera)
+
+    def _own_score(self, *, acts: bool) -> SelfScore | None:
+        """Forecasts of live poses are judged by the keyframes that come; None for files and rotations."""
+        return SelfScore(acts=acts) if self.live and self.models[0].info.space == "image" else None
+
+    def _own_timeline(self, people: People, follower: Glance | None, horizon_s: float, *, smooth: bool) -> Timeline:
+        score = self.score
+        return Timeline(people, lag=self.lag, horizon_s=horizon_s, glance=follower, score=score, smooth=smooth)
 
     def _glance(self, request: bool | None) -> Glance | None:
         """By default people are followed between keyframes in live sources, where the pose of now counts."""
