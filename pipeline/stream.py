@@ -128,12 +128,8 @@ class Stream:
         people = People(self.models, max_people=max_people, max_silence_s=max_silence_s)
         follower = self._glance(glance)
         self.has_glance = follower is not None
-        # Forecasts of live poses are judged by the keyframes that come, and may be a simple method's for that. None for
-        # files and rotations.
-        self.score = SelfScore(acts=is_auto) if self.live and self.models[0].info.space == "image" else None
-        self._timeline = Timeline(
-            people, lag=self.lag, horizon_s=horizon_s, glance=follower, score=self.score, smooth=smooth
-        )
+        self.score = self._own_score(acts=is_auto)
+        self._timeline = self._own_timeline(people, follower, horizon_s, smooth=smooth)
         self._looks = self._new_looks()
         if not pictures and follower is None:
             self._read_sparsely(KeyframeClock(*spacing), has_cuts=cuts)
@@ -227,11 +223,7 @@ class Stream:
         """
         if count < 1 or not 0 < dt_s < math.inf:
             raise ValueError(f"lookahead takes 1 time or more and a positive step, found {count} and {dt_s}")
-        newest = self._timeline.newest
-        if start_s is None:
-            start_s = self.now_s
-        if start_s is None:
-            start_s = 0.0 if newest is None else newest.time_s
+        start_s = next(moment for moment in (start_s, self.now_s, self._timeline.newest_s) if moment is not None)
         return self._timeline.ahead(start_s + dt_s * np.arange(1, count + 1))
 
     @property
@@ -310,6 +302,14 @@ class Stream:
     def _new_looks(self) -> Looks | SharedLooks:
         """Where the estimator works."""
         return looks_of(self._journal, self.stats, renew=self._supervisor.renew, on_end=self._wake)
+
+    def _own_score(self, *, acts: bool) -> SelfScore | None:
+        """Forecasts of live poses are judged by the keyframes that come; None for files and rotations."""
+        return SelfScore(acts=acts) if self.live and self.models[0].info.space == "image" else None
+
+    def _own_timeline(self, people: People, follower: Glance | None, horizon_s: float, *, smooth: bool) -> Timeline:
+        score = self.score
+        return Timeline(people, lag=self.lag, horizon_s=horizon_s, glance=follower, score=score, smooth=smooth)
 
     def _glance(self, request: bool | None) -> Glance | None:
         """By default people are followed between keyframes in live sources, where the pose of now counts."""

@@ -160,6 +160,11 @@ class Timeline:
         waiting, keyframe = self._waiting[-1:], self._keyframe
         return waiting[0].frame if waiting else keyframe[0] if keyframe else None
 
+    @property
+    def newest_s(self) -> float:
+        """The time of the newest frame, 0 before there is one."""
+        return 0.0 if self.newest is None else self.newest.time_s
+
     def settle(self, before_s: float) -> list[Motion]:
         """Make final, as they stand, the frames before a time: their keyframe is too long in coming."""
         motions = []

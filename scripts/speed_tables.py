@@ -88,6 +88,35 @@ def frontier(folder: Path) -> Iterator[list[str]]:
         yield cells
 
 
+# What a row of `bench live` has, as the table of docs/speed.md names it.
+_LIVE = {
+    "over hold": "over_hold",
+    "over the best simple": "over_best_simple",
+    "over MediaPipe held": "over_held_mediapipe",
+    "step": "step_over_true",
+    "correction": "correction_over_true",
+    "step, not blended": "abrupt_step_over_true",
+    "correction, not blended": "abrupt_correction_over_true",
+}
+
+
+def live(folder: Path) -> Iterator[list[str]]:
+    """The pose shown now with a simulated estimator: the mean of the clips and the worst one, for docs/speed.md."""
+    rows = [row for row in json.loads((folder / "live.json").read_text())["rows"] if row["answer_ms"] is not None]
+    yield ["answers after", "keyframes", "calls/s", *_LIVE, "error that blending costs"]
+    for answer_ms in dict.fromkeys(row["answer_ms"] for row in rows):
+        for contender in dict.fromkeys(row["contender"] for row in rows):
+            of_both = [row for row in rows if (row["answer_ms"], row["contender"]) == (answer_ms, contender)]
+            calls_hz = sum(row["calls_hz"] for row in of_both) / len(of_both)
+            cells = [_mean_and_worst([row[key] for row in of_both], "{:.2f}") for key in _LIVE.values()]
+            cost = _mean_and_worst([row["blending_cost"] for row in of_both], "{:.1%}")
+            yield [f"{answer_ms:.0f} ms", contender, f"{calls_hz:.1f}", *cells, cost]
+
+
+def _mean_and_worst(values: list[float], form: str) -> str:
+    return f"{form.format(sum(values) / len(values))} ({form.format(max(values))})"
+
+
 def _three_digits(number: float) -> str:
     return f"{number:.1f}" if number < 100 else f"{number:.0f}"
 
