@@ -11,9 +11,9 @@ if TYPE_CHECKING:
     from mixsynth_stream.pipeline.estimators.mediapipe import MediaPipeEstimator
     from mixsynth_stream.pipeline.estimators.recorded import ArrayEstimator
     from mixsynth_stream.pipeline.motion import Forecast, Lookahead, Motion, Origin, Person
+    from mixsynth_stream.pipeline.several.streams import Streams
     from mixsynth_stream.pipeline.sources.video import VideoReader
     from mixsynth_stream.pipeline.stream import Stream
-    from mixsynth_stream.pipeline.streams import Streams
     from mixsynth_stream.pipeline.window import MotionWindow, push_all
 
 __all__ = [

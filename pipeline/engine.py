@@ -19,7 +19,7 @@ from mixsynth_stream.pipeline.steps import Steps, completed, result_of
 from mixsynth_stream.pipeline.timeline import Timeline
 
 if TYPE_CHECKING:
-    from mixsynth_stream.pipeline.sharing import SharedLooks
+    from mixsynth_stream.pipeline.several.sharing import SharedLooks
 
 # Frames of a live source become final after so long as they stand, where no keyframe has come: nothing may pile up.
 _LONGEST_WAIT_S = 2.0

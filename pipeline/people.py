@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mixsynth_stream.normalise import distance_in_scales
-from mixsynth_stream.pipeline.correction import Correction
 from mixsynth_stream.pipeline.curve import Curve
+from mixsynth_stream.pipeline.forecast.correction import Correction
 from mixsynth_stream.pipeline.glance.evidence import Glimpses
 from mixsynth_stream.pipeline.motion import SPACE_ARRAYS, Origin, Person, Poses
 from mixsynth_stream.pipeline.steps import Keyframes, Steps, completed

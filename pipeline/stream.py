@@ -21,6 +21,7 @@ from mixsynth_stream.pipeline.cuts import STAY_S, CutDetector
 from mixsynth_stream.pipeline.engine import Engine
 from mixsynth_stream.pipeline.estimators.choose import DEFAULT_EYE, is_pose_model, stream_estimator, warm_up
 from mixsynth_stream.pipeline.estimators.supervised import SupervisedEstimator
+from mixsynth_stream.pipeline.forecast.self_score import SelfScore
 from mixsynth_stream.pipeline.frame import Frame, LivePictures, SourceEvent, VideoInfo
 from mixsynth_stream.pipeline.glance.glance import Glance
 from mixsynth_stream.pipeline.keyframes import KeyframeChooser, KeyframeClock
@@ -28,7 +29,6 @@ from mixsynth_stream.pipeline.ledger import Latency
 from mixsynth_stream.pipeline.motion import Expected, Lookahead, Motion
 from mixsynth_stream.pipeline.people import People
 from mixsynth_stream.pipeline.replaying import begin_recording, replay_arguments
-from mixsynth_stream.pipeline.self_score import SelfScore
 from mixsynth_stream.pipeline.sources.journal import Journal
 from mixsynth_stream.pipeline.sources.open import is_live, open_for_stream
 from mixsynth_stream.pipeline.sources.pixels.pictures import frame_from_array
@@ -43,7 +43,7 @@ from mixsynth_stream.weights import Model
 
 if TYPE_CHECKING:
     from mixsynth_stream.pipeline.looks import Looks
-    from mixsynth_stream.pipeline.sharing import SharedLooks
+    from mixsynth_stream.pipeline.several.sharing import SharedLooks
 
 # Closing waits no longer for an estimator that looks at a frame.
 _CLOSE_S = 0.7
@@ -78,6 +78,7 @@ class Stream:
     on_event: Callable[[SourceEvent], None] | None = None
     on_wait: Callable[[], None] | None = None
     hold: Callable[[], AbstractContextManager[None]] = nullcontext
+    _loop: Generator[Motion, None, None] | None = None
     _source_error: Exception | None = None  # that ended the source
     _last_pushed_s = -math.inf
     # A live source that gives nothing is asked again after so long, so that an estimator that hangs is noticed.
@@ -145,7 +146,6 @@ class Stream:
             on_scene=self._reader.restart_needs if self._reader else lambda _: None,
         )
         self._due: deque[Motion] = deque()  # Motions that wait to be handed out
-        self._loop: Generator[Motion, None, None] | None = None
 
     @classmethod
     def replay(cls, folder: str | Path, *, is_paced: bool = False) -> Stream:

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from mixsynth_stream.pipeline.correction import SPEED_OVER_S, correction
 from mixsynth_stream.pipeline.cuts import Cut, go_on
 from mixsynth_stream.pipeline.fit import Fit
+from mixsynth_stream.pipeline.forecast.correction import SPEED_OVER_S, correction
+from mixsynth_stream.pipeline.forecast.self_score import SelfScore
 from mixsynth_stream.pipeline.motion import Expected, Forecast, Lookahead, Motion, Origin, Person
 from mixsynth_stream.pipeline.people import Scene
-from mixsynth_stream.pipeline.self_score import SelfScore
 from mixsynth_stream.pipeline.steps import Steps, completed
 from mixsynth_stream.spaces import GRID_HZ
 

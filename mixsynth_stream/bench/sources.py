@@ -26,10 +26,10 @@ from mixsynth_stream.files import ASSETS
 from mixsynth_stream.normalise import distance_in_scales
 from mixsynth_stream.pipeline.estimators.choose import pose_estimator
 from mixsynth_stream.pipeline.motion import Motion, Person
+from mixsynth_stream.pipeline.several.streams import Streams
 from mixsynth_stream.pipeline.sources.capture import LiveReader
 from mixsynth_stream.pipeline.sources.live.request import LiveRequest
 from mixsynth_stream.pipeline.sources.video import VideoReader
-from mixsynth_stream.pipeline.streams import Streams
 from mixsynth_stream.presets import AUTO, AUTO_EVERY, shipped_name
 from mixsynth_stream.reports import processor, table, write_json
 from mixsynth_stream.skeleton import BLAZEPOSE_33

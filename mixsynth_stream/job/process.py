@@ -26,9 +26,9 @@ from mixsynth_stream.job.progress import Progress
 from mixsynth_stream.job.replay import replayed
 
 if TYPE_CHECKING:
+    from mixsynth_stream.pipeline.forecast.self_score import SelfScore
     from mixsynth_stream.pipeline.frame import SourceEvent, VideoInfo
     from mixsynth_stream.pipeline.motion import Motion
-    from mixsynth_stream.pipeline.self_score import SelfScore
     from mixsynth_stream.pipeline.sources.source import FrameSource
     from mixsynth_stream.pipeline.stats import StreamStats
     from mixsynth_stream.pipeline.stream import Stream

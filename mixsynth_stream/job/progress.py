@@ -9,9 +9,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
+    from mixsynth_stream.pipeline.forecast.self_score import SelfScore
     from mixsynth_stream.pipeline.frame import SourceEvent, VideoInfo
     from mixsynth_stream.pipeline.motion import Motion
-    from mixsynth_stream.pipeline.self_score import SelfScore
     from mixsynth_stream.pipeline.stats import StreamStats
 
 _TERMINAL_EVERY_S = 0.1

@@ -27,7 +27,7 @@ from mixsynth_stream.job.process import JobResult, glance_request, open_reader
 if TYPE_CHECKING:
     from mixsynth_stream.pipeline.frame import SourceEvent
     from mixsynth_stream.pipeline.motion import Motion
-    from mixsynth_stream.pipeline.streams import Streams
+    from mixsynth_stream.pipeline.several.streams import Streams
 
 
 class JobsInterrupted(KeyboardInterrupt):
@@ -214,7 +214,7 @@ def _open_streams(sources: Sequence[str], options: JobOptions, interrupt: Interr
     with interrupt.held():  # numpy makes another error of a signal that comes while it is imported
         from mixsynth_stream.pipeline.estimators.bundle import bundle_path
         from mixsynth_stream.pipeline.estimators.choose import DEFAULT_EYE
-        from mixsynth_stream.pipeline.streams import Streams
+        from mixsynth_stream.pipeline.several.streams import Streams
 
         if options.pose_model:
             bundle_path(options.pose_model)  # a model that is not there is an error before sources are opened

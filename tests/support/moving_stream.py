@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from support.fakes import FakeFrame, standing_pose
 
+from mixsynth_stream.pipeline.forecast.self_score import METHODS
 from mixsynth_stream.pipeline.ledger import Latency
 from mixsynth_stream.pipeline.motion import Expected, Forecast, Motion, Origin
-from mixsynth_stream.pipeline.self_score import METHODS
 from mixsynth_stream.pipeline.stats import StreamStats
 
 WIDTH, HEIGHT = 640, 480

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from mixsynth_stream.evaluate.frontier import LIMBS, Reference
+from mixsynth_stream.pipeline.forecast.simple import SIMPLE, Simple
 from mixsynth_stream.pipeline.motion import Motion
-from mixsynth_stream.pipeline.simple import SIMPLE, Simple
 
 # The largest step is this percentile, because one frame of a reference may be wrong.
 LARGEST = 97

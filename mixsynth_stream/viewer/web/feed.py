@@ -19,8 +19,8 @@ from mixsynth_stream.viewer.web.messages import DrawRequest
 from mixsynth_stream.viewer.web.pictures import PictureEncoder
 
 if TYPE_CHECKING:
+    from mixsynth_stream.pipeline.forecast.self_score import SelfScore
     from mixsynth_stream.pipeline.frame import SourceEvent, VideoInfo
-    from mixsynth_stream.pipeline.self_score import SelfScore
 
 # A live source without a new frame for so long is told to be lost.
 LOST_S = 1.0

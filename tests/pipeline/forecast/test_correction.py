@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from support.fakes import models, person
 
-from mixsynth_stream.pipeline.correction import SPEED_OVER_S, correction
 from mixsynth_stream.pipeline.estimators.choose import as_estimator
+from mixsynth_stream.pipeline.forecast.correction import SPEED_OVER_S, correction
 from mixsynth_stream.pipeline.motion import Motion
 from mixsynth_stream.pipeline.people import ScenePoses
 from mixsynth_stream.pipeline.stream import Stream

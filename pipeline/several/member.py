@@ -10,7 +10,7 @@ from typing import Any
 from mixsynth_stream.pipeline.estimators.supervised import SupervisedEstimator
 from mixsynth_stream.pipeline.looks import Looks
 from mixsynth_stream.pipeline.motion import Motion
-from mixsynth_stream.pipeline.sharing import SharedEstimator, SharedLooks
+from mixsynth_stream.pipeline.several.sharing import SharedEstimator, SharedLooks
 from mixsynth_stream.pipeline.sources.source import FrameSource
 from mixsynth_stream.pipeline.steps import Steps
 from mixsynth_stream.pipeline.stream import Stream

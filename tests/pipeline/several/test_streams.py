@@ -100,7 +100,7 @@ def finals(motions):
 
 
 def test_each_source_gives_what_it_gives_alone_and_all_share_calls_of_the_network(monkeypatch):
-    monkeypatch.setattr("mixsynth_stream.pipeline.streams._FRAMES_A_LOOK", 1)
+    monkeypatch.setattr("mixsynth_stream.pipeline.several.streams._FRAMES_A_LOOK", 1)
     models = fakes.models()
     with streams_of([Camera(number, 45) for number in range(3)], models=models) as streams:
         by_source = read_in_step(streams)

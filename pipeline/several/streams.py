@@ -16,9 +16,9 @@ from mixsynth_stream.pipeline.budget import Budget
 from mixsynth_stream.pipeline.estimators.choose import DEFAULT_EYE
 from mixsynth_stream.pipeline.frame import SourceEvent
 from mixsynth_stream.pipeline.looks import Looks
-from mixsynth_stream.pipeline.member import Member
 from mixsynth_stream.pipeline.motion import Motion
-from mixsynth_stream.pipeline.sharing import SharedEstimator
+from mixsynth_stream.pipeline.several.member import Member
+from mixsynth_stream.pipeline.several.sharing import SharedEstimator
 from mixsynth_stream.pipeline.sources.live.request import LiveRequest
 from mixsynth_stream.pipeline.sources.open import open_source
 from mixsynth_stream.pipeline.sources.source import FrameSource

@@ -13,9 +13,9 @@ from mixsynth_stream.data.cameras import FRAME_HEIGHT_PX, random_cameras, to_ima
 from mixsynth_stream.data.mocap import core_from_mocap, load_clips
 from mixsynth_stream.normalise import scale_of
 from mixsynth_stream.pipeline.estimators.choose import as_estimator
+from mixsynth_stream.pipeline.forecast.self_score import NETWORK, SelfScore
 from mixsynth_stream.pipeline.motion import Motion, Origin, Person
 from mixsynth_stream.pipeline.people import People
-from mixsynth_stream.pipeline.self_score import NETWORK, SelfScore
 from mixsynth_stream.pipeline.stream import Stream
 from mixsynth_stream.skeleton import CARRIER
 from mixsynth_stream.spaces import SPACES

@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from mixsynth_stream.normalise import distance_in_scales
+from mixsynth_stream.pipeline.forecast.simple import SIMPLE, Simple, SimpleCurve, joints_of
 from mixsynth_stream.pipeline.motion import Person
 from mixsynth_stream.pipeline.people import Scene
-from mixsynth_stream.pipeline.simple import SIMPLE, Simple, SimpleCurve, joints_of
 from mixsynth_stream.spaces import SPACES
 
 NETWORK = "network"
