@@ -24,8 +24,8 @@ log = logging.getLogger(__name__)
 class WebView(SinkBase):
     """Serves the page while it is open, at `url`. No viewer that comes, goes or lags holds up the stream.
 
-    `closed` is True, and `closing` set, once a page of this machine has ended the stream. Without a stream the page says
-    that its `source` is opened, until `watch` brings it.
+    `closed` is True, and `closing` set, once a page of this machine has ended the stream. Without a stream the page
+    says that its `source` is opened, until `watch` brings it.
     """
 
     def __init__(
