@@ -98,6 +98,10 @@ class Watch:
         self.longest_silence_s = max(self.longest_silence_s, now_s - self._turn_s)
         self._turn_s = now_s
 
+    def go_on(self) -> None:
+        """What the loop has done since its last turn was the run's own work."""
+        self._turn_s = time.perf_counter()
+
     @property
     def silence_s(self) -> float:
         """How long nothing has come until now."""

@@ -206,7 +206,10 @@ class Soak:
     def _take(self, motion: Motion, stream: Stream, view: WebView) -> None:
         self.frames.take(motion)
         view.write(motion)
+        broken = self._files.broken
         self._files.write(motion, stream)
+        if self._files.broken > broken:  # the results up to there were read back
+            self._watch.go_on()
 
     def _close(self, stream: Stream, view: WebView) -> float:
         """Close the stream; how many seconds that took."""
