@@ -94,7 +94,7 @@ def _three_digits(number: float) -> str:
 
 def soak(folder: Path) -> Iterator[list[str]]:
     """What the soak runs have counted and checked, for docs/soak.md."""
-    documents = [json.loads((folder / name).read_text()) for name in ("soak.json", "soak-10x.json")]
+    documents = [json.loads((folder / name).read_text()) for name in ("soak-hour.json", "soak.json", "soak-10x.json")]
     runs = [document["run"] for document in documents]
     yield ["", *(f"{run['seconds'] / 60:.0f} min, {run['estimator']}" for run in runs)]
     yield ["seconds between faults", *(f"{run['fault_every_s']:g}" for run in runs)]
