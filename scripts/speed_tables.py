@@ -123,16 +123,18 @@ def _three_digits(number: float) -> str:
 
 def soak(folder: Path) -> Iterator[list[str]]:
     """What the soak runs have counted and checked, for docs/soak.md."""
-    documents = [json.loads((folder / name).read_text()) for name in ("soak.json", "soak-10x.json")]
+    documents = [json.loads((folder / name).read_text()) for name in ("soak-hour.json", "soak.json", "soak-10x.json")]
     runs = [document["run"] for document in documents]
     yield ["", *(f"{run['seconds'] / 60:.0f} min, {run['estimator']}" for run in runs)]
+    yield ["seconds between faults", *(f"{run['fault_every_s']:g}" for run in runs)]
     yield ["faults", *(f"{sum(run['faults'].values())}" for run in runs)]
     yield ["frames captured", *(f"{run['captured']}" for run in runs)]
     yield ["shown, each final once", *(f"{run['shown']}" for run in runs)]
     yield ["dropped, and counted", *(f"{run['captured'] - run['shown']}" for run in runs)]
     yield ["keyframes", *(f"{run['keyframes']}" for run in runs)]
     yield ["camera lost and back", *(f"{run['counters'].get('reopened', 0)} times" for run in runs)]
+    passed = {True: "", False: " (fails)"}
     for row, *others in zip(*(document["rows"] for document in documents), strict=True):
         name = re.sub(r" \(\d+( MB)?\)", "", row["check"])
-        cells = [f"{one['value']:g}{'' if one['passed'] else ' (fails)'}" for one in (row, *others)]
+        cells = [f"{one['value']:g}{passed[one['passed']]}" for one in (row, *others)]
         yield [f"{name} (at most {row['limit']:g})", *cells]

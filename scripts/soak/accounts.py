@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 from typing import Any
 
+from mixsynth_stream.pipeline.estimators.memory import give_memory_back
 from mixsynth_stream.pipeline.motion import Motion
 
 MOST_MORE_MB, MOST_MORE_WITH_SIZES_MB = 10.0, 20.0
@@ -73,11 +75,13 @@ class Sample:
 class Watch:
     """Samples of this process, one every few seconds, in a thread; and how long nothing has come at most."""
 
-    def __init__(self, frames: Frames, every_s: float) -> None:
+    def __init__(self, frames: Frames, every_s: float, compared_s: Sequence[float] = ()) -> None:
+        """At the times `compared_s` what was freed goes back to the system first: it is no growth."""
         self.samples: list[Sample] = []
         self.longest_silence_s = 0.0
         self._frames = frames
         self._every_s = every_s
+        self._compared_s = list(compared_s)
         self._start_s = self._turn_s = time.perf_counter()
         self._is_over = threading.Event()
         self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
@@ -94,6 +98,10 @@ class Watch:
         self.longest_silence_s = max(self.longest_silence_s, now_s - self._turn_s)
         self._turn_s = now_s
 
+    def go_on(self) -> None:
+        """What the loop has done since its last turn was the run's own work."""
+        self._turn_s = time.perf_counter()
+
     @property
     def silence_s(self) -> float:
         """How long nothing has come until now."""
@@ -106,6 +114,9 @@ class Watch:
 
     def _run(self) -> None:
         while not self._is_over.wait(self._every_s):
+            if self._compared_s and self.elapsed_s >= self._compared_s[0]:
+                self._compared_s.pop(0)
+                give_memory_back()
             self.samples.append(Sample.now(self.elapsed_s, self._frames.shown))
 
 
@@ -136,11 +147,16 @@ def checks_of_frames(frames: Frames, captured: int, counters: dict[str, int]) ->
     ]
 
 
+def compared_over_s(end_s: float) -> float:
+    """Over how many seconds after the warm-up, and before the end, what is held is compared."""
+    return max(min(0.1 * end_s, 60.0), 2.0)
+
+
 def checks_of_process(
     samples: list[Sample], warm_s: float, end_s: float, *, most_mb: float | None
 ) -> list[dict[str, Any]]:
     """Whether the process holds at the end what it held after the warm-up; without `most_mb` any memory will do."""
-    span_s = max(min(0.1 * end_s, 60.0), 2.0)
+    span_s = compared_over_s(end_s)
     before, after = held(samples, warm_s, warm_s + span_s), held(samples, end_s - span_s, end_s)
     rows = []
     if most_mb is not None:
