@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import itertools
 import json
 import logging
 import random
@@ -18,6 +19,7 @@ from support.tcp_camera import scene_clip, tcp_camera
 
 from mixsynth_stream.errors import SourceError
 from mixsynth_stream.pipeline.frame import SourceEvent
+from mixsynth_stream.pipeline.glance.glance import Glance
 from mixsynth_stream.pipeline.motion import Motion, Person
 from mixsynth_stream.pipeline.sources.capture import LiveReader
 from mixsynth_stream.pipeline.sources.recording.lines import line_of, records
@@ -92,9 +94,11 @@ def replay(folder: Path) -> tuple[Stream, list[Any], list[SourceEvent]]:
 
 @pytest.fixture(scope="module")
 def recording(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Stream, list[Any], list[SourceEvent]]:
-    folder = tmp_path_factory.mktemp("camera")
-    with camera(folder) as address:
-        return folder / "recording", *record(address, folder / "recording", 50, pictures=False)
+    """In which glances take too long, by a clock that leaps, and end after two seconds."""
+    folder, clock = tmp_path_factory.mktemp("camera"), itertools.count()
+    with camera(folder) as address, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Glance, "_clock_s", lambda _: next(clock))
+        return folder / "recording", *record(address, folder / "recording", 75, pictures=False)
 
 
 def test_a_replay_gives_what_the_stream_gave(recording: Any, caplog: pytest.LogCaptureFixture) -> None:
@@ -108,6 +112,11 @@ def test_a_replay_gives_what_the_stream_gave(recording: Any, caplog: pytest.LogC
     assert str(again.stats.ledger) == str(stream.stats.ledger)
     assert str(again.score) == str(stream.score)
     assert not [line for line in caplog.messages if "differ" in line]
+
+
+def test_the_end_of_glances_is_kept(recording: Any) -> None:
+    lines = records(recording[0] / "journal.jsonl")
+    assert [kind for line in lines for kind, _ in line.get("answers", [])].count("glance") == 1
 
 
 def test_every_argument_of_a_stream_is_kept(recording: Any) -> None:
@@ -127,14 +136,12 @@ def test_a_replay_shows_pictures_that_nobody_read(recording: Any) -> None:
     assert set(sizes.values()) == {(240, 320, 3), (320, 240, 3)}
 
 
-def test_a_replay_at_its_own_pace_takes_as_long(recording: Any) -> None:
-    folder, _, motions, _ = recording
-    waits, start_s = [], time.perf_counter()
-    with Stream.replay(folder, is_paced=True) as stream:
-        stream.on_wait = lambda: waits.append(stream.now_s)
-        assert [bits(motion) for motion in stream] == motions
-    last_s = max(motion[1] for motion in motions)
-    assert time.perf_counter() - start_s > last_s
+def test_a_replay_at_its_own_pace_takes_as_long(recording: Any, tmp_path: Path) -> None:
+    short, start_s = beginning(recording[0], tmp_path / "short", 20), time.perf_counter()
+    with Stream.replay(short, is_paced=True) as stream:
+        paced = [bits(motion) for motion in stream]
+    assert time.perf_counter() - start_s > max(motion[1] for motion in paced)
+    assert paced == replay(short)[1]
 
 
 def test_a_recording_that_was_cut_off_is_replayed_up_to_there(recording: Any, tmp_path: Path) -> None:
@@ -180,14 +187,26 @@ def test_a_recording_of_another_version_is_refused(recording: Any, tmp_path: Pat
 def test_other_poses_than_the_recorded_ones_are_told(
     recording: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    other = copy(recording[0], tmp_path / "other")
+    other = beginning(recording[0], tmp_path / "other", 20)
     lines = list(records(other / "journal.jsonl"))
     turn = [line for line in lines if line.get("frame")][5]
     turn["motions"][1] ^= 1
-    (other / "journal.jsonl").write_bytes(b"".join(line_of(line) for line in lines))
+    (other / "journal.jsonl").write_bytes(b"".join(map(line_of, lines)))
     with caplog.at_level(logging.WARNING):
         replay(other)
     assert [line for line in caplog.messages if f"with from frame {turn['frame'][0]} on" in line]
+
+
+def beginning(folder: Path, to: Path, frames: int) -> Path:
+    """A copy of a recording that ends after so many frames."""
+    lines, count = [], 0
+    for line in records(copy(folder, to) / "journal.jsonl"):
+        lines.append(line)
+        count += line.get("frame") is not None
+        if count == frames:
+            break
+    (to / "journal.jsonl").write_bytes(b"".join(map(line_of, lines)))
+    return to
 
 
 def copy(folder: Path, to: Path) -> Path:
