@@ -12,7 +12,6 @@ import numpy as np
 from card import LARGE
 from support.shapes import ODD
 
-from mixsynth_stream import _cuda
 from mixsynth_stream.parameters import random_state
 from mixsynth_stream.presets import published_shapes
 
@@ -28,6 +27,13 @@ RUNS = (
 
 
 def main() -> int:
+    try:
+        from mixsynth_stream import _cuda
+
+        _cuda.devices()
+    except (ImportError, RuntimeError) as error:  # CUDA's own error is a RuntimeError
+        print(f"a CUDA device was expected here: {error}", file=sys.stderr)
+        return 1
     for name, config, batch in RUNS:
         shape = (batch, config.num_keyframes, config.joint_dim)
         keyframes = np.random.default_rng(batch).standard_normal(shape).astype(np.float32)
