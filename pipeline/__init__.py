@@ -44,7 +44,7 @@ _HOME = {
     "Origin": "motion",
     "Person": "motion",
     "Stream": "stream",
-    "Streams": "streams",
+    "Streams": "several.streams",
     "VideoReader": "sources.video",
     "WindowPoses": "curve",
     "push_all": "window",
