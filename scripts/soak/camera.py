@@ -8,6 +8,7 @@ Each clip shows the same in another size. It prints its port once it listens. A 
 
 from __future__ import annotations
 
+import os
 import socket
 import sys
 import threading
@@ -100,6 +101,7 @@ def _packets(path: str) -> list[tuple[bytes, bool]]:
 def _listen_to_commands(camera: Camera) -> None:
     for line in sys.stdin:
         camera.command(line.strip())
+    os._exit(0)  # the run has ended
 
 
 def serve(port: int, pace: float, paths: list[str]) -> None:

@@ -8,6 +8,7 @@ It serves rtsp://127.0.0.1:PORT/camera, and prints its port once it listens. A l
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import time
@@ -62,6 +63,7 @@ def serve(port: str, pace: float, paths: list[str]) -> None:
     def listen() -> None:
         for line in sys.stdin:
             clips.command(line.strip())
+        os._exit(0)  # the run has ended
 
     threading.Thread(target=listen, daemon=True).start()
 
