@@ -23,8 +23,8 @@ class Encoder {
     Encoder& operator=(const Encoder&) = delete;
 
     // keyframes [B, Q+1, D] -> motion [B, T, D], both in memory of the device, queued on `stream`. Nothing is allocated,
-    // unless the network needs a workspace and the stream is a new one; a graph that was captured then shares it with
-    // the stream.
+    // unless the network needs a workspace and the stream is a new one or begins to capture a graph. A graph keeps its
+    // workspace until the encoder goes, which must live as long as the graph.
     void forward(const float* keyframes, int64_t batch, float* motion, cudaStream_t stream);
 
     // The same from and to host memory, through pinned memory that is kept for later calls.
