@@ -6,6 +6,7 @@ In a script: `process_together(["rtsp://a", "webcam:0"], [Path("out/a"), Path("o
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -58,7 +59,9 @@ def process_together(
             stack.enter_context(FolderLock(folder))
             with interrupt.held():  # for the imports
                 check_folder(source, folder, options)
-        streams = stack.enter_context(_open_streams(sources, options, interrupt))
+        closing = threading.Event()
+        streams = stack.enter_context(_open_streams(sources, options, interrupt, closing))
+        stack.callback(closing.set)  # nobody waits any more for a source that is not there yet
         board = stack.enter_context(Board([shown(name) for name in sources], streams.streams, shown=options.progress))
         job = stack.enter_context(_Together(streams, sources, folders, options, interrupt, board, on_error))
         if options.view:
@@ -209,7 +212,9 @@ class _Together:
                 self._on_error(one)
 
 
-def _open_streams(sources: Sequence[str], options: JobOptions, interrupt: Interrupt) -> Streams:
+def _open_streams(
+    sources: Sequence[str], options: JobOptions, interrupt: Interrupt, closing: threading.Event
+) -> Streams:
     """The Streams that the options describe. They open their sources in threads."""
     with interrupt.held():  # numpy makes another error of a signal that comes while it is imported
         from mixsynth_stream.pipeline.estimators.bundle import bundle_path
@@ -232,5 +237,5 @@ def _open_streams(sources: Sequence[str], options: JobOptions, interrupt: Interr
             cuts=options.cuts,
             glance=glance_request(options),
             pictures=options.overlay or options.view is not None,
-            open_with=partial(open_reader, options=options, threads=1),
+            open_with=partial(open_reader, options=options, threads=1, closing=closing),
         )

@@ -146,7 +146,13 @@ class LiveReader(FrameSource):
             frame.received_s = None if frame.received_s is None else frame.received_s - shift_s
         self._index -= self.unread
         self._start_s = (self._start_s or 0.0) + shift_s
+        events = [
+            replace(event, time_s=event.time_s - shift_s, index=event.index - self.unread)
+            for event in self._events
+            if event.index > self.unread
+        ]
         self._events.clear()
+        self._events.extend(events)
 
     @property
     def captured(self) -> int:

@@ -12,6 +12,8 @@ KNOWN = {
     "answers.py": "when a recorded look began and ended",
     "looks.py": "when looks end and are given up, which `RecordedLooks` keeps",
     "stats.py": "what stages cost; the estimator's cost decides in `JournalBudget` only",
+    "estimators/supervised.py": "when freed memory goes back to the system",
+    "several/streams.py": "whose look begins first among several sources, which are not recorded",
     "glance/glance.py": "what glances cost, after which `has_come` is asked",
 }
 

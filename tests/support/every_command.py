@@ -32,7 +32,7 @@ def run_all(folder: Path, port: str) -> None:
     run("info")
     run("run", clip, "--out", f"{folder}/run", "--limit-frames", "2")
     # A camera on every machine.
-    capture.opener_for = lambda source, silence_s: lambda: av.open(str(ASSETS / "demo.mp4"))
+    capture.opener_for = lambda source, silence_s, request: lambda: av.open(str(ASSETS / "demo.mp4"))
     run("webcam", "--view", "none", "--limit-frames", "2", "--out", f"{folder}/webcam")
     run("demo", "--limit-frames", "2", "--out", f"{folder}/demo")
     run("bench", "pipeline", clip, "--frames", "4", "--rounds", "1")

@@ -21,7 +21,7 @@ from mixsynth_stream.skeleton import CARRIER
 from mixsynth_stream.spaces import SPACES
 from mixsynth_stream.weights import load_model
 
-CLIPS = Path(__file__).parents[2] / "benchmarks" / "mocap" / "cmu_val.npz"
+CLIPS = Path(__file__).parents[3] / "benchmarks" / "mocap" / "cmu_val.npz"
 PICTURE = np.zeros((48, 64, 3), np.uint8)
 
 
