@@ -105,7 +105,8 @@ struct Bf16 {
 // three products and loses nothing that fp32 keeps.
 template <bool kStrict, bool kEverythingFits>
 struct Float {
-    static constexpr bool kAllShared = kEverythingFits, kFetchesAhead = true;
+    // Beside a workspace, which takes registers for addresses, operands fetched ahead would spill.
+    static constexpr bool kAllShared = kEverythingFits, kFetchesAhead = kEverythingFits;
     static constexpr int kOperandFloats = kSide * kSide;
     using Operand = float;
     struct Fragment {

@@ -36,14 +36,13 @@ MIXSYNTH_CARD void multiply_packed(float (&sums)[2 * kPairs][4], int depth, cons
     } else {
         Operands even, odd;
         fetch(even, 0);
-        int k = 0;
-        for (; k + 1 < depth; k += 2) {
-            fetch(odd, k + 1);
+        for (int k = 0; k < depth; k += 2) {
+            fetch(odd, k + 1 < depth ? k + 1 : k);
             multiply(even, k);
+            if (k + 1 >= depth) break;
             fetch(even, k + 2 < depth ? k + 2 : k);
             multiply(odd, k + 1);
         }
-        if (k < depth) multiply(even, k);
     }
 }
 

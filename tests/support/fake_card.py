@@ -39,7 +39,7 @@ def build_fake(folder: Path) -> Path:
         return str(out)
 
     with ThreadPoolExecutor() as pool:
-        sources = [*(ROOT / "csrc" / source for source in SOURCES), FOLDER / "fake" / "fake_runtime.cpp"]
+        sources = [*(ROOT / "csrc" / source for source in SOURCES), *sorted((FOLDER / "fake").glob("*.cpp"))]
         objects = list(pool.map(compiled, sources))
     subprocess.run([*command, "-shared", *objects, "-o", str(library)], check=True)
     return library

@@ -1,113 +1,14 @@
 // A fake CUDA runtime, for tests of the host's side without a driver: two cards in host memory, whose streams work as late
 // as they may. What nobody waits for has not happened: memory that is read too early is NaN.
-//
-// The test sets what fails and what the machine is like with the functions at the end, which it calls through ctypes.
 #include <cmath>
-#include <cstdint>
-#include <cstdlib>
-#include <cstring>
-#include <deque>
-#include <functional>
-#include <map>
-#include <memory>
-#include <mutex>
-#include <string>
-#include <utility>
 #include <vector>
 
 #include "cuda/kernel.h"
-#include "cuda_runtime_api.h"
-
-#define FOR_TESTS extern "C" __attribute__((visibility("default")))
+#include "machine.h"
 
 namespace {
 
-constexpr int kMultiprocessors = 4;
-
-struct Stream {
-    std::deque<std::function<void()>> queue, graph;  // the graph is what was captured last
-    size_t queued = 0, done = 0;
-    unsigned long long capture = 0;  // its number while there is one
-
-    void add(std::function<void()> work) {
-        if (capture) return graph.push_back(std::move(work));
-        queue.push_back(std::move(work));
-        ++queued;
-    }
-    void run(size_t until) {
-        while (done < until) {
-            const std::function<void()> work = std::move(queue.front());
-            queue.pop_front();
-            ++done;
-            work();
-        }
-    }
-};
-
-struct Event {
-    Stream* stream = nullptr;
-    size_t until = 0;
-};
-
-struct Block {
-    size_t bytes;
-    cudaMemoryType type;
-    int device;
-    void* context;
-};
-
-struct Failure {
-    cudaError_t status;
-    int times;
-};
-
-struct Machine {
-    std::recursive_mutex mutex;
-    unsigned long long captures = 0;
-    const void* workspace = nullptr;  // of the last launch, as `windows` a block
-    int windows = 0;
-    int devices = 2, major = 9, minor = 0, driver = 13000, shared_limit = 227 * 1024, launches = 0;
-    cudaError_t last = cudaSuccess, broken = cudaSuccess;
-    std::map<std::string, Failure> failures;
-    std::map<uintptr_t, Block> blocks;
-    std::map<cudaStream_t, std::unique_ptr<Stream>> streams;
-    std::map<cudaEvent_t, std::unique_ptr<Event>> events;
-    char primary[8] = {}, foreign = 0;
-    uintptr_t next_handle = 1000;
-
-    Stream* stream(cudaStream_t handle) {
-        const bool is_default = handle == nullptr || handle == cudaStreamPerThread;
-        if (is_default && !streams.count(handle)) streams[handle] = std::make_unique<Stream>();
-        const auto place = streams.find(handle);
-        return place == streams.end() ? nullptr : place->second.get();
-    }
-    void run_all() {
-        for (auto& [handle, stream] : streams) stream->run(stream->queued);
-    }
-    const Block* block(const void* address, size_t bytes = 0) const {
-        auto place = blocks.upper_bound(reinterpret_cast<uintptr_t>(address));
-        if (place == blocks.begin()) return nullptr;
-        --place;
-        return reinterpret_cast<uintptr_t>(address) + bytes <= place->first + place->second.bytes &&
-                       reinterpret_cast<uintptr_t>(address) < place->first + place->second.bytes
-                   ? &place->second
-                   : nullptr;
-    }
-};
-
-Machine& machine() {
-    static Machine instance;
-    return instance;
-}
-thread_local void* context = nullptr;
-thread_local cudaStreamCaptureMode capture_mode = cudaStreamCaptureModeGlobal;
-
-using Lock = std::lock_guard<std::recursive_mutex>;
-
-cudaError_t ended(cudaError_t status) {
-    if ((status >= cudaErrorIllegalAddress && status <= cudaErrorLaunchFailure) || status == cudaErrorECCUncorrectable) machine().broken = status;
-    return machine().last = status;
-}
+using namespace fake;
 
 // What the test wants of the next call of this name.
 cudaError_t failure_of(const char* name) {
@@ -130,16 +31,6 @@ cudaError_t failure_of(const char* name) {
     if (capture_mode != cudaStreamCaptureModeRelaxed)                              \
         for (const auto& [handle, stream] : m.streams)                             \
             if (stream->capture) return ended(cudaErrorStreamCaptureUnsupported)
-
-cudaError_t allocate(void** start, size_t bytes, cudaMemoryType type, int device, void* owner) {
-    *start = std::malloc(bytes);
-    std::memset(*start, 0xff, bytes);  // NaN
-    machine().blocks[reinterpret_cast<uintptr_t>(*start)] = {bytes, type, device, owner};
-    return cudaSuccess;
-}
-int device_of(const void* of_context) {
-    return of_context ? static_cast<int>(static_cast<const char*>(of_context) - machine().primary) : 0;
-}
 
 int get_context(void** result) {
     *result = context;
@@ -366,59 +257,4 @@ cudaError_t cudaLaunchKernel(const void* function, dim3 blocks, dim3 threads, vo
     return cudaSuccess;
 }
 
-}
-
-// The next `times` calls of this function of the runtime give `status`.
-FOR_TESTS void fake_fail(const char* name, int status, int times) {
-    machine().failures[name] = {static_cast<cudaError_t>(status), times};
-}
-FOR_TESTS void fake_machine(int devices, int major, int minor, int driver, int shared_limit) {
-    Machine& m = machine();
-    m.devices = devices, m.major = major, m.minor = minor, m.driver = driver, m.shared_limit = shared_limit;
-}
-FOR_TESTS void* fake_memory(size_t bytes, int device, int is_foreign) {
-    Machine& m = machine();
-    const Lock lock(m.mutex);
-    void* start = nullptr;
-    allocate(&start, bytes, cudaMemoryTypeDevice, device, is_foreign ? &m.foreign : m.primary + device);
-    return start;
-}
-FOR_TESTS void fake_free(void* start) { cudaFree(start); }
-FOR_TESTS void* fake_stream() {
-    cudaStream_t stream = nullptr;
-    cudaStreamCreateWithFlags(&stream, 0);
-    return stream;
-}
-// On the stream, when it comes to it: memory of a card is filled from host memory.
-FOR_TESTS void fake_write(void* to, const float* from, size_t bytes, void* stream) {
-    Machine& m = machine();
-    const Lock lock(m.mutex);
-    const std::shared_ptr<char> copy(new char[bytes], std::default_delete<char[]>());
-    std::memcpy(copy.get(), from, bytes);
-    m.stream(static_cast<cudaStream_t>(stream))->add([=] { std::memcpy(to, copy.get(), bytes); });
-}
-FOR_TESTS void fake_wait(void* stream) { cudaStreamSynchronize(static_cast<cudaStream_t>(stream)); }
-FOR_TESTS void fake_begin_capture(void* stream) {
-    Machine& m = machine();
-    Stream* its = m.stream(static_cast<cudaStream_t>(stream));
-    its->graph.clear();
-    its->capture = ++m.captures;
-}
-FOR_TESTS void fake_end_capture(void* stream) { machine().stream(static_cast<cudaStream_t>(stream))->capture = 0; }
-// Queues what was captured on the stream.
-FOR_TESTS void fake_replay(void* stream) {
-    Stream* its = machine().stream(static_cast<cudaStream_t>(stream));
-    for (const auto& work : its->graph) its->add(work);
-}
-// Those of the last launch.
-FOR_TESTS const void* fake_workspace() { return machine().workspace; }
-FOR_TESTS int fake_windows() { return machine().windows; }
-FOR_TESTS int fake_blocks() { return static_cast<int>(machine().blocks.size()); }
-FOR_TESTS int fake_launches() { return machine().launches; }
-// Where the calling thread is: -1 nowhere, 8 in another program's context, else on this device.
-FOR_TESTS int fake_context() {
-    return !context ? -1 : context == &machine().foreign ? 8 : device_of(context);
-}
-FOR_TESTS void fake_enter(int where) {
-    context = where < 0 ? nullptr : where == 8 ? &machine().foreign : machine().primary + where;
 }
