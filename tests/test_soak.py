@@ -23,7 +23,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the soak run re
 def test_a_short_soak_run_passes(tmp_path: Path) -> None:
     pytest.importorskip("websockets", reason="the view in a browser needs websockets: make dev")
     report = tmp_path / "soak.json"
-    options = ["--minutes", "0.2", "--pace", "3", "--fault-every", "1.2", "--faults", QUICK, "--json", str(report)]
+    options = ["--minutes", "0.2", "--pace", "3", "--fault-every", "0.8", "--faults", QUICK, "--json", str(report)]
     run = subprocess.run([sys.executable, str(SOAK / "run.py"), *options], capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stdout + run.stderr
     document = json.loads(report.read_text())

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from mixsynth_stream.errors import ModelError
+from mixsynth_stream.memory import give_memory_back
 from mixsynth_stream.pipeline.estimators.bundle import DEFAULT_MODEL, bundle_path, find_bundle, look_bundle
 from mixsynth_stream.pipeline.estimators.mediapipe import (
     checked_rgb,
@@ -20,7 +21,6 @@ from mixsynth_stream.pipeline.estimators.mediapipe import (
     person_of,
     quiet_stderr,
 )
-from mixsynth_stream.pipeline.estimators.memory import give_memory_back
 from mixsynth_stream.pipeline.estimators.region import Region
 from mixsynth_stream.pipeline.motion import Person
 from mixsynth_stream.skeleton import BLAZEPOSE_33

@@ -18,9 +18,9 @@ import numpy as np
 
 from mixsynth_stream.console import open_descriptors
 from mixsynth_stream.errors import ModelError
+from mixsynth_stream.memory import give_memory_back
 from mixsynth_stream.normalise import distance_in_scales
 from mixsynth_stream.pipeline.estimators.bundle import DEFAULT_MODEL, bundle_path, is_cut, read_bundle
-from mixsynth_stream.pipeline.estimators.memory import give_memory_back
 from mixsynth_stream.pipeline.motion import Person
 from mixsynth_stream.skeleton import BLAZEPOSE_33
 from mixsynth_stream.spaces import SPACES

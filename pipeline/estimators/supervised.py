@@ -9,8 +9,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from mixsynth_stream.errors import ModelError
+from mixsynth_stream.memory import give_memory_back
 from mixsynth_stream.pipeline.estimators.estimator import Estimator, follows
-from mixsynth_stream.pipeline.estimators.memory import give_memory_back
 from mixsynth_stream.pipeline.motion import Expected, Person
 
 if TYPE_CHECKING:

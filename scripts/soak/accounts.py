@@ -11,7 +11,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from mixsynth_stream.pipeline.estimators.memory import give_memory_back
+from mixsynth_stream.memory import give_memory_back
 from mixsynth_stream.pipeline.motion import Motion
 
 MOST_MORE_MB, MOST_MORE_WITH_SIZES_MB = 10.0, 20.0

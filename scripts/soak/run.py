@@ -56,7 +56,9 @@ _SLOW_S = 2.0
 _DEADLOCK_S = 30.0
 _WARM_UP_S = 300.0
 _WARM_UP_PART = 0.5  # of a run that is shorter than two warm-ups
-_QUIET_PART, _QUIET_S = 0.2, 10.0  # at most, without faults at the end
+# A fault is over after so long at most. What is held is compared while nothing goes wrong.
+_LONGEST_FAULT_S = 13.0
+_LONGEST_FAULT_PART = 0.07  # of a short run, whose faults are the quick ones
 _SHORT_S = 60.0
 _FRAMES_OF_SHORT = 60  # of the clip
 _MOST_SAMPLES = 120  # in the report
@@ -222,21 +224,31 @@ class Soak:
 
     def _direct(self, faults: Faults, reader: LiveReader) -> None:
         """One fault after the other, and a look whether the loop still turns."""
-        quiet_s = min(_QUIET_S, _QUIET_PART * self._seconds)
-        for number, name in enumerate(order(self._settings.names or faults.names, self._settings.seed), start=1):
-            while self._watch.elapsed_s < number * self._settings.every_s:
+        next_s = 0.0
+        for name in order(self._settings.names or faults.names, self._settings.seed):
+            next_s += self._settings.every_s
+            while self._rests_at(next_s):
+                next_s += self._settings.every_s
+            while self._watch.elapsed_s < next_s:
                 time.sleep(0.1)
                 if self._watch.silence_s > _DEADLOCK_S:
                     self.errors.append(f"nothing has come for {_DEADLOCK_S:g} s")
                     faulthandler.dump_traceback()
                     reader.close()
                     return
-            if self._watch.elapsed_s > self._seconds - quiet_s - self._settings.every_s / 2:
+            if self._watch.elapsed_s > self._seconds:
                 return
             self.faults_done.append((round(self._watch.elapsed_s, 1), name))
             print(f"{self._watch.elapsed_s:7.1f} s  {name}", file=sys.stderr, flush=True)
             faults.do(name)
             gc.collect()
+
+    def _rests_at(self, at_s: float) -> bool:
+        """Whether no fault begins at this time, because what is held is compared then or soon."""
+        span_s = compared_over_s(self._seconds)
+        before_s = min(_LONGEST_FAULT_S, _LONGEST_FAULT_PART * self._seconds)
+        begins = (self._warm_s, self._seconds - span_s)
+        return any(begin_s - before_s < at_s < begin_s + span_s for begin_s in begins)
 
     def _be_slow(self) -> None:
         self._sleep_s = _SLOW_S

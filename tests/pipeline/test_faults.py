@@ -133,7 +133,7 @@ def test_memory_that_was_freed_goes_back_to_the_system() -> None:
     code = """
 import threading
 from pathlib import Path
-from mixsynth_stream.pipeline.estimators.memory import give_memory_back
+from mixsynth_stream.memory import give_memory_back
 pages = lambda: int(Path("/proc/self/statm").read_text().split()[1])
 kept = []
 def work():
