@@ -15,6 +15,8 @@ from mixsynth_stream.memory import give_memory_back
 from mixsynth_stream.pipeline.motion import Motion
 
 MOST_MORE_MB, MOST_MORE_WITH_SIZES_MB = 10.0, 20.0
+# Of a run that is too short to be warm: an estimator, or the pictures of some seconds, would take more.
+MOST_MORE_COLD_MB = 60.0
 _PAGE_MB = os.sysconf("SC_PAGE_SIZE") / 2**20
 
 

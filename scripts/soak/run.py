@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from accounts import (
+    MOST_MORE_COLD_MB,
     MOST_MORE_MB,
     MOST_MORE_WITH_SIZES_MB,
     Frames,
@@ -310,6 +311,8 @@ class Soak:
         warm = {name for time_s, name in self.faults_done if time_s < self._warm_s}
         if warm < set(names):
             return None
+        if self._warm_s < _WARM_UP_S:
+            return MOST_MORE_COLD_MB
         return MOST_MORE_WITH_SIZES_MB if "size change" in names else MOST_MORE_MB
 
 

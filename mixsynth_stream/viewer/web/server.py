@@ -10,6 +10,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -170,6 +171,8 @@ class Server:
 
     async def _serve(self) -> None:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+        # Answers take turns anyway, because Python runs one thread at a time.
+        self._loop.set_default_executor(ThreadPoolExecutor(1, "view"))
         server = await self._listen()
         self.port = server.sockets[0].getsockname()[1]
         self._is_up.set()
