@@ -24,7 +24,6 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("redact",),
     ("console",),
     (
-        "collector",
         "config",
         "errors",
         "interpolation",

@@ -21,8 +21,8 @@ from typing import Any
 import av
 import numpy as np
 
-from mixsynth_stream.collector import rare_collections
 from mixsynth_stream.files import ASSETS
+from mixsynth_stream.memory import rare_collections
 from mixsynth_stream.normalise import distance_in_scales
 from mixsynth_stream.pipeline.estimators.choose import pose_estimator
 from mixsynth_stream.pipeline.motion import Motion, Person

@@ -14,7 +14,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mixsynth_stream.collector import rare_collections
 from mixsynth_stream.console import open_descriptors, say, shown
 from mixsynth_stream.errors import OutputError
 from mixsynth_stream.interrupt import Interrupt
@@ -24,6 +23,7 @@ from mixsynth_stream.job.models import load_models
 from mixsynth_stream.job.options import JobOptions
 from mixsynth_stream.job.outputs import Outputs, ViewClosed, check_folder, open_outputs
 from mixsynth_stream.job.process import JobResult, glance_request, open_reader
+from mixsynth_stream.memory import rare_collections
 
 if TYPE_CHECKING:
     from mixsynth_stream.pipeline.frame import SourceEvent
