@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from accounts import (
+    MOST_MORE_COLD,
     MOST_MORE_COLD_MB,
     MOST_MORE_MB,
     MOST_MORE_WITH_SIZES_MB,
@@ -265,7 +266,13 @@ class Soak:
         rows = [
             check("errors", len(self.errors), 0, passed=not self.errors),
             *checks_of_frames(self.frames, reader.captured, counters),
-            *checks_of_process(samples, self._warm_s, self._seconds, most_mb=self._most_mb(names)),
+            *checks_of_process(
+                samples,
+                self._warm_s,
+                self._seconds,
+                most_mb=self._most_mb(names),
+                most_more=0 if self._is_warm else MOST_MORE_COLD,
+            ),
             check(
                 "results on a full disk that end otherwise than with an error",
                 full - self._files.broken,
@@ -306,12 +313,17 @@ class Soak:
             "faults_done": self.faults_done,
         }
 
+    @property
+    def _is_warm(self) -> bool:
+        """Whether the run is long enough to be compared with what was held after five minutes."""
+        return self._warm_s >= _WARM_UP_S
+
     def _most_mb(self, names: list[str]) -> float | None:
         """How much more memory there may be at the end; None where not every fault has come before."""
         warm = {name for time_s, name in self.faults_done if time_s < self._warm_s}
         if warm < set(names):
             return None
-        if self._warm_s < _WARM_UP_S:
+        if not self._is_warm:
             return MOST_MORE_COLD_MB
         return MOST_MORE_WITH_SIZES_MB if "size change" in names else MOST_MORE_MB
 
