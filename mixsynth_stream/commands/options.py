@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -278,18 +279,19 @@ def _size(text: str) -> tuple[int, int]:
 def _address(text: str) -> str:
     from mixsynth_stream.viewer.web.access import Address
 
-    try:
-        Address.of(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-    return text
+    return _accepted(text, Address.of)
 
 
 def _target(text: str) -> str:
     from mixsynth_stream.send.targets import Target
 
+    return _accepted(text, Target.of)
+
+
+def _accepted(text: str, read: Callable[[str], object]) -> str:
+    """The text, once what reads it later has taken it."""
     try:
-        Target.of(text)
+        read(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
     return text

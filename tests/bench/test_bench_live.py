@@ -126,6 +126,6 @@ def test_a_clip_is_played_at_its_own_speed_and_who_is_late_loses_frames(tmp_path
         assert time.perf_counter() - start_s > 5 / RATE_HZ - 0.01
         time.sleep(0.3)
         rest = [frame.index for frame in camera]
-    assert first == list(range(6))
-    assert rest[-1] == 19 and rest == sorted(rest)
+    assert first[0] == 0 and rest[-1] == 19
+    assert first + rest == sorted({*first, *rest})
     assert camera.counters["dropped_consumer_behind"] == 20 - 6 - len(rest) > 3
