@@ -112,8 +112,6 @@ def _add_live(benches: Any) -> None:
         metavar="R",
         help="rounds with MediaPipe itself; 0: none (default: %(default)s)",
     )
-    dense_help = "for each clip, what `evaluate --video --keep-dense` wrote of it (default: MediaPipe looks now)"
-    live.add_argument("--dense", nargs="+", type=Path, metavar="NPZ", help=dense_help)
 
 
 def _add_bench(benches: Any, name: str) -> argparse.ArgumentParser:

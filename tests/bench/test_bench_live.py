@@ -12,12 +12,13 @@ import pytest
 from support.fakes import person
 from support.moving import RATE_HZ, dancing, estimate, picture
 
+from mixsynth_stream.bench.live import run
 from mixsynth_stream.bench.live.camera import ClipCamera
 from mixsynth_stream.bench.live.shown import Shown, worth
 from mixsynth_stream.bench.live.simulated import held_simulated, simulated
 from mixsynth_stream.cli import main
 from mixsynth_stream.evaluate.frontier import LIMBS, Reference, dense_reference
-from mixsynth_stream.evaluate.video import DensePoses, load_dense, save_dense
+from mixsynth_stream.evaluate.video import DensePoses
 from mixsynth_stream.pipeline.motion import Motion
 
 FRAMES = 60
@@ -46,14 +47,15 @@ def write_clip(path: Path, frames: int = FRAMES) -> Path:
     return path
 
 
-def test_the_command_says_what_is_shown_and_would_say_it_again(tmp_path, capsys):
-    clip, poses = write_clip(tmp_path / "dance.mp4"), save_dense(tmp_path, dense())
-    command = ["bench", "live", str(clip), "--dense", str(poses), "--answer-ms", "100", "--rounds", "0", "--json"]
+def test_the_command_says_what_is_shown_and_would_say_it_again(tmp_path, capsys, monkeypatch):
+    clip = write_clip(tmp_path / "dance.mp4")
+    monkeypatch.setattr(run, "dense_poses", lambda path, estimator: dense())
+    command = ["bench", "live", str(clip), "--answer-ms", "100", "--rounds", "0", "--json"]
     assert main([*command, str(tmp_path / "live.json")]) == 0
     assert "over MediaPipe held" in capsys.readouterr().out
     rows = {row["contender"]: row for row in json.loads((tmp_path / "live.json").read_text())["rows"]}
-    again = simulated(clip, load_dense(poses), 0.1, every="auto", smooth=True, glance=True)
-    reference = dense_reference(load_dense(poses), "dense").judged(dense().time_s)
+    again = simulated(clip, dense(), 0.1, every="auto", smooth=True, glance=True)
+    reference = dense_reference(dense(), "dense").judged(dense().time_s)
     assert reference.errors(again.poses).mean() == rows["auto"]["error_torso"]
     assert list(rows) == ["auto", "N = 5", "N = 10", "N = 5, no glance", "N = 10, no glance"]
     assert rows["N = 10"]["calls_hz"] == pytest.approx(3.0, abs=0.5)
@@ -61,10 +63,6 @@ def test_the_command_says_what_is_shown_and_would_say_it_again(tmp_path, capsys)
     assert rows["auto"]["error_torso"] < rows["N = 10"]["error_torso"] < rows["N = 10, no glance"]["error_torso"]
     for row in rows.values():
         assert row["step_over_true"] < row["abrupt_step_over_true"] + 1e-9
-
-
-def test_a_file_of_poses_is_for_one_clip(tmp_path):
-    assert main(["bench", "live", "a.mp4", "b.mp4", "--dense", str(tmp_path / "one.npz")]) == 2
 
 
 def test_mediapipe_takes_the_newest_frame_and_its_newest_result_is_held():

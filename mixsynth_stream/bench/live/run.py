@@ -23,7 +23,7 @@ from mixsynth_stream.bench.pipeline import DEMO_CLIP
 from mixsynth_stream.console import say
 from mixsynth_stream.evaluate.contenders import dense_contender
 from mixsynth_stream.evaluate.frontier import Reference, dense_reference
-from mixsynth_stream.evaluate.video import DensePoses, dense_poses, load_dense
+from mixsynth_stream.evaluate.video import DensePoses, dense_poses
 from mixsynth_stream.presets import AUTO
 from mixsynth_stream.reports import table, write_json
 
@@ -34,14 +34,12 @@ _SETTINGS: tuple[tuple[int | str, bool], ...] = ((AUTO, True), (5, True), (10, T
 def main(args: argparse.Namespace) -> int:
     """Run and print the tables."""
     clips = [Path(clip) for clip in args.clip] or [DEMO_CLIP]
-    if args.dense is not None and len(args.dense) != len(clips):
-        raise ValueError(f"--dense takes a file for each clip, found {len(args.dense)} for {len(clips)}")
     if min(args.answer_ms) < 0 or args.rounds < 0:
         raise ValueError("--answer-ms and --rounds must be at least 0")
     rows: list[dict[str, Any]] = []
-    for number, clip in enumerate(clips):
+    for clip in clips:
         say(f"{clip.name}: the dense estimator on every frame")
-        dense = _dense(clip) if args.dense is None else load_dense(args.dense[number])
+        dense = _dense(clip)
         reference = dense_reference(dense, dense_contender().name).judged(dense.time_s)
         for answer_ms in args.answer_ms:
             rows += _shown_table(
@@ -68,7 +66,7 @@ def _simulated(clip: Path, dense: DensePoses, reference: Reference, answer_ms: f
         shown, abrupt = (
             simulated(clip, dense, answer_s, every=every, smooth=smooth, glance=glance) for smooth in (True, False)
         )
-        facts = {"answer_ms": answer_ms, "glance": glance, "calls_hz": len(shown.keyframes) / duration_s, "cores": None}
+        facts = {"answer_ms": answer_ms, "glance": glance, "calls_hz": len(shown.keyframes) / duration_s}
         yield _row(clip, every, facts, worth(shown, reference, held), worth(abrupt, reference, held))
 
 
@@ -109,6 +107,7 @@ def _row(
     return {
         "case": clip.name,
         "contender": f"{'auto' if every == AUTO else f'N = {every}'}{'' if facts['glance'] else ', no glance'}",
+        **dict.fromkeys(_MEASURED),
         **facts,
         **shown,
         "blending_cost": None if abrupt is None else shown["error_torso"] / abrupt["error_torso"] - 1.0,
@@ -117,6 +116,8 @@ def _row(
     }
 
 
+# What a simulated estimator does not have.
+_MEASURED = ("cores", "cores_over_held_mediapipe", "held_calls_hz")
 _COLUMNS = {
     "calls/s": "calls_hz",
     "error": "error_torso",
@@ -125,6 +126,7 @@ _COLUMNS = {
     "over Kalman": "over_kalman",
     "over MediaPipe held": "over_held_mediapipe",
     "cores": "cores",
+    "over its cores": "cores_over_held_mediapipe",
     "step": "step_over_true",
     "correction": "correction_over_true",
     "cost of blending": "blending_cost",
