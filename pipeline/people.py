@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from mixsynth_stream.weights import Model
 
 _CORE = SPACES["image"].core
+# A plain number, because numpy takes long to look at a member of an enumeration.
+_MISSING = np.uint8(Origin.MISSING)
 # A detection belongs to a track when its joints lie, on average, within this many body scales of the prediction.
 # A walker's forecast over 333 ms is off by 0.1-0.4; two people side by side are 1-3 apart.
 _REACH = 1.0
@@ -56,15 +59,24 @@ class TrackCurves:
             by_space = [curve.at(times) for curve in self.curves]
         else:
             by_space = self.glimpses.at(self.curves, times)
-        origin = np.where((times > self.until_s)[:, None], np.uint8(Origin.MISSING), by_space[0].origin)
-        missing = origin == Origin.MISSING
-        arrays = {"scores": np.where(missing, 0.0, by_space[0].scores), "origin": origin}
+        origin, late = by_space[0].origin, times > self.until_s
+        if late.any():
+            origin = np.where(late[:, None], _MISSING, origin)
+        missing = None if origin.all() else origin == _MISSING  # None: nothing is missing
+        arrays = {"scores": _with(by_space[0].scores, missing, 0.0), "origin": origin}
         for curve, window_poses in zip(self.curves, by_space, strict=True):
             poses, sigma = SPACE_ARRAYS[curve.space.name]
-            arrays[poses] = np.where(missing[..., None], np.nan, window_poses.poses)
+            arrays[poses] = _with(window_poses.poses, missing, np.nan)
             if sigma is not None and window_poses.sigma is not None:
-                arrays[sigma] = np.where(missing, np.nan, window_poses.sigma)
+                arrays[sigma] = _with(window_poses.sigma, missing, np.nan)
         return arrays
+
+
+def _with(values: np.ndarray, missing: np.ndarray | None, value: float) -> np.ndarray:  # [M, J, ...], [M, J] bool
+    """The values, with `value` where a joint is missing."""
+    if missing is None:
+        return values
+    return np.where(missing if values.ndim == missing.ndim else missing[..., None], value, values)
 
 
 @dataclass(frozen=True)
@@ -92,9 +104,9 @@ class Scene:
         """Poses at M seconds of all people who are known at one of these times at least."""
         times = np.asarray(times_s, dtype=np.float64)
         tracks = [(track.id, track.at(times)) for track in self.tracks]
-        rows = [(track, arrays) for track, arrays in tracks if (arrays["origin"] != Origin.MISSING).any()]
+        rows = [(track, arrays) for track, arrays in tracks if arrays["origin"].any()]  # MISSING is 0
         # A space that the scene does not have is NaN. Where nobody is known the shapes are still those of a scene.
-        missing = self._missing_arrays(len(times), len(SPACES[self.spaces[0]].skeleton))
+        missing = _missing_arrays(self.spaces, self.has_sigma, len(times), len(SPACES[self.spaces[0]].skeleton))
         return ScenePoses(
             ids=np.array([track for track, _ in rows], np.int64),
             **{
@@ -105,20 +117,26 @@ class Scene:
             },
         )
 
-    def _missing_arrays(self, times: int, joints: int) -> dict[str, np.ndarray]:  # [M, J, ...]
-        """The arrays of this scene's `Poses`, for somebody who is not known at any time."""
-        arrays = {
-            "poses": np.full((times, joints, 2), np.nan),
-            "world": np.full((times, joints, 3), np.nan),
-            "scores": np.zeros((times, joints)),
-            "origin": np.zeros((times, joints), np.uint8),
-        }
-        for space, has_sigma in zip(self.spaces, self.has_sigma, strict=True):
-            poses, sigma = SPACE_ARRAYS[space]
-            arrays[poses] = np.full((times, joints, SPACES[space].dims), np.nan)
-            if has_sigma and sigma is not None:
-                arrays[sigma] = np.full((times, joints), np.nan)
-        return arrays
+
+@lru_cache(maxsize=64)
+def _missing_arrays(
+    spaces: tuple[str, ...], has_sigma: tuple[bool, ...], times: int, joints: int
+) -> dict[str, np.ndarray]:  # [M, J, ...]
+    """The arrays of a scene's `Poses`, for somebody who is not known at any time."""
+    arrays = {
+        "poses": np.full((times, joints, 2), np.nan),
+        "world": np.full((times, joints, 3), np.nan),
+        "scores": np.zeros((times, joints)),
+        "origin": np.zeros((times, joints), np.uint8),
+    }
+    for space, its_sigma in zip(spaces, has_sigma, strict=True):
+        poses, sigma = SPACE_ARRAYS[space]
+        arrays[poses] = np.full((times, joints, SPACES[space].dims), np.nan)
+        if its_sigma and sigma is not None:
+            arrays[sigma] = np.full((times, joints), np.nan)
+    for values in arrays.values():
+        values.setflags(write=False)  # calls share them
+    return arrays
 
 
 class _Track:

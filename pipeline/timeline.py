@@ -14,7 +14,7 @@ from mixsynth_stream.pipeline.cuts import Cut, go_on
 from mixsynth_stream.pipeline.fit import Fit
 from mixsynth_stream.pipeline.forecast.correction import SPEED_OVER_S, correction
 from mixsynth_stream.pipeline.forecast.self_score import SelfScore
-from mixsynth_stream.pipeline.motion import Expected, Forecast, Lookahead, Motion, Origin, Person
+from mixsynth_stream.pipeline.motion import Expected, Forecast, Lookahead, Motion, Person
 from mixsynth_stream.pipeline.people import Scene
 from mixsynth_stream.pipeline.steps import Steps, completed
 from mixsynth_stream.spaces import GRID_HZ
@@ -228,12 +228,13 @@ class Timeline:
         """Poses come from `scene`, and each forecast from its own, which knows nothing later than its frame."""
         times = [frame.time_s for frame in frames]
         scene_poses = scene.at(times) if final else scene.shown(times)
-        present = (scene_poses.origin != Origin.MISSING).any(axis=2)  # [P, M]
+        present = scene_poses.origin.any(axis=2)  # [P, M]; MISSING is 0
+        arrays = scene_poses.arrays()
         motions = []
         for m, frame in enumerate(frames):
             fit = self._fit(frame)
-            poses = scene_poses.at(m).take(present[:, m])
-            ids = scene_poses.ids[present[:, m]]
+            people = present[:, m]
+            ids = scene_poses.ids[people]
             is_keyframe = self._keyframe is not None and self._keyframe[0] is frame
             motion = Motion(
                 index=frame.index,
@@ -245,7 +246,7 @@ class Timeline:
                 frame=frame,
                 latency=None,  # a Stream of a live source knows it
                 _forecaster=partial(_forecast, forecast_scenes[m], fit, ids, frame.time_s + self._ahead_s),
-                **fit.in_frame(poses.arrays()),
+                **fit.in_frame({name: values[:, m][people] for name, values in arrays.items()}),
             )
             motions.append(motion)
         return motions

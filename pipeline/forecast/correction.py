@@ -41,14 +41,19 @@ class Correction:
 
     def added_to(self, poses: ScenePoses, times: np.ndarray) -> ScenePoses:  # [M] seconds
         """The poses [P, M, ...] as they are shown. Those up to `since_s` stay."""
-        rows = [p for p, person in enumerate(poses.ids.tolist()) if person in self.offsets]
         late_s = times - self.since_s
-        if not rows or not (late_s > 0).any():
+        is_late = late_s > 0
+        if not is_late.any():
+            return poses
+        soonest_s = late_s[is_late].min()
+        lasts_s = {person: offset.lasts_s for person, offset in self.offsets.items()}
+        rows = [p for p, person in enumerate(poses.ids.tolist()) if lasts_s.get(person, 0.0) > soonest_s]
+        if not rows:
             return poses
         arrays = {name: getattr(poses, name).copy() for name in _ARRAYS}
         for p in rows:
             offset = self.offsets[int(poses.ids[p])]
-            share = np.where(late_s > 0, np.maximum(1.0 - late_s / offset.lasts_s, 0.0), 0.0)
+            share = np.where(is_late, np.maximum(1.0 - late_s / offset.lasts_s, 0.0), 0.0)
             for name, values in arrays.items():
                 values[p] += share[:, None, None] * offset.arrays[name]
         return replace(poses, **arrays)

@@ -64,6 +64,11 @@ class Simple:
             return np.asarray(self.state[0] + ahead_s * self.state[1])
         return np.asarray(self.pose + ahead_s * (self.velocity if method == CONSTANT_VELOCITY else 0.0))
 
+    def each_at(self, time_s: float) -> np.ndarray:  # [3, J, D], of `SIMPLE`
+        """The pose of each method at one later time."""
+        ahead_s = time_s - self.time_s
+        return np.array([self.pose, self.pose + ahead_s * self.velocity, self.state[0] + ahead_s * self.state[1]])
+
 
 @dataclass(frozen=True)
 class SimpleCurve(Curve):

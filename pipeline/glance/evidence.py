@@ -49,7 +49,7 @@ class Glimpses:
         image = next(i for i, curve in enumerate(curves) if curve.space.name == "image")
         core, sigma = curves[image].space.core, by_space[image].sigma
         corrections, fused, followed = self._corrections(
-            all_times, by_space[image].poses[:, core], None if sigma is None else sigma[:, core]
+            all_times, by_space[image].poses.take(core, axis=1), None if sigma is None else sigma.take(core, axis=1)
         )
         count = len(times)
         results = []
@@ -104,8 +104,9 @@ class Glimpses:
         seen = np.abs(self.time_s[rows] - times) <= SAME_TIME_S  # [M + 2]
         differences, own = self.poses[rows] - poses, self.sigma[rows]
         seen &= self.worth > 0.0
-        share, fused = np.full(own.shape, self.worth * _TRUST_WITHOUT_SIGMA), None
-        if sigma is not None:
+        if sigma is None:
+            share, fused = np.full(own.shape, self.worth * _TRUST_WITHOUT_SIGMA), None
+        else:
             share = self.worth * shares(sigma, own, self.trust)
             # A measured joint has no sigma, and no glimpse either.
             fused = np.where(seen[:, None], fused_sigma(sigma, own, share, self.scale), sigma)
@@ -126,7 +127,8 @@ class Glimpses:
 
     def _in_world(self, corrections: np.ndarray) -> np.ndarray:  # [M, 17, 2] pixels -> [M, 17, 3] metres
         """The same for the world pose, whose origin is the middle of the hips."""
-        relative = corrections - corrections[:, _HIPS].mean(axis=1, keepdims=True)
+        left, right = _HIPS
+        relative = corrections - ((corrections[:, left] + corrections[:, right]) / 2)[:, None]
         world = np.zeros((*relative.shape[:2], 3))
         world[..., :2] = relative * (_WORLD_SHARE / self.pixels_per_m)
         return world
