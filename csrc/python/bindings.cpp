@@ -166,5 +166,5 @@ PYBIND11_MODULE(_C, module) {
              py::arg("threads") = 1,
              "x and the gradient of the layer's output -> the gradient of x, and those of the weights by name.");
     add_glance(module);
-    add_curve(module);
+    add_poses(module);
 }

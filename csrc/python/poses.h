@@ -1,10 +1,10 @@
-// The class Curve: the poses of one person at any time.
+// The classes of poses over time: Curve and Glimpses.
 #pragma once
 
 #include "python/arguments.h"
 
 namespace mixsynth::python {
 
-void add_curve(py::module_& module);
+void add_poses(py::module_& module);
 
 }  // namespace mixsynth::python
