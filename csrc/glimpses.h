@@ -2,7 +2,7 @@
 //
 //     mixsynth::corrections_at(glimpses, window, {corrections, sigma, followed});
 //
-// pipeline/glance/evidence.py makes them, and tests/support/glimpses_reference.py says the same in numpy.
+// pipeline/glance/evidence.py makes them, and tests/support/curve_reference.py says the same in numpy.
 #pragma once
 
 #include <cstdint>

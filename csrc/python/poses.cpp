@@ -7,25 +7,37 @@
 namespace mixsynth::python {
 namespace {
 
-constexpr int64_t kMostSteps = 1 << 20;
+constexpr int64_t kMostSteps = 1 << 20, kMostNumbers = 1 << 26;
 
-using Doubles = py::array_t<double, py::array::c_style | py::array::forcecast>;
+// C-contiguous and aligned: converted where they are not.
+constexpr int kPlain = py::array::c_style | py::array::forcecast | py::detail::npy_api::NPY_ARRAY_ALIGNED_;
+template <typename Number>
+using Plain = py::array_t<Number, kPlain>;
+using Doubles = Plain<double>;
 
-// The numbers of `value` as a C-contiguous float64 array of `shape`; -1 means any size.
-Doubles doubles_of(const std::string& name, const py::object& value, const Shape& shape) {
+// The numbers of `value`, an array of `shape`; -1 means any size. `kinds` are those of its dtype that are right.
+template <typename Number>
+Plain<Number> array_of(const std::string& name, const py::object& value, const Shape& shape, const char* kinds) {
     if (!py::isinstance<py::array>(value))
         throw py::type_error(name + " must be a numpy array, found " + description(value));
-    const auto kind = py::reinterpret_borrow<py::array>(value).dtype().kind();
-    if (kind != 'f' && kind != 'i' && kind != 'u')
-        throw py::type_error(name + " must hold numbers, found " +
-                             std::string(py::str(py::reinterpret_borrow<py::array>(value).dtype())));
-    const auto array = Doubles::ensure(value);
-    if (!array) throw py::error_already_set();
+    const auto array = py::reinterpret_borrow<py::array>(value);
+    if (!std::strchr(kinds, array.dtype().kind()))
+        throw py::type_error(name + " must hold numbers, found " + std::string(py::str(array.dtype())));
     const Shape sizes(array.shape(), array.shape() + array.ndim());
     bool fits = sizes.size() == shape.size();
     for (size_t i = 0; fits && i < shape.size(); ++i) fits = shape[i] == -1 || shape[i] == sizes[i];
     if (!fits) throw py::value_error(name + " must have shape " + shape_text(shape) + ", found " + shape_text(sizes));
-    return array;
+    // An array that repeats one row without end would not fit the memory.
+    if (array.size() > kMostNumbers)
+        throw py::value_error(name + " must hold at most " + std::to_string(kMostNumbers) + " numbers, found " +
+                              std::to_string(array.size()));
+    const auto plain = Plain<Number>::ensure(value);
+    if (!plain) throw py::error_already_set();
+    return plain;
+}
+
+Doubles doubles_of(const std::string& name, const py::object& value, const Shape& shape) {
+    return array_of<double>(name, value, shape, "fiu");
 }
 
 int64_t steps_of(const std::string& name, const py::object& value, int64_t least) {
@@ -34,6 +46,13 @@ int64_t steps_of(const std::string& name, const py::object& value, int64_t least
         throw py::value_error(name + " must be from " + std::to_string(least) + " to " + std::to_string(kMostSteps) +
                               ", found " + std::to_string(number));
     return number;
+}
+
+void check_growing(const std::string& name, const double* numbers, int64_t count) {
+    for (int64_t i = 0; i < count; ++i)
+        if (!std::isfinite(numbers[i]) || (i && !(numbers[i] > numbers[i - 1])))
+            throw py::value_error(name + " must be finite and grow, found " + std::to_string(numbers[i]) + " at number " +
+                                  std::to_string(i));
 }
 
 // Arrays that an object reads for as long as it lives.
@@ -78,10 +97,14 @@ class CurveOfArrays {
         if (K < 1) throw py::value_error("rows must be those of one keyframe or more, found none");
         curve_.knot_s = kept_.numbers("knot_s", knot_s, {K + 1});
         curve_.knot_steps = kept_.numbers("knot_steps", knot_steps, {K + 1});
+        check_growing("knot_s", curve_.knot_s, K + 1);
         for (int64_t k = 0; k <= K; ++k)
-            if (!(curve_.knot_steps[k] >= 0.0 && curve_.knot_steps[k] <= static_cast<double>(T - 1)))
-                throw py::value_error("knot_steps must be from 0 to " + std::to_string(T - 1) + ", found " +
+            if (!(curve_.knot_steps[k] >= (k ? curve_.knot_steps[k - 1] : 0.0) &&
+                  curve_.knot_steps[k] <= static_cast<double>(T - 1)))
+                throw py::value_error("knot_steps must grow from 0 or more to " + std::to_string(T - 1) + ", found " +
                                       std::to_string(curve_.knot_steps[k]));
+        if (!(rate_hz > 0.0 && std::isfinite(rate_hz)))
+            throw py::value_error("rate_hz must be positive, found " + std::to_string(rate_hz));
         curve_.moves = moves.is_none() ? nullptr : kept_.numbers("moves", moves, {T, J * D});
         curve_.sigma = sigma.is_none() ? nullptr : kept_.numbers("sigma", sigma, {T, J});
         curve_.offset = offset.is_none() ? nullptr : kept_.numbers("offset", offset, {J, D});
@@ -125,9 +148,7 @@ class GlimpsesOfArrays {
         glimpses_.sigma = kept_.numbers("sigma", sigma, {G, -1});
         const int64_t C = glimpses_.joints = kept_.last().shape(1);
         glimpses_.poses = kept_.numbers("poses", poses, {G, C, 2});
-        followed_ = Bools::ensure(followed);
-        if (!followed_ || followed_.ndim() != 2 || followed_.shape(0) != G || followed_.shape(1) != C)
-            throw py::value_error("followed must be a numpy array of bools of shape " + shape_text({G, C}));
+        followed_ = array_of<bool>("followed", followed, {G, C}, "b");
         glimpses_.followed = reinterpret_cast<const uint8_t*>(followed_.data());
         glimpses_.trust = trust;
         glimpses_.worth = worth;
@@ -155,10 +176,8 @@ class GlimpsesOfArrays {
     }
 
   private:
-    using Bools = py::array_t<bool, py::array::c_style | py::array::forcecast>;
-
     Kept kept_;
-    Bools followed_;
+    Plain<bool> followed_;
     Glimpses glimpses_{};
 };
 
