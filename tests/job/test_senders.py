@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.osc_receiver import OscReceiver
 
 from mixsynth_stream.cli import main
 from mixsynth_stream.files import ASSETS
@@ -76,7 +77,9 @@ def test_health_tells_why_a_camera_that_is_waited_for_is_not_open(capfd: pytest.
     assert f"metrics: http://127.0.0.1:{port}/metrics" in capfd.readouterr().err
 
 
-def test_one_server_answers_for_several_sources_that_wait_end_and_cannot_be_opened(tmp_path: Path) -> None:
+def test_one_server_answers_for_several_sources_that_wait_end_and_cannot_be_opened(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     from websockets.sync.client import connect
 
     with wave.open(str(tmp_path / "song.wav"), "wb") as song:
@@ -97,8 +100,13 @@ def test_one_server_answers_for_several_sources_that_wait_end_and_cannot_be_open
         return list(report["sources"].values()).count("the source has ended") == 2
 
     options = ["--live", "--wait", "--limit-frames", "6", "--out", str(tmp_path / "out")]
-    servers = ["--metrics", str(port), "--send", f"ws://{pose_port}", "--send", "vmc://127.0.0.1"]
-    assert run_until([demo, demo, camera, str(tmp_path / "song.wav"), *options, *servers], look) == 130
+    with OscReceiver() as avatar:
+        sends = ["--send", f"ws://{pose_port}", "--send", f"vmc://127.0.0.1:{avatar.port}"]
+        sources = [demo, demo, camera, str(tmp_path / "song.wav")]
+        assert run_until([*sources, *options, *sends, "--metrics", str(port)], look) == 130
+    lines = [json.loads(line) for line in (tmp_path / "out" / "demo" / "poses.jsonl").read_text().splitlines()]
+    assert len(avatar.bundles) == sum("people" in line for line in lines), "it gets the first source only"
+    assert f"vmc://127.0.0.1:{avatar.port} gets the first of 4 sources" in capfd.readouterr().err
     last = reports[-1]
     assert list(last) == ["demo.mp4", "demo.mp4 (2)", camera, "song.wav"]
     assert "Connection refused" in last[camera]
