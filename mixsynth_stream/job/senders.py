@@ -25,6 +25,7 @@ class Senders:
         """Raises `OutputError` and `ValueError`."""
         self._sources = sources
         self._names = source_names(sources)
+        self._ended: set[int] = set()
         self._channels: list[PoseChannel] = []
         self._oscs: list[tuple[Target, OscSink]] = []
         self._metrics: MetricsServer | None = None
@@ -65,7 +66,10 @@ class Senders:
                 self._metrics.sources[number].wait(reason)
 
     def end(self, number: int, error: Exception | None) -> None:
-        """A source has ended, or could not be opened."""
+        """A source has ended, or could not be opened. What is told first holds: results that fail end it, too."""
+        if number in self._ended:
+            return
+        self._ended.add(number)
         reason = None if error is None else str(error)
         for channel in self._channels:
             channel.end(number, reason)

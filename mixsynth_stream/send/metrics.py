@@ -91,8 +91,8 @@ class Metrics(SinkBase):
             self._loss = (event.about or "no picture comes") if event.kind == "lost" else None
 
     def end(self, reason: str | None) -> None:
-        """The source has ended, or could not be opened; the first reason is kept."""
-        self._end = self._end or reason or "the source has ended"
+        """The source has ended, or could not be opened."""
+        self._end = reason or "the source has ended"
 
     def problem(self) -> str | None:
         """Why the source is not well; None while frames come and the estimator answers."""

@@ -19,7 +19,10 @@ import pytest
 from support.osc_receiver import OscReceiver
 
 from mixsynth_stream.cli import main
+from mixsynth_stream.errors import OutputError
 from mixsynth_stream.files import ASSETS
+from mixsynth_stream.job.options import JobOptions
+from mixsynth_stream.job.senders import Senders
 
 pytest.importorskip("websockets", reason="the servers need websockets: make dev")
 pytest.importorskip("pythonosc", reason="OSC needs python-osc: make dev")
@@ -75,6 +78,20 @@ def test_health_tells_why_a_camera_that_is_waited_for_is_not_open(capfd: pytest.
     assert answers[-1][0] == 503
     assert answers[-1][1]["reason"].startswith(reason)
     assert f"metrics: http://127.0.0.1:{port}/metrics" in capfd.readouterr().err
+
+
+def test_a_source_whose_results_fail_ends_once_and_with_that_reason() -> None:
+    from websockets.sync.client import connect
+
+    port, pose_port = free_port(), free_port()
+    with Senders(["a", "b"], JobOptions(send=(f"ws://{pose_port}",), metrics_at=str(port))) as senders:
+        senders.end(0, OutputError("the disk is full"))
+        senders.end(0, None)
+        senders.end(1, None)
+        assert health(port)[1]["sources"] == {"a": "the disk is full", "b": "the source has ended"}
+        with connect(f"ws://127.0.0.1:{pose_port}/poses") as poses:
+            ends = [json.loads(poses.recv(timeout=5)) for _ in range(2)]
+    assert [(end["source"], end["about"]) for end in ends] == [("a", "the disk is full"), ("b", None)]
 
 
 def test_one_server_answers_for_several_sources_that_wait_end_and_cannot_be_opened(

@@ -168,7 +168,6 @@ def test_each_source_has_its_values_and_its_health(clock: Clock, stream: MovingS
         assert values['mixsynth_frames_total{source="clip.mp4"}'] == 7
         assert values['mixsynth_latency_seconds_count{source="clip.mp4"}'] == 1
         other.end("clip.mp4 was lost")
-        other.end(None)
         one.end(None)
         assert health()[2] == {first: "the source has ended", second: "clip.mp4 was lost"}
         values = samples(get(server, "/metrics")[1])
