@@ -93,7 +93,7 @@ def process(source: str, folder: Path | None, options: JobOptions) -> JobResult:
             senders = stack.enter_context(Senders([source], options))
         try:
             closing = None if page is None else page.closing
-            on_wait = partial(senders.wait, source)
+            on_wait = partial(senders.not_open, source)
             stream = stack.enter_context(open_stream(source, options, interrupt, closing, on_wait))
         except SourceError:
             if page is not None and page.closed:

@@ -59,11 +59,11 @@ class Senders:
             sinks.append(metrics)
         return sinks
 
-    def wait(self, source: str, reason: str) -> None:
-        """A source is waited for, because it cannot be opened."""
+    def not_open(self, source: str, reason: str) -> None:
+        """A source cannot be opened yet, and is waited for."""
         for number, name in enumerate(self._sources):
             if name == source and self._metrics is not None:
-                self._metrics.sources[number].wait(reason)
+                self._metrics.sources[number].not_open(reason)
 
     def end(self, number: int, error: Exception | None) -> None:
         """A source has ended, or could not be opened. What is told first holds: results that fail end it, too."""

@@ -232,7 +232,7 @@ def _open_streams(
             bundle_path(options.pose_model)  # a model that is not there is an error before sources are opened
 
         def open_with(source: str) -> FrameSource:
-            on_wait = partial(senders.wait, source)
+            on_wait = partial(senders.not_open, source)
             return open_reader(source, options, threads=1, closing=closing, on_wait=on_wait)
 
         return Streams(

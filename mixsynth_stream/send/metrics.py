@@ -63,8 +63,8 @@ class Metrics(SinkBase):
         self._counts = [0] * (len(BUCKETS_S) + 1)
         self._latency_sum_s = 0.0
 
-    def wait(self, reason: str) -> None:
-        """The source is waited for, because it cannot be opened."""
+    def not_open(self, reason: str) -> None:
+        """The source cannot be opened yet, and is waited for."""
         self._failure = reason
 
     def watch(self, stream: Watched) -> None:

@@ -16,13 +16,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.moving_stream import MovingStream
 from support.osc_receiver import OscReceiver
 
 from mixsynth_stream.cli import main
 from mixsynth_stream.errors import OutputError
+from mixsynth_stream.export.header import Header
 from mixsynth_stream.files import ASSETS
+from mixsynth_stream.interrupt import Interrupt
 from mixsynth_stream.job.options import JobOptions
+from mixsynth_stream.job.outputs import Outputs
 from mixsynth_stream.job.senders import Senders
+from mixsynth_stream.pipeline.frame import SourceEvent
 
 pytest.importorskip("websockets", reason="the servers need websockets: make dev")
 pytest.importorskip("pythonosc", reason="OSC needs python-osc: make dev")
@@ -78,6 +83,19 @@ def test_health_tells_why_a_camera_that_is_waited_for_is_not_open(capfd: pytest.
     assert answers[-1][0] == 503
     assert answers[-1][1]["reason"].startswith(reason)
     assert f"metrics: http://127.0.0.1:{port}/metrics" in capfd.readouterr().err
+
+
+def test_a_camera_that_gives_nothing_for_a_while_ends_no_sender() -> None:
+    stream: Any = MovingStream()
+    sends = ("ws://0", "vmc://127.0.0.1:9")
+    with Senders(["camera"], JobOptions(send=sends, metrics_at="0")) as senders:
+        sinks = senders.sinks(0, stream, Header())
+        assert len(sinks) == 3
+        with Outputs(sinks, None, Interrupt()) as outputs:
+            outputs.wait()
+            outputs.tell(SourceEvent("lost", 1.0, 1, "no picture"))
+            outputs.write(stream.motion(0, 0.0))
+        assert not outputs.has_closed_view
 
 
 def test_a_source_whose_results_fail_ends_once_and_with_that_reason() -> None:

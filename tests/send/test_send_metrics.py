@@ -153,7 +153,7 @@ def test_each_source_has_its_values_and_its_health(clock: Clock, stream: MovingS
     with contextlib.closing(MetricsServer([first, second], Address(port=0))) as server:
         assert health()[0] == 503
         one, other = server.sources
-        other.wait("rtsp://me:secret@b cannot be opened")
+        other.not_open("rtsp://me:secret@b cannot be opened")
         one.watch(stream)
         one.write(stream.motion(0, 0.0))
         reason = "the source is not open yet (rtsp://me:***@b cannot be opened)"
