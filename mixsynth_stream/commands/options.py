@@ -191,7 +191,7 @@ def add_output_arguments(parser: argparse.ArgumentParser) -> None:
         "--metrics",
         type=_address,
         metavar="[HOST:]PORT",
-        help="serve /metrics for Prometheus, and /health",
+        help="serve /metrics for Prometheus, and /health, for all sources",
     )
     group.add_argument("--quiet", action="store_true", help="no progress and no summary")
 

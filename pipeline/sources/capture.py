@@ -88,7 +88,12 @@ class LiveReader(FrameSource):
         self._clock = CaptureClock()
         self._alive_s = time.perf_counter()
         container = container or first_container(
-            self._open, source, self._pause_s, wait=self._request.wait, closing=self._request.closing
+            self._open,
+            source,
+            self._pause_s,
+            wait=self._request.wait,
+            closing=self._request.closing,
+            on_wait=self._request.on_wait,
         )
         self.info = live_info(source, container, track)
         keep_heaps_small()
