@@ -176,7 +176,7 @@ def test_damage_ends_a_replay_with_a_sentence(recording: Any, tmp_path: Path, fi
 def test_a_recording_of_another_version_is_refused(recording: Any, tmp_path: Path) -> None:
     old = copy(recording[0], tmp_path / "old")
     header = (old / "recording.json").read_text()
-    (old / "recording.json").write_text(header.replace('"version": 1', '"version": 0', 1))
+    (old / "recording.json").write_text(header.replace('"version": 2', '"version": 0', 1))
     with pytest.raises(SourceError, match="may give other poses: replay it with the version that made it"):
         Stream.replay(old)
     (old / "recording.json").write_text(header[: len(header) // 2])

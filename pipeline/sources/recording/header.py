@@ -16,12 +16,20 @@ from mixsynth_stream.pipeline.frame import VideoInfo
 from mixsynth_stream.redact import redacted
 
 HEADER, JOURNAL = "recording.json", "journal.jsonl"
-_FORMAT, _FORMAT_VERSION = "mixsynth-stream recording", 1
+_FORMAT, _FORMAT_VERSION = "mixsynth-stream recording", 2
 
 
 def is_recording(source: object) -> bool:
     """Whether a source is the folder of a recording."""
     return isinstance(source, (str, os.PathLike)) and os.path.isfile(os.path.join(os.fsdecode(source), HEADER))
+
+
+def recordings_in(folder: str) -> list[str]:
+    """The recordings of several sources, which lie side by side in a folder, in order; empty where there are none."""
+    if not os.path.isdir(folder):
+        return []
+    names = (os.path.join(folder, name) for name in sorted(os.listdir(folder)))
+    return [name for name in names if is_recording(name)]
 
 
 def write_header(folder: Path, info: VideoInfo, settings: dict[str, Any]) -> None:

@@ -29,8 +29,9 @@ _CLOSE_S = 1.5
 class Store:
     """Lines for the journal, and packets for the video files beside it, in the order in which they come.
 
-    Each opening of the source begins a video file, in which its packets stand one after the other: what FFmpeg calls an
-    elementary stream. Files are named `.part` until they are complete. All methods are for any thread.
+    With its first packet each opening of the source begins a video file, in which its packets stand one after the
+    other: what FFmpeg calls an elementary stream. Files are named `.part` until they are complete. All methods are for
+    any thread.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -40,12 +41,13 @@ class Store:
         self.folder = folder
         self._journal = PartFile(folder / JOURNAL)
         self._video: PartFile | None = None
-        self._openings = 0
+        self._videos = 0
         self._items: deque[tuple[dict[str, Any], bytes]] = deque()
         self._waiting_bytes = 0
         self._changed = threading.Condition()
         self._is_closed = False
         self._has_failed = False
+        self._opened: dict[str, Any] | None = None  # the record of an opening that no packet has come of yet
         self._raw: dict[str, Any] | None = None  # parameters of raw pictures, until the first of them has come
         self._coder: RawCoder | None = None
         self._thread = threading.Thread(target=self._run, name="recording", daemon=True)
@@ -111,13 +113,13 @@ class Store:
 
     def _write(self, record: dict[str, Any], data: bytes) -> None:
         if "opened" in record:
-            codec = record["opened"]["codec"]
-            self._finish(self._video)
-            self._openings += 1
-            self._video = PartFile(self.folder / f"video-{self._openings}.{codec}")
-            self._raw, self._coder = record["opened"] if codec == RAW else None, None
-            record = record | {"file": self._video.path.name}
-        elif data and self._video is not None:
+            self._opened = record
+            return
+        if "flush" in record and self._opened is not None:
+            return  # nothing lies in the decoder
+        if data:
+            self._begin_video()
+        if data and self._video is not None:
             if self._raw is not None:
                 self._coder, self._raw = coder_for(self._raw, data), None
                 if self._coder is not None:
@@ -126,3 +128,15 @@ class Store:
             self._video.append(data)
             record = record | {"size": len(data), "crc32": zlib.crc32(data)}
         self._journal.append(line_of(record))
+
+    def _begin_video(self) -> None:
+        """Begin the file of an opening, with its first packet."""
+        if self._opened is None:
+            return
+        opened, self._opened = self._opened, None
+        self._finish(self._video)
+        self._videos += 1
+        codec = opened["opened"]["codec"]
+        self._video = PartFile(self.folder / f"video-{self._videos}.{codec}")
+        self._raw, self._coder = opened["opened"] if codec == RAW else None, None
+        self._journal.append(line_of(opened | {"file": self._video.path.name}))
