@@ -10,7 +10,6 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     from mixsynth_stream.pipeline.frame import SourceEvent
     from mixsynth_stream.pipeline.motion import Motion
     from mixsynth_stream.pipeline.several.streams import Streams
+    from mixsynth_stream.pipeline.sources.source import FrameSource
 
 
 class JobsInterrupted(KeyboardInterrupt):
@@ -49,8 +49,9 @@ def process_together(
     """Live sources from their first frames to their last, or to Ctrl-C, with one estimator for all.
 
     One that cannot be opened, or breaks, is told to `on_error` and has no result, or what it came to; the others go on.
-    A view shows the first source. Raises `ModelError`, `ValueError`, `OutputError` where a folder cannot be used, and
-    `JobsInterrupted`; what was written before an error stays readable.
+    A view shows the first source. Recordings (`options.record`) lie side by side, named as the folders of results.
+    Raises `ModelError`, `ValueError`, `OutputError` where a folder cannot be used, and `JobsInterrupted`; what was
+    written before an error stays readable.
     """
     open_descriptors()
     with contextlib.ExitStack() as stack:
@@ -60,7 +61,8 @@ def process_together(
             with interrupt.held():  # for the imports
                 check_folder(source, folder, options)
         closing = threading.Event()
-        streams = stack.enter_context(_open_streams(sources, options, interrupt, closing))
+        recordings = None if options.record is None else _recordings(options.record, folders, stack)
+        streams = stack.enter_context(_open_streams(sources, options, interrupt, closing, recordings))
         stack.callback(closing.set)  # nobody waits any more for a source that is not there yet
         board = stack.enter_context(Board([shown(name) for name in sources], streams.streams, shown=options.progress))
         job = stack.enter_context(_Together(streams, sources, folders, options, interrupt, board, on_error))
@@ -116,6 +118,7 @@ class _Together:
         self._sources, self._folders, self._options = sources, folders, options
         self._interrupt, self._board, self._on_error = interrupt, board, on_error
         self._parts: dict[int, _Part] = {}
+        streams.hold = interrupt.held
         streams.on_event = self._tell
         streams.on_wait = self._wait
         streams.on_end = self._end
@@ -212,10 +215,33 @@ class _Together:
                 self._on_error(one)
 
 
+def _recordings(folder: Path, folders: Sequence[Path], stack: contextlib.ExitStack) -> list[Path]:
+    """The folder of each source's recording, below one that is new or empty. `OutputError` for others."""
+    from mixsynth_stream.pipeline.sources.recording.header import refuse_used
+
+    refuse_used(folder)
+    stack.callback(_remove_empty, folder)
+    return [folder / results.name for results in folders]
+
+
+def _remove_empty(folder: Path) -> None:
+    """Remove a folder that no recording has come into."""
+    with contextlib.suppress(OSError):
+        folder.rmdir()
+
+
 def _open_streams(
-    sources: Sequence[str], options: JobOptions, interrupt: Interrupt, closing: threading.Event
+    sources: Sequence[str],
+    options: JobOptions,
+    interrupt: Interrupt,
+    closing: threading.Event,
+    recordings: Sequence[Path] | None,
 ) -> Streams:
     """The Streams that the options describe. They open their sources in threads."""
+
+    def open_one(source: str, record: Path | None = None) -> FrameSource:
+        return open_reader(source, replace(options, record=record), threads=1, closing=closing)
+
     with interrupt.held():  # numpy makes another error of a signal that comes while it is imported
         from mixsynth_stream.pipeline.estimators.bundle import bundle_path
         from mixsynth_stream.pipeline.estimators.choose import DEFAULT_EYE
@@ -237,5 +263,6 @@ def _open_streams(
             cuts=options.cuts,
             glance=glance_request(options),
             pictures=options.overlay or options.view is not None,
-            open_with=partial(open_reader, options=options, threads=1, closing=closing),
+            open_with=open_one,
+            record=recordings,
         )

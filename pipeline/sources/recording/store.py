@@ -14,7 +14,7 @@ from typing import Any
 from mixsynth_stream.console import shown
 from mixsynth_stream.errors import OutputError
 from mixsynth_stream.files import PartFile, part_path
-from mixsynth_stream.pipeline.sources.recording.header import JOURNAL
+from mixsynth_stream.pipeline.sources.recording.header import JOURNAL, refuse_used
 from mixsynth_stream.pipeline.sources.recording.lines import line_of
 from mixsynth_stream.pipeline.sources.recording.raw import RAW, RawCoder, coder_for
 
@@ -36,8 +36,7 @@ class Store:
 
     def __init__(self, folder: Path) -> None:
         """`OutputError` where the folder cannot be written, or holds anything yet."""
-        if folder.is_dir() and any(folder.iterdir()):
-            raise OutputError(f"{shown(folder)} is not empty: give a new folder for the recording")
+        refuse_used(folder)
         self.folder = folder
         self._journal = PartFile(folder / JOURNAL)
         self._video: PartFile | None = None
