@@ -85,8 +85,7 @@ class Streams:
     ) -> None:
         if isinstance(sources, (str, bytes)) or not len(sources):
             raise ValueError(f"sources must be a list of one or more, found {sources!r}")
-        if record is not None and (isinstance(record, (str, bytes)) or len(set(record)) != len(sources)):
-            raise ValueError(f"record must be a list of {len(sources)} folders, one for each source, found {record!r}")
+        folders = _folders(record, len(sources))
         self.streams: list[Member | None] = [None] * len(sources)
         self.errors: dict[int, Exception] = {}
         self._names = [str(source) for source in sources]
@@ -98,13 +97,13 @@ class Streams:
         self._estimator: SharedEstimator | None = None
         self._looks = Looks(renew=self._renew, on_end=partial(self._news.put, None))
         self._is_recorded = record is not None
-        self._closings: list[threading.Thread] = []
-        for number, source in enumerate(sources):
-            opener = open_with or _open_live
-            if record is not None:
-                opener = partial(opener, record=Path(record[number]))
-            opening = threading.Thread(target=self._open, args=(number, source, opener), name="open", daemon=True)
+        self._ending: list[threading.Thread] = []  # what is waited for at the end
+        for number, (source, folder) in enumerate(zip(sources, folders, strict=True)):
+            opener = partial(open_with or _open_live, source, **({} if folder is None else {"record": folder}))
+            opening = threading.Thread(target=self._open, args=(number, opener), name="open", daemon=True)
             opening.start()
+            if folder is not None:  # it leaves none where it has not opened anything
+                self._ending.append(opening)
         try:
             every = default_every(models, glance, live=True) if every is None else every
             self._options: dict[str, Any] = {
@@ -152,7 +151,7 @@ class Streams:
         """End one source; what it has given comes out, and the others go on."""
         member = self.streams[number]
         if member is not None:
-            self._closings.append(member.stop())
+            self._ending.append(member.stop())
 
     def close(self) -> list[tuple[int, Motion]]:
         """Release all sources and the estimator; safe to call twice. Returns the Motions not handed out yet."""
@@ -168,7 +167,7 @@ class Streams:
         closings = [threading.Thread(target=reader.close, name="close", daemon=True) for reader in readers]
         for closing in closings:
             closing.start()
-        closings += self._closings
+        closings += self._ending
         end_s = time.perf_counter() + _CLOSE_S
         is_idle = self._looks.close(_CLOSE_S)
         for closing in closings:
@@ -183,10 +182,10 @@ class Streams:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _open(self, number: int, source: Any, open_with: Callable[[Any], FrameSource]) -> None:
+    def _open(self, number: int, opener: Callable[[], FrameSource]) -> None:
         """Open a source, in a thread of its own."""
         try:
-            self._opened.put((number, open_with(source)))
+            self._opened.put((number, opener()))
         except Exception as error:  # whatever it is, it is this source's
             self._opened.put((number, error))
         self._news.put(number)
@@ -342,6 +341,15 @@ class Streams:
 def _open_live(source: Any, record: Path | None = None) -> FrameSource:
     """A source by its name. Several of them keep the cores busy: each picture is decoded by one thread."""
     return open_source(source, request=LiveRequest(threads=1), record=record)
+
+
+def _folders(record: Sequence[str | Path] | None, sources: int) -> list[Path] | list[None]:
+    """The folder of each source's recording; None where it has none."""
+    if record is None:
+        return [None] * sources
+    if isinstance(record, (str, bytes)) or len(set(record)) != sources:
+        raise ValueError(f"record must be a list of {sources} folders, one for each source, found {record!r}")
+    return [Path(folder) for folder in record]
 
 
 def _part(budget: float | str | None, sources: int) -> float | str | None:

@@ -20,6 +20,7 @@ from mixsynth_stream.pipeline.sources.open import open_source
 from mixsynth_stream.pipeline.sources.recording.codec import decoder_of, parameters_of
 from mixsynth_stream.pipeline.sources.recording.lines import line_of, records
 from mixsynth_stream.pipeline.sources.recording.raw import RawDecoder, coder_for
+from mixsynth_stream.pipeline.sources.recording.store import Store
 from mixsynth_stream.pipeline.stream import Stream
 
 PACED = LiveRequest(is_paced=True)
@@ -65,6 +66,22 @@ def test_numbers_in_lines_come_back_bit_for_bit(tmp_path: Path) -> None:
     path = tmp_path / "lines.jsonl"
     path.write_bytes(b"".join(map(line_of, lines)) + line_of({"c": 1})[:-4])
     assert repr(list(records(path))) == repr(lines)
+
+
+def test_an_opening_without_a_packet_leaves_no_file(tmp_path: Path) -> None:
+    store, opened = Store(tmp_path / "recording"), {"opened": {"codec": "h264"}}
+    for record, packet in (
+        (opened, b""),
+        ({"flush": True}, b""),
+        (opened, b""),
+        ({"pts": 1}, b"packet"),
+        (opened, b""),
+    ):
+        store.put(record, packet)
+    store.close()
+    assert sorted(path.name for path in store.folder.iterdir()) == ["journal.jsonl", "video-1.h264"]
+    lines = list(records(store.folder / "journal.jsonl"))
+    assert [set(line) & {"opened", "flush", "pts"} for line in lines] == [{"opened"}, {"pts"}]
 
 
 @pytest.mark.skipif(not hasattr(resource, "RLIMIT_FSIZE"), reason="this system limits no file's size")
