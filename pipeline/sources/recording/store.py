@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import logging
 import os
 import threading
@@ -17,6 +18,7 @@ from mixsynth_stream.files import PartFile, part_path
 from mixsynth_stream.pipeline.sources.recording.header import JOURNAL, refuse_used
 from mixsynth_stream.pipeline.sources.recording.lines import line_of
 from mixsynth_stream.pipeline.sources.recording.raw import RAW, RawCoder, coder_for
+from mixsynth_stream.pipeline.sources.recording.start_codes import parameter_sets, with_start_codes
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +51,9 @@ class Store:
         self._opened: dict[str, Any] | None = None  # the record of an opening that no packet has come of yet
         self._raw: dict[str, Any] | None = None  # parameters of raw pictures, until the first of them has come
         self._coder: RawCoder | None = None
+        self._codec = ""
+        self._sets: bytes | None = None  # parameter sets of packets with lengths, and those not written yet
+        self._head: bytes | None = None
         self._thread = threading.Thread(target=self._run, name="recording", daemon=True)
         self._thread.start()
 
@@ -123,10 +128,23 @@ class Store:
                 self._coder, self._raw = coder_for(self._raw, data), None
                 if self._coder is not None:
                     self._journal.append(line_of({"coded": self._coder.parameters}))
-            data = data if self._coder is None else self._coder.coded(data)
+            if self._coder is not None:
+                data = self._coder.coded(data)
+            else:
+                record, data = self._playable(record, data)
             self._video.append(data)
             record = record | {"size": len(data), "crc32": zlib.crc32(data)}
         self._journal.append(line_of(record))
+
+    def _playable(self, record: dict[str, Any], packet: bytes) -> tuple[dict[str, Any], bytes]:
+        """A packet as players take it, after parameter sets where these are new, and its record."""
+        if "extradata" in record:
+            self._sets = self._head = parameter_sets(self._codec, base64.b64decode(record["extradata"]))
+        coded = None if self._sets is None else with_start_codes(packet)
+        if coded is None:
+            return record, packet
+        head, self._head = self._head or b"", None
+        return record | {"start_codes_after": len(head)}, head + coded
 
     def _begin_video(self) -> None:
         """Begin the file of an opening, with its first packet."""
@@ -135,7 +153,9 @@ class Store:
         opened, self._opened = self._opened, None
         self._finish(self._video)
         self._videos += 1
-        codec = opened["opened"]["codec"]
+        self._codec = codec = opened["opened"]["codec"]
         self._video = PartFile(self.folder / f"video-{self._videos}.{codec}")
         self._raw, self._coder = opened["opened"] if codec == RAW else None, None
+        extradata = opened["opened"].get("extradata")
+        self._sets = self._head = parameter_sets(codec, None if extradata is None else base64.b64decode(extradata))
         self._journal.append(line_of(opened | {"file": self._video.path.name}))
