@@ -72,8 +72,10 @@ def process_together(
             with rare_collections(), contextlib.suppress(ViewClosed):
                 job.run()
                 return job.results()
+            closing.set()
             job.write_finals()
         except KeyboardInterrupt as stop:
+            closing.set()
             job.write_finals()
             raise JobsInterrupted(job.results()) from stop
         return job.results()

@@ -98,12 +98,7 @@ class Streams:
         self._looks = Looks(renew=self._renew, on_end=partial(self._news.put, None))
         self._is_recorded = record is not None
         self._ending: list[threading.Thread] = []  # what is waited for at the end
-        for number, (source, folder) in enumerate(zip(sources, folders, strict=True)):
-            opener = partial(open_with or _open_live, source, **({} if folder is None else {"record": folder}))
-            opening = threading.Thread(target=self._open, args=(number, opener), name="open", daemon=True)
-            opening.start()
-            if folder is not None:  # it leaves none where it has not opened anything
-                self._ending.append(opening)
+        self._open_all(sources, open_with or _open_live, folders)
         try:
             every = default_every(models, glance, live=True) if every is None else every
             self._options: dict[str, Any] = {
@@ -181,6 +176,17 @@ class Streams:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _open_all(
+        self, sources: Sequence[Any], open_with: Callable[..., FrameSource], folders: Sequence[Path | None]
+    ) -> None:
+        """Open each source in a thread of its own."""
+        for number, (source, folder) in enumerate(zip(sources, folders, strict=True)):
+            opener = partial(open_with, source, **({} if folder is None else {"record": folder}))
+            opening = threading.Thread(target=self._open, args=(number, opener), name="open", daemon=True)
+            opening.start()
+            if folder is not None:  # where nothing is opened, the thread removes the folder
+                self._ending.append(opening)
 
     def _open(self, number: int, opener: Callable[[], FrameSource]) -> None:
         """Open a source, in a thread of its own."""
