@@ -85,7 +85,7 @@ class Streams:
     ) -> None:
         if isinstance(sources, (str, bytes)) or not len(sources):
             raise ValueError(f"sources must be a list of one or more, found {sources!r}")
-        folders = _folders(record, len(sources))
+        self._folders = _folders(record, len(sources))
         self.streams: list[Member | None] = [None] * len(sources)
         self.errors: dict[int, Exception] = {}
         self._names = [str(source) for source in sources]
@@ -96,9 +96,8 @@ class Streams:
         self._frames_since_look = 0
         self._estimator: SharedEstimator | None = None
         self._looks = Looks(renew=self._renew, on_end=partial(self._news.put, None))
-        self._is_recorded = record is not None
         self._ending: list[threading.Thread] = []  # what is waited for at the end
-        self._open_all(sources, open_with or _open_live, folders)
+        self._open_all(sources, open_with or _open_live)
         try:
             every = default_every(models, glance, live=True) if every is None else every
             self._options: dict[str, Any] = {
@@ -177,11 +176,9 @@ class Streams:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _open_all(
-        self, sources: Sequence[Any], open_with: Callable[..., FrameSource], folders: Sequence[Path | None]
-    ) -> None:
+    def _open_all(self, sources: Sequence[Any], open_with: Callable[..., FrameSource]) -> None:
         """Open each source in a thread of its own."""
-        for number, (source, folder) in enumerate(zip(sources, folders, strict=True)):
+        for number, (source, folder) in enumerate(zip(sources, self._folders, strict=True)):
             opener = partial(open_with, source, **({} if folder is None else {"record": folder}))
             opening = threading.Thread(target=self._open, args=(number, opener), name="open", daemon=True)
             opening.start()
@@ -303,7 +300,7 @@ class Streams:
 
         Only the native encoder gives a window the same bits beside any others, which a replay of one stream needs.
         """
-        if self._is_recorded and any(model.backend != "native" for model in self._options["models"]):
+        if self._folders[0] is not None and any(model.backend != "native" for model in self._options["models"]):
             return [push_keyframes([batch])[0] for batch in batches]
         return push_keyframes(batches)
 
