@@ -69,7 +69,8 @@ def add_camera_arguments(parser: argparse.ArgumentParser) -> None:
         "--record",
         type=Path,
         metavar="DIR",
-        help="keep the packets of a live source, and what was made of them, in a new folder; run DIR replays it",
+        help="keep the packets of a live source, and what was made of them, in a new folder, and those of several in "
+        "folders below it; run DIR replays them",
     )
 
 

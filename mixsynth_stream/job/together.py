@@ -10,7 +10,6 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -51,8 +50,9 @@ def process_together(
     """Live sources from their first frames to their last, or to Ctrl-C, with one estimator for all.
 
     One that cannot be opened, or breaks, is told to `on_error` and has no result, or what it came to; the others go on.
-    A view shows the first source. Raises `ModelError`, `ValueError`, `OutputError` where a folder cannot be used, and
-    `JobsInterrupted`; what was written before an error stays readable.
+    A view shows the first source. Recordings (`options.record`) lie side by side, named as the folders of results.
+    Raises `ModelError`, `ValueError`, `OutputError` where a folder cannot be used, and `JobsInterrupted`; what was
+    written before an error stays readable.
     """
     open_descriptors()
     with contextlib.ExitStack() as stack:
@@ -64,7 +64,8 @@ def process_together(
         with interrupt.held():
             senders = stack.enter_context(Senders(sources, options))
         closing = threading.Event()
-        streams = stack.enter_context(_open_streams(sources, options, interrupt, closing, senders))
+        recordings = None if options.record is None else _recordings(options.record, folders, stack)
+        streams = stack.enter_context(_open_streams(sources, options, interrupt, closing, senders, recordings))
         stack.callback(closing.set)  # nobody waits any more for a source that is not there yet
         board = stack.enter_context(Board([shown(name) for name in sources], streams.streams, shown=options.progress))
         job = stack.enter_context(_Together(streams, sources, folders, options, interrupt, board, senders, on_error))
@@ -74,8 +75,10 @@ def process_together(
             with rare_collections(), contextlib.suppress(ViewClosed):
                 job.run()
                 return job.results()
+            closing.set()
             job.write_finals()
         except KeyboardInterrupt as stop:
+            closing.set()
             job.write_finals()
             raise JobsInterrupted(job.results()) from stop
         return job.results()
@@ -121,6 +124,7 @@ class _Together:
         self._sources, self._folders, self._options = sources, folders, options
         self._interrupt, self._board, self._senders, self._on_error = interrupt, board, senders, on_error
         self._parts: dict[int, _Part] = {}
+        streams.hold = interrupt.held
         streams.on_event = self._tell
         streams.on_wait = self._wait
         streams.on_end = self._end
@@ -219,10 +223,35 @@ class _Together:
                 self._on_error(one)
 
 
+def _recordings(folder: Path, folders: Sequence[Path], stack: contextlib.ExitStack) -> list[Path]:
+    """The folder of each source's recording, below one that is new or empty. `OutputError` for others."""
+    from mixsynth_stream.pipeline.sources.recording.header import refuse_used
+
+    refuse_used(folder)
+    stack.callback(_remove_empty, folder)
+    return [folder / results.name for results in folders]
+
+
+def _remove_empty(folder: Path) -> None:
+    """Remove a folder that no recording has come into."""
+    with contextlib.suppress(OSError):
+        folder.rmdir()
+
+
 def _open_streams(
-    sources: Sequence[str], options: JobOptions, interrupt: Interrupt, closing: threading.Event, senders: Senders
+    sources: Sequence[str],
+    options: JobOptions,
+    interrupt: Interrupt,
+    closing: threading.Event,
+    senders: Senders,
+    recordings: Sequence[Path] | None,
 ) -> Streams:
     """The Streams that the options describe. They open their sources in threads."""
+
+    def open_one(source: str, record: Path | None = None) -> FrameSource:
+        of_one, on_wait = replace(options, record=record), partial(senders.not_open, source)
+        return open_reader(source, of_one, threads=1, closing=closing, on_wait=on_wait)
+
     with interrupt.held():  # numpy makes another error of a signal that comes while it is imported
         from mixsynth_stream.pipeline.estimators.bundle import bundle_path
         from mixsynth_stream.pipeline.estimators.choose import DEFAULT_EYE
@@ -230,10 +259,6 @@ def _open_streams(
 
         if options.pose_model:
             bundle_path(options.pose_model)  # a model that is not there is an error before sources are opened
-
-        def open_with(source: str) -> FrameSource:
-            on_wait = partial(senders.not_open, source)
-            return open_reader(source, options, threads=1, closing=closing, on_wait=on_wait)
 
         return Streams(
             sources,
@@ -249,5 +274,6 @@ def _open_streams(
             cuts=options.cuts,
             glance=glance_request(options),
             pictures=options.overlay or options.view is not None,
-            open_with=open_with,
+            open_with=open_one,
+            record=recordings,
         )
