@@ -58,7 +58,7 @@ def test_several_sources_are_kept_side_by_side_and_replayed(
     assert main(["run", str(session / "b"), "--live", "--out", str(tmp_path / "alone"), "--quiet"]) == 0
     for name in ("a", "b"):
         poses = (tmp_path / "out" / name / "poses.jsonl").read_bytes()
-        assert poses.count(b'"index"') > 5
+        assert b'"index"' in poses
         assert poses == (tmp_path / "again" / name / "poses.jsonl").read_bytes()
     assert poses == (tmp_path / "alone" / "poses.jsonl").read_bytes()
     capsys.readouterr()
