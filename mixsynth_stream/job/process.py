@@ -24,8 +24,8 @@ from mixsynth_stream.job.options import JobOptions
 from mixsynth_stream.job.outputs import Outputs, ViewClosed, check_folder, open_outputs, open_page
 from mixsynth_stream.job.progress import Progress
 from mixsynth_stream.job.replay import replayed
-from mixsynth_stream.memory import rare_collections
 from mixsynth_stream.job.senders import Senders
+from mixsynth_stream.memory import rare_collections
 
 if TYPE_CHECKING:
     from mixsynth_stream.pipeline.forecast.self_score import SelfScore

@@ -22,6 +22,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from support.networks import random_state, reference
+from support.poses_fuzz import fuzz_poses
 
 from mixsynth_stream.config import ModelConfig
 
@@ -308,62 +309,6 @@ class Fuzz:
             followed = self._ask("follow", lambda: body.follow(pyramid, pyramid, pose, step, scale), harmless=not wrong)
             assert followed is None or np.isfinite(followed[2]).all(), "the evidence is not finite"
 
-    def poses(self) -> None:
-        """A curve and glimpses at some times, now and then with an array that is wrong."""
-        random = self.random
-        keyframes, joints, dims, interval, horizon = (int(n) for n in random.integers(1, 6, 5))
-        newest = keyframes * interval
-        arrays: dict[str, Any] = {
-            "knot_s": np.arange(keyframes + 1) / 3,
-            "knot_steps": np.minimum(np.arange(1, keyframes + 2) * interval, newest + horizon).astype(np.float64),
-            "rows": random.normal(0, 1, (keyframes, joints * dims + joints)),
-            "sighting_s": np.where(random.random((3, joints)) < 0.5, random.random((3, joints)), np.nan),
-            "moves": random.normal(0, 1, (newest + 1 + horizon, joints * dims)),
-            "sigma": random.random((newest + 1 + horizon, joints)),
-            "offset": random.normal(0, 1, (joints, dims)),
-        }
-        numbers: dict[str, Any] = {"interval": interval, "newest": newest, "horizon": horizon, "dims": dims}
-        numbers |= {"scale": 1.0, "bridge_s": (0.0, 0.1), "rate_hz": 30.0, "same_time_s": 1e-6, "wide_gap_s": 0.1}
-        wrong = random.random() < 0.5
-        if wrong:
-            name = str(random.choice(list(arrays)))
-            arrays[name] = wrong_array(arrays[name], random)
-            if random.random() < 0.3:
-                numbers[str(random.choice(["interval", "newest", "horizon", "dims"]))] = random.choice(
-                    np.array(ABSURD, dtype=object)
-                )
-        curve = self._ask("Curve", lambda: self.native.Curve(**arrays, **numbers), harmless=not wrong)
-        times: Any = random.uniform(-1, 3, int(random.integers(0, 5)))
-        if random.random() < 0.3:
-            wrong, times = True, wrong_array(times, random)
-        if curve is not None:
-            self._ask("Curve.at", lambda: curve.at(times), harmless=not wrong)
-        self._glimpses()
-
-    def _glimpses(self) -> None:
-        random = self.random
-        count, joints, rows = (int(n) for n in random.integers(1, 6, 3))
-        arrays: dict[str, Any] = {
-            "time_s": np.arange(count) / 30,
-            "poses": random.normal(0, 1, (count, joints, 2)),
-            "sigma": random.random((count, joints)),
-            "followed": random.random((count, joints)) < 0.5,
-        }
-        window: list[Any] = [random.random(rows + 2), random.normal(0, 1, (rows + 2, joints, 2)), None]
-        if random.random() < 0.5:
-            window[2] = random.random((rows + 2, joints))
-        wrong = random.random() < 0.5
-        if wrong:
-            name = str(random.choice(list(arrays)))
-            arrays[name] = wrong_array(arrays[name], random)
-            which = int(random.integers(3))
-            window[which] = wrong_array(np.zeros(3) if window[which] is None else window[which], random)
-        numbers = {"trust": 0.5, "worth": 1.0, "no_sigma_share": 0.7, "jitter": 1.0, "newest_s": (0.1, 0.0)}
-        numbers |= {"velocity_s": 0.1, "same_time_s": 1e-6}
-        glimpses = self._ask("Glimpses", lambda: self.native.Glimpses(**arrays, **numbers), harmless=not wrong)
-        if glimpses is not None:
-            self._ask("Glimpses.at", lambda: glimpses.at(*window), harmless=not wrong)
-
     def _ask(self, what: str, call: Callable[[], Any], harmless: bool) -> Any:
         """The result of a call, or None for an error of the right kind with the right words."""
         result: Any = None
@@ -403,7 +348,7 @@ def main() -> None:
         try:
             fuzz.round()
             fuzz.glance()
-            fuzz.poses()
+            fuzz_poses(native, fuzz.random, wrong_array, fuzz._ask)
         except BaseException:
             print(f"round {rounds} of seed {args.seed}", file=sys.stderr)
             raise

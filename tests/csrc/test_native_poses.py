@@ -34,7 +34,10 @@ def walked(model: CatmullRom, random: np.random.Generator) -> MotionWindow:
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.sampled_from([with_sigma("image"), with_sigma("world"), CatmullRom("image", step=1, horizon=0)]), st.integers(0, 10**6))
+@given(
+    st.sampled_from([with_sigma("image"), with_sigma("world"), CatmullRom("image", step=1, horizon=0)]),
+    st.integers(0, 10**6),
+)
 def test_a_curve_equals_the_reference(model, seed):
     random = np.random.default_rng(seed)
     curve = walked(model, random).curve
