@@ -228,7 +228,7 @@ class Timeline:
         """Poses come from `scene`, and each forecast from its own, which knows nothing later than its frame."""
         times = [frame.time_s for frame in frames]
         scene_poses = scene.at(times) if final else scene.shown(times)
-        present = scene_poses.origin.any(axis=2)  # [P, M]; MISSING is 0
+        present = np.any(scene_poses.origin, axis=2)  # [P, M]; MISSING is 0
         arrays = scene_poses.arrays()
         motions = []
         for m, frame in enumerate(frames):
