@@ -15,7 +15,7 @@ from mixsynth_stream.pipeline.fit import Fit
 from mixsynth_stream.pipeline.forecast.correction import SPEED_OVER_S, correction
 from mixsynth_stream.pipeline.forecast.self_score import SelfScore
 from mixsynth_stream.pipeline.motion import Expected, Forecast, Lookahead, Motion, Person
-from mixsynth_stream.pipeline.people import Scene
+from mixsynth_stream.pipeline.people import Scene, ScenePoses
 from mixsynth_stream.pipeline.steps import Steps, completed
 from mixsynth_stream.spaces import GRID_HZ
 
@@ -31,6 +31,14 @@ class _Waiting(NamedTuple):
     frame: Frame
     is_keyframe: bool  # the newest one
     scene: Scene  # what was known up to its own time, which is what its forecast is made of
+
+
+class _Shown(NamedTuple):
+    """The poses in which a frame was first shown."""
+
+    scene: Scene
+    time_s: float
+    poses: ScenePoses
 
 
 class Timeline:
@@ -62,6 +70,7 @@ class Timeline:
         self._is_smooth = smooth and lag == 0 and "image" in self._scene.spaces
         self._size = (0, 0)  # width and height of the picture that people are followed in: the first frame's
         self._waiting: list[_Waiting] = []
+        self._shown: _Shown | None = None  # the newest ones
         self._settled_s = -np.inf  # frames before this time are final without a keyframe
         self._new_cuts: deque[Cut] = deque()  # those that no keyframe lies behind yet
         self._is_one_scene = False  # whether people went on through the last cut, so that it was none
@@ -87,7 +96,10 @@ class Timeline:
         self._follow(frame)
         scene = self._people.empty_scene() if self._new_cuts else self._scene
         self._waiting.append(_Waiting(frame, False, scene))
-        return self._motions([frame], scene, [scene], final=False) if self._lag == 0 else []
+        if self._lag:
+            return []
+        self._shown = _Shown(scene, frame.time_s, scene.shown([frame.time_s]))
+        return self._motions([frame], self._shown.poses, [scene], final=False)
 
     def cut(self, cut: Cut) -> Frame | None:
         """Take a cut that lies among the newest frames: from its first frame on, nobody of before is known.
@@ -119,9 +131,7 @@ class Timeline:
         if self._glance is not None:
             later = [(waiting.frame, self._fit(waiting.frame)) for waiting in newer]
             past, scenes = self._glance.keyframe(frame, fit, scene, later)
-        motions += self._motions(
-            [waiting.frame for waiting in earlier], past, [waiting.scene for waiting in earlier], final=True
-        )
+        motions += self._finals([waiting.frame for waiting in earlier], past, [waiting.scene for waiting in earlier])
         if self.score is not None:
             scene, scenes = self.score.in_use(scene), [self.score.in_use(later) for later in scenes]
         known = scenes[-1] if scenes else scene
@@ -132,7 +142,7 @@ class Timeline:
             return motions
         self._waiting = [_Waiting(frame, True, scene), *newer]
         if self._lag == 0:
-            motions += self._motions([frame], scene, [scene], final=False)
+            motions += self._motions([frame], scene.shown([frame.time_s]), [scene], final=False)
         return motions
 
     def _corrected(self, known: Scene, keyframe: Frame) -> Scene:
@@ -140,7 +150,9 @@ class Timeline:
         newest_s = self._waiting[-1].frame.time_s if self._waiting else -np.inf
         if not self._is_smooth or newest_s < keyframe.time_s:
             return known  # nothing newer was shown
-        shown = self._scene.shown([newest_s])
+        last = self._shown
+        is_last = last is not None and last.scene is self._scene and last.time_s == newest_s
+        shown = last.poses if last is not None and is_last else self._scene.shown([newest_s])
         return replace(known, correction=correction(newest_s, shown, known.at([newest_s - SPEED_OVER_S, newest_s])))
 
     def at(self, time_s: float) -> Expected:
@@ -220,14 +232,15 @@ class Timeline:
         if not waiting:
             return []  # nearly always, and each frame of a live source asks
         scene = self._scene if self._glance is None else self._glance.known(self._scene)
-        return self._motions([one.frame for one in waiting], scene, [self._scene] * len(waiting), final=True)
+        return self._finals([one.frame for one in waiting], scene, [self._scene] * len(waiting))
+
+    def _finals(self, frames: list[Frame], scene: Scene, forecast_scenes: Sequence[Scene]) -> list[Motion]:
+        return self._motions(frames, scene.at([frame.time_s for frame in frames]), forecast_scenes, final=True)
 
     def _motions(
-        self, frames: list[Frame], scene: Scene, forecast_scenes: Sequence[Scene], *, final: bool
+        self, frames: list[Frame], scene_poses: ScenePoses, forecast_scenes: Sequence[Scene], *, final: bool
     ) -> list[Motion]:
-        """Poses come from `scene`, and each forecast from its own, which knows nothing later than its frame."""
-        times = [frame.time_s for frame in frames]
-        scene_poses = scene.at(times) if final else scene.shown(times)
+        """The poses are at the frames' times. Each forecast has its own scene, which knows nothing later."""
         present = np.any(scene_poses.origin, axis=2)  # [P, M]; MISSING is 0
         arrays = scene_poses.arrays()
         motions = []

@@ -72,11 +72,16 @@ def correction(
             continue
         before, after = known.poses[p][:, _CORE]
         row = row_of[person]
-        off = {name: np.nan_to_num(getattr(shown, name)[row, 0] - getattr(known, name)[p, 1]) for name in _ARRAYS}
+        off = {name: _or_zero(getattr(shown, name)[row, 0] - getattr(known, name)[p, 1]) for name in _ARRAYS}
         jump = np.linalg.norm(off["poses"][_CORE], axis=-1).mean()
-        speed = np.nan_to_num(np.linalg.norm(after - before, axis=-1)).mean() / SPEED_OVER_S
+        speed = _or_zero(np.linalg.norm(after - before, axis=-1)).mean() / SPEED_OVER_S
         allowed = _OF_SPEED * speed + _LEAST_SPEED * max(float(scale_of(after)), 1.0)
         lasts_s = float(min(jump / allowed, _LONGEST_S))
         if lasts_s > 0:
             offsets[person] = _Offset(lasts_s, off)
     return Correction(since_s, offsets) if offsets else None
+
+
+def _or_zero(values: np.ndarray) -> np.ndarray:
+    """The values, 0 instead of NaN; `np.nan_to_num` takes three times as long."""
+    return np.where(np.isnan(values), 0.0, values)
