@@ -6,6 +6,7 @@ from math import hypot
 
 import numpy as np
 
+from mixsynth_stream.completion import whole_pose
 from mixsynth_stream.skeleton import CORE_17
 
 NORMALISATIONS = ("none", "root", "root_scale")
@@ -37,12 +38,12 @@ def scale_of(pose: np.ndarray) -> np.ndarray:  # [..., 17, D] -> [...]
 def distance_in_scales(pose: np.ndarray, other: np.ndarray, min_scale: float) -> float:  # [17, D] each
     """Mean distance of the joints that both poses have, in body scales of the larger one; infinite without any.
 
-    `min_scale` is the smallest scale to divide by. Unseen joints are NaN.
+    `min_scale` is the smallest scale to divide by. Unseen joints are NaN; what they would be counts for the scale only.
     """
     shared = np.isfinite(pose).all(axis=-1) & np.isfinite(other).all(axis=-1)
     if not shared.any():
         return float("inf")
-    scales = [float(scale_of(whole)) for whole in (pose, other) if np.isfinite(whole).all()]
+    scales = [float(scale_of(whole_pose(whole))) for whole in (pose, other)]
     return float(np.linalg.norm(pose - other, axis=-1)[shared].mean()) / max([min_scale, *scales, 1e-6])
 
 

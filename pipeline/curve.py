@@ -37,6 +37,13 @@ class WindowPoses:
     # [M, J] how far off, pixels or metres, NaN where MEASURED or MISSING. None: the weights carry no uncertainty table
     sigma: np.ndarray | None = None
 
+    def first(self, joints: int) -> WindowPoses:
+        """The same of the first so many joints."""
+        if self.origin.shape[1] == joints:
+            return self
+        sigma = None if self.sigma is None else self.sigma[:, :joints]
+        return WindowPoses(self.poses[:, :joints], self.scores[:, :joints], self.origin[:, :joints], sigma)
+
 
 class Slots(NamedTuple):
     """K keyframes on the grid, oldest first, at most Q + 1. A joint that was not measured holds a prediction."""
@@ -64,7 +71,10 @@ class NetworkInput(NamedTuple):
 
 @dataclass(frozen=True)
 class Curve:
-    """What a window knows after a keyframe: immutable, so that a reader may keep it while the window moves on."""
+    """What a window knows after a keyframe: immutable, so that a reader may keep it while the window moves on.
+
+    Its J joints are all rows of the window: after those of the skeleton, the joints of the network that it lacks.
+    """
 
     model: Model
     space: Space
@@ -125,7 +135,7 @@ class Curve:
         poses, scores = rows[:, : joints * dims].reshape(-1, joints, dims), rows[:, joints * dims :]
         if self.output is not None:
             core = (_lerp(self.output, steps) * scale).reshape(len(times), len(self.space.core), dims)
-            poses = poses + core.take(self.space.carrier, axis=1)
+            poses = poses + self.space.carried(core)
         if self.bridge is None:
             return poses, scores
         fade = np.interp(times, [self.bridge.start_s, self.bridge.end_s], [1.0, 0.0])
@@ -139,7 +149,7 @@ class Curve:
         """
         poses, space = self.slots.poses, self.space
         if self.output is not None:
-            poses = poses - poses.take(space.core[space.carrier], axis=1) + self.network_input.root
+            poses = poses - space.carried(poses.take(space.core, axis=1)) + self.network_input.root
         return np.concatenate([poses.reshape(len(poses), -1), self.slots.scores], axis=1)
 
     def _seconds_to_sightings(self, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:  # [M] -> [M, J] each

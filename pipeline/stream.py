@@ -19,6 +19,7 @@ from mixsynth_stream.pipeline.arguments import check_numbers, chooses_keyframes,
 from mixsynth_stream.pipeline.budget import Budget
 from mixsynth_stream.pipeline.cuts import STAY_S, CutDetector
 from mixsynth_stream.pipeline.engine import Engine
+from mixsynth_stream.pipeline.estimators.checks import check_skeleton
 from mixsynth_stream.pipeline.estimators.choose import DEFAULT_EYE, is_pose_model, stream_estimator, warm_up
 from mixsynth_stream.pipeline.estimators.supervised import SupervisedEstimator
 from mixsynth_stream.pipeline.forecast.self_score import SelfScore
@@ -126,7 +127,8 @@ class Stream:
                 self._reader.close()
             raise
         spacing = self.models[0].config.sample_interval, self.models[0].info.rate_hz
-        people = People(self.models, max_people=max_people, max_silence_s=max_silence_s)
+        skeleton = check_skeleton(self.skeleton)
+        people = People(self.models, max_people=max_people, max_silence_s=max_silence_s, skeleton=skeleton)
         follower = self._glance(glance)
         self.has_glance = follower is not None
         self.score = self._own_score(acts=is_auto)
@@ -215,9 +217,9 @@ class Stream:
         """Everybody at the `count` times `start_s` + `dt_s`, + 2 `dt_s`, ..., for robots and displays. In any thread.
 
         `start_s` is now, where the source has a clock, else the time of the newest frame. Returns for P people and F
-        times: `ids` [P]; `time_s` [F] seconds; `poses` [P, F, 33, 2] pixels of the newest frame, and `sigma` [P, F, 33]
-        pixels; `world` [P, F, 33, 3] metres from the middle of the hips, and `world_sigma` [P, F, 33] metres; `scores`
-        [P, F, 33] 0..1; `origin` [P, F, 33]: FORECAST or TRACKED, and HELD past the horizon of the weights (N + 18
+        times: `ids` [P]; `time_s` [F] seconds; `poses` [P, F, J, 2] pixels of the newest frame, and `sigma` [P, F, J]
+        pixels; `world` [P, F, J, 3] metres from the middle of the hips, and `world_sigma` [P, F, J] metres; `scores`
+        [P, F, J] 0..1; `origin` [P, F, J]: FORECAST or TRACKED, and HELD past the horizon of the weights (N + 18
         steps of 1/30 s after the newest keyframe), where sigma goes on growing. Rotations of SMPL are in `rotations`
         [P, F, 24, 6], without sigma. P is 0 before anybody was seen. Raises `ValueError`.
         """
@@ -228,7 +230,7 @@ class Stream:
 
     @property
     def skeleton(self) -> str:
-        """Whose joints the Motions have: "BlazePose-33" landmarks or "SMPL-24" rotations."""
+        """Whose joints the Motions have: "BlazePose-33" or another one of `LANDMARKS`, or "SMPL-24" rotations."""
         return self._supervisor.estimator.skeleton
 
     @property

@@ -1,4 +1,4 @@
-"""Checks of the people that an estimator gives: landmarks (BlazePose-33) or joint rotations (SMPL-24)."""
+"""Checks of the people that an estimator gives: landmarks (BlazePose-33, COCO-17, ...) or joint rotations (SMPL-24)."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ import numpy as np
 from mixsynth_stream.errors import ModelError
 from mixsynth_stream.pipeline.motion import Person
 from mixsynth_stream.rotations import axis_angle_to_6d, matrix_to_6d
-from mixsynth_stream.skeleton import BLAZEPOSE_33, SKELETONS, SMPL_24, Skeleton
+from mixsynth_stream.skeleton import BLAZEPOSE_33, LANDMARKS, SMPL_24, Skeleton, named_skeleton
 
-ESTIMATED = (BLAZEPOSE_33.name, SMPL_24.name)
+ESTIMATED = (*LANDMARKS, SMPL_24)
 ROTATION_FORMS = "axis-angle [24, 3], 6 numbers [24, 6], matrices [24, 3, 3], or 72 or 144 numbers in a row"
-_JOINTS = len(BLAZEPOSE_33)
 # A pose in pixels reaches further than this; one in shares of the frame, or in metres about the hips, does not.
 _NORMALISED_LIMIT = 2.0
 # Nobody who is seen reaches so far out of any picture.
@@ -28,21 +27,26 @@ _SHORTEST_COLUMN = 0.05
 
 
 def check_skeleton(name: str) -> Skeleton:
-    """The skeleton of that name. `ModelError` where estimators cannot have it."""
-    if name not in ESTIMATED:
-        raise ModelError(f"the skeleton {name!r} is not supported: estimators must give {' or '.join(ESTIMATED)}")
-    return SKELETONS[name]
+    """The skeleton of that name, however it is spelt. `ModelError` where estimators cannot have it."""
+    try:
+        return named_skeleton(name, ESTIMATED)
+    except ValueError as error:
+        raise ModelError(str(error)) from None
 
 
-def check_person(person: Any, name: str) -> Person:
-    """A Person of float64 arrays from a Person or a (pose, world, scores) tuple; `ModelError` says what is wrong."""
+def check_person(person: Any, name: str, skeleton: Skeleton = BLAZEPOSE_33) -> Person:
+    """A Person of float64 arrays from a Person or a (pose, world, scores) tuple; `ModelError` says what is wrong.
+
+    Who is not known in metres has None for `world`.
+    """
     if isinstance(person, Person):
         person = (person.pose, person.world, person.scores)
     if not isinstance(person, (tuple, list)) or len(person) != 3:
         raise ModelError(f"{name} must be a Person or a (pose, world, scores) tuple, found {_description(person)}")
-    pose = _joints(person[0], (_JOINTS, 2), f"{name}: pose")
-    world = _joints(person[1], (_JOINTS, 3), f"{name}: world")
-    scores = _scores(person[2], np.isfinite(pose).all(axis=1), BLAZEPOSE_33, name)
+    pose = _joints(person[0], 2, skeleton, f"{name}: pose")
+    no_world = np.full((len(skeleton), 3), np.nan)
+    world = no_world if person[1] is None else _joints(person[1], 3, skeleton, f"{name}: world")
+    scores = _scores(person[2], np.isfinite(pose).all(axis=1), skeleton, name)
     seen = np.isfinite(pose).all(axis=1)
     if seen.any() and np.abs(pose[seen]).max() <= _NORMALISED_LIMIT:
         raise ModelError(
@@ -158,10 +162,22 @@ def _numbers(value: Any, shape: tuple[int, ...], name: str) -> np.ndarray:
     return array
 
 
-def _joints(value: Any, shape: tuple[int, ...], name: str) -> np.ndarray:
-    array = _numbers(value, shape, name)
-    _finite_or_missing(array, BLAZEPOSE_33, name)
+def _joints(value: Any, dims: int, skeleton: Skeleton, name: str) -> np.ndarray:  # -> [J, dims]
+    array = as_numbers(value, name)
+    if array.shape != (len(skeleton), dims):
+        raise ModelError(
+            f"{name} must be {[len(skeleton), dims]}, found {list(array.shape)}{as_others(array.shape, skeleton)}"
+        )
+    _finite_or_missing(array, skeleton, name)
     return array
+
+
+def as_others(shape: tuple[int, ...], skeleton: Skeleton) -> str:
+    """For an error about joints [..., J, D] of a skeleton: which others have so many joints."""
+    names = [other.name for other in LANDMARKS if len(shape) > 1 and len(other) == shape[-2] != len(skeleton)]
+    return (
+        f": {skeleton.name} was expected, and this may be {' or '.join(names)}, so name the skeleton" if names else ""
+    )
 
 
 def _finite_or_missing(array: np.ndarray, skeleton: Skeleton, name: str) -> np.ndarray:  # [..., J, axes] -> [..., J]

@@ -25,7 +25,7 @@ DEFAULT_EYE = "follow"
 def as_estimator(estimator: Any, skeleton: str | Skeleton | None = None) -> Estimator:
     """An Estimator from an Estimator of ours, the path of an npz recording, or any callable `(rgb, time_s) -> people`.
 
-    The skeleton of a callable is the argument or its attribute `skeleton`: BlazePose-33 or SMPL-24.
+    The skeleton of a callable is the argument or its attribute `skeleton`: one of `LANDMARKS`, or SMPL-24.
     """
     if isinstance(estimator, (MediaPipeEstimator, FollowingEstimator, ArrayEstimator, CallableEstimator)):
         return estimator
@@ -37,8 +37,9 @@ def as_estimator(estimator: Any, skeleton: str | Skeleton | None = None) -> Esti
         skeleton = getattr(estimator, "skeleton", None)
     if skeleton is None:
         raise ModelError(
-            f"the estimator does not say its skeleton ({' or '.join(ESTIMATED)}): pass as_estimator(..., "
-            f"skeleton={BLAZEPOSE_33.name!r}) or set its attribute `skeleton`"
+            "the estimator does not say its skeleton: pass as_estimator(..., "
+            f"skeleton={BLAZEPOSE_33.name!r}) or set its attribute `skeleton`, to one of "
+            f"{', '.join(kind.name for kind in ESTIMATED)}"
         )
     return CallableEstimator(estimator, skeleton.name if isinstance(skeleton, Skeleton) else str(skeleton))
 
@@ -79,7 +80,7 @@ def pose_estimator(
 def stream_estimator(
     choice: Any, default: Estimator | None, skeleton: str, *, max_people: int, eye: str = DEFAULT_EYE
 ) -> Estimator:
-    """The estimator of a Stream whose networks take `skeleton`.
+    """The estimator of a Stream whose networks take `skeleton`: BlazePose-33 stands for all landmarks.
 
     `choice` is the user's: a pose model (with its `eye`), or what `as_estimator` takes. Without one it is the source's
     own (`default`), or MediaPipe. Raises `ModelError` where an estimator gives other joints than the networks take.
@@ -94,7 +95,7 @@ def stream_estimator(
             f"no pose model here gives the rotations of {SMPL_24.name} that the network takes: "
             "give an estimator of them (recorded .npz, or a callable)"
         )
-    if estimated != skeleton:
+    if (estimated == SMPL_24.name) != (skeleton == SMPL_24.name):
         raise ModelError(
             f"the estimator gives {estimated}, but the networks need {skeleton}: give weights for "
             f"{estimated}, or another estimator"

@@ -13,7 +13,7 @@ from mixsynth_stream.normalise import distance_in_scales
 from mixsynth_stream.pipeline.forecast.simple import SIMPLE, Simple, SimpleCurve, joints_of
 from mixsynth_stream.pipeline.motion import Person
 from mixsynth_stream.pipeline.people import Scene
-from mixsynth_stream.spaces import SPACES
+from mixsynth_stream.spaces import space_of
 
 NETWORK = "network"
 METHODS = (NETWORK, *SIMPLE)
@@ -24,7 +24,6 @@ _WINDOW_S = 60.0
 _LEAST_COUNT = 30
 # A method takes over where its error is below this share of that of the one in use, over at least so many seconds.
 _CLEARLY, _LEAST_S = 0.95, 10.0
-_CORE = SPACES["image"].core
 
 
 @dataclass(frozen=True)
@@ -36,10 +35,11 @@ class _Past:
 
     def ahead(self, person_id: int, time_s: float) -> dict[str, np.ndarray]:
         """The pose [17, 2] of each method at a later time. The network is left out where it does not know one."""
-        poses = {method: self.simple.at(method, [time_s])[0][_CORE, :2] for method in SIMPLE}
+        space = space_of("image", self.scene.skeleton)
+        poses = {method: space.core_of(self.simple.at(method, [time_s])[0][:, :2]) for method in SIMPLE}
         track = next((track for track in self.scene.tracks if track.id == person_id), None)
         # Only one pose of one person is read: the whole scene would take four times as long.
-        return poses | ({} if track is None else {NETWORK: track.curves[0].at([time_s]).poses[0][_CORE]})
+        return poses | ({} if track is None else {NETWORK: space.core_of(track.curves[0].at([time_s]).poses[0])})
 
 
 class SelfScore:
@@ -64,13 +64,14 @@ class SelfScore:
             _, horizon, errors = self._errors.popleft()
             self._count(horizon, -errors, -1)
         self._past = {person_id: past for person_id, past in self._past.items() if person_id in people}
+        space = space_of("image", scene.skeleton)
         for person_id, person in people.items():
             past = self._past.setdefault(person_id, deque())
             while past and past[0].simple.time_s < time_s - HORIZONS_S[-1]:
                 past.popleft()
             nearest = {_horizon(time_s - before.simple.time_s): before for before in reversed(past)}
             for before in nearest.values():
-                self._judge(before, person_id, person.pose[_CORE], time_s)
+                self._judge(before, person_id, space.core_of(person.pose), time_s)
             joints = joints_of(person)
             past.append(_Past(past[-1].simple.after(time_s, joints) if past else Simple.first(time_s, joints), scene))
         if self._acts:

@@ -19,7 +19,7 @@ _UNKNOWN = 1e6
 _COLUMNS = {"image": slice(0, 2), "world": slice(2, 5)}
 
 
-def joints_of(person: Person) -> np.ndarray:  # [33, 5] pixels and metres
+def joints_of(person: Person) -> np.ndarray:  # [J, 5] pixels and metres
     """A person's joints in both spaces, side by side: simple methods treat all numbers alike."""
     return np.concatenate([person.pose, person.world], axis=1)
 
@@ -80,7 +80,8 @@ class SimpleCurve(Curve):
         late = times > self.slots.time_s[-1] + SAME_TIME_S
         if self.simple is not None and late.any():
             ahead = self.simple.at(self.method, times[late])[..., _COLUMNS[self.space.name]]
-            poses[late] = np.where(np.isfinite(ahead), ahead, poses[late])
+            own = poses[late, : ahead.shape[1]]
+            poses[late, : ahead.shape[1]] = np.where(np.isfinite(ahead), ahead, own)
         return poses, scores
 
     def _origin(self, since_s: np.ndarray, until_s: np.ndarray) -> np.ndarray:

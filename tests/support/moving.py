@@ -12,7 +12,8 @@ from mixsynth_stream.pipeline.glance.glance import Glance
 from mixsynth_stream.pipeline.motion import Motion, Person
 from mixsynth_stream.pipeline.people import People
 from mixsynth_stream.pipeline.timeline import Timeline
-from mixsynth_stream.skeleton import CARRIER, CORE_17, CORE_FROM_BLAZEPOSE
+from mixsynth_stream.skeleton import CORE_17, CORE_FROM_BLAZEPOSE
+from mixsynth_stream.spaces import SPACES
 from mixsynth_stream.weights import load_model
 
 CORE = list(CORE_FROM_BLAZEPOSE)
@@ -58,7 +59,7 @@ def dancing(time_s: float, x: float = 160.0, speed: float = 0.0) -> np.ndarray: 
 
 def estimate(pose: np.ndarray) -> Person:  # [17, 2]
     """What a perfect estimator says: every landmark lies on its carrier, and metres are pixels over the scale."""
-    landmarks = pose[list(CARRIER)]
+    landmarks = pose[SPACES["image"].carrier]
     hips = pose[[CORE_17.index("left_hip"), CORE_17.index("right_hip")]].mean(axis=0)
     world = np.concatenate([(landmarks - hips) * 0.5 / SCALE, np.zeros((33, 1))], axis=1)
     return Person(landmarks, world, np.ones(33))
