@@ -46,8 +46,15 @@ def _sender(stream: Stream, header: Header, text: str, options: JobOptions) -> S
         server = PoseServer(target, pose_channel(stream, header, options))
         say(f"poses: {server.url}")
         return server
+    from mixsynth_stream.skeleton import BLAZEPOSE_33
+
     if header.is_smpl:
         raise ValueError(f"{target} takes landmarks, and this stream has rotations of {stream.skeleton}: send to ws://")
+    if header.skeleton != BLAZEPOSE_33:
+        raise ValueError(
+            f"{target} takes hands, feet and face of {BLAZEPOSE_33.name} in metres, and this stream has "
+            f"{stream.skeleton}: send to ws://, or use an estimator of {BLAZEPOSE_33.name}"
+        )
     from mixsynth_stream.send.osc import OscSink
 
     return OscSink(target, stream.stats)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from mixsynth_stream.console import shown
 from mixsynth_stream.export.sink import SinkBase
+from mixsynth_stream.skeleton import BLAZEPOSE_33, SKELETONS
 from mixsynth_stream.viewer.web import messages
 from mixsynth_stream.viewer.web.access import Address
 from mixsynth_stream.viewer.web.feed import Feed, Watched
@@ -53,15 +54,18 @@ class WebView(SinkBase):
         self.closing = threading.Event()
         address = address or Address()
         is_live = stream is None or stream.live
+        skeleton = BLAZEPOSE_33.name if stream is None else stream.skeleton
         source = shown(source if stream is None or stream.info is None else stream.info.source)
         if "://" not in source:
             source = Path(source).name or source  # who watches need not know the folder
+        self._facts = {"live": is_live, "horizon_s": horizon_s, "may_end": address.is_loopback}
+        self._source = source
         self.feed = Feed(stream)
         self._channel = channel
         try:
             self.server = Server(
                 address,
-                hello=messages.hello(source, live=is_live, horizon_s=horizon_s, may_end=address.is_loopback),
+                hello=self._hello(skeleton),
                 answer=self.feed.answer,
                 channels={} if channel is None else {CHANNEL_PATH: channel},
                 end=self.closing.set if address.is_loopback else None,
@@ -88,9 +92,13 @@ class WebView(SinkBase):
     def watch(self, stream: Watched, channel: MotionChannel | None = None) -> None:
         """The source is open: this is its stream, and its channel for programs."""
         self.feed.watch(stream)
+        self.server.greet(self._hello(stream.skeleton))
         if channel is not None:
             self._channel = channel
             self.server.add_channel(CHANNEL_PATH, channel)
+
+    def _hello(self, skeleton: str) -> str:
+        return messages.hello(self._source, **self._facts, skeleton=SKELETONS[skeleton])
 
     def write(self, motion: Motion) -> None:
         """Show a Motion to who asks for it."""
