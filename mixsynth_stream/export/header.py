@@ -129,9 +129,7 @@ class Header:
             "estimator": None if settings.estimator is None else utf8(settings.estimator),
             "weights": [utf8(name) for name in settings.weights],
             "backend": settings.backend,
-            "uncertainty": {}
-            if self.is_smpl
-            else {name: _bounds(table, self.skeleton) for name, table in tables},
+            "uncertainty": {} if self.is_smpl else {name: _bounds(table, self.skeleton) for name, table in tables},
         }
 
 

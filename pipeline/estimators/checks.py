@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -24,6 +25,9 @@ _MOST_RADIANS = 4 * np.pi
 # How far the columns of a matrix may be from length 1 and right angles, because files hold few digits.
 _COLUMN_TOLERANCE = 0.02
 _SHORTEST_COLUMN = 0.05
+# Shoulders below ankles in this share of at least so many poses are no handstand.
+_UPSIDE_DOWN, _LEAST_POSES = 0.9, 10
+logger = logging.getLogger(__name__)
 
 
 def check_skeleton(name: str) -> Skeleton:
@@ -44,6 +48,8 @@ def check_person(person: Any, name: str, skeleton: Skeleton = BLAZEPOSE_33) -> P
     if not isinstance(person, (tuple, list)) or len(person) != 3:
         raise ModelError(f"{name} must be a Person or a (pose, world, scores) tuple, found {_description(person)}")
     pose = _joints(person[0], 2, skeleton, f"{name}: pose")
+    # Many estimators write (0, 0) for a joint that they do not see.
+    pose = np.where((pose == 0).all(axis=1, keepdims=True), np.nan, pose)
     no_world = np.full((len(skeleton), 3), np.nan)
     world = no_world if person[1] is None else _joints(person[1], 3, skeleton, f"{name}: world")
     scores = _scores(person[2], np.isfinite(pose).all(axis=1), skeleton, name)
@@ -138,7 +144,8 @@ def _scores(value: Any, seen: np.ndarray, skeleton: Skeleton, name: str) -> np.n
     wrong = ~((scores >= 0) & (scores <= 1))
     if wrong.any():
         joint = int(wrong.argmax())
-        raise ModelError(f"{name}: scores must lie in 0..1, found {scores[joint]} at {skeleton.joints[joint]}")
+        hint = ": they look like per cent; divide by 100" if scores[joint] > 1 else ""
+        raise ModelError(f"{name}: scores must lie in 0..1, found {scores[joint]} at {skeleton.joints[joint]}{hint}")
     return scores
 
 
@@ -191,6 +198,19 @@ def _finite_or_missing(array: np.ndarray, skeleton: Skeleton, name: str) -> np.n
             f"{skeleton.joints[first[-1]]}"
         )
     return np.asarray(finite)
+
+
+def warn_of_upside_down(people: Sequence[Person], skeleton: Skeleton, name: str) -> None:
+    """Log a warning where nearly everybody stands on their head: then y most likely points upwards."""
+    joints = [[skeleton.index(f"{side}_{part}") for side in ("left", "right")] for part in ("shoulder", "ankle")]
+    heights = np.array([[np.mean(person.pose[pair, 1]) for pair in joints] for person in people]).reshape(-1, 2)
+    known = np.isfinite(heights).all(axis=1)
+    if known.sum() >= _LEAST_POSES and (heights[known, 0] > heights[known, 1]).mean() > _UPSIDE_DOWN:
+        logger.warning(
+            "%s: shoulders lie below ankles in nearly all poses: if y points upwards there, give the height of the "
+            "picture minus y",
+            name,
+        )
 
 
 def check_ids(people: Sequence[Person], name: str) -> None:

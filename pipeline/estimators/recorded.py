@@ -19,6 +19,7 @@ from mixsynth_stream.pipeline.estimators.checks import (
     check_person,
     check_rotations,
     check_skeleton,
+    warn_of_upside_down,
     with_people,
 )
 from mixsynth_stream.pipeline.motion import Person
@@ -41,7 +42,8 @@ class ArrayEstimator:
     nearest in time, at most half a frame away.
     """
 
-    def __init__(self, source: str | os.PathLike[str] | Mapping[str, Any]) -> None:
+    def __init__(self, source: str | os.PathLike[str] | Mapping[str, Any], skeleton: str | None = None) -> None:
+        """`skeleton` is that of arrays which name none."""
         name = "the recorded estimates" if isinstance(source, Mapping) else str(source)
         arrays = dict(source) if isinstance(source, Mapping) else _read_npz(Path(source))
         is_smpl = "rotations" in arrays and "poses" not in arrays
@@ -49,9 +51,9 @@ class ArrayEstimator:
         missing = [key for key in required if key not in arrays]
         if missing:
             raise ModelError(f"{name}: no array {missing[0]!r}; found {', '.join(sorted(arrays)) or 'none'}")
-        usual = SMPL_24 if is_smpl else BLAZEPOSE_33
+        usual = skeleton or (SMPL_24 if is_smpl else BLAZEPOSE_33).name
         try:
-            kind = check_skeleton(str(np.asarray(arrays.get("skeleton", usual.name))))
+            kind = check_skeleton(str(np.asarray(arrays.get("skeleton", usual))))
         except ModelError as error:
             raise ModelError(f"{name}: {error}") from None
         self.skeleton = kind.name
@@ -65,6 +67,7 @@ class ArrayEstimator:
             self._frames = _people_of_rotations(arrays, frames, name)
         else:
             self._frames = _people_of_landmarks(arrays, frames, kind, name)
+            warn_of_upside_down([person for people in self._frames for person in people], kind, name)
         self.spacing_s = float(np.median(np.diff(self.time_s))) if len(self.time_s) > 1 else np.inf
         # A hair more than half, because time stamps are often rounded to milliseconds.
         self._reach_s = min(0.5 * self.spacing_s, _MAX_HALF_FRAME_S) + 1e-3
