@@ -117,7 +117,18 @@ def add_stream_arguments(parser: argparse.ArgumentParser) -> None:
         help="follow: look where each person is expected, and search now and then (default); "
         "keyframe: search the whole picture at each keyframe",
     )
-    group.add_argument("--estimates", metavar="FILE", help="replay recorded estimates (.npz) instead of a pose model")
+    group.add_argument(
+        "--estimates",
+        metavar="FILE|FOLDER",
+        help="replay recorded estimates instead of a pose model: .npz, .json (COCO results, AlphaPose, MMPose), or a "
+        "folder of JSON files (OpenPose, Sports2D)",
+    )
+    group.add_argument(
+        "--skeleton",
+        metavar="NAME",
+        help="joints of --estimates that name none, such as COCO-17, HALPE-26, BODY-25, H36M-17, WholeBody-133 "
+        "(default: by their number)",
+    )
     group.add_argument(
         "--weights",
         action="append",
@@ -217,6 +228,7 @@ def job_options(args: argparse.Namespace) -> JobOptions:
         pose_model=args.model,
         eye=args.eye,
         estimates=args.estimates,
+        skeleton=args.skeleton,
         weights=tuple(args.weights),
         backend=args.backend,
         cuts=not args.no_cuts,
