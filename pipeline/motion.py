@@ -149,7 +149,7 @@ class Motion(Poses):
     ids: np.ndarray  # [P] int64, unique over a stream
     measured: tuple[Person, ...] | None  # the estimator's own people, on keyframes only
     frame: Frame | None = field(default=None, repr=False, compare=False)
-    skeleton: Skeleton = BLAZEPOSE_33  # names the joints
+    skeleton: Skeleton = field(default=BLAZEPOSE_33, repr=False)  # names the joints
     latency: Latency | None = field(default=None, compare=False)  # of a live frame, where it first comes
     _forecaster: Callable[[], Forecast] | None = field(default=None, repr=False, compare=False)
 
