@@ -159,8 +159,9 @@ class _Track:
         if person.id is not None:
             return 0.0 if person.id == self.id else np.inf
         image = self.windows[0]
-        poses = (image.space.core_of(pose) for pose in (image.at([time_s]).poses[0], person.pose))
-        distance = distance_in_scales(*poses, image.min_scale)
+        space = image.space
+        prediction = space.core_of(image.at([time_s]).poses[0])
+        distance = distance_in_scales(prediction, space.core_of(person.pose), image.min_scale)
         reach = _REACH + _REACH_PER_S * min(time_s - self.last_seen_s, _GROWS_FOR_S)
         reach += _REACH_UNKNOWN_SPEED if self.sightings < 2 else 0
         return distance if distance <= reach else np.inf

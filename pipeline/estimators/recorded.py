@@ -58,7 +58,8 @@ class ArrayEstimator:
             raise ModelError(f"{name}: {error}") from None
         self.skeleton = kind.name
         if (kind is SMPL_24) != is_smpl:
-            raise ModelError(f"{name}: its skeleton says {kind.name}, which {required[1]} cannot be of")
+            usual = SMPL_24.name if is_smpl else "landmarks"
+            raise ModelError(f"{name}: {required[1]} are of {usual}, but its skeleton says {kind.name}")
         self.time_s = np.asarray(arrays["time_s"], np.float64)  # [F]
         if self.time_s.ndim != 1 or not len(self.time_s) or not (np.diff(self.time_s) > 0).all():
             raise ModelError(f"{name}: time_s must be [F] and increase, found shape {list(self.time_s.shape)}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -58,14 +59,13 @@ class WebView(SinkBase):
         source = shown(source if stream is None or stream.info is None else stream.info.source)
         if "://" not in source:
             source = Path(source).name or source  # who watches need not know the folder
-        self._facts = {"live": is_live, "horizon_s": horizon_s, "may_end": address.is_loopback}
-        self._source = source
+        self._hello = partial(messages.hello, source, live=is_live, horizon_s=horizon_s, may_end=address.is_loopback)
         self.feed = Feed(stream)
         self._channel = channel
         try:
             self.server = Server(
                 address,
-                hello=self._hello(skeleton),
+                hello=self._hello(skeleton=SKELETONS[skeleton]),
                 answer=self.feed.answer,
                 channels={} if channel is None else {CHANNEL_PATH: channel},
                 end=self.closing.set if address.is_loopback else None,
@@ -92,13 +92,10 @@ class WebView(SinkBase):
     def watch(self, stream: Watched, channel: MotionChannel | None = None) -> None:
         """The source is open: this is its stream, and its channel for programs."""
         self.feed.watch(stream)
-        self.server.greet(self._hello(stream.skeleton))
+        self.server.greet(self._hello(skeleton=SKELETONS[stream.skeleton]))
         if channel is not None:
             self._channel = channel
             self.server.add_channel(CHANNEL_PATH, channel)
-
-    def _hello(self, skeleton: str) -> str:
-        return messages.hello(self._source, **self._facts, skeleton=SKELETONS[skeleton])
 
     def write(self, motion: Motion) -> None:
         """Show a Motion to who asks for it."""

@@ -75,7 +75,7 @@ def changed(**values: Any) -> dict[str, Any]:
             r"poses must be \[5, P, 17, 2\] or .* found \[5, 2, 33, 2\]: .*may be BlazePose-33",
         ),
         (changed(skeleton="Kinect"), "'Kinect' is not known: give one of BlazePose-33, COCO-17, HALPE-26"),
-        (changed(skeleton="SMPL-24"), "its skeleton says SMPL-24, which poses cannot be of"),
+        (changed(skeleton="SMPL-24"), "poses are of landmarks, but its skeleton says SMPL-24"),
     ],
 )
 def test_recordings_that_do_not_fit_are_refused(arrays: dict[str, Any], sentence: str) -> None:
