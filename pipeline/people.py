@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mixsynth_stream.completion import whole_pose
-from mixsynth_stream.normalise import distance_in_scales
+from mixsynth_stream.normalise import distance_in_scales, whole_pose
 from mixsynth_stream.pipeline.curve import Curve
 from mixsynth_stream.pipeline.forecast.correction import Correction
 from mixsynth_stream.pipeline.glance.evidence import Glimpses
@@ -173,10 +172,10 @@ class People:
     def __init__(
         self,
         models: tuple[Model, ...],
+        skeleton: Skeleton | None = None,
         *,
         max_people: int,
         max_silence_s: float = 1.0,
-        skeleton: Skeleton | None = None,
     ) -> None:
         """The detections are of the `skeleton`: by default BlazePose-33, or SMPL-24 of rotations."""
         self._models = models

@@ -60,9 +60,9 @@ class Stream:
     take a share of a core such as "25%"). `lag`: 1 gives each frame once, final, when the keyframe after it is known
     (the default for files); 0 gives each frame at once, and again when it is final (the default for cameras and for
     `push`). `estimator`: "lite", "full", "heavy", these with "-official" (as published), a MediaPipe bundle (.task),
-    recorded estimates (.npz), an Estimator, or a callable (see `pipeline.estimators.choose.as_estimator`). `models`: an
-    (image, world) pair of networks, the shipped ones by default; or one network for the rotations of SMPL, with an
-    estimator of these. An .npz of rotations is a source by itself: it has the times, and no picture is needed. `cuts`:
+    recorded estimates (.npz, .json, a folder), an Estimator, or a callable (see `estimators.choose.as_estimator`), of
+    any skeleton in `LANDMARKS`. `models`: an (image, world) pair of networks, the shipped ones by default; or one
+    network for rotations of SMPL, with an estimator of these, whose .npz is a source without pictures. `cuts`:
     people end where the video cuts to another scene, and those after it get new ids; False follows them across.
     `glance`: people are followed in the picture between keyframes, which gives better poses there, for up to a
     millisecond of one core a frame and person. By default that is done for live sources, while it takes little time.
@@ -127,8 +127,7 @@ class Stream:
                 self._reader.close()
             raise
         spacing = self.models[0].config.sample_interval, self.models[0].info.rate_hz
-        skeleton = check_skeleton(self.skeleton)
-        people = People(self.models, max_people=max_people, max_silence_s=max_silence_s, skeleton=skeleton)
+        people = People(self.models, check_skeleton(self.skeleton), max_people=max_people, max_silence_s=max_silence_s)
         follower = self._glance(glance)
         self.has_glance = follower is not None
         self.score = self._own_score(acts=is_auto)
@@ -230,7 +229,7 @@ class Stream:
 
     @property
     def skeleton(self) -> str:
-        """Whose joints the Motions have: "BlazePose-33" or another one of `LANDMARKS`, or "SMPL-24" rotations."""
+        """Whose joints the Motions have: "BlazePose-33", another one of `LANDMARKS`, or "SMPL-24" rotations."""
         return self._supervisor.estimator.skeleton
 
     @property
@@ -310,8 +309,7 @@ class Stream:
         return SelfScore(acts=acts) if self.live and self.models[0].info.space == "image" else None
 
     def _own_timeline(self, people: People, follower: Glance | None, horizon_s: float, *, smooth: bool) -> Timeline:
-        score = self.score
-        return Timeline(people, lag=self.lag, horizon_s=horizon_s, glance=follower, score=score, smooth=smooth)
+        return Timeline(people, lag=self.lag, horizon_s=horizon_s, glance=follower, score=self.score, smooth=smooth)
 
     def _glance(self, request: bool | None) -> Glance | None:
         """By default people are followed between keyframes in live sources, where the pose of now counts."""

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from mixsynth_stream.completion import whole_pose
 from mixsynth_stream.errors import ModelError
-from mixsynth_stream.normalise import root_and_scale_of_one
+from mixsynth_stream.normalise import root_and_scale_of_one, whole_pose
 from mixsynth_stream.pipeline.curve import SAME_TIME_S, Curve, NetworkInput, Sighting, Slots, WindowPoses
 from mixsynth_stream.pipeline.motion import Origin
 from mixsynth_stream.rotations import matrix_to_6d, nearest_6d

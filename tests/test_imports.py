@@ -34,7 +34,6 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "skeleton",
         "telemetry",
     ),
-    ("completion",),
     ("files", "normalise", "parameters", "spaces", "uncertainty"),
     ("network", "presets", "reports", "_C"),
     ("kernels",),

@@ -105,6 +105,23 @@ def add_stream_arguments(parser: argparse.ArgumentParser) -> None:
         help="follow people in the picture between keyframes: better poses, about 1 ms a frame and person "
         "(default: auto, which is on for cameras and where pictures are drawn)",
     )
+    _add_estimator_arguments(group)
+    group.add_argument(
+        "--weights",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="weights of the network, by name or file; twice for image and world space (default: those that ship)",
+    )
+    group.add_argument("--backend", default="auto", metavar="NAME", help="what runs the network (default: auto)")
+    group.add_argument(
+        "--no-cuts", action="store_true", help="follow people across scene cuts (default: ids end there)"
+    )
+    group.add_argument("--limit-frames", type=_at_least(1), metavar="F", help="stop after F frames")
+
+
+def _add_estimator_arguments(group: argparse._ArgumentGroup) -> None:
+    """Options on what looks at the keyframes."""
     group.add_argument(
         "--model",
         metavar="NAME",
@@ -129,18 +146,6 @@ def add_stream_arguments(parser: argparse.ArgumentParser) -> None:
         help="joints of --estimates that name none, such as COCO-17, HALPE-26, BODY-25, H36M-17, WholeBody-133 "
         "(default: by their number)",
     )
-    group.add_argument(
-        "--weights",
-        action="append",
-        default=[],
-        metavar="NAME",
-        help="weights of the network, by name or file; twice for image and world space (default: those that ship)",
-    )
-    group.add_argument("--backend", default="auto", metavar="NAME", help="what runs the network (default: auto)")
-    group.add_argument(
-        "--no-cuts", action="store_true", help="follow people across scene cuts (default: ids end there)"
-    )
-    group.add_argument("--limit-frames", type=_at_least(1), metavar="F", help="stop after F frames")
 
 
 def _add_keyframe_arguments(group: argparse._ArgumentGroup) -> None:

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 
-from mixsynth_stream.completion import whole_pose
 from mixsynth_stream.data.mocap import load_clips
 from mixsynth_stream.data.windows import Windows, validation_windows
 from mixsynth_stream.evaluate.baselines import tuned_baselines
@@ -19,7 +18,7 @@ from mixsynth_stream.evaluate.mocap import predictions, question_steps, take_win
 from mixsynth_stream.evaluate.questions import MAIN, at_steps
 from mixsynth_stream.evaluate.scores import NETWORK, simple_methods
 from mixsynth_stream.metrics import joint_errors
-from mixsynth_stream.normalise import scale_of
+from mixsynth_stream.normalise import scale_of, whole_pose
 from mixsynth_stream.reports import table
 from mixsynth_stream.skeleton import CORE_17, LANDMARKS, Skeleton
 from mixsynth_stream.spaces import space_of

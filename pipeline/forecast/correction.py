@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from mixsynth_stream.completion import whole_pose
-from mixsynth_stream.normalise import scale_of
+from mixsynth_stream.normalise import scale_of, whole_pose
 from mixsynth_stream.spaces import SPACES, Space
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""Completion: joints that nobody saw stand where a body has them, of any size and anywhere."""
+"""Missing joints: joints that nobody saw stand where a body has them, of any size and anywhere."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from support.fakes import standing_pose
 
-from mixsynth_stream.completion import weights, whole_pose
-from mixsynth_stream.normalise import distance_in_scales, scale_of
+from mixsynth_stream.normalise import distance_in_scales, scale_of, weights, whole_pose
 from mixsynth_stream.skeleton import CORE_17, LANDMARKS
 from mixsynth_stream.spaces import SPACES, space_of
 

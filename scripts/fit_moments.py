@@ -1,6 +1,6 @@
-"""Print the table of `mixsynth_stream/completion.py`: second moments of the network's joints, from motion capture.
+"""Print the table of `mixsynth_stream/normalise.py`: second moments of the network's joints, from motion capture.
 
-python scripts/fit_completion.py ../shared/data/cmu_train.npz ../shared/data/extra_train.npz
+python scripts/fit_moments.py ../shared/data/cmu_train.npz ../shared/data/extra_train.npz
 """
 
 from __future__ import annotations
