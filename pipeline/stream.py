@@ -60,16 +60,16 @@ class Stream:
     take a share of a core such as "25%"). `lag`: 1 gives each frame once, final, when the keyframe after it is known
     (the default for files); 0 gives each frame at once, and again when it is final (the default for cameras and for
     `push`). `estimator`: "lite", "full", "heavy", these with "-official" (as published), a MediaPipe bundle (.task),
-    recorded estimates (.npz, .json, a folder), an Estimator, or a callable (see `estimators.choose.as_estimator`), of
-    any skeleton in `LANDMARKS`. `models`: an (image, world) pair of networks, the shipped ones by default; or one
-    network for rotations of SMPL, with an estimator of these, whose .npz is a source without pictures. `cuts`:
-    people end where the video cuts to another scene, and those after it get new ids; False follows them across.
-    `glance`: people are followed in the picture between keyframes, which gives better poses there, for up to a
-    millisecond of one core a frame and person. By default that is done for live sources, while it takes little time.
-    `pictures`: whether you read `motion.frame.rgb`; without, and without glances, files are decoded only as far as the
-    keyframes need, for the same Motions, and what you read after all comes late. `smooth`: at lag 0 a pose that an
-    answer of the estimator corrects goes over to the new one within 80 ms where it would jump; False shows it at once.
-    `record`: a new folder for all that comes of a live source, which `Stream.replay` plays again.
+    recorded estimates (.npz, .json, a folder), an Estimator, or a callable (see `as_estimator`), of any skeleton in
+    `LANDMARKS`. `models`: an (image, world) pair of networks, the shipped ones by default; or one network for rotations
+    of SMPL, with an estimator of these, whose .npz is a source without pictures. `cuts`: people end where the video
+    cuts to another scene; False follows them across. `glance`: people are followed in the picture between keyframes,
+    which gives better poses there, for up to a millisecond of one core a frame and person; by default in live sources,
+    while it takes little time. `pictures`: whether you read `motion.frame.rgb`; without, and without glances, files are
+    decoded only as far as the keyframes need, for the same Motions, and what you read after all comes late. `smooth`:
+    at lag 0 a pose that an answer of the estimator corrects goes over to the new one within 80 ms where it would jump;
+    False shows it at once. `record`: a new folder for all that comes of a live source, which `Stream.replay` plays
+    again.
 
     Three attributes may be functions. Two are called in the loop, and end it with what they raise: `on_event`, when a
     live source is lost, is back, or has pictures of another size from there on, and `on_wait`, about twice a second
