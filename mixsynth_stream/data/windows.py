@@ -13,7 +13,7 @@ from mixsynth_stream.data import cameras as cam
 from mixsynth_stream.data.estimator_noise import EstimatorNoise, add_accidents, errors
 from mixsynth_stream.data.gaussian import QuickGaussian
 from mixsynth_stream.data.gestures import with_gestures
-from mixsynth_stream.data.mocap import Clip, core_from_mocap
+from mixsynth_stream.data.mocap import Clip
 from mixsynth_stream.data.time_last import poses, time_last
 from mixsynth_stream.errors import SourceError
 from mixsynth_stream.interpolation import catmull_rom_matrix
@@ -202,7 +202,7 @@ class _Track:
         if not clips:
             raise ValueError("no clips were given")
         length = np.array([len(clip.positions) for clip in clips])
-        core = np.concatenate([core_from_mocap(clip.positions) for clip in clips]).astype(np.float32)
+        core = np.concatenate([clip.core for clip in clips]).astype(np.float32)
         return cls(core, np.cumsum(length) - length, length, np.array([clip.rate_hz for clip in clips]))
 
     def at(self, clip: np.ndarray, frame: np.ndarray) -> np.ndarray:  # [B], [B, T] -> [B, T, 17, 3]
