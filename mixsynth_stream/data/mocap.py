@@ -128,9 +128,14 @@ def _whole_numbers(key: str, values: np.ndarray) -> np.ndarray:
     return numbers.astype(int)
 
 
+def joint_names(positions: np.ndarray) -> tuple[str, ...]:  # of [T, 22 or 17, 3]
+    """The names of these joints in a file."""
+    return _JOINT_SETS[positions.shape[1]]
+
+
 def joint_columns(positions: np.ndarray) -> dict[str, np.ndarray]:  # [T, 22 or 17, 3] -> each [T, 3]
     """Every joint by its name; those that both kinds of files have are called as in Mocap-22's (`lhand`, `ltoe`)."""
-    names = _JOINT_SETS[positions.shape[1]]
+    names = joint_names(positions)
     if names == CORE_17.joints:
         names = tuple(FILE_JOINTS[column] for column in _core_columns())
     return {name: positions[:, column] for column, name in enumerate(names)}

@@ -22,11 +22,13 @@ from mixsynth_stream.config import ModelConfig
 from mixsynth_stream.data.cameras import FRAME_HEIGHT_PX
 from mixsynth_stream.data.estimator_noise import EstimatorNoise
 from mixsynth_stream.data.mocap import Clip, data_hash, load_clips, unique_names
+from mixsynth_stream.data.sources import licences, source_rows
 from mixsynth_stream.data.windows import Windows, WindowSampler
 from mixsynth_stream.errors import ModelError, SourceError
 from mixsynth_stream.evaluate.sigma_fit import with_uncertainty
 from mixsynth_stream.network import MixSynthFormer
 from mixsynth_stream.normalise import root_and_scale
+from mixsynth_stream.reports import table
 from mixsynth_stream.skeleton import CORE_17
 from mixsynth_stream.spaces import GRID_HZ, SPACES, scale_floor
 from mixsynth_stream.train.config import TrainConfig
@@ -74,7 +76,9 @@ class MocapRecipe:
         noise = EstimatorNoise(wrong_person=config.wrong_person)
         # The seeds of processes lie far apart, so that none draws the windows of a run with another seed.
         seed = config.seed + 1_000_003 * process.rank
-        self._sampler = WindowSampler(clips, self.shape, config.space, seed, noise)
+        self._sampler = WindowSampler(clips, self.shape, config.space, seed, noise, dict(config.source_weights))
+        if process.is_first:
+            tqdm.write(table(source_rows(clips, self._sampler.chances)), file=sys.stderr)
         self._share = process.share(config.batch)
         self._score = MocapScore(self._validation_sets, self.shape, config.space, self._normalisation)
         self._weights = self._weights.to(process.device)
@@ -137,7 +141,7 @@ class MocapRecipe:
             rate_hz=GRID_HZ,
             normalisation=self._normalisation,
             data=config.data_name or ", ".join(data.name for data in config.data),
-            licence=config.licence,
+            licence=config.licence or licences([clip for file in self._training for clip in file]),
             data_hash=data_hash(config.data),
             metrics={"step": step, **{name: round(value, 5) for name, value in errors.items()}},
         )
@@ -249,7 +253,7 @@ def _settings(config: TrainConfig) -> str:
     """All that must not change between a run and its continuation, as JSON."""
     files = {"data": data_hash(config.data), "validation": data_hash(config.validation)}
     # An option stands there only where it is on, so that checkpoints older than the option can still be resumed.
-    options = {name: value for name in ("wrong_person", "kernels") if (value := getattr(config, name))}
+    options = {name: value for name in ("wrong_person", "source_weights", "kernels") if (value := getattr(config, name))}
     # torch's Muon keeps its momentum under another name; this entry refuses its checkpoints, which would lose it.
     optimiser = {"optimiser": "Muon, float32"}
     return json.dumps({name: getattr(config, name) for name in _SETTINGS} | options | optimiser | files)
