@@ -8,8 +8,9 @@ from __future__ import annotations
 import json
 import math
 import sys
+from collections.abc import Callable
 from dataclasses import asdict
-from functools import reduce
+from functools import partial, reduce
 from pathlib import Path
 
 import numpy as np
@@ -52,7 +53,7 @@ _SETTINGS = ("space", "every", "steps", "batch", "lr", "warmup", "weight_decay",
 
 def run(config: TrainConfig) -> Path:
     """See `train`."""
-    recipe = MocapRecipe(config)
+    recipe = MocapRecipe(config, progress=partial(tqdm.write, file=sys.stderr))
     return fit(recipe, config.out, resume=config.resume, patience=config.patience, kernels=config.kernels)
 
 
@@ -63,7 +64,9 @@ class MocapRecipe:
     curves_pattern = "/"
     gradient_limit = _GRADIENT_LIMIT
 
-    def __init__(self, config: TrainConfig) -> None:
+    def __init__(self, config: TrainConfig, progress: Callable[[str], None] | None = None) -> None:
+        """`progress` takes a table of the sources of the data, once they are read."""
+        self._progress = progress
         self.config, self.name, self.shape = config, config.name, config.model
         self.seed, self.steps, self.validate_every = config.seed, config.steps, config.validate_every
         self._normalisation = SPACES[config.space].normalisation
@@ -77,8 +80,8 @@ class MocapRecipe:
         # The seeds of processes lie far apart, so that none draws the windows of a run with another seed.
         seed = config.seed + 1_000_003 * process.rank
         self._sampler = WindowSampler(clips, self.shape, config.space, seed, noise, dict(config.source_weights))
-        if process.is_first:
-            tqdm.write(table(source_rows(clips, self._sampler.chances)), file=sys.stderr)
+        if self._progress and process.is_first:
+            self._progress(table(source_rows(clips, self._sampler.chances)))
         self._share = process.share(config.batch)
         self._score = MocapScore(self._validation_sets, self.shape, config.space, self._normalisation)
         self._weights = self._weights.to(process.device)
