@@ -1,7 +1,7 @@
-"""Mending: recordings of 22 joints as the network's 17 joints, placed as BlazePose places them, by the source of a clip.
+"""Mending: recordings of 22 joints as the network's 17 joints, where BlazePose places them, by the source of a clip.
 
-Every source of motion capture puts its joints elsewhere, and none has a nose. A `Rig` brings the median proportions of a
-source to those of real people (`RATIOS`): MediaPipe's world landmarks on the clips of benchmarks/clips, and one man
+Every source of motion capture puts its joints elsewhere, and none has a nose. A `Rig` brings the median proportions of
+a source to those of real people (`RATIOS`): MediaPipe's world landmarks on the clips of benchmarks/clips, and one man
 triangulated from four views. docs/data.md has the numbers before and after.
 
 No file knows where a face looks when the head turns sideways: the nose follows the shoulders. Eyes, ears, mouth, heels,
@@ -23,16 +23,22 @@ from mixsynth_stream.skeleton import CORE_17
 
 # Lengths over the torso's, which is the middle of the hips to the middle of the shoulders. The torso is over the leg.
 RATIOS: Mapping[str, float] = {
-    "torso": 0.62, "shoulder_width": 0.66, "hip_width": 0.41, "forearm": 0.49, "hand": 0.15, "foot": 0.33,
-    "nose_up": 0.32, "nose_ahead": 0.31,
-}  # fmt: skip
+    "torso": 0.62,
+    "shoulder_width": 0.66,
+    "hip_width": 0.41,
+    "forearm": 0.49,
+    "hand": 0.15,
+    "foot": 0.33,
+    "nose_up": 0.32,
+    "nose_ahead": 0.31,
+}
 
 
 @dataclass(frozen=True)
 class Rig:
     """Where a source has its joints. Metres are for a person of 1.7 m (`stature`); factors are on bones, 1 if None."""
 
-    # The nose from the head's tip: along the head's axis, and square to it in the direction of the face.
+    # From the head's tip to the nose: along the head's axis, and square to it in the direction of the face.
     nose_up_m: float
     nose_ahead_m: float
     # The joint from which the head's axis leads to its tip.
@@ -61,9 +67,7 @@ RIGS: Mapping[str, Rig] = {
     "cmufbx": Rig(-0.035, 0.15, shoulder_width=0.94, hip_width=1.20, forearm=1.30, hand=0.80, foot=0.93),
     "expmap8": Rig(0.0, 0.13, shoulder_width=0.83, hip_width=1.12, forearm=1.30, hand=0.79, foot=0.90),
     # Its `headtip` is the top of the neck, too.
-    "cmubvh": Rig(
-        0.045, 0.135, "neck", shoulder_width=0.88, hip_width=1.42, forearm=1.27, hand=0.85, foot=1.24
-    ),
+    "cmubvh": Rig(0.045, 0.135, "neck", shoulder_width=0.88, hip_width=1.42, forearm=1.27, hand=0.85, foot=1.24),
     "dazbvh": Rig(0.005, 0.055, torso=1.09, shoulder_width=1.47, hip_width=1.19, forearm=1.05, hand=0.85, foot=1.32),
     "dmtxt": Rig(-0.035, 0.06, torso=1.08, shoulder_width=0.93, hip_width=1.24, foot=1.22),
     "uiprmd": Rig(-0.045, 0.125, shoulder_width=1.10, hip_width=1.09, foot=1.20),
@@ -87,14 +91,14 @@ def mended(clips: Sequence[Clip], source: str = "") -> tuple[list[Clip], list[st
     result, left_out = [], []
     for clip in clips:
         if clip.positions.shape[1] != len(FILE_JOINTS):
-            raise SourceError(f"{clip.name} has {clip.positions.shape[1]} joints, so it is mended already; leave it out")
+            raise SourceError(f"{clip.name} has {clip.positions.shape[1]} joints, so it is mended; leave it out")
         name = source or clip.source
         if name not in RIGS:
             raise SourceError(
-                f"{clip.name} is of the source {name!r}; the conventions of {', '.join(RIGS)} are known: name the one "
-                "that has its joints in the same places, or add it to RIGS"
+                f"{clip.name} is of the source {name!r}, of which nobody knows where its joints are; name one of "
+                f"{', '.join(RIGS)} that has them in the same places, or add it to RIGS"
             )
-        ratio = torso_over_leg(clip.core)
+        ratio = ratios(clip.core)["torso"]
         if ratio < _SHORTEST_TORSO and RIGS[name].torso == 1:
             left_out.append(f"{clip.name}: its torso is {ratio:.2f} of the leg, so a bone of the spine is missing")
         else:
@@ -115,11 +119,6 @@ def mended_core(positions: np.ndarray, rig: Rig) -> np.ndarray:  # [T, 22, 3] ->
         elbow, wrist = (CORE_17.index(f"{side}_{part}") for part in ("elbow", "wrist"))
         core[:, wrist] = core[:, elbow] + rig.wrist_at * (core[:, wrist] - core[:, elbow])
     return np.asarray(resized(core[None], rig.factors[None])[0], np.float32)
-
-
-def torso_over_leg(core: np.ndarray) -> float:  # [T, 17, 3]
-    """Length of the torso over that of a leg, medians over time."""
-    return ratios(core)["torso"]
 
 
 def ratios(core: np.ndarray) -> dict[str, float]:  # [T, 17, 3]

@@ -1,8 +1,8 @@
 """Mocap clips: files of motion capture, checks of their units, and the network's 17 joints from the files' 22.
 
 File format (npz): joints [J] names, fps, positions [F, J, 3] in metres with y up, starts and lengths [C] of the clips
-inside positions; optional subject, trial, src and licence [C]. The joints are those of Mocap-22, as they were recorded, or
-those of Core-17, mended (data/mending.py). docs/model-card.md names the data that shipped weights saw.
+inside positions; optional subject, trial, src and licence [C]. The joints are those of Mocap-22, as they were recorded,
+or those of Core-17, mended (data/mending.py). docs/model-card.md names the data that shipped weights saw.
 """
 
 from __future__ import annotations
@@ -106,9 +106,7 @@ def load_clips(path: str | Path) -> list[Clip]:
         name = str(labels["trial"][number]) or f"clip {number}"
         subject, source, licence = (str(labels[key][number]) for key in ("subject", "src", "licence"))
         piece = positions[start : start + length]
-        clips.append(
-            Clip(name=name, positions=piece, rate_hz=rate_hz, source=source, subject=subject, licence=licence)
-        )
+        clips.append(Clip(name=name, positions=piece, rate_hz=rate_hz, source=source, subject=subject, licence=licence))
         _check_clip(path, clips[-1])
     if not clips:
         raise SourceError(f"{path} holds no clips")

@@ -17,7 +17,7 @@ def source_factors(clips: Sequence[Clip], weights: Mapping[str, float]) -> np.nd
     sources = sorted({clip.source for clip in clips})
     unknown = [name for name in weights if name not in sources]
     if unknown:
-        raise SourceError(f"no clip is of the source {unknown[0]!r}, which has a weight; the clips are of {_names(sources)}")
+        raise SourceError(f"no clip is of the source {unknown[0]!r} to weigh; the clips are of {_names(sources)}")
     factors = np.array([weights.get(clip.source, 1.0) for clip in clips])
     if not factors.any():
         raise ValueError(f"all sources have the weight 0 ({_names(sources)}); give one of them more")
@@ -30,7 +30,7 @@ def source_rows(clips: Sequence[Clip], chances: np.ndarray | None = None) -> lis
     minutes = np.array([len(clip.positions) / clip.rate_hz / 60 for clip in clips])
     names = np.array([clip.source for clip in clips])
     for name in sorted(set(names), key=lambda name: -float(minutes[names == name].sum())):
-        members = np.flatnonzero(names == name)
+        members = np.flatnonzero(names == name).tolist()
         people = len({clips[number].subject for number in members})
         share = [] if chances is None else [f"{100 * chances[members].sum():.1f} %"]
         numbers = [str(len(members)), str(people), f"{minutes[members].sum():.1f}"]

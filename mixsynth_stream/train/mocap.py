@@ -256,7 +256,8 @@ def _settings(config: TrainConfig) -> str:
     """All that must not change between a run and its continuation, as JSON."""
     files = {"data": data_hash(config.data), "validation": data_hash(config.validation)}
     # An option stands there only where it is on, so that checkpoints older than the option can still be resumed.
-    options = {name: value for name in ("wrong_person", "source_weights", "kernels") if (value := getattr(config, name))}
+    names = ("wrong_person", "source_weights", "kernels")
+    options = {name: value for name in names if (value := getattr(config, name))}
     # torch's Muon keeps its momentum under another name; this entry refuses its checkpoints, which would lose it.
     optimiser = {"optimiser": "Muon, float32"}
     return json.dumps({name: getattr(config, name) for name in _SETTINGS} | options | optimiser | files)

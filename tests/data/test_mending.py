@@ -79,11 +79,11 @@ def test_the_wrist_of_cmu_moves_to_where_the_hand_turns() -> None:
 
 
 def test_sources_without_a_rig_are_refused_unless_one_is_named() -> None:
-    with pytest.raises(SourceError, match=r"walk is of the source 'test'; the conventions of asf, .* name the one"):
+    with pytest.raises(SourceError, match=r"walk is of the source 'test', of which .*; name one of asf, "):
         mended([clip(person(30))])
     clips, _ = mended([clip(person(30))], "uiprmd")
     np.testing.assert_array_equal(clips[0].positions, mended([of_source("uiprmd", frames=30)])[0][0].positions)
-    with pytest.raises(SourceError, match="walk has 17 joints, so it is mended already"):
+    with pytest.raises(SourceError, match="walk has 17 joints, so it is mended;"):
         mended(clips, "uiprmd")
 
 
