@@ -60,9 +60,21 @@ def test_the_nose_lies_before_the_head_whichever_way_it_looks() -> None:
     for turn in (0.0, 1.0, 2.5):
         rotation = np.array([[np.cos(turn), 0, np.sin(turn)], [0, 1, 0], [-np.sin(turn), 0, np.cos(turn)]])
         positions = (person(5) @ rotation.T).astype(np.float32)
-        nose = mended_core(positions, rig)[:, CORE_17.index("nose")] - positions[:, FILE_JOINTS.index("headtip")]
+        nose = mended_core(positions, rig, 30.0)[:, CORE_17.index("nose")] - positions[:, FILE_JOINTS.index("headtip")]
         size = 1.72 / 1.7
         np.testing.assert_allclose(nose @ rotation, [[0, -0.1 * size, 0.12 * size]] * 5, atol=0.003)
+
+
+@pytest.mark.parametrize(("turns_hz", "share"), [(0.05, 1.0), (1.5, 0.4)])
+def test_a_face_follows_slow_turns_of_the_shoulders_and_a_part_of_quick_ones(turns_hz: float, share: float) -> None:
+    time, shoulders = np.arange(900) / 30, [FILE_JOINTS.index(name) for name in ("lshoulder", "rshoulder")]
+    positions, angle = np.repeat(person(1), 900, axis=0), 0.2 * np.sin(2 * np.pi * turns_hz * time)
+    positions[:, shoulders, 2] += np.array([[-0.18, 0.18]]) * np.sin(angle)[:, None]
+    positions[:, shoulders, 0] = np.array([[0.18, -0.18]]) * np.cos(angle)[:, None]
+    core = mended_core(positions, Rig(0.0, 0.1), 30.0)
+    face = core[:, CORE_17.index("nose")] - positions[:, FILE_JOINTS.index("headtip")]
+    turned = np.arctan2(face[:, 0], face[:, 2])[90:-90]
+    assert turned.std() / angle[90:-90].std() == pytest.approx(share, abs=0.04)
 
 
 def test_the_wrist_of_cmu_moves_to_where_the_hand_turns() -> None:
@@ -72,7 +84,7 @@ def test_the_wrist_of_cmu_moves_to_where_the_hand_turns() -> None:
     elbow, wrist = positions[0, column["lelbow"]], positions[0, column["lwrist"]]
     pivot, angle = elbow + 1.5 * (wrist - elbow), np.linspace(0, 1, 30)
     positions[:, column["lhand"]] = pivot + 0.04 * np.stack([np.sin(angle), -np.cos(angle), 0 * angle], axis=-1)
-    core = mended_core(positions, RIGS["asf"])
+    core = mended_core(positions, RIGS["asf"], 30.0)
     wrists, indices = (core[:, CORE_17.index(f"left_{part}")] for part in ("wrist", "index"))
     np.testing.assert_allclose(np.ptp(wrists, axis=0), 0, atol=1e-5)
     np.testing.assert_allclose(np.linalg.norm(indices - wrists, axis=-1), 0.08, atol=1e-4)
@@ -109,7 +121,7 @@ def test_mended_files_are_read_and_keep_who_it_is(tmp_path: Path, mend: Mender) 
         ("16_01", "asf", "free", (60, 17, 3)),
         ("x", "dazbvh", "free", (60, 17, 3)),
     ]
-    np.testing.assert_allclose(clips[0].core, mended_core(person(60), RIGS["asf"]), atol=2e-4)
+    np.testing.assert_allclose(clips[0].core, mended_core(person(60), RIGS["asf"], 30.0), atol=2e-4)
     with pytest.raises(SourceError, match="mix clips of"):
         save_clips(tmp_path / "b.npz", [clips[0], clip(person(60))], "free")
 
