@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import TextIO
 
@@ -27,6 +29,21 @@ def utf8(name: str | os.PathLike[str]) -> str:
 def shown(name: str | os.PathLike[str]) -> str:
     """A name as messages show it: `utf8`, in one line, and `redacted`."""
     return _CONTROLS.sub(lambda match: repr(match[0])[1:-1], redacted(utf8(name)))
+
+
+def source_name(source: str) -> str:
+    """A source in few words: `shown`, and a file without its folder."""
+    return shown(source if "://" in source else os.path.basename(source) or source)
+
+
+def source_names(sources: Sequence[str]) -> list[str]:
+    """`source_name` of each. One that is there already gets a number, so that each name is there once."""
+    names: dict[str, None] = {}  # in order
+    for source in sources:
+        name = source_name(source)
+        choices = itertools.chain([name], (f"{name} ({number})" for number in itertools.count(2)))
+        names[next(choice for choice in choices if choice not in names)] = None
+    return list(names)
 
 
 def say(line: str) -> None:

@@ -8,19 +8,23 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-# The number of this setting in glibc's malloc.h.
-_M_ARENA_MAX = -8
+# The numbers of these settings in glibc's malloc.h.
+_M_ARENA_MAX, _M_MMAP_THRESHOLD = -8, -3
+# Networks and pictures are larger, in parts; what Python and FFmpeg make all the time is smaller.
+_LARGE_BYTES = 256 * 1024
 # So many more objects than were freed begin a search. Python has 700, which a frame of a few cameras makes.
 _THRESHOLD = 10_000
 
 
-def share_heaps() -> None:
-    """Let the threads of this process share two heaps.
+def keep_heaps_small() -> None:
+    """Let the threads of this process share two heaps, with nothing large in them.
 
     glibc gives up to eight a core, and what one thread has freed serves no other. Where threads come and go with
-    cameras that are lost and estimators that hang, each heap keeps tens of MB.
+    cameras that are lost and estimators that hang, each heap keeps tens of MB. It also puts ever larger blocks there,
+    up to 32 MB, and cannot give them back while anything lies behind them.
     """
     _call_glibc("mallopt", _M_ARENA_MAX, 2)
+    _call_glibc("mallopt", _M_MMAP_THRESHOLD, _LARGE_BYTES)
 
 
 def give_memory_back() -> None:

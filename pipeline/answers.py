@@ -20,14 +20,19 @@ from mixsynth_stream.pipeline.sources.recording.replay import ReplayJournal
 
 if TYPE_CHECKING:
     from mixsynth_stream.pipeline.frame import Frame
+    from mixsynth_stream.pipeline.several.sharing import SharedLooks
     from mixsynth_stream.pipeline.stats import StreamStats
 
 
-def looks_of(journal: Journal, stats: StreamStats, **options: Any) -> Looks:
+def looks_of(journal: Journal, stats: StreamStats, **options: Any) -> Looks | SharedLooks:
     """The looks of a stream with this journal; `options` are those of `Looks`."""
     if isinstance(journal, ReplayJournal):
         return ReplayedLooks(journal, stats)
-    looks = Looks(**options)
+    return kept(journal, Looks(**options))
+
+
+def kept(journal: Journal, looks: Looks | SharedLooks) -> Looks | SharedLooks:
+    """These looks, whose outcomes are kept where the journal is that of a recording."""
     return RecordedLooks(journal, looks) if isinstance(journal, RecordingJournal) else looks
 
 
@@ -52,7 +57,7 @@ def budget_of(journal: Journal, budget: Budget | None) -> Budget | None:
 class RecordedLooks(Looks):
     """Looks whose outcomes are kept. What else can be seen of them is how many are left, which is kept, too."""
 
-    def __init__(self, journal: RecordingJournal, looks: Looks) -> None:
+    def __init__(self, journal: RecordingJournal, looks: Looks | SharedLooks) -> None:
         super().__init__()
         self._journal = journal
         self._inner = looks

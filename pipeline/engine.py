@@ -70,6 +70,23 @@ class Engine:
             motions += self.go_past(frame)
         return motions
 
+    def repeat(self, kind: str | None, frame: Frame | None) -> list[Motion]:
+        """Do again what a stream that is led did in a turn: take a frame, or a step of this kind.
+
+        "answers": take what the looks that have ended lead to. "look": begin the one that is due. "last": begin that at
+        the last frame.
+        """
+        if kind == "answers":
+            return self._completed(self.answers(self._looks.ended()), refuses=False)
+        if kind == "look":
+            self.begin_look()
+        elif kind == "last":
+            self.begin_last_look()
+        if frame is None:
+            return []
+        self.consider(frame)
+        return self.go_past(frame)
+
     def answers(self, looks: Iterable[Look]) -> Iterator[Steps[list[Motion]]]:
         """What looks that have ended lead to. One that failed leads to nothing, and many in a row end the stream.
 
@@ -92,12 +109,17 @@ class Engine:
         """Wait for the looks that have begun."""
         return self._completed(self.answers(self._looks.last(patience_s)))
 
-    def _completed(self, answers: Iterable[Steps[list[Motion]]]) -> list[Motion]:
-        """What answers lead to, one after another."""
+    def _completed(self, answers: Iterable[Steps[list[Motion]]], *, refuses: bool = True) -> list[Motion]:
+        """What answers lead to, one after another. A keyframe that is refused raises ValueError, or ends the stream."""
         motions = []
         for steps in answers:
-            with self._stats.timed("network"):
-                motions += completed(steps)
+            try:
+                with self._stats.timed("network"):
+                    motions += completed(steps)
+            except ValueError as error:
+                if refuses:
+                    raise
+                self._supervisor.error = error
         return motions
 
     def consider(self, frame: Frame) -> None:
@@ -132,7 +154,7 @@ class Engine:
     def begin_last_look(self) -> None:
         """Begin a look at the last frame, unless there is one, so that every frame lies between two keyframes."""
         last = self._timeline.last_frame
-        if last is not None and last not in self._looks.frames:
+        if last is not None and not (self._looks.is_busy and last in self._looks.frames):
             self._looks.begin(last, self._supervisor.look(last, self._timeline.expected))
 
     def need(self) -> float:

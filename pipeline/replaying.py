@@ -6,28 +6,38 @@ import hashlib
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mixsynth_stream.console import shown
 from mixsynth_stream.errors import SourceError
 from mixsynth_stream.files import ASSETS, output_errors
 from mixsynth_stream.pipeline.estimators.choose import is_pose_model
-from mixsynth_stream.pipeline.estimators.estimator import Estimator, follows
+from mixsynth_stream.pipeline.estimators.estimator import follows
 from mixsynth_stream.pipeline.sources.journal import Journal
 from mixsynth_stream.pipeline.sources.recording.recorder import RecordingJournal
+from mixsynth_stream.pipeline.sources.recording.replay import ReplayJournal
 from mixsynth_stream.weights import Model, load_model, weights_path
+
+if TYPE_CHECKING:
+    from mixsynth_stream.pipeline.engine import Engine
+    from mixsynth_stream.pipeline.estimators.supervised import SupervisedEstimator
+    from mixsynth_stream.pipeline.frame import Frame
+    from mixsynth_stream.pipeline.motion import Motion
 
 
 def begin_recording(
     journal: Journal,
     models: Sequence[Model],
-    estimator: Estimator,
+    supervisor: SupervisedEstimator,
     choice: Any,
     arguments: Mapping[str, Any],
+    *,
+    is_led: bool,
 ) -> None:
     """Keep what a stream starts with, if it is recorded: `choice` is the estimator that its user named.
 
-    Weight files of the user's own are copied. ValueError where a network is in no file; OutputError.
+    `is_led`: whether it is one of several. Weight files of the user's own are copied. ValueError where a network is in
+    no file; OutputError.
     """
     if not isinstance(journal, RecordingJournal):
         return
@@ -35,6 +45,7 @@ def begin_recording(
     if None in names:
         raise ValueError("only networks from weight files can be recorded: give models by load_model")
     weights = [_kept(journal.folder, str(name), number) for number, name in enumerate(names)]
+    estimator = supervisor.estimator
     named = choice is None or isinstance(choice, str | Path)
     facts = {
         "choice": (None if choice is None else str(choice)) if named else type(choice).__name__,
@@ -43,7 +54,15 @@ def begin_recording(
         "follows": follows(estimator),
         "spacing_s": getattr(estimator, "spacing_s", None),
     }
-    journal.begin({"stream": {**arguments, "backend": models[0].backend}, "weights": weights, "estimator": facts})
+    stream = {**arguments, "backend": models[0].backend}
+    journal.begin({"stream": stream, "weights": weights, "estimator": facts, "is_led": is_led})
+
+
+def go_on(engine: Engine, journal: Journal, frame: Frame | None) -> list[Motion]:
+    """`engine.go_on`; or what a recorded stream did in this turn, where others decided when."""
+    if isinstance(journal, ReplayJournal) and journal.is_led:
+        return engine.repeat(journal.kind, frame)
+    return engine.go_on(frame)
 
 
 def replay_arguments(folder: Path, header: Mapping[str, Any]) -> dict[str, Any]:

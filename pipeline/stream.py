@@ -28,7 +28,7 @@ from mixsynth_stream.pipeline.keyframes import KeyframeChooser, KeyframeClock
 from mixsynth_stream.pipeline.ledger import Latency
 from mixsynth_stream.pipeline.motion import Expected, Lookahead, Motion
 from mixsynth_stream.pipeline.people import People
-from mixsynth_stream.pipeline.replaying import begin_recording, replay_arguments
+from mixsynth_stream.pipeline.replaying import begin_recording, go_on, replay_arguments
 from mixsynth_stream.pipeline.sources.journal import Journal
 from mixsynth_stream.pipeline.sources.open import is_live, open_for_stream
 from mixsynth_stream.pipeline.sources.pixels.pictures import frame_from_array
@@ -81,6 +81,7 @@ class Stream:
     _loop: Generator[Motion, None, None] | None = None
     _source_error: Exception | None = None  # that ended the source
     _last_pushed_s = -math.inf
+    _is_led = False  # whether it is one of several
     # A live source that gives nothing is asked again after so long, so that an estimator that hangs is noticed.
     _patience_s = 0.5
     # Glances end where they take more than this share of a core.
@@ -119,8 +120,8 @@ class Stream:
             self._supervisor = self._supervised(estimator, max_people=max_people, eye=eye)
             numbers = {"lag": lag, "horizon_s": horizon_s, "max_people": max_people, "max_silence_s": max_silence_s}
             choices = {"every": every, "budget": budget, "cuts": cuts, "glance": glance, "pictures": pictures}
-            choices |= {"smooth": smooth}
-            begin_recording(self._journal, self.models, self._supervisor.estimator, estimator, numbers | choices)
+            arguments = numbers | choices | {"smooth": smooth}
+            begin_recording(self._journal, self.models, self._supervisor, estimator, arguments, is_led=self._is_led)
         except BaseException:
             if self._reader is not None:
                 self._reader.close()
@@ -274,10 +275,10 @@ class Stream:
             raise ValueError("record is for live sources, and pushed frames have none: leave it out")
         if isinstance(source, str) and is_live(source):
             warm_up(estimator)
-        has_estimator, folder = estimator is not None, None if record is None else Path(record)
         self._reader: FrameSource | None = None
         if source is not None:
-            self._reader = open_for_stream(source, has_estimator=has_estimator, record=folder)
+            folder = None if record is None else Path(record)
+            self._reader = open_for_stream(source, has_estimator=estimator is not None, record=folder)
         self._journal = self._reader.journal if self._reader else Journal()
         self.info: VideoInfo | None = self._reader.info if self._reader else None
         self.live = self.info is None or self.info.live
@@ -308,8 +309,7 @@ class Stream:
         return SelfScore(acts=acts) if self.live and self.models[0].info.space == "image" else None
 
     def _own_timeline(self, people: People, follower: Glance | None, horizon_s: float, *, smooth: bool) -> Timeline:
-        score = self.score
-        return Timeline(people, lag=self.lag, horizon_s=horizon_s, glance=follower, score=score, smooth=smooth)
+        return Timeline(people, lag=self.lag, horizon_s=horizon_s, glance=follower, score=self.score, smooth=smooth)
 
     def _glance(self, request: bool | None) -> Glance | None:
         """By default people are followed between keyframes in live sources, where the pose of now counts."""
@@ -351,7 +351,7 @@ class Stream:
             for frame in self._frames():
                 with self.hold():
                     read_s = self._journal.ask("now", self._reader.now_s)
-                    motions = self._engine.go_on(frame)
+                    motions = go_on(self._engine, self._journal, frame)
                     self._journal.check(motions)
                     self._due.extend(motions if frame is None else self._timed(motions, frame, read_s))
                 yield from self._hand_out([])

@@ -20,7 +20,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from speed_tables import encoder, frontier, live, pipeline, push, soak
+from speed_tables import encoder, filmed, frontier, live, pipeline, push, soak
 
 from mixsynth_stream.evaluate.scores import simple_methods
 from mixsynth_stream.files import ASSETS
@@ -256,6 +256,7 @@ TABLES: dict[str, Callable[[Results], Iterator[list[str]]]] = {
     "pipeline": lambda _: pipeline(RESULTS_FOLDER),
     "frontier": lambda _: frontier(RESULTS_FOLDER),
     "live": lambda _: live(RESULTS_FOLDER),
+    "filmed": lambda _: filmed(RESULTS_FOLDER),
     "spacings": spacings,
     "weights": weights,
     "encoder": lambda _: encoder(RESULTS_FOLDER),

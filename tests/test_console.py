@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from mixsynth_stream.console import say, settle, shown, utf8
+from mixsynth_stream.console import say, settle, shown, source_names, utf8
 
 
 def undecodable(name: bytes) -> str:
@@ -50,3 +50,17 @@ def test_nobody_to_tell_is_no_error(monkeypatch):
 def test_what_a_stream_does_not_take_at_the_end_is_told_once():
     assert settle(None) is None and settle(io.StringIO()) is None
     assert settle(Broken()).errno == 28
+
+
+def test_each_source_has_a_short_name_of_its_own_without_its_password():
+    sources = ["a/clip.mp4", "b/clip.mp4", "clip.mp4 (2)", "rtsp://me:one@cam/1", "rtsp://me:two@cam/1", "-", "shots/"]
+    names = [
+        "clip.mp4",
+        "clip.mp4 (2)",
+        "clip.mp4 (2) (2)",
+        "rtsp://me:***@cam/1",
+        "rtsp://me:***@cam/1 (2)",
+        "-",
+        "shots/",
+    ]
+    assert source_names(sources) == names

@@ -272,6 +272,7 @@ def test_wrong_figures_are_seen(monkeypatch):
     assert tables.misplaced(texts[name] for name in texts if name != "docs/speed.md") == [
         "the table frontier is in no document",
         "the table live is in no document",
+        "the table filmed is in no document",
         "the table encoder is in no document",
         "the table push is in no document",
     ]

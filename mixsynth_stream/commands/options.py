@@ -69,7 +69,8 @@ def add_camera_arguments(parser: argparse.ArgumentParser) -> None:
         "--record",
         type=Path,
         metavar="DIR",
-        help="keep the packets of a live source, and what was made of them, in a new folder; run DIR replays it",
+        help="keep the packets of a live source, and what was made of them, in a new folder, and those of several in "
+        "folders below it; run DIR replays them",
     )
 
 
@@ -191,7 +192,7 @@ def add_output_arguments(parser: argparse.ArgumentParser) -> None:
         "--metrics",
         type=_address,
         metavar="[HOST:]PORT",
-        help="serve /metrics for Prometheus, and /health",
+        help="serve /metrics for Prometheus, and /health, for all sources",
     )
     group.add_argument("--quiet", action="store_true", help="no progress and no summary")
 

@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SOURCE",
         help="a video file, a quoted pattern ('*.mp4'), a folder or pattern of pictures ('*.png', img_%%04d.png), "
         "a URL (rtsp://, http://), webcam, webcam:1, webcam:NAME, - (standard input), synthetic:, or the folder of a "
-        "recording; several live ones are read at the same time",
+        "recording, or of several; several live ones are read at the same time",
     )
     add_source_arguments(parser)
     add_camera_arguments(parser)
@@ -82,10 +82,18 @@ def main(args: argparse.Namespace) -> int:
 
 
 def _live_places(places: Sequence[tuple[str, Path | None]], options: JobOptions) -> list[tuple[str, Path]]:
-    """The live sources, each with its folder, where there are several; `ValueError` where they have no folder."""
+    """The live sources, each with its folder, where there are several.
+
+    `ValueError` where they have no folder, and where a source that is not live is to be recorded beside others.
+    """
     if len(places) < 2:
         return []
     live = live_sources([source for source, _ in places], options)
+    if options.record is not None and not all(live):
+        raise ValueError(
+            f"--record keeps live sources, and {places[live.index(False)][0]} is none: run it by itself, or play it as "
+            "live (--live)"
+        )
     together = [(source, folder) for (source, folder), is_live in zip(places, live, strict=True) if is_live]
     if len(together) < 2:
         return []
@@ -134,8 +142,6 @@ def check_sources(args: argparse.Namespace, sources: Sequence[str]) -> None:
         )
     if args.size is not None and not has_camera:
         raise ValueError("--size is for cameras, which offer several sizes, and no source is a camera: leave it out")
-    if args.record is not None and len(sources) > 1:
-        raise ValueError(f"--record is for one source, found {len(sources)}: run each of them by itself")
     has_live = has_camera or args.live or any("://" in name for name in sources)
     for name, is_given in (("--mirror", args.mirror), ("--wait", args.wait), ("--record", args.record)):
         if is_given and not has_live:

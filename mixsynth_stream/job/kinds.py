@@ -15,10 +15,12 @@ def live_sources(sources: Sequence[str], options: JobOptions) -> list[bool]:
     from mixsynth_stream.pipeline.sources.media.names import is_picture, pictures_behind
     from mixsynth_stream.pipeline.sources.media.waiting import interruptible
     from mixsynth_stream.pipeline.sources.open import is_live
+    from mixsynth_stream.pipeline.sources.recording.header import is_recording
 
     def is_played(name: str) -> bool:
         has_pictures = name == "-" or name.startswith("synthetic:") or name.endswith(".npz")
-        return options.live and not (has_pictures or is_picture(name) or pictures_behind(name))
+        is_read = has_pictures or is_recording(name) or is_picture(name) or pictures_behind(name)
+        return options.live and not is_read
 
     live = [is_live(name) or is_played(name) for name in sources]
     numbers = [n for n, name in enumerate(sources) if not live[n] and name.partition("://")[0].lower() in SCHEMES]

@@ -18,7 +18,7 @@ class JobOptions:
     wait: bool = False  # for a camera or stream that is not there yet
     timeout_s: float = 10.0  # so long a camera or stream may be silent
     live: bool = False  # play a file as if it were live
-    record: Path | None = None  # a new folder for all that comes of a live source, to replay it
+    record: Path | None = None  # a new folder for all that comes of live sources, to replay them
     spool: bool = False  # copy a pipe or a file on a web server into a temporary file first
     # How motion is made.
     every: int | str | None = None  # keyframe spacing in steps of 1/30 s, or "auto"; None: that of the weights, or 10

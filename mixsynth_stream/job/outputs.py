@@ -14,7 +14,7 @@ from mixsynth_stream.files import part_path
 from mixsynth_stream.interrupt import Interrupt
 from mixsynth_stream.job.options import JobOptions
 from mixsynth_stream.job.patterns import stem_of
-from mixsynth_stream.job.senders import open_senders, pose_channel
+from mixsynth_stream.job.senders import Senders, pose_channel
 from mixsynth_stream.presets import shipped_name
 from mixsynth_stream.redact import redacted
 from mixsynth_stream.spaces import LANDMARK_SPACES
@@ -146,8 +146,19 @@ def _page(source: str, options: JobOptions) -> WebView:
     return page
 
 
-def open_outputs(stream: Stream, folder: Path | None, options: JobOptions, page: WebView | None = None) -> list[Any]:
-    """The sinks of a stream, which the caller closes: a view, and files in `folder` or lines on standard output."""
+def open_outputs(
+    stream: Stream,
+    folder: Path | None,
+    options: JobOptions,
+    *,
+    page: WebView | None = None,
+    senders: Senders | None = None,
+    number: int = 0,
+) -> list[Any]:
+    """The sinks of a stream, which the caller closes: a view, and files in `folder` or lines on standard output.
+
+    Without the `senders` of the job, in which it has its `number`, nothing is sent.
+    """
     from mixsynth_stream.export import Header, Settings, open_sinks
 
     spacing = stream.models[0].config.sample_interval
@@ -170,9 +181,9 @@ def open_outputs(stream: Stream, folder: Path | None, options: JobOptions, page:
             raise ValueError(
                 f"{settings.skeleton} has no places in the picture to show: leave --view {options.view} out"
             )
-        sinks.append(_open_view(stream, header, options, page))
+        sinks += _open_view(stream, header, options, page)
     try:
-        sinks += open_senders(stream, header, options)
+        sinks += [] if senders is None else senders.sinks(number, stream, header)
         return sinks + open_sinks(
             folder,
             stream.info,
@@ -188,15 +199,18 @@ def open_outputs(stream: Stream, folder: Path | None, options: JobOptions, page:
         raise
 
 
-def _open_view(stream: Stream, header: Header, options: JobOptions, page: WebView | None) -> Sink:
-    """A window, or the page, which gets its stream."""
+def _open_view(stream: Stream, header: Header, options: JobOptions, page: WebView | None) -> list[Sink]:
+    """A window, or the page, which gets its stream, and a channel beside it."""
     if options.view == "window":
         from mixsynth_stream.viewer.window import Window
 
-        return Window()
+        return [Window()]
     page = page or _page("" if stream.info is None else stream.info.source, options)
-    page.watch(stream, pose_channel(stream, header, options))
-    return page
+    page.watch(stream)
+    channel = pose_channel([page.source], options)
+    sink = channel.sink(0, stream, header)
+    page.add_channel(channel)
+    return [page, sink]
 
 
 def estimator_name(stream: Stream, options: JobOptions) -> str:

@@ -17,8 +17,8 @@ from mixsynth_stream.pipeline.sources.media.names import is_pattern, is_picture,
 def expand(patterns: Iterable[str]) -> list[str]:
     """Sources: each pattern replaced by the files that match, in natural order, its pictures by one source a folder.
 
-    Pictures that the shell has listed are one source, too, where they are all that a pattern matches. Raises
-    `SourceError` where no file matches a pattern.
+    A folder of recordings is replaced by these. Pictures that the shell has listed are one source, too, where they are
+    all that a pattern matches. Raises `SourceError` where no file matches a pattern.
     """
     patterns = list(patterns)
     pictures = [name for name in patterns if is_picture(name) and os.path.isfile(name)]
@@ -26,7 +26,7 @@ def expand(patterns: Iterable[str]) -> list[str]:
     sources: list[str] = []
     for pattern in patterns:
         if not is_pattern(pattern):
-            sources.append(pattern)
+            sources += _recordings_in(pattern) or [pattern]
             continue
         files = matches(pattern)
         if not files:
@@ -36,6 +36,14 @@ def expand(patterns: Iterable[str]) -> list[str]:
         sources += files
     firsts = {clip: name for name, clip in reversed(clips.items())}
     return [clips.get(name, name) for name in sources if name not in clips or firsts[clips[name]] == name]
+
+
+def _recordings_in(name: str) -> list[str]:
+    if not os.path.isdir(name):
+        return []
+    from mixsynth_stream.pipeline.sources.recording.header import recordings_in
+
+    return recordings_in(name)
 
 
 def _by_folder(files: Sequence[str]) -> list[list[str]]:

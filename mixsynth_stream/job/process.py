@@ -8,13 +8,13 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mixsynth_stream.console import open_descriptors, shown
+from mixsynth_stream.console import open_descriptors, source_name
 from mixsynth_stream.errors import SourceError
 from mixsynth_stream.export.rate import AverageRate
 from mixsynth_stream.interrupt import Interrupt
@@ -24,6 +24,7 @@ from mixsynth_stream.job.options import JobOptions
 from mixsynth_stream.job.outputs import Outputs, ViewClosed, check_folder, open_outputs, open_page
 from mixsynth_stream.job.progress import Progress
 from mixsynth_stream.job.replay import replayed
+from mixsynth_stream.job.senders import Senders
 
 if TYPE_CHECKING:
     from mixsynth_stream.pipeline.forecast.self_score import SelfScore
@@ -89,19 +90,20 @@ def process(source: str, folder: Path | None, options: JobOptions) -> JobResult:
                 check_folder(source, folder, options)
         with interrupt.held():
             page = stack.enter_context(open_page(source, options))
+            senders = stack.enter_context(Senders([source], options))
         try:
             closing = None if page is None else page.closing
-            stream = stack.enter_context(open_stream(source, options, interrupt, closing))
+            on_wait = partial(senders.not_open, source)
+            stream = stack.enter_context(open_stream(source, options, interrupt, closing, on_wait))
         except SourceError:
             if page is not None and page.closed:
                 raise KeyboardInterrupt from None
             raise
         result = JobResult(source, stream.info, stream.stats, stream.models, folder, score=stream.score)
         with interrupt.held():
-            sinks = open_outputs(stream, folder, options, page)
+            sinks = open_outputs(stream, folder, options, page=page, senders=senders)
             outputs = stack.enter_context(Outputs(sinks, folder, interrupt))
-        name = shown(source if "://" in source else Path(source).name or source)
-        progress = stack.enter_context(Progress(name, stream.info, shown=options.progress))
+        progress = stack.enter_context(Progress(source_name(source), stream.info, shown=options.progress))
         start = time.perf_counter()
         stream.on_event, stream.on_wait = partial(tell, progress, outputs), outputs.wait
         stream.hold = interrupt.held
@@ -141,9 +143,16 @@ def write_finals(stream: Stream, outputs: Outputs, result: JobResult, interrupt:
 
 
 def open_stream(
-    source: str, options: JobOptions, interrupt: Interrupt, closing: threading.Event | None = None
+    source: str,
+    options: JobOptions,
+    interrupt: Interrupt,
+    closing: threading.Event | None = None,
+    on_wait: Callable[[str], None] | None = None,
 ) -> Stream:
-    """The Stream that the options describe. Opening the source may take long, and a signal, or `closing`, ends it."""
+    """The Stream that the options describe. Opening the source may take long, and a signal, or `closing`, ends it.
+
+    `on_wait` is told why a source that is waited for cannot be opened.
+    """
     with interrupt.held():  # numpy makes another error of a signal that comes while it is imported
         from mixsynth_stream.pipeline.estimators.bundle import bundle_path
         from mixsynth_stream.pipeline.estimators.choose import DEFAULT_EYE, warm_up
@@ -159,7 +168,7 @@ def open_stream(
     estimator = options.estimates or options.pose_model
     models = load_models(options) if options.weights else None
     warming = warm_up(estimator) if is_live(source) else None
-    reader = open_reader(source, options, closing=closing)
+    reader = open_reader(source, options, closing=closing, on_wait=on_wait)
     try:
         if reader.estimator is None:  # the import takes seconds on a slow disk, and no signal has to wait for it
             warming = warming or warm_up(estimator)
@@ -186,9 +195,14 @@ def open_stream(
 
 
 def open_reader(
-    source: str, options: JobOptions, *, threads: int = 0, closing: threading.Event | None = None
+    source: str,
+    options: JobOptions,
+    *,
+    threads: int = 0,
+    closing: threading.Event | None = None,
+    on_wait: Callable[[str], None] | None = None,
 ) -> FrameSource:
-    """The reader of a source, as the options say; `threads` and `closing` as in `LiveRequest`."""
+    """The reader of a source, as the options say; `threads`, `closing` and `on_wait` as in `LiveRequest`."""
     from mixsynth_stream.pipeline.sources.live.request import LiveRequest
     from mixsynth_stream.pipeline.sources.open import open_for_stream
 
@@ -208,6 +222,7 @@ def open_reader(
             timeout_s=options.timeout_s,
             threads=threads,
             closing=closing,
+            on_wait=on_wait,
         ),
     )
 

@@ -23,12 +23,14 @@ from mixsynth_stream.job.models import load_models
 from mixsynth_stream.job.options import JobOptions
 from mixsynth_stream.job.outputs import Outputs, ViewClosed, check_folder, open_outputs
 from mixsynth_stream.job.process import JobResult, glance_request, open_reader
+from mixsynth_stream.job.senders import Senders
 from mixsynth_stream.memory import rare_collections
 
 if TYPE_CHECKING:
     from mixsynth_stream.pipeline.frame import SourceEvent
     from mixsynth_stream.pipeline.motion import Motion
     from mixsynth_stream.pipeline.several.streams import Streams
+    from mixsynth_stream.pipeline.sources.source import FrameSource
 
 
 class JobsInterrupted(KeyboardInterrupt):
@@ -49,8 +51,9 @@ def process_together(
     """Live sources from their first frames to their last, or to Ctrl-C, with one estimator for all.
 
     One that cannot be opened, or breaks, is told to `on_error` and has no result, or what it came to; the others go on.
-    A view shows the first source. Raises `ModelError`, `ValueError`, `OutputError` where a folder cannot be used, and
-    `JobsInterrupted`; what was written before an error stays readable.
+    A view shows the first source. Recordings (`options.record`) lie side by side, named as the folders of results.
+    Raises `ModelError`, `ValueError`, `OutputError` where a folder cannot be used, and `JobsInterrupted`; what was
+    written before an error stays readable.
     """
     open_descriptors()
     with contextlib.ExitStack() as stack:
@@ -59,19 +62,24 @@ def process_together(
             stack.enter_context(FolderLock(folder))
             with interrupt.held():  # for the imports
                 check_folder(source, folder, options)
+        with interrupt.held():
+            senders = stack.enter_context(Senders(sources, options))
         closing = threading.Event()
-        streams = stack.enter_context(_open_streams(sources, options, interrupt, closing))
+        recordings = None if options.record is None else _recordings(options.record, folders, stack)
+        streams = stack.enter_context(_open_streams(sources, options, interrupt, closing, senders, recordings))
         stack.callback(closing.set)  # nobody waits any more for a source that is not there yet
         board = stack.enter_context(Board([shown(name) for name in sources], streams.streams, shown=options.progress))
-        job = stack.enter_context(_Together(streams, sources, folders, options, interrupt, board, on_error))
+        job = stack.enter_context(_Together(streams, sources, folders, options, interrupt, board, senders, on_error))
         if options.view:
             say(f"the view shows the first of {len(sources)} sources")
         try:
             with rare_collections(), contextlib.suppress(ViewClosed):
                 job.run()
                 return job.results()
+            closing.set()
             job.write_finals()
         except KeyboardInterrupt as stop:
+            closing.set()
             job.write_finals()
             raise JobsInterrupted(job.results()) from stop
         return job.results()
@@ -110,12 +118,14 @@ class _Together:
         options: JobOptions,
         interrupt: Interrupt,
         board: Board,
+        senders: Senders,
         on_error: Callable[[Exception], None],
     ) -> None:
         self._streams = streams
         self._sources, self._folders, self._options = sources, folders, options
-        self._interrupt, self._board, self._on_error = interrupt, board, on_error
+        self._interrupt, self._board, self._senders, self._on_error = interrupt, board, senders, on_error
         self._parts: dict[int, _Part] = {}
+        streams.hold = interrupt.held
         streams.on_event = self._tell
         streams.on_wait = self._wait
         streams.on_end = self._end
@@ -164,8 +174,8 @@ class _Together:
             options = self._options if number == 0 else replace(self._options, view=None)
             try:
                 with self._interrupt.held():
-                    outputs = Outputs(open_outputs(stream, folder, options), folder, self._interrupt)
-                    part.outputs = part.stack.enter_context(outputs)
+                    sinks = open_outputs(stream, folder, options, senders=self._senders, number=number)
+                    part.outputs = part.stack.enter_context(Outputs(sinks, folder, self._interrupt))
             except OutputError as error:
                 self._fail(number, error)
         return self._parts[number]
@@ -188,6 +198,7 @@ class _Together:
         """A source whose results cannot be written ends; the others go on."""
         self._streams.stop(number)
         self._parts[number].end(error)
+        self._senders.end(number, error)
         self._on_error(error)
 
     def _tell(self, number: int, event: SourceEvent) -> None:
@@ -207,15 +218,41 @@ class _Together:
         self._board.end(number)
         is_open = self._streams.streams[number] is not None
         failure = self._part(number).end(error) if is_open else None
+        self._senders.end(number, error or failure)
         for one in (error, failure):
             if one is not None and is_told:
                 self._on_error(one)
 
 
+def _recordings(folder: Path, folders: Sequence[Path], stack: contextlib.ExitStack) -> list[Path]:
+    """The folder of each source's recording, below one that is new or empty. `OutputError` for others."""
+    from mixsynth_stream.pipeline.sources.recording.header import refuse_used
+
+    refuse_used(folder)
+    stack.callback(_remove_empty, folder)
+    return [folder / results.name for results in folders]
+
+
+def _remove_empty(folder: Path) -> None:
+    """Remove a folder that no recording has come into."""
+    with contextlib.suppress(OSError):
+        folder.rmdir()
+
+
 def _open_streams(
-    sources: Sequence[str], options: JobOptions, interrupt: Interrupt, closing: threading.Event
+    sources: Sequence[str],
+    options: JobOptions,
+    interrupt: Interrupt,
+    closing: threading.Event,
+    senders: Senders,
+    recordings: Sequence[Path] | None,
 ) -> Streams:
     """The Streams that the options describe. They open their sources in threads."""
+
+    def open_one(source: str, record: Path | None = None) -> FrameSource:
+        of_one, on_wait = replace(options, record=record), partial(senders.not_open, source)
+        return open_reader(source, of_one, threads=1, closing=closing, on_wait=on_wait)
+
     with interrupt.held():  # numpy makes another error of a signal that comes while it is imported
         from mixsynth_stream.pipeline.estimators.bundle import bundle_path
         from mixsynth_stream.pipeline.estimators.choose import DEFAULT_EYE
@@ -223,6 +260,7 @@ def _open_streams(
 
         if options.pose_model:
             bundle_path(options.pose_model)  # a model that is not there is an error before sources are opened
+
         return Streams(
             sources,
             every=options.every,
@@ -237,5 +275,6 @@ def _open_streams(
             cuts=options.cuts,
             glance=glance_request(options),
             pictures=options.overlay or options.view is not None,
-            open_with=partial(open_reader, options=options, threads=1, closing=closing),
+            open_with=open_one,
+            record=recordings,
         )

@@ -11,6 +11,7 @@ import numpy as np
 
 from mixsynth_stream.errors import OutputError
 from mixsynth_stream.export.sink import SinkBase
+from mixsynth_stream.pipeline.stats import StreamStats
 from mixsynth_stream.send.body import Body, BodyPose
 from mixsynth_stream.send.vmc import VmcLayout
 from mixsynth_stream.send.vrchat import VrchatLayout
@@ -18,7 +19,6 @@ from mixsynth_stream.skeleton import BLAZEPOSE_33
 
 if TYPE_CHECKING:
     from mixsynth_stream.pipeline.motion import Motion
-    from mixsynth_stream.pipeline.stats import StreamStats
     from mixsynth_stream.send.targets import Target
 
 log = logging.getLogger(__name__)
@@ -46,7 +46,7 @@ class OscSink(SinkBase):
     One person is sent: whoever is largest at first, for as long as they are followed.
     """
 
-    def __init__(self, target: Target, stats: StreamStats) -> None:
+    def __init__(self, target: Target) -> None:
         """Raises `OutputError` where the library is missing or nobody knows the host."""
         super().__init__(None)
         if not osc_possible():
@@ -55,12 +55,16 @@ class OscSink(SinkBase):
                 "pip install 'mixsynth-stream[osc]', or leave --send out"
             )
         self._target = target
-        self._stats = stats
+        self._stats = StreamStats()
         self._layout = self._new_layout()
         self._body = Body()
         self._person: int | None = None
         self._newest = -1
         self._socket, self._place = _socket_to(target)
+
+    def watch(self, stats: StreamStats) -> None:
+        """The source is open: failures are counted in its statistics."""
+        self._stats = stats
 
     def write(self, motion: Motion) -> None:
         """Send a frame when it first comes; its final is no news."""

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
+from mixsynth_stream.pipeline.answers import kept
 from mixsynth_stream.pipeline.estimators.supervised import SupervisedEstimator
 from mixsynth_stream.pipeline.looks import Looks
 from mixsynth_stream.pipeline.motion import Motion
@@ -20,6 +21,7 @@ class Member(Stream):
     """The Stream of one of several sources, which `Streams` leads: `take_frame`, `answers` and `begin_look` in turn."""
 
     _patience_s = 0.0
+    _is_led = True
 
     def __init__(
         self,
@@ -36,10 +38,11 @@ class Member(Stream):
         self._shared_estimator = estimator
         self._glance_share = glance_share
         self.reader = reader
-        super().__init__(reader, **options)
+        super().__init__(reader, estimator=estimator.choice_of(number), **options)
         self._coming = self._frames()
         self._is_ending = False
         self._frames_before = 0
+        self._answered: list[Motion] = []  # what the newest answers have led to
         self.is_over = False  # whether all Motions are out
 
     @property
@@ -50,42 +53,55 @@ class Member(Stream):
     @property
     def has_ended(self) -> bool:
         """Whether no other frame comes, and all looks are taken."""
-        return self._supervisor.error is not None or (self._is_ending and not self._looks.is_busy)
+        return self._supervisor.error is not None or (self._is_ending and not self._shared_looks.is_busy)
 
     def take_frame(self) -> bool:
         """Take the next frame, if the source has one. False where it has none."""
-        if self._is_ending:
+        if self._is_ending or self._supervisor.error is not None:
             return False
         try:
             frame = next(self._coming)
         except StopIteration:
             self._is_ending = True
-            if self._supervisor.error is None:
-                self._engine.begin_last_look()
+            self._journal.step("last")
+            self._engine.begin_last_look()
+            self._journal.check([])
             return False
+        read_s = self._journal.ask("now", self.reader.now_s)
         if frame is None:
+            self._journal.check([])
             return False
-        read_s = self.now_s
         self._engine.consider(frame)
-        self._due.extend(self._timed(self._engine.go_past(frame), frame, read_s))
+        motions = self._engine.go_past(frame)
+        self._journal.check(motions)
+        self._due.extend(self._timed(motions, frame, read_s))
         return True
 
     def answers(self) -> Iterator[Steps[list[Motion]]]:
         """What the looks that have ended lead to; each is to be completed before the next is taken."""
-        return self._engine.answers(self._looks.ended())
+        if not self._shared_looks.has_ended:
+            return
+        self._journal.step("answers")
+        self._answered.clear()
+        yield from self._engine.answers(self._looks.ended())
+        self._journal.check(self._answered)
 
     def take(self, motions: list[Motion]) -> None:
         """What an answer has led to."""
+        self._answered += motions
         self._due.extend(motions)
 
     @property
     def need(self) -> float | None:
         """How much a look is needed here; None where none is due."""
-        return None if self._engine.due is None or self._is_ending else self._engine.need()
+        is_over = self._is_ending or self._supervisor.error is not None
+        return None if self._engine.due is None or is_over else self._engine.need()
 
     def begin_look(self) -> None:
         """Begin the look that is due."""
+        self._journal.step("look")
         self._engine.begin_look()
+        self._journal.check([])
 
     def fail(self, error: Exception) -> None:
         """End the stream with an error."""
@@ -104,19 +120,22 @@ class Member(Stream):
         """The next look is with a new estimator."""
         self._supervisor.renew()
 
-    def stop(self) -> None:
-        """End the source, which may take a while, in another thread."""
-        threading.Thread(target=self.reader.close, name="close", daemon=True).start()
+    def stop(self) -> threading.Thread:
+        """End the source, which may take a while, in the thread that is returned."""
+        closing = threading.Thread(target=self.reader.close, name="close", daemon=True)
+        closing.start()
+        return closing
 
     def end(self) -> None:
         """End the stream: every frame that is not final becomes so, as it stands."""
         self.is_over = True
         self._looks.close()
+        self.reader.end()
         self.stats.counters.update(self.reader.counters)
         self._due.extend(self._timeline.flush())
 
-    def _new_looks(self) -> SharedLooks:
-        return self._shared_looks
+    def _new_looks(self) -> Looks | SharedLooks:
+        return kept(self._journal, self._shared_looks)
 
     def _supervised(self, choice: Any, **_: Any) -> SupervisedEstimator:
         make = partial(self._shared_estimator.of_stream, self._number)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mixsynth_stream.errors import ModelError
@@ -28,14 +28,20 @@ class SharedLooks:
         self._all = looks
         self._own: deque[Look] = deque()
 
-    def begin(self, frame: Frame, call: Callable[[], list[Person]]) -> None:
+    def begin(self, frame: Frame, call: Callable[[], list[Person]]) -> Look:
         """Look at a frame as soon as the looks before it have ended, those of other streams included."""
         self._own.append(self._all.begin(frame, call))
+        return self._own[-1]
 
     @property
     def is_busy(self) -> bool:
         """Whether a look of this stream has not been taken yet."""
         return bool(self._waiting())
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether there is a look to take."""
+        return bool(self._waiting()) and self._own[0].has_ended
 
     @property
     def frames(self) -> list[Frame]:
@@ -45,7 +51,7 @@ class SharedLooks:
     def ended(self) -> list[Look]:
         """Take the looks of this stream that have ended, in order."""
         ended = []
-        while self._waiting() and self._own[0].has_ended:
+        while self.has_ended:
             ended.append(self._own.popleft())
         return ended
 
@@ -61,9 +67,9 @@ class SharedLooks:
         """`ended`, too."""
         return self.ended()
 
-    def cancel(self) -> list[Look]:
-        """Leave out the looks of this stream that have not begun; returns which."""
-        return self._all.cancel(self._own)
+    def cancel(self, looks: Container[Look] | None = None) -> list[Look]:
+        """Leave out the looks of this stream, or those of them, that have not begun; returns which."""
+        return self._all.cancel([look for look in self._own if looks is None or look in looks])
 
     def close(self, patience_s: float = 0.0) -> bool:
         """End the work for this stream. False: the estimator works for others."""
@@ -106,6 +112,10 @@ class SharedEstimator:
         self._eyes: dict[str, Eye] = {}  # by model
         # Made now, so that what does not work is refused before the first frame.
         self._ready = {number: self._new(choice) for number, choice in enumerate(self._choices)}
+
+    def choice_of(self, number: int) -> Any:
+        """What the user has chosen for a stream."""
+        return self._choices[number]
 
     def of_stream(self, number: int) -> Estimator:
         """The estimator of one stream, new where it is ours. It is to be called where the others are, in one thread."""

@@ -6,11 +6,12 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import partial
+from pathlib import Path
 from typing import Any
 
-from mixsynth_stream.errors import SourceError
+from mixsynth_stream.errors import OutputError, SourceError
 from mixsynth_stream.pipeline.arguments import check_numbers, default_every, networks
 from mixsynth_stream.pipeline.budget import Budget
 from mixsynth_stream.pipeline.estimators.choose import DEFAULT_EYE
@@ -22,7 +23,7 @@ from mixsynth_stream.pipeline.several.sharing import SharedEstimator
 from mixsynth_stream.pipeline.sources.live.request import LiveRequest
 from mixsynth_stream.pipeline.sources.open import open_source
 from mixsynth_stream.pipeline.sources.source import FrameSource
-from mixsynth_stream.pipeline.steps import push_keyframes, result_of
+from mixsynth_stream.pipeline.steps import Keyframes, push_keyframes, result_of
 from mixsynth_stream.spaces import SPACES
 from mixsynth_stream.weights import Model
 
@@ -48,16 +49,19 @@ class Streams:
 
     The arguments are those of `Stream`. `estimator` may be a list of one for each source; it has to be where it follows
     people from call to call by itself. A share of a core as `budget` is for all sources together, and calls a second
-    are for each. `open_with` opens a source in another way than by its name. Files are refused, because they would be
-    read as fast as possible: play them as live.
+    are for each. `record` is a list of new folders, one for each source, and `Stream.replay` plays each again.
+    `open_with(source)` opens a source in another way than by its name, with `record=` its folder where it is recorded.
+    Files are refused, because they would be read as fast as possible: play them as live.
 
     Functions as attributes are called in the loop, with the source's number first: `on_event` as of a Stream,
     `on_wait` twice a second while the source gives nothing, and `on_end` when it has ended, with its error or None.
+    `hold` is as of a Stream.
     """
 
     on_event: Callable[[int, SourceEvent], None] = staticmethod(lambda number, event: None)
     on_wait: Callable[[int], None] = staticmethod(lambda number: None)
     on_end: Callable[[int, Exception | None], None] = staticmethod(lambda number, error: None)
+    hold: Callable[[], AbstractContextManager[None]] = nullcontext
 
     def __init__(
         self,
@@ -76,10 +80,12 @@ class Streams:
         cuts: bool = True,
         glance: bool | None = None,
         pictures: bool = True,
-        open_with: Callable[[Any], FrameSource] | None = None,
+        open_with: Callable[..., FrameSource] | None = None,
+        record: Sequence[str | Path] | None = None,
     ) -> None:
         if isinstance(sources, (str, bytes)) or not len(sources):
             raise ValueError(f"sources must be a list of one or more, found {sources!r}")
+        self._folders = _folders(record, len(sources))
         self.streams: list[Member | None] = [None] * len(sources)
         self.errors: dict[int, Exception] = {}
         self._names = [str(source) for source in sources]
@@ -90,10 +96,8 @@ class Streams:
         self._frames_since_look = 0
         self._estimator: SharedEstimator | None = None
         self._looks = Looks(renew=self._renew, on_end=partial(self._news.put, None))
-        for number, source in enumerate(sources):
-            opener = open_with or _open_live
-            opening = threading.Thread(target=self._open, args=(number, source, opener), name="open", daemon=True)
-            opening.start()
+        self._ending: list[threading.Thread] = []  # what is waited for at the end
+        self._open_all(sources, open_with or _open_live)
         try:
             every = default_every(models, glance, live=True) if every is None else every
             self._options: dict[str, Any] = {
@@ -141,7 +145,7 @@ class Streams:
         """End one source; what it has given comes out, and the others go on."""
         member = self.streams[number]
         if member is not None:
-            member.stop()
+            self._ending.append(member.stop())
 
     def close(self) -> list[tuple[int, Motion]]:
         """Release all sources and the estimator; safe to call twice. Returns the Motions not handed out yet."""
@@ -157,6 +161,7 @@ class Streams:
         closings = [threading.Thread(target=reader.close, name="close", daemon=True) for reader in readers]
         for closing in closings:
             closing.start()
+        closings += self._ending
         end_s = time.perf_counter() + _CLOSE_S
         is_idle = self._looks.close(_CLOSE_S)
         for closing in closings:
@@ -171,10 +176,19 @@ class Streams:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _open(self, number: int, source: Any, open_with: Callable[[Any], FrameSource]) -> None:
+    def _open_all(self, sources: Sequence[Any], open_with: Callable[..., FrameSource]) -> None:
+        """Open each source in a thread of its own."""
+        for number, (source, folder) in enumerate(zip(sources, self._folders, strict=True)):
+            opener = partial(open_with, source, **({} if folder is None else {"record": folder}))
+            opening = threading.Thread(target=self._open, args=(number, opener), name="open", daemon=True)
+            opening.start()
+            if folder is not None:  # where nothing is opened, the thread removes the folder
+                self._ending.append(opening)
+
+    def _open(self, number: int, opener: Callable[[], FrameSource]) -> None:
         """Open a source, in a thread of its own."""
         try:
-            self._opened.put((number, open_with(source)))
+            self._opened.put((number, opener()))
         except Exception as error:  # whatever it is, it is this source's
             self._opened.put((number, error))
         self._news.put(number)
@@ -205,17 +219,19 @@ class Streams:
         checked_s = time.perf_counter()
         while not self._is_closed and (self._to_open or self._running()):
             self._take_news(ready)
-            self._take_in_opened()
-            self._take_answers()
+            with self.hold():
+                self._take_in_opened()
+                self._take_answers()
             for number, member in self._running():
                 yield from self._hand_out(number, member)
-                if number in ready:
-                    if member.take_frame():
-                        self._frames_since_look += 1
-                    else:
-                        ready.discard(number)
-                if not ready or self._frames_since_look >= _FRAMES_A_LOOK:
-                    self._begin_look()
+                with self.hold():
+                    if number in ready:
+                        if member.take_frame():
+                            self._frames_since_look += 1
+                        else:
+                            ready.discard(number)
+                    if not ready or self._frames_since_look >= _FRAMES_A_LOOK:
+                        self._begin_look()
                 yield from self._hand_out(number, member)
                 if member.has_ended:
                     yield from self._end(number, member)
@@ -249,7 +265,12 @@ class Streams:
                 self.on_end(number, reader)
             elif self._estimator is not None:
                 share = _GLANCE_SHARE / len(self._names)
-                member = Member(number, reader, self._looks, self._estimator, glance_share=share, **self._options)
+                try:
+                    member = Member(number, reader, self._looks, self._estimator, glance_share=share, **self._options)
+                except OutputError as error:  # of its recording
+                    self.errors[number] = error
+                    self.on_end(number, error)
+                    continue
                 member.on_event = partial(self._tell, number)
                 reader.on_news = partial(self._news.put, number)
                 self._news.put(number)  # for the frames that have come already
@@ -265,7 +286,7 @@ class Streams:
             taken = [(member, steps) for member, _, steps in rounds if steps is not None]
             batches = [next(steps) for _, steps in taken]
             start_s = time.perf_counter()
-            refusals = push_keyframes(batches)
+            refusals = self._pushed(batches)
             part_s = (time.perf_counter() - start_s) / max(1, len(taken))
             for (member, steps), refusal in zip(taken, refusals, strict=True):
                 member.stats.seconds["network"] += part_s
@@ -273,6 +294,15 @@ class Streams:
                     member.take(result_of(steps))
                 else:
                     member.fail(refusal)
+
+    def _pushed(self, batches: Sequence[Keyframes]) -> list[ValueError | None]:
+        """The first refusal of each stream's keyframes, pushed.
+
+        Only the native encoder gives a window the same bits beside any others, which a replay of one stream needs.
+        """
+        if self._folders[0] is not None and any(model.backend != "native" for model in self._options["models"]):
+            return [push_keyframes([batch])[0] for batch in batches]
+        return push_keyframes(batches)
 
     def _begin_look(self) -> None:
         """Where the estimator is free: the look that is needed most."""
@@ -291,9 +321,10 @@ class Streams:
 
     def _end(self, number: int, member: Member) -> Iterator[tuple[int, Motion]]:
         """What is left of a source that has ended, and its error."""
-        member.end()
+        with self.hold():
+            member.end()
         yield from self._hand_out(number, member)
-        member.stop()
+        self.stop(number)
         if member.failure is not None:
             self.errors[number] = member.failure
         self.on_end(number, member.failure)
@@ -310,9 +341,18 @@ class Streams:
         self.on_event(number, event)
 
 
-def _open_live(source: Any) -> FrameSource:
+def _open_live(source: Any, record: Path | None = None) -> FrameSource:
     """A source by its name. Several of them keep the cores busy: each picture is decoded by one thread."""
-    return open_source(source, request=LiveRequest(threads=1))
+    return open_source(source, request=LiveRequest(threads=1), record=record)
+
+
+def _folders(record: Sequence[str | Path] | None, sources: int) -> list[Path] | list[None]:
+    """The folder of each source's recording; None where it has none."""
+    if record is None:
+        return [None] * sources
+    if isinstance(record, (str, bytes)) or len(set(record)) != sources:
+        raise ValueError(f"record must be a list of {sources} folders, one for each source, found {record!r}")
+    return [Path(folder) for folder in record]
 
 
 def _part(budget: float | str | None, sources: int) -> float | str | None:

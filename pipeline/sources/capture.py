@@ -15,7 +15,7 @@ from dataclasses import replace
 import av
 
 from mixsynth_stream.errors import SourceError
-from mixsynth_stream.memory import share_heaps
+from mixsynth_stream.memory import keep_heaps_small
 from mixsynth_stream.pipeline.frame import Frame, SourceEvent
 from mixsynth_stream.pipeline.sources.live.opening import Opener, first_container, is_rtsp, live_info, opener_for
 from mixsynth_stream.pipeline.sources.live.pace import Pace, pause_before
@@ -88,10 +88,15 @@ class LiveReader(FrameSource):
         self._clock = CaptureClock()
         self._alive_s = time.perf_counter()
         container = container or first_container(
-            self._open, source, self._pause_s, wait=self._request.wait, closing=self._request.closing
+            self._open,
+            source,
+            self._pause_s,
+            wait=self._request.wait,
+            closing=self._request.closing,
+            on_wait=self._request.on_wait,
         )
         self.info = live_info(source, container, track)
-        share_heaps()
+        keep_heaps_small()
         self._thread = threading.Thread(target=self._run, args=(container,), name="capture", daemon=True)
         self._thread.start()
         self._await_first_frame()

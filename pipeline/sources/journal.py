@@ -16,6 +16,7 @@ class Journal:
     """
 
     is_replay = False
+    is_led = False  # whether the stream is one of several, which are led in turn
 
     def begin(self, settings: Mapping[str, Any]) -> None:
         """The stream starts, with these arguments and facts, which JSON can hold."""
@@ -27,6 +28,9 @@ class Journal:
     def has_come(self, kind: str, count: int, is_now: bool) -> bool:
         """Whether something that happens at most once has happened, asked for the time number `count`."""
         return is_now
+
+    def step(self, kind: str) -> None:
+        """A stream that is led goes on, without a frame: `kind` is one of those of `Engine.repeat`."""
 
     def check(self, motions: Sequence[Motion]) -> None:
         """These Motions have come of the newest frame and answers."""

@@ -110,9 +110,10 @@ def _open_path(
         return _refused(VideoReader(medium, track=track), record)
     container = None
     if name.partition("://")[0].lower() in download.SCHEMES and not spool:
-        is_awaited = request is not None and request.wait
-        closing = None if request is None else request.closing
-        container = first_container(lambda: open_container(medium), name, wait=is_awaited, closing=closing)
+        live = request or LiveRequest()
+        container = first_container(
+            lambda: open_container(medium), name, wait=live.wait, closing=live.closing, on_wait=live.on_wait
+        )
         if is_endless(container):
             return _open_live(name, record, retries=retries, track=track, request=request, container=container)
     reader = interruptible(lambda: VideoReader(medium, track=track, spool=spool, container=container), medium.stop)

@@ -63,6 +63,9 @@ class FrameSource(ABC):
     def stop(self) -> None:  # noqa: B027  most sources never wait
         """End a read that waits in another thread, where that is possible. Afterwards there is only `close`."""
 
+    def end(self) -> None:  # noqa: B027  most sources are not recorded
+        """The stream of this source, which is led beside others, has ended. What is recorded of it is complete."""
+
     def read_sparsely(self, needs: Needs) -> None:  # noqa: B027  most sources have every picture anyway
         """Leave out the decoding of pictures that nobody needs, where that is safe. Their frames come all the same."""
 

@@ -63,7 +63,7 @@ def test_bench_pipeline_shows_the_frontier(tmp_path: Path, capsys: pytest.Captur
 def test_evaluate_takes_several_videos(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     second, report = tmp_path / "second.mp4", tmp_path / "f.json"
     second.write_bytes(clips.PERSON.read_bytes())
-    effort = frontier.Effort(rounds=1, frames=50, phases=1)
+    effort = frontier.Effort(rounds=1, frames=30, phases=1)
     frontier.measure([clips.PERSON, second], truth=None, effort=effort, json=report, plot=None)
     assert "mean of person.mp4, second.mp4" in capsys.readouterr().out
     rows = json.loads(report.read_text())["rows"]

@@ -96,10 +96,10 @@ def test_metrics_and_health_are_there_while_a_run_lasts() -> None:
             for _ in range(10):  # the header and some frames
                 process.stdout.readline()
             with urllib.request.urlopen(url, timeout=5) as answer:
-                frames = re.search(r"^mixsynth_frames_total (\d+)$", answer.read().decode(), re.MULTILINE)
+                frames = re.search(r'^mixsynth_frames_total\{source="demo.mp4"\} (\d+)$', answer.read().decode(), re.M)
             assert frames is not None and int(frames[1]) > 0
             with urllib.request.urlopen(url.replace("/metrics", "/health"), timeout=5) as answer:
-                assert json.load(answer) == {"status": "ok"}
+                assert json.load(answer) == {"status": "ok", "sources": {"demo.mp4": "ok"}}
         finally:
             process.kill()
 

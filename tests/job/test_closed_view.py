@@ -44,7 +44,7 @@ def test_closing_a_view_of_a_silent_camera_ends_the_job(tmp_path: Path, monkeypa
         return Stream(camera, estimator=estimator, every=5)
 
     monkeypatch.setattr(process, "open_stream", open_stream)
-    monkeypatch.setattr(outputs, "_open_view", lambda *_: Window())
+    monkeypatch.setattr(outputs, "_open_view", lambda *_: [Window()])
     start_s = time.perf_counter()
     result = process.process("camera", tmp_path / "out", JobOptions(view="window", progress=False))
     assert time.perf_counter() - start_s < 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import urllib.error
@@ -44,7 +45,8 @@ def stream() -> MovingStream:
 
 @pytest.fixture
 def server(clock: Clock, stream: MovingStream) -> Iterator[MetricsServer]:
-    with MetricsServer(stream, Address(port=0)) as server:
+    with contextlib.closing(MetricsServer(["rtsp://me:***@camera/1"], Address(port=0))) as server:
+        server.sources[0].watch(stream)
         yield server
 
 
@@ -58,17 +60,20 @@ def get(server: MetricsServer, path: str, **headers: str) -> tuple[int, str]:
 
 
 def samples(text: str) -> dict[str, float]:
-    """The values by name and labels; every line has to be one that Prometheus reads."""
-    values = {}
-    families = set()
+    """The values by name and labels, without that of the only source; every line must be one that Prometheus reads."""
+    values: dict[str, float] = {}
+    families: list[str] = []
     for line in text.splitlines():
-        if match := re.fullmatch(r"# (?:HELP|TYPE) (mixsynth_\w+) .+", line):
-            families.add(match[1])
+        if match := re.fullmatch(r"# (HELP|TYPE) (mixsynth_\w+) .+", line):
+            assert (match[2] in families) == (match[1] == "TYPE"), "each family comes once, as a whole"
+            families += [match[2]] if match[1] == "HELP" else []
             continue
-        match = re.fullmatch(r'(mixsynth_\w+?)((?:_bucket|_sum|_count)?(?:\{(?:\w+="[^"\n]*",?)+\})?) (\S+)', line)
+        match = re.fullmatch(r'(mixsynth_\w+?)((?:_bucket|_sum|_count)?\{source="[^\n]+\}) (\S+)', line)
         assert match, line
-        assert match[1] in families, line
-        values[match[1] + match[2]] = float(match[3])
+        assert match[1] == families[-1], line
+        labels = re.sub(r'(?<=\{)source="rtsp://me:\*\*\*@camera/1",?', "", match[2]).replace("{}", "")
+        assert match[1] + labels not in values, line
+        values[match[1] + labels] = float(match[3])
     return values
 
 
@@ -78,8 +83,8 @@ def test_what_a_stream_costs_and_loses(server: MetricsServer, stream: MovingStre
     stream.stats.count("reopened", 2)
     stream.stats.count("estimator_hung")
     stream.stats.count("sends_failed", 5)
-    server.write(stream.motion(8, 0.3))
-    server.write(stream.motion(7, 0.2, final=True))
+    server.sources[0].write(stream.motion(8, 0.3))
+    server.sources[0].write(stream.motion(7, 0.2, final=True))
     clock.now_s += 0.25
     status, text = get(server, "/metrics")
     assert status == 200
@@ -107,7 +112,6 @@ def test_what_a_stream_costs_and_loses(server: MetricsServer, stream: MovingStre
         "latency_seconds_sum": 0.004,
     }
     assert {name: values[f"mixsynth_{name}"] for name in expected} == pytest.approx(expected)
-    assert 'source="rtsp://me:***@camera/1"' in text
     assert "secret" not in text
 
 
@@ -117,29 +121,62 @@ def test_health_has_a_reason(server: MetricsServer, stream: MovingStream, clock:
         return status, json.loads(text).get("reason", "")
 
     assert health() == (503, "no frame has come yet")
-    server.write(stream.motion(0, 0.0))
+    server.sources[0].write(stream.motion(0, 0.0))
     assert health() == (200, "")
     clock.now_s += SILENT_S + 0.5
     assert health() == (503, "no frame has come for 3.5 s")
-    server.tell(SourceEvent("lost", 1.0, 1, "rtsp://me:secret@camera/1 is silent"))
-    server.write(stream.motion(1, 3.5))
+    server.sources[0].tell(SourceEvent("lost", 1.0, 1, "rtsp://me:secret@camera/1 is silent"))
+    server.sources[0].write(stream.motion(1, 3.5))
     assert health() == (503, "the source is lost (rtsp://me:***@camera/1 is silent) and is opened again and again")
-    server.tell(SourceEvent("back", 4.0, 1))
+    server.sources[0].tell(SourceEvent("back", 4.0, 1))
     assert health() == (200, "")
     for index in range(2, 10):  # frames come, and no answer of the estimator
         clock.now_s += 1.0
-        server.write(stream.motion(index, float(index)))
+        server.sources[0].write(stream.motion(index, float(index)))
     status, reason = health()
     assert status == 503
     assert reason == f"the estimator has not answered for {SILENT_S + 0.5 + 8:.1f} s"
     assert SILENT_S + 8 > LOOK_LIMIT_S
     stream.stats.keyframes += 1
-    server.write(stream.motion(10, 10.0))
+    server.sources[0].write(stream.motion(10, 10.0))
     assert health() == (200, "")
 
 
+def test_each_source_has_its_values_and_its_health(clock: Clock, stream: MovingStream) -> None:
+    first, second = 'rtsp://a/"1"', "clip.mp4"
+
+    def health() -> tuple[int, str, dict[str, str]]:
+        status, text = get(server, "/health")
+        record = json.loads(text)
+        return status, record.get("reason", ""), record["sources"]
+
+    with contextlib.closing(MetricsServer([first, second], Address(port=0))) as server:
+        assert health()[0] == 503
+        one, other = server.sources
+        other.not_open("rtsp://me:secret@b cannot be opened")
+        one.watch(stream)
+        one.write(stream.motion(0, 0.0))
+        reason = "the source is not open yet (rtsp://me:***@b cannot be opened)"
+        assert health() == (503, f"{second}: {reason}", {first: "ok", second: reason})
+        again = MovingStream()
+        again.stats.frames = 7
+        other.watch(again)
+        other.write(again.motion(0, 0.0))
+        assert health() == (200, "", {first: "ok", second: "ok"})
+        values = samples(get(server, "/metrics")[1])
+        assert values[r'mixsynth_frames_total{source="rtsp://a/\"1\""}'] == 0
+        assert values['mixsynth_frames_total{source="clip.mp4"}'] == 7
+        assert values['mixsynth_latency_seconds_count{source="clip.mp4"}'] == 1
+        other.end("clip.mp4 was lost")
+        one.end(None)
+        assert health()[2] == {first: "the source has ended", second: "clip.mp4 was lost"}
+        values = samples(get(server, "/metrics")[1])
+        assert values['mixsynth_healthy{source="clip.mp4"}'] == 0
+
+
 def test_who_may_ask(stream: MovingStream) -> None:
-    with MetricsServer(stream, Address("0.0.0.0", 0)) as server:
+    with contextlib.closing(MetricsServer(["camera"], Address("0.0.0.0", 0))) as server:
+        server.sources[0].watch(stream)
         token = server.url.partition("?token=")[2]
         bare = f"http://127.0.0.1:{server._server.port}/metrics"
         server_url = bare

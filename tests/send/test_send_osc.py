@@ -52,7 +52,7 @@ def test_a_clip_moves_an_avatar_and_trackers(tmp_path: Path, capfd) -> None:
 
 def test_each_frame_is_sent_once_and_its_final_is_no_news() -> None:
     stream = MovingStream()
-    with OscReceiver() as program, OscSink(Target.of(f"vmc://127.0.0.1:{program.port}"), stream.stats) as sink:
+    with OscReceiver() as program, OscSink(Target.of(f"vmc://127.0.0.1:{program.port}")) as sink:
         for index in range(3):
             sink.write(stream.motion(index, index / 30))
         sink.write(stream.motion(1, 1 / 30, final=True))
@@ -63,7 +63,7 @@ def test_where_nobody_is_an_avatar_is_told_so() -> None:
     stream = MovingStream()
     empty = stream.motion(0, 0.0)
     arrays = {name: values[:0] for name, values in empty.arrays().items()}
-    with OscReceiver() as program, OscSink(Target.of(f"vmc://127.0.0.1:{program.port}"), stream.stats) as sink:
+    with OscReceiver() as program, OscSink(Target.of(f"vmc://127.0.0.1:{program.port}")) as sink:
         sink.write(type(empty)(0, 0.0, False, False, empty.ids[:0], None, empty.frame, **arrays))
     assert program.bundles == [[("/VMC/Ext/OK", [1, 3, 0, 0]), ("/VMC/Ext/T", [0.0])]]
 
@@ -72,7 +72,8 @@ def test_where_nobody_listens_the_stream_goes_on() -> None:
     with OscReceiver() as program:
         port = program.port
     stats, stream = StreamStats(), MovingStream()
-    with OscSink(Target.of(f"vmc://127.0.0.1:{port}"), stats) as sink:
+    with OscSink(Target.of(f"vmc://127.0.0.1:{port}")) as sink:
+        sink.watch(stats)
         for index in range(5):
             sink.write(stream.motion(index, index / 30))
     assert stats.counters == {}
@@ -81,7 +82,8 @@ def test_where_nobody_listens_the_stream_goes_on() -> None:
 def test_what_cannot_be_sent_is_counted_and_said_once(caplog) -> None:
     stats, stream = StreamStats(), MovingStream()
     # No socket may send to a broadcast address unless it asks for that.
-    with caplog.at_level(logging.WARNING), OscSink(Target.of("vmc://255.255.255.255"), stats) as sink:
+    with caplog.at_level(logging.WARNING), OscSink(Target.of("vmc://255.255.255.255")) as sink:
+        sink.watch(stats)
         for index in range(5):
             sink.write(stream.motion(index, index / 30))
     assert stats.counters == {FAILURES: 5}
@@ -92,4 +94,4 @@ def test_what_cannot_be_sent_is_counted_and_said_once(caplog) -> None:
 def test_without_the_library_its_name_is_told(monkeypatch) -> None:
     monkeypatch.setattr(osc, "osc_possible", lambda: False)
     with pytest.raises(OutputError, match=r"pip install 'mixsynth-stream\[osc\]'"):
-        OscSink(Target.of("vmc://127.0.0.1"), StreamStats())
+        OscSink(Target.of("vmc://127.0.0.1"))

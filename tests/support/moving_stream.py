@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from support.fakes import FakeFrame, standing_pose
 
-from mixsynth_stream.pipeline.forecast.self_score import METHODS
+from mixsynth_stream.pipeline.forecast.self_score import METHODS, NETWORK
 from mixsynth_stream.pipeline.ledger import Latency
 from mixsynth_stream.pipeline.motion import Expected, Forecast, Motion, Origin
 from mixsynth_stream.pipeline.stats import StreamStats
@@ -32,7 +32,7 @@ class MovingStream:
         self.stats = StreamStats()
         errors = dict(zip(METHODS, (0.04, 0.08, 0.06, 0.05), strict=True))
         self.score: Any = SimpleNamespace(
-            errors=lambda: {0.1: errors, 0.2: {name: 2 * e for name, e in errors.items()}}
+            method=NETWORK, errors=lambda: {0.1: errors, 0.2: {name: 2 * e for name, e in errors.items()}}
         )
         self._start_s = time.perf_counter()
         self._index = 0

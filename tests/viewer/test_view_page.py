@@ -209,6 +209,10 @@ def test_charts_and_numbers_of_latency_drops_and_errors(page: Page, shown: Shown
     cells = page.run("[...document.querySelectorAll('#errors tr')].map(row => row.innerText.split('\\t'))")
     assert cells[0] == ["ahead", "network", "hold", "velocity", "Kalman"]
     assert cells[1] == ["100 ms", "0.040", "0.080", "0.060", "0.050"]
+    method = "document.getElementById('method').textContent"
+    assert page.run(method) == "the network forecasts now"
+    shown.stream.score.method = "kalman"
+    page.wait_for(f"{method} === 'Kalman was better and forecasts now'")
     for name in ("latency-chart", "drops-chart", "error-chart"):
         page.wait_for(f"""(() => {{ const c = document.getElementById("{name}");
           return c.getContext("2d").getImageData(0, 0, c.width, c.height).data.some(value => value > 0); }})()""")

@@ -166,6 +166,7 @@ def test_what_is_seen(view: WebView, stream: MovingStream) -> None:
         assert [one["index"] for one in message["finals"]] == list(range(len(message["finals"])))
         assert message["stats"]["latency_ms"] == {"p50": 4.0, "p95": 4.0, "p99": 4.0}
         assert message["stats"]["errors"][0]["network"] == 0.04
+        assert message["stats"]["method"] == "network"
         picture = message["picture"]
         assert picture["size"] == [WIDTH, HEIGHT]
         (frame,) = av.CodecContext.create("mjpeg", "r").decode(av.Packet(jpeg))

@@ -88,21 +88,38 @@ class Cost:
     calls_hz: float
 
 
-def filmed(clip: Path, *, every: int | str) -> tuple[Shown, Cost]:
+@dataclass(frozen=True)
+class Wait:
+    """How long a frame waits for its first pose, and the processor time of the loop until then, in milliseconds."""
+
+    latency_p50_ms: float
+    latency_p99_ms: float
+    between_p99_ms: float  # processor time of frames with which no answer comes
+    arrival_p99_ms: float  # ... and with which one does
+
+
+def filmed(clip: Path, *, every: int | str) -> tuple[Shown, Cost, Wait]:
     """What a live stream with MediaPipe shows of a clip."""
     camera = ClipCamera(clip)
     shown = Shown.of(camera.count)
+    loop_s: dict[bool, list[float]] = {False: [], True: []}  # by whether an answer came
     with Stream(camera, every=every, max_people=1, pictures=False) as stream:
         meter = _Meter()
         motions: list[Motion] = []
         newest = -1
+        start_s = time.thread_time()
         for motion in stream:
             motions.append(motion)
             if motion.index > newest and not motion.final:
                 newest = motion.index
+                loop_s[any(one.measured is not None for one in motions)].append(time.thread_time() - start_s)
                 shown.take(newest, motion.time_s, motions)
                 motions = []
-        return shown, meter.cost(stream.stats.estimator_calls)
+                start_s = time.thread_time()
+        cost = meter.cost(stream.stats.estimator_calls)
+        median_s, _, most_s = stream.stats.ledger.percentiles()["total_s"]
+    between_s, arrival_s = (float(np.percentile(values, 99)) for values in loop_s.values())
+    return shown, cost, Wait(1e3 * median_s, 1e3 * most_s, 1e3 * between_s, 1e3 * arrival_s)
 
 
 def held_filmed(clip: Path) -> tuple[np.ndarray, Cost]:  # -> [F, 12, 2]

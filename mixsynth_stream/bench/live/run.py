@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +77,7 @@ def _filmed(clip: Path, reference: Reference, rounds: int) -> Iterator[dict[str,
     for _ in range(rounds):
         held, held_cost = held_filmed(clip)
         for every in dict.fromkeys(every for every, glance in _SETTINGS if glance):
-            shown, cost = filmed(clip, every=every)
+            shown, cost, wait = filmed(clip, every=every)
             facts = {
                 "answer_ms": None,
                 "glance": True,
@@ -84,6 +85,7 @@ def _filmed(clip: Path, reference: Reference, rounds: int) -> Iterator[dict[str,
                 "cores": cost.cores,
                 "cores_over_held_mediapipe": cost.cores / held_cost.cores,
                 "held_calls_hz": held_cost.calls_hz,
+                **asdict(wait),
             }
             row = _row(clip, every, facts, worth(shown, reference, held))
             # Nobody looks just before an answer comes, which no run has twice.
@@ -117,7 +119,10 @@ def _row(
 
 
 # What a simulated estimator does not have.
-_MEASURED = ("cores", "cores_over_held_mediapipe", "held_calls_hz")
+_MEASURED = (
+    *("cores", "cores_over_held_mediapipe", "held_calls_hz"),
+    *("latency_p50_ms", "latency_p99_ms", "between_p99_ms", "arrival_p99_ms"),
+)
 _COLUMNS = {
     "calls/s": "calls_hz",
     "error": "error_torso",
@@ -127,6 +132,9 @@ _COLUMNS = {
     "over MediaPipe held": "over_held_mediapipe",
     "cores": "cores",
     "over its cores": "cores_over_held_mediapipe",
+    "latency p99, ms": "latency_p99_ms",
+    "loop p99, ms": "between_p99_ms",
+    "with an answer": "arrival_p99_ms",
     "step": "step_over_true",
     "correction": "correction_over_true",
     "cost of blending": "blending_cost",

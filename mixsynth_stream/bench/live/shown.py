@@ -85,8 +85,11 @@ def largest_step(
     before: np.ndarray,  # [F - 1, 12, 2]
     rows: np.ndarray | None = None,  # [F - 1] bool; None: all
 ) -> float:
-    """The largest mean motion of the limbs in torso lengths, where the reference follows the person."""
-    is_judged = np.isfinite(reference.poses).all(axis=(1, 2))
-    steps = np.linalg.norm(now - before, axis=-1).mean(axis=-1) / reference.torso_px
-    steps = steps[is_judged[1:] & is_judged[:-1] & np.isfinite(steps) & (True if rows is None else rows)]
+    """The largest mean motion of the limbs in torso lengths, of joints that the reference follows: of half at least."""
+    is_followed = np.isfinite(reference.poses).all(axis=-1)
+    is_judged = is_followed[1:] & is_followed[:-1]
+    counts = is_judged.sum(axis=1)
+    moves = np.where(is_judged, np.linalg.norm(now - before, axis=-1), 0.0)
+    steps = moves.sum(axis=1) / np.maximum(counts, 1) / reference.torso_px
+    steps = steps[(counts >= len(LIMBS) / 2) & np.isfinite(steps) & (True if rows is None else rows)]
     return float(np.percentile(steps, LARGEST)) if len(steps) else float("nan")

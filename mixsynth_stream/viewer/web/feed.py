@@ -51,7 +51,7 @@ class Watched(Protocol):
     def at(self, time_s: float) -> Expected: ...
 
 
-class _Opening:
+class Opening:
     """In place of a stream whose source is not open yet."""
 
     def __init__(self) -> None:
@@ -89,7 +89,7 @@ class Feed:
     def __init__(self, stream: Watched | None) -> None:
         """Without a stream, its source is still to be opened: then `watch` follows."""
         self.has_ended = False
-        self._stream: Watched = stream or _Opening()
+        self._stream: Watched = stream or Opening()
         self._events: deque[dict[str, Any]] = deque(maxlen=_EVENTS)
         self._loss: str | None = None  # why the source is lost, while it is
         self._pictures = PictureEncoder()
@@ -160,7 +160,7 @@ class Feed:
     def _state(self, newest: Motion | None, written_s: float) -> str:
         if self.has_ended:
             return "ended"
-        if isinstance(self._stream, _Opening):
+        if isinstance(self._stream, Opening):
             return "opening"
         if self._loss is not None:
             return "lost"
@@ -213,6 +213,7 @@ class Feed:
             "events": events,
             "latency_ms": {name: round(1e3 * value, 2) for name, value in zip(names, values, strict=bool(values))},
             "newest_latency_ms": round(1e3 * latencies[-1], 2) if latencies else None,
+            "method": None if score is None else score.method,
             "errors": [] if score is None else _errors(score),
         }
         self._stats = (now_s, known)

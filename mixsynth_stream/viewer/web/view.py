@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import logging
 import threading
-from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
-from mixsynth_stream.console import shown
+from mixsynth_stream.console import source_name
 from mixsynth_stream.export.sink import SinkBase
 from mixsynth_stream.viewer.web import messages
 from mixsynth_stream.viewer.web.access import Address
@@ -24,16 +23,8 @@ log = logging.getLogger(__name__)
 CHANNEL_PATH = "/poses"
 
 
-class MotionChannel(Channel, Protocol):
-    """What programs read beside the page."""
-
-    def write(self, motion: Motion) -> None: ...
-
-    def tell(self, event: SourceEvent) -> None: ...
-
-
 class WebView(SinkBase):
-    """Serves the page while it is open, at `url`, and the `channel` for programs beside it.
+    """Serves the page while it is open, at `url`, and a channel for programs beside it.
 
     No viewer that comes, goes or lags holds up the stream. `closed` is True, and `closing` set, once a page of this
     machine has ended the stream. Without a stream the page says that its `source` is opened, until `watch` brings it.
@@ -46,24 +37,20 @@ class WebView(SinkBase):
         *,
         horizon_s: float = 0.4,
         source: str = "pushed frames",
-        channel: MotionChannel | None = None,
     ) -> None:
         """Raises `OutputError` where the page cannot be served."""
         super().__init__(None)
         self.closing = threading.Event()
         address = address or Address()
         is_live = stream is None or stream.live
-        source = shown(source if stream is None or stream.info is None else stream.info.source)
-        if "://" not in source:
-            source = Path(source).name or source  # who watches need not know the folder
+        # Who watches need not know the folder.
+        self.source = source_name(source if stream is None or stream.info is None else stream.info.source)
         self.feed = Feed(stream)
-        self._channel = channel
         try:
             self.server = Server(
                 address,
-                hello=messages.hello(source, live=is_live, horizon_s=horizon_s, may_end=address.is_loopback),
+                hello=messages.hello(self.source, live=is_live, horizon_s=horizon_s, may_end=address.is_loopback),
                 answer=self.feed.answer,
-                channels={} if channel is None else {CHANNEL_PATH: channel},
                 end=self.closing.set if address.is_loopback else None,
             )
         except BaseException:
@@ -85,24 +72,21 @@ class WebView(SinkBase):
     def __enter__(self) -> WebView:
         return self
 
-    def watch(self, stream: Watched, channel: MotionChannel | None = None) -> None:
-        """The source is open: this is its stream, and its channel for programs."""
+    def watch(self, stream: Watched) -> None:
+        """The source is open: this is its stream."""
         self.feed.watch(stream)
-        if channel is not None:
-            self._channel = channel
-            self.server.add_channel(CHANNEL_PATH, channel)
+
+    def add_channel(self, channel: Channel) -> None:
+        """Serve programs beside the page."""
+        self.server.add_channel(CHANNEL_PATH, channel)
 
     def write(self, motion: Motion) -> None:
         """Show a Motion to who asks for it."""
         self.feed.write(motion)
-        if self._channel is not None:
-            self._channel.write(motion)
 
     def tell(self, event: SourceEvent) -> None:
-        """Tell who watches, and programs, what has happened to the source."""
+        """Tell who watches what has happened to the source."""
         self.feed.tell(event)
-        if self._channel is not None:
-            self._channel.tell(event)
 
     def _finish(self) -> None:
         self.feed.close()

@@ -76,8 +76,10 @@ def first_container(
     *,
     wait: bool = False,
     closing: threading.Event | None = None,
+    on_wait: Callable[[str], None] | None = None,
 ) -> av.container.InputContainer:
-    """Open a source for the first time. With `wait`, one that is not there yet is tried again until Ctrl-C.
+    """Open a source for the first time. With `wait`, one that is not there yet is tried again until Ctrl-C, and
+    `on_wait` is told why.
 
     SourceError says why it cannot be opened; it comes at once where `closing` is set in another thread.
     """
@@ -93,6 +95,8 @@ def first_container(
             if not wait:
                 raise failure from error
         attempt += 1
+        if on_wait is not None:
+            on_wait(str(failure))
         if attempt == 1:
             logger.warning("%s; waiting for it", redacted(str(failure)))
         if closing.wait(min(pause_s(attempt), _LONGEST_PAUSE_S)):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 
 TIMEOUT_S = 10.0
@@ -14,7 +15,8 @@ class LiveRequest:
     mirror does, in which left and right change places. `wait` waits for a source that is not there yet. `is_paced`
     plays a file as if it were live, at its own speed. A source that is silent for `timeout_s` cannot be opened, or is
     lost. `threads` decode a picture, as far as it was sent in slices; 0 is as many as there are cores. Once `closing`
-    is set, whoever still opens the source in another thread, or waits for it, ends at once with SourceError.
+    is set, whoever still opens the source in another thread, or waits for it, ends at once with SourceError. `on_wait`
+    is called, in the thread that waits, with why the source cannot be opened, each time that this was tried.
     """
 
     size: tuple[int, int] | None = None
@@ -25,6 +27,7 @@ class LiveRequest:
     timeout_s: float = TIMEOUT_S
     threads: int = 0
     closing: threading.Event | None = None
+    on_wait: Callable[[str], None] | None = None
 
     def __post_init__(self) -> None:
         if self.size is not None and min(self.size) < 1:

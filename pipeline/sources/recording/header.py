@@ -10,18 +10,30 @@ from pathlib import Path
 from typing import Any
 
 from mixsynth_stream.console import shown
-from mixsynth_stream.errors import SourceError
+from mixsynth_stream.errors import OutputError, SourceError
 from mixsynth_stream.files import write_whole
 from mixsynth_stream.pipeline.frame import VideoInfo
 from mixsynth_stream.redact import redacted
 
 HEADER, JOURNAL = "recording.json", "journal.jsonl"
-_FORMAT, _FORMAT_VERSION = "mixsynth-stream recording", 1
+_FORMAT, _FORMAT_VERSION = "mixsynth-stream recording", 2
 
 
 def is_recording(source: object) -> bool:
     """Whether a source is the folder of a recording."""
     return isinstance(source, (str, os.PathLike)) and os.path.isfile(os.path.join(os.fsdecode(source), HEADER))
+
+
+def recordings_in(folder: str) -> list[str]:
+    """The recordings of several sources, which lie side by side in a folder, in order."""
+    names = (os.path.join(folder, name) for name in sorted(os.listdir(folder)))
+    return [name for name in names if is_recording(name)]
+
+
+def refuse_used(folder: Path) -> None:
+    """`OutputError` for a folder that holds anything yet."""
+    if folder.is_dir() and any(folder.iterdir()):
+        raise OutputError(f"{shown(folder)} is not empty: give a new folder for the recording")
 
 
 def write_header(folder: Path, info: VideoInfo, settings: dict[str, Any]) -> None:

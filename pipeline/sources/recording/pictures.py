@@ -16,6 +16,7 @@ from mixsynth_stream.files import part_path
 from mixsynth_stream.pipeline.sources.pixels.pictures import Shape
 from mixsynth_stream.pipeline.sources.recording.codec import decoder_of
 from mixsynth_stream.pipeline.sources.recording.raw import RawDecoder
+from mixsynth_stream.pipeline.sources.recording.start_codes import with_lengths
 
 # Records of the journal that say how pictures come about, by a key that no other has.
 _KEYS = ("opened", "coded", "shape", "flush", "at_s")
@@ -103,6 +104,8 @@ class RecordedPictures:
             raise SourceError(
                 f"{shown(self._file.name)} is damaged before byte {self._file.tell()}: copy the recording again"
             )
+        if "start_codes_after" in record:
+            data = with_lengths(data[record["start_codes_after"] :])
         if "extradata" in record:
             yield from self._shown(None)
             self._opened = self._opened | {"extradata": record["extradata"]}

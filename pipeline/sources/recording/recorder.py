@@ -84,6 +84,7 @@ class RecordingJournal(Journal):
 
     def begin(self, settings: Mapping[str, Any]) -> None:
         self.has_begun = True
+        self.is_led = bool(settings["is_led"])
         try:
             write_header(self._store.folder, self._source.info, dict(settings))
         except OutputError as error:
@@ -113,6 +114,10 @@ class RecordingJournal(Journal):
         if is_now:
             self.note(kind, count)
         return is_now
+
+    def step(self, kind: str) -> None:
+        self.begin_turn({"frame": None, "step": kind})
+        self.ask("now", self._source.now_s)
 
     def check(self, motions: Sequence[Motion]) -> None:
         if self._turn is not None:
@@ -156,8 +161,11 @@ class RecordedReader(FrameSource):
             self._store.close(is_complete=False)
             raise
         self.info = self._source.info
+        self._source.on_news = self._tell_news
         self.journal: RecordingJournal = RecordingJournal(self._store, self._source)
+        self._end: dict[str, Any] = {"end": "closed"}
         self._has_ended = self._is_closed = False
+        self._is_over = False  # whether the stream is over, too, and all is kept of it
 
     def __next__(self) -> Frame:
         frame = None
@@ -170,9 +178,9 @@ class RecordedReader(FrameSource):
         try:
             frame = self._source.read(timeout_s)
         except (StopIteration, SourceError) as end:
-            self._has_ended = True
-            turn = {"end": "failed" if isinstance(end, SourceError) else "ended", "about": str(end)}
-            self.journal.begin_turn(turn | self._counts())
+            self._end = {"end": "failed" if isinstance(end, SourceError) else "ended", "about": str(end)}
+            if not self.journal.is_led:  # else looks are still taken, in turns of their own
+                self._begin_end()
             raise
         self.info = self._source.info
         place = None
@@ -189,22 +197,34 @@ class RecordedReader(FrameSource):
         self._events.clear()
         return events
 
+    def _tell_news(self) -> None:
+        self.on_news()  # whoever sets it sets it later
+
     def wake(self) -> None:
         self._source.wake()
 
     def now_s(self) -> float | None:
         return self._source.now_s()
 
-    def close(self) -> None:
-        self._source.close()
-        if self._is_closed:
-            return
-        self._is_closed = True
+    def end(self) -> None:
         self.journal.end_turn()
         if not self._has_ended:
-            self.journal.begin_turn({"end": "closed"} | self._counts())
+            self._begin_end()
             self.journal.end_turn()
+        self._is_over = True
+
+    def close(self) -> None:
+        """End the source. The recording of a stream that is led goes on until it has ended, too."""
+        self._source.close()
+        if self._is_closed or (self.journal.is_led and not self._is_over):
+            return
+        self._is_closed = True
+        self.end()
         self._store.close(is_complete=self.journal.has_begun)
+
+    def _begin_end(self) -> None:
+        self._has_ended = True
+        self.journal.begin_turn(self._end | self._counts())
 
     def _counts(self) -> dict[str, Any]:
         """The counters, where one has changed. They stand still within a turn."""

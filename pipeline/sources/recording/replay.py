@@ -36,9 +36,10 @@ class ReplayJournal(Journal):
 
     is_replay = True
 
-    def __init__(self, folder: Path, versions: dict[str, str]) -> None:
+    def __init__(self, folder: Path, versions: dict[str, str], *, is_led: bool) -> None:
         self._name = shown(folder)
         self._versions = versions
+        self.is_led = is_led
         self.turn: dict[str, Any] = {"answers": []}
         self._next = 0
         self._is_idle = self._differs = False
@@ -53,6 +54,11 @@ class ReplayJournal(Journal):
     def idle(self) -> None:
         """A turn in which nothing happens."""
         self._is_idle = True
+
+    @property
+    def kind(self) -> str | None:
+        """That of `step`, where this turn is one."""
+        return None if self._is_idle else self.turn.get("step")
 
     def end_turn(self) -> None:
         """`SourceError` where the loop has left answers out."""
@@ -143,7 +149,7 @@ class ReplayReader(FrameSource):
         self.header = read_header(folder)
         self.info = info_of(self.header)
         self.estimator = ReplayEstimator(self.header["estimator"])
-        self.journal: ReplayJournal = ReplayJournal(folder, self.header["versions"])
+        self.journal: ReplayJournal = ReplayJournal(folder, self.header["versions"], is_led=self.header["is_led"])
         self._pictures = RecordedPictures(folder)
         self._frames = ShapedFrames()
         self._turns = self._read_turns()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import logging
 import os
 import threading
@@ -14,9 +15,10 @@ from typing import Any
 from mixsynth_stream.console import shown
 from mixsynth_stream.errors import OutputError
 from mixsynth_stream.files import PartFile, part_path
-from mixsynth_stream.pipeline.sources.recording.header import JOURNAL
+from mixsynth_stream.pipeline.sources.recording.header import JOURNAL, refuse_used
 from mixsynth_stream.pipeline.sources.recording.lines import line_of
 from mixsynth_stream.pipeline.sources.recording.raw import RAW, RawCoder, coder_for
+from mixsynth_stream.pipeline.sources.recording.start_codes import parameter_sets, with_start_codes
 
 logger = logging.getLogger(__name__)
 
@@ -29,25 +31,29 @@ _CLOSE_S = 1.5
 class Store:
     """Lines for the journal, and packets for the video files beside it, in the order in which they come.
 
-    Each opening of the source begins a video file, in which its packets stand one after the other: what FFmpeg calls an
-    elementary stream. Files are named `.part` until they are complete. All methods are for any thread.
+    With its first packet each opening of the source begins a video file, in which its packets stand one after the
+    other: what FFmpeg calls an elementary stream. Files are named `.part` until they are complete. All methods are for
+    any thread.
     """
 
     def __init__(self, folder: Path) -> None:
         """`OutputError` where the folder cannot be written, or holds anything yet."""
-        if folder.is_dir() and any(folder.iterdir()):
-            raise OutputError(f"{shown(folder)} is not empty: give a new folder for the recording")
+        refuse_used(folder)
         self.folder = folder
         self._journal = PartFile(folder / JOURNAL)
         self._video: PartFile | None = None
-        self._openings = 0
+        self._videos = 0
         self._items: deque[tuple[dict[str, Any], bytes]] = deque()
         self._waiting_bytes = 0
         self._changed = threading.Condition()
         self._is_closed = False
         self._has_failed = False
+        self._opened: dict[str, Any] | None = None  # the record of an opening that no packet has come of yet
         self._raw: dict[str, Any] | None = None  # parameters of raw pictures, until the first of them has come
         self._coder: RawCoder | None = None
+        self._codec = ""
+        self._sets: bytes | None = None  # parameter sets of packets with lengths, and those not written yet
+        self._head: bytes | None = None
         self._thread = threading.Thread(target=self._run, name="recording", daemon=True)
         self._thread.start()
 
@@ -111,18 +117,45 @@ class Store:
 
     def _write(self, record: dict[str, Any], data: bytes) -> None:
         if "opened" in record:
-            codec = record["opened"]["codec"]
-            self._finish(self._video)
-            self._openings += 1
-            self._video = PartFile(self.folder / f"video-{self._openings}.{codec}")
-            self._raw, self._coder = record["opened"] if codec == RAW else None, None
-            record = record | {"file": self._video.path.name}
-        elif data and self._video is not None:
+            self._opened = record
+            return
+        if "flush" in record and self._opened is not None:
+            return  # nothing lies in the decoder
+        if data:
+            self._begin_video()
+        if data and self._video is not None:
             if self._raw is not None:
                 self._coder, self._raw = coder_for(self._raw, data), None
                 if self._coder is not None:
                     self._journal.append(line_of({"coded": self._coder.parameters}))
-            data = data if self._coder is None else self._coder.coded(data)
+            if self._coder is not None:
+                data = self._coder.coded(data)
+            else:
+                record, data = self._playable(record, data)
             self._video.append(data)
             record = record | {"size": len(data), "crc32": zlib.crc32(data)}
         self._journal.append(line_of(record))
+
+    def _playable(self, record: dict[str, Any], packet: bytes) -> tuple[dict[str, Any], bytes]:
+        """A packet as players take it, after parameter sets where these are new, and its record."""
+        if "extradata" in record:
+            self._sets = self._head = parameter_sets(self._codec, base64.b64decode(record["extradata"]))
+        coded = None if self._sets is None else with_start_codes(packet)
+        if coded is None:
+            return record, packet
+        head, self._head = self._head or b"", None
+        return record | {"start_codes_after": len(head)}, head + coded
+
+    def _begin_video(self) -> None:
+        """Begin the file of an opening, with its first packet."""
+        if self._opened is None:
+            return
+        opened, self._opened = self._opened, None
+        self._finish(self._video)
+        self._videos += 1
+        self._codec = codec = opened["opened"]["codec"]
+        self._video = PartFile(self.folder / f"video-{self._videos}.{codec}")
+        self._raw, self._coder = opened["opened"] if codec == RAW else None, None
+        extradata = opened["opened"].get("extradata")
+        self._sets = self._head = parameter_sets(codec, None if extradata is None else base64.b64decode(extradata))
+        self._journal.append(line_of(opened | {"file": self._video.path.name}))

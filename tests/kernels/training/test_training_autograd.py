@@ -103,7 +103,7 @@ def test_training_on_the_kernels_has_the_loss_curve_of_plain_training(tmp_path, 
     clips, weights_of = write_swings(tmp_path / "swing.npz"), {}
     for kernels in (False, True):
         path = train(
-            small(clips, tmp_path / str(kernels), every=5, batch=1, steps=3, validate_every=3, kernels=kernels)
+            small(clips, tmp_path / str(kernels), every=5, batch=1, steps=2, validate_every=2, kernels=kernels)
         )
         weights_of[kernels], _, info = weights.load_weights(path)
         weights_of[kernels]["metrics"] = torch.tensor(list(info.metrics.values())).numpy()

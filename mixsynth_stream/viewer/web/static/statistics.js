@@ -13,6 +13,12 @@ function eventLine({ kind, time_s, about }) {
   return line;
 }
 
+// A simple method takes over where it was better over the last minute.
+function methodLine(method) {
+  if (!method) return "";
+  return method === "network" ? "the network forecasts now" : `${SHORT[method] ?? method} was better and forecasts now`;
+}
+
 export class Statistics {
   constructor() {
     this.latency = new Chart(element("latency-chart"), { p50: "#7ee787", p95: "#d29922", p99: "#ff6b5e" }, "ms");
@@ -37,6 +43,7 @@ export class Statistics {
     this.showDrops(at, stats.counters);
     element("events").replaceChildren(...(stats.events ?? []).map(eventLine));
     this.showErrors(at, stats.errors);
+    element("method").textContent = methodLine(stats.method);
     element("counts").textContent =
       `${stats.frames} frames, ${stats.rate_hz} a second, ${stats.keyframes} keyframes, ${stats.estimator_calls} estimator calls`;
   }

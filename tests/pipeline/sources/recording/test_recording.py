@@ -20,6 +20,8 @@ from mixsynth_stream.pipeline.sources.open import open_source
 from mixsynth_stream.pipeline.sources.recording.codec import decoder_of, parameters_of
 from mixsynth_stream.pipeline.sources.recording.lines import line_of, records
 from mixsynth_stream.pipeline.sources.recording.raw import RawDecoder, coder_for
+from mixsynth_stream.pipeline.sources.recording.start_codes import with_lengths, with_start_codes
+from mixsynth_stream.pipeline.sources.recording.store import Store
 from mixsynth_stream.pipeline.stream import Stream
 
 PACED = LiveRequest(is_paced=True)
@@ -65,6 +67,45 @@ def test_numbers_in_lines_come_back_bit_for_bit(tmp_path: Path) -> None:
     path = tmp_path / "lines.jsonl"
     path.write_bytes(b"".join(map(line_of, lines)) + line_of({"c": 1})[:-4])
     assert repr(list(records(path))) == repr(lines)
+
+
+@pytest.mark.parametrize(("codec", "name"), [("libx264", "h264"), ("libx265", "hevc")])
+def test_players_take_the_packets_of_an_mp4(tmp_path: Path, codec: str, name: str) -> None:
+    """Which has lengths in them, and parameter sets elsewhere."""
+    clip, folder = clips.make(tmp_path / "a.mp4", frames=20, codec=codec), tmp_path / "recording"
+    with Stream(open_source(clip, request=PACED, record=folder), estimator=Nobody()) as stream:
+        motions = [(motion.index, motion.final) for motion in stream]
+    with av.open(str(folder / f"video-1.{name}")) as video, av.open(str(clip)) as original:
+        pictures, same = ([picture.to_ndarray() for picture in one.decode(video=0)] for one in (video, original))
+    assert len(pictures) == 20
+    np.testing.assert_array_equal(pictures, same)
+    with Stream.replay(folder) as stream:
+        assert [(motion.index, motion.final) for motion in stream] == motions
+
+
+def test_packets_that_would_not_come_back_have_no_start_codes() -> None:
+    units = (b"\x65one\0\0", b"\x41\0\0\3\0\0\3two")
+    packet = b"".join(len(unit).to_bytes(4, "big") + unit for unit in units)
+    coded = with_start_codes(packet)
+    assert coded is not None and coded.count(b"\0\0\0\1") == 2 and with_lengths(coded) == packet
+    for broken in (packet[:-1], b"\0\0\0\5\x65\0\0\0\1", b"\1\2\3"):
+        assert with_start_codes(broken) is None
+
+
+def test_an_opening_without_a_packet_leaves_no_file(tmp_path: Path) -> None:
+    store, opened = Store(tmp_path / "recording"), {"opened": {"codec": "h264"}}
+    for record, packet in (
+        (opened, b""),
+        ({"flush": True}, b""),
+        (opened, b""),
+        ({"pts": 1}, b"packet"),
+        (opened, b""),
+    ):
+        store.put(record, packet)
+    store.close()
+    assert sorted(path.name for path in store.folder.iterdir()) == ["journal.jsonl", "video-1.h264"]
+    lines = list(records(store.folder / "journal.jsonl"))
+    assert [set(line) & {"opened", "flush", "pts"} for line in lines] == [{"opened"}, {"pts"}]
 
 
 @pytest.mark.skipif(not hasattr(resource, "RLIMIT_FSIZE"), reason="this system limits no file's size")
