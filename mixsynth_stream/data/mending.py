@@ -5,8 +5,9 @@ a source to those of real people (`RATIOS`): MediaPipe's world landmarks on the 
 triangulated from four views. docs/data.md has the numbers before and after.
 
 No file knows where a face looks when the head turns sideways. It follows the shoulders, and their quick turns with a
-part only, since people keep their heads still: on the man's four views 0.43 of them, on his pictures 0.1 to 0.7. Eyes, ears, mouth, heels,
-little fingers and thumbs are in no file, and the network does not need them: a stream carries them with its 17 joints.
+part only, since people keep their heads still: on the man's four views 0.43 of them, on his pictures 0.1 to 0.7. Eyes,
+ears, mouth, heels, little fingers and thumbs are in no file, and the network does not need them: a stream carries them
+with its 17 joints.
 """
 
 from __future__ import annotations
