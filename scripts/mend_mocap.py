@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mixsynth_stream.data.mending import RIGS, mended
+from mixsynth_stream.data.mending import RATIOS, RIGS, mended, ratios
 from mixsynth_stream.data.mocap import Clip, load_clips
 from mixsynth_stream.data.recordings import rounded, save_clips
 from mixsynth_stream.data.sources import source_rows
@@ -58,6 +58,16 @@ def excerpt(clips: Sequence[Clip], minutes: float) -> list[Clip]:
     return [pieces[number] for number in np.linspace(0, len(pieces) - 1, count).round().astype(int)]
 
 
+def ratio_rows(recorded: Sequence[Clip], result: Sequence[Clip]) -> list[list[str]]:
+    """Medians of the proportions of every source, as recorded and mended, beside those of people."""
+    rows = [["", *(name.replace("_", " ") for name in RATIOS)], ["people", *(f"{v:.2f}" for v in RATIOS.values())]]
+    for source in sorted({clip.source for clip in result}):
+        for label, clips in (("as recorded", recorded), ("mended", result)):
+            values = ratios(np.concatenate([clip.core for clip in clips if clip.source == source]))
+            rows.append([f"{source}, {label}", *(f"{values[name]:.2f}" for name in RATIOS)])
+    return rows
+
+
 def arguments(words: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("files", nargs="+", type=Path, metavar="FILE.npz")
@@ -66,6 +76,7 @@ def arguments(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--sources", nargs="+", metavar="SOURCE", help="keep clips of these only")
     parser.add_argument("--minutes", type=float, help="keep about so many of each file, spread over all of its clips")
     parser.add_argument("--rig", choices=RIGS, default="", help="where the joints are (default: by the clips' source)")
+    parser.add_argument("--ratios", action="store_true", help="print the proportions of each source, before and after")
     parser.add_argument("--licence", default="not stated", help="of clips that state none")
     args = parser.parse_args(words)
     if args.name and len(args.files) > 1:
@@ -81,7 +92,7 @@ def arguments(words: Sequence[str] | None) -> argparse.Namespace:
 
 def mend(args: argparse.Namespace) -> None:
     files = whole_figures([load_clips(path) for path in args.files])
-    results, everything = [], []
+    results, recorded, everything = [], [], []
     for path, clips in zip(args.files, files, strict=True):
         selection = [clip for clip in clips if not args.sources or clip.source in args.sources]
         if not selection:
@@ -94,12 +105,15 @@ def mend(args: argparse.Namespace) -> None:
             raise SourceError(f"{path} has no whole clip left; look at its joints")
         result = excerpt(result, args.minutes) if args.minutes else result
         results.append([replace(c, positions=rounded(c.positions), licence=c.licence or args.licence) for c in result])
+        recorded += selection
         everything += results[-1]
     for target, result in zip(args.targets, results, strict=True):
         make_folder(target)
         save_clips(target, result, args.licence)
         print(f"{target}: {len(result)} clips, {target.stat().st_size / 1e6:.2f} MB")
     print(table(source_rows(everything)))
+    if args.ratios:
+        print(table(ratio_rows(recorded, everything)))
 
 
 def main(words: Sequence[str] | None = None) -> int:

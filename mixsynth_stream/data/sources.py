@@ -29,7 +29,7 @@ def source_rows(clips: Sequence[Clip], chances: np.ndarray | None = None) -> lis
     rows = [["source", "clips", "people", "minutes", *(["windows"] if chances is not None else []), "licence"]]
     minutes = np.array([len(clip.positions) / clip.rate_hz / 60 for clip in clips])
     names = np.array([clip.source for clip in clips])
-    for name in sorted(set(names), key=lambda name: -float(minutes[names == name].sum())):
+    for name in sorted(set(names), key=lambda name: (-float(minutes[names == name].sum()), name)):
         members = np.flatnonzero(names == name).tolist()
         people = len({clips[number].subject for number in members})
         share = [] if chances is None else [f"{100 * chances[members].sum():.1f} %"]

@@ -145,6 +145,16 @@ def test_an_excerpt_has_pieces_of_all_clips(tmp_path: Path, mend: Mender) -> Non
     assert {len(piece.positions) for piece in pieces} == {450}
 
 
+def test_proportions_are_printed_before_and_after(tmp_path: Path, mend: Mender) -> None:
+    save_clips(tmp_path / "a.npz", load_clips(MOCAP / "cmu_val.npz")[:3], "free")
+    _, output = mend(tmp_path / "a.npz", "--ratios", "--out", tmp_path / "out")
+    rows = {line[:20].strip(): line[20:].split() for line in output.splitlines()[-3:]}
+    column = output.splitlines()[-4].split().index("shoulder")
+    assert rows["people"][column] == "0.66"
+    assert float(rows["dazbvh, as recorded"][column]) < 0.52
+    assert float(rows["dazbvh, mended"][column]) == pytest.approx(0.66, abs=0.05)
+
+
 @pytest.mark.parametrize(
     ("words", "code", "says"),
     [
