@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Mend motion capture for training: joints where BlazePose has them, by the source of each clip (data/mending.py).
 
-    python scripts/mend_mocap.py cmu_train.npz extra_train.npz --licence "CMU, free for all uses" --out data
+    python scripts/mend_mocap.py cmu_train.npz extra_train.npz --licence "CMU free for any use" --out data
     python scripts/mend_mocap.py snu_val.npz --sources snu_basket --minutes 4 --name basket_val --out benchmarks/mocap
     python scripts/mend_mocap.py mine.npz --rig uiprmd --out data
 
