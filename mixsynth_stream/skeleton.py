@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from difflib import get_close_matches
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,38 @@ JHMDB_15 = Skeleton("JHMDB-15", (
 H36M_17 = Skeleton("H36M-17", (
     "pelvis", "right_hip", "right_knee", "right_ankle", "left_hip", "left_knee", "left_ankle", "spine", "thorax",
     "neck", "head", "left_shoulder", "left_elbow", "left_wrist", "right_shoulder", "right_elbow", "right_wrist",
-), ())
+), (
+    (0, 1), (1, 2), (2, 3), (0, 4), (4, 5), (5, 6), (0, 7), (7, 8), (8, 9), (9, 10), (8, 11), (11, 12), (12, 13),
+    (8, 14), (14, 15), (15, 16),
+))
+# Order: OpenPose's BODY_25.
+BODY_25 = Skeleton("BODY-25", (
+    "nose", "neck", "right_shoulder", "right_elbow", "right_wrist", "left_shoulder", "left_elbow", "left_wrist",
+    "mid_hip", "right_hip", "right_knee", "right_ankle", "left_hip", "left_knee", "left_ankle", "right_eye", "left_eye",
+    "right_ear", "left_ear", "left_big_toe", "left_small_toe", "left_heel", "right_big_toe", "right_small_toe",
+    "right_heel",
+), (
+    (0, 1), (1, 2), (2, 3), (3, 4), (1, 5), (5, 6), (6, 7), (1, 8), (8, 9), (9, 10), (10, 11), (8, 12), (12, 13),
+    (13, 14), (0, 15), (15, 17), (0, 16), (16, 18), (14, 19), (19, 20), (14, 21), (11, 22), (22, 23), (11, 24),
+))
+# Order: OpenPose's model of COCO, and what rtmlib makes of 17 joints with `to_openpose`.
+OPENPOSE_18 = Skeleton("OpenPose-18", (
+    "nose", "neck", "right_shoulder", "right_elbow", "right_wrist", "left_shoulder", "left_elbow", "left_wrist",
+    "right_hip", "right_knee", "right_ankle", "left_hip", "left_knee", "left_ankle", "right_eye", "left_eye",
+    "right_ear", "left_ear",
+), (
+    (0, 1), (1, 2), (2, 3), (3, 4), (1, 5), (5, 6), (6, 7), (1, 8), (8, 9), (9, 10), (1, 11), (11, 12), (12, 13),
+    (0, 14), (14, 16), (0, 15), (15, 17),
+))
+# Order: AlphaPose's Halpe full body; its first 17 are those of COCO.
+HALPE_26 = Skeleton("HALPE-26", (
+    *COCO_17.joints, "head", "neck", "hip", "left_big_toe", "right_big_toe", "left_small_toe", "right_small_toe",
+    "left_heel", "right_heel",
+), (
+    (0, 1), (0, 2), (1, 3), (2, 4), (17, 18), (0, 18), (18, 5), (18, 6), (5, 7), (7, 9), (6, 8), (8, 10), (18, 19),
+    (19, 11), (19, 12), (11, 13), (13, 15), (12, 14), (14, 16), (15, 20), (20, 22), (15, 24), (16, 21), (21, 23),
+    (16, 25),
+))
 # Order: the 14 joints of LSP, on which SPIN, EFT and PARE are compared.
 J14 = Skeleton("J14", (
     "right_ankle", "right_knee", "right_hip", "left_hip", "left_knee", "left_ankle", "right_wrist", "right_elbow",
@@ -128,14 +160,116 @@ H36M_22 = Skeleton("H36M-22", (
 ), ())
 # fmt: on
 
-# For each BlazePose landmark: the core joint whose offset it keeps (core joints carry themselves).
-# Face -> nose; little finger -> index finger; thumb -> wrist; heel -> ankle.
-_CARRIED = {17: 19, 18: 20, 21: 15, 22: 16, 29: 27, 30: 28}
-CARRIER: tuple[int, ...] = tuple(
-    CORE_FROM_BLAZEPOSE.index(j if j in CORE_FROM_BLAZEPOSE else _CARRIED.get(j, 0)) for j in range(33)
+_FINGERS = ("thumb", "forefinger", "middle_finger", "ring_finger", "pinky_finger")
+_HAND = ("hand_root", *(f"{finger}{knuckle}" for finger in _FINGERS for knuckle in range(1, 5)))
+# Bones of a hand, whose root is number 0.
+_HAND_BONES = [(0 if j % 4 == 1 else j - 1, j) for j in range(1, len(_HAND))]
+_LEFT_HAND, _RIGHT_HAND = 91, 112
+# Order: the COCO-WholeBody annotation: COCO's 17, feet, face, hands.
+WHOLEBODY_133 = Skeleton(
+    "WholeBody-133",
+    (
+        *COCO_17.joints,
+        *(f"{side}_{part}" for side in ("left", "right") for part in ("big_toe", "small_toe", "heel")),
+        *(f"face_{number}" for number in range(68)),
+        *(f"{side}_{part}" for side in ("left", "right") for part in _HAND),
+    ),
+    (
+        *COCO_17.bones,
+        *((15, 17), (17, 18), (15, 19), (16, 20), (20, 21), (16, 22), (9, _LEFT_HAND), (10, _RIGHT_HAND)),
+        *((first + a, first + b) for first in (_LEFT_HAND, _RIGHT_HAND) for a, b in _HAND_BONES),
+    ),
 )
+
+# Joints of the network under other names.
+_CORE_PARTS = {"forefinger1": "index", "big_toe": "foot_index"}
+# What the other joints of a body move with, by how their part begins: they keep their offset from it. The nose has no
+# side, and what has none moves with both sides.
+_CARRIED = (
+    (("eye", "ear", "mouth", "face", "head"), ("nose",)),
+    (("thumb", "hand_root"), ("wrist",)),
+    (("pinky", "forefinger", "middle_finger", "ring_finger"), ("index",)),
+    (("heel",), ("ankle",)),
+    (("small_toe",), ("foot_index",)),
+    (("neck", "thorax"), ("shoulder",)),
+    (("hip", "mid_hip", "pelvis"), ("hip",)),
+    (("spine",), ("shoulder", "hip")),
+)
+
+
+def core_joint(joint: str) -> str | None:
+    """The joint of the network that a joint of a landmark skeleton is; None where it is none of them."""
+    side, part = split_joint(joint)
+    name = f"{side}_{_CORE_PARTS.get(part, part)}" if side else part
+    return name if name in CORE_17.joints else None
+
+
+def carriers_of(joint: str) -> tuple[str, ...]:
+    """The joints of the network that a joint of a landmark skeleton moves with: itself, another one, or a middle."""
+    own = core_joint(joint)
+    if own is not None:
+        return (own,)
+    side, part = split_joint(joint)
+    parts = next(carriers for beginnings, carriers in _CARRIED if part.startswith(beginnings))
+    if parts == ("nose",):
+        return parts
+    return tuple(f"{one}_{part}" for part in parts for one in ([side] if side else ["left", "right"]))
+
 
 SKELETONS = {
     skeleton.name: skeleton
-    for skeleton in (BLAZEPOSE_33, CORE_17, COCO_17, JHMDB_15, H36M_17, H36M_22, J14, SMPL_24, MOCAP_22)
+    for skeleton in (
+        BLAZEPOSE_33,
+        CORE_17,
+        COCO_17,
+        HALPE_26,
+        BODY_25,
+        OPENPOSE_18,
+        WHOLEBODY_133,
+        JHMDB_15,
+        H36M_17,
+        H36M_22,
+        J14,
+        SMPL_24,
+        MOCAP_22,
+    )
 }
+
+# The skeletons that an estimator of places may have.
+LANDMARKS = (BLAZEPOSE_33, COCO_17, HALPE_26, BODY_25, OPENPOSE_18, H36M_17, WHOLEBODY_133)
+# Other names of theirs, as `_plain` writes them.
+_ALIASES = {
+    "blazepose": BLAZEPOSE_33.name,
+    "mediapipe": BLAZEPOSE_33.name,
+    "coco": COCO_17.name,
+    "movenet": COCO_17.name,
+    "movenet17": COCO_17.name,
+    "halpe": HALPE_26.name,
+    "openpose": BODY_25.name,
+    "coco18": OPENPOSE_18.name,
+    "h36m": H36M_17.name,
+    "human36m": H36M_17.name,
+    "human36m17": H36M_17.name,
+    "wholebody": WHOLEBODY_133.name,
+    "cocowholebody": WHOLEBODY_133.name,
+    "cocowholebody133": WHOLEBODY_133.name,
+    "smpl": SMPL_24.name,
+}
+
+
+def named_skeleton(name: str, choices: tuple[Skeleton, ...]) -> Skeleton:
+    """One of the `choices` by its name, however it is spelt: `coco_17`, `Halpe26`. `ValueError` lists them."""
+    by_name = {_plain(skeleton.name): skeleton for skeleton in choices}
+    plain = _plain(name)
+    plain = _plain(_ALIASES.get(plain, plain))
+    if plain in by_name:
+        return by_name[plain]
+    nearest = get_close_matches(_plain(name), by_name, 1, 0.5)
+    hint = f" (do you mean {by_name[nearest[0]].name}?)" if nearest else ""
+    names = ", ".join(skeleton.name for skeleton in choices)
+    raise ValueError(f"the skeleton {name!r} is not known{hint}: give one of {names}")
+
+
+def _plain(name: str) -> str:
+    """The name in small letters, without anything else than letters and digits."""
+    return "".join(letter for letter in name.lower() if letter.isalnum())

@@ -38,6 +38,13 @@ class WindowPoses:
     # [M, J] how far off, pixels or metres, NaN where MEASURED or MISSING. None: the weights carry no uncertainty table
     sigma: np.ndarray | None = None
 
+    def first(self, joints: int) -> WindowPoses:
+        """The same of the first so many joints."""
+        if self.origin.shape[1] == joints:
+            return self
+        sigma = None if self.sigma is None else self.sigma[:, :joints]
+        return WindowPoses(self.poses[:, :joints], self.scores[:, :joints], self.origin[:, :joints], sigma)
+
 
 class Slots(NamedTuple):
     """K keyframes on the grid, oldest first, at most Q + 1. A joint that was not measured holds a prediction."""
@@ -65,7 +72,10 @@ class NetworkInput(NamedTuple):
 
 @dataclass(frozen=True)
 class Curve:
-    """What a window knows after a keyframe: immutable, so that a reader may keep it while the window moves on."""
+    """What a window knows after a keyframe: immutable, so that a reader may keep it while the window moves on.
+
+    Its J joints are all rows of the window: after those of the skeleton, the joints of the network that it lacks.
+    """
 
     model: Model
     space: Space
@@ -130,12 +140,12 @@ class Curve:
 
     @property
     def _moves(self) -> np.ndarray | None:  # [T, J * D]
-        """The network's output, a row for each grid step and in it the carrier of each joint."""
+        """The network's output, a row for each grid step, and in it what each joint moves with."""
         if self.output is None:
             return None
         steps = len(self.output)
-        core = self.output.reshape(steps, len(self.space.core), self.space.dims)
-        return core.take(self.space.carrier, axis=1).reshape(steps, -1)
+        core = self.output.astype(np.float64).reshape(steps, len(self.space.core), self.space.dims)
+        return self.space.carried(core).reshape(steps, -1)
 
     @property
     def _slot_rows(self) -> np.ndarray:  # [K, J * D + J]
@@ -145,7 +155,7 @@ class Curve:
         """
         poses, space = self.slots.poses, self.space
         if self.output is not None:
-            poses = poses - poses.take(space.core[space.carrier], axis=1) + self.network_input.root
+            poses = poses - space.carried(poses.take(space.core, axis=1)) + self.network_input.root
         return np.concatenate([poses.reshape(len(poses), -1), self.slots.scores], axis=1)
 
     @property

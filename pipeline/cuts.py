@@ -11,7 +11,8 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from mixsynth_stream.normalise import distance_in_scales
 from mixsynth_stream.pipeline.frame import THUMBNAIL_SIZE
-from mixsynth_stream.spaces import SPACES
+from mixsynth_stream.skeleton import BLAZEPOSE_33, LANDMARKS, Skeleton
+from mixsynth_stream.spaces import space_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,7 +48,6 @@ _SAME_ASPECT = 0.02
 
 # From one frame to the next, joints are this near on average, in body scales, even where a new light blurs them.
 _SAME_PLACE = 0.2
-_CORE = SPACES["image"].core
 # `array.mean()` runs numpy's Python code, which costs more than all the rest where it is cold.
 _MEAN = np.full((THUMBNAIL_SIZE, THUMBNAIL_SIZE), 1 / THUMBNAIL_SIZE**2, np.float32)
 _BLOCK_SUMS = np.kron(np.eye(THUMBNAIL_SIZE // _BLOCK), np.ones((1, _BLOCK))).astype(np.float32)  # [4, 32]
@@ -253,10 +253,14 @@ class CutDetector:
         return Cut(before.frame, first.frame, recent is not None and not recent.is_other_scene(first))
 
 
-def go_on(before: Sequence[Person], after: Sequence[Person]) -> bool:
+def go_on(before: Sequence[Person], after: Sequence[Person], skeleton: Skeleton = BLAZEPOSE_33) -> bool:
     """Whether everybody after what may be a cut stands as somebody did a moment before."""
+    if skeleton not in LANDMARKS:
+        return False  # rotations do not say where somebody stands
+    space = space_of("image", skeleton)
+    places = [space.core_of(other.pose) for other in before]
     return bool(after) and all(
-        any(distance_in_scales(person.pose[_CORE], other.pose[_CORE], min_scale=1.0) < _SAME_PLACE for other in before)
+        any(distance_in_scales(space.core_of(person.pose), place, min_scale=1.0) < _SAME_PLACE for place in places)
         for person in after
     )
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from mixsynth_stream.pipeline.budget import Budget
 from mixsynth_stream.pipeline.cuts import Cut, CutDetector
+from mixsynth_stream.pipeline.estimators.keypoint_files import KeypointFiles
 from mixsynth_stream.pipeline.estimators.recorded import ArrayEstimator
 from mixsynth_stream.pipeline.estimators.supervised import SupervisedEstimator
 from mixsynth_stream.pipeline.frame import Frame, LivePictures
@@ -197,7 +198,7 @@ class Engine:
         with self._stats.timed("decode"):
             cut = self._cuts.push(frame, is_read=self._clock.is_due(frame.time_s))
         estimator = self._supervisor.estimator
-        if cut is not None and isinstance(estimator, ArrayEstimator | ReplayEstimator):
+        if cut is not None and isinstance(estimator, ArrayEstimator | KeypointFiles | ReplayEstimator):
             # A recording of the keyframes that a cut would move has no others.
             return cut if estimator.covers(cut.first.time_s - cut.before.time_s) else None
         return cut

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mixsynth_stream.skeleton import BLAZEPOSE_33, Skeleton
+
 if TYPE_CHECKING:
     from mixsynth_stream.pipeline.frame import Frame
     from mixsynth_stream.pipeline.ledger import Latency
@@ -28,11 +30,14 @@ class Origin(IntEnum):
 
 @dataclass(frozen=True)
 class Person:
-    """One person as an estimator sees them in one frame: landmarks, or the joint rotations of SMPL and who it is."""
+    """One person as an estimator sees them in one frame: landmarks, or the joint rotations of SMPL and who it is.
 
-    pose: np.ndarray  # [33, 2] pixels of `Frame.rgb`, x right, y down
-    world: np.ndarray  # [33, 3] metres, hip-centred, x right, y down, z away from the camera
-    scores: np.ndarray  # [33] 0..1
+    Joints that were not seen are NaN, and so are all of `world` where the estimator gives none.
+    """
+
+    pose: np.ndarray  # [J, 2] pixels of `Frame.rgb`, x right, y down
+    world: np.ndarray  # [J, 3] metres, hip-centred, x right, y down, z away from the camera
+    scores: np.ndarray  # [J] 0..1
     rotations: np.ndarray | None = None  # [24, 6] first two columns of the matrices, row by row
     # Who it is. Rotations require it, because they alone do not tell people apart. `check_person` drops it from
     # landmarks.
@@ -49,7 +54,7 @@ class Person:
         joints = len(scores)
         return cls(np.full((joints, 2), np.nan), np.full((joints, 3), np.nan), scores, rotations, person_id)
 
-    def in_space(self, space: str) -> np.ndarray | None:  # -> [33, 2], [33, 3] or [24, 6]
+    def in_space(self, space: str) -> np.ndarray | None:  # -> [J, 2], [J, 3] or [24, 6]
         """Their pose in image, world or rotation space; None where they have none in that space."""
         return {"image": self.pose, "world": self.world, "rotation": self.rotations}[space]
 
@@ -61,15 +66,17 @@ class Poses:
     `sigma` and `world_sigma` estimate how far `poses` and `world` are from what the estimator itself would give;
     `SigmaTable.multiplier` makes bounds of them. They are NaN where a joint is MEASURED or MISSING, and None where the
     weights carry no uncertainty table.
-    A stream of SMPL has 24 joints instead of 33, with `rotations`, scores and origin; its `poses` and `world` are NaN.
+    The J joints are those of the estimator's skeleton: 33 of BlazePose by default. `world` is NaN for people whom the
+    estimator never gave in metres, or not for longer than the network looks ahead. A stream of SMPL has 24 joints with
+    `rotations`, scores and origin; its `poses` and `world` are NaN.
     """
 
-    poses: np.ndarray  # [..., 33, 2] pixels of the upright picture of their own frame
-    world: np.ndarray  # [..., 33, 3] metres, hip-centred
-    scores: np.ndarray  # [..., 33] 0..1
-    origin: np.ndarray  # [..., 33] Origin values, uint8
-    sigma: np.ndarray | None = None  # [..., 33] pixels
-    world_sigma: np.ndarray | None = None  # [..., 33] metres
+    poses: np.ndarray  # [..., J, 2] pixels of the upright picture of their own frame
+    world: np.ndarray  # [..., J, 3] metres, hip-centred
+    scores: np.ndarray  # [..., J] 0..1
+    origin: np.ndarray  # [..., J] Origin values, uint8
+    sigma: np.ndarray | None = None  # [..., J] pixels
+    world_sigma: np.ndarray | None = None  # [..., J] metres
     rotations: np.ndarray | None = None  # [..., 24, 6] first two columns of the matrices, row by row
 
     def arrays(self) -> dict[str, np.ndarray]:
@@ -142,6 +149,7 @@ class Motion(Poses):
     ids: np.ndarray  # [P] int64, unique over a stream
     measured: tuple[Person, ...] | None  # the estimator's own people, on keyframes only
     frame: Frame | None = field(default=None, repr=False, compare=False)
+    skeleton: Skeleton = field(default=BLAZEPOSE_33, repr=False)  # names the joints
     latency: Latency | None = field(default=None, compare=False)  # of a live frame, where it first comes
     _forecaster: Callable[[], Forecast] | None = field(default=None, repr=False, compare=False)
 

@@ -12,21 +12,21 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mixsynth_stream.normalise import distance_in_scales
+from mixsynth_stream.normalise import distance_in_scales, whole_pose
 from mixsynth_stream.pipeline.curve import Curve
 from mixsynth_stream.pipeline.forecast.correction import Correction
 from mixsynth_stream.pipeline.glance.evidence import Glimpses
 from mixsynth_stream.pipeline.motion import SPACE_ARRAYS, Origin, Person, Poses
 from mixsynth_stream.pipeline.steps import Keyframes, Steps, completed
 from mixsynth_stream.pipeline.window import MotionWindow, Shifts
-from mixsynth_stream.spaces import LANDMARK_SPACES, SPACES, scale_floor
+from mixsynth_stream.skeleton import BLAZEPOSE_33, SKELETONS, Skeleton
+from mixsynth_stream.spaces import LANDMARK_SPACES, SPACES, scale_floor, space_of
 
 if TYPE_CHECKING:
     from mixsynth_stream.weights import Model
 
-_CORE = SPACES["image"].core
-# A plain number, because numpy takes long to look at a member of an enumeration.
-_MISSING = np.uint8(Origin.MISSING)
+# Plain numbers, because numpy takes long to look at members of an enumeration.
+_MISSING, _HELD = np.uint8(Origin.MISSING), np.uint8(Origin.HELD)
 # A detection belongs to a track when its joints lie, on average, within this many body scales of the prediction.
 # A walker's forecast over 333 ms is off by 0.1-0.4; two people side by side are 1-3 apart.
 _REACH = 1.0
@@ -46,7 +46,7 @@ _DOUBLE = 1.2
 
 @dataclass(frozen=True)
 class TrackCurves:
-    """One track as known after a keyframe: a curve for each space of the scene."""
+    """One track as known after a keyframe: a curve for each space in which the person was ever seen, image first."""
 
     id: int
     curves: tuple[Curve, ...]
@@ -59,16 +59,24 @@ class TrackCurves:
             by_space = [curve.at(times) for curve in self.curves]
         else:
             by_space = self.glimpses.at(self.curves, times)
+        joints = self.curves[0].space.joints
+        by_space = [poses.first(joints) for poses in by_space]
         origin, late = by_space[0].origin, times > self.until_s
         if late.any():
             origin = np.where(late[:, None], _MISSING, origin)
         missing = None if origin.all() else origin == _MISSING  # None: nothing is missing
         arrays = {"scores": _with(by_space[0].scores, missing, 0.0), "origin": origin}
+        newest_s = self.curves[0].sightings[-1][0]
         for curve, window_poses in zip(self.curves, by_space, strict=True):
             poses, sigma = SPACE_ARRAYS[curve.space.name]
-            arrays[poses] = _with(window_poses.poses, missing, np.nan)
+            unknown = missing
+            if curve.sightings[-1][0] < newest_s:
+                # Not seen in this space lately: a pose that is only held would pass for one that is known.
+                held = window_poses.origin == _HELD
+                unknown = held if missing is None else missing | held
+            arrays[poses] = _with(window_poses.poses, unknown, np.nan)
             if sigma is not None and window_poses.sigma is not None:
-                arrays[sigma] = _with(window_poses.sigma, missing, np.nan)
+                arrays[sigma] = _with(window_poses.sigma, unknown, np.nan)
         return arrays
 
 
@@ -94,6 +102,7 @@ class Scene:
     spaces: tuple[str, ...] = LANDMARK_SPACES
     has_sigma: tuple[bool, ...] = (False, False)  # whether the weights of each space carry an uncertainty table
     correction: Correction | None = None  # of what is shown live
+    skeleton: Skeleton = BLAZEPOSE_33  # of the poses
 
     def shown(self, times_s: Sequence[float] | np.ndarray) -> ScenePoses:
         """Poses as `at` gives them, where a new keyframe makes none jump."""
@@ -106,7 +115,7 @@ class Scene:
         tracks = [(track.id, track.at(times)) for track in self.tracks]
         rows = [(track, arrays) for track, arrays in tracks if arrays["origin"].any()]  # MISSING is 0
         # A space that the scene does not have is NaN. Where nobody is known the shapes are still those of a scene.
-        missing = _missing_arrays(self.spaces, self.has_sigma, len(times), len(SPACES[self.spaces[0]].skeleton))
+        missing = _missing_arrays(self.spaces, self.has_sigma, len(times), len(self.skeleton))
         return ScenePoses(
             ids=np.array([track for track, _ in rows], np.int64),
             **{
@@ -142,10 +151,15 @@ def _missing_arrays(
 class _Track:
     """One person over the keyframes: a window for each space, and when the person was last seen."""
 
-    def __init__(self, track_id: int, models: tuple[Model, ...], frame_height: float, *, doubtful: bool) -> None:
+    def __init__(
+        self, track_id: int, models: tuple[Model, ...], skeleton: Skeleton, frame_height: float, *, doubtful: bool
+    ) -> None:
         self.id = track_id
         self.doubtful = doubtful  # whether the person may be another one seen twice
-        self.windows = [MotionWindow(model, min_scale=scale_floor(model.info.space, frame_height)) for model in models]
+        self.windows = [
+            MotionWindow(model, min_scale=scale_floor(model.info.space, frame_height), skeleton=skeleton)
+            for model in models
+        ]
         self.sightings = 0
         self.last_seen_s = -np.inf
 
@@ -163,7 +177,9 @@ class _Track:
         if person.id is not None:
             return 0.0 if person.id == self.id else np.inf
         image = self.windows[0]
-        distance = distance_in_scales(image.at([time_s]).poses[0][_CORE], person.pose[_CORE], image.min_scale)
+        space = image.space
+        prediction = space.core_of(image.at([time_s]).poses[0])
+        distance = distance_in_scales(prediction, space.core_of(person.pose), image.min_scale)
         reach = _REACH + _REACH_PER_S * min(time_s - self.last_seen_s, _GROWS_FOR_S)
         reach += _REACH_UNKNOWN_SPEED if self.sightings < 2 else 0
         return distance if distance <= reach else np.inf
@@ -172,8 +188,17 @@ class _Track:
 class People:
     """The tracks of a stream. `observe` takes the detections of a keyframe and returns the Scene they lead to."""
 
-    def __init__(self, models: tuple[Model, ...], *, max_people: int, max_silence_s: float = 1.0) -> None:
+    def __init__(
+        self,
+        models: tuple[Model, ...],
+        skeleton: str | None = None,
+        *,
+        max_people: int,
+        max_silence_s: float = 1.0,
+    ) -> None:
+        """The detections are of the `skeleton` of this name: by default BlazePose-33, or SMPL-24 of rotations."""
         self._models = models
+        self._skeleton = SKELETONS[skeleton or SPACES[models[0].info.space].skeleton.name]
         self._max_people = max_people
         self._max_silence_s = max_silence_s
         self._next_id = 0
@@ -197,6 +222,7 @@ class People:
             (),
             tuple(model.info.space for model in self._models),
             tuple(model.sigma_table is not None for model in self._models),
+            skeleton=self._skeleton,
         )
 
     def observe(
@@ -232,7 +258,7 @@ class People:
         for person in detections:
             pose = person.in_space(self._models[0].info.space)
             if id(person) not in matched_objects and pose is not None and np.isfinite(pose).all(axis=1).any():
-                doubtful = any(_may_be_one(person, other) for other in known)
+                doubtful = any(self._may_be_one(person, other) for other in known)
                 keyframes += [(track, person) for track in self._start(person, time_s, frame_height, doubtful)]
                 known.append(person)
         self._last_gap_s, self._last_keyframe_s = time_s - self._last_keyframe_s, time_s
@@ -284,11 +310,18 @@ class People:
                 return []
             self._tracks.remove(min(silent, key=lambda track: track.last_seen_s))
         track_id = self._next_id if person.id is None else person.id
-        track = _Track(track_id, self._models, frame_height, doubtful=doubtful)
+        track = _Track(track_id, self._models, self._skeleton, frame_height, doubtful=doubtful)
         track.add_sighting(time_s)
         self._tracks.append(track)
         self._next_id += 1
         return [track]
+
+    def _may_be_one(self, person: Person, other: Person) -> bool:
+        """Whether two detections lie so close that the estimator may have seen one person twice."""
+        if person.id is not None or other.id is not None:
+            return False
+        space = space_of("image", self._skeleton)
+        return distance_in_scales(space.core_of(person.pose), space.core_of(other.pose), min_scale=1.0) < _DOUBLE
 
     def _scene(self, time_s: float, ended: Sequence[_Track]) -> Scene:
         """The scene after a keyframe. A track that ended there is still known in the gap before it."""
@@ -298,16 +331,10 @@ class People:
             if track in ended:
                 until_s = min(until_s, np.nextafter(time_s, -np.inf))
             curves = tuple(window.curve for window in track.windows if window.curve is not None)
-            if len(curves) == len(track.windows):
+            # Who is never seen in metres is known in the picture all the same.
+            if track.windows[0].curve is not None:
                 tracks.append(TrackCurves(track.id, curves, float(until_s)))
         return replace(self.empty_scene(), tracks=tuple(tracks))
-
-
-def _may_be_one(person: Person, other: Person) -> bool:
-    """Whether two detections lie so close that the estimator may have seen one person twice."""
-    if person.id is not None or other.id is not None:
-        return False
-    return distance_in_scales(person.pose[_CORE], other.pose[_CORE], min_scale=1.0) < _DOUBLE
 
 
 def _windows_keyframes(
@@ -335,9 +362,9 @@ def _seen(
     """For each window of a track: by how much what was seen in the gap corrects its way to the new keyframe."""
     nothing: list[Shifts | None] = [None] * len(track.windows)
     image = track.windows[0]
-    if gap is None or person is None or image.curve is None or not np.isfinite(person.pose[_CORE]).all():
+    if gap is None or person is None or image.curve is None or not np.isfinite(person.pose[image.space.own_core]).all():
         return nothing
-    glimpses = gap(track.id, person.pose[_CORE])
+    glimpses = gap(track.id, whole_pose(image.space.core_of(person.pose)))
     if glimpses is None:
         return nothing
     return glimpses.shifts(

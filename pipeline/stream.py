@@ -59,16 +59,16 @@ class Stream:
     take a share of a core such as "25%"). `lag`: 1 gives each frame once, final, when the keyframe after it is known
     (the default for files); 0 gives each frame at once, and again when it is final (the default for cameras and for
     `push`). `estimator`: "lite", "full", "heavy", these with "-official" (as published), a MediaPipe bundle (.task),
-    recorded estimates (.npz), an Estimator, or a callable (see `pipeline.estimators.choose.as_estimator`). `models`: an
-    (image, world) pair of networks, the shipped ones by default; or one network for the rotations of SMPL, with an
-    estimator of these. An .npz of rotations is a source by itself: it has the times, and no picture is needed. `cuts`:
-    people end where the video cuts to another scene, and those after it get new ids; False follows them across.
-    `glance`: people are followed in the picture between keyframes, which gives better poses there, for up to a
-    millisecond of one core a frame and person. By default that is done for live sources, while it takes little time.
-    `pictures`: whether you read `motion.frame.rgb`; without, and without glances, files are decoded only as far as the
-    keyframes need, for the same Motions, and what you read after all comes late. `smooth`: at lag 0 a pose that an
-    answer of the estimator corrects goes over to the new one within 80 ms where it would jump; False shows it at once.
-    `record`: a new folder for all that comes of a live source, which `Stream.replay` plays again.
+    recorded estimates (.npz, .json, a folder), an Estimator, or a callable (see `as_estimator`), of any skeleton in
+    `LANDMARKS`. `models`: an (image, world) pair of networks, the shipped ones by default; or one network for rotations
+    of SMPL, with an estimator of these, whose .npz is a source without pictures. `cuts`: people end where the video
+    cuts to another scene; False follows them across. `glance`: people are followed in the picture between keyframes,
+    which gives better poses there, for up to a millisecond of one core a frame and person; by default in live sources,
+    while it takes little time. `pictures`: whether you read `motion.frame.rgb`; without, and without glances, files are
+    decoded only as far as the keyframes need, for the same Motions, and what you read after all comes late. `smooth`:
+    at lag 0 a pose that an answer of the estimator corrects goes over to the new one within 80 ms where it would jump;
+    False shows it at once. `record`: a new folder for all that comes of a live source, which `Stream.replay` plays
+    again.
 
     Three attributes may be functions. Two are called in the loop, and end it with what they raise: `on_event`, when a
     live source is lost, is back, or has pictures of another size from there on, and `on_wait`, about twice a second
@@ -127,7 +127,7 @@ class Stream:
                 self._reader.close()
             raise
         spacing = self.models[0].config.sample_interval, self.models[0].info.rate_hz
-        people = People(self.models, max_people=max_people, max_silence_s=max_silence_s)
+        people = People(self.models, self.skeleton, max_people=max_people, max_silence_s=max_silence_s)
         follower = self._glance(glance)
         self.has_glance = follower is not None
         self.score = self._own_score(acts=is_auto)
@@ -216,9 +216,9 @@ class Stream:
         """Everybody at the `count` times `start_s` + `dt_s`, + 2 `dt_s`, ..., for robots and displays. In any thread.
 
         `start_s` is now, where the source has a clock, else the time of the newest frame. Returns for P people and F
-        times: `ids` [P]; `time_s` [F] seconds; `poses` [P, F, 33, 2] pixels of the newest frame, and `sigma` [P, F, 33]
-        pixels; `world` [P, F, 33, 3] metres from the middle of the hips, and `world_sigma` [P, F, 33] metres; `scores`
-        [P, F, 33] 0..1; `origin` [P, F, 33]: FORECAST or TRACKED, and HELD past the horizon of the weights (N + 18
+        times: `ids` [P]; `time_s` [F] seconds; `poses` [P, F, J, 2] pixels of the newest frame, and `sigma` [P, F, J]
+        pixels; `world` [P, F, J, 3] metres from the middle of the hips, and `world_sigma` [P, F, J] metres; `scores`
+        [P, F, J] 0..1; `origin` [P, F, J]: FORECAST or TRACKED, and HELD past the horizon of the weights (N + 18
         steps of 1/30 s after the newest keyframe), where sigma goes on growing. Rotations of SMPL are in `rotations`
         [P, F, 24, 6], without sigma. P is 0 before anybody was seen. Raises `ValueError`.
         """
@@ -229,7 +229,7 @@ class Stream:
 
     @property
     def skeleton(self) -> str:
-        """Whose joints the Motions have: "BlazePose-33" landmarks or "SMPL-24" rotations."""
+        """Whose joints the Motions have: "BlazePose-33", another one of `LANDMARKS`, or "SMPL-24" rotations."""
         return self._supervisor.estimator.skeleton
 
     @property

@@ -17,7 +17,7 @@ from mixsynth_stream.pipeline.forecast.self_score import SelfScore
 from mixsynth_stream.pipeline.motion import Expected, Forecast, Lookahead, Motion, Person
 from mixsynth_stream.pipeline.people import Scene, ScenePoses
 from mixsynth_stream.pipeline.steps import Steps, completed
-from mixsynth_stream.spaces import GRID_HZ
+from mixsynth_stream.spaces import GRID_HZ, space_of
 
 if TYPE_CHECKING:
     from mixsynth_stream.pipeline.frame import Frame
@@ -153,7 +153,8 @@ class Timeline:
         last = self._shown
         is_last = last is not None and last.scene is self._scene and last.time_s == newest_s
         shown = last.poses if last is not None and is_last else self._scene.shown([newest_s])
-        return replace(known, correction=correction(newest_s, shown, known.at([newest_s - SPEED_OVER_S, newest_s])))
+        now = known.at([newest_s - SPEED_OVER_S, newest_s])
+        return replace(known, correction=correction(newest_s, shown, now, space_of("image", known.skeleton)))
 
     def at(self, time_s: float) -> Expected:
         """Everybody who is known at a time, in pixels of the newest frame."""
@@ -209,7 +210,7 @@ class Timeline:
             self._is_one_scene = False
             return []
         frame, before = self._keyframe or (cut.before, ())
-        self._is_one_scene = go_on([self._fit(frame).place(person) for person in before], people)
+        self._is_one_scene = go_on([self._fit(frame).place(person) for person in before], people, self._scene.skeleton)
         if self._is_one_scene:
             return []
         motions = self._as_they_stand([one for one in self._waiting if one.frame.time_s < cut.first.time_s])
@@ -257,6 +258,7 @@ class Timeline:
                 ids=ids,
                 measured=self._keyframe[1] if is_keyframe and self._keyframe else None,
                 frame=frame,
+                skeleton=forecast_scenes[m].skeleton,
                 latency=None,  # a Stream of a live source knows it
                 _forecaster=partial(_forecast, forecast_scenes[m], fit, ids, frame.time_s + self._ahead_s),
                 **fit.in_frame({name: values[:, m][people] for name, values in arrays.items()}),

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from mixsynth_stream.errors import ModelError
-from mixsynth_stream.normalise import root_and_scale_of_one
+from mixsynth_stream.normalise import root_and_scale_of_one, whole_pose
 from mixsynth_stream.pipeline.curve import SAME_TIME_S, Curve, NetworkInput, Sighting, Slots, WindowPoses
 from mixsynth_stream.pipeline.motion import Origin
 from mixsynth_stream.rotations import matrix_to_6d, nearest_6d
-from mixsynth_stream.spaces import SPACES
+from mixsynth_stream.spaces import SPACES, space_of
 
 if TYPE_CHECKING:
+    from mixsynth_stream.skeleton import Skeleton
     from mixsynth_stream.weights import Model
 
 # Keyframes whose spacing is further off the grid than this share are resampled to the grid for the network.
@@ -53,12 +54,14 @@ class MotionWindow:
     """One person in one space: push keyframes in, read poses at any time out.
 
     `model` sets the space, the spacing N and the number of keyframes Q + 1. `min_scale` is the smallest body scale
-    that normalisation divides by, in the unit of the poses (a stream gives 2 % of the frame height in images).
+    that normalisation divides by, in the unit of the poses (a stream gives 2 % of the frame height in images). Poses
+    are of the `skeleton`: BlazePose-33, or SMPL-24 of rotations, unless another one of `LANDMARKS` is given.
     All state is in this object; `reset()` restores the empty window.
     """
 
-    def __init__(self, model: Model, *, min_scale: float = 0.0) -> None:
-        self.space = SPACES[model.info.space]
+    def __init__(self, model: Model, *, min_scale: float = 0.0, skeleton: Skeleton | None = None) -> None:
+        own = SPACES[model.info.space]
+        self.space = own if skeleton is None else space_of(own.name, skeleton)
         model.expect(self.space.network, model.info.space)
         if self.space.is_rotation and model.info.normalisation != "none":
             raise ModelError(
@@ -105,8 +108,8 @@ class MotionWindow:
         if not count:
             self._push_prediction(time_s)
             return None
-        if count < len(measured):
-            pose = self._complete(pose, measured, time_s)
+        if count < self.space.rows:
+            pose, scores, measured = self._complete(pose, scores, measured, time_s)
         earlier = self._slots_on_grid(time_s, pose, seen)
         slots = self._append(earlier, pose, scores, time_s)
         known, sightings = measured, [(time_s, measured)]
@@ -134,16 +137,16 @@ class MotionWindow:
     def at(self, times_s: Sequence[float] | np.ndarray) -> WindowPoses:
         """Poses at M seconds; see `Curve.at`. An empty window gives MISSING everywhere."""
         if self.curve is None:
-            shape = (len(times_s), len(self.space.skeleton))
+            shape = (len(times_s), self.space.joints)
             poses = np.full((*shape, self.space.dims), np.nan)
             sigma = None if self._model.sigma_table is None else np.full(shape, np.nan)
             return WindowPoses(poses, np.zeros(shape), np.full(shape, Origin.MISSING, np.uint8), sigma)
-        return self.curve.at(times_s)
+        return self.curve.at(times_s).first(self.space.joints)
 
     def _check(self, pose: np.ndarray, scores: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
         """Both as float64 arrays of the space's shape, rotations made exact. `ValueError` where they do not fit."""
         pose = np.asarray(pose, dtype=np.float64)
-        expected = (len(self.space.skeleton), self.space.dims)
+        expected = (self.space.joints, self.space.dims)
         if pose.shape != expected:
             raise ValueError(f"pose must be {list(expected)} in {self._model.info.space} space, found {pose.shape}")
         scores = np.ones(expected[0]) if scores is None else np.asarray(scores, dtype=np.float64)
@@ -157,22 +160,52 @@ class MotionWindow:
         if self.curve is None or self._slots is None:
             return
         prediction = self.curve.at([time_s])
-        pose = np.where(np.isfinite(prediction.poses[0]), prediction.poses[0], self._slots.poses[-1])
+        pose = self._expected(prediction.poses)[0]
+        pose = np.where(np.isfinite(pose), pose, self._slots.poses[-1])
         self._slots = self._append(self._slots, pose, prediction.scores[0], time_s)
 
-    def _complete(self, pose: np.ndarray, measured: np.ndarray, time_s: float) -> np.ndarray:
-        """The pose with each unseen joint filled in: predicted, or else moved along with the body.
+    def _complete(
+        self,
+        pose: np.ndarray,  # [J, D]
+        scores: np.ndarray,  # [J]
+        measured: np.ndarray,  # [J] bool
+        time_s: float,
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # [R, D], [R], [R]
+        """The rows of the window, each unseen joint filled in: predicted, or else where it is expected in this body.
 
-        At the first keyframe such a joint stands in the middle of the body. A rotation stays as in the slot before; at
-        first it is the identity.
+        A rotation without a prediction stays as in the slot before; at first it is the identity. Rows that the skeleton
+        does not have count as measured.
         """
-        is_rotation = self.space.is_rotation
-        fallback = np.broadcast_to(_NO_ROTATION if is_rotation else pose[measured].mean(axis=0), pose.shape)
+        if self.space.is_rotation:
+            return self._complete_rotations(pose, measured, time_s), scores, measured
+        if self.curve is not None and not measured.all():
+            predicted = self.curve.at([time_s]).poses[0, : self.space.joints]
+            pose = np.where(measured[:, None], pose, predicted)
+        extra = self.space.rows - self.space.joints
+        if extra:
+            scores, measured = np.append(scores, np.ones(extra)), np.append(measured, np.ones(extra, bool))
+        return self._expected(self._with_all_rows(pose)[None])[0], scores, measured
+
+    def _with_all_rows(self, pose: np.ndarray) -> np.ndarray:  # [J or R, D] -> [R, D]
+        """The pose with NaN in the rows that the skeleton does not have."""
+        extra = self.space.rows - len(pose)
+        return np.concatenate([pose, np.full((extra, self.space.dims), np.nan)]) if extra else pose
+
+    def _expected(self, poses: np.ndarray) -> np.ndarray:  # [M, R, D] -> [M, R, D]
+        """The poses, with a joint that is NaN where it is expected in this body. They stay where one has no joint."""
+        seen = np.isfinite(poses).all(axis=-1)
+        if self.space.is_rotation or seen.all() or not seen.any(axis=1).all():
+            return poses
+        core = whole_pose(poses.take(self.space.core, axis=1))
+        if np.isnan(core).any():  # none of the network's joints was ever seen
+            core = np.where(np.isfinite(core), core, np.nanmean(poses, axis=1, keepdims=True))
+        return np.where(np.isfinite(poses), poses, self.space.carried(core))
+
+    def _complete_rotations(self, pose: np.ndarray, measured: np.ndarray, time_s: float) -> np.ndarray:
+        fallback = np.broadcast_to(_NO_ROTATION, pose.shape)
         if self.curve is not None and self._slots is not None:
             prediction = self.curve.at([time_s]).poses[0]
-            before = self._slots.poses[-1]
-            fallback = before if is_rotation else before + (pose[measured] - before[measured]).mean(axis=0)
-            fallback = np.where(np.isfinite(prediction), prediction, fallback)
+            fallback = np.where(np.isfinite(prediction), prediction, self._slots.poses[-1])
         return np.where(measured[:, None], pose, fallback)
 
     def _append(self, slots: Slots | None, pose: np.ndarray, scores: np.ndarray, time_s: float) -> Slots:
@@ -186,11 +219,13 @@ class MotionWindow:
             np.concatenate([slots.scores[keep], scores[None]]),
         )
 
-    def way(self, time_s: float, pose: np.ndarray, times: np.ndarray) -> np.ndarray:  # [J, D], [M] -> [M, J, D]
+    def way(self, time_s: float, pose: np.ndarray, times: np.ndarray) -> np.ndarray:  # [J or R, D], [M] -> [M, R, D]
         """The curve at `times`, bent so that it ends at the `pose` of a new keyframe at `time_s`."""
         assert self._slots is not None and self.curve is not None
+        if len(pose) < self.space.rows:
+            pose = self._expected(self._with_all_rows(pose)[None])[0]
         last_s = self._slots.time_s[-1]
-        past = self.curve.at(np.minimum(times, last_s)).poses
+        past = self._expected(self.curve.at(np.minimum(times, last_s)).poses)
         past = np.where(np.isfinite(past), past, self._slots.poses[-1])
         share = np.clip((times - last_s) / (time_s - last_s), 0.0, 1.0)[:, None, None]
         return past * (1.0 - share) + pose * share

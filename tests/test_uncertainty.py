@@ -11,7 +11,8 @@ from support.fakes import AHEAD_STEPS, GAP_STEPS, sigma_table
 from support.networks import SHAPES, core_info, random_state
 
 from mixsynth_stream.errors import ModelError
-from mixsynth_stream.skeleton import CARRIER, CORE_17
+from mixsynth_stream.skeleton import CORE_17
+from mixsynth_stream.spaces import SPACES
 from mixsynth_stream.uncertainty import GROUPS, SPEEDS, SigmaTable, liveliness_on_grid, log_speeds
 from mixsynth_stream.weights import load_model, load_weights, save_weights
 
@@ -137,4 +138,4 @@ def test_a_bound_is_asked_for_by_name():
 
 
 def test_every_landmark_has_a_group():
-    assert len(sigma_table().multiplier("filled", 0.9)[list(CARRIER)]) == 33
+    assert len(sigma_table().multiplier("filled", 0.9)[SPACES["image"].carrier]) == 33

@@ -19,9 +19,11 @@ if TYPE_CHECKING:
     from mixsynth_stream.evaluate.scores import Evaluation
 
 # Options of `evaluate` that mean nothing with a preset.
-_FOREIGN = ("model", "video", "keep_dense", "train_data", "detail", "coverage", "plot", "frontier", "seed")
+_FOREIGN = ("model", "video", "keep_dense", "train_data", "detail", "coverage", "plot", "frontier", "skeletons", "seed")
 # Options that mean nothing where whole streams are compared.
-_NOT_OF_FRONTIER = ("model", "data", "keep_dense", "train_data", "detail", "coverage", "seed")
+_NOT_OF_FRONTIER = ("model", "data", "keep_dense", "train_data", "detail", "coverage", "skeletons", "seed")
+# Options that mean nothing where skeletons are compared.
+_NOT_OF_SKELETONS = ("video", "keep_dense", "train_data", "detail", "coverage", "plot")
 DEFAULT_MODELS = ("image-n10", "world-n10")
 # The metrics whose errors can be printed by joint group and by speed.
 DETAILS = ("mpjpe", "p_mpjpe", "accel_error", "pck@0.2", "pck@0.1", "pck@0.05")
@@ -75,6 +77,11 @@ def _add_outputs(parser: argparse.ArgumentParser) -> None:
         "print how often the uncertainty's bounds hold, on every second clip: training sets their level by the others"
     )
     parser.add_argument("--coverage", action="store_true", help=coverage)
+    skeletons = (
+        "instead, on motion capture: what it costs that an estimator's skeleton lacks joints of the network, on the "
+        "joints that it has, over the best simple method"
+    )
+    parser.add_argument("--skeletons", action="store_true", help=skeletons)
     json = "write all rows: every metric, by joint group and by speed, too; a name that ends in .gz is packed"
     parser.add_argument("--json", type=Path, metavar="FILE", help=json)
     plot = "draw error against horizon; with --video, against lag and compute, too"
@@ -94,6 +101,8 @@ def main(args: argparse.Namespace) -> int:
         return _published(args)
     if args.frontier:
         return _frontier(args)
+    if args.skeletons:
+        return _skeletons(args)
     from mixsynth_stream.data.mocap import data_files, load_clips
     from mixsynth_stream.errors import SourceError
     from mixsynth_stream.evaluate import report
@@ -222,6 +231,30 @@ def _frontier(args: argparse.Namespace) -> int:
                 f"--frontier needs the pictures of a video file, and {clip} is none: give the video itself"
             )
     measure(clips, truth=None, effort=Effort(), json=args.json, plot=args.plot)
+    return 0
+
+
+def _skeletons(args: argparse.Namespace) -> int:
+    """A table of skeletons for each file and network."""
+    from dataclasses import asdict
+
+    from mixsynth_stream.data.mocap import data_files
+    from mixsynth_stream.evaluate.skeletons import skeleton_rows, skeleton_table
+    from mixsynth_stream.reports import write_json
+    from mixsynth_stream.weights import load_model
+
+    foreign = [_option(name) for name in _NOT_OF_SKELETONS if getattr(args, name)]
+    if foreign:
+        raise ValueError(f"{', '.join(foreign)} does not go with --skeletons, which takes --model, --data and --json")
+    models = {str(name): load_model(name, args.backend) for name in args.model or DEFAULT_MODELS}
+    records = []
+    for path in data_files(args.data, has_video=False):
+        for name, model in models.items():
+            rows = skeleton_rows(path, model, seed=args.seed)
+            _print(skeleton_table(f"{path.name}, {name}: error over the best simple method's", rows))
+            records += [{"data": path.name, "model": name, **asdict(row)} for row in rows]
+    if args.json:
+        write_json(args.json, records)
     return 0
 
 

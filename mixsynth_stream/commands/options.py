@@ -106,19 +106,7 @@ def add_stream_arguments(parser: argparse.ArgumentParser) -> None:
         help="follow people in the picture between keyframes: better poses, about 1 ms a frame and person "
         "(default: auto, which is on for cameras and where pictures are drawn)",
     )
-    group.add_argument(
-        "--model",
-        metavar="NAME",
-        help="pose model: lite, full, heavy, these with -official (as published: the same numbers, slower), "
-        "or a .task file (default: full)",
-    )
-    group.add_argument(
-        "--eye",
-        choices=("follow", "keyframe"),
-        help="follow: look where each person is expected, and search now and then (default); "
-        "keyframe: search the whole picture at each keyframe",
-    )
-    group.add_argument("--estimates", metavar="FILE", help="replay recorded estimates (.npz) instead of a pose model")
+    _add_estimator_arguments(group)
     group.add_argument(
         "--weights",
         action="append",
@@ -131,6 +119,34 @@ def add_stream_arguments(parser: argparse.ArgumentParser) -> None:
         "--no-cuts", action="store_true", help="follow people across scene cuts (default: ids end there)"
     )
     group.add_argument("--limit-frames", type=_at_least(1), metavar="F", help="stop after F frames")
+
+
+def _add_estimator_arguments(group: argparse._ArgumentGroup) -> None:
+    """Options on what looks at the keyframes."""
+    group.add_argument(
+        "--model",
+        metavar="NAME",
+        help="pose model: lite, full, heavy, these with -official (as published: the same numbers, slower), "
+        "or a .task file (default: full)",
+    )
+    group.add_argument(
+        "--eye",
+        choices=("follow", "keyframe"),
+        help="follow: look where each person is expected, and search now and then (default); "
+        "keyframe: search the whole picture at each keyframe",
+    )
+    group.add_argument(
+        "--estimates",
+        metavar="FILE|FOLDER",
+        help="replay recorded estimates instead of a pose model: .npz, .json (COCO results, AlphaPose, MMPose), or a "
+        "folder of JSON files (OpenPose, Sports2D)",
+    )
+    group.add_argument(
+        "--skeleton",
+        metavar="NAME",
+        help="joints of --estimates that name none, such as COCO-17, HALPE-26, BODY-25, H36M-17, WholeBody-133 "
+        "(default: by their number)",
+    )
 
 
 def _add_keyframe_arguments(group: argparse._ArgumentGroup) -> None:
@@ -218,6 +234,7 @@ def job_options(args: argparse.Namespace) -> JobOptions:
         pose_model=args.model,
         eye=args.eye,
         estimates=args.estimates,
+        skeleton=args.skeleton,
         weights=tuple(args.weights),
         backend=args.backend,
         cuts=not args.no_cuts,

@@ -152,7 +152,9 @@ def summary_line(result: JobResult, formats: Sequence[str]) -> str:
     """One line about a source that is complete."""
     stats = result.stats
     rate = stats.frames / max(result.seconds, 1e-9)
-    people = result.people_text + (", so there is no TRC file" if "trc" in formats and not result.people else "")
+    people = result.people_text
+    if "trc" in formats and not result.has_world:
+        people += ", so there is no TRC file" if not result.people else ", not in metres, so there is no TRC file"
     text = (
         f"{result.source}: {stats.frames} frames in {result.seconds:.1f} s ({rate:.0f} frames/s), "
         f"{stats.estimator_calls} estimator calls, {people}"
@@ -170,6 +172,8 @@ def check(args: argparse.Namespace) -> None:
         )
     if args.estimates and args.model:
         raise ValueError("--estimates replays recorded poses and --model makes new ones: give one of the two")
+    if args.skeleton and not args.estimates:
+        raise ValueError("--skeleton is for --estimates that name none: give both, or leave --skeleton out")
     if args.budget is not None and args.every not in ("auto", None):
         raise ValueError("--budget is for --every auto, which chooses keyframes: give both, or leave --budget out")
     if args.every == "auto" and args.glance == "off":

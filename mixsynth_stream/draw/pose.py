@@ -15,29 +15,53 @@ from mixsynth_stream.draw.canvas import Canvas, Casing, Color, Sticker
 from mixsynth_stream.draw.capsules import dashes
 from mixsynth_stream.draw.font import line_height, text_width
 from mixsynth_stream.pipeline.motion import Forecast, Motion, Origin, forecast_of
-from mixsynth_stream.skeleton import BLAZEPOSE_33
+from mixsynth_stream.skeleton import Skeleton
 
 SIDE_COLORS: dict[str, Color] = {"left": (0, 255, 0), "right": (255, 128, 0), "middle": (51, 153, 255)}
 MIN_SCORE = 0.3
 WHITE: Color = (255, 255, 255)
 _INK: Color = (0, 0, 0)
 _DIM: Color = (130, 130, 130)
-_BONES = np.array(BLAZEPOSE_33.bones)  # [E, 2]
-_TRAILS = np.array([BLAZEPOSE_33.index(name) for name in ("left_wrist", "right_wrist", "left_ankle", "right_ankle")])
 _GHOST_OPACITY = 0.5
 _AHEAD = (Origin.FORECAST, Origin.HELD)
 _BETWEEN = "filled or tracked"  # one style, whether a glance saw the joint or not
 
 
-def _bone_side(start: int, end: int) -> str:
+# Trails lead from these joints to their places in the ghost, where a skeleton has them.
+_TRAILS = ("left_wrist", "right_wrist", "left_ankle", "right_ankle")
+
+
+def _pale(colors: np.ndarray) -> np.ndarray:
+    return np.asarray(colors + (255 - colors) * 0.3)
+
+
+@dataclass(frozen=True, eq=False)
+class _Body:
+    """How a skeleton is drawn."""
+
+    bones: np.ndarray  # [E, 2]
+    trails: np.ndarray  # [T]
+    joint_colors: np.ndarray  # [J, 3]
+    bone_colors: np.ndarray  # [E, 3]
+    pale_bone_colors: np.ndarray  # [E, 3]
+
+
+@lru_cache(maxsize=8)
+def _body(skeleton: Skeleton) -> _Body:
+    bone_colors = np.array([SIDE_COLORS[_bone_side(skeleton, *bone)] for bone in skeleton.bones])
+    return _Body(
+        np.array(skeleton.bones),
+        np.array([skeleton.index(name) for name in _TRAILS if name in skeleton.joints], int),
+        np.array([SIDE_COLORS[skeleton.side(j)] for j in range(len(skeleton))]),
+        bone_colors,
+        _pale(bone_colors),
+    )
+
+
+def _bone_side(skeleton: Skeleton, start: int, end: int) -> str:
     """The side of a bone: that of its ends; middle, where they lie on both sides or on none."""
-    sides = {BLAZEPOSE_33.side(start), BLAZEPOSE_33.side(end)} - {"middle"}
+    sides = {skeleton.side(start), skeleton.side(end)} - {"middle"}
     return sides.pop() if len(sides) == 1 else "middle"
-
-
-_JOINT_COLORS = np.array([SIDE_COLORS[BLAZEPOSE_33.side(j)] for j in range(len(BLAZEPOSE_33))])  # [33, 3]
-_BONE_COLORS = np.array([SIDE_COLORS[_bone_side(*bone)] for bone in BLAZEPOSE_33.bones])  # [E, 3]
-_PALE_BONE_COLORS = _BONE_COLORS + (255 - _BONE_COLORS) * 0.3
 
 
 @dataclass(frozen=True)
@@ -98,58 +122,62 @@ def draw_motion(canvas: Canvas, motion: Motion, look: Look, *, ghost: bool = Tru
     if forecast is not None:
         _draw_ghosts(canvas, motion, forecast, look)
     for p in range(len(motion.ids)):
-        _draw_skeleton(canvas, motion.poses[p], motion.scores[p], motion.origin[p], look)
+        _draw_skeleton(canvas, motion.poses[p], motion.scores[p], motion.origin[p], look, _body(motion.skeleton))
     if len(motion.ids) > 1:
         for p, person in enumerate(motion.ids):
             _draw_id(canvas, int(person), motion.poses[p][_shown(motion.poses[p], motion.scores[p])], look)
 
 
-def _shown(pose: np.ndarray, scores: np.ndarray) -> np.ndarray:  # [33, 2], [33] -> [33] bool
+def _shown(pose: np.ndarray, scores: np.ndarray) -> np.ndarray:  # [J, 2], [J] -> [J] bool
     return np.asarray(np.isfinite(pose).all(1) & (scores >= MIN_SCORE))
 
 
 def _draw_skeleton(
     canvas: Canvas,
-    pose: np.ndarray,  # [33, 2]
-    scores: np.ndarray,  # [33]
-    origin: np.ndarray,  # [33]
+    pose: np.ndarray,  # [J, 2]
+    scores: np.ndarray,  # [J]
+    origin: np.ndarray,  # [J]
     look: Look,
+    body: _Body,
 ) -> None:
+    bones = body.bones
     shown = _shown(pose, scores) & (origin != Origin.MISSING)
     ahead = np.isin(origin, _AHEAD)
     measured = origin == Origin.MEASURED
-    drawn = shown[_BONES].all(1)
-    dashed = drawn & ahead[_BONES].any(1)
+    drawn = shown[bones].all(1)
+    dashed = drawn & ahead[bones].any(1)
     solid = drawn & ~dashed
-    start, end = pose[_BONES[:, 0]], pose[_BONES[:, 1]]
-    width = np.where(measured[_BONES].all(1), look.line, look.thin_line)
+    start, end = pose[bones[:, 0]], pose[bones[:, 1]]
+    width = np.where(measured[bones].all(1), look.line, look.thin_line)
 
     first, last, bone = dashes(start[dashed], end[dashed], look.dash, look.dash_gap)
     canvas.strokes(
         np.concatenate([start[solid], first]),
         np.concatenate([end[solid], last]),
-        np.concatenate([_BONE_COLORS[solid], _BONE_COLORS[dashed][bone]]),
+        np.concatenate([body.bone_colors[solid], body.bone_colors[dashed][bone]]),
         np.concatenate([width[solid], np.full(len(first), look.thin_line)]),
         casing=look.casing,
     )
     plain, ringed = shown & ~measured, shown & measured
-    canvas.discs(pose[plain], _JOINT_COLORS[plain], look.joint, casing=look.casing)
-    canvas.discs(pose[ringed], _JOINT_COLORS[ringed], look.ringed_joint, casing=look.ring)
+    canvas.discs(pose[plain], body.joint_colors[plain], look.joint, casing=look.casing)
+    canvas.discs(pose[ringed], body.joint_colors[ringed], look.ringed_joint, casing=look.ring)
 
 
 def _draw_ghosts(canvas: Canvas, motion: Motion, forecast: Forecast, look: Look) -> None:
     """The ghosts, a translucent layer each: the last pose of the forecast, and trails that grow stronger towards it."""
+    body = _body(motion.skeleton)
+    bones = body.bones
     for p in range(len(motion.ids)):
         pose, scores = forecast.poses[p, -1], forecast.scores[p, -1]
         shown = _shown(pose, scores) & (forecast.origin[p, -1] != Origin.MISSING)
-        drawn = shown[_BONES].all(1)
-        trails = _TRAILS[shown[_TRAILS]]
+        drawn = shown[bones].all(1)
+        trails = body.trails[shown[body.trails]]
         path = np.concatenate([motion.poses[p][None], forecast.poses[p]])[:, trails]  # [F + 1, J, 2]
         steps = len(path) - 1
         canvas.strokes(
-            np.concatenate([pose[_BONES[drawn, 0]], path[:-1].reshape(-1, 2)]),
-            np.concatenate([pose[_BONES[drawn, 1]], path[1:].reshape(-1, 2)]),
-            np.concatenate([_PALE_BONE_COLORS[drawn], np.tile(_JOINT_COLORS[trails], (steps, 1))]),
+            np.concatenate([pose[bones[drawn, 0]], path[:-1].reshape(-1, 2)]),
+            np.concatenate([pose[bones[drawn, 1]], path[1:].reshape(-1, 2)]),
+            np.concatenate([body.pale_bone_colors[drawn], np.tile(body.joint_colors[trails], (steps, 1))]),
             np.repeat([look.ghost_line, look.trail_line], [drawn.sum(), steps * len(trails)]),
             opacity=np.concatenate(
                 [np.full(drawn.sum(), _GHOST_OPACITY), np.repeat(np.linspace(0.2, 0.8, steps), len(trails))]
@@ -210,7 +238,7 @@ def _draw_sample(canvas: Canvas, kind: str, x0: float, x1: float, y: float, look
         first, last, _ = dashes(start, end, look.dash, look.dash_gap)
         canvas.strokes(first, last, color, look.thin_line)
     else:
-        pale = _PALE_BONE_COLORS[BLAZEPOSE_33.bones.index((11, 13))]
+        pale = _pale(np.array(SIDE_COLORS["left"]))
         canvas.strokes(start, end, pale, look.ghost_line, opacity=_GHOST_OPACITY)
 
 

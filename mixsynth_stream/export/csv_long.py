@@ -18,7 +18,6 @@ from mixsynth_stream.export.sink import (
 from mixsynth_stream.files import PartFile
 from mixsynth_stream.pipeline.motion import Forecast, Motion, Poses
 from mixsynth_stream.rotations import axis_angle_from_6d
-from mixsynth_stream.skeleton import BLAZEPOSE_33, SMPL_24
 
 KEYS = ("index", "time_s", "id", "joint")
 # `index` and `made_s` are those of the frame of the forecast, `time_s` is the time of the pose.
@@ -46,7 +45,7 @@ class CsvSink(SinkBase):
         frame, size = (str(motion.index), f"{motion.time_s:.6f}"), self._size_cells(motion)
         poses = in_stored_pixels(motion, motion.frame)
         for p, person in enumerate(motion.ids):
-            joints = _joint_cells(poses, (p,))
+            joints = _joint_cells(poses, (p,), motion.skeleton.joints)
             self._poses.append(b"".join(_csv_line((*frame, str(person), *joint, *size)) for joint in joints))
         forecast = forecast_to_write(motion, self._write_forecast)
         if forecast is not None:
@@ -68,7 +67,7 @@ class CsvSink(SinkBase):
         for p, person in enumerate(motion.ids):
             rows = []
             for f, time_s in enumerate(forecast.time_s):
-                joints = _joint_cells(forecast, (p, f))
+                joints = _joint_cells(forecast, (p, f), motion.skeleton.joints)
                 rows += [_csv_line((*frame, f"{time_s:.6f}", str(person), *joint, *size)) for joint in joints]
             self._forecasts.append(b"".join(rows))
 
@@ -80,13 +79,13 @@ class CsvSink(SinkBase):
                 self._forecasts.finish()
 
 
-def _joint_cells(source: Poses, at: tuple[int, ...]) -> Iterator[tuple[str, ...]]:
+def _joint_cells(source: Poses, at: tuple[int, ...], names: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
     """The cells of the joint; those of an unknown one are empty, and its origin is `missing`."""
     scores, origin = source.scores[at].tolist(), source.origin[at].tolist()
     if source.rotations is not None:
         known = known_rotations(source.rotations[at], source.origin[at])
         vectors = axis_angle_from_6d(source.rotations[at]).tolist()
-        for name, is_known, vector, score, word in zip(SMPL_24.joints, known, vectors, scores, origin, strict=True):
+        for name, is_known, vector, score, word in zip(names, known, vectors, scores, origin, strict=True):
             numbers = [*(_cell(v, 4) for v in vector), _cell(score, 3), ORIGIN_WORDS[word]]
             yield (name, *(numbers if is_known else _UNKNOWN_ROTATION))
         return
@@ -94,7 +93,7 @@ def _joint_cells(source: Poses, at: tuple[int, ...]) -> Iterator[tuple[str, ...]
     known = known_joints(pose, world, source.origin[at])
     no_sigma = [math.nan] * len(known)
     sigma_px, sigma_m = (no_sigma if s is None else s[at].tolist() for s in (source.sigma, source.world_sigma))
-    columns = (BLAZEPOSE_33.joints, known, pose.tolist(), world.tolist(), scores, origin)
+    columns = (names, known, pose.tolist(), world.tolist(), scores, origin)
     for name, is_known, pixels, metres, score, word, px, m in zip(*columns, sigma_px, sigma_m, strict=True):
         if is_known:
             numbers = [_cell(v, 2) for v in pixels] + [_cell(v, 4) for v in metres]

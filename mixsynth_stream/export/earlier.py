@@ -20,7 +20,7 @@ from mixsynth_stream.export.csv_long import FORECAST_KEYS, KEYS
 from mixsynth_stream.export.header import FORMAT, PROGRAM
 from mixsynth_stream.export.npz import is_array_folder
 from mixsynth_stream.files import output_error, part_path, remove_part
-from mixsynth_stream.skeleton import BLAZEPOSE_33
+from mixsynth_stream.skeleton import LANDMARKS
 
 _RESULT = re.compile(r"poses\.(?:jsonl|csv|npz)|poses_forecast\.csv|poses_person\d+\.trc|overlay\.mp4|plot\.png")
 _HEAD_BYTES = 4096
@@ -99,8 +99,8 @@ def _is_csv(_: Path, head: bytes) -> bool:
 
 def _is_trc(_: Path, head: bytes) -> bool:
     lines = head.decode("utf-8", "replace").split("\n")
-    names = "\t\t\t".join(BLAZEPOSE_33.joints)
-    return lines[0].startswith("PathFileType\t4\t") and lines[3:4] == [f"Frame#\tTime\t{names}\t\t"]
+    names = ["\t\t\t".join(skeleton.joints) for skeleton in LANDMARKS]
+    return lines[0].startswith("PathFileType\t4\t") and lines[3] in [f"Frame#\tTime\t{row}\t\t" for row in names]
 
 
 def _is_npz(path: Path, _: bytes) -> bool:

@@ -41,7 +41,7 @@ class Settings:
     horizon_s: float | None = None
     estimator: str | None = None
     weights: tuple[str, ...] = ()
-    skeleton: str = "BlazePose-33"  # or SMPL-24: rotations instead of poses
+    skeleton: str = "BlazePose-33"  # or another one of `LANDMARKS`, or SMPL-24: rotations instead of poses
     backend: str | None = None
     glance: bool = False  # whether people were followed between keyframes
     sigma_tables: tuple[SigmaTable | None, SigmaTable | None] = (None, None)  # of the image and the world weights
@@ -95,9 +95,9 @@ class Header:
     @property
     def skeleton(self) -> Skeleton:
         """The skeleton whose joints the file lists."""
-        from mixsynth_stream.skeleton import BLAZEPOSE_33, SMPL_24
+        from mixsynth_stream.skeleton import SKELETONS
 
-        return SMPL_24 if self.is_smpl else BLAZEPOSE_33
+        return SKELETONS[self.settings.skeleton]
 
     def with_rate(self, rate: AverageRate) -> Header:
         """The same with the average rate of the frames so far."""
@@ -106,7 +106,7 @@ class Header:
     def as_json(self) -> dict[str, Any]:
         """The header of a pose file for json.dumps. It is the same every time, so it has no date."""
         settings = self.settings
-        sigma_tables = zip(("sigma_px", "sigma_m"), settings.sigma_tables, strict=True)
+        tables = zip(("sigma_px", "sigma_m"), settings.sigma_tables, strict=True)
         return {
             "format": FORMAT,
             "version": FORMAT_VERSION,
@@ -129,7 +129,7 @@ class Header:
             "estimator": None if settings.estimator is None else utf8(settings.estimator),
             "weights": [utf8(name) for name in settings.weights],
             "backend": settings.backend,
-            "uncertainty": {} if self.is_smpl else {name: _bounds(table) for name, table in sigma_tables},
+            "uncertainty": {} if self.is_smpl else {name: _bounds(table, self.skeleton) for name, table in tables},
         }
 
 
@@ -140,16 +140,17 @@ def made_by() -> str:
     return f"{PROGRAM} {__version__}"
 
 
-def _bounds(table: SigmaTable | None) -> dict[str, Any] | None:
+def _bounds(table: SigmaTable | None, skeleton: Skeleton) -> dict[str, Any] | None:
     """How many sigma bound a share of the errors: by origin, by the share in per cent, for each joint."""
     if table is None:
         return None
-    from mixsynth_stream.skeleton import CARRIER
+    from mixsynth_stream.spaces import space_of
     from mixsynth_stream.uncertainty import PARTS, SHARES
 
+    carriers = space_of("image", skeleton).carrier[: len(skeleton)]
     return {
         part: {
-            f"{share * 100:.0f}": [round(float(factor), 3) for factor in table.multiplier(part, share)[list(CARRIER)]]
+            f"{share * 100:.0f}": [round(float(factor), 3) for factor in table.multiplier(part, share)[carriers]]
             for share in SHARES
         }
         for part in PARTS

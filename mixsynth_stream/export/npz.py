@@ -28,26 +28,31 @@ from mixsynth_stream.export.sink import (
 from mixsynth_stream.files import make_folder, output_error, output_errors, part_path, remove_part, zip_entry
 from mixsynth_stream.pipeline.motion import Forecast, Motion, Poses
 from mixsynth_stream.rotations import axis_angle_from_6d
+from mixsynth_stream.skeleton import BLAZEPOSE_33, SMPL_24, Skeleton
 
 _HEADER_BYTES = 128
 # Shape and type of a row, by the name of the array.
 _Columns = dict[str, tuple[tuple[int, ...], str]]
-_LANDMARKS: _Columns = {
-    "pose_px": ((33, 2), "<f4"),
-    "world_m": ((33, 3), "<f4"),
-    "score": ((33,), "<f4"),
-    "origin": ((33,), "|u1"),
-    "sigma_px": ((33,), "<f4"),
-    "sigma_m": ((33,), "<f4"),
-}
 _FRAME: _Columns = {"frame_index": ((), "<i8"), "frame_time_s": ((), "<f8"), "frame_keyframe": ((), "|b1")}
 _FRAME_SIZE: _Columns = {"frame_width": ((), "<i4"), "frame_height": ((), "<i4")}
 _SMPL: _Columns = {"rotation_rad": ((24, 3), "<f4"), "score": ((24,), "<f4"), "origin": ((24,), "|u1")}
 
 
-def _columns_by_table(is_smpl: bool) -> dict[str, _Columns]:
+def _landmarks(joints: int) -> _Columns:
+    return {
+        "pose_px": ((joints, 2), "<f4"),
+        "world_m": ((joints, 3), "<f4"),
+        "score": ((joints,), "<f4"),
+        "origin": ((joints,), "|u1"),
+        "sigma_px": ((joints,), "<f4"),
+        "sigma_m": ((joints,), "<f4"),
+    }
+
+
+def _columns_by_table(skeleton: Skeleton) -> dict[str, _Columns]:
     """The arrays of each table in their order; all arrays of a table have the same number of rows."""
-    poses = _SMPL if is_smpl else _LANDMARKS
+    is_smpl = skeleton == SMPL_24
+    poses = _SMPL if is_smpl else _landmarks(len(skeleton))
     return {
         "frame": _FRAME if is_smpl else {**_FRAME, **_FRAME_SIZE},
         "person": {
@@ -68,7 +73,7 @@ def _columns_by_table(is_smpl: bool) -> dict[str, _Columns]:
 
 def is_array_folder(folder: Path) -> bool:
     """Whether a folder `<name>.part` holds the arrays of an NpzSink and nothing else."""
-    tables = [table for is_smpl in (False, True) for table in _columns_by_table(is_smpl).values()]
+    tables = [table for skeleton in (BLAZEPOSE_33, SMPL_24) for table in _columns_by_table(skeleton).values()]
     names = {f"{name}.npy" for table in tables for name in table}
     return {entry.name for entry in folder.iterdir()} <= {*names, folder.name.removesuffix(".part")}
 
@@ -85,7 +90,7 @@ class NpzSink(SinkBase):
         self._folder = part_path(path)
         self._archive_part = self._folder / path.name
         make_folder(path)
-        columns = _columns_by_table(header.is_smpl)
+        columns = _columns_by_table(header.skeleton)
         with output_errors(path):
             remove_part(path)
             self._folder.mkdir(exist_ok=True)

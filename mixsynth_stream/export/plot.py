@@ -16,8 +16,8 @@ from mixsynth_stream.export.sink import SinkBase
 from mixsynth_stream.files import PartFile, make_folder
 from mixsynth_stream.pipeline.fit import Fit
 from mixsynth_stream.pipeline.motion import Motion, Origin, forecast_of
-from mixsynth_stream.skeleton import BLAZEPOSE_33
 
+# Those that the skeleton has; a head stands in where it has no nose.
 JOINTS = ("nose", "left_wrist", "right_wrist", "left_ankle")
 _COLORS: tuple[Color, ...] = ((31, 119, 210), (26, 160, 60), (245, 124, 0), (150, 80, 190), (200, 40, 80), (90, 90, 90))
 _WIDTH, _HEIGHT = 1600, 900
@@ -35,12 +35,15 @@ class PlotSink(SinkBase):
     first are laid over its picture, so that nobody jumps.
     """
 
-    def __init__(self, path: Path, header: Header, *, joints: Sequence[str] = JOINTS) -> None:
+    def __init__(self, path: Path, header: Header, *, joints: Sequence[str] | None = None) -> None:
         super().__init__(path)
         make_folder(path)
         self._path = path
         self._header = header
-        self._joints = [BLAZEPOSE_33.index(name) for name in joints]
+        skeleton = header.skeleton
+        if joints is None:
+            joints = [name if name in skeleton.joints else "head" for name in JOINTS]
+        self._joints = [skeleton.index(name) for name in joints]
         self._names = [name.replace("_", " ") for name in joints]
         self._person: int | None = None
         self._size: tuple[int, int] | None = None  # width and height of the first frame

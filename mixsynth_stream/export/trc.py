@@ -17,7 +17,6 @@ from mixsynth_stream.export.rate import AverageRate
 from mixsynth_stream.export.sink import SinkBase, known_joints
 from mixsynth_stream.files import PartFile
 from mixsynth_stream.pipeline.motion import Motion
-from mixsynth_stream.skeleton import BLAZEPOSE_33
 from mixsynth_stream.spaces import GRID_HZ
 
 _TO_OPENSIM = np.array([1.0, -1.0, -1.0])
@@ -26,7 +25,7 @@ _OPEN_FILES = 32
 
 
 class TrcSink(SinkBase):
-    """Writes NAME_personID.trc for each person, with a row for every frame in which the person is known.
+    """Writes NAME_personID.trc for each person, with a row for every frame in which the person is known in metres.
 
     The hips stay at the origin, because the person's place in the room is not known.
     """
@@ -34,6 +33,7 @@ class TrcSink(SinkBase):
     def __init__(self, path: Path, header: Header) -> None:
         super().__init__(None)
         self._path = path
+        self._joints = header.skeleton.joints
         self._rate = AverageRate(header.rate_hz)
         self._files: dict[int, PartFile] = {}  # open files, in the order of their last rows
         self._rows: dict[int, int] = {}
@@ -45,6 +45,8 @@ class TrcSink(SinkBase):
         self._rate.add(motion)
         for p, person in enumerate(motion.ids.tolist()):
             known = known_joints(motion.poses[p], motion.world[p], motion.origin[p])
+            if not np.isfinite(motion.world[p]).any():
+                continue
             world = np.where(known[:, None], motion.world[p], np.nan) * _TO_OPENSIM + 0.0
             cells = [f"{value:.5f}" if np.isfinite(value) else "" for value in world.ravel()]
             row = "\t".join([str(motion.index + 1), f"{motion.time_s:.6f}", *cells]) + "\n"
@@ -89,7 +91,7 @@ class TrcSink(SinkBase):
 
     def _header(self, path: Path, rows: int = 0) -> bytes:
         """The five lines above the rows. Padding keeps the length of the line with the numbers that change."""
-        joints = BLAZEPOSE_33.joints
+        joints = self._joints
         rate = f"{self._rate.hz or GRID_HZ:.6g}"
         counts = "\t".join([rate, rate, str(rows), str(len(joints)), "m", rate, "1", str(rows)])
         names = "\t\t\t".join(joints)

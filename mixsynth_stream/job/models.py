@@ -1,8 +1,8 @@
-"""Models of a job: the networks that its options name."""
+"""Models of a job: the networks and the estimator that its options name."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mixsynth_stream.errors import ModelError
 from mixsynth_stream.job.options import JobOptions
@@ -45,6 +45,15 @@ def load_models(options: JobOptions) -> tuple[Model, ...]:
         if space not in by_space:
             by_space[space] = load_model(_shipped_beside(options.weights[0], models[0], space), options.backend)
     return by_space["image"], by_space["world"]
+
+
+def estimator_choice(options: JobOptions) -> Any:
+    """What a Stream takes as its estimator: recorded estimates, a pose model, or None for the usual one."""
+    if options.estimates is None or options.skeleton is None:
+        return options.estimates or options.pose_model
+    from mixsynth_stream.pipeline.estimators.choose import as_estimator
+
+    return as_estimator(options.estimates, options.skeleton)
 
 
 def _shipped_beside(weights: str, model: Model, space: str) -> str:

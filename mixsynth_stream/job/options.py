@@ -29,7 +29,8 @@ class JobOptions:
     glance: str = "auto"  # on, off, or auto: for live sources, and where pictures are drawn
     pose_model: str | None = None  # lite, full, heavy, these with -official, or a .task file; None: full
     eye: str | None = None  # follow or keyframe: how the pose model looks; None: follow
-    estimates: str | None = None  # a file of recorded estimates, instead of a pose model
+    estimates: str | None = None  # a file or folder of recorded estimates, instead of a pose model
+    skeleton: str | None = None  # of estimates that name none
     weights: tuple[str, ...] = ()  # one or two names or files; none: the networks that ship
     backend: str = "auto"
     cuts: bool = True  # whether people end where the video cuts to another scene

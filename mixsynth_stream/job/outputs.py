@@ -177,7 +177,7 @@ def open_outputs(
     header = Header.of(stream.info, settings)
     sinks: list[Any] = []
     if options.view:
-        if settings.skeleton != Settings.skeleton:
+        if header.is_smpl:
             raise ValueError(
                 f"{settings.skeleton} has no places in the picture to show: leave --view {options.view} out"
             )

@@ -19,7 +19,7 @@ from mixsynth_stream.errors import SourceError
 from mixsynth_stream.export.rate import AverageRate
 from mixsynth_stream.interrupt import Interrupt
 from mixsynth_stream.job.lock import FolderLock
-from mixsynth_stream.job.models import load_models
+from mixsynth_stream.job.models import estimator_choice, load_models
 from mixsynth_stream.job.options import JobOptions
 from mixsynth_stream.job.outputs import Outputs, ViewClosed, check_folder, open_outputs, open_page
 from mixsynth_stream.job.progress import Progress
@@ -51,6 +51,7 @@ class JobResult:
     score: SelfScore | None = None
     frames_with_people: int = 0
     people: set[int] = field(default_factory=set)
+    has_world: bool = False  # whether anybody was known in metres
     rate: AverageRate = field(default_factory=AverageRate)
 
     def count(self, motion: Motion) -> None:
@@ -58,6 +59,7 @@ class JobResult:
         self.rate.add(motion)
         if motion.final:
             self.people.update(motion.ids.tolist())
+            self.has_world = self.has_world or bool((motion.world == motion.world).any())
             self.frames_with_people += bool(len(motion.ids))
 
     @property
@@ -168,7 +170,7 @@ def open_stream(
             return Stream.replay(source, is_paced=options.live)
     if options.pose_model:
         bundle_path(options.pose_model)  # a model that is not there is an error before the source is opened
-    estimator = options.estimates or options.pose_model
+    estimator = estimator_choice(options)
     models = load_models(options) if options.weights else None
     warming = warm_up(estimator) if is_live(source) else None
     reader = open_reader(source, options, closing=closing, on_wait=on_wait)

@@ -18,6 +18,7 @@ _FIXED = {
     "pose_model": "--model",
     "eye": "--eye",
     "estimates": "--estimates",
+    "skeleton": "--skeleton",
     "weights": "--weights",
     "backend": "--backend",
     "cuts": "--no-cuts",

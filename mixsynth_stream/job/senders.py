@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from mixsynth_stream.console import say, source_names
 from mixsynth_stream.job.options import JobOptions
+from mixsynth_stream.skeleton import BLAZEPOSE_33
 
 if TYPE_CHECKING:
     from mixsynth_stream.export.header import Header
@@ -50,6 +51,11 @@ class Senders:
             if header.is_smpl:
                 raise ValueError(
                     f"{target} takes landmarks, and this stream has rotations of {stream.skeleton}: send to ws://"
+                )
+            if header.skeleton != BLAZEPOSE_33:
+                raise ValueError(
+                    f"{target} takes hands, feet and face of {BLAZEPOSE_33.name} in metres, and this stream has "
+                    f"{stream.skeleton}: send to ws://, or use an estimator of {BLAZEPOSE_33.name}"
                 )
             sink.watch(stream.stats)
             sinks.append(sink)

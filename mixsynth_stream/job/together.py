@@ -19,7 +19,7 @@ from mixsynth_stream.errors import OutputError
 from mixsynth_stream.interrupt import Interrupt
 from mixsynth_stream.job.board import Board
 from mixsynth_stream.job.lock import FolderLock
-from mixsynth_stream.job.models import load_models
+from mixsynth_stream.job.models import estimator_choice, load_models
 from mixsynth_stream.job.options import JobOptions
 from mixsynth_stream.job.outputs import Outputs, ViewClosed, check_folder, open_outputs
 from mixsynth_stream.job.process import JobResult, glance_request, open_reader
@@ -268,7 +268,7 @@ def _open_streams(
             lag=0 if options.lag is None else options.lag,
             horizon_s=options.horizon_s,
             max_people=options.max_people,
-            estimator=options.estimates or options.pose_model,
+            estimator=estimator_choice(options),
             eye=options.eye or DEFAULT_EYE,
             models=load_models(options) if options.weights else None,
             backend=options.backend,

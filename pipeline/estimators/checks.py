@@ -1,7 +1,8 @@
-"""Checks of the people that an estimator gives: landmarks (BlazePose-33) or joint rotations (SMPL-24)."""
+"""Checks of the people that an estimator gives: landmarks (BlazePose-33, COCO-17, ...) or joint rotations (SMPL-24)."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,11 +11,10 @@ import numpy as np
 from mixsynth_stream.errors import ModelError
 from mixsynth_stream.pipeline.motion import Person
 from mixsynth_stream.rotations import axis_angle_to_6d, matrix_to_6d
-from mixsynth_stream.skeleton import BLAZEPOSE_33, SKELETONS, SMPL_24, Skeleton
+from mixsynth_stream.skeleton import BLAZEPOSE_33, LANDMARKS, SMPL_24, Skeleton, named_skeleton
 
-ESTIMATED = (BLAZEPOSE_33.name, SMPL_24.name)
+ESTIMATED = (*LANDMARKS, SMPL_24)
 ROTATION_FORMS = "axis-angle [24, 3], 6 numbers [24, 6], matrices [24, 3, 3], or 72 or 144 numbers in a row"
-_JOINTS = len(BLAZEPOSE_33)
 # A pose in pixels reaches further than this; one in shares of the frame, or in metres about the hips, does not.
 _NORMALISED_LIMIT = 2.0
 # Nobody who is seen reaches so far out of any picture.
@@ -25,24 +25,35 @@ _MOST_RADIANS = 4 * np.pi
 # How far the columns of a matrix may be from length 1 and right angles, because files hold few digits.
 _COLUMN_TOLERANCE = 0.02
 _SHORTEST_COLUMN = 0.05
+# Shoulders below ankles in this share of at least so many poses are no handstand.
+_UPSIDE_DOWN, _LEAST_POSES = 0.9, 10
+_MOST_POSES = 500  # that are looked at, evenly spread
+logger = logging.getLogger(__name__)
 
 
 def check_skeleton(name: str) -> Skeleton:
-    """The skeleton of that name. `ModelError` where estimators cannot have it."""
-    if name not in ESTIMATED:
-        raise ModelError(f"the skeleton {name!r} is not supported: estimators must give {' or '.join(ESTIMATED)}")
-    return SKELETONS[name]
+    """The skeleton of that name, however it is spelt. `ModelError` where estimators cannot have it."""
+    try:
+        return named_skeleton(name, ESTIMATED)
+    except ValueError as error:
+        raise ModelError(str(error)) from None
 
 
-def check_person(person: Any, name: str) -> Person:
-    """A Person of float64 arrays from a Person or a (pose, world, scores) tuple; `ModelError` says what is wrong."""
+def check_person(person: Any, name: str, skeleton: Skeleton = BLAZEPOSE_33) -> Person:
+    """A Person of float64 arrays from a Person or a (pose, world, scores) tuple; `ModelError` says what is wrong.
+
+    Who is not known in metres has None for `world`.
+    """
     if isinstance(person, Person):
         person = (person.pose, person.world, person.scores)
     if not isinstance(person, (tuple, list)) or len(person) != 3:
         raise ModelError(f"{name} must be a Person or a (pose, world, scores) tuple, found {_description(person)}")
-    pose = _joints(person[0], (_JOINTS, 2), f"{name}: pose")
-    world = _joints(person[1], (_JOINTS, 3), f"{name}: world")
-    scores = _scores(person[2], np.isfinite(pose).all(axis=1), BLAZEPOSE_33, name)
+    pose = _joints(person[0], 2, skeleton, f"{name}: pose")
+    # Many estimators write (0, 0) for a joint that they do not see.
+    pose = np.where((pose == 0).all(axis=1, keepdims=True), np.nan, pose)
+    no_world = np.full((len(skeleton), 3), np.nan)
+    world = no_world if person[1] is None else _joints(person[1], 3, skeleton, f"{name}: world")
+    scores = _scores(person[2], np.isfinite(pose).all(axis=1), skeleton, name)
     seen = np.isfinite(pose).all(axis=1)
     if seen.any() and np.abs(pose[seen]).max() <= _NORMALISED_LIMIT:
         raise ModelError(
@@ -134,7 +145,8 @@ def _scores(value: Any, seen: np.ndarray, skeleton: Skeleton, name: str) -> np.n
     wrong = ~((scores >= 0) & (scores <= 1))
     if wrong.any():
         joint = int(wrong.argmax())
-        raise ModelError(f"{name}: scores must lie in 0..1, found {scores[joint]} at {skeleton.joints[joint]}")
+        hint = ": they look like per cent; divide by 100" if scores[joint] > 1 else ""
+        raise ModelError(f"{name}: scores must lie in 0..1, found {scores[joint]} at {skeleton.joints[joint]}{hint}")
     return scores
 
 
@@ -158,10 +170,22 @@ def _numbers(value: Any, shape: tuple[int, ...], name: str) -> np.ndarray:
     return array
 
 
-def _joints(value: Any, shape: tuple[int, ...], name: str) -> np.ndarray:
-    array = _numbers(value, shape, name)
-    _finite_or_missing(array, BLAZEPOSE_33, name)
+def _joints(value: Any, dims: int, skeleton: Skeleton, name: str) -> np.ndarray:  # -> [J, dims]
+    array = as_numbers(value, name)
+    if array.shape != (len(skeleton), dims):
+        raise ModelError(
+            f"{name} must be {[len(skeleton), dims]}, found {list(array.shape)}{as_others(array.shape, skeleton)}"
+        )
+    _finite_or_missing(array, skeleton, name)
     return array
+
+
+def as_others(shape: tuple[int, ...], skeleton: Skeleton) -> str:
+    """For an error about joints [..., J, D] of a skeleton: which others have so many joints."""
+    names = [other.name for other in LANDMARKS if len(shape) > 1 and len(other) == shape[-2] != len(skeleton)]
+    return (
+        f": {skeleton.name} was expected, and this may be {' or '.join(names)}, so name the skeleton" if names else ""
+    )
 
 
 def _finite_or_missing(array: np.ndarray, skeleton: Skeleton, name: str) -> np.ndarray:  # [..., J, axes] -> [..., J]
@@ -175,6 +199,24 @@ def _finite_or_missing(array: np.ndarray, skeleton: Skeleton, name: str) -> np.n
             f"{skeleton.joints[first[-1]]}"
         )
     return np.asarray(finite)
+
+
+def warn_of_upside_down(people: Sequence[Person], skeleton: Skeleton, name: str) -> None:
+    """Log a warning where nearly everybody stands on their head: then y most likely points upwards."""
+    poses = np.array([person.pose for person in people[:: 1 + len(people) // _MOST_POSES]]).reshape(
+        -1, len(skeleton), 2
+    )
+    shoulders, ankles = (
+        poses[:, [skeleton.index(f"{side}_{part}") for side in ("left", "right")], 1].mean(axis=1)
+        for part in ("shoulder", "ankle")
+    )
+    known = np.isfinite(shoulders + ankles)
+    if known.sum() >= _LEAST_POSES and (shoulders[known] > ankles[known]).mean() > _UPSIDE_DOWN:
+        logger.warning(
+            "%s: shoulders lie below ankles in nearly all poses: if y points upwards there, give the height of the "
+            "picture minus y",
+            name,
+        )
 
 
 def check_ids(people: Sequence[Person], name: str) -> None:

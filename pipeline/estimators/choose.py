@@ -14,33 +14,38 @@ from mixsynth_stream.pipeline.estimators.checks import ESTIMATED
 from mixsynth_stream.pipeline.estimators.estimator import CallableEstimator, Estimator
 from mixsynth_stream.pipeline.estimators.eye import MediaPipeEye
 from mixsynth_stream.pipeline.estimators.follow import FollowingEstimator
+from mixsynth_stream.pipeline.estimators.keypoint_files import KeypointFiles
 from mixsynth_stream.pipeline.estimators.mediapipe import MediaPipeEstimator
 from mixsynth_stream.pipeline.estimators.recorded import ArrayEstimator
 from mixsynth_stream.skeleton import BLAZEPOSE_33, SMPL_24, Skeleton
 
+_OURS = (MediaPipeEstimator, FollowingEstimator, ArrayEstimator, KeypointFiles, CallableEstimator)
 EYES = ("follow", "keyframe")
 DEFAULT_EYE = "follow"
 
 
 def as_estimator(estimator: Any, skeleton: str | Skeleton | None = None) -> Estimator:
-    """An Estimator from an Estimator of ours, the path of an npz recording, or any callable `(rgb, time_s) -> people`.
+    """An Estimator from an Estimator of ours, the path of estimates, or any callable `(rgb, time_s) -> people`.
 
-    The skeleton of a callable is the argument or its attribute `skeleton`: BlazePose-33 or SMPL-24.
+    Estimates are in an npz, a JSON file, or a folder of JSON files; `skeleton` is theirs where they name none. The
+    skeleton of a callable is the argument or its attribute `skeleton`: one of `LANDMARKS`, or SMPL-24.
     """
-    if isinstance(estimator, (MediaPipeEstimator, FollowingEstimator, ArrayEstimator, CallableEstimator)):
+    if isinstance(estimator, _OURS):
         return estimator
+    name = skeleton.name if isinstance(skeleton, Skeleton) else skeleton
     if isinstance(estimator, (str, os.PathLike)):
-        return ArrayEstimator(estimator)
+        is_json = str(estimator).lower().endswith(".json") or os.path.isdir(estimator)
+        return KeypointFiles(estimator, name) if is_json else ArrayEstimator(estimator, name)
     if not callable(estimator):
         raise ModelError(f"an estimator must be callable as (rgb, time_s) -> people, found {type(estimator).__name__}")
-    if skeleton is None:
-        skeleton = getattr(estimator, "skeleton", None)
-    if skeleton is None:
+    name = name or getattr(estimator, "skeleton", None)
+    if name is None:
         raise ModelError(
-            f"the estimator does not say its skeleton ({' or '.join(ESTIMATED)}): pass as_estimator(..., "
-            f"skeleton={BLAZEPOSE_33.name!r}) or set its attribute `skeleton`"
+            "the estimator does not say its skeleton: pass as_estimator(..., "
+            f"skeleton={BLAZEPOSE_33.name!r}) or set its attribute `skeleton`, to one of "
+            f"{', '.join(kind.name for kind in ESTIMATED)}"
         )
-    return CallableEstimator(estimator, skeleton.name if isinstance(skeleton, Skeleton) else str(skeleton))
+    return CallableEstimator(estimator, str(name))
 
 
 def is_pose_model(choice: Any) -> bool:
@@ -79,7 +84,7 @@ def pose_estimator(
 def stream_estimator(
     choice: Any, default: Estimator | None, skeleton: str, *, max_people: int, eye: str = DEFAULT_EYE
 ) -> Estimator:
-    """The estimator of a Stream whose networks take `skeleton`.
+    """The estimator of a Stream whose networks take `skeleton`: BlazePose-33 stands for all landmarks.
 
     `choice` is the user's: a pose model (with its `eye`), or what `as_estimator` takes. Without one it is the source's
     own (`default`), or MediaPipe. Raises `ModelError` where an estimator gives other joints than the networks take.
@@ -94,7 +99,7 @@ def stream_estimator(
             f"no pose model here gives the rotations of {SMPL_24.name} that the network takes: "
             "give an estimator of them (recorded .npz, or a callable)"
         )
-    if estimated != skeleton:
+    if (estimated == SMPL_24.name) != (skeleton == SMPL_24.name):
         raise ModelError(
             f"the estimator gives {estimated}, but the networks need {skeleton}: give weights for "
             f"{estimated}, or another estimator"

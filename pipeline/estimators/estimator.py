@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -22,7 +23,7 @@ from mixsynth_stream.skeleton import SMPL_24
 class Estimator(Protocol):
     """Anything that finds people in a picture."""
 
-    skeleton: str  # "BlazePose-33", or "SMPL-24" for rotations
+    skeleton: str  # one of `LANDMARKS`, such as "BlazePose-33" and "COCO-17", or "SMPL-24" for rotations
 
     def __call__(self, rgb: np.ndarray, time_s: float) -> list[Person]:  # rgb: [H, W, 3] uint8
         """The people in one frame: poses in pixels of this frame, worlds in metres about the hips, scores 0..1.
@@ -40,12 +41,14 @@ class Estimator(Protocol):
 class CallableEstimator:
     """A user's callable `(rgb, time_s) -> people`, each a `Person` or a tuple, checked.
 
-    The tuple is (pose, world, scores), or (rotations, scores, id) where the skeleton is SMPL-24.
+    The tuple is (pose, world, scores), with None for a world that is not known, or (rotations, scores, id) where the
+    skeleton is SMPL-24.
     """
 
     def __init__(self, function: Callable[..., Sequence[Any]], skeleton: str) -> None:
-        self.skeleton = check_skeleton(skeleton).name
-        self._check = check_body if skeleton == SMPL_24.name else check_person
+        kind = check_skeleton(skeleton)
+        self.skeleton = kind.name
+        self._check = check_body if kind is SMPL_24 else partial(check_person, skeleton=kind)
         self._function = function
         self.follows = follows(function)
 

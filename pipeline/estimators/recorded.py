@@ -13,17 +13,17 @@ import numpy as np
 from mixsynth_stream.errors import ModelError
 from mixsynth_stream.pipeline.estimators.checks import (
     as_numbers,
+    as_others,
     check_body,
     check_ids,
     check_person,
     check_rotations,
     check_skeleton,
+    warn_of_upside_down,
     with_people,
 )
 from mixsynth_stream.pipeline.motion import Person
-from mixsynth_stream.skeleton import BLAZEPOSE_33, SMPL_24
-
-_JOINTS = len(BLAZEPOSE_33)
+from mixsynth_stream.skeleton import BLAZEPOSE_33, SMPL_24, Skeleton
 
 # A recorded estimate stands for frames at most this far away, however slow the recording is.
 _MAX_HALF_FRAME_S = 0.05
@@ -32,31 +32,45 @@ _MAX_HALF_FRAME_S = 0.05
 class ArrayEstimator:
     """Replays recorded estimates: an npz file, or a mapping of arrays with the same names.
 
-    Landmarks: time_s [F]; poses [F, P, 33, 2] pixels of `Frame.rgb`; world [F, P, 33, 3] metres; scores [F, P, 33] 0..1
-    (optional, else 1).
+    Landmarks: time_s [F]; poses [F, P, J, 2] pixels of `Frame.rgb`; world [F, P, J, 3] metres (optional); scores
+    [F, P, J] 0..1 (optional, else 1); skeleton, whose J joints these are: one of `LANDMARKS` (optional, else
+    BlazePose-33).
     SMPL: time_s [F]; rotations [F, P, 24, 3] axis-angle in radians, or [F, P, 24, 6], [F, P, 24, 3, 3],
     [F, P, 72]; scores [F, P, 24] (optional); ids [P] or [F, P], who is who (optional, else the place along P).
 
-    The P axis may be left out for one person. Somebody whose pose is all NaN was not seen. `skeleton` (optional) must
-    say BlazePose-33 or SMPL-24. A frame takes the estimates nearest in time, at most half a frame away.
+    The P axis may be left out for one person. Somebody whose pose is all NaN was not seen. A frame takes the estimates
+    nearest in time, at most half a frame away.
     """
 
-    def __init__(self, source: str | os.PathLike[str] | Mapping[str, Any]) -> None:
+    def __init__(self, source: str | os.PathLike[str] | Mapping[str, Any], skeleton: str | None = None) -> None:
+        """`skeleton` is that of arrays which name none."""
         name = "the recorded estimates" if isinstance(source, Mapping) else str(source)
         arrays = dict(source) if isinstance(source, Mapping) else _read_npz(Path(source))
         is_smpl = "rotations" in arrays and "poses" not in arrays
-        required = ("time_s", "rotations") if is_smpl else ("time_s", "poses", "world")
+        required = ("time_s", "rotations") if is_smpl else ("time_s", "poses")
         missing = [key for key in required if key not in arrays]
         if missing:
             raise ModelError(f"{name}: no array {missing[0]!r}; found {', '.join(sorted(arrays)) or 'none'}")
-        kind = SMPL_24 if is_smpl else BLAZEPOSE_33
-        self.skeleton = check_skeleton(str(np.asarray(arrays.get("skeleton", kind.name)))).name
-        if self.skeleton != kind.name:
-            raise ModelError(f"{name}: {required[1]} are of {kind.name}, but its skeleton says {self.skeleton}")
+        usual = skeleton or (SMPL_24 if is_smpl else BLAZEPOSE_33).name
+        try:
+            kind = check_skeleton(str(np.asarray(arrays.get("skeleton", usual))))
+        except ModelError as error:
+            raise ModelError(f"{name}: {error}") from None
+        self.skeleton = kind.name
+        if skeleton is not None and check_skeleton(skeleton) is not kind:
+            raise ModelError(f"{name} says that its skeleton is {kind.name}, not {skeleton}: leave {skeleton} out")
+        if (kind is SMPL_24) != is_smpl:
+            usual = SMPL_24.name if is_smpl else "landmarks"
+            raise ModelError(f"{name}: {required[1]} are of {usual}, but its skeleton says {kind.name}")
         self.time_s = np.asarray(arrays["time_s"], np.float64)  # [F]
         if self.time_s.ndim != 1 or not len(self.time_s) or not (np.diff(self.time_s) > 0).all():
             raise ModelError(f"{name}: time_s must be [F] and increase, found shape {list(self.time_s.shape)}")
-        self._frames = (_people_of_rotations if is_smpl else _people_of_landmarks)(arrays, len(self.time_s), name)
+        frames = len(self.time_s)
+        if is_smpl:
+            self._frames = _people_of_rotations(arrays, frames, name)
+        else:
+            self._frames = _people_of_landmarks(arrays, frames, kind, name)
+            warn_of_upside_down([person for people in self._frames for person in people], kind, name)
         self.spacing_s = float(np.median(np.diff(self.time_s))) if len(self.time_s) > 1 else np.inf
         # A hair more than half, because time stamps are often rounded to milliseconds.
         self._reach_s = min(0.5 * self.spacing_s, _MAX_HALF_FRAME_S) + 1e-3
@@ -100,14 +114,16 @@ def _read_npz(path: Path) -> dict[str, np.ndarray]:
         raise ModelError(f"there is no file of recorded estimates {str(path)!r}") from None
     except (OSError, ValueError, AttributeError, EOFError, BadZipFile) as error:
         raise ModelError(
-            f"{path} is not a file of recorded estimates ({error}): it should be an npz with time_s, poses and world, "
+            f"{path} is not a file of recorded estimates ({error}): it should be an npz with time_s and poses, "
             "or time_s and rotations"
         ) from error
 
 
-def _people_of_landmarks(arrays: Mapping[str, Any], frames: int, name: str) -> list[list[Person]]:
-    poses = _of_people(arrays["poses"], 2, frames, f"{name}: poses")
-    world = _of_people(arrays["world"], 3, frames, f"{name}: world")
+def _people_of_landmarks(arrays: Mapping[str, Any], frames: int, kind: Skeleton, name: str) -> list[list[Person]]:
+    poses = _of_people(arrays["poses"], 2, frames, kind, f"{name}: poses")
+    world = np.full((*poses.shape[:3], 3), np.nan)
+    if arrays.get("world") is not None:
+        world = _of_people(arrays["world"], 3, frames, kind, f"{name}: world")
     scores = arrays.get("scores")
     scores = np.ones(poses.shape[:3]) if scores is None else with_people(np.asarray(scores, np.float64), 3)
     if world.shape[:3] != poses.shape[:3] or scores.shape != poses.shape[:3]:
@@ -115,7 +131,7 @@ def _people_of_landmarks(arrays: Mapping[str, Any], frames: int, name: str) -> l
         raise ModelError(f"{name}: poses, world and scores must agree in frames and people, found {shapes}")
     return [
         [
-            check_person((poses[f, p], world[f, p], scores[f, p]), f"{name}: frame {f}, person {p}")
+            check_person((poses[f, p], world[f, p], scores[f, p]), f"{name}: frame {f}, person {p}", kind)
             for p in range(poses.shape[1])
             if np.isfinite(poses[f, p]).any()
         ]
@@ -143,9 +159,11 @@ def _people_of_rotations(arrays: Mapping[str, Any], frames: int, name: str) -> l
     return people
 
 
-def _of_people(value: Any, dims: int, frames: int, name: str) -> np.ndarray:  # -> [F, P, 33, dims]
-    array = with_people(as_numbers(value, name), 4)
-    expected = f"[{frames}, P, {_JOINTS}, {dims}] or [{frames}, {_JOINTS}, {dims}]"
-    if array.ndim != 4 or array.shape[0] != frames or array.shape[2:] != (_JOINTS, dims):
-        raise ModelError(f"{name} must be {expected} ({BLAZEPOSE_33.name}), found {list(np.shape(value))}")
+def _of_people(value: Any, dims: int, frames: int, kind: Skeleton, name: str) -> np.ndarray:  # -> [F, P, J, dims]
+    array, joints = with_people(as_numbers(value, name), 4), len(kind)
+    if array.ndim != 4 or array.shape[0] != frames or array.shape[2:] != (joints, dims):
+        raise ModelError(
+            f"{name} must be [{frames}, P, {joints}, {dims}] or [{frames}, {joints}, {dims}] ({kind.name}), found "
+            f"{list(np.shape(value))}{as_others(array.shape, kind)}"
+        )
     return array

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from mixsynth_stream.normalise import scale_of
-from mixsynth_stream.spaces import SPACES
+from mixsynth_stream.normalise import scale_of, whole_pose
+from mixsynth_stream.spaces import SPACES, Space
 
 if TYPE_CHECKING:
     from mixsynth_stream.pipeline.people import ScenePoses
@@ -21,7 +21,6 @@ SPEED_OVER_S = 0.1
 _OF_SPEED = 3.0
 _LEAST_SPEED = 0.3
 _LONGEST_S = 0.08
-_CORE = SPACES["image"].core
 _ARRAYS = ("poses", "world")
 
 
@@ -29,7 +28,7 @@ class _Offset(NamedTuple):
     """What the pose of one person that was shown was off from the new one, and how long it takes to fade."""
 
     lasts_s: float
-    arrays: dict[str, np.ndarray]  # [33, D]
+    arrays: dict[str, np.ndarray]  # [J, D]
 
 
 @dataclass(frozen=True)
@@ -63,6 +62,7 @@ def correction(
     since_s: float,
     shown: ScenePoses,  # at [since_s], as they were shown
     known: ScenePoses,  # at [since_s - SPEED_OVER_S, since_s], as they are known now
+    space: Space = SPACES["image"],  # of their image poses
 ) -> Correction | None:
     """What leads from one to the other; None where nobody's pose jumps."""
     offsets = {}
@@ -70,12 +70,13 @@ def correction(
     for p, person in enumerate(known.ids.tolist()):
         if person not in row_of:
             continue
-        before, after = known.poses[p][:, _CORE]
+        before, after = known.poses[p]
         row = row_of[person]
         off = {name: _or_zero(getattr(shown, name)[row, 0] - getattr(known, name)[p, 1]) for name in _ARRAYS}
-        jump = np.linalg.norm(off["poses"][_CORE], axis=-1).mean()
-        speed = _or_zero(np.linalg.norm(after - before, axis=-1)).mean() / SPEED_OVER_S
-        allowed = _OF_SPEED * speed + _LEAST_SPEED * max(float(scale_of(after)), 1.0)
+        jump = np.linalg.norm(off["poses"][space.own_core], axis=-1).mean()
+        speed = _or_zero(np.linalg.norm((after - before)[space.own_core], axis=-1)).mean() / SPEED_OVER_S
+        scale = float(_or_zero(scale_of(whole_pose(space.core_of(after)))))
+        allowed = _OF_SPEED * speed + _LEAST_SPEED * max(scale, 1.0)
         lasts_s = float(min(jump / allowed, _LONGEST_S))
         if lasts_s > 0:
             offsets[person] = _Offset(lasts_s, off)

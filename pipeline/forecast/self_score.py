@@ -13,7 +13,7 @@ from mixsynth_stream.normalise import distances_in_scales
 from mixsynth_stream.pipeline.forecast.simple import SIMPLE, Simple, SimpleCurve, joints_of
 from mixsynth_stream.pipeline.motion import Person
 from mixsynth_stream.pipeline.people import Scene
-from mixsynth_stream.spaces import SPACES
+from mixsynth_stream.spaces import space_of
 
 NETWORK = "network"
 METHODS = (NETWORK, *SIMPLE)
@@ -24,7 +24,6 @@ _WINDOW_S = 60.0
 _LEAST_COUNT = 30
 # A method takes over where its error is below this share of that of the one in use, over at least so many seconds.
 _CLEARLY, _LEAST_S = 0.95, 10.0
-_CORE = SPACES["image"].core
 
 
 @dataclass(frozen=True)
@@ -40,8 +39,9 @@ class _Past:
         if track is None:
             return None
         # Only one pose of one person is read: the whole scene would take four times as long.
-        network = track.curves[0].at([time_s]).poses[:, _CORE]
-        return np.concatenate([network, self.simple.each_at(time_s)[:, _CORE, :2]])
+        space = space_of("image", self.scene.skeleton)
+        network = space.core_of(track.curves[0].at([time_s]).poses)
+        return np.concatenate([network, space.core_of(self.simple.each_at(time_s)[..., :2])])
 
 
 class SelfScore:
@@ -66,12 +66,13 @@ class SelfScore:
             _, horizon, errors = self._errors.popleft()
             self._count(horizon, -errors, -1)
         self._past = {person_id: past for person_id, past in self._past.items() if person_id in people}
+        space = space_of("image", scene.skeleton)
         for person_id, person in people.items():
             past = self._past.setdefault(person_id, deque())
             while past and past[0].simple.time_s < time_s - HORIZONS_S[-1]:
                 past.popleft()
             nearest = {_horizon(time_s - before.simple.time_s): before for before in reversed(past)}
-            self._judge(nearest, person_id, person.pose[_CORE], time_s)
+            self._judge(nearest, person_id, space.core_of(person.pose), time_s)
             joints = joints_of(person)
             past.append(_Past(past[-1].simple.after(time_s, joints) if past else Simple.first(time_s, joints), scene))
         if self._acts:

@@ -21,7 +21,7 @@ _FORECAST, _HELD = np.uint8(Origin.FORECAST), np.uint8(Origin.HELD)
 _COLUMNS = {"image": slice(0, 2), "world": slice(2, 5)}
 
 
-def joints_of(person: Person) -> np.ndarray:  # [33, 5] pixels and metres
+def joints_of(person: Person) -> np.ndarray:  # [J, 5] pixels and metres
     """A person's joints in both spaces, side by side: simple methods treat all numbers alike."""
     return np.concatenate([person.pose, person.world], axis=1)
 
@@ -87,9 +87,9 @@ class SimpleCurve(Curve):
         poses, times = super().at(times_s), np.asarray(times_s, np.float64)
         late = times > self.slots.time_s[-1] + SAME_TIME_S
         if self.simple is not None and late.any():
-            own = poses.poses[late]
             ahead = self.simple.at(self.method, times[late])[..., _COLUMNS[self.space.name]]
-            poses.poses[late] = np.where(np.isfinite(ahead) & np.isfinite(own), ahead, own)
+            own = poses.poses[late, : ahead.shape[1]]
+            poses.poses[late, : ahead.shape[1]] = np.where(np.isfinite(ahead) & np.isfinite(own), ahead, own)
         if self.method == HOLD:
             poses.origin[poses.origin == _FORECAST] = _HELD
         return poses

@@ -14,7 +14,7 @@ from mixsynth_stream.pipeline.glance.weigh import jitter_px
 from mixsynth_stream.pipeline.motion import Origin
 from mixsynth_stream.pipeline.window import Shifts
 from mixsynth_stream.skeleton import CORE_17
-from mixsynth_stream.spaces import SPACES, Space
+from mixsynth_stream.spaces import Space
 
 # The share of a pose followed where the weights carry no table that the window's sigma could come from.
 _TRUST_WITHOUT_SIGMA = 0.7
@@ -24,7 +24,6 @@ VELOCITY_S = 0.1
 _WORLD_SHARE = 0.75
 # Plain numbers, because numpy takes long to look at members of an enumeration. Origins up to MEASURED are no guesses.
 _MEASURED, _TRACKED = np.uint8(Origin.MEASURED), np.uint8(Origin.TRACKED)
-_CORE = SPACES["image"].core
 _HIPS = [CORE_17.index("left_hip"), CORE_17.index("right_hip")]
 
 
@@ -61,7 +60,7 @@ class Glimpses:
                 origin = _seen_origin(origin, followed.take(curve.space.carrier, axis=1))
                 if fused is not None and own is not None:
                     own = np.where(np.isnan(own), np.nan, fused.take(curve.space.carrier, axis=1))
-            poses = window.poses[:count] + shift.take(curve.space.carrier, axis=1)
+            poses = window.poses[:count] + curve.space.carried(shift)
             results.append(WindowPoses(poses, window.scores[:count], origin, own))
         return results
 
@@ -72,12 +71,13 @@ class Glimpses:
         end_s: float,
     ) -> list[Shifts | None]:
         """For each space, what is to be added to the window's way through a gap that ends with a keyframe."""
-        offsets = self.worth * (self.poses - way[:, _CORE])
+        image = next(space for space in spaces if space.name == "image")
+        offsets = self.worth * (self.poses - way[:, image.core])
         times = np.concatenate([[self.since_s], self.time_s, [end_s]])
         by_space: list[Shifts | None] = []
         for space in spaces:
             own = offsets if space.name == "image" else self._in_world(offsets)
-            own = own.take(space.carrier, axis=1)
+            own = space.carried(own)
             edge = np.zeros_like(own[:1])
             by_space.append(Shifts(times, np.concatenate([edge, own, edge])))
         return by_space

@@ -14,7 +14,6 @@ from mixsynth_stream.pipeline.glance.body import body, native
 from mixsynth_stream.pipeline.glance.evidence import VELOCITY_S, Glimpses
 from mixsynth_stream.pipeline.glance.weigh import WEIGHING, Record, Ways, ahead_sigma
 from mixsynth_stream.skeleton import CORE_17
-from mixsynth_stream.spaces import SPACES
 
 if TYPE_CHECKING:
     from mixsynth_stream.pipeline.curve import Curve
@@ -26,7 +25,6 @@ _MOST_SHRINK = 64
 # Around the joints, in body scales: the limbs' width, one step of motion, and the background that shows the camera's.
 _MARGIN = 0.5
 
-_CORE = SPACES["image"].core
 # A misfit a picture, in body scales, that says that nothing of the joint was seen.
 _BLIND = 0.06
 _STILL = np.zeros((len(CORE_17), 2), np.float32)
@@ -183,8 +181,9 @@ class Follower:
         start = self.start
         if look is None or start.curve is None:
             return start.record
-        forecast = start.curve.at([time_s]).poses[0, _CORE]
-        return start.record.after(pose - forecast, pose - look.pose, self.scale)
+        missed = pose - start.curve.at([time_s]).poses[0, start.curve.space.core]
+        known = np.isfinite(missed).all(axis=1)
+        return start.record.after(missed[known], (pose - look.pose)[known], self.scale) if known.any() else start.record
 
     def ways(self, pose: np.ndarray, time_s: float) -> Ways | None:
         """The way to a keyframe at `time_s` that measured `pose` [17, 2], and the way back from there.

@@ -16,13 +16,12 @@ from mixsynth_stream.pipeline.glance.weigh import Record
 from mixsynth_stream.pipeline.people import Scene, TrackCurves
 from mixsynth_stream.pipeline.sources.journal import Journal
 from mixsynth_stream.pipeline.stats import StreamStats
-from mixsynth_stream.spaces import GRID_HZ, SPACES
+from mixsynth_stream.spaces import GRID_HZ
 
 if TYPE_CHECKING:
     from mixsynth_stream.pipeline.fit import Fit
     from mixsynth_stream.pipeline.frame import Frame
 
-_CORE = SPACES["image"].core
 # The window's speed at a keyframe is that of its next step.
 _SOON_S = 1 / GRID_HZ
 # Glances are timed over this many seconds of the source before they may end.
@@ -179,15 +178,17 @@ def _measured_pose(track: TrackCurves, time_s: float) -> np.ndarray | None:  # [
     curve = track.curves[0]
     if curve.space.name != "image" or curve.slots.time_s[-1] != time_s or curve.sightings[-1][0] != time_s:
         return None
-    pose = curve.slots.poses[-1][_CORE]
+    pose = curve.slots.poses[-1][curve.space.core]
     return pose if np.isfinite(pose).all() else None
 
 
 def _follower(track: TrackCurves, pose: np.ndarray, time_s: float, view: View, record: Record) -> Follower:
     curve = track.curves[0]
     scale = curve.network_input.scale
-    world = next((other.slots.poses[-1][_CORE] for other in track.curves if other.space.name == "world"), None)
-    soon = curve.at([time_s, time_s + _SOON_S]).poses[:, _CORE]
+    world = next(
+        (other.slots.poses[-1][other.space.core] for other in track.curves if other.space.name == "world"), None
+    )
+    soon = curve.at([time_s, time_s + _SOON_S]).poses[:, curve.space.core]
     speed = np.nan_to_num((soon[1] - soon[0]) / _SOON_S)
     start = Start(time_s, pose, speed, scale, _pixels_per_m(pose, world, scale), curve, record)
     return Follower(start, view)

@@ -11,6 +11,7 @@ from mixsynth_stream.pipeline.estimators.bundle import DEFAULT_MODEL
 from mixsynth_stream.pipeline.estimators.choose import is_pose_model, stream_estimator
 from mixsynth_stream.pipeline.estimators.eye import MediaPipeEye
 from mixsynth_stream.pipeline.estimators.follow import FollowingEstimator
+from mixsynth_stream.pipeline.estimators.keypoint_files import KeypointFiles
 from mixsynth_stream.pipeline.estimators.recorded import ArrayEstimator
 
 if TYPE_CHECKING:
@@ -100,7 +101,9 @@ class SharedEstimator:
         if is_list and len(choice) != streams:
             raise ValueError(f"give one estimator for all sources or one for each, found {len(choice)} for {streams}")
         self._choices: Sequence[Any] = choice if is_list else [choice] * streams
-        has_memory = callable(getattr(choice, "forget", None)) and not isinstance(choice, ArrayEstimator)
+        has_memory = callable(getattr(choice, "forget", None)) and not isinstance(
+            choice, ArrayEstimator | KeypointFiles
+        )
         if has_memory and streams > 1:
             raise ModelError(
                 f"the estimator follows people from call to call (it has `forget`), which mixes {streams} sources up: "

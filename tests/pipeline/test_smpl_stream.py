@@ -240,7 +240,7 @@ ONE = turning(0.0)[None]
         (changed(ids=[1, 1]), "frame 0: two people have the same id"),
         (changed(ids=[0.5, 1.5]), "ids must be whole numbers"),
         (changed(skeleton="BlazePose-33"), "rotations are of SMPL-24, but its skeleton says BlazePose-33"),
-        (changed(skeleton="SMPL-X"), "the skeleton 'SMPL-X' is not supported"),
+        (changed(skeleton="SMPL-X"), "the skeleton 'SMPL-X' is not known"),
         ({"time_s": [0.0], "rotations": -axis_angle_to_matrix(ONE)}, "must be rotation matrices.* mirrors"),
         ({"time_s": [0.0], "rotations": 2 * axis_angle_to_matrix(ONE)}, "must be rotation matrices, .* off"),
         ({"time_s": [0.0], "rotations": axis_angle_to_matrix(ONE)[..., :2, :].reshape(1, 24, 6)}, "first two rows"),

@@ -33,12 +33,12 @@ def poses_and_scores(curve: Curve, times: np.ndarray, steps: np.ndarray) -> tupl
     joints, dims = slots.poses.shape[1:]
     rows = slots.poses
     if curve.output is not None:
-        rows = rows - rows[:, space.core[space.carrier]] + curve.network_input.root
+        rows = rows - space.carried(rows[:, space.core]) + curve.network_input.root
     positions = np.minimum(steps, config.newest) / config.sample_interval - (config.num_keyframes - len(rows))
     poses = lerp(rows.reshape(len(rows), -1), positions).reshape(-1, joints, dims)
     if curve.output is not None:
         core = (lerp(curve.output, steps) * curve.network_input.scale).reshape(len(times), len(space.core), dims)
-        poses = poses + core[:, space.carrier]
+        poses = poses + space.carried(core)
     if curve.bridge is not None:
         fade = np.interp(times, [curve.bridge.start_s, curve.bridge.end_s], [1.0, 0.0])
         poses = poses + fade[:, None, None] * curve.bridge.offset

@@ -28,7 +28,7 @@ class MovingStream:
 
     def __init__(self) -> None:
         self.info: Any = SimpleNamespace(source="rtsp://me:secret@camera/1", live=True)
-        self.live = True
+        self.live, self.skeleton = True, "BlazePose-33"
         self.stats = StreamStats()
         errors = dict(zip(METHODS, (0.04, 0.08, 0.06, 0.05), strict=True))
         self.score: Any = SimpleNamespace(

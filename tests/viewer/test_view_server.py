@@ -190,6 +190,18 @@ def test_the_page_is_there_while_the_camera_opens(stream: MovingStream) -> None:
         assert draw(connection)[0]["state"] == "live"
 
 
+def test_a_page_that_is_open_is_told_of_another_skeleton(stream: MovingStream) -> None:
+    stream.skeleton = "COCO-17"
+    with WebView(None, Address(port=0), source="webcam") as view, viewer(view) as connection:
+        assert len(json.loads(connection.recv(timeout=5))["joints"]) == 33
+        view.watch(stream)
+        connection.send(json.dumps({"type": "draw"}))
+        hello = json.loads(connection.recv(timeout=5))
+        assert hello["type"] == "hello" and len(hello["joints"]) == 17
+        assert isinstance(connection.recv(timeout=5), bytes)
+        assert draw(connection)[0]["state"] == "waiting"
+
+
 def test_what_happens_to_the_camera_is_told(view: WebView, stream: MovingStream) -> None:
     with viewer(view) as connection:
         connection.recv(timeout=5)

@@ -14,6 +14,7 @@ import numpy as np
 from mixsynth_stream.pipeline.ledger import PERCENTILES
 from mixsynth_stream.pipeline.motion import Expected, Motion, forecast_of
 from mixsynth_stream.pipeline.stats import StreamStats
+from mixsynth_stream.skeleton import BLAZEPOSE_33
 from mixsynth_stream.viewer.web import messages
 from mixsynth_stream.viewer.web.messages import DrawRequest
 from mixsynth_stream.viewer.web.pictures import PictureEncoder
@@ -46,6 +47,9 @@ class Watched(Protocol):
     score: SelfScore | None
 
     @property
+    def skeleton(self) -> str: ...
+
+    @property
     def now_s(self) -> float | None: ...
 
     def at(self, time_s: float) -> Expected: ...
@@ -59,6 +63,7 @@ class Opening:
         self.live = True
         self.stats = StreamStats()
         self.score: SelfScore | None = None
+        self.skeleton = BLAZEPOSE_33.name
 
     @property
     def now_s(self) -> float | None:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from mixsynth_stream.pipeline.motion import Expected, Motion, Origin, Poses
-from mixsynth_stream.skeleton import BLAZEPOSE_33
+from mixsynth_stream.skeleton import BLAZEPOSE_33, Skeleton
 
 PROTOCOL = 1
 # Bytes of a message from the page; larger ones end the connection.
@@ -63,9 +63,11 @@ def is_end(text: str | bytes) -> bool:
     return isinstance(message, dict) and message.get("type") == "end"
 
 
-def hello(source: str, *, live: bool, horizon_s: float, may_end: bool = False) -> str:
-    """What a page is told first."""
-    sides = [BLAZEPOSE_33.side(j) for j in range(len(BLAZEPOSE_33))]
+def hello(
+    source: str, *, live: bool, horizon_s: float, may_end: bool = False, skeleton: Skeleton = BLAZEPOSE_33
+) -> str:
+    """What a page is told first, and once more where its stream turns out to have another skeleton."""
+    sides = [skeleton.side(j) for j in range(len(skeleton))]
     message = {
         "type": "hello",
         "protocol": PROTOCOL,
@@ -73,9 +75,9 @@ def hello(source: str, *, live: bool, horizon_s: float, may_end: bool = False) -
         "live": live,
         "horizon_s": horizon_s,
         "may_end": may_end,
-        "joints": BLAZEPOSE_33.joints,
+        "joints": skeleton.joints,
         "sides": sides,
-        "bones": BLAZEPOSE_33.bones,
+        "bones": skeleton.bones,
         "origins": {origin.name.lower(): int(origin) for origin in Origin},
     }
     return json.dumps(message)
@@ -94,7 +96,7 @@ def people(poses: Motion | Expected | Poses, ids: np.ndarray) -> list[dict[str, 
     """
     sigma = poses.sigma if poses.sigma is not None else np.full(poses.scores.shape, np.nan)
     columns = [poses.poses, poses.scores[..., None], poses.origin[..., None], sigma[..., None]]
-    rows = np.round(np.concatenate(columns, axis=2), 2).tolist()  # [P, 33, 5]
+    rows = np.round(np.concatenate(columns, axis=2), 2).tolist()  # [P, J, 5]
     return [
         {"id": int(person), "joints": [_joint(*joint) for joint in joints]}
         for person, joints in zip(ids, rows, strict=True)

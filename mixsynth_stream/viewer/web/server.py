@@ -133,6 +133,10 @@ class Server:
         if self._error is not None:
             raise OutputError(_refusal(address, self._error, words)) from self._error
 
+    def greet(self, hello: str) -> None:
+        """What pages get first from now on, and pages that are open get before their next answer."""
+        self._hello = hello
+
     def add_channel(self, path: str, channel: Channel) -> None:
         """Serve programs at one more path."""
         self._channels = self._channels | {path: channel}
@@ -263,8 +267,10 @@ class Server:
         """Answer a page each time that it draws."""
         assert self._answer is not None
         loop = asyncio.get_running_loop()
-        await connection.send(self._hello)
+        await connection.send(greeting := self._hello)
         async for text in connection:
+            if self._hello != greeting:
+                await connection.send(greeting := self._hello)
             if self._end is not None and is_end(text):
                 self._end()
                 continue

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 import threading
+from functools import partial
 from typing import TYPE_CHECKING
 
 from mixsynth_stream.console import source_name
 from mixsynth_stream.export.sink import SinkBase
+from mixsynth_stream.skeleton import BLAZEPOSE_33, SKELETONS
 from mixsynth_stream.viewer.web import messages
 from mixsynth_stream.viewer.web.access import Address
 from mixsynth_stream.viewer.web.feed import Feed, Watched
@@ -43,13 +45,17 @@ class WebView(SinkBase):
         self.closing = threading.Event()
         address = address or Address()
         is_live = stream is None or stream.live
+        skeleton = BLAZEPOSE_33.name if stream is None else stream.skeleton
         # Who watches need not know the folder.
         self.source = source_name(source if stream is None or stream.info is None else stream.info.source)
+        self._hello = partial(
+            messages.hello, self.source, live=is_live, horizon_s=horizon_s, may_end=address.is_loopback
+        )
         self.feed = Feed(stream)
         try:
             self.server = Server(
                 address,
-                hello=messages.hello(self.source, live=is_live, horizon_s=horizon_s, may_end=address.is_loopback),
+                hello=self._hello(skeleton=SKELETONS[skeleton]),
                 answer=self.feed.answer,
                 end=self.closing.set if address.is_loopback else None,
             )
@@ -75,6 +81,7 @@ class WebView(SinkBase):
     def watch(self, stream: Watched) -> None:
         """The source is open: this is its stream."""
         self.feed.watch(stream)
+        self.server.greet(self._hello(skeleton=SKELETONS[stream.skeleton]))
 
     def add_channel(self, channel: Channel) -> None:
         """Serve programs beside the page."""

@@ -61,8 +61,10 @@ def test_joints_that_were_not_seen_are_nan() -> None:
 
 
 def test_what_is_no_estimator_is_refused() -> None:
-    with pytest.raises(ModelError, match="the skeleton 'COCO-17' is not supported: estimators must give BlazePose-33"):
-        as_estimator(everyone(), skeleton="COCO-17")
+    with pytest.raises(
+        ModelError, match=r"'COCO-16' is not known \(do you mean COCO-17\?\): give one of BlazePose-33, "
+    ):
+        as_estimator(everyone(), skeleton="COCO-16")
     with pytest.raises(ModelError, match="does not say its skeleton"):
         as_estimator(everyone())
     with pytest.raises(ModelError, match=r"must be callable as \(rgb, time_s\) -> people, found int"):
@@ -81,7 +83,7 @@ HALF_NAN = np.where(np.arange(66).reshape(33, 2) == 23, np.nan, POSE)
         ([(POSE, WORLD)], r"person 0 at 1\.500 s must be a Person or a \(pose, world, scores\) tuple, found 2 values"),
         ([person(), (POSE[:17], WORLD, SCORES)], r"person 1 at 1\.500 s: pose must be \[33, 2\], found \[17, 2\]"),
         ([(POSE, WORLD[:, :2], SCORES)], r"world must be \[33, 3\], found \[33, 2\]"),
-        ([(POSE, None, SCORES)], "world must hold numbers, found dtype object"),
+        ([(POSE, [None] * 33, SCORES)], "world must hold numbers, found dtype object"),
         ([(POSE, WORLD, SCORES[:, None])], r"scores must be \[33\], found \[33, 1\]"),
         ([(HALF_NAN, WORLD, SCORES)], "finite or all NaN.* at left_shoulder"),
         ([(np.where(POSE < 200, np.inf, POSE), WORLD, SCORES)], "finite or all NaN"),

@@ -61,7 +61,7 @@ def changed(**values: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("arrays", "sentence"),
     [
-        (changed(world=None), "no array 'world'; found poses, scores, time_s"),
+        (changed(poses=None), "no array 'poses'; found scores, time_s, world"),
         (changed(time_s=np.zeros(5)), r"time_s must be \[F\] and increase"),
         (changed(poses=np.full((5, 17, 2), 50.0)), r"poses must be \[5, P, 33, 2\] or .* found \[5, 17, 2\]"),
         (changed(world=recording(people=1)["world"]), "must agree in frames and people"),
@@ -70,7 +70,12 @@ def changed(**values: Any) -> dict[str, Any]:
         (changed(world=recording()["world"] * 1000), "world must be in metres"),
         (changed(scores=recording()["scores"] * 100), "scores must lie in 0..1, found 90.0.* at nose"),
         (changed(poses=recording()["poses"].astype(str)), "poses must hold numbers, found dtype <U"),
-        (changed(skeleton="COCO-17"), "skeleton 'COCO-17' is not supported: estimators must give BlazePose-33"),
+        (
+            changed(skeleton="COCO-17"),
+            r"poses must be \[5, P, 17, 2\] or .* found \[5, 2, 33, 2\]: .*may be BlazePose-33",
+        ),
+        (changed(skeleton="Kinect"), "'Kinect' is not known: give one of BlazePose-33, COCO-17, HALPE-26"),
+        (changed(skeleton="SMPL-24"), "poses are of landmarks, but its skeleton says SMPL-24"),
     ],
 )
 def test_recordings_that_do_not_fit_are_refused(arrays: dict[str, Any], sentence: str) -> None:

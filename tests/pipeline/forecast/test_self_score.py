@@ -17,7 +17,6 @@ from mixsynth_stream.pipeline.forecast.self_score import NETWORK, SelfScore
 from mixsynth_stream.pipeline.motion import Motion, Origin, Person
 from mixsynth_stream.pipeline.people import People
 from mixsynth_stream.pipeline.stream import Stream
-from mixsynth_stream.skeleton import CARRIER
 from mixsynth_stream.spaces import SPACES
 from mixsynth_stream.weights import load_model
 
@@ -120,7 +119,7 @@ def test_for_people_who_move_the_network_goes_on():
         cameras = random_cameras(random, motion)
         for pose, world in zip(to_image(cameras, motion)[0], to_world(cameras, motion)[0], strict=True):
             pose = pose + 0.02 * float(scale_of(pose)) * random.standard_normal(pose.shape)
-            seen = Person(pose[list(CARRIER)], world[list(CARRIER)].astype(float), np.ones(33))
+            seen = Person(pose[SPACES["image"].carrier], world[SPACES["image"].carrier].astype(float), np.ones(33))
             scene = people.observe([seen], time_s, FRAME_HEIGHT_PX)
             score.keyframe(time_s, people.seen, scene)
             assert score.method == NETWORK

@@ -1,0 +1,178 @@
+"""KeypointFiles: JSON of other programs by number of frame, and files that do not fit."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from support.fakes import models, person
+
+from mixsynth_stream.errors import ModelError
+from mixsynth_stream.pipeline import Origin, Stream
+from mixsynth_stream.pipeline.estimators.choose import as_estimator
+from mixsynth_stream.pipeline.estimators.keypoint_files import KeypointFiles
+from mixsynth_stream.skeleton import BLAZEPOSE_33, BODY_25, COCO_17
+
+FRAMES = 21
+COCO_ROWS = [BLAZEPOSE_33.index(name) for name in COCO_17.joints]
+
+
+def coco(frame: int, x_px: float = 200.0) -> np.ndarray:  # [17, 3]
+    """Somebody who walks to the right, with scores of 0.8."""
+    return np.column_stack([person(x_px=x_px + 4 * frame).pose[COCO_ROWS], np.full(17, 0.8)])
+
+
+def openpose(folder: Path, joints: Any = coco, *, first: int = 0, pattern: str = "clip_{:012d}_keypoints.json") -> Path:
+    """A folder with a file a frame; `joints(frame)` is one person, or None for nobody."""
+    folder.mkdir(exist_ok=True)
+    for frame in range(FRAMES):
+        one = joints(frame)
+        people = [] if one is None else [{"person_id": [-1], "pose_keypoints_2d": np.ravel(one).tolist()}]
+        (folder / pattern.format(frame + first)).write_text(json.dumps({"version": 1.3, "people": people}))
+    return folder
+
+
+def written(path: Path, value: Any) -> Path:
+    path.write_text(json.dumps(value))
+    return path
+
+
+def results(unit: float = 1.0, first: int = 0, image_id: Any = str) -> list[dict[str, Any]]:
+    """COCO results of two people."""
+    return [
+        {
+            "image_id": image_id(f + first),
+            "category_id": 1,
+            "score": 2.9,
+            "keypoints": (one * [1, 1, unit]).ravel().tolist(),
+        }
+        for f in range(FRAMES)
+        for one in (coco(f), coco(f, 400.0))
+    ]
+
+
+def test_a_folder_has_a_file_for_each_frame(tmp_path: Path) -> None:
+    for first, pattern in ((0, "clip_{:012d}_keypoints.json"), (1, "a2b_{:06d}.json")):
+        folder = openpose(tmp_path / str(first), lambda f: None if f == 3 else coco(f), first=first, pattern=pattern)
+        (folder / "settings.json").write_text("{}")
+        files = as_estimator(folder)
+        assert files.skeleton == "COCO-17"
+        assert [len(files.of_frame(f)) for f in (0, 3, 20)] == [1, 0, 1]
+        np.testing.assert_allclose(files.of_frame(7)[0].pose, coco(7)[:, :2])
+        assert (files.of_frame(7)[0].scores == 0.8).all() and np.isnan(files.of_frame(7)[0].world).all()
+
+
+def test_a_joint_at_zero_was_not_seen_and_who_has_none_is_nobody(tmp_path: Path) -> None:
+    def joints(frame: int) -> np.ndarray:
+        one = np.column_stack([person().pose[:25], np.full(25, 0.5)])
+        one[BODY_25.index("left_ear")] = 0.0
+        return one if frame != 5 else 0.0 * one
+
+    files = KeypointFiles(openpose(tmp_path / "body", joints))
+    assert files.skeleton == "BODY-25" and files.of_frame(5) == []
+    missing = np.isnan(files.of_frame(4)[0].pose).all(axis=1)
+    assert [BODY_25.joints[j] for j in np.flatnonzero(missing)] == ["left_ear"]
+    assert files.of_frame(4)[0].scores[missing].tolist() == [0.0]
+
+
+@pytest.mark.parametrize("unit", [1.0, 100.0])
+def test_one_file_of_all_frames(tmp_path: Path, unit: float) -> None:
+    alphapose = written(tmp_path / "alphapose-results.json", results(unit, image_id="{}.jpg".format))
+    counted = written(tmp_path / "results.json", results(unit, first=1, image_id=int))
+    instances = [
+        {"keypoints": coco(f)[:, :2].tolist(), "keypoint_scores": (coco(f)[:, 2] * unit).tolist()}
+        for f in range(FRAMES)
+    ]
+    info = [{"frame_id": f + 1, "instances": [one]} for f, one in enumerate(instances)]
+    mmpose = written(tmp_path / "mmpose.json", {"meta_info": {}, "instance_info": info})
+    for path, people in ((alphapose, 2), (counted, 2), (mmpose, 1)):
+        files = KeypointFiles(path)
+        assert files.skeleton == "COCO-17" and [len(files.of_frame(f)) for f in (0, 20, 21)] == [people, people, 0]
+        np.testing.assert_allclose(files.of_frame(7)[0].pose, coco(7)[:, :2])
+        np.testing.assert_allclose(files.of_frame(7)[0].scores, 0.8)
+
+
+def test_an_annotation_orders_frames_by_their_images(tmp_path: Path) -> None:
+    images = [{"id": 900 - f, "file_name": f"{f:05d}.png"} for f in range(FRAMES)]
+    labels = [
+        {"image_id": 900 - f, "keypoints": (coco(f) * [1, 1, 0] + [0, 0, 1 + f % 2]).ravel().tolist()}
+        for f in range(FRAMES)
+    ]
+    files = KeypointFiles(written(tmp_path / "person_keypoints.json", {"images": images, "annotations": labels}))
+    np.testing.assert_allclose(files.of_frame(7)[0].pose, coco(7)[:, :2])
+    assert [files.of_frame(f)[0].scores[0] for f in (6, 7)] == [0.5, 1.0]  # hidden, visible
+
+
+def test_a_stream_asks_by_number_of_frame_and_goes_on_where_the_files_end(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = openpose(tmp_path / "clip")
+    frames = [(np.zeros((48, 64, 3), np.uint8), 5.0 + f / 30) for f in range(FRAMES + 10)]
+    with Stream(iter(frames), estimator=str(folder), models=models(), lag=1) as stream:
+        motions = list(stream)
+    assert stream.skeleton == "COCO-17" and len(motions) == len(frames)
+    np.testing.assert_allclose(motions[10].poses[0], coco(10)[:, :2])
+    assert (motions[10].origin == Origin.MEASURED).all() and motions[-1].measured == ()
+    assert [record.message for record in caplog.records] == [
+        f"{folder} ends with frame 20, and the video goes on: nobody is seen there"
+    ]
+
+
+def test_files_of_many_frames_are_read_when_their_frames_come(tmp_path: Path) -> None:
+    folder = openpose(tmp_path / "clip", lambda f: coco(f) if f < 20 else None)
+    for number in range(FRAMES, 3000):
+        (folder / f"clip_{number:012d}_keypoints.json").write_bytes(b"not yet read")
+    files = KeypointFiles(folder)
+    assert len(files.of_frame(8)) == 1
+    with pytest.raises(ModelError, match="clip_000000002500_keypoints.json is no JSON, or is cut off"):
+        files.of_frame(2500)
+
+
+def twice(folder: Path) -> Path:
+    openpose(folder)
+    return openpose(folder, pattern="other_{:06d}.json")
+
+
+@pytest.mark.parametrize(
+    ("make", "sentence"),
+    [
+        (lambda p: p / "none.json", "there is no file or folder of estimates .*none.json"),
+        (lambda p: openpose(p / "a", lambda f: None), "a has no people in it"),
+        (lambda p: openpose(p / "a", pattern="{:02d}.txt"), r"a holds no files such as video_0+12_keypoints.json"),
+        (
+            lambda p: twice(p / "a"),
+            r"two files of frame 0, clip_0+_keypoints.json and other_0+.json: give a folder of one",
+        ),
+        (
+            lambda p: openpose(p / "a", lambda f: coco(f)[:14]),
+            r"people of 14 joints.*: give 17 \(COCO-17\), 18 \(OpenPose-18\)",
+        ),
+        (lambda p: openpose(p / "a", lambda f: coco(f)[:, :2]), "must have x, y and score .* found .34. numbers"),
+        (
+            lambda p: openpose(p / "a", lambda f: coco(f) / [640, 480, 1]),
+            "they look normalised; multiply by the frame's",
+        ),
+        (lambda p: openpose(p / "a", lambda f: coco(f) * [1, 1, 1000]), "has scores up to 800: they must lie in 0..1"),
+        (lambda p: written(p / "a.json", {"people": None}), "must have people, as OpenPose writes them"),
+        (lambda p: written(p / "a.json", {"frames": []}), "holds neither a list of keypoints by image_id nor"),
+        (lambda p: written(p / "a.json", [[1, 2]]), r"entry 0 must have image_id and keypoints, found \[1, 2\]"),
+        (
+            lambda p: written(p / "a.json", results(image_id=lambda f: "first")),
+            "'first', which has no number of a frame",
+        ),
+        (lambda p: written(p / "a.json", [{"image_id": 0, "keypoints": ["x"]}]), "must have numbers for keypoints"),
+    ],
+)
+def test_files_that_do_not_fit_get_a_sentence(tmp_path: Path, make: Any, sentence: str) -> None:
+    with pytest.raises(ModelError, match=sentence):
+        KeypointFiles(make(tmp_path))
+
+
+def test_a_skeleton_by_name_goes_before_the_number_of_joints(tmp_path: Path) -> None:
+    folder = openpose(tmp_path / "clip")
+    assert as_estimator(folder, "H36M-17").skeleton == "H36M-17"
+    with pytest.raises(ModelError, match="people of 17 joints, but HALPE-26 has 26"):
+        as_estimator(folder, "halpe26")
