@@ -14,21 +14,22 @@ from support.fakes import CatmullRom, standing_pose, with_sigma
 from mixsynth_stream import _C
 from mixsynth_stream.pipeline.glance.evidence import Glimpses
 from mixsynth_stream.pipeline.window import MotionWindow
+from mixsynth_stream.skeleton import BLAZEPOSE_33, COCO_17, Skeleton
 
 # The same operations in the same order; some compilers join a product and a sum.
 CLOSE = {"rtol": 1e-12, "atol": 1e-9}
 
 
-def walked(model: CatmullRom, random: np.random.Generator) -> MotionWindow:
+def walked(model: CatmullRom, skeleton: Skeleton, random: np.random.Generator) -> MotionWindow:
     """A window after some keyframes, with joints and people that were not seen, and spacings off the grid."""
-    window, time_s = MotionWindow(model), 0.0
+    window, time_s, joints = MotionWindow(model, skeleton=skeleton), 0.0, len(skeleton)
     for _ in range(int(random.integers(1, 9))):
-        pose = standing_pose(x_px=200 + 90 * time_s) + random.normal(0, 5, (33, 2))
+        pose = standing_pose(x_px=200 + 90 * time_s)[:joints] + random.normal(0, 5, (joints, 2))
         if window.space.name == "world":
-            pose = np.concatenate([pose / 200, random.normal(0, 0.1, (33, 1))], axis=1)
+            pose = np.concatenate([pose / 200, random.normal(0, 0.1, (joints, 1))], axis=1)
         if random.random() < 0.4:
-            pose[random.integers(0, 33, 3)] = np.nan
-        window.push(None if random.random() < 0.15 else pose, random.random(33), time_s)
+            pose[random.integers(0, joints, 3)] = np.nan
+        window.push(None if random.random() < 0.15 else pose, random.random(joints), time_s)
         time_s += random.choice([1 / 3, 1 / 3, 0.1, 0.5, random.uniform(0.05, 0.9)])
     return window
 
@@ -36,11 +37,12 @@ def walked(model: CatmullRom, random: np.random.Generator) -> MotionWindow:
 @settings(max_examples=60, deadline=None)
 @given(
     st.sampled_from([with_sigma("image"), with_sigma("world"), CatmullRom("image", step=1, horizon=0)]),
+    st.sampled_from([BLAZEPOSE_33, COCO_17]),  # the second lacks joints of the network
     st.integers(0, 10**6),
 )
-def test_a_curve_equals_the_reference(model, seed):
+def test_a_curve_equals_the_reference(model, skeleton, seed):
     random = np.random.default_rng(seed)
-    curve = walked(model, random).curve
+    curve = walked(model, skeleton, random).curve
     if curve is None:  # nobody was ever seen
         return
     times = np.array([*curve.slots.time_s, *(seen_s for seen_s, _ in curve.sightings), *random.uniform(-0.5, 6, 20)])
