@@ -104,9 +104,9 @@ class Scene:
     correction: Correction | None = None  # of what is shown live
     skeleton: Skeleton = BLAZEPOSE_33  # of the poses
 
-    def shown(self, times_s: Sequence[float] | np.ndarray) -> ScenePoses:
-        """Poses as `at` gives them, where a new keyframe makes none jump."""
-        poses = self.at(times_s)
+    def shown(self, times_s: Sequence[float] | np.ndarray, known: ScenePoses | None = None) -> ScenePoses:
+        """Poses as `at` gives them (`known`, where somebody has them), where a new keyframe makes none jump."""
+        poses = self.at(times_s) if known is None else known
         return poses if self.correction is None else self.correction.added_to(poses, np.asarray(times_s, np.float64))
 
     def at(self, times_s: Sequence[float] | np.ndarray) -> ScenePoses:

@@ -33,12 +33,16 @@ class _Waiting(NamedTuple):
     scene: Scene  # what was known up to its own time, which is what its forecast is made of
 
 
-class _Shown(NamedTuple):
-    """The poses in which a frame was first shown."""
+class _Kept(NamedTuple):
+    """Poses that a scene gave at one time, for whoever needs them again."""
 
     scene: Scene
     time_s: float
     poses: ScenePoses
+
+    def of(self, scene: Scene, time_s: float) -> ScenePoses | None:
+        """The poses, if they are those."""
+        return self.poses if self.scene is scene and self.time_s == time_s else None
 
 
 class Timeline:
@@ -70,7 +74,8 @@ class Timeline:
         self._is_smooth = smooth and lag == 0 and "image" in self._scene.spaces
         self._size = (0, 0)  # width and height of the picture that people are followed in: the first frame's
         self._waiting: list[_Waiting] = []
-        self._shown: _Shown | None = None  # the newest ones
+        self._known: _Kept | None = None  # what was expected last
+        self._shown: _Kept | None = None  # what was shown last
         self._settled_s = -np.inf  # frames before this time are final without a keyframe
         self._new_cuts: deque[Cut] = deque()  # those that no keyframe lies behind yet
         self._is_one_scene = False  # whether people went on through the last cut, so that it was none
@@ -98,7 +103,8 @@ class Timeline:
         self._waiting.append(_Waiting(frame, False, scene))
         if self._lag:
             return []
-        self._shown = _Shown(scene, frame.time_s, scene.shown([frame.time_s]))
+        known = None if self._known is None else self._known.of(scene, frame.time_s)
+        self._shown = _Kept(scene, frame.time_s, scene.shown([frame.time_s], known))
         return self._motions([frame], self._shown.poses, [scene], final=False)
 
     def cut(self, cut: Cut) -> Frame | None:
@@ -150,9 +156,9 @@ class Timeline:
         newest_s = self._waiting[-1].frame.time_s if self._waiting else -np.inf
         if not self._is_smooth or newest_s < keyframe.time_s:
             return known  # nothing newer was shown
-        last = self._shown
-        is_last = last is not None and last.scene is self._scene and last.time_s == newest_s
-        shown = last.poses if last is not None and is_last else self._scene.shown([newest_s])
+        shown = None if self._shown is None else self._shown.of(self._scene, newest_s)
+        if shown is None:
+            shown = self._scene.shown([newest_s])
         now = known.at([newest_s - SPEED_OVER_S, newest_s])
         return replace(known, correction=correction(newest_s, shown, now, space_of("image", known.skeleton)))
 
@@ -192,7 +198,10 @@ class Timeline:
         """The people followed now, as windows and glances expect them at this frame's time, in its own pixels."""
         self._follow(frame)
         poses = self._scene.at([frame.time_s])
-        return Expected(ids=poses.ids, **self._fit(frame).in_frame(poses.at(0).arrays()))
+        self._known = _Kept(self._scene, frame.time_s, poses)
+        # Copies, because an estimator may write into what it gets.
+        arrays = {name: values[:, 0].copy() for name, values in poses.arrays().items()}
+        return Expected(ids=poses.ids.copy(), **self._fit(frame).in_frame(arrays))
 
     def error(self, frame: Frame) -> float | None:
         """How far off the poses in this frame are without a look, in body scales; None where glances do not know."""
