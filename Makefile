@@ -19,7 +19,7 @@ export MIXSYNTH_ARCH
 wheel: export MIXSYNTH_ARCH := all
 
 .DEFAULT_GOAL := help
-.PHONY: help tools install dev demo test lint core sanitize emulate fuzz cuda gates gpu format wheel clean
+.PHONY: help tools install dev demo test check lint core sanitize emulate fuzz cuda gates gpu format wheel clean
 
 help:
 	@echo "make demo    build, install, run the main job on the bundled clip; results in $(OUT)"
@@ -60,20 +60,21 @@ demo: $(VENV)/.base
 	$(BIN)/python -m mixsynth_stream demo --out $(OUT)
 	@echo "Results: $(abspath $(OUT))"
 
-# lint has run the rules of the house already, and `make cuda` runs every shape of the CUDA encoder. A process for each core:
-# they end together, because idle ones take tests over.
-ELSEWHERE = --ignore tests/test_imports.py --ignore tests/test_house.py --ignore $(CUDA_SHAPES)
-test: lint
-	$(BIN)/python -m pytest -q -n auto --dist worksteal $(ELSEWHERE)
+# `make cuda` runs every shape of the CUDA encoder. A process for each core: they end together, because idle ones take tests
+# over.
+test: check
+	$(BIN)/python -m pytest -q -n auto --dist worksteal --ignore $(CUDA_SHAPES)
 
 # mypy cannot follow the mapping of kernels/ and pipeline/ into the package: a tree of links shows it the installed layout.
 TREE := build/typecheck
-lint: $(VENV)/.dev
+check: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	@rm -rf $(TREE) && mkdir -p $(TREE)/mixsynth_stream
 	@ln -s $(CURDIR)/mixsynth_stream/* $(CURDIR)/kernels $(CURDIR)/pipeline $(TREE)/mixsynth_stream/
 	cd $(TREE) && $(abspath $(BIN))/mypy --config-file $(CURDIR)/pyproject.toml --cache-dir $(CURDIR)/.mypy_cache -p mixsynth_stream
+
+lint: check
 	$(BIN)/python -m pytest -q tests/test_imports.py tests/test_house.py
 
 # The C++ core alone, without Python: tests/csrc/forward_check.cpp compares it with the paper's formulas.
