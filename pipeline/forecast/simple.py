@@ -16,7 +16,7 @@ HOLD, CONSTANT_VELOCITY, KALMAN = SIMPLE = ("hold", "constant_velocity", "kalman
 _KALMAN_NOISE = 0.3
 _UNKNOWN = 1e6
 # Where the joints of each space stand in `joints_of`.
-_COLUMNS = {"image": slice(0, 2), "world": slice(2, 5)}
+COLUMNS = {"image": slice(0, 2), "world": slice(2, 5)}
 
 
 def joints_of(person: Person) -> np.ndarray:  # [J, 5] pixels and metres
@@ -79,7 +79,7 @@ class SimpleCurve(Curve):
         poses, scores = super()._poses_and_scores(times, steps)
         late = times > self.slots.time_s[-1] + SAME_TIME_S
         if self.simple is not None and late.any():
-            ahead = self.simple.at(self.method, times[late])[..., _COLUMNS[self.space.name]]
+            ahead = self.simple.at(self.method, times[late])[..., COLUMNS[self.space.name]]
             own = poses[late, : ahead.shape[1]]
             poses[late, : ahead.shape[1]] = np.where(np.isfinite(ahead), ahead, own)
         return poses, scores
