@@ -1,3 +1,3 @@
-"""Forecasts of recorded poses: any recording in; at each pose the next moments with sigma out, and how true they came."""
+"""Forecasts of recorded poses: any recording in; at each pose the next moments with sigma, and how true they came."""
 
 from __future__ import annotations
