@@ -70,6 +70,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="weights of the network, by name or file; twice for image and world space (default: those that ship)",
     )
     group.add_argument("--backend", default="auto", metavar="NAME", help="what runs the network (default: auto)")
+    _add_outputs(parser)
+
+
+def _add_outputs(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("output")
     group.add_argument(
         "--out",

@@ -41,6 +41,12 @@ def read_trc_recording(path: Path) -> Recording:
     world -= world[:, hips].mean(axis=1, keepdims=True)
     _check_upright(world, skeleton, path)
     match = _PERSON.search(path.stem)
+    if match:
+        logger.warning(
+            "%s: TRC does not say which poses a run has filled in. These know what came after them, so that errors "
+            "come out too small: give its poses.npz or poses.jsonl",
+            path,
+        )
     number = int(match[1]) if match else 0
     no_pose = np.full((len(skeleton), 2), np.nan)
     rows = np.flatnonzero(np.isfinite(world).any(axis=(1, 2)))

@@ -19,7 +19,7 @@ from mixsynth_stream.evaluate.scores import Evaluation
 from mixsynth_stream.export import Settings, open_sinks
 from mixsynth_stream.forecast.ahead import Moment, fitting_every, moments
 from mixsynth_stream.forecast.plot import HorizonPlot
-from mixsynth_stream.forecast.reading import read_recording
+from mixsynth_stream.forecast.reading import poses_in, read_recording
 from mixsynth_stream.forecast.recording import Recording
 from mixsynth_stream.forecast.score import HorizonScore
 from mixsynth_stream.interrupt import Interrupt
@@ -56,6 +56,7 @@ def forecast_recording(path: Path, folder: Path | None, options: JobOptions) -> 
     `OutputError` and `ValueError`; what was written before an error stays readable.
     """
     start_s = time.perf_counter()
+    path = poses_in(path)
     with contextlib.ExitStack() as stack:
         interrupt = stack.enter_context(Interrupt())
         if folder is not None:

@@ -31,6 +31,8 @@ _KINDS = (
     "poses of `run` (.jsonl, .csv, .npz, .trc), recorded estimates (.npz), COCO's or AlphaPose's JSON, or a folder of "
     "OpenPose's"
 )
+# Of a folder of results, the first of these.
+_RESULTS = ("poses.npz", "poses.jsonl", "poses.csv")
 # What a reader raises about a file that is none of its kind, or is damaged.
 _DAMAGE = (ValueError, KeyError, IndexError, TypeError, EOFError, StopIteration, zipfile.BadZipFile, csv.Error)
 
@@ -51,10 +53,13 @@ def read_recording(
     if not path.exists():
         raise SourceError(f"there is no file or folder {shown(path)}: check the name and the folder that you are in")
     try:
-        own = None if path.is_dir() else _own_reader(path)
-        if own is not None:
-            return own(path)
-        return _of_estimates(path, pair, skeleton, rate_hz, max_people)
+        reader = None if path.is_dir() else _own_reader(path)
+        if rate_hz is not None and (reader is not None or path.suffix.lower() == ".npz"):
+            raise SourceError(f"{shown(path)} has times of its own: leave --rate out")
+        recording = reader(path) if reader else _of_estimates(path, pair, skeleton, rate_hz, max_people)
+        if skeleton is not None and check_skeleton(skeleton) != recording.skeleton:
+            raise SourceError(f"{shown(path)} is of {recording.skeleton.name}: leave --skeleton {skeleton} out")
+        return recording
     except ModelError as error:
         raise SourceError(str(error)) from error
     except SourceError:
@@ -64,10 +69,17 @@ def read_recording(
         raise SourceError(f"{shown(path)} cannot be read as a recording of poses ({cause}): give {_KINDS}") from error
 
 
+def poses_in(path: Path) -> Path:
+    """The path, or, where it is a folder of results, that of its poses."""
+    return next((path / name for name in _RESULTS if path.is_dir() and (path / name).is_file()), path)
+
+
 def _own_reader(path: Path) -> Any:
     """The reader of a result of this package, or of markers; None for estimates."""
     suffix = path.suffix.lower()
     if suffix == ".npz":
+        if not zipfile.is_zipfile(path):
+            raise ValueError("it is no npz archive, or not all of it")
         with np.load(path, allow_pickle=False) as arrays:
             return results.read_npz if "header" in arrays else None
     if suffix == ".trc":
@@ -101,7 +113,7 @@ def _of_estimates(
         kind = check_skeleton(files.skeleton)
     else:
         estimates = ArrayEstimator(path, skeleton)
-        times, frames, numbers = estimates.time_s, estimates.people, range(len(estimates.time_s))
+        times, frames, numbers = estimates.time_s, estimates.people, list(range(len(estimates.time_s)))
         kind = check_skeleton(estimates.skeleton)
         if kind is SMPL_24:
             raise SourceError(results.rotations_error(path))

@@ -66,7 +66,9 @@ def read_csv(path: Path) -> Recording:
     skeleton = next((one for one in LANDMARKS if list(one.joints) == first), None)
     if skeleton is None:
         known = ", ".join(one.name for one in LANDMARKS)
-        raise SourceError(f"{path} has {len(first)} joints ({first[0]}, ...), which are those of none of {known}")
+        raise SourceError(
+            f"{path} has {len(first)} joints ({first[0]}, ...), which are those of none of {known}: give all of it"
+        )
     width = rows[0].get("width")
     size = (int(width), int(rows[0]["height"])) if width else None
     return _recording(path, skeleton, _csv_sightings(rows, skeleton), size)

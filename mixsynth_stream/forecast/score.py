@@ -6,17 +6,19 @@ and every method has an answer.
 
 from __future__ import annotations
 
+from array import array
 from collections import defaultdict
 from collections.abc import Mapping
 
 import numpy as np
 
 from mixsynth_stream.console import shown
-from mixsynth_stream.evaluate.scores import NETWORK, UNITS, Case, Evaluation, Scores
+from mixsynth_stream.evaluate.scores import UNITS, Case, Evaluation, Scores
 from mixsynth_stream.forecast.ahead import Moment
 from mixsynth_stream.forecast.recording import Recording
 from mixsynth_stream.metrics import joint_errors, mpjpe
 from mixsynth_stream.normalise import scale_of, whole_pose
+from mixsynth_stream.pipeline.forecast.self_score import METHODS, NETWORK
 from mixsynth_stream.pipeline.forecast.simple import COLUMNS, SIMPLE
 from mixsynth_stream.pipeline.motion import SPACE_ARRAYS
 from mixsynth_stream.pipeline.people import TrackCurves
@@ -38,7 +40,8 @@ class HorizonScore:
         self._models = models
         self._horizons_ms = range(_STEP_MS, round(1000 * horizon_s) + 1, _STEP_MS)
         self._spaces = {name: space_of(name, recording.skeleton) for name in recording.spaces}
-        self._errors: dict[tuple[str, int], list[tuple[int, dict[str, float]]]] = defaultdict(list)
+        # By space and horizon, in a row for each pose: who it was, and the error of each method.
+        self._errors: dict[tuple[str, int], array[float]] = defaultdict(lambda: array("d"))
         self._within: dict[str, list[int]] = {name: [0, 0] for name in self._spaces}  # joints in bounds, joints
         self._bounds = {
             name: None if table is None else table.multiplier("forecast", _BOUND)[space.carrier[space.own_core]]
@@ -79,14 +82,13 @@ class HorizonScore:
             by_method = {method: values[..., COLUMNS[name]][:, own] for method, values in simple.items()}
             by_method[NETWORK] = arrays[poses][:, own]
             recorded = np.array([person.in_space(name) for person in people])  # [M, J, D]
-            answers = np.isfinite(list(by_method.values())).all(axis=(0, -1))  # [M, K]
+            answers = np.logical_and.reduce(np.isfinite(list(by_method.values())), axis=(0, -1))  # [M, K]
             truth = np.where(answers[..., None], recorded[:, own], np.nan)
             unit = _UNIT_FACTOR[name] / _scale(space, recorded)
             errors = {method: unit * mpjpe(_answered(values, answers), truth) for method, values in by_method.items()}
             for m, (horizon_ms, _) in enumerate(rows):
                 if np.isfinite(errors[NETWORK][m]):
-                    at_horizon = {method: float(values[m]) for method, values in errors.items()}
-                    self._errors[name, horizon_ms].append((track.id, at_horizon))
+                    self._errors[name, horizon_ms].extend([track.id, *(errors[method][m] for method in METHODS)])
             if (bounds := self._bounds[name]) is not None and sigma in arrays:
                 off = joint_errors(by_method[NETWORK], truth)
                 known = np.isfinite(off) & np.isfinite(arrays[sigma][:, own])
@@ -113,10 +115,10 @@ class HorizonScore:
                 metric="mpjpe",
                 unit=UNITS[name],
             )
-            groups = np.unique([person for person, _ in judged], return_inverse=True)[1]
-            methods = (*SIMPLE, NETWORK)
-            scores.add(case, {method: np.array([row[method] for _, row in judged]) for method in methods}, groups)
-            count += len(judged)
+            rows = np.array(judged).reshape(-1, 1 + len(METHODS))
+            groups = np.unique(rows[:, 0], return_inverse=True)[1]
+            scores.add(case, dict(zip(METHODS, rows[:, 1:].T, strict=True)), groups)
+            count += len(rows)
         unit = {"image": "torso lengths", "world": "mm"}[name]
         title = f"{shown(self._recording.name)}, {model}: mean error of {count} forecasts, in {unit}"
         inside, joints = self._within[name]
