@@ -6,8 +6,8 @@ import csv
 import json
 import logging
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -21,7 +21,7 @@ from mixsynth_stream.pipeline.estimators.keypoint_files import KeypointFiles
 from mixsynth_stream.pipeline.estimators.recorded import ArrayEstimator
 from mixsynth_stream.pipeline.motion import Person
 from mixsynth_stream.pipeline.people import People
-from mixsynth_stream.skeleton import SMPL_24
+from mixsynth_stream.skeleton import SMPL_24, Skeleton
 from mixsynth_stream.spaces import GRID_HZ
 from mixsynth_stream.weights import Model
 
@@ -52,21 +52,10 @@ def read_recording(
     """
     if not path.exists():
         raise SourceError(f"there is no file or folder {shown(path)}: check the name and the folder that you are in")
-    try:
-        reader = None if path.is_dir() else _own_reader(path)
-        if rate_hz is not None and (reader is not None or path.suffix.lower() == ".npz"):
-            raise SourceError(f"{shown(path)} has times of its own: leave --rate out")
-        recording = reader(path) if reader else _of_estimates(path, pair, skeleton, rate_hz, max_people)
-        if skeleton is not None and check_skeleton(skeleton) != recording.skeleton:
-            raise SourceError(f"{shown(path)} is of {recording.skeleton.name}: leave --skeleton {skeleton} out")
-        return recording
-    except ModelError as error:
-        raise SourceError(str(error)) from error
-    except SourceError:
-        raise
-    except _DAMAGE as error:
-        cause = str(error) or type(error).__name__
-        raise SourceError(f"{shown(path)} cannot be read as a recording of poses ({cause}): give {_KINDS}") from error
+    recording = _own_result(path, rate_hz) or _of_estimates(path, pair, skeleton, rate_hz, max_people)
+    if skeleton is not None and _kind(skeleton) != recording.skeleton:
+        raise SourceError(f"{shown(path)} is of {recording.skeleton.name}: leave --skeleton {skeleton} out")
+    return recording
 
 
 def poses_in(path: Path) -> Path:
@@ -74,8 +63,23 @@ def poses_in(path: Path) -> Path:
     return next((path / name for name in _RESULTS if path.is_dir() and (path / name).is_file()), path)
 
 
-def _own_reader(path: Path) -> Any:
-    """The reader of a result of this package, or of markers; None for estimates."""
+def _own_result(path: Path, rate_hz: float | None) -> Recording | None:
+    """The recording in a result of this package, or in markers; None for estimates."""
+    if path.is_dir():
+        return None
+    try:
+        reader = _own_reader(path)
+        if rate_hz is not None and (reader is not None or path.suffix.lower() == ".npz"):
+            raise SourceError(f"{shown(path)} has times of its own: leave --rate out")
+        return None if reader is None else reader(path)
+    except SourceError:
+        raise
+    except _DAMAGE as error:
+        cause = str(error) or type(error).__name__
+        raise SourceError(f"{shown(path)} cannot be read as a recording of poses ({cause}): give {_KINDS}") from error
+
+
+def _own_reader(path: Path) -> Callable[[Path], Recording] | None:
     suffix = path.suffix.lower()
     if suffix == ".npz":
         if not zipfile.is_zipfile(path):
@@ -103,21 +107,12 @@ def _begins_as_ours(path: Path) -> bool:
 def _of_estimates(
     path: Path, pair: tuple[Model, Model], skeleton: str | None, rate_hz: float | None, max_people: int
 ) -> Recording:
-    if path.is_dir() or path.suffix.lower() == ".json":
-        files = KeypointFiles(path, skeleton)
-        if rate_hz is None:
-            logger.warning("%s has no times: taking %g frames a second (--rate)", path, GRID_HZ)
-        numbers = files.numbers
-        times = np.array(numbers) / (rate_hz or GRID_HZ)
-        frames = [files.of_frame(number) for number in numbers]
-        kind = check_skeleton(files.skeleton)
-    else:
-        estimates = ArrayEstimator(path, skeleton)
-        times, frames, numbers = estimates.time_s, estimates.people, list(range(len(estimates.time_s)))
-        kind = check_skeleton(estimates.skeleton)
-        if kind is SMPL_24:
-            raise SourceError(results.rotations_error(path))
-    people = People(pair, kind, max_people=max_people)
+    """The recording in estimates. Who is who is found as in a video whose every frame is a keyframe."""
+    try:
+        times, frames, numbers, kind = _estimates(path, skeleton, rate_hz)
+    except ModelError as error:
+        raise SourceError(str(error)) from error
+    people = People(pair, kind.name, max_people=max_people)
     height_px = max([float(np.nanmax(one.pose[:, 1], initial=1.0)) for frame in frames for one in frame], default=1.0)
     by_frame: list[dict[int, Person]] = []
     for time_s, detections in zip(times.tolist(), frames, strict=True):
@@ -131,3 +126,28 @@ def _of_estimates(
         people=[by_frame[row] for row in rows],
         numbers=np.array(numbers)[rows],
     )
+
+
+def _estimates(
+    path: Path, skeleton: str | None, rate_hz: float | None
+) -> tuple[np.ndarray, list[list[Person]], list[int], Skeleton]:
+    """Times [F], people and numbers of the frames, and the skeleton. Raises `ModelError`, and `SourceError`."""
+    if path.is_dir() or path.suffix.lower() == ".json":
+        files = KeypointFiles(path, skeleton)
+        if rate_hz is None:
+            logger.warning("%s has no times: taking %g frames a second (--rate)", path, GRID_HZ)
+        numbers = files.numbers
+        times = np.array(numbers) / (rate_hz or GRID_HZ)
+        return times, [files.of_frame(number) for number in numbers], numbers, check_skeleton(files.skeleton)
+    estimates = ArrayEstimator(path, skeleton)
+    if estimates.skeleton == SMPL_24.name:
+        raise SourceError(results.rotations_error(path))
+    numbers = list(range(len(estimates.time_s)))
+    return estimates.time_s, estimates.people, numbers, check_skeleton(estimates.skeleton)
+
+
+def _kind(name: str) -> Skeleton:
+    try:
+        return check_skeleton(name)
+    except ModelError as error:
+        raise SourceError(str(error)) from error

@@ -26,7 +26,7 @@ from mixsynth_stream.spaces import Space, space_of
 from mixsynth_stream.weights import Model
 
 _STEP_MS = 100
-# A pose counts for a horizon at most so far from it.
+# A pose counts for a horizon at most so far from it, and at most half a frame.
 _NEAR_S = 0.05
 _BOUND = 0.9
 _UNIT_FACTOR = {"image": 1.0, "world": 1000.0}
@@ -38,6 +38,7 @@ class HorizonScore:
     def __init__(self, recording: Recording, models: Mapping[str, Model], horizon_s: float) -> None:
         self._recording = recording
         self._models = models
+        self._near_s = min(_NEAR_S, 0.5 * recording.spacing_s) + 1e-3
         self._horizons_ms = range(_STEP_MS, round(1000 * horizon_s) + 1, _STEP_MS)
         self._spaces = {name: space_of(name, recording.skeleton) for name in recording.spaces}
         # By space and horizon, in a row for each pose: who it was, and the error of each method.
@@ -64,7 +65,9 @@ class HorizonScore:
         for horizon_ms in self._horizons_ms:
             at_s = moment.time_s + horizon_ms / 1000
             frame = int(np.searchsorted(times, at_s))
-            near = [f for f in (frame - 1, frame) if moment.index < f < len(times) and abs(times[f] - at_s) <= _NEAR_S]
+            near = [
+                f for f in (frame - 1, frame) if moment.index < f < len(times) and abs(times[f] - at_s) <= self._near_s
+            ]
             if near:
                 pairs.append((horizon_ms, min(near, key=lambda f: abs(times[f] - at_s))))
         return pairs

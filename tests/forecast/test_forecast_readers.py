@@ -13,7 +13,7 @@ from support.walks import recording, times_of, walker, write_markers, write_open
 from mixsynth_stream.errors import SourceError
 from mixsynth_stream.forecast.reading import poses_in, read_recording
 from mixsynth_stream.forecast.recording import Recording
-from mixsynth_stream.skeleton import BLAZEPOSE_33, COCO_17, BODY_25
+from mixsynth_stream.skeleton import BLAZEPOSE_33, BODY_25, COCO_17
 
 
 def read(path: Path, **options) -> Recording:
