@@ -9,6 +9,7 @@ import csv
 import json
 import logging
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain, groupby
 from pathlib import Path
 from typing import Any
 
@@ -57,21 +58,22 @@ def read_npz(path: Path) -> Recording:
 def read_csv(path: Path) -> Recording:
     """The recording in a `poses.csv`. The names of its joints tell the skeleton."""
     with path.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    if not rows:
-        raise SourceError(f"{path} holds no poses: give a recording of people")
-    if "x_rad" in rows[0]:
-        raise SourceError(rotations_error(path))
-    first = [row["joint"] for row in rows if (row["index"], row["id"]) == (rows[0]["index"], rows[0]["id"])]
-    skeleton = next((one for one in LANDMARKS if list(one.joints) == first), None)
-    if skeleton is None:
-        known = ", ".join(one.name for one in LANDMARKS)
-        raise SourceError(
-            f"{path} has {len(first)} joints ({first[0]}, ...), which are those of none of {known}: give all of it"
-        )
-    width = rows[0].get("width")
-    size = (int(width), int(rows[0]["height"])) if width else None
-    return _recording(path, skeleton, _csv_sightings(rows, skeleton), size)
+        blocks = (list(rows) for _, rows in groupby(csv.DictReader(file), key=lambda row: (row["index"], row["id"])))
+        first = next(blocks, None)
+        if first is None:
+            raise SourceError(f"{path} holds no poses: give a recording of people")
+        if "x_rad" in first[0]:
+            raise SourceError(rotations_error(path))
+        joints = [row["joint"] for row in first]
+        skeleton = next((one for one in LANDMARKS if list(one.joints) == joints), None)
+        if skeleton is None:
+            raise SourceError(
+                f"{path} has {len(joints)} joints ({joints[0]}, ...), which are those of none of "
+                f"{', '.join(one.name for one in LANDMARKS)}: give all of it"
+            )
+        width = first[0].get("width")
+        size = (int(width), int(first[0]["height"])) if width else None
+        return _recording(path, skeleton, _csv_sightings(chain([first], blocks), skeleton), size)
 
 
 def skeleton_of(header: Mapping[str, Any], path: Path) -> Skeleton:
@@ -110,11 +112,12 @@ def _jsonl_sightings(lines: Iterable[bytes], skeleton: Skeleton, path: Path) -> 
             yield record["index"], record["time_s"], one["id"], person
 
 
-def _csv_sightings(rows: list[dict[str, str]], skeleton: Skeleton) -> Iterator[Sighting]:
-    count = len(skeleton)
+def _csv_sightings(blocks: Iterable[list[dict[str, str]]], skeleton: Skeleton) -> Iterator[Sighting]:
+    """Of blocks of one person in one frame each. A last one that breaks off is left out."""
     columns = ("x_px", "y_px", "x_m", "y_m", "z_m", "score")
-    for first in range(0, len(rows) - count + 1, count):
-        block = rows[first : first + count]
+    for block in blocks:
+        if len(block) < len(skeleton) or None in block[-1].values():
+            return
         values = np.array([[float(row[name] or "nan") for name in columns] for row in block])
         is_measured = np.array([row["origin"] == ORIGIN_WORDS[Origin.MEASURED] for row in block])
         person = _person(skeleton, values[:, :2], values[:, 2:5], values[:, 5], is_measured=is_measured)

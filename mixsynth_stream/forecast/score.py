@@ -65,11 +65,10 @@ class HorizonScore:
         for horizon_ms in self._horizons_ms:
             at_s = moment.time_s + horizon_ms / 1000
             frame = int(np.searchsorted(times, at_s))
-            near = [
-                f for f in (frame - 1, frame) if moment.index < f < len(times) and abs(times[f] - at_s) <= self._near_s
-            ]
-            if near:
-                pairs.append((horizon_ms, min(near, key=lambda f: abs(times[f] - at_s))))
+            later = [f for f in (frame - 1, frame) if moment.index < f < len(times)]
+            nearest = min(later, key=lambda f: abs(times[f] - at_s), default=None)
+            if nearest is not None and abs(times[nearest] - at_s) <= self._near_s:
+                pairs.append((horizon_ms, nearest))
         return pairs
 
     def _judge(self, moment: Moment, track: TrackCurves, rows: list[tuple[int, int]]) -> None:

@@ -78,7 +78,10 @@ def test_json_without_times_has_30_frames_a_second_and_says_so(tmp_path, caplog)
 
 
 def test_a_last_line_that_breaks_off_is_left_out(tmp_path, caplog):
-    write_results(tmp_path, recording(times_of(7)), ["jsonl"])
+    write_results(tmp_path, recording(times_of(7)), ["jsonl", "csv"])
+    table = tmp_path / "poses.csv"
+    table.write_bytes(table.read_bytes()[:-60])
+    assert len(read(table).people) == 3
     path = tmp_path / "poses.jsonl"
     path.write_bytes(path.read_bytes()[:-100])
     assert len(read(path).people) == 3 and "breaks off" in caplog.text
@@ -100,6 +103,7 @@ REFUSED = {
     "video": (lambda folder: _text(folder / "clip.mp4", "x"), r"its name ends in .mp4.*: give poses of `run`"),
     "junk": (lambda folder: _text(folder / "poses.npz", "x"), "it is no npz archive"),
     "junk csv": (lambda folder: _text(folder / "a.csv", "index,id,joint\n1,0,nose\n"), "which are those of none of"),
+    "other csv": (lambda folder: _text(folder / "a.csv", "x,y\n1,2\n"), "cannot be read as a recording of poses"),
     "empty csv": (lambda folder: _text(folder / "a.csv", "index\n"), "holds no poses"),
     "other jsonl": (lambda folder: _text(folder / "a.jsonl", '{"format": "x"}\n'), "says that its format is 'x'"),
     "damaged": (
