@@ -30,7 +30,8 @@ class Estimator(Protocol):
     def __call__(self, rgb: np.ndarray, time_s: float) -> list[Person]:  # rgb: [H, W, 3] uint8
         """The people in one frame: poses in pixels of this frame, worlds in metres about the hips, scores 0..1.
 
-        Of SMPL: rotations, scores, and an id that says who it is from frame to frame.
+        Of SMPL: rotations, scores, and an id that says who it is from frame to frame. Where a user's own estimator
+        returns a `concurrent.futures.Future` of them, `CallableEstimator` waits for it.
         """
 
     def forget(self) -> None:
