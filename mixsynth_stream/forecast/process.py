@@ -108,7 +108,6 @@ def _sinks(
     spacing = pair[0].config.sample_interval
     settings = Settings(
         every=spacing,
-        lag=0,
         horizon_s=options.horizon_s,
         estimator=f"recorded in {recording.name}",
         weights=options.weights or tuple(shipped_name(model.info.space, spacing) for model in pair),
