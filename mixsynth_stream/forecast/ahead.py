@@ -35,7 +35,9 @@ class Moment:
     time_s: float
     people: Mapping[int, Person]  # as recorded, by id
     scene: Scene  # the windows' curves, a track a person, in the order of `people`
-    simple: Mapping[int, Simple]  # of both spaces side by side, as `joints_of` has them
+    # What simple methods know of both spaces side by side, as `joints_of` has them: from the keyframes of the window
+    # whose turn it is, and from every pose.
+    simple: Mapping[int, tuple[Simple, Simple]]
 
 
 def turns_of(spacing_s: float, every: int) -> int:
@@ -66,12 +68,6 @@ class _Turn:
         ]
         self.simple: Simple | None = None
 
-    def take(self, time_s: float, person: Person) -> Simple:
-        """One more pose for the simple methods."""
-        joints = joints_of(person)
-        self.simple = Simple.first(time_s, joints) if self.simple is None else self.simple.after(time_s, joints)
-        return self.simple
-
 
 class _Turns:
     """The windows of one person."""
@@ -79,6 +75,7 @@ class _Turns:
     def __init__(self, count: int, first_s: float) -> None:
         self.turns: list[_Turn | None] = [None] * count
         self.first_s = self.last_s = first_s
+        self.simple: Simple | None = None  # of every pose
 
 
 def moments(recording: Recording, models: Mapping[str, Model]) -> Iterator[Moment]:
@@ -92,7 +89,7 @@ def moments(recording: Recording, models: Mapping[str, Model]) -> Iterator[Momen
     for index, (time_s, people) in enumerate(zip(recording.time_s.tolist(), recording.people, strict=True)):
         if not people:
             continue
-        present = []
+        present, simple = [], {}
         for number, person in people.items():
             turns = everybody.get(number)
             if turns is None or time_s - turns.last_s > longest_s:
@@ -101,6 +98,8 @@ def moments(recording: Recording, models: Mapping[str, Model]) -> Iterator[Momen
             place = round((time_s - turns.first_s) / spacing_s) % count if count > 1 else 0
             turn = turns.turns[place] = turns.turns[place] or _Turn(models, recording)
             present.append((number, person, turn))
+            turn.simple, turns.simple = (_after(one.simple, time_s, person) for one in (turn, turns))
+            simple[number] = turn.simple, turns.simple
         _push(time_s, [(turn, person) for _, person, turn in present])
         tracks = tuple(_track(number, turn) for number, _, turn in present)
         yield Moment(
@@ -108,8 +107,14 @@ def moments(recording: Recording, models: Mapping[str, Model]) -> Iterator[Momen
             time_s,
             people,
             Scene(tracks, LANDMARK_SPACES, has_sigma, skeleton=recording.skeleton),
-            {number: turn.take(time_s, person) for number, person, turn in present},
+            simple,
         )
+
+
+def _after(simple: Simple | None, time_s: float, person: Person) -> Simple:
+    """What simple methods know with one more pose."""
+    joints = joints_of(person)
+    return Simple.first(time_s, joints) if simple is None else simple.after(time_s, joints)
 
 
 def _push(time_s: float, present: list[tuple[_Turn, Person]]) -> None:

@@ -1,7 +1,8 @@
 """Score: how far off forecasts were from the poses that came, by how far ahead, beside simple methods.
 
-Every method knows the same keyframes: those of the window whose turn it was. A joint is judged where it was recorded
-and every method has an answer.
+Simple methods forecast twice, from the keyframes of the window whose turn it was, and from every pose. At each horizon
+the better of the two counts: it depends on how much a recording trembles. A joint is judged where it was recorded and
+every method has an answer.
 """
 
 from __future__ import annotations
@@ -29,6 +30,9 @@ _STEP_MS = 100
 # A pose counts for a horizon at most so far from it, and at most half a frame.
 _NEAR_S = 0.05
 _BOUND = 0.9
+# Columns of errors: each simple method from keyframes and from every pose, and the network.
+_FROM = ("keyframes", "every pose")
+_COLUMNS = (*((method, source) for method in SIMPLE for source in _FROM), (NETWORK, ""))
 _UNIT_FACTOR = {"image": 1.0, "world": 1000.0}
 
 
@@ -75,24 +79,28 @@ class HorizonScore:
         times = self._recording.time_s[[frame for _, frame in rows]]
         arrays = track.at(times)
         people = [self._recording.people[frame][track.id] for _, frame in rows]
-        simple = {method: moment.simple[track.id].at(method, times) for method in SIMPLE}
+        simple = {
+            (method, source): one.at(method, times)
+            for source, one in zip(_FROM, moment.simple[track.id], strict=True)
+            for method in SIMPLE
+        }
         for name, space in self._spaces.items():
             poses, sigma = SPACE_ARRAYS[name]
             if poses not in arrays:
                 continue
             own = space.own_core
             by_method = {method: values[..., COLUMNS[name]][:, own] for method, values in simple.items()}
-            by_method[NETWORK] = arrays[poses][:, own]
+            by_method[_COLUMNS[-1]] = arrays[poses][:, own]
             recorded = np.array([person.in_space(name) for person in people])  # [M, J, D]
             answers = np.logical_and.reduce(np.isfinite(list(by_method.values())), axis=(0, -1))  # [M, K]
             truth = np.where(answers[..., None], recorded[:, own], np.nan)
             unit = _UNIT_FACTOR[name] / _scale(space, recorded)
             errors = {method: unit * mpjpe(_answered(values, answers), truth) for method, values in by_method.items()}
             for m, (horizon_ms, _) in enumerate(rows):
-                if np.isfinite(errors[NETWORK][m]):
-                    self._errors[name, horizon_ms].extend([track.id, *(errors[method][m] for method in METHODS)])
+                if np.isfinite(errors[_COLUMNS[-1]][m]):
+                    self._errors[name, horizon_ms].extend([track.id, *(errors[column][m] for column in _COLUMNS)])
             if (bounds := self._bounds[name]) is not None and sigma in arrays:
-                off = joint_errors(by_method[NETWORK], truth)
+                off = joint_errors(by_method[_COLUMNS[-1]], truth)
                 known = np.isfinite(off) & np.isfinite(arrays[sigma][:, own])
                 self._within[name][0] += int((off <= bounds * arrays[sigma][:, own])[known].sum())
                 self._within[name][1] += int(known.sum())
@@ -117,9 +125,10 @@ class HorizonScore:
                 metric="mpjpe",
                 unit=UNITS[name],
             )
-            rows = np.array(judged).reshape(-1, 1 + len(METHODS))
+            rows = np.array(judged).reshape(-1, 1 + len(_COLUMNS))
             groups = np.unique(rows[:, 0], return_inverse=True)[1]
-            scores.add(case, dict(zip(METHODS, rows[:, 1:].T, strict=True)), groups)
+            errors = dict(zip(_COLUMNS, rows[:, 1:].T, strict=True))
+            scores.add(case, {method: _better(errors, method) for method in METHODS}, groups)
             count += len(rows)
         unit = {"image": "torso lengths", "world": "mm"}[name]
         title = f"{shown(self._recording.name)}, {model}: mean error of {count} forecasts, in {unit}"
@@ -127,6 +136,13 @@ class HorizonScore:
         if joints:
             title += f"; {100 * inside / joints:.0f} % of joints within the bound of {100 * _BOUND:.0f} %"
         return Evaluation(title, scores.rows())
+
+
+def _better(errors: Mapping[tuple[str, str], np.ndarray], method: str) -> np.ndarray:
+    """The errors of a method, from the source with which it errs less."""
+    return min(
+        (values for (name, _), values in errors.items() if name == method), key=lambda values: float(values.mean())
+    )
 
 
 def _answered(values: np.ndarray, answers: np.ndarray) -> np.ndarray:  # [M, K, D], [M, K] -> [M, K, D]

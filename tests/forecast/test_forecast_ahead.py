@@ -16,6 +16,7 @@ from mixsynth_stream.forecast.score import HorizonScore
 from mixsynth_stream.pipeline.motion import Origin, Person
 from mixsynth_stream.pipeline.window import MotionWindow
 from mixsynth_stream.skeleton import COCO_17
+from mixsynth_stream.spaces import SPACES
 
 MODELS = {"image": CatmullRom("image"), "world": CatmullRom("world")}
 AHEAD_S = np.array([0.1, 0.4, 0.9])
@@ -115,6 +116,31 @@ def test_errors_are_those_of_known_motion():
     assert "% of joints within the bound of 90 %" in image.title and "walk, image-n10" in image.title
     assert all(row.value < 1e-6 for row in world.rows if row.method == "hold")
     assert {row.unit for row in world.rows if row.metric == "mpjpe"} == {"mm"}
+
+
+@pytest.mark.parametrize(("jitter_px", "source"), [(0.0, 1), (6.0, 0)])
+def test_simple_methods_know_every_pose_where_that_is_better(jitter_px, source):
+    """Without jitter the velocity between two poses is exact; with jitter that of keyframes is closer."""
+    rng = np.random.default_rng(1)
+    walk = changed(
+        recording(times_of(90)),
+        lambda frame, one: replace(one, pose=one.pose + rng.normal(0, jitter_px, one.pose.shape)),
+    )
+    walk = replace(walk, people=[{0: replace(one[0], world=np.full((33, 3), np.nan))} for one in walk.people])
+    score = HorizonScore(walk, MODELS, 0.1)
+    off_px = []
+    for moment in moments(walk, MODELS):
+        score.take(moment)
+        if 10 <= moment.index < 87:
+            truth = walk.people[moment.index + 3][0].pose
+            times = [float(walk.time_s[moment.index + 3])]
+            ahead = [one.at("constant_velocity", times)[0, :, :2] for one in moment.simple[0]]
+            off_px.append([np.linalg.norm((one - truth)[SPACES["image"].core], axis=-1).mean() for one in ahead])
+    means = np.mean(off_px, axis=0)
+    assert means.argmin() == source
+    (image,) = score.evaluations()
+    value = next(row.value for row in image.rows if row.method == "constant_velocity")
+    assert value * 100 == pytest.approx(means[source], rel=0.1)  # torsos are about 100 pixels long
 
 
 def test_poses_that_are_far_apart_are_judged_at_the_horizon_that_they_are_near():
