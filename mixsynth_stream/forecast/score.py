@@ -140,9 +140,7 @@ class HorizonScore:
 
 def _better(errors: Mapping[tuple[str, str], np.ndarray], method: str) -> np.ndarray:
     """The errors of a method, from the source with which it errs less."""
-    return min(
-        (values for (name, _), values in errors.items() if name == method), key=lambda values: float(values.mean())
-    )
+    return min((errors[column] for column in errors if column[0] == method), key=lambda values: float(values.mean()))
 
 
 def _answered(values: np.ndarray, answers: np.ndarray) -> np.ndarray:  # [M, K, D], [M, K] -> [M, K, D]

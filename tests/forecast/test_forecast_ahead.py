@@ -122,11 +122,12 @@ def test_errors_are_those_of_known_motion():
 def test_simple_methods_know_every_pose_where_that_is_better(jitter_px, source):
     """Without jitter the velocity between two poses is exact; with jitter that of keyframes is closer."""
     rng = np.random.default_rng(1)
-    walk = changed(
-        recording(times_of(90)),
-        lambda frame, one: replace(one, pose=one.pose + rng.normal(0, jitter_px, one.pose.shape)),
-    )
-    walk = replace(walk, people=[{0: replace(one[0], world=np.full((33, 3), np.nan))} for one in walk.people])
+
+    def with_jitter(frame: int, one: Person) -> Person:
+        pose = one.pose + rng.normal(0, jitter_px, one.pose.shape)
+        return replace(one, pose=pose, world=np.full_like(one.world, np.nan))
+
+    walk = changed(recording(times_of(90)), with_jitter)
     score = HorizonScore(walk, MODELS, 0.1)
     off_px = []
     for moment in moments(walk, MODELS):
