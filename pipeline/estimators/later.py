@@ -8,7 +8,8 @@ from typing import Any
 
 from mixsynth_stream.errors import ModelError
 
-# An answer that has not come after so long is given up, and the next look is asked for.
+# An answer that has not come after so long is given up, and the next look is asked for. Live streams give up every look
+# a little later (pipeline/looks.py), and then wait for the call to end.
 ANSWER_LIMIT_S = 4.5
 
 
@@ -20,7 +21,7 @@ def awaited(answer: Any, patience_s: float = ANSWER_LIMIT_S) -> Any:
     """
     if isinstance(answer, Future):
         if not wait([answer], patience_s).done:
-            raise TimeoutError(f"no answer within {patience_s:g} s")
+            raise TimeoutError(f"no answer within {patience_s:g} s: give the estimator more patience_s, or mend it")
         return answer.result()
     if inspect.isawaitable(answer):
         close = getattr(answer, "close", None)
@@ -34,8 +35,8 @@ def awaited(answer: Any, patience_s: float = ANSWER_LIMIT_S) -> Any:
 
 
 def patience_of(estimator: Any) -> float:
-    """How long a stream waits for an answer of this estimator: its attribute `patience_s`, at most the usual limit."""
+    """How long an answer of this estimator is waited for: its attribute `patience_s`, or the usual limit."""
     patience_s = getattr(estimator, "patience_s", ANSWER_LIMIT_S)
     if isinstance(patience_s, bool) or not isinstance(patience_s, int | float) or not patience_s > 0:
         raise ModelError(f"an estimator's patience_s must be seconds above 0, found {patience_s!r}")
-    return min(float(patience_s), ANSWER_LIMIT_S)
+    return float(patience_s)
