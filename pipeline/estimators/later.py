@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from concurrent.futures import Future, wait
 from typing import Any
 
@@ -37,6 +38,6 @@ def awaited(answer: Any, patience_s: float = ANSWER_LIMIT_S) -> Any:
 def patience_of(estimator: Any) -> float:
     """How long an answer of this estimator is waited for: its attribute `patience_s`, or the usual limit."""
     patience_s = getattr(estimator, "patience_s", ANSWER_LIMIT_S)
-    if isinstance(patience_s, bool) or not isinstance(patience_s, int | float) or not patience_s > 0:
-        raise ModelError(f"an estimator's patience_s must be seconds above 0, found {patience_s!r}")
+    if isinstance(patience_s, bool) or not isinstance(patience_s, int | float) or not 0 < patience_s < math.inf:
+        raise ModelError(f"an estimator's patience_s must be finite seconds above 0, found {patience_s!r}")
     return float(patience_s)

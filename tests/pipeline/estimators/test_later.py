@@ -211,11 +211,11 @@ def test_a_coroutine_is_refused_with_what_to_do():
     assert awaited([]) == []
 
 
-@pytest.mark.parametrize("patience_s", [0, -1, True, "soon", float("nan")])
+@pytest.mark.parametrize("patience_s", [0, -1, True, "soon", float("nan"), float("inf")])
 def test_patience_must_be_seconds(patience_s):
     def estimator(rgb: np.ndarray, time_s: float) -> list:
         return []
 
     estimator.patience_s = patience_s
-    with pytest.raises(ModelError, match="patience_s must be seconds above 0"):
+    with pytest.raises(ModelError, match="patience_s must be finite seconds above 0"):
         as_estimator(estimator, "COCO-17")
