@@ -174,6 +174,7 @@ setup(
         "mixsynth_stream.draw",
         "mixsynth_stream.evaluate",
         "mixsynth_stream.export",
+        "mixsynth_stream.forecast",
         "mixsynth_stream.job",
         "mixsynth_stream.kernels",
         "mixsynth_stream.kernels.blocks",

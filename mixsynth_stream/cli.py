@@ -26,6 +26,7 @@ COMMANDS = {
     "run": "motion from videos, cameras or streams, into files or onto standard output",
     "demo": "the main job on the bundled clip: overlay video, poses, a plot, a summary",
     "webcam": "follow the people before a camera",
+    "forecast": "what comes next at every pose of a recording, and how well that came true",
     "train": "train the network on motion capture",
     "evaluate": "compare the network with simple methods, as tables",
     "convert": "turn a published checkpoint into a weight file",

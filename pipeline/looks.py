@@ -8,11 +8,12 @@ from collections import deque
 from collections.abc import Callable, Container
 from dataclasses import dataclass
 
+from mixsynth_stream.pipeline.estimators.later import ANSWER_LIMIT_S
 from mixsynth_stream.pipeline.frame import Frame
 from mixsynth_stream.pipeline.motion import Person
 
-# An estimator that has not answered after so long hangs.
-LOOK_LIMIT_S = 5.0
+# An estimator that has not answered after so long hangs. A future is given up before that.
+LOOK_LIMIT_S = ANSWER_LIMIT_S + 0.5
 _SAME_TIME_S = 1e-6
 
 

@@ -18,7 +18,8 @@ from pathlib import Path
 
 import numpy as np
 
-from mixsynth_stream.data.camera_truth import LIMB_JOINTS, limbs_in_picture, read_camera, read_trc
+from mixsynth_stream.data.camera_truth import LIMB_JOINTS, limbs_in_picture, read_camera
+from mixsynth_stream.data.trc import read_trc
 from mixsynth_stream.normalise import scale_of
 from mixsynth_stream.pipeline.estimators.mediapipe import MediaPipeEstimator
 from mixsynth_stream.pipeline.estimators.recorded import ArrayEstimator

@@ -8,7 +8,8 @@ from pathlib import Path
 import av
 import numpy as np
 
-from mixsynth_stream.data.camera_truth import LIMB_MARKERS, limbs_in_picture, read_camera, read_trc
+from mixsynth_stream.data.camera_truth import LIMB_MARKERS, limbs_in_picture, read_camera
+from mixsynth_stream.data.trc import read_trc
 
 YARD = (1080, 1920)
 KEYFRAMES_OF_SMALL = 20

@@ -22,7 +22,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mixsynth_stream.data.camera_truth import LIMB_JOINTS, limbs_in_picture, read_camera, read_trc
+from mixsynth_stream.data.camera_truth import LIMB_JOINTS, limbs_in_picture, read_camera
+from mixsynth_stream.data.trc import read_trc
 from mixsynth_stream.evaluate.baselines import pchip
 from mixsynth_stream.evaluate.video import dense_poses
 from mixsynth_stream.pipeline.estimators.choose import pose_estimator

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mixsynth_stream.data.camera_truth import limbs_in_picture, read_camera, read_trc
+from mixsynth_stream.data.camera_truth import limbs_in_picture, read_camera
+from mixsynth_stream.data.trc import read_trc
 from mixsynth_stream.errors import SourceError
 from mixsynth_stream.evaluate.baselines import pchip
 from mixsynth_stream.evaluate.contenders import NOW, Contender, dense_contender

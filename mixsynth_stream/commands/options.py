@@ -28,7 +28,7 @@ def add_source_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("source")
     group.add_argument(
         "--track",
-        type=_at_least(0),
+        type=at_least(0),
         metavar="N",
         help="a video track, counted from 0 (default: the one that players show)",
     )
@@ -50,7 +50,7 @@ def add_camera_arguments(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--rate",
-        type=_rate,
+        type=pictures_a_second,
         metavar="HZ",
         help="pictures a second, of a camera (default: its own) or of picture files (default: 30)",
     )
@@ -87,14 +87,14 @@ def add_stream_arguments(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--horizon",
-        type=_seconds,
+        type=seconds,
         default=JobOptions.horizon_s,
         metavar="S",
         help="seconds to forecast (default: %(default)s)",
     )
     group.add_argument(
         "--max-people",
-        type=_at_least(1),
+        type=at_least(1),
         default=JobOptions.max_people,
         metavar="P",
         help="people to follow (default: %(default)s)",
@@ -118,7 +118,7 @@ def add_stream_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--no-cuts", action="store_true", help="follow people across scene cuts (default: ids end there)"
     )
-    group.add_argument("--limit-frames", type=_at_least(1), metavar="F", help="stop after F frames")
+    group.add_argument("--limit-frames", type=at_least(1), metavar="F", help="stop after F frames")
 
 
 def _add_estimator_arguments(group: argparse._ArgumentGroup) -> None:
@@ -268,7 +268,9 @@ def _every(text: str) -> int | str:
     return int(text)
 
 
-def _at_least(least: int) -> Any:
+def at_least(least: int) -> Any:
+    """What reads an option's value: a whole number of at least `least`."""
+
     def whole_number(text: str) -> int:
         if not text.lstrip("-").isdigit() or int(text) < least:
             raise argparse.ArgumentTypeError(f"expected a whole number of at least {least}, found {text!r}")
@@ -277,7 +279,8 @@ def _at_least(least: int) -> Any:
     return whole_number
 
 
-def _rate(text: str) -> float:
+def pictures_a_second(text: str) -> float:
+    """An option's value: a rate."""
     try:
         rate_hz = float(text)
     except ValueError:
@@ -315,14 +318,15 @@ def _accepted(text: str, read: Callable[[str], object]) -> str:
     return text
 
 
-def _seconds(text: str) -> float:
+def seconds(text: str) -> float:
+    """An option's value: seconds that a forecast may reach."""
     try:
-        seconds = float(text)
+        value = float(text)
     except ValueError:
-        seconds = -1.0
-    if not 0 <= seconds <= 10:
+        value = -1.0
+    if not 0 <= value <= 10:
         raise argparse.ArgumentTypeError(f"expected seconds in 0..10, found {text!r}")
-    return seconds
+    return value
 
 
 def _timeout(text: str) -> float:

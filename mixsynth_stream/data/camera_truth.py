@@ -1,4 +1,4 @@
-"""Camera truth: measured motion as a calibrated camera sees it, from TRC marker files and Pose2Sim calibrations.
+"""Camera truth: measured motion as a calibrated camera sees it, from markers and Pose2Sim calibrations.
 
 Calibrations are TOML files in OpenCV's convention.
 """
@@ -68,25 +68,6 @@ def read_camera(path: str | Path, name: str) -> Camera:
             )
     cameras = [block for block, entries in blocks.items() if "matrix" in entries]
     raise ValueError(f"{path} has no camera {name!r}; it has {', '.join(cameras) or 'none'}")
-
-
-def read_trc(path: str | Path) -> dict[str, np.ndarray]:
-    """Marker positions [T, 3] in metres by name, y up. Rows are frames in order, and empty cells are NaN.
-
-    `ValueError` where it is no TRC file, or its unit is neither m nor mm.
-    """
-    lines = Path(path).read_text(encoding="utf-8").splitlines()
-    if len(lines) < 6 or not lines[0].startswith("PathFileType"):
-        raise ValueError(f"{path} is not a TRC file: its first line should start with PathFileType")
-    header = dict(zip(lines[1].split("\t"), lines[2].split("\t"), strict=False))
-    units = header.get("Units", "").strip()
-    if units not in ("m", "mm"):
-        raise ValueError(f"{path}: marker units must be m or mm, found {units!r}")
-    names = [name.strip() for name in lines[3].split("\t")[2:] if name.strip()]
-    rows = [line.split("\t")[2 : 2 + 3 * len(names)] for line in lines[5:] if line.strip()]
-    cells = [[float(cell) if cell.strip() else np.nan for cell in row] for row in rows]
-    positions = np.array(cells, np.float64).reshape(len(rows), len(names), 3) * (0.001 if units == "mm" else 1.0)
-    return {name: positions[:, m] for m, name in enumerate(names)}
 
 
 def limbs_in_picture(markers: dict[str, np.ndarray], camera: Camera) -> np.ndarray:

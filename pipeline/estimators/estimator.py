@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
@@ -15,6 +16,7 @@ from mixsynth_stream.pipeline.estimators.checks import (
     check_person,
     check_skeleton,
 )
+from mixsynth_stream.pipeline.estimators.later import awaited, patience_of
 from mixsynth_stream.pipeline.motion import Expected, Person
 from mixsynth_stream.skeleton import SMPL_24
 
@@ -28,7 +30,8 @@ class Estimator(Protocol):
     def __call__(self, rgb: np.ndarray, time_s: float) -> list[Person]:  # rgb: [H, W, 3] uint8
         """The people in one frame: poses in pixels of this frame, worlds in metres about the hips, scores 0..1.
 
-        Of SMPL: rotations, scores, and an id that says who it is from frame to frame.
+        Of SMPL: rotations, scores, and an id that says who it is from frame to frame. Where a user's own estimator
+        returns a `concurrent.futures.Future` of them, `CallableEstimator` waits for it.
         """
 
     def forget(self) -> None:
@@ -42,15 +45,19 @@ class CallableEstimator:
     """A user's callable `(rgb, time_s) -> people`, each a `Person` or a tuple, checked.
 
     The tuple is (pose, world, scores), with None for a world that is not known, or (rotations, scores, id) where the
-    skeleton is SMPL-24.
+    skeleton is SMPL-24. The callable may return a `concurrent.futures.Future` of its people instead, a new one for each
+    frame: they count for the time of that frame, whenever they come. An answer that does not come within its attribute
+    `patience_s` is given up.
     """
 
-    def __init__(self, function: Callable[..., Sequence[Any]], skeleton: str) -> None:
+    def __init__(self, function: Callable[..., Sequence[Any] | Future[Sequence[Any]]], skeleton: str) -> None:
         kind = check_skeleton(skeleton)
         self.skeleton = kind.name
         self._check = check_body if kind is SMPL_24 else partial(check_person, skeleton=kind)
         self._function = function
         self.follows = follows(function)
+        self._patience_s = patience_of(function)
+        self._last: Any = None  # the answer before, where it was a future
 
     def __call__(
         self,
@@ -58,8 +65,16 @@ class CallableEstimator:
         time_s: float,
         **expectation: Expected,  # `expected`, where the callable follows
     ) -> list[Person]:
-        """The callable's people; `ModelError` says which value is wrong."""
-        people = self._function(rgb, time_s, **expectation)
+        """The callable's people, which are waited for; `ModelError` says which value is wrong."""
+        answer = self._function(rgb, time_s, **expectation)
+        if isinstance(answer, Future):
+            if answer is self._last:
+                raise ModelError(
+                    f"the estimator returned the same future for another frame, at {time_s:.3f} s: give each frame a "
+                    "future of its own"
+                )
+            self._last = answer
+        people = awaited(answer, self._patience_s)
         if isinstance(people, Person) or not isinstance(people, Sequence):
             raise ModelError(
                 f"an estimator must return a list of people (empty: nobody), found {type(people).__name__}"

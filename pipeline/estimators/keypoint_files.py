@@ -63,6 +63,11 @@ class KeypointFiles:
         people = [self._person(joints, str(self._path)) for joints in some]
         warn_of_upside_down(people, self._kind, str(self._path))
 
+    @property
+    def numbers(self) -> list[int]:
+        """The frames that there are, in order."""
+        return sorted(self._frames)
+
     def of_frame(self, index: int) -> list[Person]:
         """The people of a frame. Nobody is seen where the files have no such frame."""
         if index > self._last and not self._is_over:

@@ -85,6 +85,11 @@ class ArrayEstimator:
             )
         return list(self._frames[nearest])
 
+    @property
+    def people(self) -> list[list[Person]]:
+        """Who was seen in each frame."""
+        return self._frames
+
     def frames(self) -> list[tuple[np.ndarray, float]]:
         """A blank picture and its time for each recorded frame: a source for a Stream of rotations, without a video."""
         blank = np.zeros((2, 2, 3), np.uint8)

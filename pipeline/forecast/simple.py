@@ -18,7 +18,7 @@ _UNKNOWN = 1e6
 # Plain numbers, because numpy takes long to look at members of an enumeration.
 _FORECAST, _HELD = np.uint8(Origin.FORECAST), np.uint8(Origin.HELD)
 # Where the joints of each space stand in `joints_of`.
-_COLUMNS = {"image": slice(0, 2), "world": slice(2, 5)}
+COLUMNS = {"image": slice(0, 2), "world": slice(2, 5)}
 
 
 def joints_of(person: Person) -> np.ndarray:  # [J, 5] pixels and metres
@@ -87,7 +87,7 @@ class SimpleCurve(Curve):
         poses, times = super().at(times_s), np.asarray(times_s, np.float64)
         late = times > self.slots.time_s[-1] + SAME_TIME_S
         if self.simple is not None and late.any():
-            ahead = self.simple.at(self.method, times[late])[..., _COLUMNS[self.space.name]]
+            ahead = self.simple.at(self.method, times[late])[..., COLUMNS[self.space.name]]
             own = poses.poses[late, : ahead.shape[1]]
             poses.poses[late, : ahead.shape[1]] = np.where(np.isfinite(ahead) & np.isfinite(own), ahead, own)
         if self.method == HOLD:

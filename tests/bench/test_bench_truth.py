@@ -13,7 +13,8 @@ from support.fakes import person
 
 from mixsynth_stream.bench import truth as bench_truth
 from mixsynth_stream.cli import main
-from mixsynth_stream.data.camera_truth import LIMB_JOINTS, LIMB_MARKERS, Camera, read_camera, read_trc
+from mixsynth_stream.data.camera_truth import LIMB_JOINTS, LIMB_MARKERS, Camera, read_camera
+from mixsynth_stream.data.trc import read_trc
 from mixsynth_stream.evaluate import contenders
 from mixsynth_stream.pipeline.estimators import choose
 from mixsynth_stream.pipeline.motion import Person

@@ -31,6 +31,7 @@ def run_all(folder: Path, port: str) -> None:
     clip = str(clips.PERSON)
     run("info")
     run("run", clip, "--out", f"{folder}/run", "--limit-frames", "2")
+    run("forecast", f"{folder}/run", "--out", f"{folder}/forecast")
     # A camera on every machine.
     capture.opener_for = lambda source, silence_s, request: lambda: av.open(str(ASSETS / "demo.mp4"))
     run("webcam", "--view", "none", "--limit-frames", "2", "--out", f"{folder}/webcam")
