@@ -122,7 +122,7 @@ def _head(shapes: list[tuple[int, ...]], height: int, width: int) -> tuple[str, 
         columns, rows = (shape[2] for shape in shapes)
         if columns >= width and columns * height == rows * width:
             return SIMCC, shapes[0][1]
-    if ranks == [4] and shapes[0][2] * width == shapes[0][3] * height:
+    if ranks == [4] and min(shapes[0][2:]) > 1 and shapes[0][2] * width == shapes[0][3] * height:
         return HEATMAP, shapes[0][1]
     if ranks == [3]:
         _, rows, columns = shapes[0]

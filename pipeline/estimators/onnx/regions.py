@@ -39,11 +39,13 @@ class OnnxEye:
         top, left = (size - model.height) // 2, (size - model.width) // 2
         picture = square.crop(rgb, size)[top : top + model.height, left : left + model.width]
         outputs = model.run((picture - _MEAN) / _STD)
-        shares, scores = simcc_joints(*outputs) if model.head == SIMCC else heatmap_joints(*outputs)
+        joints_of = simcc_joints if model.head == SIMCC else heatmap_joints
+        places, scores = joints_of(*outputs, width=model.width, height=model.height)
         if scores.mean() < _LEAST_SCORE:
             return None
-        places = (shares * [model.width, model.height] + [left, top]) / size
-        return Person(square.in_picture(places), np.full((len(shares), 3), np.nan), scores)
+        # A place is the middle of a pixel.
+        pose = square.in_picture((places + 0.5 + [left, top]) / size)
+        return Person(pose, np.full((len(pose), 3), np.nan), scores)
 
     def find(self, rgb: np.ndarray, part: Region | None = None) -> list[Region]:  # rgb: [H, W, 3] uint8
         """Regions as MediaPipe's detector gives them, the surest first."""
@@ -64,24 +66,32 @@ class OnnxEye:
 def simcc_joints(
     columns: np.ndarray,  # [K, X]
     rows: np.ndarray,  # [K, Y]
+    *,
+    width: int,
+    height: int,
 ) -> tuple[np.ndarray, np.ndarray]:  # -> [K, 2], [K]
-    """Where the joints are, as shares of the picture's width and height, and their scores.
+    """The pixels of a picture in which the joints are, with fractions, and their scores.
 
     As MMPose decodes SimCC: the place of the largest value, and of both values the smaller one as the score.
     """
-    shares = np.stack([axis.argmax(axis=1) / axis.shape[1] for axis in (columns, rows)], axis=1)
-    return shares, np.clip(np.minimum(columns.max(axis=1), rows.max(axis=1)), 0.0, 1.0)
+    places = [columns.argmax(axis=1) * width / columns.shape[1], rows.argmax(axis=1) * height / rows.shape[1]]
+    return np.stack(places, axis=1), np.clip(np.minimum(columns.max(axis=1), rows.max(axis=1)), 0.0, 1.0)
 
 
-def heatmap_joints(heat: np.ndarray) -> tuple[np.ndarray, np.ndarray]:  # [K, h, w] -> [K, 2], [K]
-    """Where the joints are, as shares of the picture's width and height, and their scores.
+def heatmap_joints(
+    heat: np.ndarray,  # [K, h, w]
+    *,
+    width: int,
+    height: int,
+) -> tuple[np.ndarray, np.ndarray]:  # -> [K, 2], [K]
+    """The pixels of a picture in which the joints are, with fractions, and their scores.
 
     The place of the most heat, and between its neighbours that of the bell through their logarithms. The first and the
-    last column are the edges of the picture, as in UDP (Huang et al., CVPR 2020), which ViTPose uses.
+    last place are the first and the last pixel, as in UDP (Huang et al., CVPR 2020), which ViTPose uses.
     """
-    joints, height, width = heat.shape
+    joints, *size = heat.shape
     flat = heat.reshape(joints, -1)
-    y, x = np.unravel_index(flat.argmax(axis=1), (height, width))
+    y, x = np.unravel_index(flat.argmax(axis=1), size)
     logs = np.log(np.maximum(np.pad(heat, ((0, 0), (1, 1), (1, 1)), mode="edge"), _LEAST_HEAT))
     every = np.arange(joints)
     middle = logs[every, y + 1, x + 1]
@@ -92,7 +102,8 @@ def heatmap_joints(heat: np.ndarray) -> tuple[np.ndarray, np.ndarray]:  # [K, h,
         ],
         axis=1,
     )
-    return places / [width - 1, height - 1], np.clip(flat.max(axis=1), 0.0, 1.0)
+    steps = np.array([(width - 1) / (size[1] - 1), (height - 1) / (size[0] - 1)])
+    return places * steps, np.clip(flat.max(axis=1), 0.0, 1.0)
 
 
 def _peak(before: np.ndarray, middle: np.ndarray, after: np.ndarray) -> np.ndarray:
