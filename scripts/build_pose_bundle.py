@@ -64,6 +64,7 @@ CONSTANT_SHA256 = {
     "landmarks": "69c81697f3013cbbe2c73423ddc979d9aa9239c6246f0d4af18777e0eb8fe440",
 }
 
+
 class ConstantGraph(TfliteGraph):
     """A TFLite network for a small picture whose outputs are constants."""
 

@@ -91,9 +91,7 @@ class TfliteGraph:
         self.picture = self.tensor("input_1", (1, height, width, 3))
         self.graph.inputs, self.graph.outputs = np.array([self.picture], np.int32), np.zeros(0, np.int32)
 
-    def tensor(
-        self, name: str, shape: tuple[int, ...], data: np.ndarray | None = None, dtype: Any = np.float32
-    ) -> int:
+    def tensor(self, name: str, shape: tuple[int, ...], data: np.ndarray | None = None, dtype: Any = np.float32) -> int:
         """The number of a new tensor, of float32 unless `dtype` or its data says otherwise."""
         tensor = tflite_schema.TensorT()
         tensor.name, tensor.shape, tensor.buffer = name.encode(), np.array(shape, np.int32), 0
@@ -110,9 +108,7 @@ class TfliteGraph:
         """The number of a new tensor with this content."""
         return self.tensor(f"constant_{len(self.graph.tensors)}", data.shape, data)
 
-    def operator(
-        self, kind: str, inputs: list[int], shape: tuple[int, ...], name: str = "", **options: Any
-    ) -> int:
+    def operator(self, kind: str, inputs: list[int], shape: tuple[int, ...], name: str = "", **options: Any) -> int:
         """The number of the tensor that an operator of this kind computes."""
         return self.operators(kind, inputs, [shape], name, **options)[0]
 
@@ -134,9 +130,7 @@ class TfliteGraph:
             entry = tflite_schema.OperatorCodeT()
             entry.builtinCode, entry.deprecatedBuiltinCode, entry.version = code, code, version
             self.model.operatorCodes.append(entry)
-        outputs = [
-            self.tensor(name or f"{kind}_{len(self.graph.tensors)}", shape, dtype=dtype) for shape in shapes
-        ]
+        outputs = [self.tensor(name or f"{kind}_{len(self.graph.tensors)}", shape, dtype=dtype) for shape in shapes]
         operator = tflite_schema.OperatorT()
         operator.opcodeIndex = codes.index(code) if code in codes else len(codes)
         operator.inputs, operator.outputs = np.array(inputs, np.int32), np.array(outputs, np.int32)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mixsynth_stream.errors import ModelError
-from mixsynth_stream.pipeline.estimators.bundle import DEFAULT_MODEL, POSE_MODELS
+from mixsynth_stream.pipeline.estimators.bundle import DEFAULT_MODEL, POSE_MODELS, bundle_path
 from mixsynth_stream.pipeline.estimators.checks import ESTIMATED
 from mixsynth_stream.pipeline.estimators.estimator import CallableEstimator, Estimator
 from mixsynth_stream.pipeline.estimators.eye import MediaPipeEye

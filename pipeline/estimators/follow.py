@@ -218,7 +218,9 @@ class FollowingEstimator:
         if double:
             double[0].is_confirmed = True
         elif wrong:
-            if _is_large(region, part, rgb) and self._figure.score(sighting.person) > self._figure.score(wrong[0].person):
+            if _is_large(region, part, rgb) and self._figure.score(sighting.person) > self._figure.score(
+                wrong[0].person
+            ):
                 sighting.id = wrong[0].id
                 sightings[sightings.index(wrong[0])] = sighting
         else:

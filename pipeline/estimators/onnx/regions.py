@@ -1,4 +1,4 @@
-"""OnnxEye: a top-down network (RTMPose, ViTPose, HRNet) on a region that is known, beside MediaPipe's person detector."""
+"""OnnxEye: a network for one person (RTMPose, ViTPose) on a region that is known, beside MediaPipe's detector."""
 
 from __future__ import annotations
 

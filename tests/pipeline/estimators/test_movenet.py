@@ -45,7 +45,9 @@ def script(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 def gap(coco: np.ndarray, blazepose: np.ndarray) -> float:
     """The mean distance of the joints that both have, in body scales."""
-    core = [space_of("image", skeleton).core_of(pose) for skeleton, pose in ((COCO_17, coco), (BLAZEPOSE_33, blazepose))]
+    core = [
+        space_of("image", skeleton).core_of(pose) for skeleton, pose in ((COCO_17, coco), (BLAZEPOSE_33, blazepose))
+    ]
     return distance_in_scales(core[0], core[1], min_scale=1.0)
 
 

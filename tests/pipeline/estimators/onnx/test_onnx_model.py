@@ -85,9 +85,7 @@ def test_a_network_that_follows_cannot_search_each_keyframe(tmp_path: Path) -> N
         pose_estimator(str(pose_networks.simcc(tmp_path / "pose.onnx")), eye="keyframe")
 
 
-def test_the_command_line_refuses_before_it_opens_the_video(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_command_line_refuses_before_it_opens_the_video(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = pose_networks.other(tmp_path / "other.onnx")
     arguments = ["run", str(clips.PERSON), "--out", str(tmp_path / "out"), "--model"]
     assert main([*arguments, str(path)]) == 4
