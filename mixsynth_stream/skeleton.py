@@ -117,6 +117,15 @@ BODY_25 = Skeleton("BODY-25", (
     (0, 1), (1, 2), (2, 3), (3, 4), (1, 5), (5, 6), (6, 7), (1, 8), (8, 9), (9, 10), (10, 11), (8, 12), (12, 13),
     (13, 14), (0, 15), (15, 17), (0, 16), (16, 18), (14, 19), (19, 20), (14, 21), (11, 22), (22, 23), (11, 24),
 ))
+# Order: OpenPose's model of COCO, and what rtmlib makes of 17 joints with `to_openpose`.
+OPENPOSE_18 = Skeleton("OpenPose-18", (
+    "nose", "neck", "right_shoulder", "right_elbow", "right_wrist", "left_shoulder", "left_elbow", "left_wrist",
+    "right_hip", "right_knee", "right_ankle", "left_hip", "left_knee", "left_ankle", "right_eye", "left_eye",
+    "right_ear", "left_ear",
+), (
+    (0, 1), (1, 2), (2, 3), (3, 4), (1, 5), (5, 6), (6, 7), (1, 8), (8, 9), (9, 10), (1, 11), (11, 12), (12, 13),
+    (0, 14), (14, 16), (0, 15), (15, 17),
+))
 # Order: AlphaPose's Halpe full body; its first 17 are those of COCO.
 HALPE_26 = Skeleton("HALPE-26", (
     *COCO_17.joints, "head", "neck", "hip", "left_big_toe", "right_big_toe", "left_small_toe", "right_small_toe",
@@ -215,6 +224,7 @@ SKELETONS = {
         COCO_17,
         HALPE_26,
         BODY_25,
+        OPENPOSE_18,
         WHOLEBODY_133,
         JHMDB_15,
         H36M_17,
@@ -226,7 +236,7 @@ SKELETONS = {
 }
 
 # The skeletons that an estimator of places may have.
-LANDMARKS = (BLAZEPOSE_33, COCO_17, HALPE_26, BODY_25, H36M_17, WHOLEBODY_133)
+LANDMARKS = (BLAZEPOSE_33, COCO_17, HALPE_26, BODY_25, OPENPOSE_18, H36M_17, WHOLEBODY_133)
 # Other names of theirs, as `_plain` writes them.
 _ALIASES = {
     "blazepose": BLAZEPOSE_33.name,
@@ -236,6 +246,7 @@ _ALIASES = {
     "movenet17": COCO_17.name,
     "halpe": HALPE_26.name,
     "openpose": BODY_25.name,
+    "coco18": OPENPOSE_18.name,
     "h36m": H36M_17.name,
     "human36m": H36M_17.name,
     "human36m17": H36M_17.name,

@@ -18,7 +18,7 @@ from mixsynth_stream.pipeline.glance.evidence import Glimpses
 from mixsynth_stream.pipeline.motion import SPACE_ARRAYS, Origin, Person, Poses
 from mixsynth_stream.pipeline.steps import Keyframes, Steps, completed
 from mixsynth_stream.pipeline.window import MotionWindow, Shifts
-from mixsynth_stream.skeleton import BLAZEPOSE_33, Skeleton
+from mixsynth_stream.skeleton import BLAZEPOSE_33, SKELETONS, Skeleton
 from mixsynth_stream.spaces import LANDMARK_SPACES, SPACES, scale_floor, space_of
 
 if TYPE_CHECKING:
@@ -172,14 +172,14 @@ class People:
     def __init__(
         self,
         models: tuple[Model, ...],
-        skeleton: Skeleton | None = None,
+        skeleton: str | None = None,
         *,
         max_people: int,
         max_silence_s: float = 1.0,
     ) -> None:
-        """The detections are of the `skeleton`: by default BlazePose-33, or SMPL-24 of rotations."""
+        """The detections are of the `skeleton` of this name: by default BlazePose-33, or SMPL-24 of rotations."""
         self._models = models
-        self._skeleton = skeleton or SPACES[models[0].info.space].skeleton
+        self._skeleton = SKELETONS[skeleton or SPACES[models[0].info.space].skeleton.name]
         self._max_people = max_people
         self._max_silence_s = max_silence_s
         self._next_id = 0

@@ -19,7 +19,6 @@ from mixsynth_stream.pipeline.arguments import check_numbers, chooses_keyframes,
 from mixsynth_stream.pipeline.budget import Budget
 from mixsynth_stream.pipeline.cuts import STAY_S, CutDetector
 from mixsynth_stream.pipeline.engine import Engine
-from mixsynth_stream.pipeline.estimators.checks import check_skeleton
 from mixsynth_stream.pipeline.estimators.choose import DEFAULT_EYE, is_pose_model, stream_estimator, warm_up
 from mixsynth_stream.pipeline.estimators.supervised import SupervisedEstimator
 from mixsynth_stream.pipeline.forecast.self_score import SelfScore
@@ -128,7 +127,7 @@ class Stream:
                 self._reader.close()
             raise
         spacing = self.models[0].config.sample_interval, self.models[0].info.rate_hz
-        people = People(self.models, check_skeleton(self.skeleton), max_people=max_people, max_silence_s=max_silence_s)
+        people = People(self.models, self.skeleton, max_people=max_people, max_silence_s=max_silence_s)
         follower = self._glance(glance)
         self.has_glance = follower is not None
         self.score = self._own_score(acts=is_auto)

@@ -14,10 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
+from mixsynth_stream.data.recordings import rounded
 from mixsynth_stream.files import write_arrays
-
-# A power of two, so that the rounded float32 numbers end in zeros, which compress well.
-STEPS_PER_METRE = 4096
 
 
 def compact(source: Path, target: Path) -> float:
@@ -25,7 +23,7 @@ def compact(source: Path, target: Path) -> float:
     with np.load(source, allow_pickle=False) as data:
         arrays = {key: data[key] for key in data.files}
     exact = arrays["positions"]
-    arrays["positions"] = (np.round(exact * STEPS_PER_METRE) / STEPS_PER_METRE).astype(np.float32)
+    arrays["positions"] = rounded(exact)
     write_arrays(target, arrays)
     return float(np.abs(arrays["positions"] - exact).max())
 

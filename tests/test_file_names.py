@@ -57,8 +57,8 @@ def test_every_result_takes_every_name(source, tmp_path):
         assert container.streams.audio
 
 
-@pytest.mark.parametrize("source", NAMES, indirect=True, ids=ascii)
-def test_every_name_can_be_given_without_its_folder(source, tmp_path, monkeypatch):
+@pytest.mark.parametrize("source", ["12:30:15.mp4", "-dash %04d.mp4"], indirect=True)
+def test_a_name_can_be_given_without_its_folder(source, tmp_path, monkeypatch):
     """What stands before a colon could then be a protocol, and what begins with a dash an option."""
     monkeypatch.chdir(tmp_path)
     lines = run_apart("run", "--", source.name)

@@ -12,6 +12,7 @@ from pathlib import Path
 from mixsynth_stream.presets import PRESET_NAMES
 from mixsynth_stream.spaces import LANDMARK_SPACES
 from mixsynth_stream.train import PresetConfig, TrainConfig, train
+from mixsynth_stream.train.config import source_weight
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,7 +33,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     kernels = "the network's layers on the Triton kernels (a CUDA device)"
     parser.add_argument("--kernels", action="store_true", help=kernels)
     parser.add_argument("--data-name", default="", help="what the data are, for the weight file")
-    parser.add_argument("--licence", default=defaults.licence, help="licence of the data, for the weight file")
+    licence = "licence of the data, for the weight file (default: what the clips state)"
+    parser.add_argument("--licence", help=licence)
     published = parser.add_argument_group("with --preset")
     published.add_argument("--epochs", type=int, help="default: 100")
     _add_own_recipe(parser.add_argument_group("without --preset"), defaults)
@@ -52,6 +54,11 @@ def _add_own_recipe(group: argparse._ArgumentGroup, defaults: TrainConfig) -> No
         f"(default: {defaults.newest_gap_weight:g} {defaults.second_gap_weight:g})"
     )
     group.add_argument("--gap-weights", nargs=2, type=float, metavar=("NEWEST", "SECOND"), help=gap_weights)
+    source_weights = (
+        "factors on how often clips of a source are drawn, as in uiprmd=0.5 snu_basket=2 "
+        "(default: 1; the table printed at the start has the sources)"
+    )
+    group.add_argument("--source-weights", nargs="+", metavar="NAME=FACTOR", help=source_weights)
     wrong_person = (
         "chance a window that the estimator is with somebody else for a while, "
         "for estimators whose people are not told apart (default: 0)"
@@ -83,6 +90,7 @@ def config_from(args: argparse.Namespace) -> TrainConfig | PresetConfig:
     if "epochs" in options:
         raise ValueError("--epochs goes with --preset only; give --steps")
     options["data"], options["validation"] = tuple(options["data"]), tuple(options.get("validation", ()))
+    options["source_weights"] = tuple(source_weight(text) for text in options.get("source_weights", ()))
     if gap_weights:
         options["newest_gap_weight"], options["second_gap_weight"] = gap_weights
     return TrainConfig(**{name: options[name] for name in ours if name in options})

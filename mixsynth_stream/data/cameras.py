@@ -30,7 +30,7 @@ BONE_PARENT = {
     "right_foot_index": "right_ankle",
 }
 # One factor a group: left and right have the same proportions.
-_BONE_GROUPS = ("head", "torso", "shoulder_width", "hip_width", "upper_arm", "forearm", "hand", "thigh", "shin", "foot")
+BONE_GROUPS = ("head", "torso", "shoulder_width", "hip_width", "upper_arm", "forearm", "hand", "thigh", "shin", "foot")
 _GROUP_OF = {
     "nose": "head", "shoulder": "shoulder_width", "hip": "hip_width", "elbow": "upper_arm", "wrist": "forearm",
     "index": "hand", "knee": "thigh", "ankle": "shin", "foot_index": "foot",
@@ -128,11 +128,11 @@ def _bone_maps() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         groups.append((_GROUP_OF[part],))
         chain[name] = chain[start] + unit[len(bones)]
         bones.append(joint[name] - joint[start])
-    share = np.array([[(group in names) / len(names) for names in groups] for group in _BONE_GROUPS])
+    share = np.array([[(group in names) / len(names) for names in groups] for group in BONE_GROUPS])
     return share, np.stack(bones), np.stack([chain[name] for name in CORE_17.joints])
 
 
 def random_body_factors(rng: np.random.Generator, batch: int) -> np.ndarray:  # [B, 10]
     """A size of the whole body within 12 % and proportions within about 8 %."""
     whole = rng.uniform(0.88, 1.12, (batch, 1))
-    return np.asarray(whole * np.clip(rng.normal(1, 0.05, (batch, len(_BONE_GROUPS))), 0.88, 1.12))
+    return np.asarray(whole * np.clip(rng.normal(1, 0.05, (batch, len(BONE_GROUPS))), 0.88, 1.12))

@@ -1,7 +1,8 @@
 """Mocap clips: files of motion capture, checks of their units, and the network's 17 joints from the files' 22.
 
-File format (npz): joints [22] names, fps, positions [F, 22, 3] in metres with y up, starts and lengths [C] of the clips
-inside positions; optional subject, trial and src [C]. docs/model-card.md names the data that shipped weights saw.
+File format (npz): joints [J] names, fps, positions [F, J, 3] in metres with y up, starts and lengths [C] of the clips
+inside positions; optional subject, trial, src and licence [C]. The joints are those of Mocap-22, as they were recorded,
+or those of Core-17, mended (data/mending.py). docs/model-card.md names the data that shipped weights saw.
 """
 
 from __future__ import annotations
@@ -27,6 +28,9 @@ DEFAULT_DATA = ("benchmarks/mocap/cmu_val.npz", "benchmarks/mocap/extra_val.npz"
 # The joints of Mocap-22 as the files of clips name them: lshoulder for left_shoulder.
 FILE_JOINTS = tuple(name.replace("left_", "l").replace("right_", "r") for name in MOCAP_22.joints)
 
+# Mended files have the network's joints, under the network's names.
+_JOINT_SETS = {len(FILE_JOINTS): FILE_JOINTS, len(CORE_17): CORE_17.joints}
+
 # Core joints whose joint in the files has another name. `core_from_mocap` moves the nose from the head to its place.
 _CORE_SOURCE = {"nose": "head", "index": "hand", "foot_index": "toe"}
 
@@ -35,10 +39,12 @@ _CORE_SOURCE = {"nose": "head", "index": "hand", "foot_index": "toe"}
 NOSE_AHEAD_M, NOSE_BELOW_M = 0.07, 0.03
 
 _ANKLE_HEIGHT_M = 0.08
+# What the line from the shoulders to the nose leaves to the top of the head.
+_NOSE_TO_TOP_M = 0.11
 # From here on a float64 holds no fractions, so it cannot show whether a number was whole.
 _LARGEST_COUNT = 2.0**53
 # Optional arrays, one entry a clip.
-_LABELS = ("subject", "trial", "src")
+_LABELS = ("subject", "trial", "src", "licence")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,10 +52,16 @@ class Clip:
     """One unbroken piece of motion of one person."""
 
     name: str
-    positions: np.ndarray  # [T, 22, 3] metres, y up
+    positions: np.ndarray  # [T, 22, 3] or, mended, [T, 17, 3] metres, y up
     rate_hz: float
     source: str
     subject: str
+    licence: str = ""
+
+    @property
+    def core(self) -> np.ndarray:  # [T, 17, 3]
+        """The network's joints, CORE_17 order."""
+        return self.positions if self.positions.shape[1] == len(CORE_17) else core_from_mocap(self.positions)
 
 
 def load_clips(path: str | Path) -> list[Clip]:
@@ -62,7 +74,7 @@ def load_clips(path: str | Path) -> list[Clip]:
         )
     data = load_arrays(path, ("joints", "fps", "positions", "starts", "lengths"), optional=_LABELS)
     joints = tuple(str(name) for name in data["joints"].reshape(-1))
-    if joints != FILE_JOINTS:
+    if joints not in _JOINT_SETS.values():
         raise SourceError(f"{path} has joints {', '.join(joints)}; expected {', '.join(FILE_JOINTS)} in this order")
     if data["fps"].size != 1:
         raise SourceError(
@@ -76,15 +88,15 @@ def load_clips(path: str | Path) -> list[Clip]:
         raise SourceError(
             f"{path}: positions and fps must be numbers, starts and lengths whole numbers ({error})"
         ) from error
-    labels = {key: data[key] if key in data else np.full(len(starts), "") for key in _LABELS}
+    labels = {key: data.get(key, np.array("")) for key in _LABELS}
+    # One text may stand for all clips.
+    labels = {key: np.full(len(starts), text) if text.ndim == 0 else text for key, text in labels.items()}
     short = [key for key, values in labels.items() if values.shape != starts.shape]
     if short:
         raise SourceError(f"{path} has {len(starts)} clips and {short[0]} {list(labels[short[0]].shape)}; one each")
     check_rate(path, rate_hz)
-    if positions.ndim != 3 or positions.shape[1:] != (len(FILE_JOINTS), 3) or len(starts) != len(lengths):
-        raise SourceError(
-            f"{path} has positions {positions.shape}; expected [F, {len(FILE_JOINTS)}, 3] and starts, lengths"
-        )
+    if positions.ndim != 3 or positions.shape[1:] != (len(joints), 3) or len(starts) != len(lengths):
+        raise SourceError(f"{path} has positions {positions.shape}; expected [F, {len(joints)}, 3] and starts, lengths")
     clips = []
     for number, (start, length) in enumerate(zip(starts, lengths, strict=True)):
         if length < 2:
@@ -92,9 +104,9 @@ def load_clips(path: str | Path) -> list[Clip]:
         if start < 0 or start + length > len(positions):
             raise SourceError(f"{path}: clip {number} is frames {start} to {start + length} of {len(positions)}")
         name = str(labels["trial"][number]) or f"clip {number}"
-        subject, source = str(labels["subject"][number]), str(labels["src"][number])
+        subject, source, licence = (str(labels[key][number]) for key in ("subject", "src", "licence"))
         piece = positions[start : start + length]
-        clips.append(Clip(name=name, positions=piece, rate_hz=rate_hz, source=source, subject=subject))
+        clips.append(Clip(name=name, positions=piece, rate_hz=rate_hz, source=source, subject=subject, licence=licence))
         _check_clip(path, clips[-1])
     if not clips:
         raise SourceError(f"{path} holds no clips")
@@ -114,15 +126,33 @@ def _whole_numbers(key: str, values: np.ndarray) -> np.ndarray:
     return numbers.astype(int)
 
 
-def stature(positions: np.ndarray) -> float:  # [T, 22, 3] -> metres when the unit is the metre
+def joint_names(positions: np.ndarray) -> tuple[str, ...]:  # of [T, 22 or 17, 3]
+    """The names of these joints in a file."""
+    return _JOINT_SETS[positions.shape[1]]
+
+
+def joint_columns(positions: np.ndarray) -> dict[str, np.ndarray]:  # [T, 22 or 17, 3] -> each [T, 3]
+    """Every joint by its name; those that both kinds of files have are called as in Mocap-22's (`lhand`, `ltoe`)."""
+    names = joint_names(positions)
+    if names == CORE_17.joints:
+        names = tuple(FILE_JOINTS[column] for column in _core_columns())
+    return {name: positions[:, column] for column, name in enumerate(names)}
+
+
+def stature(positions: np.ndarray) -> float:  # [T, 22 or 17, 3] -> metres when the unit is the metre
     """Height of the standing person, from bone lengths, so that it does not depend on the pose."""
+    joint = joint_columns(positions)
 
     def bones(*names: str) -> float:
-        chain = positions[:, [FILE_JOINTS.index(name) for name in names]]
-        return float(np.median(np.linalg.norm(np.diff(chain, axis=1), axis=-1).sum(axis=1)))
+        chain = np.stack([joint[name] for name in names])
+        return float(np.median(np.linalg.norm(np.diff(chain, axis=0), axis=-1).sum(axis=0)))
 
     legs = (bones("lhip", "lknee", "lankle") + bones("rhip", "rknee", "rankle")) / 2
-    return legs + bones("pelvis", "spine", "chest", "neck", "head", "headtip") + _ANKLE_HEIGHT_M
+    if "headtip" in joint:
+        return legs + bones("pelvis", "spine", "chest", "neck", "head", "headtip") + _ANKLE_HEIGHT_M
+    for part in ("hip", "shoulder"):
+        joint[f"{part}s"] = (joint[f"l{part}"] + joint[f"r{part}"]) / 2
+    return legs + bones("hips", "shoulders", "head") + _NOSE_TO_TOP_M + _ANKLE_HEIGHT_M
 
 
 def _check_clip(path: str | Path, clip: Clip) -> None:
@@ -135,16 +165,15 @@ def _check_clip(path: str | Path, clip: Clip) -> None:
     check_height(f"{path}: the person of {clip.name}", stature(clip.positions))
 
 
-def feet_to_head(positions: np.ndarray) -> np.ndarray:  # [T, 22, 3] -> [T, 3]
+def feet_to_head(positions: np.ndarray) -> np.ndarray:  # [T, 22 or 17, 3] -> [T, 3]
     """From the middle of the ankles to the head."""
-    ankles = positions[:, [FILE_JOINTS.index("lankle"), FILE_JOINTS.index("rankle")]]
-    return np.asarray(positions[:, FILE_JOINTS.index("head")] - ankles.mean(axis=1))
+    joint = joint_columns(positions)
+    return np.asarray(joint["head"] - (joint["lankle"] + joint["rankle"]) / 2)
 
 
-def left_and_ahead(positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:  # [T, 22, 3] -> [T, 3] each
+def left_and_ahead(positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:  # [T, 22 or 17, 3] -> [T, 3] each
     """From the right hip to the left one, and the direction in which the feet point."""
-    names = ("lhip", "rhip", "ltoe", "rtoe", "lankle", "rankle")
-    joint = {name: positions[:, FILE_JOINTS.index(name)] for name in names}
+    joint = joint_columns(positions)
     return joint["lhip"] - joint["rhip"], joint["ltoe"] - joint["lankle"] + joint["rtoe"] - joint["rankle"]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -13,7 +13,8 @@ from mixsynth_stream.data import cameras as cam
 from mixsynth_stream.data.estimator_noise import EstimatorNoise, add_accidents, errors
 from mixsynth_stream.data.gaussian import QuickGaussian
 from mixsynth_stream.data.gestures import with_gestures
-from mixsynth_stream.data.mocap import Clip, core_from_mocap
+from mixsynth_stream.data.mocap import Clip
+from mixsynth_stream.data.sources import source_factors
 from mixsynth_stream.data.time_last import poses, time_last
 from mixsynth_stream.errors import SourceError
 from mixsynth_stream.interpolation import catmull_rom_matrix
@@ -63,7 +64,9 @@ class WindowSampler:
         space: str,
         seed: int,
         noise: EstimatorNoise | None = None,
+        source_weights: Mapping[str, float] | None = None,
     ) -> None:
+        """`source_weights`: factors on the chance of clips by their source, 1 where a source is not there."""
         checked_space(space, LANDMARK_SPACES)
         self.rng = QuickGaussian(np.random.PCG64(seed))
         self.noise = replace(noise or EstimatorNoise(), left_out=_LEFT_OUT)
@@ -85,12 +88,13 @@ class WindowSampler:
                 f"{least_s:.2f} s would do for {clips[nearest].name}, which lasts {clip_s:.2f} s, and the "
                 "slower the motion the more it takes; give longer clips"
             )
-        self._chances = weight / weight.sum()
+        weight *= source_factors(clips, source_weights or {})
+        self.chances = weight / weight.sum()  # [C]
 
     def draw(self, batch: int) -> Windows:
         """`batch` windows with every kind of variation."""
         rng, config = self.rng, self._config
-        clip = rng.choice(len(self._chances), batch, p=self._chances)
+        clip = rng.choice(len(self.chances), batch, p=self.chances)
         tempo = np.exp(rng.uniform(np.log(_SLOWEST_TEMPO), np.log(self._fastest[clip])))
         per_step = tempo * self._track.rate[clip] / GRID_HZ
         first, last = config.sample_interval * per_step, self._track.length[clip] - 1 - _LEAST_AHEAD * per_step
@@ -202,7 +206,7 @@ class _Track:
         if not clips:
             raise ValueError("no clips were given")
         length = np.array([len(clip.positions) for clip in clips])
-        core = np.concatenate([core_from_mocap(clip.positions) for clip in clips]).astype(np.float32)
+        core = np.concatenate([clip.core for clip in clips]).astype(np.float32)
         return cls(core, np.cumsum(length) - length, length, np.array([clip.rate_hz for clip in clips]))
 
     def at(self, clip: np.ndarray, frame: np.ndarray) -> np.ndarray:  # [B], [B, T] -> [B, T, 17, 3]

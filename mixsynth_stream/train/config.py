@@ -39,9 +39,11 @@ class TrainConfig:
     validate_every: int = 1000
     # Training ends after so many validations without a better score; 0: never.
     patience: int = 0
-    # Name and licence of a user's own data; both are written into the weight file.
+    # Factors on how often windows are drawn from the clips of a source (`src` in their files).
+    source_weights: tuple[tuple[str, float], ...] = ()
+    # Name and licence of the data, for the weight file; without them the names of the files and what the clips state.
     data_name: str = ""
-    licence: str = "not stated"
+    licence: str = ""
     # Shares of the loss: between the two newest keyframes, between the two before them, earlier, and ahead.
     newest_gap_weight: float = 6.0
     second_gap_weight: float = 4.0
@@ -73,6 +75,9 @@ class TrainConfig:
                 f"shares of the loss must be 0 or more and not all 0, found {', '.join(f'{s:g}' for s in shares)} "
                 f"(newest gap, second, older, ahead) and {self.velocity_weight:g} (velocity)"
             )
+        wrong = [weight for weight in self.source_weights if not 0 <= weight[1] < math.inf]
+        if wrong:
+            raise ValueError(f"the weight of a source must be 0 or more, found {wrong[0][1]:g} for {wrong[0][0]}")
         if not 0 <= self.wrong_person <= 1:
             raise ValueError(f"wrong_person must be a chance in 0..1, found {self.wrong_person}")
 
@@ -85,6 +90,15 @@ class TrainConfig:
     def name(self) -> str:
         """`image-n10`: the stem of every file that training writes."""
         return shipped_name(self.space, self.every)
+
+
+def source_weight(text: str) -> tuple[str, float]:
+    """`uiprmd=0.5` as a source and the factor on its clips. `ValueError` for anything else."""
+    name, _, number = text.partition("=")
+    try:
+        return name, float(number)
+    except ValueError as error:
+        raise ValueError(f"the weight of a source is NAME=FACTOR, as in uiprmd=0.5; found {text!r}") from error
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,8 +8,9 @@ from __future__ import annotations
 import json
 import math
 import sys
+from collections.abc import Callable
 from dataclasses import asdict
-from functools import reduce
+from functools import partial, reduce
 from pathlib import Path
 
 import numpy as np
@@ -22,11 +23,13 @@ from mixsynth_stream.config import ModelConfig
 from mixsynth_stream.data.cameras import FRAME_HEIGHT_PX
 from mixsynth_stream.data.estimator_noise import EstimatorNoise
 from mixsynth_stream.data.mocap import Clip, data_hash, load_clips, unique_names
+from mixsynth_stream.data.sources import licences, source_rows
 from mixsynth_stream.data.windows import Windows, WindowSampler
 from mixsynth_stream.errors import ModelError, SourceError
 from mixsynth_stream.evaluate.sigma_fit import with_uncertainty
 from mixsynth_stream.network import MixSynthFormer
 from mixsynth_stream.normalise import root_and_scale
+from mixsynth_stream.reports import table
 from mixsynth_stream.skeleton import CORE_17
 from mixsynth_stream.spaces import GRID_HZ, SPACES, scale_floor
 from mixsynth_stream.train.config import TrainConfig
@@ -50,7 +53,7 @@ _SETTINGS = ("space", "every", "steps", "batch", "lr", "warmup", "weight_decay",
 
 def run(config: TrainConfig) -> Path:
     """See `train`."""
-    recipe = MocapRecipe(config)
+    recipe = MocapRecipe(config, progress=partial(tqdm.write, file=sys.stderr))
     return fit(recipe, config.out, resume=config.resume, patience=config.patience, kernels=config.kernels)
 
 
@@ -61,7 +64,9 @@ class MocapRecipe:
     curves_pattern = "/"
     gradient_limit = _GRADIENT_LIMIT
 
-    def __init__(self, config: TrainConfig) -> None:
+    def __init__(self, config: TrainConfig, progress: Callable[[str], None] | None = None) -> None:
+        """`progress` takes a table of the sources of the data, once they are read."""
+        self._progress = progress
         self.config, self.name, self.shape = config, config.name, config.model
         self.seed, self.steps, self.validate_every = config.seed, config.steps, config.validate_every
         self._normalisation = SPACES[config.space].normalisation
@@ -74,7 +79,9 @@ class MocapRecipe:
         noise = EstimatorNoise(wrong_person=config.wrong_person)
         # The seeds of processes lie far apart, so that none draws the windows of a run with another seed.
         seed = config.seed + 1_000_003 * process.rank
-        self._sampler = WindowSampler(clips, self.shape, config.space, seed, noise)
+        self._sampler = WindowSampler(clips, self.shape, config.space, seed, noise, dict(config.source_weights))
+        if self._progress and process.is_first:
+            self._progress(table(source_rows(clips, self._sampler.chances)))
         self._share = process.share(config.batch)
         self._score = MocapScore(self._validation_sets, self.shape, config.space, self._normalisation)
         self._weights = self._weights.to(process.device)
@@ -137,7 +144,7 @@ class MocapRecipe:
             rate_hz=GRID_HZ,
             normalisation=self._normalisation,
             data=config.data_name or ", ".join(data.name for data in config.data),
-            licence=config.licence,
+            licence=config.licence or licences([clip for file in self._training for clip in file]),
             data_hash=data_hash(config.data),
             metrics={"step": step, **{name: round(value, 5) for name, value in errors.items()}},
         )
@@ -249,7 +256,8 @@ def _settings(config: TrainConfig) -> str:
     """All that must not change between a run and its continuation, as JSON."""
     files = {"data": data_hash(config.data), "validation": data_hash(config.validation)}
     # An option stands there only where it is on, so that checkpoints older than the option can still be resumed.
-    options = {name: value for name in ("wrong_person", "kernels") if (value := getattr(config, name))}
+    names = ("wrong_person", "source_weights", "kernels")
+    options = {name: value for name in names if (value := getattr(config, name))}
     # torch's Muon keeps its momentum under another name; this entry refuses its checkpoints, which would lose it.
     optimiser = {"optimiser": "Muon, float32"}
     return json.dumps({name: getattr(config, name) for name in _SETTINGS} | options | optimiser | files)

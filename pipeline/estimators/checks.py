@@ -27,6 +27,7 @@ _COLUMN_TOLERANCE = 0.02
 _SHORTEST_COLUMN = 0.05
 # Shoulders below ankles in this share of at least so many poses are no handstand.
 _UPSIDE_DOWN, _LEAST_POSES = 0.9, 10
+_MOST_POSES = 500  # that are looked at, evenly spread
 logger = logging.getLogger(__name__)
 
 
@@ -202,10 +203,15 @@ def _finite_or_missing(array: np.ndarray, skeleton: Skeleton, name: str) -> np.n
 
 def warn_of_upside_down(people: Sequence[Person], skeleton: Skeleton, name: str) -> None:
     """Log a warning where nearly everybody stands on their head: then y most likely points upwards."""
-    joints = [[skeleton.index(f"{side}_{part}") for side in ("left", "right")] for part in ("shoulder", "ankle")]
-    heights = np.array([[np.mean(person.pose[pair, 1]) for pair in joints] for person in people]).reshape(-1, 2)
-    known = np.isfinite(heights).all(axis=1)
-    if known.sum() >= _LEAST_POSES and (heights[known, 0] > heights[known, 1]).mean() > _UPSIDE_DOWN:
+    poses = np.array([person.pose for person in people[:: 1 + len(people) // _MOST_POSES]]).reshape(
+        -1, len(skeleton), 2
+    )
+    shoulders, ankles = (
+        poses[:, [skeleton.index(f"{side}_{part}") for side in ("left", "right")], 1].mean(axis=1)
+        for part in ("shoulder", "ankle")
+    )
+    known = np.isfinite(shoulders + ankles)
+    if known.sum() >= _LEAST_POSES and (shoulders[known] > ankles[known]).mean() > _UPSIDE_DOWN:
         logger.warning(
             "%s: shoulders lie below ankles in nearly all poses: if y points upwards there, give the height of the "
             "picture minus y",

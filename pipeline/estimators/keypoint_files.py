@@ -18,12 +18,14 @@ import numpy as np
 from mixsynth_stream.errors import ModelError
 from mixsynth_stream.pipeline.estimators.checks import check_person, check_skeleton, warn_of_upside_down
 from mixsynth_stream.pipeline.motion import Person
-from mixsynth_stream.skeleton import BLAZEPOSE_33, BODY_25, COCO_17, HALPE_26, WHOLEBODY_133, Skeleton
+from mixsynth_stream.skeleton import BLAZEPOSE_33, BODY_25, COCO_17, HALPE_26, OPENPOSE_18, WHOLEBODY_133, Skeleton
 
 logger = logging.getLogger(__name__)
 
 # The skeleton of files that do not name one, by its number of joints.
-BY_COUNT = {len(skeleton): skeleton for skeleton in (COCO_17, BODY_25, HALPE_26, BLAZEPOSE_33, WHOLEBODY_133)}
+BY_COUNT = {
+    len(skeleton): skeleton for skeleton in (COCO_17, OPENPOSE_18, BODY_25, HALPE_26, BLAZEPOSE_33, WHOLEBODY_133)
+}
 _NUMBER = re.compile(r"(\d+)(?:_keypoints)?$")
 # Of a folder, so many files with people tell the skeleton and the range of scores.
 _SAMPLE = 20

@@ -57,6 +57,8 @@ class ArrayEstimator:
         except ModelError as error:
             raise ModelError(f"{name}: {error}") from None
         self.skeleton = kind.name
+        if skeleton is not None and check_skeleton(skeleton) is not kind:
+            raise ModelError(f"{name} says that its skeleton is {kind.name}, not {skeleton}: leave {skeleton} out")
         if (kind is SMPL_24) != is_smpl:
             usual = SMPL_24.name if is_smpl else "landmarks"
             raise ModelError(f"{name}: {required[1]} are of {usual}, but its skeleton says {kind.name}")

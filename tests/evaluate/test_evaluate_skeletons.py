@@ -18,7 +18,8 @@ CMU = CHECKOUT / "benchmarks/mocap/cmu_val.npz"
 @pytest.mark.parametrize("space", ["image", "world"])
 def test_the_shipped_networks_bear_what_skeletons_lack(space: str) -> None:
     rows = skeleton_rows(CMU, load_model(f"{space}-n10"), stride=60)
-    assert {row.skeleton: row.joints for row in rows} == {"COCO-17": 13, "HALPE-26": 15, "BODY-25": 15, "H36M-17": 12}
+    joints = {"COCO-17": 13, "HALPE-26": 15, "BODY-25": 15, "OpenPose-18": 13, "H36M-17": 12}
+    assert {row.skeleton: row.joints for row in rows} == joints
     assert {row.question for row in rows} == {"filled", "now", "400 ms ahead"}
     for row in rows:
         assert row.whole != row.lacking and 0.5 < row.whole < 1.1, row
@@ -30,6 +31,6 @@ def test_the_command_prints_a_table_and_writes_rows(tmp_path: Path, capsys: pyte
     assert main(["evaluate", *options]) == 0
     assert "cmu_val.npz, image-n15: error over the best simple method's" in capsys.readouterr().out
     rows = json.loads((tmp_path / "rows.json").read_text())["rows"]
-    assert {row["skeleton"] for row in rows} == {"COCO-17", "HALPE-26", "BODY-25", "H36M-17"}
+    assert {row["skeleton"] for row in rows} == {"COCO-17", "HALPE-26", "BODY-25", "OpenPose-18", "H36M-17"}
     assert main(["evaluate", "--skeletons", "--coverage"]) == 2
     assert "--coverage does not go with --skeletons, which takes --model, --data and --json" in capsys.readouterr().err

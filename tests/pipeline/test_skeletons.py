@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from support.fakes import models, person
 
+from mixsynth_stream.errors import ModelError
 from mixsynth_stream.pipeline import ArrayEstimator, Motion, MotionWindow, Origin, Person, Stream
 from mixsynth_stream.pipeline.estimators.choose import as_estimator
 from mixsynth_stream.skeleton import BLAZEPOSE_33, BODY_25, COCO_17, H36M_17, LANDMARKS, WHOLEBODY_133, Skeleton
@@ -181,6 +182,8 @@ def test_recorded_estimates_name_their_skeleton(caplog: pytest.LogCaptureFixture
     poses = np.array([[seen_as(walker(t), COCO_17).pose] for t in TIMES])
     assert ArrayEstimator({"time_s": TIMES, "poses": poses, "skeleton": "coco_17"}).skeleton == "COCO-17"
     assert ArrayEstimator({"time_s": TIMES, "poses": poses}, "MoveNet").skeleton == "COCO-17"
+    with pytest.raises(ModelError, match=r"says that its skeleton is COCO-17, not H36M: leave H36M out"):
+        ArrayEstimator({"time_s": TIMES, "poses": poses, "skeleton": "COCO-17"}, "H36M")
     assert not caplog.records
     ArrayEstimator({"time_s": TIMES, "poses": 480 - poses, "skeleton": "COCO-17"})
     assert "shoulders lie below ankles in nearly all poses: if y points upwards" in caplog.text

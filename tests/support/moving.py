@@ -12,8 +12,8 @@ from mixsynth_stream.pipeline.glance.glance import Glance
 from mixsynth_stream.pipeline.motion import Motion, Person
 from mixsynth_stream.pipeline.people import People
 from mixsynth_stream.pipeline.timeline import Timeline
-from mixsynth_stream.skeleton import CORE_17, CORE_FROM_BLAZEPOSE
-from mixsynth_stream.spaces import SPACES
+from mixsynth_stream.skeleton import BLAZEPOSE_33, CORE_17, CORE_FROM_BLAZEPOSE, Skeleton
+from mixsynth_stream.spaces import space_of
 from mixsynth_stream.weights import load_model
 
 CORE = list(CORE_FROM_BLAZEPOSE)
@@ -57,12 +57,12 @@ def dancing(time_s: float, x: float = 160.0, speed: float = 0.0) -> np.ndarray: 
     return pose
 
 
-def estimate(pose: np.ndarray) -> Person:  # [17, 2]
+def estimate(pose: np.ndarray, skeleton: Skeleton = BLAZEPOSE_33) -> Person:  # [17, 2]
     """What a perfect estimator says: every landmark lies on its carrier, and metres are pixels over the scale."""
-    landmarks = pose[SPACES["image"].carrier]
+    landmarks = space_of("image", skeleton).carried(pose[None])[0, : len(skeleton)]
     hips = pose[[CORE_17.index("left_hip"), CORE_17.index("right_hip")]].mean(axis=0)
-    world = np.concatenate([(landmarks - hips) * 0.5 / SCALE, np.zeros((33, 1))], axis=1)
-    return Person(landmarks, world, np.ones(33))
+    world = np.concatenate([(landmarks - hips) * 0.5 / SCALE, np.zeros((len(skeleton), 1))], axis=1)
+    return Person(landmarks, world, np.ones(len(skeleton)))
 
 
 def picture(poses: Sequence[np.ndarray], camera: tuple[float, float] = (0.0, 0.0)) -> np.ndarray:  # [H, W] uint8
@@ -84,11 +84,15 @@ def follow(
     luma: Callable[[int, np.ndarray], np.ndarray | None] = lambda _, plane: plane,
     camera: Callable[[float], tuple[float, float]] = lambda _: (0.0, 0.0),
     seen: Callable[[int, int], bool] = lambda _frame, _person: True,
+    skeleton: Skeleton = BLAZEPOSE_33,
 ) -> list[Motion]:
     """The Motions of a stream; keyframes come every 10 frames, and their estimates `late` frames afterwards."""
     models = load_model(f"image-n{EVERY}"), load_model(f"world-n{EVERY}")
     timeline = Timeline(
-        People(models, max_people=len(people)), lag=lag, horizon_s=0.4, glance=Glance() if glance else None
+        People(models, skeleton.name, max_people=len(people)),
+        lag=lag,
+        horizon_s=0.4,
+        glance=Glance() if glance else None,
     )
     motions: list[Motion] = []
     pending: tuple[Frame, list[Person]] | None = None
@@ -101,7 +105,7 @@ def follow(
         frame = Frame(index, time_s, *SIZE, lambda: np.zeros((1, 1, 3), np.uint8), luma=lambda stored=stored: stored)
         is_keyframe = index % EVERY == 0
         if is_keyframe:
-            pending = frame, [estimate(pose) for person, pose in enumerate(poses) if seen(index, person)]
+            pending = frame, [estimate(pose, skeleton) for person, pose in enumerate(poses) if seen(index, person)]
         if not is_keyframe or late:
             motions += timeline.frame(frame)
         if pending is not None and index == pending[0].index + late:
@@ -110,7 +114,10 @@ def follow(
 
 
 def error(motions: Sequence[Motion], people: Sequence[Motion2D], *, final: bool, ids: Sequence[int] = (0,)) -> float:
-    """Mean distance of the joints from the truth, in body scales, in frames between keyframes after the third one."""
+    """Mean distance from the truth, in body scales, in frames between keyframes after the third one.
+
+    Joints of the network count, as far as the skeleton has them.
+    """
     distances = []
     for motion in motions:
         if motion.final is not final or motion.index % EVERY == 0 or motion.index <= 2 * EVERY:
@@ -118,5 +125,6 @@ def error(motions: Sequence[Motion], people: Sequence[Motion2D], *, final: bool,
         for person, track in enumerate(ids):
             (row,) = np.flatnonzero(motion.ids == track)
             truth = people[person](motion.time_s)
-            distances.append(np.linalg.norm(motion.poses[row][CORE] - truth, axis=1).mean() / SCALE)
+            core = space_of("image", motion.skeleton).core_of(motion.poses[row])
+            distances.append(np.nanmean(np.linalg.norm(core - truth, axis=1)) / SCALE)
     return float(np.mean(distances))

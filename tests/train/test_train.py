@@ -111,6 +111,7 @@ def test_bad_settings_and_places_are_refused_in_a_sentence(clips: Path, tmp_path
         ({"newest_gap_weight": -1.0}, "0 or more and not all 0, found -1, 4, 0.5, 1"),
         ({"second_gap_weight": float("nan")}, "0 or more and not all 0, found 6, nan"),
         ({"velocity_weight": -1.0}, r"and -1 \(velocity\)"),
+        ({"source_weights": (("a", -1.0),)}, "the weight of a source must be 0 or more, found -1 for a"),
         ({f"{name}_weight": 0.0 for name in ("newest_gap", "second_gap", "older", "ahead")}, "not all 0"),
     ]  # fmt: skip
     for change, message in wrong:
@@ -127,6 +128,23 @@ def test_bad_settings_and_places_are_refused_in_a_sentence(clips: Path, tmp_path
         np.savez(tmp_path / "alone.npz", **{**data, "subject": ["a", "a", "a"]})
     with pytest.raises(SourceError, match="one subject"):
         train(small(tmp_path / "alone.npz", tmp_path / "out"))
+
+
+def test_sources_are_drawn_as_weighted_and_told_with_their_licences(clips: Path, tmp_path: Path) -> None:
+    with np.load(clips) as data:
+        labels = {"src": ["dance", "sport", "sport"], "licence": ["CC0", "MIT", "MIT"]}
+        np.savez(tmp_path / "labelled.npz", **{**data, **labels})
+    config = small(tmp_path / "labelled.npz", tmp_path, validation=(clips,), source_weights=(("dance", 8.0),))
+    tables: list[str] = []
+    recipe = mocap.MocapRecipe(config, progress=tables.append)
+    recipe.start(Process(torch.device("cpu")))
+    dance = next(line.split() for line in tables[0].splitlines() if line.startswith("dance"))
+    assert 75 < float(dance[4]) < 85
+    assert recipe.info(1, {}).licence == "CC0; MIT"
+    other = mocap.MocapRecipe(replace(config, source_weights=(), licence="our own"))
+    other.start(Process(torch.device("cpu")))
+    assert other.info(1, {}).licence == "our own"
+    assert other.settings() != recipe.settings()
 
 
 def test_the_loss_leaves_out_what_has_no_truth() -> None:

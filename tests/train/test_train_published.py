@@ -185,6 +185,10 @@ def parsed(*words: str) -> TrainConfig | PresetConfig:
 def test_the_command_line_chooses_the_recipe() -> None:
     ours = parsed("--data", "a.npz", "b.npz", "--out", "o", "--steps", "5", "--patience", "3")
     assert ours == TrainConfig(data=(Path("a.npz"), Path("b.npz")), out=Path("o"), steps=5, patience=3)
+    weighted = parsed("--data", "a.npz", "--out", "o", "--source-weights", "uiprmd=0.5", "snu_ys=2")
+    assert weighted == TrainConfig(
+        data=(Path("a.npz"),), out=Path("o"), source_weights=(("uiprmd", 0.5), ("snu_ys", 2.0))
+    )
     published = parsed("--preset", "aist", "--data", "d", "--out", "o", "--epochs", "7", "--resume")
     assert published == PresetConfig(preset="aist", data=Path("d"), out=Path("o"), epochs=7, resume=True)
 
@@ -200,6 +204,9 @@ def test_the_command_line_chooses_the_recipe() -> None:
         (["--preset", "aist", "--data", "a", "--batch", "0"], "--batch must be positive, found 0; leave it out for"),
         (["--preset", "aist", "--data", "a", "--lr", "0"], "--lr must be positive, found 0; leave it out for"),
         (["--data", "a", "--wrong-person", "1.5"], "wrong_person must be a chance in 0..1, found 1.5"),
+        (["--data", "a", "--source-weights", "uiprmd"], "the weight of a source is NAME=FACTOR, .*; found 'uiprmd'"),
+        (["--data", "a", "--source-weights", "uiprmd=nan"], "must be 0 or more, found nan for uiprmd"),
+        (["--preset", "aist", "--data", "a", "--source-weights", "a=1"], "--source-weights does not go with --preset"),
         (["--preset", "aist", "--data", "a", "--wrong-person", "0.1"], "--wrong-person does not go with --preset"),
     ],
 )

@@ -62,9 +62,9 @@ def test_joints_that_were_not_seen_are_nan() -> None:
 
 def test_what_is_no_estimator_is_refused() -> None:
     with pytest.raises(
-        ModelError, match=r"'COCO-18' is not known \(do you mean COCO-17\?\): give one of BlazePose-33, "
+        ModelError, match=r"'COCO-16' is not known \(do you mean COCO-17\?\): give one of BlazePose-33, "
     ):
-        as_estimator(everyone(), skeleton="COCO-18")
+        as_estimator(everyone(), skeleton="COCO-16")
     with pytest.raises(ModelError, match="does not say its skeleton"):
         as_estimator(everyone())
     with pytest.raises(ModelError, match=r"must be callable as \(rgb, time_s\) -> people, found int"):

@@ -148,7 +148,7 @@ def twice(folder: Path) -> Path:
         ),
         (
             lambda p: openpose(p / "a", lambda f: coco(f)[:14]),
-            r"people of 14 joints.*: give 17 \(COCO-17\), 25 \(BODY-25\)",
+            r"people of 14 joints.*: give 17 \(COCO-17\), 18 \(OpenPose-18\)",
         ),
         (lambda p: openpose(p / "a", lambda f: coco(f)[:, :2]), "must have x, y and score .* found .34. numbers"),
         (

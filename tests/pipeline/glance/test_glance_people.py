@@ -8,6 +8,7 @@ from support.moving import CORE, EVERY, SIZE, dancing, error, follow, picture, s
 
 from mixsynth_stream.pipeline.glance import glance
 from mixsynth_stream.pipeline.motion import Origin
+from mixsynth_stream.skeleton import COCO_17
 
 
 def both(people=(dancing,), **options):
@@ -25,6 +26,16 @@ def test_poses_of_now_and_final_ones_come_closer(plain):
     with_glances, without = plain
     for final, share in ((False, 0.5), (True, 0.75)):
         assert error(with_glances, (dancing,), final=final) < share * error(without, (dancing,), final=final)
+
+
+def test_a_body_without_hands_and_feet_is_followed_as_well():
+    runs = [follow((dancing,), skeleton=COCO_17, glance=glance) for glance in (True, False)]
+    assert runs[0][-1].poses.shape == (1, 17, 2)
+    for final, share in ((False, 0.5), (True, 0.75)):
+        with_glances, without = (error(run, (dancing,), final=final) for run in runs)
+        assert with_glances < share * without
+    tracked = [(motion.origin[0] == Origin.TRACKED).mean() for motion in runs[0] if not motion.keyframe]
+    assert np.mean(tracked) > 0.9
 
 
 def test_forecasts_start_from_where_the_person_is(plain):
