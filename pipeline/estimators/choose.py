@@ -6,6 +6,7 @@ import importlib
 import os
 import threading
 from contextlib import suppress
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,13 @@ def is_pose_model(choice: Any) -> bool:
 
 def model_path(model: str) -> Path:
     """The file of a pose model, by name or path. `ModelError` where there is none."""
+    if not is_pose_model(model):
+        names = (*POSE_MODELS, *MOVENETS)
+        nearest = get_close_matches(model.lower().replace("_", "-"), names, 1)
+        hint = f" (do you mean {nearest[0]}?)" if nearest else ""
+        raise ModelError(
+            f"there is no pose model {model!r}{hint}: give {', '.join(names)}, or the path of a .task or .onnx file"
+        )
     if model in MOVENETS:
         return movenet_path(model)
     return onnx_path(model) if model.endswith(ONNX_SUFFIX) else bundle_path(model)

@@ -18,7 +18,7 @@ from mixsynth_stream.errors import ModelError
 from mixsynth_stream.files import ASSETS, CHECKOUT
 from mixsynth_stream.normalise import distance_in_scales
 from mixsynth_stream.pipeline.estimators import movenet
-from mixsynth_stream.pipeline.estimators.choose import model_title, pose_estimator
+from mixsynth_stream.pipeline.estimators.choose import model_path, model_title, pose_estimator
 from mixsynth_stream.pipeline.estimators.follow import FollowingEstimator
 from mixsynth_stream.pipeline.estimators.mediapipe import MediaPipeEstimator, import_mediapipe
 from mixsynth_stream.pipeline.estimators.movenet import MoveNetEye
@@ -116,6 +116,11 @@ def test_a_network_that_is_not_there_or_broken_is_refused(tmp_path: Path, monkey
 def test_each_keyframe_cannot_be_searched() -> None:
     with pytest.raises(ValueError, match="movenet-lightning looks where people are expected"):
         pose_estimator(LIGHTNING, eye="keyframe")
+
+
+def test_a_name_that_is_nearly_right_is_known() -> None:
+    with pytest.raises(ModelError, match=r"do you mean movenet-thunder\?\): give lite, full"):
+        model_path("MoveNet_Thunder")
 
 
 def test_models_have_titles() -> None:
