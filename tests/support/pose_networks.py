@@ -136,6 +136,15 @@ def other(path: Path, *, channels: int = 3, outputs: int = 1, shape: tuple[objec
     return graph.save(path, (1, channels, *shape[2:]), names)
 
 
+def overflowing(path: Path) -> Path:
+    """A network with heatmaps whose numbers are not finite where the picture is not black."""
+    graph = _Graph()
+    heat = graph.heat("input", len(COCO_17), scaled=True)
+    pooled = graph.add("AveragePool", heat, kernel_shape=[4, 4], strides=[4, 4])
+    graph.add("Log", graph.add("Neg", pooled), name="heatmaps")
+    return graph.save(path, (1, 3, 128, 96), ["heatmaps"])
+
+
 def any_size(path: Path) -> Path:
     """A network with heatmaps whose file leaves height and width open."""
     graph = _Graph()

@@ -50,8 +50,14 @@ class OnnxModel:
         """Nothing to free: the session goes with its last user."""
 
     def run(self, picture: np.ndarray) -> list[np.ndarray]:  # [H, W, 3] float
-        """The outputs as float64, without their first axis, for one picture, normalised as the network needs it."""
-        return [output[0].astype(np.float64) for output in _outputs(self._session, picture, self._dtype)]
+        """The outputs as float64, without their first axis, for one picture, normalised as the network needs it.
+
+        `ModelError` where one is not finite.
+        """
+        outputs = [output[0].astype(np.float64) for output in _outputs(self._session, picture, self._dtype)]
+        if not all(np.isfinite(output).all() for output in outputs):
+            raise ModelError(f"{self.path} gives numbers that are not finite: export the network as float32")
+        return outputs
 
 
 def onnx_path(model: str) -> Path:

@@ -80,6 +80,13 @@ def test_without_onnx_runtime_the_sentence_names_the_extra(tmp_path: Path, monke
     assert "pip install 'mixsynth-stream[onnx]'" in sentence
 
 
+def test_numbers_that_are_not_finite_end_the_stream(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = pose_networks.overflowing(tmp_path / "half.onnx")
+    out = ["--out", str(tmp_path / "out"), "--limit-frames", "20"]
+    assert main(["run", str(clips.PERSON), *out, "--model", str(path)]) == 4
+    assert f"{path} gives numbers that are not finite: export the network as float32" in capsys.readouterr().err
+
+
 def test_a_network_that_follows_cannot_search_each_keyframe(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="--eye keyframe"):
         pose_estimator(str(pose_networks.simcc(tmp_path / "pose.onnx")), eye="keyframe")
