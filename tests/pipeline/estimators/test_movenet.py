@@ -17,12 +17,13 @@ from support import clips
 from mixsynth_stream.errors import ModelError
 from mixsynth_stream.files import ASSETS, CHECKOUT
 from mixsynth_stream.normalise import distance_in_scales
-from mixsynth_stream.pipeline.estimators import movenet
+from mixsynth_stream.pipeline.estimators import choose, movenet
 from mixsynth_stream.pipeline.estimators.choose import model_path, model_title, pose_estimator
 from mixsynth_stream.pipeline.estimators.follow import FollowingEstimator
 from mixsynth_stream.pipeline.estimators.mediapipe import MediaPipeEstimator, import_mediapipe
 from mixsynth_stream.pipeline.estimators.movenet import MoveNetEye
 from mixsynth_stream.pipeline.estimators.region import Region
+from mixsynth_stream.pipeline.several.sharing import SharedEstimator
 from mixsynth_stream.pipeline.stream import Stream
 from mixsynth_stream.skeleton import BLAZEPOSE_33, COCO_17
 from mixsynth_stream.spaces import space_of
@@ -135,6 +136,16 @@ def test_several_people_share_one_network(pictures: list[np.ndarray]) -> None:
         people = [estimator(pair, k / 3) for k in range(4)][-1]
     middles = sorted(float(person.pose[:, 0].mean()) for person in people)
     assert len(middles) == 2 and middles[0] < pictures[0].shape[1] < middles[1]
+
+
+def test_several_streams_share_one_network(pictures: list[np.ndarray], monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = []
+    monkeypatch.setattr(choose, "MoveNetEye", lambda model: opened.append(model) or MoveNetEye(model))
+    shared = SharedEstimator(LIGHTNING, 2, BLAZEPOSE_33.name, max_people=1, eye="follow")
+    estimators = [shared.of_stream(number) for number in range(2)]
+    poses = [estimator(pictures[0], 0.0)[0].pose for estimator in estimators]
+    shared.close()
+    assert opened == [LIGHTNING] and (poses[0] == poses[1]).all()
 
 
 def constant(name: str, value: np.ndarray) -> tuple[dict[str, object], dict[str, object], bytes]:
