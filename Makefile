@@ -79,7 +79,8 @@ lint: $(VENV)/.dev
 # The C++ core alone, without Python: tests/csrc/forward_check.cpp compares it with the paper's formulas.
 # make core CXX=clang++ does so with another compiler.
 CORE := $(filter-out csrc/python/%,$(SOURCES)) tests/csrc/forward_check.cpp
-CORE_INPUTS := $(CORE) $(HEADERS) tests/csrc/paper.h tests/csrc/glance_check.h tests/csrc/crop_check.h build/core/example.inc
+CORE_INPUTS := $(CORE) $(HEADERS) tests/csrc/paper.h tests/csrc/glance_check.h tests/csrc/crop_check.h tests/csrc/poses_check.h \
+    build/core/example.inc
 BUILT := build/core/$(notdir $(CXX))
 # Vectors are passed between functions of one file only, so their ABI cannot differ.
 BUILD_CORE = @mkdir -p $(@D) && $(1) -std=c++17 -g -Wall -Wextra -Wno-psabi -Icsrc -Ibuild/core -pthread $(2) $(CORE) \

@@ -84,6 +84,21 @@ def distance_in_scales(pose: np.ndarray, other: np.ndarray, min_scale: float) ->
     return float(np.linalg.norm(pose - other, axis=-1)[shared].mean()) / max([min_scale, *scales, 1e-6])
 
 
+def distances_in_scales(
+    poses: np.ndarray,  # [..., 17, D]
+    other: np.ndarray,  # [17, D]
+    min_scale: float,
+) -> np.ndarray:  # [...]
+    """`distance_in_scales` of many poses from one."""
+    if not (np.isfinite(poses).all() and np.isfinite(other).all()):
+        rows = [distance_in_scales(pose, other, min_scale) for pose in poses.reshape(-1, *other.shape)]
+        return np.array(rows).reshape(poses.shape[:-2])
+    differences = poses - other
+    distances = np.sqrt(np.add.reduce(differences * differences, axis=-1))
+    scales = np.maximum(scale_of(poses), max(min_scale, float(scale_of(other)), 1e-6))
+    return np.asarray(np.add.reduce(distances, axis=-1) / len(other) / scales)
+
+
 def whole_pose(pose: np.ndarray) -> np.ndarray:  # [..., 17, D], NaN where a joint was not seen -> [..., 17, D]
     """The pose with every joint: the same array where nothing is missing, and all NaN where nothing was seen.
 

@@ -26,21 +26,24 @@ class Fit:
     def of(cls, size: tuple[int, int], into: tuple[int, int]) -> Fit:  # (width, height) each
         """The fit of a picture of one size over one of another."""
         if size == into:
-            return cls()
+            return SAME
         scale = min(into) / min(size)
         return cls(scale, (into[0] - scale * size[0]) / 2, (into[1] - scale * size[1]) / 2)
 
     def place(self, person: Person) -> Person:
         """A person of the frame, in pixels of the other picture."""
-        if self == Fit():
+        if self == SAME:
             return person
         return replace(person, pose=person.pose * self.scale + [self.left, self.top])
 
     def in_frame(self, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:  # of `Poses`
         """Arrays of `Poses` whose pixels are those of the other picture, in pixels of the frame."""
-        if self == Fit():
+        if self is SAME or self == SAME:
             return arrays
         own = {"poses": (arrays["poses"] - [self.left, self.top]) / self.scale}
         if "sigma" in arrays:
             own["sigma"] = arrays["sigma"] / self.scale
         return arrays | own
+
+
+SAME = Fit()  # a picture over itself

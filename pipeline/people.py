@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,6 +25,8 @@ from mixsynth_stream.spaces import LANDMARK_SPACES, SPACES, scale_floor, space_o
 if TYPE_CHECKING:
     from mixsynth_stream.weights import Model
 
+# Plain numbers, because numpy takes long to look at members of an enumeration.
+_MISSING, _HELD = np.uint8(Origin.MISSING), np.uint8(Origin.HELD)
 # A detection belongs to a track when its joints lie, on average, within this many body scales of the prediction.
 # A walker's forecast over 333 ms is off by 0.1-0.4; two people side by side are 1-3 apart.
 _REACH = 1.0
@@ -58,20 +61,30 @@ class TrackCurves:
             by_space = self.glimpses.at(self.curves, times)
         joints = self.curves[0].space.joints
         by_space = [poses.first(joints) for poses in by_space]
-        origin = np.where((times > self.until_s)[:, None], np.uint8(Origin.MISSING), by_space[0].origin)
-        missing = origin == Origin.MISSING
-        arrays = {"scores": np.where(missing, 0.0, by_space[0].scores), "origin": origin}
+        origin, late = by_space[0].origin, times > self.until_s
+        if late.any():
+            origin = np.where(late[:, None], _MISSING, origin)
+        missing = None if origin.all() else origin == _MISSING  # None: nothing is missing
+        arrays = {"scores": _with(by_space[0].scores, missing, 0.0), "origin": origin}
         newest_s = self.curves[0].sightings[-1][0]
         for curve, window_poses in zip(self.curves, by_space, strict=True):
             poses, sigma = SPACE_ARRAYS[curve.space.name]
             unknown = missing
             if curve.sightings[-1][0] < newest_s:
                 # Not seen in this space lately: a pose that is only held would pass for one that is known.
-                unknown = missing | (window_poses.origin == Origin.HELD)
-            arrays[poses] = np.where(unknown[..., None], np.nan, window_poses.poses)
+                held = window_poses.origin == _HELD
+                unknown = held if missing is None else missing | held
+            arrays[poses] = _with(window_poses.poses, unknown, np.nan)
             if sigma is not None and window_poses.sigma is not None:
-                arrays[sigma] = np.where(unknown, np.nan, window_poses.sigma)
+                arrays[sigma] = _with(window_poses.sigma, unknown, np.nan)
         return arrays
+
+
+def _with(values: np.ndarray, missing: np.ndarray | None, value: float) -> np.ndarray:  # [M, J, ...], [M, J] bool
+    """The values, with `value` where a joint is missing."""
+    if missing is None:
+        return values
+    return np.where(missing if values.ndim == missing.ndim else missing[..., None], value, values)
 
 
 @dataclass(frozen=True)
@@ -91,18 +104,18 @@ class Scene:
     correction: Correction | None = None  # of what is shown live
     skeleton: Skeleton = BLAZEPOSE_33  # of the poses
 
-    def shown(self, times_s: Sequence[float] | np.ndarray) -> ScenePoses:
-        """Poses as `at` gives them, where a new keyframe makes none jump."""
-        poses = self.at(times_s)
+    def shown(self, times_s: Sequence[float] | np.ndarray, known: ScenePoses | None = None) -> ScenePoses:
+        """Poses as `at` gives them (`known`, where somebody has them), where a new keyframe makes none jump."""
+        poses = self.at(times_s) if known is None else known
         return poses if self.correction is None else self.correction.added_to(poses, np.asarray(times_s, np.float64))
 
     def at(self, times_s: Sequence[float] | np.ndarray) -> ScenePoses:
         """Poses at M seconds of all people who are known at one of these times at least."""
         times = np.asarray(times_s, dtype=np.float64)
         tracks = [(track.id, track.at(times)) for track in self.tracks]
-        rows = [(track, arrays) for track, arrays in tracks if (arrays["origin"] != Origin.MISSING).any()]
+        rows = [(track, arrays) for track, arrays in tracks if arrays["origin"].any()]  # MISSING is 0
         # A space that the scene does not have is NaN. Where nobody is known the shapes are still those of a scene.
-        missing = self._missing_arrays(len(times), len(self.skeleton))
+        missing = _missing_arrays(self.spaces, self.has_sigma, len(times), len(self.skeleton))
         return ScenePoses(
             ids=np.array([track for track, _ in rows], np.int64),
             **{
@@ -113,20 +126,26 @@ class Scene:
             },
         )
 
-    def _missing_arrays(self, times: int, joints: int) -> dict[str, np.ndarray]:  # [M, J, ...]
-        """The arrays of this scene's `Poses`, for somebody who is not known at any time."""
-        arrays = {
-            "poses": np.full((times, joints, 2), np.nan),
-            "world": np.full((times, joints, 3), np.nan),
-            "scores": np.zeros((times, joints)),
-            "origin": np.zeros((times, joints), np.uint8),
-        }
-        for space, has_sigma in zip(self.spaces, self.has_sigma, strict=True):
-            poses, sigma = SPACE_ARRAYS[space]
-            arrays[poses] = np.full((times, joints, SPACES[space].dims), np.nan)
-            if has_sigma and sigma is not None:
-                arrays[sigma] = np.full((times, joints), np.nan)
-        return arrays
+
+@lru_cache(maxsize=64)
+def _missing_arrays(
+    spaces: tuple[str, ...], has_sigma: tuple[bool, ...], times: int, joints: int
+) -> dict[str, np.ndarray]:  # [M, J, ...]
+    """The arrays of a scene's `Poses`, for somebody who is not known at any time."""
+    arrays = {
+        "poses": np.full((times, joints, 2), np.nan),
+        "world": np.full((times, joints, 3), np.nan),
+        "scores": np.zeros((times, joints)),
+        "origin": np.zeros((times, joints), np.uint8),
+    }
+    for space, its_sigma in zip(spaces, has_sigma, strict=True):
+        poses, sigma = SPACE_ARRAYS[space]
+        arrays[poses] = np.full((times, joints, SPACES[space].dims), np.nan)
+        if its_sigma and sigma is not None:
+            arrays[sigma] = np.full((times, joints), np.nan)
+    for values in arrays.values():
+        values.setflags(write=False)  # calls share them
+    return arrays
 
 
 class _Track:

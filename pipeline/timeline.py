@@ -14,8 +14,8 @@ from mixsynth_stream.pipeline.cuts import Cut, go_on
 from mixsynth_stream.pipeline.fit import Fit
 from mixsynth_stream.pipeline.forecast.correction import SPEED_OVER_S, correction
 from mixsynth_stream.pipeline.forecast.self_score import SelfScore
-from mixsynth_stream.pipeline.motion import Expected, Forecast, Lookahead, Motion, Origin, Person
-from mixsynth_stream.pipeline.people import Scene
+from mixsynth_stream.pipeline.motion import Expected, Forecast, Lookahead, Motion, Person
+from mixsynth_stream.pipeline.people import Scene, ScenePoses
 from mixsynth_stream.pipeline.steps import Steps, completed
 from mixsynth_stream.spaces import GRID_HZ, space_of
 
@@ -31,6 +31,18 @@ class _Waiting(NamedTuple):
     frame: Frame
     is_keyframe: bool  # the newest one
     scene: Scene  # what was known up to its own time, which is what its forecast is made of
+
+
+class _Kept(NamedTuple):
+    """Poses that a scene gave at one time, for whoever needs them again."""
+
+    scene: Scene
+    time_s: float
+    poses: ScenePoses
+
+    def of(self, scene: Scene, time_s: float) -> ScenePoses | None:
+        """The poses, if they are those."""
+        return self.poses if self.scene is scene and self.time_s == time_s else None
 
 
 class Timeline:
@@ -62,6 +74,8 @@ class Timeline:
         self._is_smooth = smooth and lag == 0 and "image" in self._scene.spaces
         self._size = (0, 0)  # width and height of the picture that people are followed in: the first frame's
         self._waiting: list[_Waiting] = []
+        self._known: _Kept | None = None  # what was expected last
+        self._shown: _Kept | None = None  # what was shown last
         self._settled_s = -np.inf  # frames before this time are final without a keyframe
         self._new_cuts: deque[Cut] = deque()  # those that no keyframe lies behind yet
         self._is_one_scene = False  # whether people went on through the last cut, so that it was none
@@ -87,7 +101,11 @@ class Timeline:
         self._follow(frame)
         scene = self._people.empty_scene() if self._new_cuts else self._scene
         self._waiting.append(_Waiting(frame, False, scene))
-        return self._motions([frame], scene, [scene], final=False) if self._lag == 0 else []
+        if self._lag:
+            return []
+        known = None if self._known is None else self._known.of(scene, frame.time_s)
+        self._shown = _Kept(scene, frame.time_s, scene.shown([frame.time_s], known))
+        return self._motions([frame], self._shown.poses, [scene], final=False)
 
     def cut(self, cut: Cut) -> Frame | None:
         """Take a cut that lies among the newest frames: from its first frame on, nobody of before is known.
@@ -119,9 +137,7 @@ class Timeline:
         if self._glance is not None:
             later = [(waiting.frame, self._fit(waiting.frame)) for waiting in newer]
             past, scenes = self._glance.keyframe(frame, fit, scene, later)
-        motions += self._motions(
-            [waiting.frame for waiting in earlier], past, [waiting.scene for waiting in earlier], final=True
-        )
+        motions += self._finals([waiting.frame for waiting in earlier], past, [waiting.scene for waiting in earlier])
         if self.score is not None:
             scene, scenes = self.score.in_use(scene), [self.score.in_use(later) for later in scenes]
         known = scenes[-1] if scenes else scene
@@ -132,7 +148,7 @@ class Timeline:
             return motions
         self._waiting = [_Waiting(frame, True, scene), *newer]
         if self._lag == 0:
-            motions += self._motions([frame], scene, [scene], final=False)
+            motions += self._motions([frame], scene.shown([frame.time_s]), [scene], final=False)
         return motions
 
     def _corrected(self, known: Scene, keyframe: Frame) -> Scene:
@@ -140,7 +156,9 @@ class Timeline:
         newest_s = self._waiting[-1].frame.time_s if self._waiting else -np.inf
         if not self._is_smooth or newest_s < keyframe.time_s:
             return known  # nothing newer was shown
-        shown = self._scene.shown([newest_s])
+        shown = None if self._shown is None else self._shown.of(self._scene, newest_s)
+        if shown is None:
+            shown = self._scene.shown([newest_s])
         now = known.at([newest_s - SPEED_OVER_S, newest_s])
         return replace(known, correction=correction(newest_s, shown, now, space_of("image", known.skeleton)))
 
@@ -180,7 +198,10 @@ class Timeline:
         """The people followed now, as windows and glances expect them at this frame's time, in its own pixels."""
         self._follow(frame)
         poses = self._scene.at([frame.time_s])
-        return Expected(ids=poses.ids, **self._fit(frame).in_frame(poses.at(0).arrays()))
+        self._known = _Kept(self._scene, frame.time_s, poses)
+        # Copies, because an estimator may write into what it gets.
+        arrays = {name: values[:, 0].copy() for name, values in poses.arrays().items()}
+        return Expected(ids=poses.ids.copy(), **self._fit(frame).in_frame(arrays))
 
     def error(self, frame: Frame) -> float | None:
         """How far off the poses in this frame are without a look, in body scales; None where glances do not know."""
@@ -221,20 +242,22 @@ class Timeline:
         if not waiting:
             return []  # nearly always, and each frame of a live source asks
         scene = self._scene if self._glance is None else self._glance.known(self._scene)
-        return self._motions([one.frame for one in waiting], scene, [self._scene] * len(waiting), final=True)
+        return self._finals([one.frame for one in waiting], scene, [self._scene] * len(waiting))
+
+    def _finals(self, frames: list[Frame], scene: Scene, forecast_scenes: Sequence[Scene]) -> list[Motion]:
+        return self._motions(frames, scene.at([frame.time_s for frame in frames]), forecast_scenes, final=True)
 
     def _motions(
-        self, frames: list[Frame], scene: Scene, forecast_scenes: Sequence[Scene], *, final: bool
+        self, frames: list[Frame], scene_poses: ScenePoses, forecast_scenes: Sequence[Scene], *, final: bool
     ) -> list[Motion]:
-        """Poses come from `scene`, and each forecast from its own, which knows nothing later than its frame."""
-        times = [frame.time_s for frame in frames]
-        scene_poses = scene.at(times) if final else scene.shown(times)
-        present = (scene_poses.origin != Origin.MISSING).any(axis=2)  # [P, M]
+        """The poses are at the frames' times. Each forecast has its own scene, which knows nothing later."""
+        present = np.any(scene_poses.origin, axis=2)  # [P, M]; MISSING is 0
+        arrays = scene_poses.arrays()
         motions = []
         for m, frame in enumerate(frames):
             fit = self._fit(frame)
-            poses = scene_poses.at(m).take(present[:, m])
-            ids = scene_poses.ids[present[:, m]]
+            people = present[:, m]
+            ids = scene_poses.ids[people]
             is_keyframe = self._keyframe is not None and self._keyframe[0] is frame
             motion = Motion(
                 index=frame.index,
@@ -244,10 +267,10 @@ class Timeline:
                 ids=ids,
                 measured=self._keyframe[1] if is_keyframe and self._keyframe else None,
                 frame=frame,
-                skeleton=scene.skeleton,
+                skeleton=forecast_scenes[m].skeleton,
                 latency=None,  # a Stream of a live source knows it
                 _forecaster=partial(_forecast, forecast_scenes[m], fit, ids, frame.time_s + self._ahead_s),
-                **fit.in_frame(poses.arrays()),
+                **fit.in_frame({name: values[:, m][people] for name, values in arrays.items()}),
             )
             motions.append(motion)
         return motions

@@ -1,7 +1,8 @@
-// mixsynth_stream._C: the encoder, an encoder layer in training, crops of pictures, and the glance.
+// mixsynth_stream._C: the encoder, an encoder layer in training, crops of pictures, the glance, and poses over time.
 #include "python/arguments.h"
 #include "python/follow.h"
 #include "python/pictures.h"
+#include "python/poses.h"
 #include "python/workspaces.h"
 
 namespace mixsynth::python {
@@ -165,4 +166,5 @@ PYBIND11_MODULE(_C, module) {
              py::arg("threads") = 1,
              "x and the gradient of the layer's output -> the gradient of x, and those of the weights by name.");
     add_glance(module);
+    add_poses(module);
 }

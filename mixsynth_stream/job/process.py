@@ -25,6 +25,7 @@ from mixsynth_stream.job.outputs import Outputs, ViewClosed, check_folder, open_
 from mixsynth_stream.job.progress import Progress
 from mixsynth_stream.job.replay import replayed
 from mixsynth_stream.job.senders import Senders
+from mixsynth_stream.memory import rare_collections
 
 if TYPE_CHECKING:
     from mixsynth_stream.pipeline.forecast.self_score import SelfScore
@@ -109,6 +110,8 @@ def process(source: str, folder: Path | None, options: JobOptions) -> JobResult:
         start = time.perf_counter()
         stream.on_event, stream.on_wait = partial(tell, progress, outputs), outputs.wait
         stream.hold = interrupt.held
+        if stream.live:  # a search for cycles takes as long as a frame
+            stack.enter_context(rare_collections())
         try:
             for motion in first_frames(stream, options.limit_frames):
                 write_start = time.perf_counter()

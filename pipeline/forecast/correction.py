@@ -40,14 +40,19 @@ class Correction:
 
     def added_to(self, poses: ScenePoses, times: np.ndarray) -> ScenePoses:  # [M] seconds
         """The poses [P, M, ...] as they are shown. Those up to `since_s` stay."""
-        rows = [p for p, person in enumerate(poses.ids.tolist()) if person in self.offsets]
         late_s = times - self.since_s
-        if not rows or not (late_s > 0).any():
+        is_late = late_s > 0
+        if not is_late.any():
+            return poses
+        soonest_s = late_s[is_late].min()
+        lasts_s = {person: offset.lasts_s for person, offset in self.offsets.items()}
+        rows = [p for p, person in enumerate(poses.ids.tolist()) if lasts_s.get(person, 0.0) > soonest_s]
+        if not rows:
             return poses
         arrays = {name: getattr(poses, name).copy() for name in _ARRAYS}
         for p in rows:
             offset = self.offsets[int(poses.ids[p])]
-            share = np.where(late_s > 0, np.maximum(1.0 - late_s / offset.lasts_s, 0.0), 0.0)
+            share = np.where(is_late, np.maximum(1.0 - late_s / offset.lasts_s, 0.0), 0.0)
             for name, values in arrays.items():
                 values[p] += share[:, None, None] * offset.arrays[name]
         return replace(poses, **arrays)
@@ -67,12 +72,17 @@ def correction(
             continue
         before, after = known.poses[p]
         row = row_of[person]
-        off = {name: np.nan_to_num(getattr(shown, name)[row, 0] - getattr(known, name)[p, 1]) for name in _ARRAYS}
+        off = {name: _or_zero(getattr(shown, name)[row, 0] - getattr(known, name)[p, 1]) for name in _ARRAYS}
         jump = np.linalg.norm(off["poses"][space.own_core], axis=-1).mean()
-        speed = np.nan_to_num(np.linalg.norm((after - before)[space.own_core], axis=-1)).mean() / SPEED_OVER_S
-        scale = float(np.nan_to_num(scale_of(whole_pose(space.core_of(after)))))
+        speed = _or_zero(np.linalg.norm((after - before)[space.own_core], axis=-1)).mean() / SPEED_OVER_S
+        scale = float(_or_zero(scale_of(whole_pose(space.core_of(after)))))
         allowed = _OF_SPEED * speed + _LEAST_SPEED * max(scale, 1.0)
         lasts_s = float(min(jump / allowed, _LONGEST_S))
         if lasts_s > 0:
             offsets[person] = _Offset(lasts_s, off)
     return Correction(since_s, offsets) if offsets else None
+
+
+def _or_zero(values: np.ndarray) -> np.ndarray:
+    """The values, 0 instead of NaN; `np.nan_to_num` takes three times as long."""
+    return np.where(np.isnan(values), 0.0, values)

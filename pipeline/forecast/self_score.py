@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from mixsynth_stream.normalise import distance_in_scales
+from mixsynth_stream.normalise import distances_in_scales
 from mixsynth_stream.pipeline.forecast.simple import SIMPLE, Simple, SimpleCurve, joints_of
 from mixsynth_stream.pipeline.motion import Person
 from mixsynth_stream.pipeline.people import Scene
@@ -33,13 +33,15 @@ class _Past:
     simple: Simple
     scene: Scene  # as the network had it
 
-    def ahead(self, person_id: int, time_s: float) -> dict[str, np.ndarray]:
-        """The pose [17, 2] of each method at a later time. The network is left out where it does not know one."""
-        space = space_of("image", self.scene.skeleton)
-        poses = {method: space.core_of(self.simple.at(method, [time_s])[0][:, :2]) for method in SIMPLE}
+    def ahead(self, person_id: int, time_s: float) -> np.ndarray | None:  # [4, 17, 2], of `METHODS`
+        """The pose of each method at a later time; None where the network does not know one."""
         track = next((track for track in self.scene.tracks if track.id == person_id), None)
+        if track is None:
+            return None
         # Only one pose of one person is read: the whole scene would take four times as long.
-        return poses | ({} if track is None else {NETWORK: space.core_of(track.curves[0].at([time_s]).poses[0])})
+        space = space_of("image", self.scene.skeleton)
+        network = space.core_of(track.curves[0].at([time_s]).poses)
+        return np.concatenate([network, space.core_of(self.simple.each_at(time_s)[..., :2])])
 
 
 class SelfScore:
@@ -70,8 +72,7 @@ class SelfScore:
             while past and past[0].simple.time_s < time_s - HORIZONS_S[-1]:
                 past.popleft()
             nearest = {_horizon(time_s - before.simple.time_s): before for before in reversed(past)}
-            for before in nearest.values():
-                self._judge(before, person_id, space.core_of(person.pose), time_s)
+            self._judge(nearest, person_id, space.core_of(person.pose), time_s)
             joints = joints_of(person)
             past.append(_Past(past[-1].simple.after(time_s, joints) if past else Simple.first(time_s, joints), scene))
         if self._acts:
@@ -104,15 +105,20 @@ class SelfScore:
             return NETWORK
         return best if sums[best] < _CLEARLY * sums[self.method] else self.method
 
-    def _judge(self, before: _Past, person_id: int, pose: np.ndarray, time_s: float) -> None:
-        horizon = _horizon(time_s - before.simple.time_s)
-        poses = before.ahead(person_id, time_s)
-        if horizon == len(HORIZONS_S) or NETWORK not in poses:
+    def _judge(self, nearest: Mapping[int, _Past], person_id: int, pose: np.ndarray, time_s: float) -> None:
+        """Compare the `pose` [17, 2] with what was forecast for it, by horizon."""
+        forecasts = {
+            horizon: poses
+            for horizon, before in nearest.items()
+            if horizon < len(HORIZONS_S) and (poses := before.ahead(person_id, time_s)) is not None
+        }
+        if not forecasts:
             return
-        errors = np.array([distance_in_scales(poses[method], pose, min_scale=1.0) for method in METHODS])
-        if np.isfinite(errors).all():
-            self._errors.append((time_s, horizon, errors))
-            self._count(horizon, errors, 1)
+        rows = distances_in_scales(np.array(list(forecasts.values())), pose, min_scale=1.0)
+        for horizon, errors in zip(forecasts, rows, strict=True):
+            if np.isfinite(errors).all():
+                self._errors.append((time_s, horizon, errors))
+                self._count(horizon, errors, 1)
 
     def _count(self, horizon: int, errors: np.ndarray, number: int) -> None:
         self._sums[horizon] += errors

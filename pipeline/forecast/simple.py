@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from mixsynth_stream.pipeline.curve import SAME_TIME_S, Curve
+from mixsynth_stream.pipeline.curve import SAME_TIME_S, Curve, WindowPoses
 from mixsynth_stream.pipeline.motion import Origin, Person
 
 HOLD, CONSTANT_VELOCITY, KALMAN = SIMPLE = ("hold", "constant_velocity", "kalman")
@@ -15,6 +15,8 @@ HOLD, CONSTANT_VELOCITY, KALMAN = SIMPLE = ("hold", "constant_velocity", "kalman
 # filter that does best on motion capture (TUNED in evaluate/baselines.py has 0.3).
 _KALMAN_NOISE = 0.3
 _UNKNOWN = 1e6
+# Plain numbers, because numpy takes long to look at members of an enumeration.
+_FORECAST, _HELD = np.uint8(Origin.FORECAST), np.uint8(Origin.HELD)
 # Where the joints of each space stand in `joints_of`.
 _COLUMNS = {"image": slice(0, 2), "world": slice(2, 5)}
 
@@ -62,6 +64,11 @@ class Simple:
             return np.asarray(self.state[0] + ahead_s * self.state[1])
         return np.asarray(self.pose + ahead_s * (self.velocity if method == CONSTANT_VELOCITY else 0.0))
 
+    def each_at(self, time_s: float) -> np.ndarray:  # [3, J, D], of `SIMPLE`
+        """The pose of each method at one later time."""
+        ahead_s = time_s - self.time_s
+        return np.array([self.pose, self.pose + ahead_s * self.velocity, self.state[0] + ahead_s * self.state[1]])
+
 
 @dataclass(frozen=True)
 class SimpleCurve(Curve):
@@ -75,15 +82,14 @@ class SimpleCurve(Curve):
         """The same curve, continued by a method from the joints of `joints_of` at its newest keyframe."""
         return cls(**{field.name: getattr(curve, field.name) for field in fields(Curve)}, simple=simple, method=method)
 
-    def _poses_and_scores(self, times: np.ndarray, steps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        poses, scores = super()._poses_and_scores(times, steps)
+    def at(self, times_s: Sequence[float] | np.ndarray) -> WindowPoses:
+        """Poses at M seconds, those past the newest keyframe by the method."""
+        poses, times = super().at(times_s), np.asarray(times_s, np.float64)
         late = times > self.slots.time_s[-1] + SAME_TIME_S
         if self.simple is not None and late.any():
             ahead = self.simple.at(self.method, times[late])[..., _COLUMNS[self.space.name]]
-            own = poses[late, : ahead.shape[1]]
-            poses[late, : ahead.shape[1]] = np.where(np.isfinite(ahead), ahead, own)
-        return poses, scores
-
-    def _origin(self, since_s: np.ndarray, until_s: np.ndarray) -> np.ndarray:
-        origin = super()._origin(since_s, until_s)
-        return np.where(origin == Origin.FORECAST, np.uint8(Origin.HELD), origin) if self.method == HOLD else origin
+            own = poses.poses[late, : ahead.shape[1]]
+            poses.poses[late, : ahead.shape[1]] = np.where(np.isfinite(ahead) & np.isfinite(own), ahead, own)
+        if self.method == HOLD:
+            poses.origin[poses.origin == _FORECAST] = _HELD
+        return poses

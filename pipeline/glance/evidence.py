@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
-from mixsynth_stream.pipeline.curve import SAME_TIME_S, Curve, WindowPoses
-from mixsynth_stream.pipeline.glance.weigh import fused_sigma, shares
+from mixsynth_stream.pipeline.curve import SAME_TIME_S, Curve, WindowPoses, native
+from mixsynth_stream.pipeline.glance.weigh import jitter_px
 from mixsynth_stream.pipeline.motion import Origin
 from mixsynth_stream.pipeline.window import Shifts
 from mixsynth_stream.skeleton import CORE_17
@@ -47,8 +48,8 @@ class Glimpses:
         by_space = [curve.at(all_times) for curve in curves]
         image = next(i for i, curve in enumerate(curves) if curve.space.name == "image")
         core, sigma = curves[image].space.core, by_space[image].sigma
-        corrections, fused, followed = self._corrections(
-            all_times, by_space[image].poses[:, core], None if sigma is None else sigma[:, core]
+        corrections, fused, followed = self._native.at(
+            all_times, by_space[image].poses.take(core, axis=1), None if sigma is None else sigma.take(core, axis=1)
         )
         count = len(times)
         results = []
@@ -82,6 +83,28 @@ class Glimpses:
         return by_space
 
     @cached_property
+    def _native(self) -> Any:  # _C.Glimpses
+        """What is to be added to the window's poses, sigma afterwards, and which joints were seen at that time.
+
+        Past the last glimpse the correction goes on, with its velocity for a while.
+        """
+        # Right after a keyframe nothing is corrected yet; a correction then grows from there.
+        has_begun = self.time_s[-1] > self.since_s
+        return native.Glimpses(
+            time_s=self.time_s,
+            poses=self.poses,
+            sigma=self.sigma,
+            followed=self.followed,
+            trust=self.trust,
+            worth=self.worth,
+            no_sigma_share=_TRUST_WITHOUT_SIGMA,
+            jitter=jitter_px(self.scale),
+            newest_s=tuple(self._newest_s.tolist()),
+            velocity_s=VELOCITY_S if has_begun else 0.0,
+            same_time_s=SAME_TIME_S,
+        )
+
+    @cached_property
     def _newest_s(self) -> np.ndarray:  # [2]
         """The times of the last glimpse, and of one that is `VELOCITY_S` older or the keyframe."""
         last = self.time_s[-1]
@@ -89,44 +112,10 @@ class Glimpses:
             return np.array([last, self.since_s])
         return np.array([last, self.time_s[np.searchsorted(self.time_s, last - VELOCITY_S - SAME_TIME_S)]])
 
-    def _corrections(
-        self,
-        times: np.ndarray,  # [M + 2], the last two are `_newest_s`
-        poses: np.ndarray,  # [M + 2, 17, 2] of the window at these times
-        sigma: np.ndarray | None,  # [M + 2, 17]
-    ) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:  # [M, 17, 2], [M, 17], [M, 17] bool
-        """What is to be added to the window's poses, sigma afterwards, and which joints were seen at that time.
-
-        Past the last glimpse the correction goes on, with its velocity for a while.
-        """
-        rows = np.searchsorted(self.time_s, times - SAME_TIME_S)
-        rows = np.minimum(rows, len(self.time_s) - 1)
-        seen = np.abs(self.time_s[rows] - times) <= SAME_TIME_S  # [M + 2]
-        differences, own = self.poses[rows] - poses, self.sigma[rows]
-        seen &= self.worth > 0.0
-        share, fused = np.full(own.shape, self.worth * _TRUST_WITHOUT_SIGMA), None
-        if sigma is not None:
-            share = self.worth * shares(sigma, own, self.trust)
-            # A measured joint has no sigma, and no glimpse either.
-            fused = np.where(seen[:, None], fused_sigma(sigma, own, share, self.scale), sigma)
-        corrections = np.where(seen[:, None, None], share[..., None] * differences, 0.0)
-        if np.isnan(corrections).any():
-            corrections = np.nan_to_num(corrections)  # a joint that nobody ever saw is NaN, and stays so
-        last, before = corrections[-2], corrections[-1]
-        ahead = times[:-2] - self.time_s[-1]
-        is_ahead = (ahead > SAME_TIME_S) & (self.time_s[-1] > self.since_s)
-        if is_ahead.any():
-            span = max(self._newest_s[0] - self._newest_s[1], SAME_TIME_S)
-            # Right after a keyframe nothing is corrected yet; a correction then grows from there.
-            velocity = (last - before) / span
-            reach = VELOCITY_S * -np.expm1(-ahead[is_ahead] / VELOCITY_S)
-            corrections[:-2][is_ahead] = last + velocity * reach[:, None, None]
-        followed = seen[:, None] & self.followed[rows]
-        return corrections[:-2], None if fused is None else fused[:-2], followed[:-2]
-
     def _in_world(self, corrections: np.ndarray) -> np.ndarray:  # [M, 17, 2] pixels -> [M, 17, 3] metres
         """The same for the world pose, whose origin is the middle of the hips."""
-        relative = corrections - corrections[:, _HIPS].mean(axis=1, keepdims=True)
+        left, right = _HIPS
+        relative = corrections - ((corrections[:, left] + corrections[:, right]) / 2)[:, None]
         world = np.zeros((*relative.shape[:2], 3))
         world[..., :2] = relative * (_WORLD_SHARE / self.pixels_per_m)
         return world

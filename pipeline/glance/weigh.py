@@ -113,4 +113,9 @@ def fused_sigma(
     scale: float,
 ) -> np.ndarray:  # [M, J]
     """Sigma of the window's pose moved by `share` of the way to the followed one."""
-    return np.asarray(np.sqrt(np.square((1 - share) * sigma) + np.square(share * own) + (_JITTER * scale) ** 2))
+    return np.asarray(np.sqrt(np.square((1 - share) * sigma) + np.square(share * own) + jitter_px(scale) ** 2))
+
+
+def jitter_px(scale: float) -> float:
+    """How far off what an estimator measures is, for a body of this scale."""
+    return _JITTER * scale

@@ -18,6 +18,7 @@ thread_local int64_t allocations = 0;
 
 #include "crop_check.h"
 #include "glance_check.h"
+#include "poses_check.h"
 
 // Not inlined: GCC warns of a mismatch of malloc and delete where it sees both.
 __attribute__((noinline)) void* operator new(size_t size) {
@@ -194,7 +195,11 @@ int main(int count, char** arguments) {
     if (!(followed <= 0.3)) std::printf("a glance is off by %g pixels\n", followed);
     const double cropped = std::fmax(std::fmax(check_crop(1, 1, 5), check_crop(2, 9, 7)), check_crop(61, 43, 32));
     if (!(cropped <= 3.0)) std::printf("a crop is off by %g levels\n", cropped);
+    double posed = 0.0;
+    for (int64_t i = 1; i < 6; ++i)
+        posed = std::fmax(posed, std::fmax(check_curve(i, 3, i % 2 + 2, i + 1, i), check_glimpses(i, i)));
+    if (!(posed <= 1e-9)) std::printf("a curve or a glimpse is off by %g\n", posed);
     std::printf("%d bits, %ld shapes: largest error %g, of a derivative %g of its terms\n", bits, long(shapes) + 2,
                 worst, worst_slope);
-    return worst <= 2e-5 && worst_slope <= 1e-4 && followed <= 0.3 && cropped <= 3.0 ? 0 : 1;
+    return worst <= 2e-5 && worst_slope <= 1e-4 && followed <= 0.3 && cropped <= 3.0 && posed <= 1e-9 ? 0 : 1;
 }

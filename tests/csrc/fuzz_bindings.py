@@ -22,6 +22,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from support.networks import random_state, reference
+from support.poses_fuzz import fuzz_poses
 
 from mixsynth_stream.config import ModelConfig
 
@@ -38,7 +39,7 @@ def _peak_memory() -> int:
 
 
 def _unaligned(x: np.ndarray) -> np.ndarray:
-    return np.frombuffer(b"?" + x.tobytes(), np.uint8)[1:].view(np.float32).reshape(x.shape)
+    return np.frombuffer(b"?" + x.tobytes(), np.uint8)[1:].view(x.dtype).reshape(x.shape)
 
 
 def _is_small(weight: Any) -> bool:
@@ -347,6 +348,7 @@ def main() -> None:
         try:
             fuzz.round()
             fuzz.glance()
+            fuzz_poses(native, fuzz.random, wrong_array, fuzz._ask)
         except BaseException:
             print(f"round {rounds} of seed {args.seed}", file=sys.stderr)
             raise

@@ -141,3 +141,23 @@ def test_a_change_of_the_pictures_size_moves_nobody(lag, size):
         if motion.measured:
             np.testing.assert_allclose(motion.measured[0].pose, truth)
     np.testing.assert_allclose(sigma[35], sigma[15] * scale)
+
+
+def shown_and_final(asks: bool) -> list[np.ndarray]:
+    """The poses of all Motions around a late keyframe; an estimator that `asks` whom to expect writes into that."""
+    timeline = Timeline(People(models(), max_people=1), lag=0, horizon_s=0.2)
+    motions = timeline.keyframe(FakeFrame(0, 0.0), [person()])
+    frames = [FakeFrame(index, index / 30) for index in range(1, 15)]
+    for frame in frames:
+        if asks:
+            expected = timeline.expected(frame)
+            expected.poses[:], expected.world[:], expected.origin[:] = 0.0, 0.0, Origin.HELD
+        motions += timeline.frame(frame)
+        if frame.index == 12:  # the answer for frame 10, which moves what is shown
+            motions += timeline.keyframe(frames[9], [person(x_px=330.0)])
+    return [array for motion in motions + timeline.flush() for array in (motion.poses, motion.world, motion.origin)]
+
+
+def test_who_is_told_whom_to_expect_changes_nothing():
+    for a, b in zip(shown_and_final(asks=True), shown_and_final(asks=False), strict=True):
+        np.testing.assert_array_equal(a, b)

@@ -13,6 +13,7 @@ import numpy as np
 from mixsynth_stream.bench.live.shown import Shown
 from mixsynth_stream.evaluate.contenders import dense_contender
 from mixsynth_stream.evaluate.frontier import LIMBS
+from mixsynth_stream.memory import rare_collections
 from mixsynth_stream.pipeline.frame import Frame
 from mixsynth_stream.pipeline.sources.source import FrameSource
 from mixsynth_stream.pipeline.sources.video import VideoReader
@@ -103,7 +104,7 @@ def filmed(clip: Path, *, every: int | str) -> tuple[Shown, Cost, Wait]:
     camera = ClipCamera(clip)
     shown = Shown.of(camera.count)
     loop_s: dict[bool, list[float]] = {False: [], True: []}  # by whether an answer came
-    with Stream(camera, every=every, max_people=1, pictures=False) as stream:
+    with Stream(camera, every=every, max_people=1, pictures=False) as stream, rare_collections():
         meter = _Meter()
         motions: list[Motion] = []
         newest = -1
