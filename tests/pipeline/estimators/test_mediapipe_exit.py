@@ -28,6 +28,7 @@ def test_a_stream_that_is_never_closed_ends_quietly(end, lag):
 
 
 def test_a_stream_of_movenet_ends_as_quietly():
-    code = f"from mixsynth_stream import Stream\nnext(iter(Stream({str(clips.PERSON)!r}, estimator='movenet-lightning')))"
+    stream = f"Stream({str(clips.PERSON)!r}, estimator='movenet-lightning')"
+    code = f"from mixsynth_stream import Stream\nnext(iter({stream}))"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
     assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
