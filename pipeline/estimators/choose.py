@@ -58,7 +58,12 @@ def as_estimator(estimator: Any, skeleton: str | Skeleton | None = None) -> Esti
 
 def is_pose_model(choice: Any) -> bool:
     """Whether a user's choice of estimator is a model that is run here, by name or path, or none at all."""
-    return choice is None or choice in (*POSE_MODELS, *MOVENETS) or str(choice).endswith((".task", ONNX_SUFFIX))
+    return choice is None or choice in MOVENETS or is_bundle(str(choice)) or str(choice).endswith(ONNX_SUFFIX)
+
+
+def is_bundle(model: str) -> bool:
+    """Whether a pose model is one of MediaPipe's, by name or path."""
+    return model in POSE_MODELS or model.endswith(".task")
 
 
 def model_path(model: str) -> Path:
