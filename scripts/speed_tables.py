@@ -151,6 +151,24 @@ def _filmed(folder: Path, columns: dict[str, tuple[str, str]]) -> Iterator[list[
         yield [contender, _mean([row["calls_hz"] for row in same]), *cells]
 
 
+_SOURCES = {
+    "frames/s, least": ("fps_least", "{:.1f}"),
+    "looks/s each, least": ("looks_hz_least", "{:.1f}"),
+    "keyframes a network call": ("keyframes_a_call", "{:.1f}"),
+    "ms to the pose, half of the frames": ("latency_p50_ms", "{:.0f}"),
+    "99 %, worst source": ("latency_p99_ms", "{:.0f}"),
+    "cores": ("cores", "{:.2f}"),
+    "of the loop": ("loop_cores", "{:.2f}"),
+}
+
+
+def several(folder: Path) -> Iterator[list[str]]:
+    """Several live sources in one process, for docs/speed.md."""
+    yield ["sources", *_SOURCES]
+    for row in json.loads((folder / "live-sources.json").read_text())["rows"]:
+        yield [str(row["sources"]), *(form.format(row[key]) for key, form in _SOURCES.values())]
+
+
 def _mean(values: list[float]) -> str:
     return f"{sum(values) / len(values):.1f}"
 

@@ -20,7 +20,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from speed_tables import encoder, filmed, frontier, latency, live, pipeline, push, soak
+from speed_tables import encoder, filmed, frontier, latency, live, pipeline, push, several, soak
 
 from mixsynth_stream.evaluate.scores import simple_methods
 from mixsynth_stream.files import ASSETS
@@ -258,6 +258,7 @@ TABLES: dict[str, Callable[[Results], Iterator[list[str]]]] = {
     "live": lambda _: live(RESULTS_FOLDER),
     "filmed": lambda _: filmed(RESULTS_FOLDER),
     "latency": lambda _: latency(RESULTS_FOLDER),
+    "several": lambda _: several(RESULTS_FOLDER),
     "spacings": spacings,
     "weights": weights,
     "encoder": lambda _: encoder(RESULTS_FOLDER),

@@ -273,6 +273,7 @@ def test_wrong_figures_are_seen(monkeypatch):
         "the table frontier is in no document",
         "the table live is in no document",
         "the table filmed is in no document",
+        "the table several is in no document",
         "the table encoder is in no document",
         "the table push is in no document",
     ]

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 # A reader that is so late loses frames, as that of a camera does.
 _LATEST_S = 0.1
+# The loop's times count after so long: the first answers wait for what is loaded when it is first needed.
+_WARM_UP_S = 1.0
 
 
 class ClipCamera(FrameSource):
@@ -113,7 +115,8 @@ def filmed(clip: Path, *, every: int | str) -> tuple[Shown, Cost, Wait]:
             motions.append(motion)
             if motion.index > newest and not motion.final:
                 newest = motion.index
-                loop_s[any(one.measured is not None for one in motions)].append(time.thread_time() - start_s)
+                if motion.time_s > _WARM_UP_S:
+                    loop_s[any(one.measured is not None for one in motions)].append(time.thread_time() - start_s)
                 shown.take(newest, motion.time_s, motions)
                 motions = []
                 start_s = time.thread_time()
