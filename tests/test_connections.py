@@ -75,7 +75,7 @@ def test_no_command_opens_a_connection_that_was_not_asked_for(watcher: Path, tmp
     port, home = closed_port(), tmp_path / "home"
     log, traced = watched(watcher, home, str(SUPPORT / "every_command.py"), str(tmp_path), str(port))
     commands = [part.splitlines() for part in log.split("command ")[1:]]
-    assert len(commands) == 13
+    assert len(commands) == 15
     assert {lines[0]: lines[1:] for lines in commands[:-1] if len(lines) > 1} == {}
     # The last one is asked for a stream.
     assert set(commands[-1][1:]) == {"getaddrinfo 127.0.0.1 0", f"connect 127.0.0.1 {port}"}

@@ -25,6 +25,7 @@ from mixsynth_stream.evaluate.excerpt import Excerpt
 from mixsynth_stream.files import ASSETS
 from mixsynth_stream.normalise import scale_of
 from mixsynth_stream.pipeline.estimators.bundle import DEFAULT_MODEL, official
+from mixsynth_stream.pipeline.estimators.choose import is_bundle
 from mixsynth_stream.pipeline.frame import UNKNOWN_RATE_HZ
 from mixsynth_stream.pipeline.motion import Motion, Origin, Person
 from mixsynth_stream.pipeline.sources.read_ahead import ReadAhead
@@ -117,6 +118,8 @@ def comparison_from(args: argparse.Namespace) -> Comparison:
     """What the options say."""
     if len(args.clip) > 1:
         raise ValueError(f"one clip is measured at a time without --frontier, found {len(args.clip)}")
+    if not is_bundle(args.model):
+        raise ValueError(f"speed is compared with MediaPipe's own: --model must be a model of it, found {args.model}")
     names = args.weights or [shipped_name(space, args.every) for space in LANDMARK_SPACES]
     image, world = (load_model(name) for name in names)
     frames = args.frames or (10_000 if args.memory else 300)

@@ -25,13 +25,14 @@ from mixsynth_stream.errors import SourceError
 from mixsynth_stream.evaluate.baselines import pchip
 from mixsynth_stream.evaluate.contenders import NOW, Contender, dense_contender
 from mixsynth_stream.evaluate.excerpt import Excerpt
-from mixsynth_stream.evaluate.frontier import LIMBS, Reference
+from mixsynth_stream.evaluate.frontier import Reference, limbs_of
 from mixsynth_stream.evaluate.video import dense_poses
 from mixsynth_stream.pipeline.frame import UNKNOWN_RATE_HZ
 from mixsynth_stream.pipeline.motion import Motion
 from mixsynth_stream.pipeline.sources.video import VideoReader
 from mixsynth_stream.presets import shipped_name
 from mixsynth_stream.reports import table, write_json
+from mixsynth_stream.skeleton import LANDMARKS, named_skeleton
 from mixsynth_stream.spaces import LANDMARK_SPACES
 from mixsynth_stream.weights import load_model
 
@@ -59,8 +60,9 @@ class Errors:
     def add_sigma(self, question: str, motion: Motion, every_frame: np.ndarray) -> None:  # [12, 2]
         """The distances of one person to the dense estimator, in sigmas."""
         if motion.sigma is not None:
-            off_px = np.linalg.norm(motion.poses[0, LIMBS] - every_frame, axis=1)
-            self.sigmas.setdefault(question, []).append(off_px / motion.sigma[0, LIMBS])
+            limbs = limbs_of(motion.skeleton)
+            off_px = np.linalg.norm(motion.poses[0, limbs] - every_frame, axis=1)
+            self.sigmas.setdefault(question, []).append(off_px / motion.sigma[0, limbs])
 
     def within(self, question: str, sigmas: float) -> float | None:
         """The share of joints that are at most so many sigmas off the dense estimator; None without sigma."""
@@ -157,6 +159,7 @@ def _judge(
     errors: Errors,
 ) -> None:
     """Add the errors of one stream, gap by gap. A gap counts where each keyframe of its window shows one person."""
+    limbs = limbs_of(motions[0].skeleton) if motions else []
     early = {motion.index: motion for motion in motions if not motion.final}
     motions = [motion for motion in motions if motion.final]
     config, grid_hz = models[0].config, models[0].info.rate_hz
@@ -171,7 +174,7 @@ def _judge(
         if not all(keyframe.measured and len(keyframe.ids) == 1 for keyframe in window):
             continue
         question = GAPS if len(window) == config.num_keyframes else WARM_UP
-        measured = np.array([keyframe.measured[0].pose[LIMBS] for keyframe in window if keyframe.measured])
+        measured = np.array([keyframe.measured[0].pose[limbs] for keyframe in window if keyframe.measured])
         errors.add(question, KEYFRAME, measured[-1], truth[phase + right.index])
         gap = [m for m in motions[left.index + 1 : right.index] if len(m.ids) == 1]
         steps = np.interp(
@@ -180,21 +183,21 @@ def _judge(
         pchip_poses = pchip(measured[None], config.sample_interval, steps)[0]
         for motion, pchip_pose in zip(gap, pchip_poses, strict=True):
             frame = phase + motion.index
-            errors.add(question, NETWORK, motion.poses[0, LIMBS], truth[frame])
+            errors.add(question, NETWORK, motion.poses[0, limbs], truth[frame])
             errors.add(question, PCHIP, pchip_pose, truth[frame])
             errors.add(question, DENSE, every_frame[frame], truth[frame])
             errors.add_sigma(question, motion, every_frame[frame])
             now = early[motion.index]
             # The keyframe at the end of the gap was not known then.
             if newest >= _FIRST_NOW and len(now.ids) == 1:
-                errors.add(NOW, NETWORK, now.poses[0, LIMBS], truth[frame])
+                errors.add(NOW, NETWORK, now.poses[0, limbs], truth[frame])
                 errors.add(NOW, DENSE, every_frame[frame], truth[frame])
                 errors.add_sigma(NOW, now, every_frame[frame])
 
 
 def _dense_poses(clip: Path, pose_model: str) -> np.ndarray:  # -> [F, 12, 2], NaN where nobody was seen
     with dense_contender(pose_model).open_dense() as estimator:
-        return dense_poses(clip, estimator).poses[:, LIMBS]
+        return dense_poses(clip, estimator).poses[:, limbs_of(named_skeleton(estimator.skeleton, LANDMARKS))]
 
 
 def limbs_of_clip(clip: Path, trc: Path, calibration: Path, camera: str | None) -> np.ndarray:  # -> [F, 12, 2] pixels

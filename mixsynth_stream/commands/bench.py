@@ -54,7 +54,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         command.add_argument(
             "--model",
             default="full",
-            help="lite, full, heavy or a .task file (default: full); on every frame it is the one with -official",
+            help="lite, full, heavy or a .task file (default: full); on every frame it is the one with -official; "
+            "`truth` also takes movenet-lightning, movenet-thunder and .onnx files",
         )
         command.add_argument(
             "--weights", nargs=2, metavar=("IMAGE", "WORLD"), help="networks to run (default: the shipped ones)"

@@ -174,6 +174,7 @@ def _training_launches(large: bool) -> str:
 def _pose_model_rows() -> list[tuple[str, ...]]:
     from mixsynth_stream.errors import ModelError
     from mixsynth_stream.pipeline.estimators.bundle import MODELS, bundle_path, official
+    from mixsynth_stream.pipeline.estimators.movenet import MOVENETS, movenet_path
 
     rows: list[tuple[str, ...]] = []
     for model in MODELS:
@@ -184,6 +185,11 @@ def _pose_model_rows() -> list[tuple[str, ...]]:
         else:
             rows.append((model, f"{size}, its segmentation head cut"))
             rows.append((official(model), f"{size}, as published: the same numbers, slower"))
+    for model in MOVENETS:
+        try:
+            rows.append((model, f"{movenet_path(model).stat().st_size / 1e6:.1f} MB, COCO-17 without world poses"))
+        except ModelError:
+            rows.append((model, "not there; scripts/build_movenet.py in a checkout makes it"))
     return rows
 
 

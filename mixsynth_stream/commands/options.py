@@ -126,8 +126,9 @@ def _add_estimator_arguments(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--model",
         metavar="NAME",
-        help="pose model: lite, full, heavy, these with -official (as published: the same numbers, slower), "
-        "or a .task file (default: full)",
+        help="pose model: MediaPipe's lite, full, heavy, these with -official (as published: the same numbers, "
+        "slower), or a .task file; movenet-lightning, movenet-thunder; or an .onnx file of yours: RTMPose, ViTPose and "
+        "others for one person, or YOLO pose (default: full)",
     )
     group.add_argument(
         "--eye",

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from mixsynth_stream.errors import ModelError
 from mixsynth_stream.pipeline.estimators.bundle import DEFAULT_MODEL, MODELS, bundle_path, is_cut, official
-from mixsynth_stream.pipeline.estimators.choose import DEFAULT_EYE
+from mixsynth_stream.pipeline.estimators.choose import DEFAULT_EYE, is_bundle, pose_estimator
+from mixsynth_stream.pipeline.estimators.follow import FollowingEstimator
 from mixsynth_stream.pipeline.estimators.mediapipe import MediaPipeEstimator
+from mixsynth_stream.pipeline.estimators.onnx.yolo import YoloEstimator
 from mixsynth_stream.pipeline.stream import Stream
 from mixsynth_stream.presets import AUTO, DEFAULT_EVERY, SHIPPED_INTERVALS
 from mixsynth_stream.spaces import GRID_HZ
@@ -110,8 +112,10 @@ class Contender:
             models=models,
         )
 
-    def open_dense(self) -> MediaPipeEstimator:
-        """MediaPipe for every frame."""
+    def open_dense(self) -> MediaPipeEstimator | FollowingEstimator | YoloEstimator:
+        """The pose model for every frame: MediaPipe as it tracks in videos, others as they look at keyframes."""
+        if not is_bundle(self.model):
+            return pose_estimator(self.model)
         return MediaPipeEstimator(self.model, mode="video")
 
 

@@ -19,6 +19,7 @@ from mixsynth_stream.errors import SourceError
 from mixsynth_stream.evaluate.contenders import FILLED, NOW, QUESTIONS, Contender
 from mixsynth_stream.evaluate.excerpt import Excerpt
 from mixsynth_stream.evaluate.video import LEAST_SCORE, DensePoses, dense_poses, tracks
+from mixsynth_stream.skeleton import BLAZEPOSE_33, Skeleton
 
 LIMBS = list(LIMB_JOINTS)
 _SHOULDERS, _HIPS = slice(0, 2), slice(6, 8)
@@ -28,6 +29,11 @@ _SETTLED_S = 2.0
 _LEAST_TRACK_S = 1.0
 # An error of so many torso lengths is as bad as no pose.
 LOST = 1.0
+
+
+def limbs_of(skeleton: Skeleton) -> list[int]:
+    """The twelve limb joints in a skeleton. `ValueError` where it lacks one."""
+    return [skeleton.index(BLAZEPOSE_33.joints[joint]) for joint in LIMBS]
 
 
 @dataclass(frozen=True)

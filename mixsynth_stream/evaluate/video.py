@@ -27,7 +27,7 @@ from mixsynth_stream.files import make_folder, write_arrays
 from mixsynth_stream.normalise import scale_of
 from mixsynth_stream.pipeline.keyframes import KeyframeClock
 from mixsynth_stream.pipeline.window import MotionWindow
-from mixsynth_stream.skeleton import CORE_17
+from mixsynth_stream.skeleton import CORE_17, LANDMARKS, named_skeleton
 from mixsynth_stream.spaces import SPACES, scale_floor
 from mixsynth_stream.weights import Model
 
@@ -86,8 +86,9 @@ def dense_poses(path: str | Path, estimator: Estimator | None = None, name: str 
     from mixsynth_stream.pipeline.motion import Person
     from mixsynth_stream.pipeline.sources.video import VideoReader
 
-    nobody = Person(np.full((33, 2), np.nan), np.full((33, 3), np.nan), np.full(33, np.nan))
     own = MediaPipeEstimator(official(DEFAULT_MODEL)) if estimator is None else None
+    joints = len(named_skeleton((estimator or own).skeleton, LANDMARKS))  # type: ignore[union-attr]
+    nobody = Person(np.full((joints, 2), np.nan), np.full((joints, 3), np.nan), np.full(joints, np.nan))
     people, times, height_px = [], [], 0
     try:
         with VideoReader(path) as reader:
@@ -102,9 +103,9 @@ def dense_poses(path: str | Path, estimator: Estimator | None = None, name: str 
     return DensePoses(
         name=name or video_name(path),
         time_s=np.array(times),
-        poses=np.array([person.pose for person in people]).reshape(-1, 33, 2),
-        world=np.array([person.world for person in people]).reshape(-1, 33, 3),
-        scores=np.array([person.scores for person in people]).reshape(-1, 33),
+        poses=np.array([person.pose for person in people]).reshape(-1, joints, 2),
+        world=np.array([person.world for person in people]).reshape(-1, joints, 3),
+        scores=np.array([person.scores for person in people]).reshape(-1, joints),
         height_px=height_px,
     )
 

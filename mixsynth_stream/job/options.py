@@ -27,7 +27,7 @@ class JobOptions:
     horizon_s: float = 0.4
     max_people: int = 4
     glance: str = "auto"  # on, off, or auto: for live sources, and where pictures are drawn
-    pose_model: str | None = None  # lite, full, heavy, these with -official, or a .task file; None: full
+    pose_model: str | None = None  # a name, or a .task or .onnx file; None: full
     eye: str | None = None  # follow or keyframe: how the pose model looks; None: follow
     estimates: str | None = None  # a file or folder of recorded estimates, instead of a pose model
     skeleton: str | None = None  # of estimates that name none

@@ -221,9 +221,9 @@ def estimator_name(stream: Stream, options: JobOptions) -> str:
         return f"recorded in {Path(recording).name}"
     if options.pose_model is None and source.startswith("synthetic:"):
         return "synthetic"
-    from mixsynth_stream.pipeline.estimators.bundle import DEFAULT_MODEL
+    from mixsynth_stream.pipeline.estimators.choose import model_title
 
-    return f"MediaPipe {Path(options.pose_model or DEFAULT_MODEL).name}"
+    return model_title(options.pose_model)
 
 
 def folders(sources: list[str], out: Path | None) -> list[Path | None]:

@@ -159,8 +159,7 @@ def open_stream(
     `on_wait` is told why a source that is waited for cannot be opened.
     """
     with interrupt.held():  # numpy makes another error of a signal that comes while it is imported
-        from mixsynth_stream.pipeline.estimators.bundle import bundle_path
-        from mixsynth_stream.pipeline.estimators.choose import DEFAULT_EYE, warm_up
+        from mixsynth_stream.pipeline.estimators.choose import DEFAULT_EYE, model_path, warm_up
         from mixsynth_stream.pipeline.sources.media.waiting import interruptible
         from mixsynth_stream.pipeline.sources.open import is_live
         from mixsynth_stream.pipeline.sources.recording.header import is_recording
@@ -169,7 +168,7 @@ def open_stream(
         if is_recording(source):
             return Stream.replay(source, is_paced=options.live)
     if options.pose_model:
-        bundle_path(options.pose_model)  # a model that is not there is an error before the source is opened
+        model_path(options.pose_model)  # a model that is not there is an error before the source is opened
     estimator = estimator_choice(options)
     models = load_models(options) if options.weights else None
     warming = warm_up(estimator) if is_live(source) else None

@@ -6,20 +6,28 @@ import importlib
 import os
 import threading
 from contextlib import suppress
+from difflib import get_close_matches
+from pathlib import Path
 from typing import Any
 
 from mixsynth_stream.errors import ModelError
-from mixsynth_stream.pipeline.estimators.bundle import DEFAULT_MODEL, POSE_MODELS
+from mixsynth_stream.pipeline.estimators.bundle import DEFAULT_MODEL, POSE_MODELS, bundle_path
 from mixsynth_stream.pipeline.estimators.checks import ESTIMATED
 from mixsynth_stream.pipeline.estimators.estimator import CallableEstimator, Estimator
 from mixsynth_stream.pipeline.estimators.eye import MediaPipeEye
 from mixsynth_stream.pipeline.estimators.follow import FollowingEstimator
 from mixsynth_stream.pipeline.estimators.keypoint_files import KeypointFiles
 from mixsynth_stream.pipeline.estimators.mediapipe import MediaPipeEstimator
+from mixsynth_stream.pipeline.estimators.movenet import MOVENETS, MoveNetEye, movenet_path
+from mixsynth_stream.pipeline.estimators.onnx.model import ONNX_SUFFIX, OnnxModel, onnx_path, open_onnx
+from mixsynth_stream.pipeline.estimators.onnx.regions import OnnxEye
+from mixsynth_stream.pipeline.estimators.onnx.yolo import YoloEstimator
 from mixsynth_stream.pipeline.estimators.recorded import ArrayEstimator
+from mixsynth_stream.pipeline.estimators.region import Eye
 from mixsynth_stream.skeleton import BLAZEPOSE_33, SMPL_24, Skeleton
+from mixsynth_stream.telemetry import import_onnxruntime
 
-_OURS = (MediaPipeEstimator, FollowingEstimator, ArrayEstimator, KeypointFiles, CallableEstimator)
+_OURS = (MediaPipeEstimator, FollowingEstimator, YoloEstimator, ArrayEstimator, KeypointFiles, CallableEstimator)
 EYES = ("follow", "keyframe")
 DEFAULT_EYE = "follow"
 
@@ -49,36 +57,87 @@ def as_estimator(estimator: Any, skeleton: str | Skeleton | None = None) -> Esti
 
 
 def is_pose_model(choice: Any) -> bool:
-    """Whether a user's choice of estimator is a model for MediaPipe, by name or path, or none at all."""
-    return choice is None or choice in POSE_MODELS or str(choice).endswith(".task")
+    """Whether a user's choice of estimator is a model that is run here, by name or path, or none at all."""
+    return choice is None or choice in MOVENETS or is_bundle(str(choice)) or str(choice).endswith(ONNX_SUFFIX)
+
+
+def is_bundle(model: str) -> bool:
+    """Whether a pose model is one of MediaPipe's, by name or path."""
+    return model in POSE_MODELS or model.endswith(".task")
+
+
+def model_path(model: str) -> Path:
+    """The file of a pose model, by name or path. `ModelError` where there is none."""
+    if not is_pose_model(model):
+        names = (*POSE_MODELS, *MOVENETS)
+        nearest = get_close_matches(model.lower().replace("_", "-"), names, 1)
+        hint = f" (do you mean {nearest[0]}?)" if nearest else ""
+        raise ModelError(
+            f"there is no pose model {model!r}{hint}: give {', '.join(names)}, or the path of a .task or .onnx file"
+        )
+    if model in MOVENETS:
+        return movenet_path(model)
+    return onnx_path(model) if model.endswith(ONNX_SUFFIX) else bundle_path(model)
+
+
+def model_title(model: str | None) -> str:
+    """A pose model's name for people; None is the one that runs by default."""
+    if model in MOVENETS:
+        return f"MoveNet {model.removeprefix('movenet-').capitalize()}"
+    name = Path(model or DEFAULT_MODEL).name
+    return f"ONNX {name}" if name.endswith(ONNX_SUFFIX) else f"MediaPipe {name}"
 
 
 def warm_up(choice: Any) -> threading.Thread | None:
     """Import in a thread what a pose model needs, where the user's choice is one: a camera opens meanwhile."""
     if not is_pose_model(choice):
         return None
-    thread = threading.Thread(target=_import_mediapipe, name="warm up", daemon=True)
+    thread = threading.Thread(target=_import_libraries, args=(str(choice),), name="warm up", daemon=True)
     thread.start()
     return thread
 
 
-def _import_mediapipe() -> None:
+def _import_libraries(choice: str) -> None:
     with suppress(ImportError, OSError):  # told by whoever needs it
         importlib.import_module("mediapipe.tasks.python")
+        if choice.endswith(ONNX_SUFFIX):
+            import_onnxruntime()
 
 
 def pose_estimator(
     model: str = DEFAULT_MODEL, *, max_people: int = 1, eye: str = DEFAULT_EYE
-) -> FollowingEstimator | MediaPipeEstimator:
-    """MediaPipe for keyframes. `eye`: one of `EYES`, of which docs/estimator-modes.md has the comparison.
+) -> FollowingEstimator | MediaPipeEstimator | YoloEstimator:
+    """A pose model for keyframes. `eye`: one of `EYES`, of which docs/estimator-modes.md has the comparison.
 
     "follow" looks where people are expected and searches now and then; "keyframe" searches the whole picture each time.
+    YOLO pose sees the whole picture in any case. MoveNet and top-down networks follow: else `ValueError`.
     """
     if eye not in EYES:
         raise ValueError(f"eye must be one of {', '.join(EYES)}, found {eye!r}")
-    if eye == "keyframe":
+    if eye == "keyframe" and not (model in MOVENETS or model.endswith(ONNX_SUFFIX)):
         return MediaPipeEstimator(model, max_people=max_people)
-    return FollowingEstimator(MediaPipeEye(model), max_people=max_people)
+    network = open_network(model)
+    if eye == "keyframe" and not isinstance(network, OnnxModel):
+        network.close()
+        raise ValueError(f"{model} looks where people are expected: leave eye='keyframe' (--eye keyframe) out")
+    return estimator_of(network, max_people=max_people)
+
+
+def open_network(model: str) -> Eye | OnnxModel:
+    """What a pose model looks with: an `Eye`, or a network for whole pictures. Several streams may share it."""
+    if model in MOVENETS:
+        return MoveNetEye(model)
+    if not model.endswith(ONNX_SUFFIX):
+        return MediaPipeEye(model)
+    network = open_onnx(model)
+    return OnnxEye(network) if network.is_top_down else network
+
+
+def estimator_of(network: Eye | OnnxModel, *, max_people: int) -> FollowingEstimator | YoloEstimator:
+    """The estimator of one stream that looks with a network."""
+    if isinstance(network, OnnxModel):
+        return YoloEstimator(network, max_people=max_people)
+    return FollowingEstimator(network, max_people=max_people)
 
 
 def stream_estimator(
@@ -93,6 +152,7 @@ def stream_estimator(
         estimator = default
     else:
         estimator = None if is_pose_model(choice) else as_estimator(choice)
+    # All landmarks are one to the networks.
     estimated = BLAZEPOSE_33.name if estimator is None else estimator.skeleton
     if is_pose_model(choice) and estimated == BLAZEPOSE_33.name != skeleton:
         raise ModelError(

@@ -7,24 +7,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mixsynth_stream.normalise import distance_in_scales
 from mixsynth_stream.pipeline.estimators.changes import Changes
-from mixsynth_stream.pipeline.estimators.mediapipe import SAME_PERSON, checked_rgb, scale_distance
+from mixsynth_stream.pipeline.estimators.figure import Figure
+from mixsynth_stream.pipeline.estimators.mediapipe import SAME_PERSON, checked_rgb
 from mixsynth_stream.pipeline.estimators.region import Eye, Region
 from mixsynth_stream.pipeline.estimators.search import LARGE, Search, around, covers
 from mixsynth_stream.pipeline.estimators.sides import Sides
 from mixsynth_stream.pipeline.motion import Expected, Person
-from mixsynth_stream.spaces import SPACES
 
-_CORE = SPACES["image"].core
-# Half a region's side, in distances from the hips to the farthest joint. A close region is the more precise one;
-# the networks were trained with 1.4. docs/estimator-modes.md has the measurement.
-_MARGIN = 1.18
-# Of somebody whom the edge of the picture cuts off, the joints beyond it come out too near, and a close region shrinks
-# more at each look; the network's own holds. The edge cuts somebody off where so many joints lie outside, ...
-_MARGIN_CUT = 1.4
-_LEAST_OUTSIDE = 4
-# ... and somebody of whom fewer lie in the picture is gone, though the network goes on to see its border as a person.
+# Somebody of whom fewer joints lie in the picture is gone, though the network goes on to see its border as a person.
 _LEAST_INSIDE = 3
 # A region is looked at once more where its person is turned by more than this (radians), ...
 _MOST_TURN = 0.3
@@ -75,7 +66,8 @@ class FollowingEstimator:
         self._eye = eye
         self._search = Search(max_people=max_people)
         self._changes = Changes()
-        self._sides = Sides()
+        self._figure = Figure(eye.skeleton, width=eye.width)
+        self._sides = Sides(self._figure)
         self.forget()
 
     def forget(self) -> None:
@@ -104,13 +96,13 @@ class FollowingEstimator:
         self._sides.keep(set(poses))
         self._chairs &= poses.keys()
         sightings, lost = self._look_at(rgb, poses)
-        sightings, is_doubtful = _each_once(sightings, poses)
+        sightings, is_doubtful = _each_once(sightings, poses, self._figure)
         self._look_for(rgb, time_s, sightings, lost, is_doubtful)
         self._before = [sighting.person for sighting in sightings]
         return list(self._before)
 
     def _expectation(self, expected: Expected | None) -> dict[int, np.ndarray]:
-        """Poses [33, 2] by id."""
+        """Poses [J, 2] by id."""
         if expected is None:
             return {one: person.pose for one, person in enumerate(self._before)}
         return {int(one): pose for one, pose in zip(expected.ids, expected.poses, strict=True)}
@@ -119,13 +111,13 @@ class FollowingEstimator:
         """Those who are where they are expected, and where the others were."""
         sightings, lost = [], []
         for one, pose in poses.items():
-            region = _region(pose, rgb)
+            region = self._figure.region(pose, rgb)
             if region is None or not _is_in_picture(region, rgb):
                 continue
             sighting = self._look(rgb, region, one, pose)
-            if sighting is None or _joints_inside(sighting.person.pose, rgb) < _LEAST_INSIDE:
+            if sighting is None or self._figure.joints_inside(sighting.person.pose, rgb) < _LEAST_INSIDE:
                 lost.append(region)
-            elif one not in self._chairs or _score(sighting.person) >= _LEAST_SCORE:
+            elif one not in self._chairs or self._figure.score(sighting.person) >= _LEAST_SCORE:
                 self._chairs.discard(one)
                 sighting.person = self._sides.settled(sighting.person, one, pose)
                 sightings.append(sighting)
@@ -134,14 +126,14 @@ class FollowingEstimator:
     def _look(self, rgb: np.ndarray, region: Region, one: int, expected: np.ndarray | None = None) -> _Sighting | None:
         """One look at a region, and a second one where the person lies differently in it."""
         person = self._eye.look(rgb, region)
-        own = None if person is None else _region(person.pose, rgb)
+        own = None if person is None else self._figure.region(person.pose, rgb)
         if person is None or own is None:
             return None
-        is_surprise = expected is not None and _surprise(person.pose, expected) > _MOST_SURPRISE
+        is_surprise = expected is not None and self._figure.distance(person.pose, expected) > _MOST_SURPRISE
         if not is_surprise and _agrees(region, own, _MOST_TURN, _MOST_GROWTH, _MOST_SHRINKING, _MOST_OFFSET):
             return _Sighting(one, person, own, is_settled=True)
         person = self._eye.look(rgb, own)
-        second = None if person is None else _region(person.pose, rgb)
+        second = None if person is None else self._figure.region(person.pose, rgb)
         if person is None or second is None:
             return None
         is_settled = _agrees(own, second, _UNSETTLED_TURN, _UNSETTLED_SIZE, -_UNSETTLED_SIZE, _UNSETTLED_OFFSET)
@@ -160,7 +152,7 @@ class FollowingEstimator:
             has_changed = self._changes.move_on(rgb, list(followed.values()))
         else:
             self._changes.reset()
-        doubted = [sighting.id for sighting in sightings if _score(sighting.person) < _LEAST_SCORE]
+        doubted = [sighting.id for sighting in sightings if self._figure.score(sighting.person) < _LEAST_SCORE]
         expectations = len(followed) + len(lost)
         for part in self._search.parts(
             rgb.shape[:2],
@@ -198,7 +190,7 @@ class FollowingEstimator:
             self._take_in_one(rgb, part, region, sightings, lost)
         for sighting in list(sightings):
             is_shown = _is_large(sighting.region, part, rgb) and covers(part, sighting.region, rgb.shape[:2])
-            if is_shown and not sighting.is_confirmed and _score(sighting.person) < _LEAST_SCORE:
+            if is_shown and not sighting.is_confirmed and self._figure.score(sighting.person) < _LEAST_SCORE:
                 sightings.remove(sighting)
                 self._chairs.add(sighting.id)
 
@@ -221,12 +213,14 @@ class FollowingEstimator:
             return
         if not (wrong or is_large or is_known) and not self._is_somebody(rgb, sighting):
             return
-        double = [s for s in sightings if scale_distance(s.person, sighting.person) < SAME_PERSON]
+        double = [s for s in sightings if self._figure.distance(s.person.pose, sighting.person.pose) < SAME_PERSON]
         sighting.is_confirmed = True
         if double:
             double[0].is_confirmed = True
         elif wrong:
-            if _is_large(region, part, rgb) and _score(sighting.person) > _score(wrong[0].person):
+            if _is_large(region, part, rgb) and self._figure.score(sighting.person) > self._figure.score(
+                wrong[0].person
+            ):
                 sighting.id = wrong[0].id
                 sightings[sightings.index(wrong[0])] = sighting
         else:
@@ -234,7 +228,7 @@ class FollowingEstimator:
 
     def _is_somebody(self, rgb: np.ndarray, stranger: _Sighting) -> bool:
         """Whether the detector sees a stranger once more, in a part of the picture that is centred on them."""
-        if _score(stranger.person) < _LEAST_SCORE:
+        if self._figure.score(stranger.person) < _LEAST_SCORE:
             return False
         regions = self._eye.find(rgb, around(stranger.region, rgb.shape[:2]))
         return any(_is_same(stranger.region, region) for region in regions)
@@ -252,18 +246,6 @@ class FollowingEstimator:
 
 def _new_id(sightings: Sequence[_Sighting]) -> int:
     return min([0, *(sighting.id for sighting in sightings)]) - 1
-
-
-def _region(pose: np.ndarray, rgb: np.ndarray) -> Region | None:  # pose: [33, 2] pixels
-    """The region around a pose: a wide one where the edge of the picture cuts the person off."""
-    is_cut_off = len(_CORE) - _joints_inside(pose, rgb) >= _LEAST_OUTSIDE
-    return Region.of_pose(pose, margin=_MARGIN_CUT if is_cut_off else _MARGIN)
-
-
-def _joints_inside(pose: np.ndarray, rgb: np.ndarray) -> int:  # pose: [33, 2] pixels
-    """How many of a body's main joints lie in the picture."""
-    joints = pose[_CORE]
-    return int(((joints >= 0) & (joints <= rgb.shape[1::-1])).all(axis=1).sum())
 
 
 def _is_in_picture(region: Region, rgb: np.ndarray) -> bool:
@@ -288,10 +270,6 @@ def _is_back(region: Region, lost: Region) -> bool:
     return is_alike and lost.offset(region) < 1.0
 
 
-def _score(person: Person) -> float:
-    return float(person.scores[_CORE].mean())
-
-
 def _agrees(region: Region, other: Region, turn: float, growth: float, shrinking: float, offset: float) -> bool:
     is_near = region.offset(other) <= offset and abs(region.turn(other)) <= turn
     return is_near and shrinking <= region.growth(other) <= growth
@@ -301,17 +279,14 @@ def _is_same(region: Region, other: Region) -> bool:
     return region.offset(other) < _SAME_OFFSET and abs(region.growth(other)) < _SAME_SIZE
 
 
-def _each_once(sightings: list[_Sighting], poses: dict[int, np.ndarray]) -> tuple[list[_Sighting], bool]:
+def _each_once(
+    sightings: list[_Sighting], poses: dict[int, np.ndarray], figure: Figure
+) -> tuple[list[_Sighting], bool]:
     """Where two regions follow one person, the one who was expected closer by. Also: whether there were any such."""
     kept: list[_Sighting] = []
-    by_surprise = sorted(sightings, key=lambda one: _surprise(one.person.pose, poses[one.id]))
+    by_surprise = sorted(sightings, key=lambda one: figure.distance(one.person.pose, poses[one.id]))
     for sighting in by_surprise:
-        if all(scale_distance(sighting.person, other.person) > SAME_PERSON for other in kept):
+        if all(figure.distance(sighting.person.pose, other.person.pose) > SAME_PERSON for other in kept):
             kept.append(sighting)
     ids = {sighting.id for sighting in kept}
     return [sighting for sighting in sightings if sighting.id in ids], len(kept) < len(sightings)
-
-
-def _surprise(pose: np.ndarray, expected: np.ndarray) -> float:  # [33, 2] pixels each
-    """How far a pose lies from the expected one, as a mean over the joints in body scales."""
-    return distance_in_scales(pose[_CORE], expected[_CORE], min_scale=1.0)

@@ -201,7 +201,7 @@ def open_bundle(mediapipe: Any, bundle: bytes | Path, path: Path, *, people: int
         return open_landmarker(mediapipe, bundle, people=people, follows=follows)
     except (OSError, RuntimeError, ValueError) as error:
         raise ModelError(
-            f"MediaPipe cannot use the pose model {path}: {_first_line(error)}. "
+            f"MediaPipe cannot use the pose model {path}: {first_line(error)}. "
             "It has to be a pose landmarker bundle (.task)"
         ) from error
 
@@ -262,12 +262,13 @@ def import_mediapipe() -> Any:
             import mediapipe.tasks.python
     except (ImportError, OSError) as error:
         raise ModelError(
-            f"MediaPipe cannot be used here ({_first_line(error)}). It has wheels for Linux x86_64, Windows and macOS "
+            f"MediaPipe cannot be used here ({first_line(error)}). It has wheels for Linux x86_64, Windows and macOS "
             f"on arm64; this is {platform.system()} {platform.machine()}, Python {platform.python_version()}. Install "
             "mediapipe==0.10.31, or pass an estimator of your own"
         ) from error
     return mediapipe
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
+    """The first line of an error, for a sentence of ours."""
     return (str(error) or type(error).__name__).strip().splitlines()[0].rstrip(".")

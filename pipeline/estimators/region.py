@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import importlib
 from dataclasses import dataclass
+from functools import lru_cache
 from math import atan2, cos, hypot, log, pi, sin
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from mixsynth_stream.skeleton import BLAZEPOSE_33
+from mixsynth_stream.skeleton import BLAZEPOSE_33, Skeleton
 
 if TYPE_CHECKING:
     from mixsynth_stream.pipeline.motion import Person
 
-_HIPS, _SHOULDERS = (
-    [BLAZEPOSE_33.index(f"{side}_{joint}") for side in ("left", "right")] for joint in ("hip", "shoulder")
-)
+
+@lru_cache(maxsize=32)
+def _torso(skeleton: Skeleton) -> tuple[list[int], list[int]]:
+    """The indices of the hips, and of the shoulders."""
+    hips, shoulders = (
+        [skeleton.index(f"{side}_{joint}") for side in ("left", "right")] for joint in ("hip", "shoulder")
+    )
+    return hips, shoulders
 
 
 @dataclass(frozen=True)
@@ -29,14 +35,26 @@ class Region:
     angle: float = 0.0
 
     @classmethod
-    def of_pose(cls, pose: np.ndarray, *, margin: float) -> Region | None:  # [33, 2] pixels
+    def of_pose(
+        cls,
+        pose: np.ndarray,  # [J, 2] pixels
+        *,
+        margin: float,
+        skeleton: Skeleton = BLAZEPOSE_33,  # of the J joints
+        width: float = 1.0,  # of the upright part of the square that is looked at, in sides
+    ) -> Region | None:
         """The square around the middle of the hips with the shoulders above it, as MediaPipe's networks expect it.
 
-        Half its side is `margin` times the distance of the farthest joint. None where hips or shoulders are unknown.
+        Half its side is `margin` times the distance of the farthest joint, so that all lie within its width, too. None
+        where hips or shoulders are unknown.
         """
-        hips, shoulders = pose[_HIPS].mean(axis=0), pose[_SHOULDERS].mean(axis=0)
+        hips, shoulders = (pose[joints].mean(axis=0) for joints in _torso(skeleton))
         up_x, up_y = shoulders - hips
-        farthest = np.nanmax(np.hypot(*(pose - hips).T), initial=0.0)
+        distances = np.hypot(*(pose - hips).T)
+        if width < 1.0:
+            across = np.array([-up_y, up_x]) / max(hypot(up_x, up_y), 1e-9)
+            distances = np.maximum(distances, np.abs((pose - hips) @ across) / width)
+        farthest = np.nanmax(distances, initial=0.0)
         if not (np.isfinite([up_x, up_y]).all() and farthest > 0):
             return None
         return cls(float(hips[0]), float(hips[1]), 2 * margin * float(farthest), atan2(up_x, -up_y))
@@ -56,7 +74,7 @@ class Region:
         right, down = (cos(self.angle), sin(self.angle)), (-sin(self.angle), cos(self.angle))
         return np.asarray([self.x, self.y] + (places - 0.5) * self.side @ np.array([right, down]))
 
-    def turned(self, world: np.ndarray) -> np.ndarray:  # [33, 3] metres
+    def turned(self, world: np.ndarray) -> np.ndarray:  # [J, 3] metres
         """World landmarks that are upright in the region's own picture, as the whole picture sees them."""
         c, s = cos(self.angle), sin(self.angle)
         return world @ np.array([[c, s, 0.0], [-s, c, 0.0], [0.0, 0.0, 1.0]])
@@ -82,6 +100,7 @@ class Eye(Protocol):
     """What can look at a region of a picture and find regions where people are. Pictures: [H, W, 3] uint8."""
 
     skeleton: str
+    width: float  # of its network's input, as a share of its height: that part of a region is looked at
 
     def look(self, rgb: np.ndarray, region: Region) -> Person | None:
         """The person in a region, in pixels of the whole picture; None where nobody is there."""

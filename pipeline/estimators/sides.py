@@ -6,13 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from mixsynth_stream.normalise import distance_in_scales
+from mixsynth_stream.pipeline.estimators.figure import Figure
 from mixsynth_stream.pipeline.motion import Person
-from mixsynth_stream.skeleton import BLAZEPOSE_33
-from mixsynth_stream.spaces import SPACES
 
-_CORE = SPACES["image"].core
-_MIRROR = np.array(BLAZEPOSE_33.mirror)
 # With left and right exchanged, the pose must lie closer to the expectation by this factor ...
 _CLOSER = 0.6
 # ... and by so many body scales: nothing is known of somebody seen from the side, whose joints nearly coincide.
@@ -26,7 +22,8 @@ _INSISTED = 2
 class Sides:
     """The sides of everybody who is followed, by id."""
 
-    def __init__(self) -> None:
+    def __init__(self, figure: Figure) -> None:
+        self._figure = figure
         self.reset()
 
     def reset(self) -> None:
@@ -39,26 +36,26 @@ class Sides:
         self._sightings = {one: count for one, count in self._sightings.items() if one in ids}
         self._undone = {one: count for one, count in self._undone.items() if one in ids}
 
-    def settled(self, person: Person, person_id: int, expected: np.ndarray) -> Person:  # [33, 2] pixels
+    def settled(self, person: Person, person_id: int, expected: np.ndarray) -> Person:  # [J, 2] pixels
         """The person, with left and right exchanged where that is what was expected."""
         self._sightings[person_id] = sightings = self._sightings.get(person_id, 0) + 1
-        if sightings <= _KNOWN_SIGHTINGS or not is_exchanged(person.pose, expected):
+        if sightings <= _KNOWN_SIGHTINGS or not is_exchanged(person.pose, expected, self._figure):
             self._undone[person_id] = 0
             return person
         self._undone[person_id] = undone = self._undone.get(person_id, 0) + 1
         if undone > _INSISTED:
             self._undone[person_id] = 0
             return person
-        return exchanged(person)
+        return exchanged(person, self._figure)
 
 
-def exchanged(person: Person) -> Person:
+def exchanged(person: Person, figure: Figure) -> Person:
     """The person with the names of left and right joints exchanged."""
-    return replace(person, pose=person.pose[_MIRROR], world=person.world[_MIRROR], scores=person.scores[_MIRROR])
+    mirror = figure.mirror
+    return replace(person, pose=person.pose[mirror], world=person.world[mirror], scores=person.scores[mirror])
 
 
-def is_exchanged(pose: np.ndarray, expected: np.ndarray) -> bool:  # [33, 2] pixels each
+def is_exchanged(pose: np.ndarray, expected: np.ndarray, figure: Figure) -> bool:  # [J, 2] pixels each
     """Whether a pose fits the expectation clearly better with left and right exchanged."""
-    own = distance_in_scales(pose[_CORE], expected[_CORE], min_scale=1.0)
-    other = distance_in_scales(pose[_MIRROR][_CORE], expected[_CORE], min_scale=1.0)
+    own, other = figure.distance(pose, expected), figure.distance(pose[figure.mirror], expected)
     return other < _CLOSER * own and own - other > _GAIN

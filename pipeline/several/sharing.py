@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from mixsynth_stream.errors import ModelError
 from mixsynth_stream.pipeline.estimators.bundle import DEFAULT_MODEL
-from mixsynth_stream.pipeline.estimators.choose import is_pose_model, stream_estimator
-from mixsynth_stream.pipeline.estimators.eye import MediaPipeEye
-from mixsynth_stream.pipeline.estimators.follow import FollowingEstimator
+from mixsynth_stream.pipeline.estimators.choose import estimator_of, is_pose_model, open_network, stream_estimator
 from mixsynth_stream.pipeline.estimators.keypoint_files import KeypointFiles
 from mixsynth_stream.pipeline.estimators.recorded import ArrayEstimator
+from mixsynth_stream.skeleton import SMPL_24
 
 if TYPE_CHECKING:
     from mixsynth_stream.pipeline.estimators.estimator import Estimator
+    from mixsynth_stream.pipeline.estimators.onnx.model import OnnxModel
     from mixsynth_stream.pipeline.estimators.region import Eye
     from mixsynth_stream.pipeline.frame import Frame
     from mixsynth_stream.pipeline.looks import Look, Looks
@@ -112,7 +112,7 @@ class SharedEstimator:
         self.is_own = all(is_pose_model(one) for one in self._choices)
         self._eye_mode = eye
         self._skeleton, self._max_people = skeleton, max_people
-        self._eyes: dict[str, Eye] = {}  # by model
+        self._networks: dict[str, Eye | OnnxModel] = {}  # by model
         # Made now, so that what does not work is refused before the first frame.
         self._ready = {number: self._new(choice) for number, choice in enumerate(self._choices)}
 
@@ -126,20 +126,20 @@ class SharedEstimator:
 
     def _new(self, choice: Any) -> Estimator:
         skeleton, max_people = self._skeleton, self._max_people
-        if not is_pose_model(choice) or self._eye_mode != "follow" or skeleton != MediaPipeEye.skeleton:
+        if not is_pose_model(choice) or self._eye_mode != "follow" or skeleton == SMPL_24.name:
             return stream_estimator(choice, None, skeleton, max_people=max_people, eye=self._eye_mode)
         model = str(choice or DEFAULT_MODEL)
-        if model not in self._eyes:
-            self._eyes[model] = MediaPipeEye(model)
-        return FollowingEstimator(self._eyes[model], max_people=max_people)
+        if model not in self._networks:
+            self._networks[model] = open_network(model)
+        return estimator_of(self._networks[model], max_people=max_people)
 
     def renew(self) -> bool:
         """Give up networks that hang, for new ones with the next look. Those of a user cannot be made anew."""
         if self.is_own:
-            self._eyes = {}
+            self._networks = {}
         return self.is_own
 
     def close(self) -> None:
         """Free the networks."""
-        for eye in self._eyes.values():
-            eye.close()
+        for network in self._networks.values():
+            network.close()

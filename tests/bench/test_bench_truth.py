@@ -16,8 +16,12 @@ from mixsynth_stream.cli import main
 from mixsynth_stream.data.camera_truth import LIMB_JOINTS, LIMB_MARKERS, Camera, read_camera
 from mixsynth_stream.data.trc import read_trc
 from mixsynth_stream.evaluate import contenders
+from mixsynth_stream.evaluate.contenders import dense_contender
+from mixsynth_stream.evaluate.frontier import Reference, limbs_of
+from mixsynth_stream.evaluate.video import dense_poses
 from mixsynth_stream.pipeline.estimators import choose
 from mixsynth_stream.pipeline.motion import Person
+from mixsynth_stream.skeleton import LANDMARKS, named_skeleton
 from mixsynth_stream.weights import load_model, untrained_model
 
 # A camera whose pictures are easy to work out: it is not turned and not distorted, and a metre at a metre's distance is
@@ -146,3 +150,21 @@ def test_bench_truth_measures_against_the_truth(
     write_truth(tmp_path, poses[:-1])
     assert main(["bench", "truth", *arguments]) == 3
     assert "has 50 frames and the truth 49 rows" in capsys.readouterr().err
+
+
+def test_a_pose_model_of_another_skeleton_is_judged_on_the_same_joints() -> None:
+    """MoveNet on every frame, and MediaPipe, see the limbs of one man in the same places."""
+    limbs = {}
+    for model in ("full", "movenet-lightning"):
+        with dense_contender(model).open_dense() as estimator:
+            poses = dense_poses(clips.PERSON, estimator).poses
+        limbs[model] = poses[:, limbs_of(named_skeleton(estimator.skeleton, LANDMARKS))]
+    both = np.array(list(limbs.values()))
+    assert both.shape[2:] == (12, 2)
+    torso_px = Reference("MediaPipe", limbs["full"]).torso_px
+    assert np.nanmean(np.linalg.norm(both[0] - both[1], axis=-1)) < 0.2 * torso_px
+
+
+def test_speed_is_compared_with_mediapipe_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", "pipeline", str(clips.PERSON), "--model", "movenet-lightning"]) == 2
+    assert "--model must be a model of it, found movenet-lightning" in capsys.readouterr().err

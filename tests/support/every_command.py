@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import av
-from support import clips
+from support import clips, pose_networks
 from support.swing_clips import write_swings
 
 from mixsynth_stream.cli import main
@@ -32,6 +32,9 @@ def run_all(folder: Path, port: str) -> None:
     run("info")
     run("run", clip, "--out", f"{folder}/run", "--limit-frames", "2")
     run("forecast", f"{folder}/run", "--out", f"{folder}/forecast")
+    run("run", clip, "--model", "movenet-lightning", "--out", f"{folder}/movenet", "--limit-frames", "2")
+    network = pose_networks.yolo(Path(folder) / "yolo.onnx")
+    run("run", clip, "--model", str(network), "--out", f"{folder}/onnx", "--limit-frames", "2")
     # A camera on every machine.
     capture.opener_for = lambda source, silence_s, request: lambda: av.open(str(ASSETS / "demo.mp4"))
     run("webcam", "--view", "none", "--limit-frames", "2", "--out", f"{folder}/webcam")

@@ -27,6 +27,7 @@ class KnownEye:
     people: list[Person] = field(default_factory=list)
     smallest: float = 1 / 6  # of what the detector is shown
     skeleton: str = "BlazePose-33"
+    width: float = 1.0
     looks: int = 0
     finds: int = 0
     is_closed: bool = False

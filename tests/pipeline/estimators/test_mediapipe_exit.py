@@ -25,3 +25,10 @@ def test_a_stream_that_is_never_closed_ends_quietly(end, lag):
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
     assert (result.returncode, result.stdout, result.stderr) == (7 if "exit" in end else 0, "", "")
+
+
+def test_a_stream_of_movenet_ends_as_quietly():
+    stream = f"Stream({str(clips.PERSON)!r}, estimator='movenet-lightning')"
+    code = f"from mixsynth_stream import Stream\nnext(iter({stream}))"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
+import importlib
 import zipfile
 from types import ModuleType
 
@@ -21,13 +21,16 @@ from mixsynth_stream.pipeline.estimators.bundle import (
 BUNDLE = ASSETS / "pose_landmarker_full.task"
 
 
-@pytest.fixture(scope="module")
-def script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("build_pose_bundle", CHECKOUT / "scripts" / "build_pose_bundle.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+@pytest.fixture
+def script(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(CHECKOUT / "scripts")
+    return importlib.import_module("build_pose_bundle")
+
+
+@pytest.fixture
+def tflite(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(CHECKOUT / "scripts")
+    return importlib.import_module("tflite_graph")
 
 
 @pytest.fixture(scope="module")
@@ -51,11 +54,11 @@ def test_the_bundle_is_stored_and_its_detector_is_the_published_one(
     assert hashlib.sha256(networks["pose_detector.tflite"]).hexdigest() == script.INPUT_SHA256["detector"]
 
 
-def test_both_networks_say_how_their_input_is_normalised(script: ModuleType, networks: dict[str, bytes]) -> None:
+def test_both_networks_say_how_their_input_is_normalised(tflite: ModuleType, networks: dict[str, bytes]) -> None:
     normalisations = {}
     for name, model in networks.items():
-        metadata = script.metadata_of(model)
-        parsed = script.metadata_schema.ModelMetadataT.InitFromPackedBuf(metadata)
+        metadata = tflite.metadata_of(model)
+        parsed = tflite.metadata_schema.ModelMetadataT.InitFromPackedBuf(metadata)
         options = parsed.subgraphMetadata[0].inputTensorMetadata[0].processUnits[0].options
         normalisations[name] = (list(options.mean), list(options.std))
     assert normalisations["pose_detector.tflite"] == ([127.5], [127.5])
@@ -82,13 +85,13 @@ def test_the_constant_networks_are_the_ones_that_the_script_makes(name: str, par
     assert hashlib.sha256(network).hexdigest() == script.CONSTANT_SHA256[part]
 
 
-def test_other_metadata_gives_other_bytes(script: ModuleType, networks: dict[str, bytes]) -> None:
+def test_other_metadata_gives_other_bytes(tflite: ModuleType, networks: dict[str, bytes]) -> None:
     model = networks["pose_landmarks_detector.tflite"]
-    changed = script.add_metadata(model, script.normalisation_metadata(127.5, 127.5))
+    changed = tflite.add_metadata(model, tflite.normalisation_metadata(127.5, 127.5))
     assert changed != model
-    assert script.metadata_of(changed) == script.normalisation_metadata(127.5, 127.5)
+    assert tflite.metadata_of(changed) == tflite.normalisation_metadata(127.5, 127.5)
 
 
 def test_a_network_of_another_version_is_refused(script: ModuleType) -> None:
     with pytest.raises(SystemExit, match="another package version"):
-        script.checked(b"not the network", "full")
+        script.checked(b"not the network", script.INPUT_SHA256["full"], "full")
