@@ -20,6 +20,7 @@ from mixsynth_stream.job.options import JobOptions
 from mixsynth_stream.job.outputs import folders
 from mixsynth_stream.job.patterns import expand
 from mixsynth_stream.job.process import JobInterrupted, JobResult, process
+from mixsynth_stream.job.summary import summary_line
 from mixsynth_stream.pipeline.sources.media.names import is_picture, pictures_behind
 
 
@@ -146,22 +147,6 @@ def check_sources(args: argparse.Namespace, sources: Sequence[str]) -> None:
     for name, is_given in (("--mirror", args.mirror), ("--wait", args.wait), ("--record", args.record)):
         if is_given and not has_live:
             raise ValueError(f"{name} is for cameras and live streams, and no source is one: leave it out")
-
-
-def summary_line(result: JobResult, formats: Sequence[str]) -> str:
-    """One line about a source that is complete."""
-    stats = result.stats
-    rate = stats.frames / max(result.seconds, 1e-9)
-    people = result.people_text
-    if "trc" in formats and not result.has_world:
-        people += ", so there is no TRC file" if not result.people else ", not in metres, so there is no TRC file"
-    text = (
-        f"{result.source}: {stats.frames} frames in {result.seconds:.1f} s ({rate:.0f} frames/s), "
-        f"{stats.estimator_calls} estimator calls, {people}"
-    )
-    live = [words for words in (str(stats.ledger), str(result.score or "")) if words]
-    counts = [f"{count} {reason.replace('_', ' ')}" for reason, count in sorted(stats.counters.items()) if count]
-    return ", ".join([text, *live, *counts]) + (f"; results in {result.folder}" if result.folder else "")
 
 
 def check(args: argparse.Namespace) -> None:
