@@ -4,36 +4,59 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import Protocol
 
 from mixsynth_stream.archive.limits import Limits, next_attempt, set_aside
 from mixsynth_stream.archive.work import Outcome, Task, work
+from mixsynth_stream.interrupt import Interrupt
 from mixsynth_stream.job.kit import Kit
 
 
-class Engine(Protocol):
-    """Gives the outcome of each task once, in any order, as each ends. Closing it ends what is in work.
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """How far a task has come: its frames so far, those that are expected if that is known, its people so far."""
 
-    It asks `next_attempt` whether a task that failed is tried again, and gives what `set_aside` makes of the last one.
+    frames: int
+    expected_frames: int | None = None
+    people: int = 0
+
+
+class Engine(Protocol):
+    """Gives the outcome of each task once, in any order, as each ends.
+
+    It asks `next_attempt` whether a task that failed is tried again, and gives what `set_aside` makes of the last try.
+    Within it, signals are held: it looks at `interrupt.is_received`, lets what is in work end early, gives its outcomes,
+    and ends. So it does where it is closed. `on_step` takes how far a task has come, and None for one that is left.
     """
 
-    def __call__(self, tasks: Sequence[Task], limits: Limits) -> AbstractContextManager[Iterator[Outcome]]: ...
+    def __call__(
+        self,
+        tasks: Sequence[Task],
+        limits: Limits,
+        *,
+        interrupt: Interrupt,
+        on_step: Callable[[Task, Step | None], None],
+    ) -> Iterator[Outcome]: ...
 
 
-def one_by_one(tasks: Sequence[Task], limits: Limits) -> Iterator[Outcome]:
-    """Each task in this process, with one set of models for all."""
+def one_by_one(
+    tasks: Sequence[Task],
+    limits: Limits,
+    *,
+    interrupt: Interrupt,
+    on_step: Callable[[Task, Step | None], None] = lambda task, step: None,
+) -> Iterator[Outcome]:
+    """Each task in this process, with one set of models for all. Each shows its own progress."""
     waiting = deque(tasks)
     if not waiting:
         return
     with Kit(waiting[0].options) as kit:
-        while waiting:
+        while waiting and not interrupt.is_received:
             task = waiting.popleft()
-            outcome = work(task, kit=kit)
+            outcome = work(task, kit=kit, interrupt=interrupt)
             another = next_attempt(task, outcome.entry, limits)
             if another is not None:
                 waiting.appendleft(another)
-                continue
-            yield set_aside(outcome)
-            if outcome.entry.cause == "interrupted":
-                return
+            else:
+                yield set_aside(outcome)

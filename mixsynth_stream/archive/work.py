@@ -5,6 +5,7 @@ Whatever runs archives calls it: the command itself, a process of its own, an ac
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import logging
 import os
@@ -67,8 +68,8 @@ def work(
 ) -> Outcome:
     """Process one source into its folder. Whatever goes wrong is in the outcome; nothing is raised.
 
-    `kit`, `interrupt` and `on_result` as `process` takes them. What was written before a failure stays, and is listed.
-    After a signal the cause is "interrupted": whoever calls then ends.
+    `kit`, `interrupt` and `on_result` as `process` takes them; signals break off nothing but the job itself. What was
+    written before a failure stays, and is listed. After a signal the cause is "interrupted": whoever calls then ends.
     """
     latest: list[JobResult] = []
 
@@ -80,7 +81,8 @@ def work(
     before = source_state(task.source)
     cause, reason = "", ""
     try:
-        process(task.source, task.folder, task.options, kit=kit, interrupt=interrupt, on_result=see)
+        with contextlib.nullcontext() if interrupt is None else interrupt.released():
+            process(task.source, task.folder, task.options, kit=kit, interrupt=interrupt, on_result=see)
     except KeyboardInterrupt:
         cause, reason = "interrupted", "it was interrupted; what was written so far is readable"
     except Exception as error:
