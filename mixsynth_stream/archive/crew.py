@@ -9,7 +9,7 @@ from __future__ import annotations
 import queue
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -41,14 +41,14 @@ class Crew:
 
     def __call__(
         self,
-        tasks: Sequence[Task],
+        tasks: deque[Task],
         limits: Limits,
         *,
         interrupt: Interrupt,
         on_step: Callable[[Task, Step | None], None] = lambda task, step: None,
     ) -> Iterator[Outcome]:
         """The outcome of each task, as each ends. Raises `ModelError` where no process can be started."""
-        self._waiting = deque(tasks)
+        self._waiting = tasks
         try:
             while (self._waiting or self._busy()) and not interrupt.is_received:
                 self._staff(limits)
@@ -75,9 +75,9 @@ class Crew:
         for _ in range(min(self._jobs, len(self._waiting) + len(self._busy())) - len(self._hands)):
             self._hands.append(Hand(self._inbox))
         for hand in self._hands:
-            if self._waiting and hand.is_ready and hand.task is None and not hand.cause:
-                if hand.give(self._waiting[0], limits.timeout_s):
-                    self._waiting.popleft()
+            is_free = hand.is_ready and hand.task is None and not hand.cause
+            if self._waiting and is_free and hand.give(self._waiting[0], limits.timeout_s):
+                self._waiting.popleft()
 
     def _enforce(self, limits: Limits) -> None:
         """End what takes too long or too much."""

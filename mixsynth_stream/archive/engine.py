@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -23,16 +23,17 @@ class Step:
 
 
 class Engine(Protocol):
-    """Gives the outcome of each task once, in any order, as each ends.
+    """Takes tasks from the left of `tasks`, and gives the outcome of each once, in any order, as each ends.
 
-    It asks `next_attempt` whether a task that failed is tried again, and gives what `set_aside` makes of the last try.
-    Within it, signals are held: it looks at `interrupt.is_received`, lets what is in work end early, gives its outcomes,
-    and ends. So it does where it is closed. `on_step` takes how far a task has come, and None for one that is left.
+    It asks `next_attempt` whether one that failed is tried again, and gives what `set_aside` makes of the last try.
+    Who has called it may clear `tasks`; then nothing new is begun. Signals are held within it: where
+    `interrupt.is_received`, it lets what is in work end early, gives its outcomes, and ends. `on_step` takes how far a
+    task has come, and None for one that is left.
     """
 
     def __call__(
         self,
-        tasks: Sequence[Task],
+        tasks: deque[Task],
         limits: Limits,
         *,
         interrupt: Interrupt,
@@ -41,22 +42,21 @@ class Engine(Protocol):
 
 
 def one_by_one(
-    tasks: Sequence[Task],
+    tasks: deque[Task],
     limits: Limits,
     *,
     interrupt: Interrupt,
     on_step: Callable[[Task, Step | None], None] = lambda task, step: None,
 ) -> Iterator[Outcome]:
     """Each task in this process, with one set of models for all. Each shows its own progress."""
-    waiting = deque(tasks)
-    if not waiting:
+    if not tasks:
         return
-    with Kit(waiting[0].options) as kit:
-        while waiting and not interrupt.is_received:
-            task = waiting.popleft()
+    with Kit(tasks[0].options) as kit:
+        while tasks and not interrupt.is_received:
+            task = tasks.popleft()
             outcome = work(task, kit=kit, interrupt=interrupt)
             another = next_attempt(task, outcome.entry, limits)
             if another is not None:
-                waiting.appendleft(another)
+                tasks.appendleft(another)
             else:
                 yield set_aside(outcome)

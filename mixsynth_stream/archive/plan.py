@@ -26,6 +26,7 @@ class Plan:
     `anew` counts, by reason, the tasks whose results from before do not count any more.
     """
 
+    folders: Mapping[str, str]  # of all sources that the run was given, also of other shards
     tasks: list[Task] = field(default_factory=list)
     complete: list[Entry] = field(default_factory=list)
     doubles: list[Entry] = field(default_factory=list)
@@ -53,9 +54,11 @@ def plan_of(
     A source keeps the name and the folder that it has there. `again`: nothing counts as complete. `shard` (number from
     1, count): only this share of the sources, which depends on nothing but their names.
     """
-    plan = Plan()
-    firsts = _without_doubles(sources, entries, plan)
-    for source, folder in zip(firsts, subfolders(firsts, out, _known_folders(firsts, entries)), strict=True):
+    firsts, doubles = _without_doubles(sources, entries)
+    places = dict(zip(firsts, subfolders(firsts, out, _known_folders(firsts, entries)), strict=True))
+    plan = Plan({source: folder.name for source, folder in places.items()})
+    plan.doubles = [double for double in doubles if shard is None or shard_of(double.source, shard[1]) == shard[0]]
+    for source, folder in places.items():
         if shard is not None and shard_of(source, shard[1]) != shard[0]:
             continue
         entry = entries.get(name_of(source))
@@ -70,8 +73,6 @@ def plan_of(
             plan.anew[reason] += 1
         task = Task(source=source, folder=folder, out=out, options=options, settings=settings, bytes=_bytes_of(source))
         plan.tasks.append(task)
-    if shard is not None:
-        plan.doubles = [entry for entry in plan.doubles if shard_of(entry.source, shard[1]) == shard[0]]
     return plan
 
 
@@ -81,8 +82,9 @@ def shard_of(source: str, count: int) -> int:
     return int.from_bytes(digest[:8], "big") % count + 1
 
 
-def _without_doubles(sources: Iterable[str], entries: Mapping[str, Entry], plan: Plan) -> list[str]:
-    """The sources, each once. Other names of the same file get a line of their own in the plan."""
+def _without_doubles(sources: Iterable[str], entries: Mapping[str, Entry]) -> tuple[list[str], list[Entry]]:
+    """The sources, each once, and lines for other names of the same files."""
+    doubles = []
     earlier = {_identity(name): name for name, entry in entries.items() if entry.state != SKIPPED}
     firsts: dict[Any, str] = {}
     names: set[str] = set()
@@ -97,8 +99,8 @@ def _without_doubles(sources: Iterable[str], entries: Mapping[str, Entry], plan:
         first = firsts.setdefault(identity, source)
         if first is not source:
             reason = f"it is the same file as {name_of(first)}, whose results count for both"
-            plan.doubles.append(Entry(source=name, state=SKIPPED, reason=reason))
-    return list(firsts.values())
+            doubles.append(Entry(source=name, state=SKIPPED, reason=reason))
+    return list(firsts.values()), doubles
 
 
 def _identity(source: str) -> Any:

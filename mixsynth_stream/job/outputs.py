@@ -228,11 +228,16 @@ def estimator_name(stream: Stream, options: JobOptions) -> str:
     return model_title(options.pose_model)
 
 
-def folders(sources: list[str], out: Path | None) -> list[Path | None]:
-    """A folder for each source: `out` itself for one, and subfolders named after the files for several."""
-    if out is None or len(sources) == 1:
+def folders(
+    sources: Sequence[str], out: Path | None, known: Mapping[str, str] = MappingProxyType({})
+) -> list[Path | None]:
+    """A folder for each source: `out` itself for one, and subfolders named after the files for several.
+
+    `known` are the names of folders that other sources of the same run have.
+    """
+    if out is None or len(sources) + len(known) == 1:
         return [out] * len(sources)
-    return list(subfolders(sources, out))
+    return list(subfolders(sources, out, known))
 
 
 def subfolders(sources: Sequence[str], out: Path, known: Mapping[str, str] = MappingProxyType({})) -> list[Path]:
