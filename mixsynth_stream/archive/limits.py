@@ -47,6 +47,6 @@ def set_aside(outcome: Outcome, limits: Limits) -> Outcome:
     if entry.cause not in LOSSES:
         return outcome
     limit = limits.of(entry.cause)
-    remedy = "--again" if limit is None else "--again, or more of it,"
-    reason = f"{entry.reason}, {MOST_LOSSES} times; it is set aside, and {remedy} tries it once more"
+    remedy = "--again tries it once more" if limit is None else "a larger limit, or --again, tries it once more"
+    reason = f"{entry.reason}, twice: it is set aside, and {remedy}"
     return replace(outcome, entry=replace(entry, set_aside=True, limit=limit, reason=reason))
