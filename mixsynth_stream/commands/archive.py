@@ -7,10 +7,23 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from mixsynth_stream.commands.options import at_least, positive_seconds
 from mixsynth_stream.job.options import JobOptions
 
+# The options of `add_archive_arguments`, for commands that do not have them.
+NO_ARCHIVE_OPTIONS: dict[str, Any] = {
+    "jobs": None,
+    "sources_from": None,
+    "column": None,
+    "shard": None,
+    "resume": False,
+    "again": False,
+    "timeout_per_file": None,
+    "memory_per_job": None,
+    "retries": None,
+}
 _UNITS = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
 _AUTO = "auto"
 
@@ -67,16 +80,13 @@ def add_archive_arguments(parser: argparse.ArgumentParser) -> None:
 
 def is_archive(args: argparse.Namespace) -> bool:
     """Whether the user has given an option of archives."""
-    names = ("jobs", "sources_from", "shard", "resume", "again", "timeout_per_file", "memory_per_job", "retries")
-    return any(getattr(args, name) not in (None, False) for name in names)
+    return any(getattr(args, name) != value for name, value in NO_ARCHIVE_OPTIONS.items())
 
 
 def check_archive(args: argparse.Namespace) -> None:
     """Refuse options that do not go together, before anything is opened."""
     if args.column is not None and args.sources_from is None:
         raise ValueError("--column is for --sources-from, which names a table: give both, or leave --column out")
-    if not args.sources and args.sources_from is None:
-        raise ValueError("there is nothing to run: give a SOURCE, or --sources-from FILE")
     if not is_archive(args):
         return
     if args.out is None:

@@ -139,7 +139,7 @@ def test_a_full_disk_ends_the_run_and_keeps_what_is_complete(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        (["--out", "x"], 2, "nothing to run: give a SOURCE, or --sources-from"),
+        (["--out", "x"], 2, "are required: SOURCE or --sources-from FILE"),
         (["--sources-from", "no.txt", "--out", "x"], 2, "no.txt cannot be read"),
         ([SHORT, "--jobs", "2"], 2, "give --out DIR"),
         ([SHORT, "--jobs", "0", "--out", "x"], 2, "at least 1"),
