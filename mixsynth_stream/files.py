@@ -6,6 +6,7 @@ A leaf: importing it loads no numpy.
 from __future__ import annotations
 
 import errno
+import hashlib
 import io
 import os
 import zipfile
@@ -20,6 +21,7 @@ from mixsynth_stream.errors import OutputError
 CHECKOUT = Path(__file__).resolve().parent.parent
 # Weights, pose model, clips and font, which ship inside the package.
 ASSETS = Path(__file__).parent / "assets"
+_PIECE = 1 << 20
 
 _CAUSES = {
     errno.ENOSPC: "the disk is full; free some space",
@@ -99,6 +101,15 @@ def write_whole(path: Path, content: bytes) -> None:
     """Write all of a file at once, as `whole_file` does. Raises `OutputError`."""
     with whole_file(path) as part:
         part.write_bytes(content)
+
+
+def file_sha256(path: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal digits. Raises OSError."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while piece := file.read(_PIECE):
+            digest.update(piece)
+    return digest.hexdigest()
 
 
 def zip_entry(name: str) -> zipfile.ZipInfo:

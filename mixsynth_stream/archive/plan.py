@@ -7,17 +7,22 @@ import os
 import stat
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from mixsynth_stream.archive.entry import DONE, SKIPPED, Entry, ResultFile, file_sha256
-from mixsynth_stream.archive.fingerprint import source_state
+from mixsynth_stream.archive.entry import DONE, SKIPPED, Entry, ResultFile
 from mixsynth_stream.archive.limits import Limits
-from mixsynth_stream.archive.settings import differences
 from mixsynth_stream.archive.work import Task, name_of
+from mixsynth_stream.files import file_sha256
+from mixsynth_stream.job.fingerprint import source_state
 from mixsynth_stream.job.options import JobOptions
 from mixsynth_stream.job.outputs import subfolders
+from mixsynth_stream.job.settings import differences
+
+# So many sources are looked at together: a server takes a while to answer, and hashing leaves the interpreter free.
+_ASKED_TOGETHER = 16
 
 
 @dataclass
@@ -60,21 +65,29 @@ def plan_of(
     places = dict(zip(firsts, subfolders(firsts, out, _known_folders(firsts, entries)), strict=True))
     plan = Plan({source: folder.name for source, folder in places.items()})
     plan.doubles = [double for double in doubles if shard is None or shard_of(double.source, shard[1]) == shard[0]]
-    for source, folder in places.items():
-        if shard is not None and shard_of(source, shard[1]) != shard[0]:
-            continue
+    own = [source for source in places if shard is None or shard_of(source, shard[1]) == shard[0]]
+    reasons = {} if again else _reasons_for_anew(own, entries, out, settings)
+    for source in own:
         entry = entries.get(name_of(source))
         if entry is not None and not again and limits.spares(entry) and not differences(entry.settings, settings):
             plan.aside.append(entry)
             continue
-        reason = "" if entry is None else "--again" if again else _why_anew(entry, source, out, settings)
+        reason = "--again" if again else reasons.get(source, "")
         if entry is not None and not reason:
             plan.complete.append(entry)
             continue
         if entry is not None and entry.state == DONE:
             plan.anew[reason] += 1
-        task = Task(source=source, folder=folder, out=out, options=options, settings=settings, bytes=_bytes_of(source))
-        plan.tasks.append(task)
+        plan.tasks.append(
+            Task(
+                source=source,
+                folder=places[source],
+                out=out,
+                options=options,
+                settings=settings,
+                bytes=_bytes_of(source),
+            )
+        )
     return plan
 
 
@@ -127,13 +140,23 @@ def _known_folders(sources: Sequence[str], entries: Mapping[str, Entry]) -> dict
     return known
 
 
+def _reasons_for_anew(
+    sources: Sequence[str], entries: Mapping[str, Entry], out: Path, settings: Mapping[str, Any]
+) -> dict[str, str]:
+    """`_why_anew` of each source that has an entry. Web servers are asked several at a time."""
+    known = [source for source in sources if name_of(source) in entries]
+    with ThreadPoolExecutor(_ASKED_TOGETHER) as pool:
+        reasons = pool.map(lambda source: _why_anew(entries[name_of(source)], source, out, settings), known)
+        return dict(zip(known, reasons, strict=True))
+
+
 def _why_anew(entry: Entry, source: str, out: Path, settings: Mapping[str, Any]) -> str:
     """Why a source is processed again; "" where its results are complete."""
     if entry.state != DONE:
         return "not complete"
     if words := differences(entry.settings, settings):
         return words
-    if entry.source_state is None or entry.source_state != source_state(source):
+    if entry.source_state is None or entry.source_state != source_state(source, asks=True):
         return "another source of that name" if entry.source_state is not None else "a source that may have changed"
     if not entry.files or not all(_is_there(out / file.name, file) for file in entry.files):
         return "results that are gone or changed"

@@ -8,16 +8,17 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mixsynth_stream.console import open_descriptors, source_name
 from mixsynth_stream.errors import SourceError
 from mixsynth_stream.export.rate import AverageRate
 from mixsynth_stream.interrupt import Interrupt
+from mixsynth_stream.job.fingerprint import source_state
 from mixsynth_stream.job.kit import Kit
 from mixsynth_stream.job.lock import FolderLock
 from mixsynth_stream.job.models import estimator_choice, load_models
@@ -26,6 +27,7 @@ from mixsynth_stream.job.outputs import Outputs, ViewClosed, check_folder, open_
 from mixsynth_stream.job.progress import Progress
 from mixsynth_stream.job.replay import replayed
 from mixsynth_stream.job.senders import Senders
+from mixsynth_stream.job.settings import settings_of
 from mixsynth_stream.memory import rare_collections
 
 if TYPE_CHECKING:
@@ -105,6 +107,7 @@ def process(
         with interrupt.held():
             page = stack.enter_context(open_page(source, options))
             senders = stack.enter_context(Senders([source], options))
+        state = None if folder is None else source_state(source)
         try:
             closing = None if page is None else page.closing
             on_wait = partial(senders.not_open, source)
@@ -116,7 +119,15 @@ def process(
         result = JobResult(source, stream.info, stream.stats, stream.models, folder, score=stream.score)
         on_result(result)
         with interrupt.held():
-            sinks = open_outputs(stream, folder, options, page=page, senders=senders)
+            sinks = open_outputs(
+                stream,
+                folder,
+                options,
+                page=page,
+                senders=senders,
+                made_with=None if stream.live or state is None else _settings(options, kit),
+                source_state=state,
+            )
             outputs = stack.enter_context(Outputs(sinks, folder, interrupt))
         progress = stack.enter_context(Progress(source_name(source), stream.info, shown=options.progress))
         stream.on_event, stream.on_wait = partial(tell, progress, outputs), outputs.wait
@@ -150,6 +161,10 @@ def _written(stream: Stream, outputs: Outputs, result: JobResult, limit_frames: 
         yield motion
         if outputs.has_closed_view:
             raise ViewClosed
+
+
+def _settings(options: JobOptions, kit: Kit | None) -> Mapping[str, Any]:
+    return settings_of(options) if kit is None else kit.settings
 
 
 def tell(progress: Progress, outputs: Outputs, event: SourceEvent) -> None:
