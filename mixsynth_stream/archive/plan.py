@@ -66,7 +66,8 @@ def plan_of(
     plan = Plan({source: folder.name for source, folder in places.items()})
     plan.doubles = [double for double in doubles if shard is None or shard_of(double.source, shard[1]) == shard[0]]
     own = [source for source in places if shard is None or shard_of(source, shard[1]) == shard[0]]
-    reasons = {} if again else _reasons_for_anew(own, entries, out, settings)
+    known = {source: places[source] for source in own if not again and name_of(source) in entries}
+    reasons = _reasons_for_anew(known, entries, settings)
     for source in own:
         entry = entries.get(name_of(source))
         if entry is not None and not again and limits.spares(entry) and not differences(entry.settings, settings):
@@ -133,24 +134,25 @@ def _known_folders(sources: Sequence[str], entries: Mapping[str, Entry]) -> dict
     """The names of the folders below the manifest's that sources have from before, each once."""
     by_name = {name_of(source): source for source in sources}
     known: dict[str, str] = {}
+    used: set[str] = set()
     for name, entry in entries.items():
         is_plain = len(PurePosixPath(entry.folder).parts) == 1 and entry.folder != ".." and "\\" not in entry.folder
-        if is_plain and entry.folder not in known.values():
+        if is_plain and entry.folder not in used:
+            used.add(entry.folder)
             known[by_name.get(name, name)] = entry.folder
     return known
 
 
 def _reasons_for_anew(
-    sources: Sequence[str], entries: Mapping[str, Entry], out: Path, settings: Mapping[str, Any]
+    places: Mapping[str, Path], entries: Mapping[str, Entry], settings: Mapping[str, Any]
 ) -> dict[str, str]:
-    """`_why_anew` of each source that has an entry. Web servers are asked several at a time."""
-    known = [source for source in sources if name_of(source) in entries]
+    """`_why_anew` of sources in their folders, which have entries. Web servers are asked several at a time."""
     with ThreadPoolExecutor(_ASKED_TOGETHER) as pool:
-        reasons = pool.map(lambda source: _why_anew(entries[name_of(source)], source, out, settings), known)
-        return dict(zip(known, reasons, strict=True))
+        reasons = pool.map(lambda one: _why_anew(entries[name_of(one)], one, places[one], settings), places)
+        return dict(zip(places, reasons, strict=True))
 
 
-def _why_anew(entry: Entry, source: str, out: Path, settings: Mapping[str, Any]) -> str:
+def _why_anew(entry: Entry, source: str, folder: Path, settings: Mapping[str, Any]) -> str:
     """Why a source is processed again; "" where its results are complete."""
     if entry.state != DONE:
         return "not complete"
@@ -158,7 +160,7 @@ def _why_anew(entry: Entry, source: str, out: Path, settings: Mapping[str, Any])
         return words
     if entry.source_state is None or entry.source_state != source_state(source, asks=True):
         return "another source of that name" if entry.source_state is not None else "a source that may have changed"
-    if not entry.files or not all(_is_there(out / file.name, file) for file in entry.files):
+    if not entry.files or not all(_is_there(folder / PurePosixPath(file.name).name, file) for file in entry.files):
         return "results that are gone or changed"
     return ""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
@@ -46,8 +46,8 @@ class Settings:
     backend: str | None = None
     glance: bool = False  # whether people were followed between keyframes
     sigma_tables: tuple[SigmaTable | None, SigmaTable | None] = (None, None)  # of the image and the world weights
-    made_with: Mapping[str, Any] | None = None  # all that the results depend on (`job.settings`)
-    source_state: Mapping[str, Any] | None = None  # which file it was (`job.fingerprint`)
+    # Further fields: which file it was, and all that poses depend on.
+    origin: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,21 +132,9 @@ class Header:
             "estimator": None if settings.estimator is None else utf8(settings.estimator),
             "weights": [utf8(name) for name in settings.weights],
             "backend": settings.backend,
-            **_made_of(settings),
+            **settings.origin,
             "uncertainty": {} if self.is_smpl else {name: _bounds(table, self.skeleton) for name, table in tables},
         }
-
-
-def _made_of(settings: Settings) -> dict[str, Any]:
-    """The fields that tell whether the same poses would come out again.
-
-    They depend neither on the date of the source, which a copy has not, nor on other results beside these.
-    """
-    if settings.made_with is None or settings.source_state is None:
-        return {}
-    made_with = {name: value for name, value in settings.made_with.items() if name not in ("formats", "plot")}
-    state = {name: value for name, value in settings.source_state.items() if name != "modified_ns"}
-    return {"made_with": made_with, "source_state": state}
 
 
 def made_by() -> str:

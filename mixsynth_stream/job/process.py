@@ -8,11 +8,11 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mixsynth_stream.console import open_descriptors, source_name
 from mixsynth_stream.errors import SourceError
@@ -27,7 +27,7 @@ from mixsynth_stream.job.outputs import Outputs, ViewClosed, check_folder, open_
 from mixsynth_stream.job.progress import Progress
 from mixsynth_stream.job.replay import replayed
 from mixsynth_stream.job.senders import Senders
-from mixsynth_stream.job.settings import settings_of
+from mixsynth_stream.job.settings import origin_of
 from mixsynth_stream.memory import rare_collections
 
 if TYPE_CHECKING:
@@ -91,10 +91,9 @@ def process(
 ) -> JobResult:
     """One source from its first frame to its last, into `folder` or onto standard output.
 
-    `kit` has the networks of several jobs of files with these options, and `interrupt` holds signals where a caller
-    does. `on_result` is given the result once the source is open, and again after each Motion, while it grows.
-    Raises `SourceError`, `ModelError`, `OutputError`, `ValueError` and `JobInterrupted`; what was written before an
-    error stays readable.
+    `kit` has the networks of several jobs with these options, `interrupt` holds signals for a caller, and `on_result`
+    is given the result once the source is open, and after each Motion, while it grows. Raises `SourceError`,
+    `ModelError`, `OutputError`, `ValueError` and `JobInterrupted`; what was written before an error stays readable.
     """
     open_descriptors()
     with contextlib.ExitStack() as stack:
@@ -119,15 +118,8 @@ def process(
         result = JobResult(source, stream.info, stream.stats, stream.models, folder, score=stream.score)
         on_result(result)
         with interrupt.held():
-            sinks = open_outputs(
-                stream,
-                folder,
-                options,
-                page=page,
-                senders=senders,
-                made_with=None if stream.live or state is None else _settings(options, kit),
-                source_state=state,
-            )
+            origin = {} if stream.live or state is None else origin_of(kit.settings if kit else options, state)
+            sinks = open_outputs(stream, folder, options, page=page, senders=senders, origin=origin)
             outputs = stack.enter_context(Outputs(sinks, folder, interrupt))
         progress = stack.enter_context(Progress(source_name(source), stream.info, shown=options.progress))
         stream.on_event, stream.on_wait = partial(tell, progress, outputs), outputs.wait
@@ -161,10 +153,6 @@ def _written(stream: Stream, outputs: Outputs, result: JobResult, limit_frames: 
         yield motion
         if outputs.has_closed_view:
             raise ViewClosed
-
-
-def _settings(options: JobOptions, kit: Kit | None) -> Mapping[str, Any]:
-    return settings_of(options) if kit is None else kit.settings
 
 
 def tell(progress: Progress, outputs: Outputs, event: SourceEvent) -> None:

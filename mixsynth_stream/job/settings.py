@@ -48,6 +48,17 @@ def _plain(value: Any) -> Any:
     return utf8(value) if isinstance(value, str) else value
 
 
+def origin_of(settings: Mapping[str, Any] | JobOptions, source_state: Mapping[str, Any]) -> dict[str, Any]:
+    """What the header of a result says of its origin: whether the same poses would come out again.
+
+    That depends neither on the date of the source, which a copy has not, nor on other results beside these.
+    """
+    settings = settings_of(settings) if isinstance(settings, JobOptions) else settings
+    made_with = {name: value for name, value in settings.items() if name not in ("formats", "plot")}
+    state = {name: value for name, value in source_state.items() if name != "modified_ns"}
+    return {"made_with": made_with, "source_state": state}
+
+
 def differences(earlier: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     """What is not as it was, in words; "" where nothing is."""
     if earlier.get("made_by") != now["made_by"]:
