@@ -130,9 +130,7 @@ def process(
         try:
             for motion in _written(stream, outputs, result, options.limit_frames):
                 on_result(result)
-                now_s = stream.now_s
-                latency_s = None if now_s is None else now_s - motion.time_s
-                progress.update(motion, stream.stats, latency_s, stream.score)
+                progress.update(motion, stream.stats, _age_s(motion, stream.now_s), stream.score)
         except ViewClosed:
             write_finals(stream, outputs, result, interrupt)
         except KeyboardInterrupt as stop:
@@ -141,6 +139,11 @@ def process(
         finally:
             result.seconds = time.perf_counter() - start
     return result
+
+
+def _age_s(motion: Motion, now_s: float | None) -> float | None:
+    """How old a Motion is, on the clock of a live source."""
+    return None if now_s is None else now_s - motion.time_s
 
 
 def _written(stream: Stream, outputs: Outputs, result: JobResult, limit_frames: int | None) -> Iterator[Motion]:
