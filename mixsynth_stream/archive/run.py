@@ -65,7 +65,8 @@ def run_archive(
     """
     with Interrupt() as interrupt, interrupt.held(), Manifest(out, shard) as manifest:
         settings, entries = settings_of(options), manifest.entries
-        plan = plan_of(sources, out, options, settings, entries=entries, limits=limits, again=again, shard=shard)
+        with interrupt.released():  # thousands of files are looked at, and servers asked
+            plan = plan_of(sources, out, options, settings, entries=entries, limits=limits, again=again, shard=shard)
         result = ArchiveResult(plan)
         with ArchiveProgress(plan, shown=has_display and not is_quiet) as progress:
             run = _Run(result, manifest, progress, is_quiet=is_quiet)
