@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cache, lru_cache, partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,11 +18,12 @@ from mixsynth_stream.pipeline.forecast.correction import Correction
 from mixsynth_stream.pipeline.glance.evidence import Glimpses
 from mixsynth_stream.pipeline.motion import SPACE_ARRAYS, Origin, Person, Poses
 from mixsynth_stream.pipeline.steps import Keyframes, Steps, completed
-from mixsynth_stream.pipeline.window import MotionWindow, Shifts
+from mixsynth_stream.pipeline.window import MotionWindow, Seen, Shifts
 from mixsynth_stream.skeleton import BLAZEPOSE_33, SKELETONS, Skeleton
 from mixsynth_stream.spaces import LANDMARK_SPACES, SPACES, scale_floor, space_of
 
 if TYPE_CHECKING:
+    from mixsynth_stream.pipeline.glance.back import Back
     from mixsynth_stream.weights import Model
 
 # Plain numbers, because numpy takes long to look at members of an enumeration.
@@ -230,7 +231,7 @@ class People:
         detections: Sequence[Person],
         time_s: float,
         frame_height: float,
-        gap: Callable[[int, np.ndarray], Glimpses | None] | None = None,
+        gap: Callable[[int, np.ndarray], Back | None] | None = None,
     ) -> Scene:
         """`observing`, with the keyframes pushed at once."""
         return completed(self.observing(detections, time_s, frame_height, gap))
@@ -240,11 +241,11 @@ class People:
         detections: Sequence[Person],
         time_s: float,
         frame_height: float,
-        gap: Callable[[int, np.ndarray], Glimpses | None] | None = None,
+        gap: Callable[[int, np.ndarray], Back | None] | None = None,
     ) -> Steps[Scene]:
         """Match detections to tracks, push everybody's keyframe, start and end tracks.
 
-        `gap` gives what glances saw of a track since the last keyframe, up to a measured pose [17, 2] at this one.
+        `gap` gives the way back from a measured pose [17, 2] at this keyframe to the last one, through pictures.
         """
         before = list(self._tracks)
         self._tracks = [track for track in self._tracks if not self._is_gone(track, time_s)]
@@ -340,7 +341,7 @@ class People:
 def _windows_keyframes(
     keyframes: Sequence[tuple[_Track, Person | None]],
     time_s: float,
-    gap: Callable[[int, np.ndarray], Glimpses | None] | None,
+    gap: Callable[[int, np.ndarray], Back | None] | None,
 ) -> Keyframes:
     """Everybody's keyframe for all their windows."""
     pairs = [(window, person) for track, person in keyframes for window in track.windows]
@@ -357,16 +358,30 @@ def _seen(
     track: _Track,
     person: Person | None,
     time_s: float,
-    gap: Callable[[int, np.ndarray], Glimpses | None] | None,
-) -> list[Shifts | None]:
-    """For each window of a track: by how much what was seen in the gap corrects its way to the new keyframe."""
-    nothing: list[Shifts | None] = [None] * len(track.windows)
-    image = track.windows[0]
+    gap: Callable[[int, np.ndarray], Back | None] | None,
+) -> list[Seen | None]:
+    """For each window of a track: by how much what was seen in the gap corrects its way to the new keyframe.
+
+    Only windows whose keyframes lie off their grid ask for that, and it takes long.
+    """
+    image, windows = track.windows[0], track.windows
+    nothing: list[Seen | None] = [None] * len(windows)
     if gap is None or person is None or image.curve is None or not np.isfinite(person.pose[image.space.own_core]).all():
         return nothing
-    glimpses = gap(track.id, whole_pose(image.space.core_of(person.pose)))
-    if glimpses is None:
+    back = gap(track.id, whole_pose(image.space.core_of(person.pose)))
+    if back is None:
         return nothing
-    return glimpses.shifts(
-        [window.space for window in track.windows], image.way(time_s, person.pose, glimpses.time_s), time_s
-    )
+
+    @cache
+    def shifts() -> list[Shifts | None]:
+        glimpses = back.glimpses
+        if glimpses is None:
+            return [None] * len(windows)
+        way = image.way(time_s, person.pose, glimpses.time_s)
+        return glimpses.shifts([window.space for window in windows], way, time_s)
+
+    return [partial(_nth, shifts, w) for w in range(len(windows))]
+
+
+def _nth(shifts: Callable[[], list[Shifts | None]], w: int) -> Shifts | None:
+    return shifts()[w]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -50,6 +50,10 @@ class Shifts(NamedTuple):
         return np.asarray(self.offsets[left] * (1.0 - share) + self.offsets[right] * share)
 
 
+# What a glance saw, made when it is needed; None where it saw nothing.
+Seen = Callable[[], Shifts | None]
+
+
 class MotionWindow:
     """One person in one space: push keyframes in, read poses at any time out.
 
@@ -91,7 +95,7 @@ class MotionWindow:
             self._finish(draft, self._model(draft.network_input.keyframes[None].astype(np.float32))[0])
 
     def _draft(
-        self, pose: np.ndarray | None, scores: np.ndarray | None, time_s: float, seen: Shifts | None = None
+        self, pose: np.ndarray | None, scores: np.ndarray | None, time_s: float, seen: Seen | None = None
     ) -> _Draft | None:
         """The draft of a keyframe, for the network. None: the window took the keyframe without a call.
 
@@ -230,7 +234,7 @@ class MotionWindow:
         share = np.clip((times - last_s) / (time_s - last_s), 0.0, 1.0)[:, None, None]
         return past * (1.0 - share) + pose * share
 
-    def _slots_on_grid(self, time_s: float, pose: np.ndarray, seen: Shifts | None = None) -> Slots | None:
+    def _slots_on_grid(self, time_s: float, pose: np.ndarray, seen: Seen | None = None) -> Slots | None:
         """The earlier slots. Where the new keyframe lies off their grid, they are resampled to a grid that ends at it.
 
         That happens at the last frame of a file, in sources slower than the keyframe rate, and where keyframes are
@@ -248,8 +252,9 @@ class MotionWindow:
         if not len(times):
             return Slots((time_s - spacing_s,), slots.poses[-1:], slots.scores[-1:])
         poses = self.way(time_s, pose, times)
-        if seen is not None:
-            poses = poses + seen.at(times)
+        shifts = None if seen is None else seen()
+        if shifts is not None:
+            poses = poses + shifts.at(times)
         scores = self.curve.at(np.minimum(times, slots.time_s[-1])).scores
         return Slots(tuple(times.tolist()), nearest_6d(poses) if self.space.is_rotation else poses, scores)
 
@@ -276,7 +281,7 @@ def push_all(
     poses: Sequence[np.ndarray | None],  # W of [J, D]
     scores: Sequence[np.ndarray | None],  # W of [J]
     times_s: Sequence[float],  # W
-    seen: Sequence[Shifts | None] | None = None,  # W
+    seen: Sequence[Seen | None] | None = None,  # W
 ) -> None:
     """`push` a keyframe into each of several windows: other people, spaces, cameras. Each network runs once.
 
@@ -295,7 +300,7 @@ def push_each(
     poses: Sequence[np.ndarray | None],  # W of [J, D]
     scores: Sequence[np.ndarray | None],  # W of [J]
     times_s: Sequence[float],  # W
-    seen: Sequence[Shifts | None] | None = None,  # W
+    seen: Sequence[Seen | None] | None = None,  # W
 ) -> dict[int, ValueError]:
     """`push_all` that returns the refusals, by number of the window, and raises none of them."""
     if not len(windows) == len(poses) == len(scores) == len(times_s):
@@ -307,11 +312,10 @@ def push_each(
         raise ValueError(f"each window takes one keyframe in a call, found one twice among {len(windows)}")
     refusals: dict[int, ValueError] = {}  # by window
     batches: dict[int, list[tuple[int, _Draft]]] = {}  # by model: windows and their drafts
-    shifts = seen or [None] * len(windows)
-    rows = zip(windows, poses, scores, times_s, shifts, strict=True)
-    for w, (window, pose, score, time_s, shift) in enumerate(rows):
+    rows = zip(windows, poses, scores, times_s, seen or [None] * len(windows), strict=True)
+    for w, (window, pose, score, time_s, its_seen) in enumerate(rows):
         try:
-            draft = window._draft(pose, score, time_s, shift)
+            draft = window._draft(pose, score, time_s, its_seen)
         except ValueError as error:
             refusals[w] = error
         else:
