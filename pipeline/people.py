@@ -117,8 +117,11 @@ class Scene:
         rows = [(track, arrays) for track, arrays in tracks if arrays["origin"].any()]  # MISSING is 0
         # A space that the scene does not have is NaN. Where nobody is known the shapes are still those of a scene.
         missing = _missing_arrays(self.spaces, self.has_sigma, len(times), len(self.skeleton))
+        ids = np.array([track for track, _ in rows], np.int64)
+        if len(rows) == 1 and len(rows[0][1]) == len(missing):  # as nearly always, and the arrays are nobody else's
+            return ScenePoses(ids=ids, **{name: values[None] for name, values in rows[0][1].items()})
         return ScenePoses(
-            ids=np.array([track for track, _ in rows], np.int64),
+            ids=ids,
             **{
                 name: np.array([arrays.get(name, values) for _, arrays in rows], values.dtype).reshape(
                     len(rows), *values.shape
@@ -362,7 +365,7 @@ def _seen(
 ) -> list[Seen | None]:
     """For each window of a track: by how much what was seen in the gap corrects its way to the new keyframe.
 
-    Only windows whose keyframes lie off their grid ask for that, and it takes long.
+    Only windows ask for that whose keyframes lie off their grid, with a step of the grid in the gap.
     """
     image, windows = track.windows[0], track.windows
     nothing: list[Seen | None] = [None] * len(windows)
@@ -380,7 +383,7 @@ def _seen(
         way = image.way(time_s, person.pose, glimpses.time_s)
         return glimpses.shifts([window.space for window in windows], way, time_s)
 
-    return [partial(_nth, shifts, w) for w in range(len(windows))]
+    return [Seen(back.since_s, partial(_nth, shifts, w)) for w in range(len(windows))]
 
 
 def _nth(shifts: Callable[[], list[Shifts | None]], w: int) -> Shifts | None:

@@ -138,7 +138,7 @@ class Timeline:
         gap = None if self._glance is None else partial(self._glance.gap, frame, fit)
         scene = yield from self._people.observing(placed, frame.time_s, self._size[1], gap)
         if self.score is not None:
-            self.score.keyframe(frame.time_s, self._people.seen, scene)
+            self.score.take(frame.time_s, self._people.seen, scene)
         newer = [waiting for waiting in self._waiting if waiting.frame.time_s > frame.time_s]
         earlier = [waiting for waiting in self._waiting if waiting.frame.time_s < frame.time_s]
         past, scenes = Gaps(scene), [scene] * len(newer)
@@ -265,9 +265,12 @@ class Timeline:
         for _ in gaps.walk():
             yield []
         poses = gaps.scene.at([one.frame.time_s for one in waiting])
+        yield []
         for first in range(0, len(waiting), _FINALS_A_PIECE):
             piece = waiting[first : first + _FINALS_A_PIECE]
             yield self._motions(piece, poses, first, final=True)
+        if self.score is not None:
+            self.score.judge()
 
     def _motions(self, frames: list[_Waiting], scene_poses: ScenePoses, first: int = 0, *, final: bool) -> list[Motion]:
         """The poses from number `first` on are at the frames' times."""

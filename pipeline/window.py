@@ -50,8 +50,16 @@ class Shifts(NamedTuple):
         return np.asarray(self.offsets[left] * (1.0 - share) + self.offsets[right] * share)
 
 
-# What a glance saw, made when it is needed; None where it saw nothing.
-Seen = Callable[[], Shifts | None]
+class Seen(NamedTuple):
+    """What a glance has seen since a time, made when it is needed, because that takes long."""
+
+    since_s: float
+    shifts: Callable[[], Shifts | None]  # None: it saw nothing
+
+    def added_to(self, poses: np.ndarray, times: np.ndarray) -> np.ndarray:  # [M, J, D], [M] increasing
+        """The poses, those corrected that lie in the gap."""
+        shifts = self.shifts() if times[-1] > self.since_s else None
+        return poses if shifts is None else poses + shifts.at(times)
 
 
 class MotionWindow:
@@ -252,9 +260,8 @@ class MotionWindow:
         if not len(times):
             return Slots((time_s - spacing_s,), slots.poses[-1:], slots.scores[-1:])
         poses = self.way(time_s, pose, times)
-        shifts = None if seen is None else seen()
-        if shifts is not None:
-            poses = poses + shifts.at(times)
+        if seen is not None:
+            poses = seen.added_to(poses, times)
         scores = self.curve.at(np.minimum(times, slots.time_s[-1])).scores
         return Slots(tuple(times.tolist()), nearest_6d(poses) if self.space.is_rotation else poses, scores)
 

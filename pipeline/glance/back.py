@@ -22,6 +22,7 @@ class Back:
     """
 
     def __init__(self, follower: Follower, pose: np.ndarray, time_s: float) -> None:
+        self.since_s = follower.start.time_s
         self.record = follower.record(pose, time_s)
         self._follower = follower
         self._pose, self._time_s = pose, time_s

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from mixsynth_stream.pipeline.glance.back import Back
+from mixsynth_stream.pipeline.people import Scene, TrackCurves
 
 if TYPE_CHECKING:
     from mixsynth_stream.pipeline.glance.evidence import Glimpses
-    from mixsynth_stream.pipeline.people import Scene
 
-# So many pictures of the way back are walked at once, beside a frame of now.
-_PICTURES_A_PIECE = 3
+# So many pictures of each way back are walked at once, beside a frame of now.
+_PICTURES_A_PIECE = 2
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Gaps:
         for gap in self.by_track.values():
             while isinstance(gap, Back) and gap.walk():
                 pictures += 1
-                if pictures % _PICTURES_A_PIECE == 0:
+                if pictures % (_PICTURES_A_PIECE * len(self.by_track)) == 0:
                     yield
 
     @property
@@ -43,5 +43,6 @@ class Gaps:
 
 def with_glimpses(scene: Scene, glimpses: Mapping[int, Glimpses | None]) -> Scene:
     """The scene whose tracks know what glances saw of them."""
-    tracks = (replace(track, glimpses=glimpses.get(track.id)) for track in scene.tracks)
-    return replace(scene, tracks=tuple(tracks))
+    # Without `dataclasses.replace`, which takes a while, and each frame comes by.
+    tracks = tuple(TrackCurves(one.id, one.curves, one.until_s, glimpses.get(one.id)) for one in scene.tracks)
+    return Scene(tracks, scene.spaces, scene.has_sigma, scene.correction, scene.skeleton)
