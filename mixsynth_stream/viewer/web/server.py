@@ -70,6 +70,8 @@ class Channel(Protocol):
 
     async def serve(self, connection: ServerConnection) -> None: ...
 
+    def end(self, number: int, reason: str | None) -> None: ...
+
 
 @dataclass(frozen=True)
 class Text:

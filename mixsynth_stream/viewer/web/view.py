@@ -100,6 +100,8 @@ class WebView(SinkBase):
     def end(self, number: int, reason: str | None) -> None:
         """One of several sources has ended, or could not be opened."""
         self.feeds[number].close(reason)
+        if self.channel is not None:
+            self.channel.end(number, reason)
 
     def write(self, motion: Motion) -> None:
         """Show a Motion to who asks for it."""
