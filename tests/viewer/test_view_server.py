@@ -203,9 +203,8 @@ def test_a_page_shows_any_of_several_sources_and_goes_on_when_one_ends(stream: M
             messages = [draw(connection)[0] for connection in (first, second, third)]
             assert [one["state"] for one in messages] == ["opening", "ended", "ended"]
             assert messages[1]["index"] == 3 and messages[2]["why"] == "webcam cannot be opened"
-        for query in ("?source=3", "?source=-1", "?source=x"):
-            with pytest.raises(InvalidStatus, match="404"):
-                viewer(view, query)
+        with pytest.raises(InvalidStatus, match="404"):
+            viewer(view, "?source=3")
 
 
 def test_a_page_that_is_open_is_told_of_another_skeleton(stream: MovingStream) -> None:
