@@ -268,9 +268,9 @@ class Timeline:
         yield []
         for first in range(0, len(waiting), _FINALS_A_PIECE):
             piece = waiting[first : first + _FINALS_A_PIECE]
+            if self.score is not None and len(piece) + first == len(waiting):
+                self.score.judge()  # the last piece is a short one
             yield self._motions(piece, poses, first, final=True)
-        if self.score is not None:
-            self.score.judge()
 
     def _motions(self, frames: list[_Waiting], scene_poses: ScenePoses, first: int = 0, *, final: bool) -> list[Motion]:
         """The poses from number `first` on are at the frames' times."""

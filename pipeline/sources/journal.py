@@ -36,4 +36,4 @@ class Journal:
         """These Motions have come of the newest frame and answers."""
 
     def check_later(self, finals: Sequence[Motion]) -> None:
-        """These have come when the newest frame was out. They are checked with what comes next."""
+        """These have come when the newest frame was out. They are checked with the next turn that is no step."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ from mixsynth_stream.pipeline.finals import Finals
 from mixsynth_stream.pipeline.frame import Frame, VideoInfo
 from mixsynth_stream.pipeline.people import People
 from mixsynth_stream.pipeline.sources.pixels.pictures import frame_from_array
+from mixsynth_stream.pipeline.sources.recording.recorder import RecordingJournal, checksum
 from mixsynth_stream.pipeline.sources.source import FrameSource
 from mixsynth_stream.pipeline.steps import completed
 from mixsynth_stream.pipeline.timeline import Timeline
@@ -59,6 +62,41 @@ def test_a_gap_that_is_not_done_comes_before_the_next_one() -> None:
     finals.add(gap(6))  # type: ignore[arg-type]
     assert finals.all() == [5, 6]
     assert finals.piece() == finals.all() == []
+
+
+@pytest.mark.parametrize("look_is_first", [True, False])
+def test_a_look_may_begin_before_finals_are_made_or_after(look_is_first: bool) -> None:
+    """Streams beside others do either, and a replay makes finals as soon as their frame is out."""
+    turns: list[dict[str, Any]] = []
+    store: Any = SimpleNamespace(put=turns.append, folder=None)
+    journal = RecordingJournal(store, cast(Any, SimpleNamespace(now_s=lambda: 0.0)))
+    now, past, newer = run_of_three()
+
+    def look() -> None:
+        journal.step("look")
+        journal.check([])
+
+    journal.begin_turn({"frame": [1, 1, 0.1, 0.1]})
+    journal.check([now])
+    if look_is_first:
+        look()
+    journal.check_later([past])
+    if not look_is_first:
+        look()
+    journal.begin_turn({"frame": [2, 2, 0.2, 0.2]})
+    journal.check([newer])
+    journal.end_turn()
+    assert [turn["motions"] for turn in turns] == [
+        [1, checksum([now])],
+        [0, checksum([])],
+        [2, checksum([past, newer])],
+    ]
+
+
+def run_of_three() -> list[Motion]:
+    timeline = Timeline(People(models(), max_people=1), lag=0, horizon_s=0.2)
+    frames = [FakeFrame(index, index / 30) for index in range(3)]
+    return [motion for frame in frames for motion in timeline.frame(frame)]  # type: ignore[arg-type]
 
 
 class Camera(FrameSource):

@@ -122,7 +122,8 @@ class RecordingJournal(Journal):
 
     def check(self, motions: Sequence[Motion]) -> None:
         if self._turn is not None:
-            motions, self._later = [*self._later, *motions], []
+            if "step" not in self._turn:  # a look may begin before these come, or after
+                motions, self._later = [*self._later, *motions], []
             self._turn["motions"] = [len(motions), checksum(motions)]
             self._is_whole = True
 

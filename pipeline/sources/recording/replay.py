@@ -99,7 +99,8 @@ class ReplayJournal(Journal):
         """Tell once where the Motions are not those of the recording."""
         if self.is_idle or self._differs or "motions" not in self.turn:
             return
-        motions, self._later = [*self._later, *motions], []
+        if self.kind is None:
+            motions, self._later = [*self._later, *motions], []
         self._differs = self.turn["motions"] != [len(motions), checksum(motions)]
         if self._differs:
             logger.warning("%s", self._difference())
