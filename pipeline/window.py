@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -143,7 +142,7 @@ class MotionWindow:
         slots, sightings, known, network_input, resampled = draft
         curve = Curve(self._model, self.space, slots, sightings, known, network_input, output)
         if resampled and self.curve is not None:
-            curve = replace(curve, bridge=curve.bridge_from(self.curve))
+            curve = curve.bridged_from(self.curve)
         self._slots, self.curve = slots, curve
 
     def at(self, times_s: Sequence[float] | np.ndarray) -> WindowPoses:

@@ -25,7 +25,7 @@ class Back:
         self.since_s = follower.start.time_s
         self.record = follower.record(pose, time_s)
         self._follower = follower
-        self._pose, self._time_s = pose, time_s
+        self.pose, self._time_s = pose, time_s
         looks = [look for look in follower.looks if look.time_s <= time_s]
         # Where no picture lies between the keyframes, or none was followed at this one, there is no way.
         self._looks: list[Look] = looks if len(looks) > 2 and looks[-1].time_s == time_s else []
@@ -56,7 +56,7 @@ class Back:
             share=(np.array([look.time_s for look in inner]) - start_s) / (self._time_s - start_s),
             there=np.array([look.pose for look in inner]),
             back=np.array([look.pose for look in back[-2:0:-1]]),
-            misses=(self._pose - looks[-1].pose, looks[0].pose - back[-1].pose),
+            misses=(self.pose - looks[-1].pose, looks[0].pose - back[-1].pose),
         )
 
     @cached_property

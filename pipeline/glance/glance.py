@@ -123,6 +123,7 @@ class Glance:
         for track in scene.tracks:
             pose = _measured_pose(track, time_s)
             follower = followers.get(track.id)
+            record = None
             if follower is not None and follower.fits(view):
                 _follow_up_to(follower, time_s, view)
                 if pose is None:
@@ -130,9 +131,10 @@ class Glance:
                     between[track.id] = follower.ahead(newest_only=False)
                     self._followers[track.id] = follower
                 else:
-                    between[track.id] = gaps.get(track.id) or Back(follower, pose, time_s)
+                    gap = gaps.get(track.id) or Back(follower, pose, time_s)
+                    between[track.id], record = gap, gap.record if np.array_equal(gap.pose, pose) else None
             if pose is not None:
-                record = Record() if follower is None else follower.record(pose, time_s)
+                record = record or (Record() if follower is None else follower.record(pose, time_s))
                 self._followers[track.id] = _follower(track, pose, time_s, view, record)
         return between
 
