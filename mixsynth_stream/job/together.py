@@ -151,6 +151,8 @@ class _Together:
             limit = self._options.limit_frames
             if limit is None or motion.index < limit:
                 self._write(number, part, motion)
+            if part.outputs is not None and part.outputs.has_closed_view:
+                raise ViewClosed
             if limit is not None and motion.final and motion.index >= limit - 1:
                 self._streams.stop(number)
             self._board.see(number, motion)
@@ -197,8 +199,6 @@ class _Together:
             return
         part.result.output_seconds += time.perf_counter() - start_s
         part.result.count(motion)
-        if part.outputs.has_closed_view:
-            raise ViewClosed
 
     def _fail(self, number: int, error: OutputError) -> None:
         """A source whose results cannot be written ends; the others go on."""

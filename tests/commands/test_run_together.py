@@ -20,6 +20,7 @@ from mixsynth_stream.files import ASSETS
 from mixsynth_stream.job import outputs, together
 from mixsynth_stream.job.kinds import live_sources
 from mixsynth_stream.job.options import JobOptions
+from mixsynth_stream.pipeline.motion import Motion
 from mixsynth_stream.viewer.web.feed import Feed
 from mixsynth_stream.viewer.web.messages import DrawRequest
 
@@ -122,6 +123,28 @@ def test_a_page_is_there_before_its_sources_and_shows_each(tmp_path, capsys, mon
     assert [state["state"] for state in states] == ["ended"] * 3
     assert ["index" in state for state in states] == [True, True, False]
     assert "none.mp4" in states[2]["why"]
+
+
+def test_a_page_ends_all_sources_and_their_files_are_complete(tmp_path, monkeypatch):
+    pytest.importorskip("websockets")
+
+    def open_page(*arguments: Any) -> Any:
+        page = outputs.open_page(*arguments)
+        write = page.feeds[1].write
+
+        def closing_write(motion: Motion) -> None:
+            write(motion)
+            page.closing.set()
+
+        page.feeds[1].write = closing_write
+        return page
+
+    monkeypatch.setattr(together, "open_page", open_page)
+    out = tmp_path / "out"
+    assert main(["run", DEMO, DEMO, "--live", "--out", str(out), "--view", "web"]) == 0
+    for name in ("demo", "demo-2"):
+        assert not list((out / name).glob("*.part"))
+    assert 1 <= len(frames_of(out / "demo-2")) < 170
 
 
 def _state(feed: Feed) -> dict[str, Any]:
