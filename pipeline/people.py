@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mixsynth_stream.normalise import distance_in_scales, whole_pose
+from mixsynth_stream.pipeline.course import Seen, Shifts
 from mixsynth_stream.pipeline.curve import Curve
 from mixsynth_stream.pipeline.forecast.correction import Correction
 from mixsynth_stream.pipeline.glance.evidence import Glimpses
 from mixsynth_stream.pipeline.motion import SPACE_ARRAYS, Origin, Person, Poses
 from mixsynth_stream.pipeline.steps import Keyframes, Steps, completed
-from mixsynth_stream.pipeline.window import MotionWindow, Seen, Shifts
+from mixsynth_stream.pipeline.window import MotionWindow
 from mixsynth_stream.skeleton import BLAZEPOSE_33, SKELETONS, Skeleton
 from mixsynth_stream.spaces import LANDMARK_SPACES, SPACES, scale_floor, space_of
 
@@ -365,7 +366,7 @@ def _seen(
 ) -> list[Seen | None]:
     """For each window of a track: by how much what was seen in the gap corrects its way to the new keyframe.
 
-    Only windows ask for that whose keyframes lie off their grid, with a step of the grid in the gap.
+    Only windows ask for that whose keyframes lie off their grid.
     """
     image, windows = track.windows[0], track.windows
     nothing: list[Seen | None] = [None] * len(windows)
@@ -375,15 +376,16 @@ def _seen(
     if back is None:
         return nothing
 
+    way = image.way(time_s, person.pose)
+
     @cache
     def shifts() -> list[Shifts | None]:
         glimpses = back.glimpses
         if glimpses is None:
             return [None] * len(windows)
-        way = image.way(time_s, person.pose, glimpses.time_s)
-        return glimpses.shifts([window.space for window in windows], way, time_s)
+        return glimpses.shifts([window.space for window in windows], way(glimpses.time_s), time_s)
 
-    return [Seen(back.since_s, partial(_nth, shifts, w)) for w in range(len(windows))]
+    return [partial(_nth, shifts, w) for w in range(len(windows))]
 
 
 def _nth(shifts: Callable[[], list[Shifts | None]], w: int) -> Shifts | None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from mixsynth_stream.pipeline.window import MotionWindow, Seen, push_each
+from mixsynth_stream.pipeline.course import Seen
+from mixsynth_stream.pipeline.window import MotionWindow, push_each
 
 if TYPE_CHECKING:
     import numpy as np

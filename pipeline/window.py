@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from mixsynth_stream.errors import ModelError
 from mixsynth_stream.normalise import root_and_scale_of_one, whole_pose
+from mixsynth_stream.pipeline.course import Course, Seen
 from mixsynth_stream.pipeline.curve import SAME_TIME_S, Curve, NetworkInput, Sighting, Slots, WindowPoses
 from mixsynth_stream.pipeline.motion import Origin
 from mixsynth_stream.rotations import matrix_to_6d, nearest_6d
@@ -19,7 +21,6 @@ if TYPE_CHECKING:
     from mixsynth_stream.weights import Model
 
 # Keyframes whose spacing is further off the grid than this share are resampled to the grid for the network.
-# In training the network saw spacings off by 20 % (time warp), with half a frame of jitter.
 _SPACING_TOLERANCE = 0.3
 _NO_ROTATION = matrix_to_6d(np.eye(3))
 
@@ -31,34 +32,8 @@ class _Draft(NamedTuple):
     sightings: tuple[Sighting, ...]
     known: np.ndarray  # [J] bool
     network_input: NetworkInput
+    course: Course
     resampled: bool  # whether the earlier slots were moved to the new keyframe's grid
-
-
-class Shifts(NamedTuple):
-    """What a glance saw in the gap before a keyframe: by how much the way through the gap is to be corrected."""
-
-    time_s: np.ndarray  # [G], increasing
-    offsets: np.ndarray  # [G, J, D], 0 at both ends
-
-    def at(self, times: np.ndarray) -> np.ndarray:  # [M] -> [M, J, D], 0 outside
-        """Linear between the pictures."""
-        right = np.clip(np.searchsorted(self.time_s, times), 1, len(self.time_s) - 1)
-        left = right - 1
-        share = np.clip((times - self.time_s[left]) / (self.time_s[right] - self.time_s[left]), 0.0, 1.0)
-        share = share[:, None, None]
-        return np.asarray(self.offsets[left] * (1.0 - share) + self.offsets[right] * share)
-
-
-class Seen(NamedTuple):
-    """What a glance has seen since a time, made when it is needed, because that takes long."""
-
-    since_s: float
-    shifts: Callable[[], Shifts | None]  # None: it saw nothing
-
-    def added_to(self, poses: np.ndarray, times: np.ndarray) -> np.ndarray:  # [M, J, D], [M] increasing
-        """The poses, those corrected that lie in the gap."""
-        shifts = self.shifts() if times[-1] > self.since_s else None
-        return poses if shifts is None else poses + shifts.at(times)
 
 
 class MotionWindow:
@@ -80,12 +55,14 @@ class MotionWindow:
                 "convert them again with normalisation none"
             )
         self._model = model
+        self._spacing_s = model.config.sample_interval / model.info.rate_hz
         self.min_scale = min_scale
         self.reset()
 
     def reset(self) -> None:
         """Forget everything."""
         self._slots: Slots | None = None
+        self._course: Course | None = None
         self.curve: Curve | None = None
 
     def push(
@@ -121,7 +98,8 @@ class MotionWindow:
             return None
         if count < self.space.rows:
             pose, scores, measured = self._complete(pose, scores, measured, time_s)
-        earlier = self._slots_on_grid(time_s, pose, seen)
+        course = self._course_to(time_s, pose, seen)
+        earlier = self._slots_on_grid(time_s, course)
         slots = self._append(earlier, pose, scores, time_s)
         known, sightings = measured, [(time_s, measured)]
         if self.curve is not None:
@@ -129,9 +107,10 @@ class MotionWindow:
             if np.count_nonzero(known) < len(known):
                 first_seen = measured & ~known
                 slots.poses[:, first_seen] = pose[first_seen]
+                course.points.poses[:, first_seen] = pose[first_seen]
                 known = measured | known
             sightings = [*_since(slots.time_s[0], self.curve.sightings), *sightings]
-        draft = _Draft(slots, tuple(sightings), known, self._network_input(slots), earlier is not self._slots)
+        draft = _Draft(slots, tuple(sightings), known, self._network_input(slots), course, earlier is not self._slots)
         if len(slots.time_s) > 1:
             return draft
         self._finish(draft, None)
@@ -139,11 +118,11 @@ class MotionWindow:
 
     def _finish(self, draft: _Draft, output: np.ndarray | None) -> None:  # [T, C * D]
         """Make the draft this window's curve. `output` is the network's; None while there is one keyframe only."""
-        slots, sightings, known, network_input, resampled = draft
+        slots, sightings, known, network_input, course, resampled = draft
         curve = Curve(self._model, self.space, slots, sightings, known, network_input, output)
         if resampled and self.curve is not None:
             curve = curve.bridged_from(self.curve)
-        self._slots, self.curve = slots, curve
+        self._slots, self._course, self.curve = slots, course, curve
 
     def at(self, times_s: Sequence[float] | np.ndarray) -> WindowPoses:
         """Poses at M seconds; see `Curve.at`. An empty window gives MISSING everywhere."""
@@ -230,39 +209,51 @@ class MotionWindow:
             np.concatenate([slots.scores[keep], scores[None]]),
         )
 
-    def way(self, time_s: float, pose: np.ndarray, times: np.ndarray) -> np.ndarray:  # [J or R, D], [M] -> [M, R, D]
-        """The curve at `times`, bent so that it ends at the `pose` of a new keyframe at `time_s`."""
+    def way(self, time_s: float, pose: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:  # [J or R, D]
+        """The curve of now, bent so that it ends at the `pose` of a new keyframe: [M] times -> [M, R, D]."""
         assert self._slots is not None and self.curve is not None
+        return partial(self._bent, self.curve, self._slots, time_s, pose)
+
+    def _bent(self, curve: Curve, slots: Slots, time_s: float, pose: np.ndarray, times: np.ndarray) -> np.ndarray:
         if len(pose) < self.space.rows:
             pose = self._expected(self._with_all_rows(pose)[None])[0]
-        last_s = self._slots.time_s[-1]
-        past = self._expected(self.curve.at(np.minimum(times, last_s)).poses)
-        past = np.where(np.isfinite(past), past, self._slots.poses[-1])
+        last_s = slots.time_s[-1]
+        past = self._expected(curve.at(np.minimum(times, last_s)).poses)
+        past = np.where(np.isfinite(past), past, slots.poses[-1])
         share = np.clip((times - last_s) / (time_s - last_s), 0.0, 1.0)[:, None, None]
         return past * (1.0 - share) + pose * share
 
-    def _slots_on_grid(self, time_s: float, pose: np.ndarray, seen: Seen | None = None) -> Slots | None:
-        """The earlier slots. Where the new keyframe lies off their grid, they are resampled to a grid that ends at it.
+    def _course_to(self, time_s: float, pose: np.ndarray, seen: Seen | None) -> Course:
+        """All that the slots reach back to, what was `seen` in the picture since the newest one, and this keyframe."""
+        if self._course is None:
+            return Course(None, time_s, pose)
+        before = self._course.points.since(time_s - self._model.config.step * self._spacing_s)
+        return Course(before, time_s, pose, seen, self.way(time_s, pose))
+
+    def _slots_on_grid(self, time_s: float, course: Course) -> Slots | None:
+        """The earlier slots. Where keyframes lie off the grid of the new one, they are read off the course, on it.
 
         That happens at the last frame of a file, in sources slower than the keyframe rate, and where keyframes are
         chosen. The network would take the person for several times faster or slower than anybody it was trained on.
-        What was `seen` in the picture since the newest slot corrects those that lie there.
         """
-        slots, config = self._slots, self._model.config
-        if slots is None or self.curve is None:
-            return None
-        spacing_s = config.sample_interval / self._model.info.rate_hz
-        if abs((time_s - slots.time_s[-1]) / spacing_s - 1.0) <= _SPACING_TOLERANCE:
+        slots, step, spacing_s = self._slots, self._model.config.step, self._spacing_s
+        if slots is None or self.curve is None or self._is_on_grid(time_s, slots):
             return slots
-        times = time_s - spacing_s * np.arange(config.step, 0, -1)
-        times = times[times >= slots.time_s[0] - SAME_TIME_S]
+        times = time_s - spacing_s * np.arange(step, 0, -1)
+        times = times[times >= course.start_s - SAME_TIME_S]
         if not len(times):
             return Slots((time_s - spacing_s,), slots.poses[-1:], slots.scores[-1:])
-        poses = self.way(time_s, pose, times)
-        if seen is not None:
-            poses = seen.added_to(poses, times)
+        poses = course.at(times)
         scores = self.curve.at(np.minimum(times, slots.time_s[-1])).scores
         return Slots(tuple(times.tolist()), nearest_6d(poses) if self.space.is_rotation else poses, scores)
+
+    def _is_on_grid(self, time_s: float, slots: Slots) -> bool:
+        """Whether the keyframe comes one spacing after the newest slot, and those before were multiples of it apart."""
+        assert self.curve is not None
+        intervals = np.diff([*(seen_s for seen_s, _ in self.curve.sightings), time_s]) / self._spacing_s
+        off = np.abs(intervals - np.maximum(np.rint(intervals), 1.0)).max()
+        newest = abs((time_s - slots.time_s[-1]) / self._spacing_s - 1.0)
+        return bool(max(off, newest) <= _SPACING_TOLERANCE)
 
     def _network_input(self, slots: Slots) -> NetworkInput:
         """The core joints of the slots, normalised. While slots are fewer than Q + 1 the oldest is repeated."""

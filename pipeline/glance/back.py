@@ -22,9 +22,8 @@ class Back:
     """
 
     def __init__(self, follower: Follower, pose: np.ndarray, time_s: float) -> None:
-        self.since_s = follower.start.time_s
         self.record = follower.record(pose, time_s)
-        self._follower = follower
+        self._follower: Follower | None = follower
         self.pose, self._time_s = pose, time_s
         looks = [look for look in follower.looks if look.time_s <= time_s]
         # Where no picture lies between the keyframes, or none was followed at this one, there is no way.
@@ -39,6 +38,7 @@ class Back:
         """Go on to the next picture; False at the end."""
         if len(self._back) == len(self._looks):
             return False
+        assert self._follower is not None
         look = self._looks[-len(self._back) - 1]
         self._back.append(self._follower.step(self._back[-1], look.time_s, look.view, look.pyramid))
         return True
@@ -62,8 +62,10 @@ class Back:
     @cached_property
     def glimpses(self) -> Glimpses | None:
         """What is known of the gap: both ways, blended."""
-        if self.ways is None:
+        if self.ways is None or self._follower is None:
             return None
         poses, sigma = self.ways.blend(self._follower.scale)
         steps = list(range(1, len(self._looks) - 1))
-        return self._follower.glimpses(steps, poses, sigma, WEIGHING.gap_trust, self.record)
+        glimpses = self._follower.glimpses(steps, poses, sigma, WEIGHING.gap_trust, self.record)
+        self._looks, self._back, self._follower = [], [], None  # they hold pictures
+        return glimpses
