@@ -110,7 +110,7 @@ class Camera(FrameSource):
         self._has_paused = False
 
     def __next__(self) -> Frame:
-        raise NotImplementedError
+        raise StopIteration  # it is read with `read`
 
     def read(self, timeout_s: float) -> Frame | None:
         if self._next == FRAMES:
