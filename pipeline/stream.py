@@ -358,8 +358,9 @@ class Stream:
             yield from self._hand_out(self._engine.last_looks())
 
     def _add_finals(self) -> None:
-        """A few of the finals that wait are due, now that a frame of now is out."""
-        finals = self._engine.finals()
+        """Finals that wait are due, now that a frame of now is out: a few, or all beside others, which costs less."""
+        is_alone = not (self._is_led or self._journal.is_led)
+        finals = self._engine.finals() if is_alone else self._engine.all_finals()
         self._journal.check_later(finals)
         self._due.extend(finals)
 

@@ -80,7 +80,7 @@ class Member(Stream):
         return True
 
     def add_finals(self) -> None:
-        """A few of the finals that wait are due, now that the frame that was taken is out."""
+        """The finals that wait are due, now that the frame that was taken is out."""
         self._add_finals()
 
     def answers(self) -> Iterator[Steps[list[Motion]]]:
