@@ -56,11 +56,13 @@ class JobResult:
     people: set[int] = field(default_factory=set)
     has_world: bool = False  # whether anybody was known in metres
     rate: AverageRate = field(default_factory=AverageRate)
+    newest_index: int = -1  # of the final Motions
 
     def count(self, motion: Motion) -> None:
         """Count a Motion and its people, if it is final."""
         self.rate.add(motion)
         if motion.final:
+            self.newest_index = motion.index
             self.people.update(motion.ids.tolist())
             self.has_world = self.has_world or bool((motion.world == motion.world).any())
             self.frames_with_people += bool(len(motion.ids))
@@ -165,9 +167,14 @@ def tell(progress: Progress, outputs: Outputs, event: SourceEvent) -> None:
 
 
 def write_finals(stream: Stream, outputs: Outputs, result: JobResult, interrupt: Interrupt) -> None:
-    """Write the finals of frames that were only provisional when the loop ended: the user has seen them."""
+    """Write the finals of frames that were only provisional when the loop ended: the user has seen them.
+
+    Where a signal broke off what the loop made of a file, the frames after it are left out: they follow a gap.
+    """
     with interrupt.held():
         for motion in stream.close():
+            if not stream.live and stream.lag == 1 and motion.index != result.newest_index + 1:
+                break
             outputs.write(motion)
             result.count(motion)
 

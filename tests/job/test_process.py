@@ -8,9 +8,10 @@ from types import SimpleNamespace
 
 import pytest
 
+from mixsynth_stream.interrupt import Interrupt
 from mixsynth_stream.job.options import JobOptions
 from mixsynth_stream.job.outputs import folders
-from mixsynth_stream.job.process import first_frames, process
+from mixsynth_stream.job.process import first_frames, process, write_finals
 
 
 def test_one_source_writes_into_the_folder_several_into_one_each():
@@ -57,3 +58,17 @@ def test_a_script_runs_a_job_without_a_command_line(tmp_path, capsys):
     assert (result.stats.frames, result.frames_with_people, result.people) == (30, 30, {0})
     assert sorted(path.name for path in tmp_path.iterdir()) == ["poses.csv", "poses_forecast.csv"]
     assert capsys.readouterr() == ("", "")
+
+
+def test_no_gap_is_left_where_a_signal_broke_off_the_loop_of_a_file():
+    written = []
+    motions = [SimpleNamespace(index=index) for index in (5, 6, 17, 18)]
+    result = SimpleNamespace(newest_index=4)
+    result.count = lambda motion: setattr(result, "newest_index", motion.index)
+    outputs = SimpleNamespace(write=written.append)
+    stream = SimpleNamespace(close=lambda: motions, live=False, lag=1)
+    write_finals(stream, outputs, result, Interrupt())
+    assert [motion.index for motion in written] == [5, 6]
+    live = SimpleNamespace(close=lambda: motions, live=True, lag=1)
+    write_finals(live, outputs, result, Interrupt())
+    assert [motion.index for motion in written[2:]] == [5, 6, 17, 18], "a live source loses frames"
