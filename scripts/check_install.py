@@ -27,6 +27,7 @@ EXTRAS = {
     "onnx",
     "onnxruntime",
     "openvino",
+    "pyarrow",
     "pythonosc",
     "websockets",
 }
