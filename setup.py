@@ -165,6 +165,7 @@ setup(
     cmdclass={"build_ext": BuildWithCuda},
     packages=[
         "mixsynth_stream",
+        "mixsynth_stream.archive",
         "mixsynth_stream.bench",
         "mixsynth_stream.bench.encoder",
         "mixsynth_stream.bench.kernels",

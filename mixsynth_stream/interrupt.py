@@ -55,6 +55,22 @@ class Interrupt:
         if self._received and not self._holds:
             self._raise()
 
+    @contextlib.contextmanager
+    def released(self) -> Iterator[None]:
+        """Within `held`, a block that the first signal breaks off. One that has come before raises at once."""
+        holds, self._holds = self._holds, 0
+        try:
+            if self._received:
+                self._raise()
+            yield
+        finally:
+            self._holds = holds
+
+    @property
+    def is_received(self) -> bool:
+        """Whether a signal has come, also one that is still held."""
+        return self._received
+
     def _handle(self, number: int, _frame: FrameType | None) -> None:
         self._requests += number != _HANGUP
         if self._requests > 1:

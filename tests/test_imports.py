@@ -50,7 +50,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("bench", "viewer"),
     ("send",),
     ("job",),
-    ("forecast",),
+    ("archive", "forecast"),
     ("commands",),
     ("cli",),
     ("__init__", "__main__"),

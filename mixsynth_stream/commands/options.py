@@ -60,7 +60,7 @@ def add_camera_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--wait", action="store_true", help="wait for a camera or a stream that is not there yet")
     group.add_argument(
         "--timeout",
-        type=_timeout,
+        type=positive_seconds,
         default=JobOptions.timeout_s,
         metavar="S",
         help="a camera or a stream that is silent for so many seconds is lost (default: %(default)g)",
@@ -332,7 +332,8 @@ def seconds(text: str) -> float:
     return value
 
 
-def _timeout(text: str) -> float:
+def positive_seconds(text: str) -> float:
+    """An option's value: seconds above 0."""
     try:
         seconds = float(text)
     except ValueError:

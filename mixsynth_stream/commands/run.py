@@ -6,6 +6,14 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from mixsynth_stream.commands.archive import (
+    add_archive_arguments,
+    all_sources,
+    archive_sources,
+    check_archive,
+    is_archive,
+    run_files,
+)
 from mixsynth_stream.commands.options import (
     add_camera_arguments,
     add_output_arguments,
@@ -20,6 +28,7 @@ from mixsynth_stream.job.options import JobOptions
 from mixsynth_stream.job.outputs import folders
 from mixsynth_stream.job.patterns import expand
 from mixsynth_stream.job.process import JobInterrupted, JobResult, process
+from mixsynth_stream.job.summary import summary_line
 from mixsynth_stream.pipeline.sources.media.names import is_picture, pictures_behind
 
 
@@ -27,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `run`."""
     parser.add_argument(
         "sources",
-        nargs="+",
+        nargs="*",
         metavar="SOURCE",
         help="a video file, a quoted pattern ('*.mp4'), a folder or pattern of pictures ('*.png', img_%%04d.png), "
         "a URL (rtsp://, http://), webcam, webcam:1, webcam:NAME, - (standard input), synthetic:, or the folder of a "
@@ -37,69 +46,84 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_camera_arguments(parser)
     add_stream_arguments(parser)
     add_output_arguments(parser)
+    add_archive_arguments(parser)
 
 
 def main(args: argparse.Namespace) -> int:
-    """Process every source: files one after another, then live ones at the same time.
+    """Process every source: files one after another, or several at a time, then live ones at the same time.
 
     One that fails holds up none of the others; the error at the end counts the failures.
     """
     check(args)
+    check_archive(args)
     options = job_options(args)
-    sources = expand(args.sources)
+    sources = expand(all_sources(args))
     check_sources(args, sources)
     if not options.formats and not options.view and not options.send:
         say("no poses are written, because standard output is a terminal: give --out DIR, or | for another program")
+    live = _live(sources, options, args)
+    files = archive_sources(args, sources, live, options)
+    failures, total, known = run_files(args, files, options) if files else (0, 0, {})
+    others = [source for source in sources if source not in files]
+    places = list(zip(others, folders(others, args.out, known), strict=True))
+    together = _together(sources, live, places)
+    failures += _run_in_turn([place for place in places if place not in together], options, is_alone=len(sources) == 1)
+    failures += _run_together(together, options)
+    if failures:
+        raise SourceError(f"{failures} of {len(others) + total} sources failed; the others are complete")
+    return 0
+
+
+def _run_in_turn(places: Sequence[tuple[str, Path | None]], options: JobOptions, *, is_alone: bool) -> int:
+    """Process sources one after the other. Returns how many failed; the only source of a run raises its error."""
     failures = 0
-    places = list(zip(sources, folders(sources, args.out), strict=True))
-    together = _live_places(places, options)
-    for source, folder in places:
-        if (source, folder) in together:
-            continue
+    for number, (source, folder) in enumerate(places, 1):
         try:
             result = process(source, folder, options)
         except SourceError as error:
-            if len(sources) == 1:
+            if is_alone:
                 raise
             failures += 1
             say(f"mixsynth-stream: {shown(str(error))}")
             continue
         except (ModelError, OutputError) as error:
-            rest = len(sources) - 1 - sources.index(source)
+            rest = len(places) - number
             if not rest:
                 raise
             raise type(error)(f"{error} ({rest} sources after {source} were not started)") from error
         except JobInterrupted as stop:
-            if not args.quiet:
+            if options.progress:
                 say(shown(summary_line(stop.result, options.formats)))
             raise
-        if not args.quiet:
+        if options.progress:
             say(shown(summary_line(result, options.formats)))
-    failures += _run_together(together, options)
-    if failures:
-        raise SourceError(f"{failures} of {len(sources)} sources failed; the others are complete")
-    return 0
+    return failures
 
 
-def _live_places(places: Sequence[tuple[str, Path | None]], options: JobOptions) -> list[tuple[str, Path]]:
-    """The live sources, each with its folder, where there are several.
+def _live(sources: Sequence[str], options: JobOptions, args: argparse.Namespace) -> list[bool]:
+    """Of each source, whether it is live.
 
-    `ValueError` where they have no folder, and where a source that is not live is to be recorded beside others.
+    `ValueError` where several live ones have no folder, and where one that is not live is to be recorded beside others.
     """
-    if len(places) < 2:
-        return []
-    live = live_sources([source for source, _ in places], options)
-    if options.record is not None and not all(live):
+    live = live_sources(sources, options, asks=not is_archive(args))
+    if len(sources) > 1 and options.record is not None and not all(live):
         raise ValueError(
-            f"--record keeps live sources, and {places[live.index(False)][0]} is none: run it by itself, or play it as "
+            f"--record keeps live sources, and {sources[live.index(False)]} is none: run it by itself, or play it as "
             "live (--live)"
         )
-    together = [(source, folder) for (source, folder), is_live in zip(places, live, strict=True) if is_live]
-    if len(together) < 2:
+    if sum(live) > 1 and args.out is None:
+        raise ValueError(f"{sum(live)} live sources at the same time write into a folder each: give --out DIR")
+    return live
+
+
+def _together(
+    sources: Sequence[str], live: Sequence[bool], places: Sequence[tuple[str, Path | None]]
+) -> list[tuple[str, Path]]:
+    """The live sources, each with its folder, where there are several."""
+    if sum(live) < 2:
         return []
-    if any(folder is None for _, folder in together):
-        raise ValueError(f"{len(together)} live sources at the same time write into a folder each: give --out DIR")
-    return [(source, folder) for source, folder in together if folder is not None]
+    names = {source for source, is_live in zip(sources, live, strict=True) if is_live}
+    return [(source, folder) for source, folder in places if source in names and folder is not None]
 
 
 def _run_together(places: Sequence[tuple[str, Path]], options: JobOptions) -> int:
@@ -146,22 +170,6 @@ def check_sources(args: argparse.Namespace, sources: Sequence[str]) -> None:
     for name, is_given in (("--mirror", args.mirror), ("--wait", args.wait), ("--record", args.record)):
         if is_given and not has_live:
             raise ValueError(f"{name} is for cameras and live streams, and no source is one: leave it out")
-
-
-def summary_line(result: JobResult, formats: Sequence[str]) -> str:
-    """One line about a source that is complete."""
-    stats = result.stats
-    rate = stats.frames / max(result.seconds, 1e-9)
-    people = result.people_text
-    if "trc" in formats and not result.has_world:
-        people += ", so there is no TRC file" if not result.people else ", not in metres, so there is no TRC file"
-    text = (
-        f"{result.source}: {stats.frames} frames in {result.seconds:.1f} s ({rate:.0f} frames/s), "
-        f"{stats.estimator_calls} estimator calls, {people}"
-    )
-    live = [words for words in (str(stats.ledger), str(result.score or "")) if words]
-    counts = [f"{count} {reason.replace('_', ' ')}" for reason, count in sorted(stats.counters.items()) if count]
-    return ", ".join([text, *live, *counts]) + (f"; results in {result.folder}" if result.folder else "")
 
 
 def check(args: argparse.Namespace) -> None:

@@ -9,8 +9,11 @@ from mixsynth_stream.errors import SourceError
 from mixsynth_stream.job.options import JobOptions
 
 
-def live_sources(sources: Sequence[str], options: JobOptions) -> list[bool]:
-    """Of each source, whether it is live. What a web server sends shows that only once it is open: all are asked."""
+def live_sources(sources: Sequence[str], options: JobOptions, *, asks: bool = True) -> list[bool]:
+    """Of each source, whether it is live. What a web server sends shows that only once it is open: all are asked.
+
+    Without `asks` nobody is, and an address of a web server counts as a file.
+    """
     from mixsynth_stream.pipeline.sources.media.download import SCHEMES
     from mixsynth_stream.pipeline.sources.media.names import is_picture, pictures_behind
     from mixsynth_stream.pipeline.sources.media.waiting import interruptible
@@ -24,7 +27,7 @@ def live_sources(sources: Sequence[str], options: JobOptions) -> list[bool]:
 
     live = [is_live(name) or is_played(name) for name in sources]
     numbers = [n for n, name in enumerate(sources) if not live[n] and name.partition("://")[0].lower() in SCHEMES]
-    if len(sources) > 1 and numbers and not options.spool:
+    if asks and len(sources) > 1 and numbers and not options.spool:
         threads = [threading.Thread(target=_ask, args=(sources[n], live, n), daemon=True) for n in numbers]
         for thread in threads:
             thread.start()

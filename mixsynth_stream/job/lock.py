@@ -22,7 +22,7 @@ _HELD = (errno.EAGAIN, errno.EACCES, errno.EDEADLK)
 _NO_LINKS = getattr(os, "O_NOFOLLOW", 0)
 _TRIES = 100
 # Folders that runs of this process hold: on network file systems a lock keeps out other processes only.
-_own_folders: set[tuple[int, int]] = set()
+_own_folders: set[tuple[int, int, str]] = set()
 _own_guard = threading.Lock()
 
 if sys.platform == "win32":
@@ -56,17 +56,17 @@ else:
 
 class FolderLock:
     """Makes a folder and holds it: `with FolderLock(folder):`. Afterwards the lock's file is gone, and so is the folder
-    where it is new and still empty.
+    where it is new and still empty. Locks of other names hold something else in the folder.
 
     Raises `OutputError` where another run holds the folder or it cannot be made. Where a file system knows no locks,
     there is a warning.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, name: str = NAME) -> None:
         self._folder = folder
-        self._path = folder / NAME
+        self._path = folder / name
         self._fd: int | None = None
-        self._key: tuple[int, int] | None = None
+        self._key: tuple[int, int, str] | None = None
         self._new_folders: list[Path] = []
 
     def __enter__(self) -> FolderLock:
@@ -110,11 +110,11 @@ class FolderLock:
             os.close(fd)  # a run that has just ended has removed this file: others will not see our lock on it
         return None
 
-    def _own_key(self) -> tuple[int, int]:
+    def _own_key(self) -> tuple[int, int, str]:
         """Note that this process holds the folder, by the numbers that all its names have in common."""
         with output_errors(self._folder):
             status = self._folder.stat()
-        key = status.st_dev, status.st_ino
+        key = status.st_dev, status.st_ino, self._path.name
         with _own_guard:
             if key in _own_folders:
                 raise self._refusal(str(os.getpid()))

@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
-from collections.abc import Sequence
+import unicodedata
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from mixsynth_stream.console import say, shown
@@ -226,16 +228,42 @@ def estimator_name(stream: Stream, options: JobOptions) -> str:
     return model_title(options.pose_model)
 
 
-def folders(sources: list[str], out: Path | None) -> list[Path | None]:
-    """A folder for each source: `out` itself for one, and subfolders named after the files for several."""
-    if out is None or len(sources) == 1:
+def folders(
+    sources: Sequence[str], out: Path | None, known: Mapping[str, str] = MappingProxyType({})
+) -> list[Path | None]:
+    """A folder for each source: `out` itself for one, and subfolders named after the files for several.
+
+    `known` are the names of folders that other sources of the same run have.
+    """
+    if out is None or len(sources) + len(known) == 1:
         return [out] * len(sources)
-    unique: dict[Path, None] = {}  # in order
+    return list(subfolders(sources, out, known))
+
+
+def subfolders(sources: Sequence[str], out: Path, known: Mapping[str, str] = MappingProxyType({})) -> list[Path]:
+    """A subfolder of `out` for each source, named after its file. One that is there already gets a number.
+
+    `known` are the names of folders that sources have from before: each keeps its own, and nobody else gets it. No two
+    differ only in the case of letters or the way that accents are written, because disks take these for one.
+    """
+    used = {_on_disk(name) for name in known.values()}
+    kept = dict(known)
+    unique = []
     for source in sources:
+        if source in kept:
+            unique.append(out / kept.pop(source))
+            continue
         stem = _folder_name(source)
-        names = itertools.chain([stem], (f"{stem}-{number}" for number in itertools.count(2)))
-        unique[next(out / name for name in names if out / name not in unique)] = None
-    return list(unique)
+        choices = itertools.chain([stem], (f"{stem}-{number}" for number in itertools.count(2)))
+        name = next(choice for choice in choices if _on_disk(choice) not in used)
+        used.add(_on_disk(name))
+        unique.append(out / name)
+    return unique
+
+
+def _on_disk(name: str) -> str:
+    """What a disk may take a name for."""
+    return unicodedata.normalize("NFC", name).casefold()
 
 
 def _folder_name(source: str) -> str:

@@ -18,6 +18,7 @@ from mixsynth_stream.console import open_descriptors, source_name
 from mixsynth_stream.errors import SourceError
 from mixsynth_stream.export.rate import AverageRate
 from mixsynth_stream.interrupt import Interrupt
+from mixsynth_stream.job.kit import Kit
 from mixsynth_stream.job.lock import FolderLock
 from mixsynth_stream.job.models import estimator_choice, load_models
 from mixsynth_stream.job.options import JobOptions
@@ -77,15 +78,25 @@ class JobInterrupted(KeyboardInterrupt):
         self.result = result
 
 
-def process(source: str, folder: Path | None, options: JobOptions) -> JobResult:
+def process(
+    source: str,
+    folder: Path | None,
+    options: JobOptions,
+    *,
+    kit: Kit | None = None,
+    interrupt: Interrupt | None = None,
+    on_result: Callable[[JobResult], None] = lambda result: None,
+) -> JobResult:
     """One source from its first frame to its last, into `folder` or onto standard output.
 
+    `kit` has the networks of several jobs of files with these options, and `interrupt` holds signals where a caller
+    does. `on_result` is given the result once the source is open, and again after each Motion, while it grows.
     Raises `SourceError`, `ModelError`, `OutputError`, `ValueError` and `JobInterrupted`; what was written before an
     error stays readable.
     """
     open_descriptors()
     with contextlib.ExitStack() as stack:
-        interrupt = stack.enter_context(Interrupt())
+        interrupt = interrupt or stack.enter_context(Interrupt())
         options = replayed(source, options)
         if folder is not None:
             stack.enter_context(FolderLock(folder))
@@ -97,40 +108,48 @@ def process(source: str, folder: Path | None, options: JobOptions) -> JobResult:
         try:
             closing = None if page is None else page.closing
             on_wait = partial(senders.not_open, source)
-            stream = stack.enter_context(open_stream(source, options, interrupt, closing, on_wait))
+            stream = stack.enter_context(open_stream(source, options, interrupt, closing, on_wait, kit))
         except SourceError:
             if page is not None and page.closed:
                 raise KeyboardInterrupt from None
             raise
         result = JobResult(source, stream.info, stream.stats, stream.models, folder, score=stream.score)
+        on_result(result)
         with interrupt.held():
             sinks = open_outputs(stream, folder, options, page=page, senders=senders)
             outputs = stack.enter_context(Outputs(sinks, folder, interrupt))
         progress = stack.enter_context(Progress(source_name(source), stream.info, shown=options.progress))
-        start = time.perf_counter()
         stream.on_event, stream.on_wait = partial(tell, progress, outputs), outputs.wait
         stream.hold = interrupt.held
         if stream.live:  # a search for cycles takes as long as a frame
             stack.enter_context(rare_collections())
+        start = time.perf_counter()
         try:
-            for motion in first_frames(stream, options.limit_frames):
-                write_start = time.perf_counter()
-                outputs.write(motion)
-                result.output_seconds += time.perf_counter() - write_start
-                result.count(motion)
+            for motion in _written(stream, outputs, result, options.limit_frames):
+                on_result(result)
                 now_s = stream.now_s
                 latency_s = None if now_s is None else now_s - motion.time_s
                 progress.update(motion, stream.stats, latency_s, stream.score)
-                if outputs.has_closed_view:
-                    raise ViewClosed
         except ViewClosed:
             write_finals(stream, outputs, result, interrupt)
         except KeyboardInterrupt as stop:
             write_finals(stream, outputs, result, interrupt)
-            result.seconds = time.perf_counter() - start
             raise JobInterrupted(result) from stop
-        result.seconds = time.perf_counter() - start
+        finally:
+            result.seconds = time.perf_counter() - start
     return result
+
+
+def _written(stream: Stream, outputs: Outputs, result: JobResult, limit_frames: int | None) -> Iterator[Motion]:
+    """The Motions of a stream, each once it is written and counted. Raises `ViewClosed`."""
+    for motion in first_frames(stream, limit_frames):
+        start = time.perf_counter()
+        outputs.write(motion)
+        result.output_seconds += time.perf_counter() - start
+        result.count(motion)
+        yield motion
+        if outputs.has_closed_view:
+            raise ViewClosed
 
 
 def tell(progress: Progress, outputs: Outputs, event: SourceEvent) -> None:
@@ -153,10 +172,12 @@ def open_stream(
     interrupt: Interrupt,
     closing: threading.Event | None = None,
     on_wait: Callable[[str], None] | None = None,
+    kit: Kit | None = None,
 ) -> Stream:
     """The Stream that the options describe. Opening the source may take long, and a signal, or `closing`, ends it.
 
-    `on_wait` is told why a source that is waited for cannot be opened.
+    `on_wait` is told why a source that is waited for cannot be opened. A source that is not live has the networks of
+    the `kit`, if there is one.
     """
     with interrupt.held():  # numpy makes another error of a signal that comes while it is imported
         from mixsynth_stream.pipeline.estimators.choose import DEFAULT_EYE, model_path, warm_up
@@ -170,7 +191,7 @@ def open_stream(
     if options.pose_model:
         model_path(options.pose_model)  # a model that is not there is an error before the source is opened
     estimator = estimator_choice(options)
-    models = load_models(options) if options.weights else None
+    models = kit.models if kit is not None else load_models(options) if options.weights else None
     warming = warm_up(estimator) if is_live(source) else None
     reader = open_reader(source, options, closing=closing, on_wait=on_wait)
     try:
@@ -178,6 +199,8 @@ def open_stream(
             warming = warming or warm_up(estimator)
             interruptible(lambda: None if warming is None else warming.join())
         with interrupt.held():  # MediaPipe is started
+            if kit is not None and reader.estimator is None and not reader.info.live:
+                estimator = kit.estimator()
             return Stream(
                 reader,
                 every=options.every,

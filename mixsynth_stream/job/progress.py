@@ -120,7 +120,7 @@ class Progress:
             # The container's estimate may be too small; the share must not pass 100 %.
             share = f"{100 * min(frames / total, 1.0):.0f} %"
             left_s = max(total - frames, 0) / rate if rate > 0 else float("inf")
-            parts += [f"{frames}/{total} frames", share, f"{rate:.0f} frames/s", people, _time_left(left_s)]
+            parts += [f"{frames}/{total} frames", share, f"{rate:.0f} frames/s", people, time_left(left_s)]
             return "  ".join(parts)
         return "  ".join([*parts, f"{frames} frames", f"{rate:.0f} frames/s", people])
 
@@ -144,7 +144,8 @@ class Progress:
             self._shown = False
 
 
-def _time_left(seconds: float) -> str:
+def time_left(seconds: float) -> str:
+    """Seconds in words; "" where nobody knows."""
     if seconds == float("inf"):
         return ""
     whole = round(seconds)
