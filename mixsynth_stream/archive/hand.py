@@ -13,18 +13,18 @@ import threading
 import time
 from collections import deque
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 from mixsynth_stream.archive.work import Task
 from mixsynth_stream.archive.worker import STOP
+from mixsynth_stream.memory import resident_bytes
 
 log = logging.getLogger(__name__)
 
 # Libraries of linear algebra start a thread for each core, in each process; matrices of a body are too small for two.
 # All others are few and fixed: three decode, because a damaged file has the same frames only with the same number, one
 # runs each network, and MediaPipe's wait for each other.
-_ONE_THREAD = dict.fromkeys(
+ONE_THREAD = dict.fromkeys(
     ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"), "1"
 )
 _OURS = "mixsynth-stream: "
@@ -53,7 +53,7 @@ class Hand:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env=_ONE_THREAD | dict(os.environ),
+            env=ONE_THREAD | dict(os.environ),
             **group,
         )
         self._readers = [
@@ -102,10 +102,7 @@ class Hand:
 
     def memory_bytes(self) -> int:
         """The memory that it has in use; 0 where it has ended."""
-        with suppress(OSError, ValueError, IndexError):
-            pages = int(Path(f"/proc/{self.pid}/statm").read_text(encoding="ascii").split()[1])
-            return pages * os.sysconf("SC_PAGE_SIZE")
-        return 0
+        return resident_bytes(self.pid)
 
     def end_in_words(self) -> str:
         """How the process came to its end, once it has."""

@@ -1,0 +1,197 @@
+"""RayEngine: the sources of an archive as tasks of Ray, on this machine or on many.
+
+Ray starts processes, keeps them for the next source, and decides which machine takes which; a task that fails is tried
+again by the rules of all engines. Outcomes come to the process of the run only, which alone writes the manifest.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from typing import Any
+
+from mixsynth_stream.archive.engine import Step
+from mixsynth_stream.archive.entry import FAILED, Entry
+from mixsynth_stream.archive.hand import ONE_THREAD
+from mixsynth_stream.archive.limits import Limits, next_attempt, set_aside
+from mixsynth_stream.archive.ray.cluster import Share, connected
+from mixsynth_stream.archive.ray.task import Board, Place, reason_of, remote_perform
+from mixsynth_stream.archive.work import Outcome, Task, name_of
+from mixsynth_stream.export.header import made_by
+from mixsynth_stream.interrupt import Interrupt
+
+log = logging.getLogger(__name__)
+
+_TICK_S = 0.5
+# Sources in work complete their files within so long where a run is interrupted.
+_STOP_S = 5.0
+# So many tasks for each that runs wait in Ray, so that no process waits for its next one, and a cluster that grows does.
+_QUEUE = 2
+
+
+class RayEngine:
+    """An `Engine`: see there. `jobs` bounds how many sources are in work at once; None: as many as there is room for."""
+
+    def __init__(self, address: str | None = None, *, jobs: int | None = None, share: Share | None = None) -> None:
+        self._address = address
+        self._jobs = jobs
+        self._share = share or Share()
+
+    def __call__(
+        self,
+        tasks: deque[Task],
+        limits: Limits,
+        *,
+        interrupt: Interrupt,
+        on_step: Callable[[Task, Step | None], None] = lambda task, step: None,
+    ) -> Iterator[Outcome]:
+        """The outcome of each task, as each ends. Raises `BackendUnavailableError` where there is no Ray."""
+        if not tasks:
+            return
+        with connected(self._address, self._share, self._jobs) as ray:
+            yield from _Run(ray, self._share, self._jobs, limits, on_step).outcomes(tasks, interrupt)
+
+
+class _Run:
+    """The tasks of one run that Ray has."""
+
+    def __init__(
+        self,
+        ray: Any,
+        share: Share,
+        jobs: int | None,
+        limits: Limits,
+        on_step: Callable[[Task, Step | None], None],
+    ) -> None:
+        self._ray, self._share, self._jobs = ray, share, jobs
+        self._limits, self._on_step = limits, on_step
+        self._place = Place(folder=os.getcwd(), made_by=made_by())
+        # Threads as in the processes of one machine. A process that is lost counts against its source: no retries of Ray.
+        self._perform = ray.remote(
+            num_cpus=share.cpus, num_gpus=share.gpus, max_retries=0, runtime_env={"env_vars": ONE_THREAD}
+        )(remote_perform)
+        self._board = ray.remote(num_cpus=0)(Board).remote()
+        self._notes: Any = None
+        self._working: dict[Any, Task] = {}  # by Ray's reference
+        self._causes: dict[str, str] = {}  # by the source's name
+        self._frames: dict[str, int] = {}
+
+    def outcomes(self, tasks: deque[Task], interrupt: Interrupt) -> Iterator[Outcome]:
+        """The outcome of each, once. Whatever happens, Ray has nothing of ours to do afterwards."""
+        try:
+            while (tasks or self._working) and not interrupt.is_received:
+                while tasks and len(self._working) < self._room():
+                    task = tasks.popleft()
+                    self._working[self._perform.remote(task, self._limits, self._place, self._board)] = task
+                for task, outcome in self._ended(_TICK_S):
+                    another = next_attempt(task, outcome.entry, self._limits)
+                    if another is not None:
+                        tasks.append(another)
+                    else:
+                        yield set_aside(outcome)
+            yield from self._stop()
+        finally:
+            for reference in self._working:
+                self._ray.cancel(reference, force=True)
+            with suppress(Exception):  # it may have gone with its machine
+                self._ray.kill(self._board)
+
+    def _room(self) -> int:
+        if self._jobs is not None:
+            return self._jobs
+        total = self._ray.cluster_resources()
+        counts = [total.get(name, 0) / part for name, part in self._parts() if part]
+        return _QUEUE * max(int(min(counts, default=1)), 1)
+
+    def _parts(self) -> tuple[tuple[str, float], ...]:
+        return ("CPU", self._share.cpus), ("GPU", self._share.gpus)
+
+    def _ended(self, timeout_s: float) -> Iterator[tuple[Task, Outcome]]:
+        """The tasks that have ended, after a while in which others may."""
+        ready, _ = self._ray.wait(list(self._working), num_returns=1, timeout=timeout_s)
+        self._read_board()
+        for reference in ready:
+            task = self._working.pop(reference)
+            self._on_step(task, None)
+            yield task, self._outcome(task, reference)
+
+    def _outcome(self, task: Task, reference: Any) -> Outcome:
+        exceptions = self._ray.exceptions
+        try:
+            answer = self._ray.get(reference)
+        except exceptions.OutOfMemoryError:
+            return self._lost(task, "memory", "its process was ended by Ray, because its machine was short of memory")
+        except exceptions.TaskCancelledError:
+            return self._lost(task, "interrupted", "it was interrupted")
+        except exceptions.RayTaskError as error:
+            return self._failed(task, error)
+        except exceptions.RayError as error:
+            self._read_board(waits=True)
+            cause = self._causes.pop(name_of(task.source), "crash")
+            is_known = cause != "crash"
+            reason = reason_of(cause, self._limits) if is_known else f"its process was lost ({type(error).__name__})"
+            return self._lost(task, cause, reason)
+        for line in answer.warnings:
+            log.warning("%s: %s", task.source, line)
+        return answer.outcome
+
+    def _failed(self, task: Task, error: Exception) -> Outcome:
+        """A task that Ray could not run as it is: most often a machine without this package, as all of its tasks show."""
+        cause = getattr(error, "cause", None)
+        if isinstance(cause, KeyboardInterrupt):
+            return self._lost(task, "interrupted", "it was interrupted")
+        if isinstance(cause, ImportError) or "ModuleNotFoundError" in str(error):
+            words = f"a machine of the cluster cannot import mixsynth_stream ({cause or 'see its log'}): install it there"
+            return self._lost(task, "model", words)
+        return self._lost(task, "error", f"{type(cause or error).__name__}: {cause or error}")
+
+    def _lost(self, task: Task, cause: str, reason: str) -> Outcome:
+        """The outcome of a task that has none of its own."""
+        name = name_of(task.source)
+        entry = Entry(
+            source=name,
+            state=FAILED,
+            cause=cause,
+            reason=reason,
+            attempts=task.attempts,
+            folder=task.folder.name,
+            frames=self._frames.pop(name, 0),
+            settings=task.settings,
+        )
+        return Outcome(entry=entry)
+
+    def _read_board(self, *, waits: bool = False) -> None:
+        """Take the notes that have come, without waiting for more, or with `waits` all that there are."""
+        exceptions = self._ray.exceptions
+        self._notes = self._notes or self._board.take.remote()
+        ready, _ = self._ray.wait([self._notes], timeout=_STOP_S if waits else 0)
+        if not ready:
+            return
+        try:
+            notes, self._notes = self._ray.get(self._notes), None
+        except exceptions.RayError:  # the board has gone with its machine: progress is not shown any more
+            self._board, self._notes = self._ray.remote(num_cpus=0)(Board).remote(), None
+            return
+        tasks = {name_of(task.source): task for task in self._working.values()}
+        for name, note in notes.items():
+            if isinstance(note, str):
+                self._causes[name] = note
+            elif name in tasks:
+                self._frames[name] = note.frames
+                self._on_step(tasks[name], note)
+
+    def _stop(self) -> Iterator[Outcome]:
+        """Let what is in work complete its files, and give its outcomes. What Ray has not begun has none."""
+        if not self._working:
+            return
+        for reference in self._working:
+            self._ray.cancel(reference, force=False)
+        due_s = time.monotonic() + _STOP_S
+        while self._working and time.monotonic() < due_s:
+            for _, outcome in self._ended(_TICK_S):
+                if outcome.entry.folder or outcome.entry.frames:
+                    yield outcome
