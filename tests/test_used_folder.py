@@ -75,8 +75,8 @@ def test_the_subfolders_of_several_sources_hold_one_run_each(tmp_path):
     sources = [ONE_PERSON, "synthetic:seconds=2"]
     assert main(["run", *sources, "--out", str(out), "--quiet", "--format", "csv,trc"]) == 0
     assert main(["run", *sources, "--out", str(out), "--quiet"]) == 0
-    assert names(out) == {"synthetic:seconds=1", "synthetic:seconds=2"}
-    assert [names(folder) for folder in out.iterdir()] == [{"poses.jsonl"}] * 2
+    assert names(out) == {"synthetic:seconds=1", "synthetic:seconds=2", "manifest.jsonl"}
+    assert [names(out / source) for source in sources] == [{"poses.jsonl"}] * 2
 
 
 def test_what_a_killed_run_left_goes_when_new_results_get_their_names(used):

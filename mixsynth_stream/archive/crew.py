@@ -58,7 +58,7 @@ class Crew:
                     if another is not None:
                         self._waiting.append(another)
                     else:
-                        yield set_aside(outcome)
+                        yield set_aside(outcome, limits)
                     on_step(task, None)
             yield from self._stop(limits, on_step)
         finally:

@@ -59,4 +59,4 @@ def one_by_one(
             if another is not None:
                 tasks.appendleft(another)
             else:
-                yield set_aside(outcome)
+                yield set_aside(outcome, limits)

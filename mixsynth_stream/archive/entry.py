@@ -44,6 +44,7 @@ class Entry:
     cause: str = ""
     attempts: int = 1
     set_aside: bool = False  # it has cost two processes, and later runs leave it alone
+    limit: float | None = None  # the seconds or bytes that were too few for it
     folder: str = ""
     files: tuple[ResultFile, ...] = ()
     frames: int = 0

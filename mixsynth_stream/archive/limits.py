@@ -19,6 +19,17 @@ class Limits:
     memory_bytes: int | None = None
     retries: int = 1
 
+    def of(self, cause: str) -> float | None:
+        """The limit that ends a source for this cause."""
+        return {"timeout": self.timeout_s, "memory": self.memory_bytes}.get(cause)
+
+    def spares(self, entry: Entry) -> bool:
+        """Whether a source that is set aside is left alone: it has crashed, or the limits give it no more than then."""
+        if not entry.set_aside:
+            return False
+        limit = self.of(entry.cause)
+        return entry.limit is None or (limit is not None and limit <= entry.limit)
+
 
 def next_attempt(task: Task, entry: Entry, limits: Limits) -> Task | None:
     """The task once more, where there is hope: a lost process gets one more, and a passing reason `retries`."""
@@ -30,10 +41,12 @@ def next_attempt(task: Task, entry: Entry, limits: Limits) -> Task | None:
     return None
 
 
-def set_aside(outcome: Outcome) -> Outcome:
+def set_aside(outcome: Outcome, limits: Limits) -> Outcome:
     """The outcome of a source that is not tried again. One that was lost is to be left alone by later runs, too."""
     entry = outcome.entry
     if entry.cause not in LOSSES:
         return outcome
-    reason = f"{entry.reason}, {entry.attempts} times; it is set aside, and --again tries it once more"
-    return replace(outcome, entry=replace(entry, set_aside=True, reason=reason))
+    limit = limits.of(entry.cause)
+    remedy = "--again tries it once more" if limit is None else "a larger limit, or --again, tries it once more"
+    reason = f"{entry.reason}, twice: it is set aside, and {remedy}"
+    return replace(outcome, entry=replace(entry, set_aside=True, limit=limit, reason=reason))

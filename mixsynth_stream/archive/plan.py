@@ -13,6 +13,7 @@ from typing import Any
 
 from mixsynth_stream.archive.entry import DONE, SKIPPED, Entry, ResultFile, file_sha256
 from mixsynth_stream.archive.fingerprint import source_state
+from mixsynth_stream.archive.limits import Limits
 from mixsynth_stream.archive.settings import differences
 from mixsynth_stream.archive.work import Task, name_of
 from mixsynth_stream.job.options import JobOptions
@@ -46,6 +47,7 @@ def plan_of(
     settings: Mapping[str, Any],
     *,
     entries: Mapping[str, Entry],
+    limits: Limits,
     again: bool = False,
     shard: tuple[int, int] | None = None,
 ) -> Plan:
@@ -62,7 +64,7 @@ def plan_of(
         if shard is not None and shard_of(source, shard[1]) != shard[0]:
             continue
         entry = entries.get(name_of(source))
-        if entry is not None and entry.set_aside and not again and not differences(entry.settings, settings):
+        if entry is not None and not again and limits.spares(entry) and not differences(entry.settings, settings):
             plan.aside.append(entry)
             continue
         reason = "" if entry is None else "--again" if again else _why_anew(entry, source, out, settings)

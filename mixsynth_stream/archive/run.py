@@ -24,6 +24,7 @@ from mixsynth_stream.errors import ModelError, OutputError
 from mixsynth_stream.interrupt import Interrupt
 from mixsynth_stream.job.options import JobOptions
 
+_NO_LIMITS = Limits()
 # What is wrong for one source in these ways is wrong for the others, too.
 _FOR_ALL: dict[str, type[Exception]] = {"model": ModelError, "output": OutputError, "usage": ValueError}
 # Causes whose reason is a sentence that names its source.
@@ -49,7 +50,7 @@ def run_archive(
     options: JobOptions,
     *,
     engine: Engine = one_by_one,
-    limits: Limits | None = None,
+    limits: Limits = _NO_LIMITS,
     again: bool = False,
     shard: tuple[int, int] | None = None,
     is_quiet: bool = False,
@@ -63,12 +64,13 @@ def run_archive(
     ended, and KeyboardInterrupt; the manifest then has all that is complete.
     """
     with Interrupt() as interrupt, interrupt.held(), Manifest(out, shard) as manifest:
-        plan = plan_of(sources, out, options, settings_of(options), entries=manifest.entries, again=again, shard=shard)
+        settings, entries = settings_of(options), manifest.entries
+        plan = plan_of(sources, out, options, settings, entries=entries, limits=limits, again=again, shard=shard)
         result = ArchiveResult(plan)
         with ArchiveProgress(plan, shown=has_display and not is_quiet) as progress:
             run = _Run(result, manifest, progress, is_quiet=is_quiet)
             run.begin()
-            outcomes = engine(run.tasks, limits or Limits(), interrupt=interrupt, on_step=progress.step)
+            outcomes = engine(run.tasks, limits, interrupt=interrupt, on_step=progress.step)
             with closing(outcomes):
                 for outcome in outcomes:
                     run.take(outcome)
