@@ -36,6 +36,10 @@ class Share:
     cpus: float = 1.0
     gpus: float = 0.0
 
+    def __post_init__(self) -> None:
+        if self.cpus <= 0:
+            raise ValueError(f"--cpus-per-job must be above 0, found {self.cpus:g}: a core has room for so many files")
+
 
 def require_ray() -> Any:
     """The package ray. Raises `BackendUnavailableError` where it is missing or too old."""

@@ -92,7 +92,7 @@ class _Run:
                     if another is not None:
                         tasks.append(another)
                     else:
-                        yield set_aside(outcome)
+                        yield set_aside(outcome, self._limits)
             yield from self._stop()
         finally:
             for reference in self._working:
