@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import socket
+import sys
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -77,13 +78,26 @@ def connected(address: str | None, share: Share, jobs: int | None) -> Iterator[A
         if is_main:
             signal.signal(signal.SIGTERM, handler)
         _check_share(ray, share)
-        yield ray
+        with _silent_threads():
+            yield ray
     finally:
         ray.shutdown()
         if is_main:
             signal.signal(signal.SIGTERM, handler)
         if folder is not None:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _silent_threads() -> Iterator[None]:
+    """A thread of Ray would tell on standard error what befalls its processes; entries of the manifest do so."""
+    module = sys.modules["ray._private.worker"]
+    before = module.print_to_stdstream
+    module.print_to_stdstream = lambda *_, **__: None
+    try:
+        yield
+    finally:
+        module.print_to_stdstream = before
 
 
 def _start(ray: Any, folder: str, share: Share, jobs: int | None) -> None:

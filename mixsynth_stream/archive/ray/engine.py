@@ -117,16 +117,19 @@ class _Run:
         for reference in ready:
             task = self._working.pop(reference)
             self._on_step(task, None)
-            yield task, self._outcome(task, reference)
+            outcome = self._outcome(task, reference)
+            if outcome is not None:
+                yield task, outcome
 
-    def _outcome(self, task: Task, reference: Any) -> Outcome:
+    def _outcome(self, task: Task, reference: Any) -> Outcome | None:
+        """What came of a task; None where it was cancelled before it began."""
         exceptions = self._ray.exceptions
         try:
             answer = self._ray.get(reference)
         except exceptions.OutOfMemoryError:
             return self._lost(task, "memory", "its process was ended by Ray, because its machine was short of memory")
         except exceptions.TaskCancelledError:
-            return self._lost(task, "interrupted", "it was interrupted")
+            return None
         except exceptions.RayTaskError as error:
             return self._failed(task, error)
         except exceptions.RayError as error:
@@ -159,7 +162,7 @@ class _Run:
             reason=reason,
             attempts=task.attempts,
             folder=task.folder.name,
-            frames=self._frames.pop(name, 0),
+            frames=self._frames.get(name, 0),
             settings=task.settings,
         )
         return Outcome(entry=entry)
@@ -193,5 +196,4 @@ class _Run:
         due_s = time.monotonic() + _STOP_S
         while self._working and time.monotonic() < due_s:
             for _, outcome in self._ended(_TICK_S):
-                if outcome.entry.folder or outcome.entry.frames:
-                    yield outcome
+                yield outcome
