@@ -42,6 +42,7 @@ def keep_ray_at_home() -> None:
 
     The process that reports is not started, nor are those that add machines and collect logs.
     """
+    _switch_off()
     if "RAY_AUTH_MODE" not in os.environ:
         # In the environment, because Ray would keep a token of its own in the home folder.
         os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
