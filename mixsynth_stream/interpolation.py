@@ -47,6 +47,30 @@ def catmull_rom_matrix(
     return matrix
 
 
+def catmull_rom_at(
+    time: np.ndarray,  # [..., K], not decreasing
+    values: np.ndarray,  # [..., K, D]
+    at: np.ndarray,  # [..., G]
+) -> np.ndarray:  # [..., G, D]
+    """Values at any times: cubic Hermite with Catmull-Rom tangents, one-sided at both ends, and constant beyond them.
+
+    Where knots have the same time, the first or the last of them all are taken for one.
+    """
+    index = np.arange(time.shape[-1])
+    after, before = np.minimum(index + 1, index[-1]), np.maximum(index - 1, 0)
+    span = time[..., after] - time[..., before]
+    slopes = (values[..., after, :] - values[..., before, :]) / np.where(span > 0, span, 1)[..., None]
+    right = np.clip((time[..., None, :] < at[..., :, None]).sum(axis=-1), 1, max(index[-1], 1))
+    left, right = right - 1, np.minimum(right, index[-1])
+    start = np.take_along_axis(time, left, axis=-1)
+    interval = np.take_along_axis(time, right, axis=-1) - start
+    phase = np.clip((at - start) / np.where(interval > 0, interval, 1), 0, 1)
+    h00, h10, h01, h11 = (share[..., None] for share in hermite_basis(phase))
+    rows = (values, left), (slopes, left), (values, right), (slopes, right)
+    v0, m0, v1, m1 = (np.take_along_axis(of, knot[..., None], axis=-2) for of, knot in rows)
+    return np.asarray(h00 * v0 + h01 * v1 + interval[..., None] * (h10 * m0 + h11 * m1))
+
+
 def natural_spline_matrix(sample_interval: int, step: int) -> np.ndarray:
     """Weights [T, Q+1] of the natural cubic spline: two continuous derivatives, no curvature at both ends."""
     count, newest = step + 1, sample_interval * step

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from mixsynth_stream.errors import ModelError
+from mixsynth_stream.interpolation import catmull_rom_at
 from mixsynth_stream.normalise import root_and_scale_of_one, whole_pose
 from mixsynth_stream.pipeline.curve import SAME_TIME_S, Curve, NetworkInput, Sighting, Slots, WindowPoses
 from mixsynth_stream.pipeline.motion import Origin
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from mixsynth_stream.weights import Model
 
 # Keyframes whose spacing is further off the grid than this share are resampled to the grid for the network.
-# In training the network saw spacings off by 20 % (time warp), with half a frame of jitter.
 _SPACING_TOLERANCE = 0.3
 _NO_ROTATION = matrix_to_6d(np.eye(3))
 
@@ -32,7 +32,25 @@ class _Draft(NamedTuple):
     sightings: tuple[Sighting, ...]
     known: np.ndarray  # [J] bool
     network_input: NetworkInput
+    looks: Looks
     resampled: bool  # whether the earlier slots were moved to the new keyframe's grid
+
+
+class Looks(NamedTuple):
+    """Poses as they came, oldest first: keyframes, and what a glance saw between them."""
+
+    time_s: np.ndarray  # [K], increasing
+    poses: np.ndarray  # [K, R, D]
+
+    def then(self, time_s: np.ndarray, poses: np.ndarray, since_s: float) -> Looks:  # [M], [M, R, D]
+        """With newer ones. Of those before `since_s` the last one stays."""
+        kept = slice(max(int(np.searchsorted(self.time_s, since_s, side="right")) - 1, 0), None)
+        return Looks(np.append(self.time_s[kept], time_s), np.concatenate([self.poses[kept], poses]))
+
+    def at(self, times: np.ndarray) -> np.ndarray:  # [M] -> [M, R, D]
+        """On a cubic curve through all of them."""
+        flat = self.poses.reshape(len(self.poses), -1)
+        return catmull_rom_at(self.time_s, flat, times).reshape(len(times), *self.poses.shape[1:])
 
 
 class Shifts(NamedTuple):
@@ -69,12 +87,14 @@ class MotionWindow:
                 "convert them again with normalisation none"
             )
         self._model = model
+        self._spacing_s = model.config.sample_interval / model.info.rate_hz
         self.min_scale = min_scale
         self.reset()
 
     def reset(self) -> None:
         """Forget everything."""
         self._slots: Slots | None = None
+        self._looks: Looks | None = None
         self.curve: Curve | None = None
 
     def push(
@@ -110,7 +130,8 @@ class MotionWindow:
             return None
         if count < self.space.rows:
             pose, scores, measured = self._complete(pose, scores, measured, time_s)
-        earlier = self._slots_on_grid(time_s, pose, seen)
+        looks = self._looks_until(time_s, pose, seen)
+        earlier = self._slots_on_grid(time_s, looks)
         slots = self._append(earlier, pose, scores, time_s)
         known, sightings = measured, [(time_s, measured)]
         if self.curve is not None:
@@ -118,9 +139,10 @@ class MotionWindow:
             if np.count_nonzero(known) < len(known):
                 first_seen = measured & ~known
                 slots.poses[:, first_seen] = pose[first_seen]
+                looks.poses[:, first_seen] = pose[first_seen]
                 known = measured | known
             sightings = [*_since(slots.time_s[0], self.curve.sightings), *sightings]
-        draft = _Draft(slots, tuple(sightings), known, self._network_input(slots), earlier is not self._slots)
+        draft = _Draft(slots, tuple(sightings), known, self._network_input(slots), looks, earlier is not self._slots)
         if len(slots.time_s) > 1:
             return draft
         self._finish(draft, None)
@@ -128,11 +150,11 @@ class MotionWindow:
 
     def _finish(self, draft: _Draft, output: np.ndarray | None) -> None:  # [T, C * D]
         """Make the draft this window's curve. `output` is the network's; None while there is one keyframe only."""
-        slots, sightings, known, network_input, resampled = draft
+        slots, sightings, known, network_input, looks, resampled = draft
         curve = Curve(self._model, self.space, slots, sightings, known, network_input, output)
         if resampled and self.curve is not None:
             curve = replace(curve, bridge=curve.bridge_from(self.curve))
-        self._slots, self.curve = slots, curve
+        self._slots, self._looks, self.curve = slots, looks, curve
 
     def at(self, times_s: Sequence[float] | np.ndarray) -> WindowPoses:
         """Poses at M seconds; see `Curve.at`. An empty window gives MISSING everywhere."""
@@ -230,28 +252,43 @@ class MotionWindow:
         share = np.clip((times - last_s) / (time_s - last_s), 0.0, 1.0)[:, None, None]
         return past * (1.0 - share) + pose * share
 
-    def _slots_on_grid(self, time_s: float, pose: np.ndarray, seen: Shifts | None = None) -> Slots | None:
-        """The earlier slots. Where the new keyframe lies off their grid, they are resampled to a grid that ends at it.
+    def _looks_until(self, time_s: float, pose: np.ndarray, seen: Shifts | None) -> Looks:
+        """All looks that the slots reach back to, what was `seen` in the picture since the newest one, and this one."""
+        if self._looks is None:
+            return Looks(np.array([time_s]), pose[None].copy())
+        since_s = time_s - self._model.config.step * self._spacing_s
+        times = np.array([time_s])
+        poses = pose[None]
+        if seen is not None:
+            between = seen.time_s[(seen.time_s > self._looks.time_s[-1]) & (seen.time_s < time_s)]
+            times = np.append(between, time_s)
+            poses = np.concatenate([self.way(time_s, pose, between) + seen.at(between), poses])
+        return self._looks.then(times, poses, since_s)
+
+    def _slots_on_grid(self, time_s: float, looks: Looks) -> Slots | None:
+        """The earlier slots. Where keyframes lie off the grid of the new one, they are taken from the looks, on it.
 
         That happens at the last frame of a file, in sources slower than the keyframe rate, and where keyframes are
         chosen. The network would take the person for several times faster or slower than anybody it was trained on.
-        What was `seen` in the picture since the newest slot corrects those that lie there.
         """
-        slots, config = self._slots, self._model.config
-        if slots is None or self.curve is None:
-            return None
-        spacing_s = config.sample_interval / self._model.info.rate_hz
-        if abs((time_s - slots.time_s[-1]) / spacing_s - 1.0) <= _SPACING_TOLERANCE:
+        slots, step, spacing_s = self._slots, self._model.config.step, self._spacing_s
+        if slots is None or self.curve is None or self._is_on_grid(time_s, slots):
             return slots
-        times = time_s - spacing_s * np.arange(config.step, 0, -1)
-        times = times[times >= slots.time_s[0] - SAME_TIME_S]
+        times = time_s - spacing_s * np.arange(step, 0, -1)
+        times = times[times >= looks.time_s[0] - SAME_TIME_S]
         if not len(times):
             return Slots((time_s - spacing_s,), slots.poses[-1:], slots.scores[-1:])
-        poses = self.way(time_s, pose, times)
-        if seen is not None:
-            poses = poses + seen.at(times)
+        poses = looks.at(times)
         scores = self.curve.at(np.minimum(times, slots.time_s[-1])).scores
         return Slots(tuple(times.tolist()), nearest_6d(poses) if self.space.is_rotation else poses, scores)
+
+    def _is_on_grid(self, time_s: float, slots: Slots) -> bool:
+        """Whether the keyframe comes one spacing after the newest slot, and those before were multiples of it apart."""
+        assert self.curve is not None
+        intervals = np.diff([*(seen_s for seen_s, _ in self.curve.sightings), time_s]) / self._spacing_s
+        off = np.abs(intervals - np.maximum(np.rint(intervals), 1.0)).max()
+        newest = abs((time_s - slots.time_s[-1]) / self._spacing_s - 1.0)
+        return bool(max(off, newest) <= _SPACING_TOLERANCE)
 
     def _network_input(self, slots: Slots) -> NetworkInput:
         """The core joints of the slots, normalised. While slots are fewer than Q + 1 the oldest is repeated."""

@@ -111,9 +111,10 @@ class ArchitectureRecipe(MocapRecipe):
         return self._architecture.make(self.own_shape)
 
     def loss(self, output: Tensor, *targets: Tensor) -> Tensor:
-        truth, valid = targets
+        truth, valid, joints = targets
         steps = slice(self.own_shape.seq_len)
-        return motion_loss(output, truth[:, steps], valid[:, steps], self._weights[steps], self.config.velocity_weight)
+        weights, velocity = self._weights[steps], self.config.velocity_weight
+        return motion_loss(output, truth[:, steps], valid[:, steps], weights, velocity, joints)
 
     def measure(self, forward: Forward) -> dict[str, float]:
         missing = self.shape.seq_len - self.own_shape.seq_len

@@ -17,6 +17,7 @@ _HELP = {
     "encoder": "the native encoder against torch, its compilers and others on one core; or the CUDA encoder on a card",
     "kernels": "the Triton kernels against torch eager, torch.compile and CUDA graphs, on a CUDA device",
     "push": "what a keyframe costs a window, over the bare call of the encoder, for the weights that ship",
+    "archive": "many short files by run, with and without --jobs, a second time, and with files that go wrong",
     "live-sources": "frames a second of several live sources in one process, with a stand-in for the estimator",
     "training": "a layer forward and backward, and steps of `train`: native against torch, for the weights that ship",
 }
@@ -66,6 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     push.add_argument("--rounds", type=int, default=500, metavar="R", help="keyframes (default: 500)")
     push.add_argument("--core", type=int, metavar="N", help="the core to run on (default: the last)")
     _add_kernels(benches)
+    _add_archive(benches)
     _add_live_sources(benches)
     _add_training(benches)
     for command in benches.choices.values():
@@ -154,6 +156,16 @@ def _add_kernels(benches: Any) -> None:
         "--compile-s", type=float, metavar="S", help="seconds after which no other torch.compile is started"
     )
     kernels.add_argument("--plot", type=Path, metavar="FILE", help="write a plot (PNG)")
+
+
+def _add_archive(benches: Any) -> None:
+    archive = _add_bench(benches, "archive")
+    archive.add_argument("clip", nargs="*", metavar="CLIP", help="videos to cut from (default: the two bundled ones)")
+    archive.add_argument("--clips", type=int, default=24, metavar="N", help="how many files (default: %(default)s)")
+    archive.add_argument("--rounds", type=int, default=1, metavar="R", help="interleaved rounds (default: %(default)s)")
+    archive.add_argument(
+        "--faults", action="store_true", help="also: a file that crashes its process, one that hangs, and garbage"
+    )
 
 
 def _add_live_sources(benches: Any) -> None:

@@ -16,6 +16,7 @@ from mixsynth_stream.data.gestures import with_gestures
 from mixsynth_stream.data.mocap import Clip
 from mixsynth_stream.data.sources import source_factors
 from mixsynth_stream.data.time_last import poses, time_last
+from mixsynth_stream.data.variation import look_steps, on_grid, seen_joints, without_unseen
 from mixsynth_stream.errors import SourceError
 from mixsynth_stream.interpolation import catmull_rom_matrix
 from mixsynth_stream.normalise import scale_of
@@ -24,6 +25,9 @@ from mixsynth_stream.spaces import GRID_HZ, LANDMARK_SPACES, checked_space
 # Half of the windows come from a source whose frames do not fall on the grid: 24 to 60 Hz.
 _OFF_GRID_SHARE = 0.5
 _SLOWEST_SOURCE_HZ, _FASTEST_SOURCE_HZ = 24.0, 60.0
+# In one window in four the estimator looked at irregular times, and in one in eight it lacks joints.
+_IRREGULAR_SHARE = 1 / 4
+_PARTIAL_SHARE = 1 / 8
 # One window in six is a cold start: it holds fewer real keyframes than it has slots.
 _COLD_SHARE = 1 / 6
 # Clips are played at this tempo. Most of them are dance and climbing, which is faster than most motion.
@@ -51,6 +55,7 @@ class Windows:
     carried: np.ndarray  # [B, T, 17, D] the truth with the estimator's slow error: the target of training
     valid: np.ndarray  # [B, T] bool: False before the first real keyframe and past the end of the clip
     clip: np.ndarray  # [B] number of the clip
+    seen: np.ndarray | None = None  # [B, 17] bool: joints that the estimator gives; None: all
     estimates: np.ndarray | None = None  # [B, T, 17, D] of every step; training has none
 
 
@@ -65,12 +70,18 @@ class WindowSampler:
         seed: int,
         noise: EstimatorNoise | None = None,
         source_weights: Mapping[str, float] | None = None,
+        irregular: float = _IRREGULAR_SHARE,
+        partial: float = _PARTIAL_SHARE,
     ) -> None:
-        """`source_weights`: factors on the chance of clips by their source, 1 where a source is not there."""
+        """`source_weights`: factors on the chance of clips by their source, 1 where a source is not there.
+
+        Shares of the windows: `irregular`, whose keyframes come at any distance; `partial`, which lack joints.
+        """
         checked_space(space, LANDMARK_SPACES)
         self.rng = QuickGaussian(np.random.PCG64(seed))
         self.noise = replace(noise or EstimatorNoise(), left_out=_LEFT_OUT)
         self._config, self._space = config, space
+        self._irregular, self._partial = irregular, partial
         self._track = _Track.of(clips)
         speed = np.array([_median_speed(clip) for clip in clips])
         self._fastest = np.clip(_LIVELY_M_S / np.maximum(speed, 1e-3), _FASTEST_TEMPO, _FASTEST_TEMPO_OF_SLOW)
@@ -108,7 +119,22 @@ class WindowSampler:
         rows[is_mirrored] = time_last(cam.mirrored(poses(rows[is_mirrored])))
         motion = cam.resized(poses(rows), cam.random_body_factors(rng, batch).astype(np.float32))
         inside = (frame >= 0) & (frame <= self._track.length[clip, None] - 1)
-        return _estimated(rng, self.noise, config, self._space, motion, clip, self._oldest(inside), inside)
+        oldest = self._oldest(inside)
+        # Windows are alike before this line, so the first ones may be those with irregular looks.
+        count = int(rng.binomial(batch, self._irregular))
+        parts = []
+        for rows in (slice(count), slice(count, None)):
+            first = oldest[rows]
+            if not len(first):
+                continue
+            looks = None
+            if rows.stop == count:
+                looks = np.maximum(look_steps(rng, count, config), config.sample_interval * first[:, None])
+            see = (rng, self.noise, config, self._space, motion[rows], clip[rows], first, inside[rows])
+            parts.append(_estimated(*see, looks=looks))
+        windows = parts[0] if len(parts) == 1 else _together(*parts)
+        seen = seen_joints(rng, batch, self._partial)
+        return replace(windows, keyframes=without_unseen(windows.keyframes, seen), seen=seen)
 
     def _stop_and_go(self, batch: int) -> np.ndarray:  # [B, T] factor on the tempo, at most 1
         rng, steps = self.rng, np.arange(self._config.seq_len)
@@ -234,21 +260,27 @@ def _estimated(
     oldest: np.ndarray,  # [B] the oldest real keyframe
     inside: np.ndarray,  # [B, T]
     every_step: bool = False,  # whether the result has estimates of every step
+    looks: np.ndarray | None = None,  # [B, K] steps at which the estimator looks; None: the slots' own
 ) -> Windows:
     """Windows of this motion with random cameras and simulated errors."""
     cameras = cam.random_cameras(rng, motion)
     clean = cam.to_image(cameras, motion) if space == "image" else cam.to_world(cameras, motion)
     grid = slice(0, config.newest + 1, config.sample_interval)
     unit = np.median(scale_of(clean[:, grid]), axis=1)[:, None, None, None].astype(np.float32)
-    estimate_steps = slice(None) if every_step else grid
+    estimate_steps = grid if looks is None and not every_step else slice(None)
     slow, fast = errors(rng, noise, clean, unit, estimate_steps)
     carried = clean + slow
     estimates = carried[:, estimate_steps] + fast
-    keyframes = add_accidents(rng, noise, estimates[:, grid] if every_step else estimates, unit)
-    slots = np.maximum(np.arange(config.num_keyframes), oldest[:, None])
-    keyframes = np.take_along_axis(keyframes, slots[:, :, None, None], axis=1)
-    lost = rng.random(slots.shape) < noise.lost_chance
-    keyframes = _predict_lost(keyframes, lost & (slots >= oldest[:, None] + 2), config.sample_interval)
+    if looks is None:
+        keyframes = add_accidents(rng, noise, estimates[:, grid] if every_step else estimates, unit)
+        slots = np.maximum(np.arange(config.num_keyframes), oldest[:, None])
+        keyframes = np.take_along_axis(keyframes, slots[:, :, None, None], axis=1)
+        lost = rng.random(slots.shape) < noise.lost_chance
+        keyframes = _predict_lost(keyframes, lost & (slots >= oldest[:, None] + 2), config.sample_interval)
+    else:
+        # A keyframe that is lost is a longer way to the next.
+        answers = add_accidents(rng, noise, estimates[np.arange(len(looks))[:, None], looks], unit)
+        keyframes = on_grid(answers, looks, np.arange(config.seq_len)[grid])
     valid = inside & (np.arange(config.seq_len) >= config.sample_interval * oldest[:, None])
     return Windows(
         keyframes=keyframes,
@@ -258,6 +290,12 @@ def _estimated(
         clip=clip,
         estimates=estimates if every_step else None,
     )
+
+
+def _together(first: Windows, second: Windows) -> Windows:
+    """Both batches as one, without estimates."""
+    names = ("keyframes", "clean", "carried", "valid", "clip")
+    return Windows(**{name: np.concatenate([getattr(first, name), getattr(second, name)]) for name in names})
 
 
 def _predict_lost(

@@ -86,7 +86,7 @@ def ridge_sums(
 
     Raises `SourceError` where no window is left.
     """
-    sampler = WindowSampler(clips, config, space, seed=0)
+    sampler = WindowSampler(clips, config, space, seed=0, irregular=0.0, partial=0.0)
     min_scale = scale_floor(space, FRAME_HEIGHT_PX)
     size = config.num_keyframes * config.joint_dim + 1
     xx, xy, window_count = np.zeros((size, size)), np.zeros((size, config.seq_len * config.joint_dim)), 0

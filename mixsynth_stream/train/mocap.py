@@ -108,8 +108,8 @@ class MocapRecipe:
         return _batch(self._sampler.draw(self._share), self.config.space, self._normalisation)
 
     def loss(self, output: Tensor, *targets: Tensor) -> Tensor:
-        truth, valid = targets
-        return motion_loss(output, truth, valid, self._weights, self.config.velocity_weight)
+        truth, valid, joints = targets
+        return motion_loss(output, truth, valid, self._weights, self.config.velocity_weight, joints)
 
     def measure(self, forward: Forward) -> dict[str, float]:
         return self._score.measure(forward)
@@ -175,13 +175,15 @@ def motion_loss(
     valid: Tensor,  # [B, T] 0 or 1
     weights: Tensor,  # [T]
     velocity_weight: float,
+    joints: Tensor | None = None,  # [B, 17] shares of the joints, mean 1 in each window; None: all the same
 ) -> Tensor:
     """Mean distance of the joints, which is the error in reports, plus that of their movements from pose to pose."""
     error = output.view_as(truth) - truth
     share = weights * valid
-    position = _soft_length(error).mean(dim=-1) * share
+    of_joint = 1.0 if joints is None else joints[:, None]
+    position = (_soft_length(error) * of_joint).mean(dim=-1) * share
     step_share = share[:, 1:] * valid[:, :-1]
-    velocity = _soft_length(error[:, 1:] - error[:, :-1]).mean(dim=-1) * step_share
+    velocity = (_soft_length(error[:, 1:] - error[:, :-1]) * of_joint).mean(dim=-1) * step_share
     return position.sum() / share.sum() + velocity_weight * velocity.sum() / step_share.sum()
 
 
@@ -191,10 +193,13 @@ def _soft_length(error: Tensor) -> Tensor:  # [..., axes] -> [...]
     return (squares + _SMALL_ERROR**2).sqrt() - _SMALL_ERROR
 
 
-def _batch(windows: Windows, space: str, normalisation: str) -> tuple[Tensor, Tensor, Tensor]:
-    """Normalised keyframes [B, Q+1, D], normalised targets [B, T, 17, axes] and valid steps [B, T]."""
+def _batch(windows: Windows, space: str, normalisation: str) -> tuple[Tensor, ...]:
+    """Keyframes [B, Q+1, D] and targets [B, T, 17, axes], normalised; valid steps [B, T]; shares of joints [B, 17]."""
     floor = scale_floor(space, FRAME_HEIGHT_PX)
     root, scale = root_and_scale(windows.keyframes, normalisation, floor)
+    seen = (
+        np.ones((len(windows.keyframes), windows.keyframes.shape[-2]), bool) if windows.seen is None else windows.seen
+    )
     keyframes, truth = (
         np.ascontiguousarray((poses - root) / scale, np.float32) for poses in (windows.keyframes, windows.carried)
     )
@@ -202,6 +207,7 @@ def _batch(windows: Windows, space: str, normalisation: str) -> tuple[Tensor, Te
         torch.from_numpy(keyframes).flatten(2),
         torch.from_numpy(truth),
         torch.from_numpy(windows.valid.astype(np.float32)),
+        torch.from_numpy((seen / seen.mean(axis=1, keepdims=True)).astype(np.float32)),
     )
 
 

@@ -17,6 +17,8 @@ from mixsynth_stream.errors import SourceError
 from mixsynth_stream.skeleton import CORE_17
 
 CONFIG = ModelConfig(sample_interval=10, step=4, joint_dim=34, emb_dim=8, num_encoder_layers=1, horizon=28)
+# Windows whose keyframes come at the network's spacing, with all joints.
+REGULAR: dict[str, float] = {"irregular": 0.0, "partial": 0.0}
 NO_NOISE = EstimatorNoise(slow_scale=0, fast_scale=0, outlier=0, swap=0, lost_chance=0)
 
 
@@ -76,7 +78,7 @@ def test_a_sampler_goes_on_from_a_kept_state() -> None:
 def test_windows_never_mix_two_clips() -> None:
     """Two clips that stand still at their own size: a mixed window would show two sizes."""
     small, large = (np.repeat(person(1) * size, 90, axis=0) for size in (0.8, 1.2))
-    sampler = WindowSampler([clip(small), clip(large)], CONFIG, "world", seed=0, noise=NO_NOISE)
+    sampler = WindowSampler([clip(small), clip(large)], CONFIG, "world", seed=0, noise=NO_NOISE, **REGULAR)
     windows = sampler.draw(256)
     moved = np.ptp(windows.clean, axis=1).max(axis=(1, 2))
     assert moved.max() < 1e-4
@@ -85,7 +87,7 @@ def test_windows_never_mix_two_clips() -> None:
 
 @pytest.mark.usefixtures("as_recorded")
 def test_cold_starts_repeat_the_oldest_keyframe_and_say_what_is_valid() -> None:
-    sampler = WindowSampler([clip(person(400))], CONFIG, "world", seed=0, noise=NO_NOISE)
+    sampler = WindowSampler([clip(person(400))], CONFIG, "world", seed=0, noise=NO_NOISE, **REGULAR)
     windows = sampler.draw(600)
     same = np.abs(np.diff(windows.keyframes, axis=1)).max(axis=(2, 3)) < 1e-6  # [B, Q]
     first = np.argmin(np.c_[same, np.zeros(len(same), bool)], axis=1)
@@ -99,8 +101,8 @@ def test_cold_starts_repeat_the_oldest_keyframe_and_say_what_is_valid() -> None:
 @pytest.mark.usefixtures("as_recorded")
 def test_lost_keyframes_take_the_prediction_from_the_two_before() -> None:
     noise = replace(NO_NOISE, lost_chance=1.0)
-    windows = WindowSampler([clip(person(400))], CONFIG, "world", seed=0, noise=noise).draw(64)
-    usual = WindowSampler([clip(person(400))], CONFIG, "world", seed=0, noise=NO_NOISE).draw(64)
+    windows = WindowSampler([clip(person(400))], CONFIG, "world", seed=0, noise=noise, **REGULAR).draw(64)
+    usual = WindowSampler([clip(person(400))], CONFIG, "world", seed=0, noise=NO_NOISE, **REGULAR).draw(64)
     full = windows.valid[:, 0]
     lost, usual_keyframes = windows.keyframes[full], usual.keyframes[full]
     np.testing.assert_array_equal(lost[:, :2], usual_keyframes[:, :2])
@@ -113,7 +115,7 @@ def distance_of_a_hand_that_leaves_at_1_m_s() -> np.ndarray:
     """Metres in the 2 s of a full window."""
     positions = np.repeat(person(1), 400, axis=0)
     positions[:, FILE_JOINTS.index("lhand"), 0] += 1.0 * np.arange(400) / 30
-    windows = WindowSampler([clip(positions)], CONFIG, "world", seed=1, noise=NO_NOISE).draw(400)
+    windows = WindowSampler([clip(positions)], CONFIG, "world", seed=1, noise=NO_NOISE, **REGULAR).draw(400)
     clean = windows.clean[windows.valid.all(axis=1)]
     hands = clean[:, :, [CORE_17.index("left_index"), CORE_17.index("right_index")]]
     return np.asarray(np.linalg.norm(hands[:, 68] - hands[:, 8], axis=-1).max(axis=-1))
@@ -124,7 +126,7 @@ def test_half_of_the_sources_have_keyframes_up_to_a_frame_late() -> None:
     """A hand that leaves at a steady speed gets as far in every interval between keyframes that are on time."""
     positions = np.repeat(person(1), 400, axis=0)
     positions[:, FILE_JOINTS.index("lhand"), 0] += 1.0 * np.arange(400) / 30
-    windows = WindowSampler([clip(positions)], CONFIG, "world", seed=1, noise=NO_NOISE).draw(600)
+    windows = WindowSampler([clip(positions)], CONFIG, "world", seed=1, noise=NO_NOISE, **REGULAR).draw(600)
     full = windows.keyframes[windows.valid.all(axis=1)]
     hands = full[:, :, [CORE_17.index("left_index"), CORE_17.index("right_index")]]
     step = np.linalg.norm(np.diff(hands, axis=1), axis=-1).max(axis=-1)

@@ -153,6 +153,29 @@ def test_an_off_grid_keyframe_leaves_no_kink():
     np.testing.assert_allclose(after[1], before[0], atol=0.2)
 
 
+def circling(time_s: float) -> np.ndarray:  # -> [33, 2]
+    return standing_pose(x_px=200 + 60 * np.sin(3 * time_s)) + np.array([0, 40 * np.cos(3 * time_s)])
+
+
+def test_keyframes_at_any_distance_follow_a_curved_path():
+    rng = np.random.default_rng(0)
+    window = MotionWindow(CatmullRom())
+    times = np.cumsum(rng.uniform(0.1, 0.5, 40))
+    curved, straight = [], []
+    for k, time_s in enumerate(times):
+        window.push(circling(time_s), SCORES, time_s)
+        if k < 5:
+            continue
+        between = np.linspace(times[k - 1], time_s, 7)[1:-1]
+        truth = np.array([circling(t) for t in between])
+        share = np.linspace(0, 1, 7)[1:-1, None, None]
+        line = (1 - share) * circling(times[k - 1]) + share * circling(time_s)
+        curved.append(np.abs(window.at(between).poses - truth).mean())
+        straight.append(np.abs(line - truth).mean())
+    # Slots on a straight line since the keyframe before would give 0.63.
+    assert np.mean(curved) < 0.61 * np.mean(straight)
+
+
 def test_slow_source_forecasts_at_true_speed():
     window = MotionWindow(CatmullRom())
     for k in range(6):

@@ -90,11 +90,11 @@ def test_all_learn_from_the_same_windows(tool: ModuleType, clips: Path, tmp_path
         recipe = tool.ArchitectureRecipe(config, name)
         recipe.start(Process(torch.device("cpu")))
         batches.append(recipe.draw(0))
-        keyframes, truth, valid = batches[-1]
+        keyframes, truth, *rest = batches[-1]
         output = recipe.network()(keyframes)
         later = truth.clone()
         later[:, 41:] += 1
-        moved = recipe.loss(output, later, valid) - recipe.loss(output, truth, valid)
+        moved = recipe.loss(output, later, *rest) - recipe.loss(output, truth, *rest)
         assert (moved.abs() > 1e-3) == (name == "ours"), f"{name}: the loss moved by {moved}"
     for one, other in zip(batches[0], batches[1], strict=True):
         assert torch.equal(one, other)

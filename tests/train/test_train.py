@@ -160,6 +160,17 @@ def test_the_loss_leaves_out_what_has_no_truth() -> None:
     assert mocap.motion_loss(output, truth, valid, weights, 1.0).item() > 0.01
 
 
+def test_joints_that_were_not_seen_do_not_count() -> None:
+    config = TrainConfig(data=(Path("x"),), out=Path("y"))
+    weights = mocap.step_weights(config, config.model)
+    output, truth = torch.zeros(2, config.model.seq_len, 34), torch.zeros(2, config.model.seq_len, 17, 2)
+    truth[:, :, 4] = 1e3
+    valid, joints = torch.ones(truth.shape[:2]), torch.full((2, 17), 17 / 16)
+    assert mocap.motion_loss(output, truth, valid, weights, 1.0, joints).item() > 1
+    joints[:, 4] = 0
+    assert mocap.motion_loss(output, truth, valid, weights, 1.0, joints).item() == pytest.approx(0, abs=1e-6)
+
+
 def test_the_gap_that_a_stream_reads_counts_most() -> None:
     config = TrainConfig(data=(Path("x"),), out=Path("y"))
     weights = mocap.step_weights(config, config.model)
