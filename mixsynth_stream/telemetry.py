@@ -1,8 +1,8 @@
 """Telemetry: libraries that would report to their makers, imported so that they do not.
 
 On import OpenVINO tells Google Analytics of it, and writes the id of a client into the home folder. ONNX Runtime (1.32)
-tells Microsoft of its sessions, and writes the id of the device there. Ray sends a report an hour, and where it is told not
-to, it says so to its maker, and asks the addresses of cloud providers whether it runs there.
+tells Microsoft of its sessions, and writes the id of the device there. Ray sends a report an hour; where that is
+switched off it reports that, and asks addresses of cloud providers whether it runs there.
 """
 
 from __future__ import annotations
@@ -63,7 +63,8 @@ def stay_on_loopback() -> None:
     import ray._raylet
 
     # For a package that has read the environment already.
-    ray._raylet.Config.initialize("")
+    native: Any = ray._raylet
+    native.Config.initialize("")
     ray._private.ray_constants.ENABLE_RAY_CLUSTER = False
 
 

@@ -28,6 +28,7 @@ EXTRAS = {
     "onnxruntime",
     "openvino",
     "pyarrow",
+    "ray",
     "pythonosc",
     "websockets",
 }

@@ -98,8 +98,8 @@ def _add_engine_arguments(parser: argparse.ArgumentParser) -> None:
 
 def is_archive(args: argparse.Namespace) -> bool:
     """Whether the user has given an option of archives."""
-    names = ("jobs", "sources_from", "shard", "resume", "again", "timeout_per_file", "memory_per_job", "retries")
-    names += ("engine",)
+    limits = ("timeout_per_file", "memory_per_job", "retries")
+    names = ("jobs", "sources_from", "shard", "resume", "again", "engine", *limits)
     return any(getattr(args, name) not in (None, False) for name in names)
 
 

@@ -91,7 +91,7 @@ def connected(address: str | None, share: Share, jobs: int | None) -> Iterator[A
 @contextmanager
 def _silent_threads() -> Iterator[None]:
     """A thread of Ray would tell on standard error what befalls its processes; entries of the manifest do so."""
-    module = sys.modules["ray._private.worker"]
+    module: Any = sys.modules["ray._private.worker"]
     before = module.print_to_stdstream
     module.print_to_stdstream = lambda *_, **__: None
     try:
@@ -130,7 +130,8 @@ def _start(ray: Any, folder: str, share: Share, jobs: int | None) -> None:
 def _connect(ray: Any, address: str) -> None:
     if "://" in address:
         raise BackendUnavailableError(
-            f"--address {address} is that of a proxy: give HOST:PORT of the cluster's head, or auto on one of its machines"
+            f"--address {address} is that of a proxy: give HOST:PORT of the cluster's head, or auto on one of its "
+            "machines"
         )
     place = _announced() if address == "auto" else address
     if place is not None and not _is_answered(ray, place):

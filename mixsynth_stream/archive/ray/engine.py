@@ -29,12 +29,12 @@ log = logging.getLogger(__name__)
 _TICK_S = 0.5
 # Sources in work complete their files within so long where a run is interrupted.
 _STOP_S = 5.0
-# So many tasks for each that runs wait in Ray, so that no process waits for its next one, and a cluster that grows does.
+# Ray has so many tasks for each that runs, so that no process waits for one, and a cluster knows that it may grow.
 _QUEUE = 2
 
 
 class RayEngine:
-    """An `Engine`: see there. `jobs` bounds how many sources are in work at once; None: as many as there is room for."""
+    """An `Engine`: see there. `jobs` bounds how many sources are in work at once; None: as many as have room."""
 
     def __init__(self, address: str | None = None, *, jobs: int | None = None, share: Share | None = None) -> None:
         self._address = address
@@ -70,7 +70,7 @@ class _Run:
         self._ray, self._share, self._jobs = ray, share, jobs
         self._limits, self._on_step = limits, on_step
         self._place = Place(folder=os.getcwd(), made_by=made_by())
-        # Threads as in the processes of one machine. A process that is lost counts against its source: no retries of Ray.
+        # Threads as in the processes of one machine. Ray tries nothing again: `next_attempt` counts attempts.
         self._perform = ray.remote(
             num_cpus=share.cpus, num_gpus=share.gpus, max_retries=0, runtime_env={"env_vars": ONE_THREAD}
         )(remote_perform)
@@ -143,12 +143,12 @@ class _Run:
         return answer.outcome
 
     def _failed(self, task: Task, error: Exception) -> Outcome:
-        """A task that Ray could not run as it is: most often a machine without this package, as all of its tasks show."""
+        """The outcome of a task that Ray could not run, most often because its machine lacks this package."""
         cause = getattr(error, "cause", None)
         if isinstance(cause, KeyboardInterrupt):
             return self._lost(task, "interrupted", "it was interrupted")
-        if isinstance(cause, ImportError) or "ModuleNotFoundError" in str(error):
-            words = f"a machine of the cluster cannot import mixsynth_stream ({cause or 'see its log'}): install it there"
+        if isinstance(cause, ImportError) or "No module named" in str(error):
+            words = f"a machine of the cluster lacks a package ({cause or 'mixsynth_stream'}): install the same on all"
             return self._lost(task, "model", words)
         return self._lost(task, "error", f"{type(cause or error).__name__}: {cause or error}")
 

@@ -86,20 +86,20 @@ def _refusal(task: Task, place: Place) -> Entry | None:
     """The entry of a source that this machine cannot process as the run asks for."""
     machine = os.uname().nodename
     if made_by() != place.made_by:
-        cause, reason = "model", (
-            f"{machine} has {made_by()}, and the run is of {place.made_by}: install the same version on all machines"
+        cause, reason = (
+            "model",
+            (f"{machine} has {made_by()}, and the run is of {place.made_by}: install the same version on all machines"),
         )
     elif not Path(place.folder).is_dir():
-        cause, reason = "output", (
-            f"{machine} has no folder {place.folder}: run where all machines have the same folders, or give URLs"
+        cause, reason = (
+            "output",
+            (f"{machine} has no folder {place.folder}: run where all machines have the same folders, or give URLs"),
         )
     else:
         os.chdir(place.folder)
         return None
     name = name_of(task.source)
-    return Entry(
-        source=name, state=FAILED, cause=cause, reason=reason, attempts=task.attempts, settings=task.settings
-    )
+    return Entry(source=name, state=FAILED, cause=cause, reason=reason, attempts=task.attempts, settings=task.settings)
 
 
 def _kit(options: JobOptions) -> Kit:
