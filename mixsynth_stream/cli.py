@@ -145,6 +145,14 @@ class Parser(argparse.ArgumentParser):
         elif file is not None:
             file.write(message)
 
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As argparse does; of the arguments in the default `one_of`, by the words for them, one must be given."""
+        values, rest = super().parse_known_args(args, namespace)
+        choices: dict[str, str] = getattr(values, "one_of", {})
+        if choices and not any(getattr(values, name) for name in choices.values()):
+            self.error(f"the following arguments are required: {' or '.join(choices)}")
+        return values, rest
+
     def error(self, message: str) -> NoReturn:
         hint = f"{self.prog} --help lists what there is"
         self.exit(2, f"mixsynth-stream: {shown(message)}; {hint}\n")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import queue
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -46,7 +46,7 @@ class Crew:
         *,
         interrupt: Interrupt,
         on_step: Callable[[Task, Step | None], None] = lambda task, step: None,
-    ) -> Iterator[Outcome]:
+    ) -> Generator[Outcome, None, None]:
         """The outcome of each task, as each ends. Raises `ModelError` where no process can be started."""
         self._waiting = tasks
         try:

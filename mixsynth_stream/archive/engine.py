@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -38,7 +38,7 @@ class Engine(Protocol):
         *,
         interrupt: Interrupt,
         on_step: Callable[[Task, Step | None], None],
-    ) -> Iterator[Outcome]: ...
+    ) -> Generator[Outcome, None, None]: ...
 
 
 def one_by_one(
@@ -47,7 +47,7 @@ def one_by_one(
     *,
     interrupt: Interrupt,
     on_step: Callable[[Task, Step | None], None] = lambda task, step: None,
-) -> Iterator[Outcome]:
+) -> Generator[Outcome, None, None]:
     """Each task in this process, with one set of models for all. Each shows its own progress."""
     if not tasks:
         return

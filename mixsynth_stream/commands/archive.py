@@ -7,16 +7,26 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
+from mixsynth_stream.commands.engine import AUTO, NO_ENGINE_OPTIONS, add_engine_arguments, check_engine, engine_of
 from mixsynth_stream.commands.options import at_least, positive_seconds
 from mixsynth_stream.job.options import JobOptions
 
-if TYPE_CHECKING:
-    from mixsynth_stream.archive.engine import Engine
-
+# The options of `add_archive_arguments`, for commands that do not have them.
+NO_ARCHIVE_OPTIONS: dict[str, Any] = {
+    "jobs": None,
+    "sources_from": None,
+    "column": None,
+    "shard": None,
+    "resume": False,
+    "again": False,
+    "timeout_per_file": None,
+    "memory_per_job": None,
+    "retries": None,
+    **NO_ENGINE_OPTIONS,
+}
 _UNITS = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
-_AUTO = "auto"
 
 
 def add_archive_arguments(parser: argparse.ArgumentParser) -> None:
@@ -67,52 +77,19 @@ def add_archive_arguments(parser: argparse.ArgumentParser) -> None:
         help="try a file again so often that failed for a passing reason: a server, a file that was still being "
         "written (default: 1)",
     )
-    _add_engine_arguments(parser)
-
-
-def _add_engine_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options on what processes the files."""
-    group = parser.add_argument_group("several machines", "by Ray, from the extra [ray]; docs/archives.md says more")
-    group.add_argument(
-        "--engine",
-        choices=("ray",),
-        help="ray: the files as tasks of Ray, on the machines of a cluster or on this one; --jobs bounds how many at a "
-        "time (default: as many as there are cores)",
-    )
-    group.add_argument(
-        "--address",
-        metavar="HOST:PORT|auto",
-        help="the head of a cluster of Ray that is there already; auto: the one that this machine belongs to "
-        "(default: a new one on this machine, for this run)",
-    )
-    group.add_argument(
-        "--cpus-per-job",
-        type=_share,
-        metavar="C",
-        help="cores that a file takes of a machine, such as 0.5 or 2 (default: 1)",
-    )
-    group.add_argument(
-        "--gpus-per-job", type=_share, metavar="G", help="cards that a file takes, for --backend cuda (default: 0)"
-    )
+    add_engine_arguments(parser)
 
 
 def is_archive(args: argparse.Namespace) -> bool:
     """Whether the user has given an option of archives."""
-    limits = ("timeout_per_file", "memory_per_job", "retries")
-    names = ("jobs", "sources_from", "shard", "resume", "again", "engine", *limits)
-    return any(getattr(args, name) not in (None, False) for name in names)
+    return any(getattr(args, name) != value for name, value in NO_ARCHIVE_OPTIONS.items())
 
 
 def check_archive(args: argparse.Namespace) -> None:
     """Refuse options that do not go together, before anything is opened."""
     if args.column is not None and args.sources_from is None:
         raise ValueError("--column is for --sources-from, which names a table: give both, or leave --column out")
-    if not args.sources and args.sources_from is None:
-        raise ValueError("there is nothing to run: give a SOURCE, or --sources-from FILE")
-    for name in ("address", "cpus_per_job", "gpus_per_job"):
-        if getattr(args, name) is not None and args.engine is None:
-            word = "--" + name.replace("_", "-")
-            raise ValueError(f"{word} is for --engine ray: give both, or leave {word} out")
+    check_engine(args)
     if not is_archive(args):
         return
     if args.out is None:
@@ -152,7 +129,7 @@ def run_files(
     from mixsynth_stream.archive.limits import Limits
     from mixsynth_stream.archive.run import run_archive
 
-    engine = _engine(args)
+    engine = engine_of(args)
     limits = Limits(
         timeout_s=args.timeout_per_file,
         memory_bytes=args.memory_per_job,
@@ -172,36 +149,8 @@ def run_files(
     return len(result.failed), result.plan.sources, result.plan.folders
 
 
-def _engine(args: argparse.Namespace) -> Engine | None:
-    """What processes the files; None for this process, one after the other."""
-    if args.engine == "ray":
-        from mixsynth_stream.archive.ray.cluster import Share, require_ray
-        from mixsynth_stream.archive.ray.engine import RayEngine
-
-        require_ray()
-        given = {"cpus": args.cpus_per_job, "gpus": args.gpus_per_job}
-        share = Share(**{name: part for name, part in given.items() if part is not None})
-        return RayEngine(args.address, jobs=None if args.jobs == _AUTO else args.jobs, share=share)
-    from mixsynth_stream.archive.cores import usable_cores
-    from mixsynth_stream.archive.crew import Crew
-
-    has_limits = args.timeout_per_file is not None or args.memory_per_job is not None
-    jobs = usable_cores() if args.jobs == _AUTO else args.jobs or (1 if has_limits else None)
-    return None if jobs is None else Crew(jobs)
-
-
 def _jobs(text: str) -> int | str:
-    return text if text == _AUTO else int(at_least(1)(text))
-
-
-def _share(text: str) -> float:
-    try:
-        share = float(text)
-    except ValueError:
-        share = -1.0
-    if not 0 <= share < float("inf") or (share > 1 and share != int(share)):
-        raise argparse.ArgumentTypeError(f"expected a part of 1, or a whole number, found {text!r}")
-    return share
+    return text if text == AUTO else int(at_least(1)(text))
 
 
 def _shard(text: str) -> tuple[int, int]:

@@ -42,6 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "a URL (rtsp://, http://), webcam, webcam:1, webcam:NAME, - (standard input), synthetic:, or the folder of a "
         "recording, or of several; several live ones are read at the same time",
     )
+    parser.set_defaults(one_of={"SOURCE": "sources", "--sources-from FILE": "sources_from"})
     add_source_arguments(parser)
     add_camera_arguments(parser)
     add_stream_arguments(parser)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from mixsynth_stream.commands import options, run
+from mixsynth_stream.commands.archive import NO_ARCHIVE_OPTIONS
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -18,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     options.add_camera_arguments(parser)
     options.add_stream_arguments(parser)
     options.add_output_arguments(parser)
-    parser.set_defaults(view=None, **options.NO_SOURCE_OPTIONS)
+    parser.set_defaults(view=None, **options.NO_SOURCE_OPTIONS, **NO_ARCHIVE_OPTIONS)
 
 
 def main(args: argparse.Namespace) -> int:

@@ -123,14 +123,14 @@ class WindowSampler:
         # Windows are alike before this line, so the first ones may be those with irregular looks.
         count = int(rng.binomial(batch, self._irregular))
         parts = []
-        for rows in (slice(count), slice(count, None)):
-            first = oldest[rows]
+        for some in (slice(0, count), slice(count, batch)):
+            first = oldest[some]
             if not len(first):
                 continue
             looks = None
-            if rows.stop == count:
+            if some.stop == count:
                 looks = np.maximum(look_steps(rng, count, config), config.sample_interval * first[:, None])
-            see = (rng, self.noise, config, self._space, motion[rows], clip[rows], first, inside[rows])
+            see = (rng, self.noise, config, self._space, motion[some], clip[some], first, inside[some])
             parts.append(_estimated(*see, looks=looks))
         windows = parts[0] if len(parts) == 1 else _together(*parts)
         seen = seen_joints(rng, batch, self._partial)
