@@ -32,6 +32,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "metrics",
         "rotations",
         "skeleton",
+        "stores",
         "telemetry",
     ),
     ("files", "normalise", "parameters", "spaces", "uncertainty"),

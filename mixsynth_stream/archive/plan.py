@@ -15,9 +15,11 @@ from mixsynth_stream.archive.entry import DONE, SKIPPED, Entry, ResultFile, file
 from mixsynth_stream.archive.fingerprint import source_state
 from mixsynth_stream.archive.limits import Limits
 from mixsynth_stream.archive.settings import differences
+from mixsynth_stream.archive.upload import is_in_place, is_stored_whole
 from mixsynth_stream.archive.work import Task, name_of
 from mixsynth_stream.job.options import JobOptions
 from mixsynth_stream.job.outputs import subfolders
+from mixsynth_stream.stores import is_stored
 
 
 @dataclass
@@ -50,11 +52,13 @@ def plan_of(
     limits: Limits,
     again: bool = False,
     shard: tuple[int, int] | None = None,
+    results: str | None = None,
 ) -> Plan:
     """The plan for sources of which `entries` has what earlier runs have come to, by `name_of` them.
 
     A source keeps the name and the folder that it has there. `again`: nothing counts as complete. `shard` (number from
     1, count): only this share of the sources, which depends on nothing but their names.
+    `results` is the URL of the store in which they are to be, or None: folders below `out`.
     """
     firsts, doubles = _without_doubles(sources, entries)
     places = dict(zip(firsts, subfolders(firsts, out, _known_folders(firsts, entries)), strict=True))
@@ -67,7 +71,7 @@ def plan_of(
         if entry is not None and not again and limits.spares(entry) and not differences(entry.settings, settings):
             plan.aside.append(entry)
             continue
-        reason = "" if entry is None else "--again" if again else _why_anew(entry, source, out, settings)
+        reason = "" if entry is None else "--again" if again else _why_anew(entry, source, out, settings, results)
         if entry is not None and not reason:
             plan.complete.append(entry)
             continue
@@ -127,7 +131,7 @@ def _known_folders(sources: Sequence[str], entries: Mapping[str, Entry]) -> dict
     return known
 
 
-def _why_anew(entry: Entry, source: str, out: Path, settings: Mapping[str, Any]) -> str:
+def _why_anew(entry: Entry, source: str, out: Path, settings: Mapping[str, Any], results: str | None) -> str:
     """Why a source is processed again; "" where its results are complete."""
     if entry.state != DONE:
         return "not complete"
@@ -135,13 +139,18 @@ def _why_anew(entry: Entry, source: str, out: Path, settings: Mapping[str, Any])
         return words
     if entry.source_state is None or entry.source_state != source_state(source):
         return "another source of that name" if entry.source_state is not None else "a source that may have changed"
-    if not entry.files or not all(_is_there(out / file.name, file) for file in entry.files):
+    if not is_in_place(entry, results):
+        return "results in another place"
+    if not entry.files or not all(_is_there(out, file) for file in entry.files):
         return "results that are gone or changed"
     return ""
 
 
-def _is_there(path: Path, file: ResultFile) -> bool:
+def _is_there(out: Path, file: ResultFile) -> bool:
     """Whether a result is what it was. One that nobody has touched need not be read."""
+    if is_stored(file.name):
+        return is_stored_whole(file)
+    path = out / file.name
     try:
         status = path.stat()
         if status.st_size != file.bytes:

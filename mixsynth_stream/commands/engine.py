@@ -10,7 +10,13 @@ if TYPE_CHECKING:
 
 AUTO = "auto"
 # The options of `add_engine_arguments`.
-NO_ENGINE_OPTIONS: dict[str, Any] = {"engine": None, "address": None, "cpus_per_job": None, "gpus_per_job": None}
+NO_ENGINE_OPTIONS: dict[str, Any] = {
+    "engine": None,
+    "address": None,
+    "cpus_per_job": None,
+    "gpus_per_job": None,
+    "results_to": None,
+}
 
 
 def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,6 +43,13 @@ def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--gpus-per-job", type=_share, metavar="G", help="cards that a file takes, for --backend cuda (default: 0)"
     )
+    group.add_argument(
+        "--results-to",
+        type=_store,
+        metavar="URL",
+        help="put results into a bucket, a folder a file, instead of --out DIR, which has the manifest: s3://, gs://, "
+        "az:// and others of fsspec",
+    )
 
 
 def check_engine(args: argparse.Namespace) -> None:
@@ -56,13 +69,23 @@ def engine_of(args: argparse.Namespace) -> Engine | None:
         require_ray()
         given = {"cpus": args.cpus_per_job, "gpus": args.gpus_per_job}
         share = Share(**{name: part for name, part in given.items() if part is not None})
-        return RayEngine(args.address, jobs=None if args.jobs == AUTO else args.jobs, share=share)
+        return RayEngine(
+            args.address, jobs=None if args.jobs == AUTO else args.jobs, share=share, results=args.results_to
+        )
     from mixsynth_stream.archive.cores import usable_cores
     from mixsynth_stream.archive.crew import Crew
 
     has_limits = args.timeout_per_file is not None or args.memory_per_job is not None
     jobs = usable_cores() if args.jobs == AUTO else args.jobs or (1 if has_limits else None)
     return None if jobs is None else Crew(jobs)
+
+
+def _store(text: str) -> str:
+    from mixsynth_stream.stores import SCHEMES, is_stored
+
+    if not is_stored(text):
+        raise argparse.ArgumentTypeError(f"expected a URL with one of {', '.join(sorted(SCHEMES))}, found {text!r}")
+    return text
 
 
 def _share(text: str) -> float:

@@ -12,7 +12,7 @@ import pytest
 from support import clips
 from support.workers import children_of, reader_of, wait_until
 
-from mixsynth_stream.archive.entry import Entry
+from mixsynth_stream.archive.entry import Entry, file_sha256
 from mixsynth_stream.archive.limits import Limits
 from mixsynth_stream.archive.manifest import read_manifest
 from mixsynth_stream.archive.ray.cluster import Share, connected
@@ -60,6 +60,19 @@ def test_results_are_the_bytes_of_one_process(raylet, tmp_path, monkeypatch):
         assert (entry.frames, entry.people, entry.settings) == (other.frames, other.people, other.settings)
         assert [file.sha256 for file in entry.files] == [file.sha256 for file in other.files]
         assert (entry.reason, entry.cause) == (other.reason, other.cause)
+
+
+def test_sources_and_results_in_a_store(raylet, tmp_path):
+    clip = f"file://{clips.PERSON}"
+    engine = RayEngine(jobs=2, results=f"file://{tmp_path}/bucket")
+    run_archive([clip], tmp_path / "out", OPTIONS, engine=engine, is_quiet=True)
+    (entry,) = read_manifest(tmp_path / "out" / "manifest.jsonl")
+    (file,) = entry.files
+    assert file.name == f"file://{tmp_path}/bucket/{clips.PERSON.stem}/poses.jsonl"
+    assert file_sha256(Path(file.name.removeprefix("file://"))) == file.sha256
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["manifest.jsonl"]
+    later = run_archive([clip], tmp_path / "out", OPTIONS, engine=engine, is_quiet=True)
+    assert (len(later.plan.complete), later.entries) == (1, [])
 
 
 def test_a_killed_worker_costs_nothing(raylet, tmp_path):

@@ -10,7 +10,7 @@ import logging
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -34,10 +34,21 @@ _QUEUE = 2
 
 
 class RayEngine:
-    """An `Engine`: see there. `jobs` bounds how many sources are in work at once; None: as many as have room."""
+    """An `Engine`: see there. `jobs` bounds how many sources are in work at once; None: as many as have room.
 
-    def __init__(self, address: str | None = None, *, jobs: int | None = None, share: Share | None = None) -> None:
+    `results` is the URL of a store that results go to, instead of the folders of their tasks.
+    """
+
+    def __init__(
+        self,
+        address: str | None = None,
+        *,
+        jobs: int | None = None,
+        share: Share | None = None,
+        results: str | None = None,
+    ) -> None:
         self._address = address
+        self.results = results
         self._jobs = jobs
         self._share = share or Share()
 
@@ -48,12 +59,13 @@ class RayEngine:
         *,
         interrupt: Interrupt,
         on_step: Callable[[Task, Step | None], None] = lambda task, step: None,
-    ) -> Iterator[Outcome]:
+    ) -> Generator[Outcome, None, None]:
         """The outcome of each task, as each ends. Raises `BackendUnavailableError` where there is no Ray."""
         if not tasks:
             return
         with connected(self._address, self._share, self._jobs) as ray:
-            yield from _Run(ray, self._share, self._jobs, limits, on_step).outcomes(tasks, interrupt)
+            place = Place(folder=os.getcwd(), made_by=made_by(), results=self.results)
+            yield from _Run(ray, self._share, self._jobs, limits, place, on_step).outcomes(tasks, interrupt)
 
 
 class _Run:
@@ -65,11 +77,11 @@ class _Run:
         share: Share,
         jobs: int | None,
         limits: Limits,
+        place: Place,
         on_step: Callable[[Task, Step | None], None],
     ) -> None:
         self._ray, self._share, self._jobs = ray, share, jobs
-        self._limits, self._on_step = limits, on_step
-        self._place = Place(folder=os.getcwd(), made_by=made_by())
+        self._limits, self._place, self._on_step = limits, place, on_step
         # Threads as in the processes of one machine. Ray tries nothing again: `next_attempt` counts attempts.
         self._perform = ray.remote(
             num_cpus=share.cpus, num_gpus=share.gpus, max_retries=0, runtime_env={"env_vars": ONE_THREAD}

@@ -9,12 +9,14 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from mixsynth_stream.archive.engine import Step
 from mixsynth_stream.archive.entry import FAILED, Entry
 from mixsynth_stream.archive.limits import Limits
+from mixsynth_stream.archive.upload import work_into
 from mixsynth_stream.archive.work import Outcome, Task, name_of, work
 from mixsynth_stream.export.header import made_by
 from mixsynth_stream.interrupt import Interrupt
@@ -33,10 +35,14 @@ _kits: dict[JobOptions, Kit] = {}
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """Where a run was started: its working folder, which relative names start from, and the program's version."""
+    """Where a run was started: its working folder, which relative names start from, and the program's version.
+
+    `results` is the URL that results go to; None: the folder of each task.
+    """
 
     folder: str
     made_by: str
+    results: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +80,8 @@ def perform(task: Task, limits: Limits, place: Place, tell: Callable[[Step | str
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     try:
         with Interrupt() as interrupt, interrupt.held(), Guard(limits, tell) as guard:
-            outcome = work(task, kit=_kit(task.options), interrupt=interrupt, on_result=_Teller(tell))
+            do = work if place.results is None else partial(work_into, place.results, work=work)
+            outcome = do(task=task, kit=_kit(task.options), interrupt=interrupt, on_result=_Teller(tell))
         return Answer(outcome=guard.judged(outcome), warnings=tuple(messages.lines))
     except KeyboardInterrupt:  # it was held until the work had ended
         return Answer(outcome=guard.judged(outcome), warnings=tuple(messages.lines))
