@@ -104,13 +104,23 @@ class _Run:
                     if another is not None:
                         tasks.append(another)
                     else:
+                        waiting = len(tasks)
                         yield set_aside(outcome, self._limits)
+                        if waiting and not tasks:  # the run is to end
+                            self._recall()
             yield from self._stop()
         finally:
             for reference in self._working:
                 self._ray.cancel(reference, force=True)
             with suppress(Exception):  # it may have gone with its machine
                 self._ray.kill(self._board)
+
+    def _recall(self) -> None:
+        """Take back what Ray has not begun."""
+        self._read_board(waits=True)
+        for reference, task in self._working.items():
+            if name_of(task.source) not in self._frames:
+                self._ray.cancel(reference, force=False)
 
     def _room(self) -> int:
         if self._jobs is not None:
