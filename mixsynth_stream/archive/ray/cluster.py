@@ -44,7 +44,6 @@ class Share:
 
 def require_ray() -> Any:
     """The package ray. Raises `BackendUnavailableError` where it is missing or too old."""
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "error")  # what its libraries write to standard error
     try:
         ray = import_ray()
     except ImportError as error:
