@@ -27,6 +27,9 @@ _STORE_BYTES = 80 * 2**20
 _STARTS = 3
 _ANSWER_S = 5.0
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
+# No workers before there is work, because ours have an environment of their own; and none that give way to all other
+# programs, as Ray's do.
+_ALONE = {"prestart_worker_first_driver": False, "enable_worker_prestart": False, "worker_niceness": 0}
 _INSTALL = "pip install 'mixsynth-stream[ray]', or leave --engine ray out"
 
 
@@ -114,8 +117,7 @@ def _start(ray: Any, folder: str, share: Share, jobs: int | None) -> None:
                 logging_level="error",
                 object_store_memory=_STORE_BYTES,
                 _temp_dir=folder,
-                # Our workers have an environment of their own, so that those of before would only take memory.
-                _system_config={"prestart_worker_first_driver": False, "enable_worker_prestart": False},
+                _system_config=_ALONE,
             )
             return
         except Exception as error:  # whatever goes wrong in any of its processes
