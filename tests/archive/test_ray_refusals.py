@@ -7,7 +7,6 @@ import sys
 from types import ModuleType
 
 import pytest
-from support.command_line import run_apart
 
 from mixsynth_stream.archive.limits import Limits
 from mixsynth_stream.archive.ray import task as ray_task
@@ -41,15 +40,14 @@ def test_ray_that_is_missing_or_old(version, words, tmp_path, monkeypatch, capsy
     assert not (tmp_path / "out").exists()
 
 
-def test_an_address_where_nothing_answers(tmp_path):
+def test_an_address_where_nothing_answers(tmp_path, capsys):
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{listener.getsockname()[1]}"
-    result = run_apart(*RUN, "--address", address, "--out", str(tmp_path))
-    assert result.returncode == 4 and f"no Ray answers at {address} within 5 s" in result.stderr
-    assert "Traceback" not in result.stderr
-    proxy = run_apart(*RUN, "--address", "ray://127.0.0.1:10001", "--out", str(tmp_path))
-    assert proxy.returncode == 4 and "is that of a proxy: give HOST:PORT" in proxy.stderr
+    assert main([*RUN, "--address", address, "--out", str(tmp_path)]) == 4
+    assert f"no Ray answers at {address} within 5 s" in capsys.readouterr().err
+    assert main([*RUN, "--address", "ray://127.0.0.1:10001", "--out", str(tmp_path)]) == 4
+    assert "is that of a proxy: give HOST:PORT" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
