@@ -6,6 +6,7 @@ A leaf: importing it loads no numpy.
 from __future__ import annotations
 
 import errno
+import hashlib
 import io
 import os
 import zipfile
@@ -22,6 +23,7 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 ASSETS = Path(__file__).parent / "assets"
 # In the folder in which a Parquet file grows: what is being written, and the whole file. Readers skip such names.
 PARQUET_NEXT, PARQUET_JOINED = "_next", "_joined"
+_PIECE = 1 << 20
 
 _CAUSES = {
     errno.ENOSPC: "the disk is full; free some space",
@@ -102,6 +104,15 @@ def write_whole(path: Path, content: bytes) -> None:
     """Write all of a file at once, as `whole_file` does. Raises `OutputError`."""
     with whole_file(path) as part:
         part.write_bytes(content)
+
+
+def file_sha256(path: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal digits. Raises OSError."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while piece := file.read(_PIECE):
+            digest.update(piece)
+    return digest.hexdigest()
 
 
 def zip_entry(name: str) -> zipfile.ZipInfo:

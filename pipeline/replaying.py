@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from mixsynth_stream.console import shown
 from mixsynth_stream.errors import SourceError
-from mixsynth_stream.files import ASSETS, output_errors
+from mixsynth_stream.files import ASSETS, file_sha256, output_errors
 from mixsynth_stream.pipeline.estimators.choose import is_pose_model
 from mixsynth_stream.pipeline.estimators.estimator import follows
 from mixsynth_stream.pipeline.sources.journal import Journal
@@ -70,7 +69,7 @@ def replay_arguments(folder: Path, header: Mapping[str, Any]) -> dict[str, Any]:
     arguments = dict(header["stream"])
     paths = [folder / one["file"] if one["file"] else weights_path(one["name"]) for one in header["weights"]]
     for one, path in zip(header["weights"], paths, strict=True):
-        if not path.is_file() or _digest(path) != one["sha256"]:
+        if not path.is_file() or file_sha256(path) != one["sha256"]:
             raise SourceError(
                 f"{shown(folder)} was recorded with other weights than {shown(path)}: copy the whole recording, and "
                 "replay it with the version of mixsynth-stream that made it"
@@ -85,8 +84,4 @@ def _kept(folder: Path, name: str, number: int) -> dict[str, Any]:
         file = f"weights-{number}.safetensors"
         with output_errors(folder / file):
             shutil.copyfile(path, folder / file)
-    return {"name": name, "file": file, "sha256": _digest(path)}
-
-
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    return {"name": name, "file": file, "sha256": file_sha256(path)}

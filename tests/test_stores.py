@@ -12,17 +12,17 @@ import pytest
 from support import clips
 
 from mixsynth_stream import Stream
-from mixsynth_stream.archive.fingerprint import source_state
 from mixsynth_stream.archive.limits import Limits
 from mixsynth_stream.archive.manifest import read_manifest
 from mixsynth_stream.archive.plan import plan_of
-from mixsynth_stream.archive.settings import settings_of
 from mixsynth_stream.archive.upload import work_into
 from mixsynth_stream.archive.work import Task, work
 from mixsynth_stream.cli import main
 from mixsynth_stream.errors import SourceError
+from mixsynth_stream.job.fingerprint import source_state
 from mixsynth_stream.job.options import JobOptions
 from mixsynth_stream.job.patterns import expand
+from mixsynth_stream.job.settings import settings_of
 
 OPTIONS = JobOptions(progress=False)
 

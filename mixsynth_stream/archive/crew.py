@@ -82,12 +82,12 @@ class Crew:
     def _enforce(self, limits: Limits) -> None:
         """End what takes too long or too much."""
         now_s = time.monotonic()
-        for hand in self._busy():
-            if now_s > hand.due_s and hand.cause:
+        for hand in self._hands:
+            if now_s > hand.due_s and hand.cause:  # it was told to stop, and has not ended
                 hand.kill()
             elif now_s > hand.due_s:
                 hand.stop("timeout", _STOP_S)
-            if limits.memory_bytes is not None and hand.memory_bytes() > limits.memory_bytes:
+            elif hand.task is not None and hand.memory_bytes() > (limits.memory_bytes or float("inf")):
                 hand.kill("memory")
 
     def _ended(self, limits: Limits, on_step: Callable[[Task, Step | None], None]) -> Iterator[tuple[Task, Outcome]]:
@@ -110,7 +110,7 @@ class Crew:
                 hand.frames = message.frames
                 on_step(task, message)
             elif isinstance(message, Outcome) and task is not None:
-                hand.task = None
+                hand.rest()
                 is_late = hand.cause == "timeout" and message.entry.cause == "interrupted"
                 entry = (
                     replace(message.entry, cause="timeout", reason=_reason(hand, limits)) if is_late else message.entry

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
-from pathlib import Path
 from typing import Any
 
 DONE, FAILED, SKIPPED = STATES = ("done", "failed", "skipped")
@@ -17,7 +15,6 @@ CAUSES = (
 )
 # Causes of a process that was lost. A source that does this twice is set aside.
 LOSSES = ("crash", "timeout", "memory")
-_PIECE = 1 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +32,7 @@ class Entry:
     """What came of one source: `state` is one of `STATES`, `cause` one of `CAUSES` or "" where nothing failed.
 
     `seconds` is wall-clock time by stage, with `total`. `source_state` is what the source was when it was read (see
-    `archive.fingerprint`), None where that cannot be known. `settings` are those that its results depend on.
+    `job.fingerprint`), None where that cannot be known. `settings` are those that its results depend on.
     """
 
     source: str
@@ -71,12 +68,3 @@ class Entry:
             raise ValueError(f"a manifest's state must be one of {', '.join(STATES)}, found {known['state']!r}")
         known["files"] = tuple(ResultFile(**file) for file in known.get("files", ()))
         return cls(**known)
-
-
-def file_sha256(path: Path) -> str:
-    """The SHA-256 of a file, in hexadecimal digits."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while piece := file.read(_PIECE):
-            digest.update(piece)
-    return digest.hexdigest()

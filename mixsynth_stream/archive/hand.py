@@ -17,6 +17,7 @@ from typing import Any
 
 from mixsynth_stream.archive.work import Task
 from mixsynth_stream.archive.worker import STOP
+from mixsynth_stream.errors import ModelError
 from mixsynth_stream.memory import resident_bytes
 
 log = logging.getLogger(__name__)
@@ -34,7 +35,8 @@ _LAST_LINES = 20
 class Hand:
     """`give` it a task; what it answers comes into the inbox with the hand, and None at its end.
 
-    `cause` is the word of an entry for why it was told to stop, or killed.
+    `cause` is the word of an entry for why it was told to stop, or killed. Raises `ModelError` where no process can be
+    started.
     """
 
     def __init__(self, inbox: queue.Queue[tuple[Hand, Any]]) -> None:
@@ -42,20 +44,25 @@ class Hand:
         self.frames = 0  # of the task, so far
         self.is_ready = False
         self.cause = ""
-        self.due_s = 0.0  # when its task has to be complete, and, once it was told to stop, when it is killed
+        self.due_s = float("inf")  # when its task has to be complete, and, once it was told to stop, when it is killed
         self._lines: deque[str] = deque(maxlen=_LAST_LINES)
         # A group of its own, so that Ctrl-C of a terminal comes to it from here only, and once.
         group: dict[str, Any] = {"start_new_session": True}
         if sys.platform == "win32":
             group = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "mixsynth_stream.archive.worker"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env=ONE_THREAD | dict(os.environ),
-            **group,
-        )
+        # With our own search path: Python would put the folder that we are in before all others.
+        code = f"import sys; sys.path[:] = {sys.path!r}; from mixsynth_stream.archive.worker import main; main()"
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", code],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                env=ONE_THREAD | dict(os.environ),
+                **group,
+            )
+        except OSError as error:
+            raise ModelError(f"a process for a job cannot be started ({error.strerror}): give fewer --jobs") from error
         self._readers = [
             threading.Thread(target=self._read_answers, args=(inbox,), name="answers", daemon=True),
             threading.Thread(target=self._read_log, name="log", daemon=True),
@@ -76,6 +83,12 @@ class Hand:
         self.task, self.frames = task, 0
         self.due_s = float("inf") if timeout_s is None else time.monotonic() + timeout_s
         return True
+
+    def rest(self) -> None:
+        """Its task has ended."""
+        self.task = None
+        if not self.cause:
+            self.due_s = float("inf")
 
     def stop(self, cause: str, within_s: float) -> None:
         """Let it complete its files and end."""

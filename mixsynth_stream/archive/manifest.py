@@ -70,7 +70,6 @@ class Manifest:
 
     def append(self, entry: Entry) -> None:
         """Write the entry of a source that has ended: all of its line, or, where `OutputError` is raised, nothing."""
-        self.entries[entry.source] = self._own[entry.source] = entry
         if self._file is None:
             with output_errors(self.path):
                 self._file = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
@@ -86,6 +85,7 @@ class Manifest:
             raise output_error(self.path, error, "the lines before that are kept") from error
         self._size += len(line)
         self._lines += 1
+        self.entries[entry.source] = self._own[entry.source] = entry
 
     def __exit__(self, *_: object) -> None:
         with self._stack:

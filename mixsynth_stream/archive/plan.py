@@ -7,19 +7,24 @@ import os
 import stat
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from mixsynth_stream.archive.entry import DONE, SKIPPED, Entry, ResultFile, file_sha256
-from mixsynth_stream.archive.fingerprint import source_state
+from mixsynth_stream.archive.entry import DONE, SKIPPED, Entry, ResultFile
 from mixsynth_stream.archive.limits import Limits
-from mixsynth_stream.archive.settings import differences
 from mixsynth_stream.archive.upload import is_in_place, is_stored_whole
 from mixsynth_stream.archive.work import Task, name_of
+from mixsynth_stream.files import file_sha256
+from mixsynth_stream.job.fingerprint import source_state
 from mixsynth_stream.job.options import JobOptions
 from mixsynth_stream.job.outputs import subfolders
+from mixsynth_stream.job.settings import differences
 from mixsynth_stream.stores import is_stored
+
+# So many sources are looked at together: a server takes a while to answer, and hashing leaves the interpreter free.
+_ASKED_TOGETHER = 16
 
 
 @dataclass
@@ -64,21 +69,30 @@ def plan_of(
     places = dict(zip(firsts, subfolders(firsts, out, _known_folders(firsts, entries)), strict=True))
     plan = Plan({source: folder.name for source, folder in places.items()})
     plan.doubles = [double for double in doubles if shard is None or shard_of(double.source, shard[1]) == shard[0]]
-    for source, folder in places.items():
-        if shard is not None and shard_of(source, shard[1]) != shard[0]:
-            continue
+    own = [source for source in places if shard is None or shard_of(source, shard[1]) == shard[0]]
+    known = {source: places[source] for source in own if not again and name_of(source) in entries}
+    reasons = _reasons_for_anew(known, entries, settings, results)
+    for source in own:
         entry = entries.get(name_of(source))
         if entry is not None and not again and limits.spares(entry) and not differences(entry.settings, settings):
             plan.aside.append(entry)
             continue
-        reason = "" if entry is None else "--again" if again else _why_anew(entry, source, out, settings, results)
+        reason = "--again" if again else reasons.get(source, "")
         if entry is not None and not reason:
             plan.complete.append(entry)
             continue
         if entry is not None and entry.state == DONE:
             plan.anew[reason] += 1
-        task = Task(source=source, folder=folder, out=out, options=options, settings=settings, bytes=_bytes_of(source))
-        plan.tasks.append(task)
+        plan.tasks.append(
+            Task(
+                source=source,
+                folder=places[source],
+                out=out,
+                options=options,
+                settings=settings,
+                bytes=_bytes_of(source),
+            )
+        )
     return plan
 
 
@@ -124,33 +138,44 @@ def _known_folders(sources: Sequence[str], entries: Mapping[str, Entry]) -> dict
     """The names of the folders below the manifest's that sources have from before, each once."""
     by_name = {name_of(source): source for source in sources}
     known: dict[str, str] = {}
+    used: set[str] = set()
     for name, entry in entries.items():
         is_plain = len(PurePosixPath(entry.folder).parts) == 1 and entry.folder != ".." and "\\" not in entry.folder
-        if is_plain and entry.folder not in known.values():
+        if is_plain and entry.folder not in used:
+            used.add(entry.folder)
             known[by_name.get(name, name)] = entry.folder
     return known
 
 
-def _why_anew(entry: Entry, source: str, out: Path, settings: Mapping[str, Any], results: str | None) -> str:
+def _reasons_for_anew(
+    places: Mapping[str, Path], entries: Mapping[str, Entry], settings: Mapping[str, Any], results: str | None
+) -> dict[str, str]:
+    """`_why_anew` of sources in their folders, which have entries. Web servers are asked several at a time."""
+    with ThreadPoolExecutor(_ASKED_TOGETHER) as pool:
+        reasons = pool.map(lambda one: _why_anew(entries[name_of(one)], one, places[one], settings, results), places)
+        return dict(zip(places, reasons, strict=True))
+
+
+def _why_anew(entry: Entry, source: str, folder: Path, settings: Mapping[str, Any], results: str | None) -> str:
     """Why a source is processed again; "" where its results are complete."""
     if entry.state != DONE:
         return "not complete"
     if words := differences(entry.settings, settings):
         return words
-    if entry.source_state is None or entry.source_state != source_state(source):
+    if entry.source_state is None or entry.source_state != source_state(source, asks=True):
         return "another source of that name" if entry.source_state is not None else "a source that may have changed"
     if not is_in_place(entry, results):
         return "results in another place"
-    if not entry.files or not all(_is_there(out, file) for file in entry.files):
+    if not entry.files or not all(_is_there(folder, file) for file in entry.files):
         return "results that are gone or changed"
     return ""
 
 
-def _is_there(out: Path, file: ResultFile) -> bool:
+def _is_there(folder: Path, file: ResultFile) -> bool:
     """Whether a result is what it was. One that nobody has touched need not be read."""
     if is_stored(file.name):
         return is_stored_whole(file)
-    path = out / file.name
+    path = folder / PurePosixPath(file.name).name
     try:
         status = path.stat()
         if status.st_size != file.bytes:

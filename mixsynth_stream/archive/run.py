@@ -17,12 +17,12 @@ from mixsynth_stream.archive.limits import Limits
 from mixsynth_stream.archive.manifest import Manifest
 from mixsynth_stream.archive.plan import Plan, plan_of
 from mixsynth_stream.archive.progress import ArchiveProgress
-from mixsynth_stream.archive.settings import settings_of
 from mixsynth_stream.archive.work import Outcome
 from mixsynth_stream.console import say, shown
 from mixsynth_stream.errors import ModelError, OutputError
 from mixsynth_stream.interrupt import Interrupt
 from mixsynth_stream.job.options import JobOptions
+from mixsynth_stream.job.settings import settings_of
 
 _NO_LIMITS = Limits()
 # What is wrong for one source in these ways is wrong for the others, too.

@@ -15,11 +15,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from mixsynth_stream.archive.entry import DONE, FAILED, Entry, ResultFile, file_sha256
-from mixsynth_stream.archive.fingerprint import source_state
+from mixsynth_stream.archive.entry import DONE, FAILED, Entry, ResultFile
 from mixsynth_stream.console import shown, utf8
 from mixsynth_stream.errors import ModelError, OutputError, SourceError
+from mixsynth_stream.files import file_sha256
 from mixsynth_stream.interrupt import Interrupt
+from mixsynth_stream.job.fingerprint import source_state
 from mixsynth_stream.job.kit import Kit
 from mixsynth_stream.job.options import JobOptions
 from mixsynth_stream.job.process import JobResult, process
@@ -34,7 +35,7 @@ log = logging.getLogger(__name__)
 class Task:
     """One source, where its results go, and how they are made.
 
-    `folder` lies below `out`, the manifest's folder. `settings` are those of `archive.settings`, for the manifest.
+    `folder` lies below `out`, the manifest's folder. `settings` are those of `job.settings`, for the manifest.
     """
 
     source: str
@@ -78,7 +79,7 @@ def work(
         on_result(result)
 
     start = time.perf_counter()
-    before = source_state(task.source)
+    before = source_state(task.source, asks=True)
     cause, reason = "", ""
     try:
         with contextlib.nullcontext() if interrupt is None else interrupt.released():
@@ -90,7 +91,7 @@ def work(
         if cause == "error":
             log.debug("%s failed", shown(task.source), exc_info=error)
             reason = f"{type(error).__name__}: {reason}"
-    if cause != "interrupted" and source_state(task.source) != before:
+    if cause != "interrupted" and source_state(task.source, asks=True) != before:
         cause = "changed"
         reason = "the source has changed while it was read: run it again once nobody writes it"
     result = latest[0] if latest else None

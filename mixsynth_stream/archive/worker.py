@@ -81,7 +81,10 @@ class Worker:
         except (EOFError, OSError):
             is_orphan = True
         self._tasks.put(None)
-        os.kill(os.getpid(), signal.SIGINT)
+        if sys.platform == "win32":
+            signal.raise_signal(signal.SIGINT)
+        else:
+            os.kill(os.getpid(), signal.SIGINT)
         if is_orphan:
             time.sleep(_ORPHAN_S)
             os._exit(EXIT_INTERRUPTED)
@@ -101,7 +104,3 @@ def main() -> None:
         Worker(io.BufferedReader(requests), io.BufferedWriter(answers)).run()
     sys.stderr.flush()
     os._exit(0)  # a thread that FFmpeg still holds must not hold this process
-
-
-if __name__ == "__main__":
-    main()

@@ -29,6 +29,7 @@ import av
 from mixsynth_stream.bench.runs import long_enough
 from mixsynth_stream.errors import OutputError
 from mixsynth_stream.files import ASSETS
+from mixsynth_stream.memory import resident_bytes
 from mixsynth_stream.reports import processor, table, write_json
 from mixsynth_stream.spaces import GRID_HZ
 
@@ -159,7 +160,7 @@ def _watched(pid: int, samples: list[tuple[float, int]], crash: Path | None) -> 
     def watch() -> None:
         while not over.wait(_SAMPLE_EVERY_S):
             workers = list(_children(pid))
-            samples.append((time.perf_counter() - start, max(map(_memory_bytes, workers or [pid]))))
+            samples.append((time.perf_counter() - start, max(map(resident_bytes, workers or [pid]))))
             for worker in workers if crash is not None else ():
                 if _has_open(worker, crash):
                     with suppress(OSError):
@@ -179,12 +180,6 @@ def _children(pid: int) -> Iterator[int]:
         with suppress(OSError):
             if path.read_text().rpartition(")")[2].split()[1] == str(pid):
                 yield int(path.parent.name)
-
-
-def _memory_bytes(pid: int) -> int:
-    with suppress(OSError):
-        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    return 0
 
 
 def _has_open(pid: int, path: Path | None) -> bool:

@@ -65,7 +65,8 @@ def main(args: argparse.Namespace) -> int:
     live = _live(sources, options, args)
     files = archive_sources(args, sources, live, options)
     failures, total, known = run_files(args, files, options) if files else (0, 0, {})
-    others = [source for source in sources if source not in files]
+    in_archive = frozenset(files)
+    others = [source for source in sources if source not in in_archive]
     places = list(zip(others, folders(others, args.out, known), strict=True))
     together = _together(sources, live, places)
     failures += _run_in_turn([place for place in places if place not in together], options, is_alone=len(sources) == 1)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
@@ -45,6 +46,8 @@ class Settings:
     backend: str | None = None
     glance: bool = False  # whether people were followed between keyframes
     sigma_tables: tuple[SigmaTable | None, SigmaTable | None] = (None, None)  # of the image and the world weights
+    # Further fields: which file it was, and all that poses depend on.
+    origin: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,6 +132,7 @@ class Header:
             "estimator": None if settings.estimator is None else utf8(settings.estimator),
             "weights": [utf8(name) for name in settings.weights],
             "backend": settings.backend,
+            **settings.origin,
             "uncertainty": {} if self.is_smpl else {name: _bounds(table, self.skeleton) for name, table in tables},
         }
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from mixsynth_stream.job.models import estimator_choice, load_models
 from mixsynth_stream.job.options import JobOptions
+from mixsynth_stream.job.settings import settings_of
 
 if TYPE_CHECKING:
     from mixsynth_stream.weights import Model
@@ -27,6 +28,11 @@ class Kit:
     def models(self) -> tuple[Model, ...] | None:
         """The networks that the options name; None for those that ship."""
         return load_models(self._options) if self._options.weights else None
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """All that results depend on, for their headers."""
+        return settings_of(self._options)
 
     def estimator(self) -> Any:
         """What a Stream takes as the estimator of one job: new, over the pose model that all share."""

@@ -156,9 +156,11 @@ def open_outputs(
     page: WebView | None = None,
     senders: Senders | None = None,
     number: int = 0,
+    origin: Mapping[str, Any] = MappingProxyType({}),
 ) -> list[Any]:
     """The sinks of a stream, which the caller closes: a view, and files in `folder` or lines on standard output.
 
+    `origin` is that of `Settings`.
     Without the `senders` of the job, in which it has its `number`, nothing is sent.
     """
     from mixsynth_stream.export import Header, Settings, open_sinks
@@ -175,6 +177,7 @@ def open_outputs(
         glance=stream.has_glance,
         skeleton=stream.skeleton,
         sigma_tables=(stream.models[0].sigma_table, stream.models[-1].sigma_table),
+        origin=origin,
     )
     header = Header.of(stream.info, settings)
     sinks: list[Any] = []

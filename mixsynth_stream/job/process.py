@@ -18,6 +18,7 @@ from mixsynth_stream.console import open_descriptors, source_name
 from mixsynth_stream.errors import SourceError
 from mixsynth_stream.export.rate import AverageRate
 from mixsynth_stream.interrupt import Interrupt
+from mixsynth_stream.job.fingerprint import source_state
 from mixsynth_stream.job.kit import Kit
 from mixsynth_stream.job.lock import FolderLock
 from mixsynth_stream.job.models import estimator_choice, load_models
@@ -26,6 +27,7 @@ from mixsynth_stream.job.outputs import Outputs, ViewClosed, check_folder, open_
 from mixsynth_stream.job.progress import Progress
 from mixsynth_stream.job.replay import replayed
 from mixsynth_stream.job.senders import Senders
+from mixsynth_stream.job.settings import origin_of
 from mixsynth_stream.memory import rare_collections
 
 if TYPE_CHECKING:
@@ -89,10 +91,9 @@ def process(
 ) -> JobResult:
     """One source from its first frame to its last, into `folder` or onto standard output.
 
-    `kit` has the networks of several jobs of files with these options, and `interrupt` holds signals where a caller
-    does. `on_result` is given the result once the source is open, and again after each Motion, while it grows.
-    Raises `SourceError`, `ModelError`, `OutputError`, `ValueError` and `JobInterrupted`; what was written before an
-    error stays readable.
+    `kit` has the networks of several jobs with these options, `interrupt` holds signals for a caller, and `on_result`
+    is given the result once the source is open, and after each Motion, while it grows. Raises `SourceError`,
+    `ModelError`, `OutputError`, `ValueError` and `JobInterrupted`; what was written before an error stays readable.
     """
     open_descriptors()
     with contextlib.ExitStack() as stack:
@@ -105,6 +106,7 @@ def process(
         with interrupt.held():
             page = stack.enter_context(open_page(source, options))
             senders = stack.enter_context(Senders([source], options))
+        state = None if folder is None else source_state(source)
         try:
             closing = None if page is None else page.closing
             on_wait = partial(senders.not_open, source)
@@ -116,7 +118,8 @@ def process(
         result = JobResult(source, stream.info, stream.stats, stream.models, folder, score=stream.score)
         on_result(result)
         with interrupt.held():
-            sinks = open_outputs(stream, folder, options, page=page, senders=senders)
+            origin = {} if stream.live or state is None else origin_of(kit.settings if kit else options, state)
+            sinks = open_outputs(stream, folder, options, page=page, senders=senders, origin=origin)
             outputs = stack.enter_context(Outputs(sinks, folder, interrupt))
         progress = stack.enter_context(Progress(source_name(source), stream.info, shown=options.progress))
         stream.on_event, stream.on_wait = partial(tell, progress, outputs), outputs.wait
@@ -127,9 +130,7 @@ def process(
         try:
             for motion in _written(stream, outputs, result, options.limit_frames):
                 on_result(result)
-                now_s = stream.now_s
-                latency_s = None if now_s is None else now_s - motion.time_s
-                progress.update(motion, stream.stats, latency_s, stream.score)
+                progress.update(motion, stream.stats, _age_s(motion, stream.now_s), stream.score)
         except ViewClosed:
             write_finals(stream, outputs, result, interrupt)
         except KeyboardInterrupt as stop:
@@ -138,6 +139,11 @@ def process(
         finally:
             result.seconds = time.perf_counter() - start
     return result
+
+
+def _age_s(motion: Motion, now_s: float | None) -> float | None:
+    """How old a Motion is, on the clock of a live source."""
+    return None if now_s is None else now_s - motion.time_s
 
 
 def _written(stream: Stream, outputs: Outputs, result: JobResult, limit_frames: int | None) -> Iterator[Motion]:

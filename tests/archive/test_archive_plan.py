@@ -7,14 +7,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from support.file_server import serve
 
-from mixsynth_stream.archive.entry import DONE, FAILED, SKIPPED, Entry, ResultFile, file_sha256
-from mixsynth_stream.archive.fingerprint import source_state
+from mixsynth_stream.archive.entry import DONE, FAILED, SKIPPED, Entry, ResultFile
 from mixsynth_stream.archive.limits import Limits
 from mixsynth_stream.archive.plan import plan_of, shard_of
-from mixsynth_stream.archive.settings import settings_of
 from mixsynth_stream.archive.work import name_of
+from mixsynth_stream.files import file_sha256
+from mixsynth_stream.job.fingerprint import source_state
 from mixsynth_stream.job.options import JobOptions
+from mixsynth_stream.job.settings import settings_of
 
 OPTIONS = JobOptions(progress=False)
 SETTINGS = settings_of(OPTIONS)
@@ -184,3 +186,18 @@ def test_a_folder_of_pictures_is_one_source_with_a_state(tmp_path):
     assert source_state(pattern) != before
     os.mkfifo(tmp_path / "pipe.mp4")
     assert [source_state(name) for name in (str(tmp_path / "pipe.mp4"), "-", "missing.mp4")] == [None] * 3
+
+
+def test_a_web_server_tells_whether_a_file_has_changed(tmp_path):
+    video(tmp_path / "files" / "a.mp4")
+    with serve(tmp_path / "files") as address:
+        source, out = f"{address}/a.mp4", tmp_path / "out"
+        entries = done(source, out, "a", source_state=source_state(source, asks=True))
+        assert entries[source].source_state["bytes"] == 3_000_000
+        assert len(planned([source], out, entries).complete) == 1
+        video(tmp_path / "files" / "a.mp4", b"v" * 3_000_001)
+        assert list(planned([source], out, entries).anew) == ["another source of that name"]
+        assert source_state(f"{address}/missing.mp4", asks=True) is None and source_state(source) is None
+    assert list(planned([source], out, entries).anew) == ["another source of that name"]
+    unknown = done(source, out, "a", source_state=None)
+    assert list(planned([source], out, unknown).anew) == ["a source that may have changed"]

@@ -14,8 +14,9 @@ from support import clips
 from support.command_line import run_apart
 from support.workers import children_of, reader_of, wait_until
 
-from mixsynth_stream.archive.entry import Entry, file_sha256
+from mixsynth_stream.archive.entry import Entry
 from mixsynth_stream.archive.manifest import read_manifest
+from mixsynth_stream.files import file_sha256
 
 needs_proc = pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="the test looks into /proc")
 ENDLESS = ("synthetic:seconds=0", "synthetic:seconds=0&people=2")

@@ -18,7 +18,7 @@ from support import clips
 
 from mixsynth_stream.archive.engine import Step, one_by_one
 from mixsynth_stream.archive.entry import DONE, FAILED, Entry
-from mixsynth_stream.archive.limits import Limits
+from mixsynth_stream.archive.limits import Limits, next_attempt
 from mixsynth_stream.archive.manifest import read_manifest
 from mixsynth_stream.archive.plan import Plan
 from mixsynth_stream.archive.progress import ArchiveProgress
@@ -71,6 +71,25 @@ def _then(action):
         action()
 
     return both
+
+
+@pytest.mark.parametrize(
+    ("cause", "source", "tries"),
+    [
+        *((cause, "a.mp4", 2) for cause in ("crash", "timeout", "memory")),
+        *((cause, "http://host/a.mp4", 1) for cause in ("model", "output", "usage", "error", "interrupted")),
+        ("source", "a.mp4", 1),
+        ("source", "http://host/a.mp4", 4),
+        ("changed", "a.mp4", 4),
+    ],
+)
+def test_what_may_pass_is_tried_again_and_a_lost_process_gets_one_more(tmp_path, cause, source, tries):
+    entry = Entry(source=source, state=FAILED, cause=cause)
+    task, count = task_of(source, tmp_path), 0
+    while task is not None:
+        count += 1
+        task = next_attempt(task, entry, Limits(retries=3))
+    assert count == tries
 
 
 def test_a_fault_of_ours_costs_its_file_only(tmp_path, monkeypatch):

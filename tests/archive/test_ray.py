@@ -12,12 +12,13 @@ import pytest
 from support import clips
 from support.workers import children_of, reader_of, wait_until
 
-from mixsynth_stream.archive.entry import Entry, file_sha256
+from mixsynth_stream.archive.entry import Entry
 from mixsynth_stream.archive.limits import Limits
 from mixsynth_stream.archive.manifest import read_manifest
 from mixsynth_stream.archive.ray.cluster import Share, connected
 from mixsynth_stream.archive.ray.engine import RayEngine
 from mixsynth_stream.archive.run import run_archive
+from mixsynth_stream.files import file_sha256
 from mixsynth_stream.job.options import JobOptions
 
 OPTIONS = JobOptions(progress=False)

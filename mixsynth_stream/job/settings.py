@@ -1,4 +1,4 @@
-"""`settings_of`: all that results depend on beside their source, as a manifest keeps it and a later run compares it."""
+"""`settings_of`: all that results depend on beside their source, as their headers and manifests have it."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from mixsynth_stream.archive.entry import file_sha256
+from mixsynth_stream.console import utf8
 from mixsynth_stream.export.header import made_by
+from mixsynth_stream.files import file_sha256
 from mixsynth_stream.job.options import JobOptions
 
 # What shows, sends or waits changes no result, and cameras have no results that are kept.
@@ -36,9 +37,26 @@ def settings_of(options: JobOptions) -> dict[str, Any]:
 
     Raises `ModelError` and `ValueError` for those that cannot be used.
     """
-    fields = {name: value for name, value in asdict(options).items() if name not in _WITHOUT_EFFECT}
-    plain = {name: list(value) if isinstance(value, tuple) else value for name, value in fields.items()}
-    return {"made_by": made_by(), **plain, "sha256": _digests(options)}
+    fields = {name: _plain(value) for name, value in asdict(options).items() if name not in _WITHOUT_EFFECT}
+    return {"made_by": made_by(), **fields, "sha256": _digests(options)}
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON in UTF-8 gives it back."""
+    if isinstance(value, tuple):
+        return [_plain(one) for one in value]
+    return utf8(value) if isinstance(value, str) else value
+
+
+def origin_of(settings: Mapping[str, Any] | JobOptions, source_state: Mapping[str, Any]) -> dict[str, Any]:
+    """What the header of a result says of its origin: whether the same poses would come out again.
+
+    That depends neither on the date of the source, which a copy has not, nor on other results beside these.
+    """
+    settings = settings_of(settings) if isinstance(settings, JobOptions) else settings
+    made_with = {name: value for name, value in settings.items() if name not in ("formats", "plot")}
+    state = {name: value for name, value in source_state.items() if name != "modified_ns"}
+    return {"made_with": made_with, "source_state": state}
 
 
 def differences(earlier: Mapping[str, Any], now: Mapping[str, Any]) -> str:
@@ -60,7 +78,7 @@ def _digests(options: JobOptions) -> dict[str, str]:
 
     spacing = AUTO_EVERY if options.every == AUTO else int(options.every or DEFAULT_EVERY)
     names = options.weights or tuple(shipped_name(space, spacing) for space in LANDMARK_SPACES)
-    digests = {f"weights {name}": file_sha256(weights_path(name)) for name in names}
+    digests = {f"weights {utf8(name)}": file_sha256(weights_path(name)) for name in names}
     if options.estimates is not None:
         digests["estimates"] = _estimates_sha256(Path(options.estimates))
     else:

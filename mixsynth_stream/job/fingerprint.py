@@ -14,25 +14,40 @@ from mixsynth_stream.stores import is_stored, stored_state
 _END_BYTES = 1 << 20
 
 
-def source_state(source: str) -> dict[str, Any] | None:
+def source_state(source: str, *, asks: bool = False) -> dict[str, Any] | None:
     """Size, time of change, and SHA-256 of the first and last megabyte of a file; of pictures, of all of them.
 
-    A name that says all by itself (synthetic:) is its own state; of a file in a store it is what the store says. None
-    where nobody knows what a name will give, as of a pipe or a web server, and where there is no such file.
+    A name that says all by itself (synthetic:) is its own state; of a file in a store it is what the store says. With
+    `asks`, a web server is asked for the size of a file, and its date and tag. None where nobody knows what a name will
+    give, as of a pipe, and where there is no such file.
     """
     from mixsynth_stream.pipeline.sources.media.names import pictures_behind
 
     if source.startswith("synthetic:"):
         return {"name": source}
     if source == "-" or ("://" in source and not is_stored(source)):
-        return None
+        return _state_at(source) if asks else None
     try:
         if is_stored(source):
             return stored_state(source)
         pictures = pictures_behind(source)
         return _state_of(pictures or [source])
-    except OSError:
+    except (OSError, ValueError):  # a name with a zero in it
         return None
+
+
+def _state_at(address: str) -> dict[str, Any] | None:
+    """What a web server says of a file without sending it; None where that does not tell one version from another."""
+    from mixsynth_stream.pipeline.sources.media import download
+
+    if address.partition("://")[0].lower() not in download.SCHEMES:
+        return None
+    try:
+        with download.request(address, download.OPEN_S) as answer:
+            size, marks = answer.length, {name: answer.headers.get(name) for name in ("ETag", "Last-Modified")}
+    except download.FAILURES:
+        return None
+    return {"bytes": size, **marks} if size and any(marks.values()) else None
 
 
 def _state_of(files: Sequence[str]) -> dict[str, Any] | None:
