@@ -32,7 +32,6 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "metrics",
         "rotations",
         "skeleton",
-        "stores",
         "telemetry",
     ),
     ("files", "normalise", "parameters", "spaces", "uncertainty"),

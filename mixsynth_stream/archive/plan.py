@@ -21,7 +21,7 @@ from mixsynth_stream.job.fingerprint import source_state
 from mixsynth_stream.job.options import JobOptions
 from mixsynth_stream.job.outputs import subfolders
 from mixsynth_stream.job.settings import differences
-from mixsynth_stream.stores import is_stored
+from mixsynth_stream.pipeline.sources.media.stores import is_stored
 
 # So many sources are looked at together: a server takes a while to answer, and hashing leaves the interpreter free.
 _ASKED_TOGETHER = 16

@@ -10,7 +10,7 @@ from typing import Any
 
 from mixsynth_stream.archive.entry import FAILED, Entry, ResultFile
 from mixsynth_stream.archive.work import Outcome, Task
-from mixsynth_stream.stores import is_stored, put, stored_state
+from mixsynth_stream.pipeline.sources.media.stores import is_stored, put, stored_state
 
 
 def work_into(results: str, task: Task, work: Callable[..., Outcome], **options: Any) -> Outcome:

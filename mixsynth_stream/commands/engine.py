@@ -81,7 +81,7 @@ def engine_of(args: argparse.Namespace) -> Engine | None:
 
 
 def _store(text: str) -> str:
-    from mixsynth_stream.stores import SCHEMES, is_stored
+    from mixsynth_stream.pipeline.sources.media.stores import SCHEMES, is_stored
 
     if not is_stored(text):
         raise argparse.ArgumentTypeError(f"expected a URL with one of {', '.join(sorted(SCHEMES))}, found {text!r}")

@@ -8,7 +8,7 @@ import stat
 from collections.abc import Sequence
 from typing import Any
 
-from mixsynth_stream.stores import is_stored, stored_state
+from mixsynth_stream.pipeline.sources.media.stores import is_stored, stored_state
 
 # So much of a file's beginning and of its end is hashed.
 _END_BYTES = 1 << 20

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from mixsynth_stream.console import shown
 from mixsynth_stream.errors import SourceError
 from mixsynth_stream.pipeline.sources.media.names import is_pattern, is_picture, matches, natural
-from mixsynth_stream.stores import is_stored, stored_matches
+from mixsynth_stream.pipeline.sources.media.stores import is_stored, stored_matches
 
 
 def expand(patterns: Iterable[str]) -> list[str]:

@@ -22,7 +22,7 @@ from mixsynth_stream.pipeline.sources.media import download
 from mixsynth_stream.pipeline.sources.media.boxes import BoxOrder
 from mixsynth_stream.pipeline.sources.media.names import folder_failure
 from mixsynth_stream.pipeline.sources.media.pipe import STDIN, Pipe, is_pipe
-from mixsynth_stream.stores import Reader, is_stored, open_stored
+from mixsynth_stream.pipeline.sources.media.stores import Reader, is_stored, open_stored
 
 logger = logging.getLogger(__name__)
 
