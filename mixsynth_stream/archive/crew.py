@@ -105,7 +105,8 @@ class Crew:
                 if task is not None:
                     yield task, _lost(task, hand, limits)
             elif message == READY:
-                hand.is_ready, self._false_starts = True, 0
+                hand.rest()
+                self._false_starts = 0
             elif isinstance(message, Step) and task is not None:
                 hand.frames = message.frames
                 on_step(task, message)

@@ -30,6 +30,8 @@ ONE_THREAD = dict.fromkeys(
 )
 _OURS = "mixsynth-stream: "
 _LAST_LINES = 20
+# A process is ready within so long, also from a slow network disk; one that was killed has ended, unless a disk hangs.
+_START_S, _END_S = 300.0, 5.0
 
 
 class Hand:
@@ -44,7 +46,8 @@ class Hand:
         self.frames = 0  # of the task, so far
         self.is_ready = False
         self.cause = ""
-        self.due_s = float("inf")  # when its task has to be complete, and, once it was told to stop, when it is killed
+        # When it has to be ready, or its task complete, and, once it was told to stop, when it is killed.
+        self.due_s = time.monotonic() + _START_S
         self._lines: deque[str] = deque(maxlen=_LAST_LINES)
         # A group of its own, so that Ctrl-C of a terminal comes to it from here only, and once.
         group: dict[str, Any] = {"start_new_session": True}
@@ -85,8 +88,8 @@ class Hand:
         return True
 
     def rest(self) -> None:
-        """Its task has ended."""
-        self.task = None
+        """It is ready, or its task has ended."""
+        self.is_ready, self.task = True, None
         if not self.cause:
             self.due_s = float("inf")
 
@@ -105,9 +108,10 @@ class Hand:
 
     def close(self) -> None:
         """Wait for its end, and close its pipes."""
-        self._process.wait()
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(_END_S)
         for reader in self._readers:
-            reader.join()
+            reader.join(_END_S)
         for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
             with suppress(OSError):
                 if pipe is not None:
@@ -119,7 +123,9 @@ class Hand:
 
     def end_in_words(self) -> str:
         """How the process came to its end, once it has."""
-        code = self._process.wait()
+        code = self._process.poll()
+        if code is None:
+            return "has not ended"
         if code >= 0:
             return f"ended with code {code}"
         with suppress(ValueError):

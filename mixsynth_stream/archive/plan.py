@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections import Counter
+import threading
+from collections import Counter, deque
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -25,6 +26,7 @@ from mixsynth_stream.pipeline.sources.media.stores import is_stored
 
 # So many sources are looked at together: a server takes a while to answer, and hashing leaves the interpreter free.
 _ASKED_TOGETHER = 16
+_UNKNOWN = "a source that may have changed"
 
 
 @dataclass
@@ -77,7 +79,7 @@ def plan_of(
         if entry is not None and not again and limits.spares(entry) and not differences(entry.settings, settings):
             plan.aside.append(entry)
             continue
-        reason = "--again" if again else reasons.get(source, "")
+        reason = "--again" if again else reasons.get(source, _UNKNOWN)
         if entry is not None and not reason:
             plan.complete.append(entry)
             continue
@@ -151,9 +153,21 @@ def _reasons_for_anew(
     places: Mapping[str, Path], entries: Mapping[str, Entry], settings: Mapping[str, Any], results: str | None
 ) -> dict[str, str]:
     """`_why_anew` of sources in their folders, which have entries. Web servers are asked several at a time."""
-    with ThreadPoolExecutor(_ASKED_TOGETHER) as pool:
-        reasons = pool.map(lambda one: _why_anew(entries[name_of(one)], one, places[one], settings, results), places)
-        return dict(zip(places, reasons, strict=True))
+    reasons: dict[str, str] = {}
+    waiting = deque(places)
+
+    def look() -> None:
+        with suppress(IndexError):  # none is left
+            while True:
+                source = waiting.popleft()
+                reasons[source] = _why_anew(entries[name_of(source)], source, places[source], settings, results)
+
+    threads = [threading.Thread(target=look, daemon=True) for _ in range(min(_ASKED_TOGETHER, len(places)))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:  # Ctrl-C leaves them behind
+        thread.join()
+    return reasons
 
 
 def _why_anew(entry: Entry, source: str, folder: Path, settings: Mapping[str, Any], results: str | None) -> str:
@@ -163,7 +177,7 @@ def _why_anew(entry: Entry, source: str, folder: Path, settings: Mapping[str, An
     if words := differences(entry.settings, settings):
         return words
     if entry.source_state is None or entry.source_state != source_state(source, asks=True):
-        return "another source of that name" if entry.source_state is not None else "a source that may have changed"
+        return "another source of that name" if entry.source_state is not None else _UNKNOWN
     if not is_in_place(entry, results):
         return "results in another place"
     if not entry.files or not all(_is_there(folder, file) for file in entry.files):

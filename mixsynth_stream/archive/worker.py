@@ -45,7 +45,11 @@ class Worker:
         from mixsynth_stream.job.kit import Kit
 
         with Interrupt() as interrupt, interrupt.held():
-            threading.Thread(target=self._listen, name="requests", daemon=True).start()
+            # Schedulers send these to all processes of a run, and who has started this one will tell it to stop.
+            for name in ("SIGTERM", "SIGHUP"):
+                if hasattr(signal, name):
+                    signal.signal(getattr(signal, name), signal.SIG_IGN)
+            threading.Thread(target=self._listen, args=(interrupt,), name="requests", daemon=True).start()
             self._send(READY)
             kit: Kit | None = None
             while not interrupt.is_received:
@@ -72,7 +76,7 @@ class Worker:
             pickle.dump(message, self._answers)
             self._answers.flush()
 
-    def _listen(self) -> None:
+    def _listen(self, interrupt: Interrupt) -> None:
         """Take what comes, in a thread of its own. A signal ends a task that is in work."""
         is_orphan = False
         try:
@@ -81,7 +85,9 @@ class Worker:
         except (EOFError, OSError):
             is_orphan = True
         self._tasks.put(None)
-        if sys.platform == "win32":
+        if interrupt.is_received:  # a second signal would leave files unfinished
+            pass
+        elif sys.platform == "win32":
             signal.raise_signal(signal.SIGINT)
         else:
             os.kill(os.getpid(), signal.SIGINT)

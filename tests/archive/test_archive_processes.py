@@ -40,7 +40,7 @@ def frames_in(path: Path) -> int:
     return max(path.read_bytes().count(b"\n") - 1, 0) if path.exists() else 0
 
 
-def test_results_are_the_bytes_of_one_by_one_and_a_second_run_leaves_them_alone(tmp_path):
+def test_results_are_the_bytes_of_one_by_one(tmp_path):
     sources = [str(clips.PERSON), "synthetic:seconds=1&people=2"]
     formats = ["--format", "jsonl,npz", "--quiet"]
     assert run_apart("run", *sources, "--out", str(tmp_path / "one"), *formats).returncode == 0
@@ -58,10 +58,6 @@ def test_results_are_the_bytes_of_one_by_one_and_a_second_run_leaves_them_alone(
         person = entries[sources[0]]
         assert (person.frames, person.people, person.estimator_calls) == (50, 1, 6)
         assert person.seconds["total"] > person.seconds["estimator"] > 0
-    before = (tmp_path / "many" / "manifest.jsonl").read_bytes()
-    again = run_apart("run", *sources, "--out", str(tmp_path / "many"), *formats[:-1], "--jobs", "2")
-    assert again.returncode == 0 and "2 of 2 sources are complete already" in again.stderr, again.stderr
-    assert (tmp_path / "many" / "manifest.jsonl").read_bytes() == before
 
 
 @needs_proc
@@ -70,7 +66,7 @@ def test_a_file_that_crashes_its_process_twice_is_set_aside_and_all_others_are_c
     os.mkfifo(crash)
     garbage.write_bytes(os.urandom(50_000))
     writer = os.open(crash, os.O_RDWR)  # so that its reader waits for data
-    sources = [crash, "synthetic:seconds=1", garbage, "synthetic:seconds=2", "synthetic:seconds=3"]
+    sources = [crash, "synthetic:seconds=1", garbage, "synthetic:seconds=2"]
     with start(*sources, "--out", out, "--jobs", "2") as process:
         first = reader_of(crash, process.pid)
         os.kill(first, signal.SIGSEGV)
@@ -78,10 +74,10 @@ def test_a_file_that_crashes_its_process_twice_is_set_aside_and_all_others_are_c
         os.kill(reader_of(crash, process.pid), signal.SIGSEGV)
         errors = process.communicate(timeout=120)[1]
     os.close(writer)
-    assert process.returncode == 3 and "2 of 5 sources failed; the others are complete" in errors, errors
+    assert process.returncode == 3 and "2 of 4 sources failed; the others are complete" in errors, errors
     assert "crash.mp4: its process was ended by SIGSEGV, twice: it is set aside" in errors
     entries = entries_of(out)
-    assert [entries[str(source)].state for source in sources] == ["failed", "done", "failed", "done", "done"]
+    assert [entries[str(source)].state for source in sources] == ["failed", "done", "failed", "done"]
     assert (entries[str(crash)].cause, entries[str(crash)].attempts) == ("crash", 2)
     assert entries[str(garbage)].cause == "source" and "is not a video" in entries[str(garbage)].reason
     later = run_apart("run", *map(str, sources[:2]), "--out", str(out))
@@ -93,7 +89,7 @@ def test_a_file_that_crashes_its_process_twice_is_set_aside_and_all_others_are_c
 @pytest.mark.parametrize(
     ("limits", "cause", "words"),
     [
-        (["--timeout-per-file", "1"], "timeout", "it took longer than 1 s (--timeout-per-file), twice"),
+        (["--timeout-per-file", "0.5"], "timeout", "it took longer than 0.5 s (--timeout-per-file), twice"),
         (["--memory-per-job", "30M"], "memory", "took more than 30 MB of memory (--memory-per-job), twice"),
     ],
     ids=["time", "memory"],
@@ -106,7 +102,7 @@ def test_a_file_that_takes_too_much_ends_and_is_named(tmp_path, limits, cause, w
 
 
 @needs_proc
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_an_interrupted_run_leaves_finished_files_and_partial_ones_readable_and_no_process(tmp_path, number):
     out = tmp_path / "out"
     partial = [out / name / "poses.jsonl" for name in ("synthetic:seconds=0", "synthetic:seconds=0&people=2")]
@@ -114,6 +110,8 @@ def test_an_interrupted_run_leaves_finished_files_and_partial_ones_readable_and_
         wait_until(lambda: min(frames_in(path.with_suffix(".jsonl.part")) for path in partial) > 5, "both are in work")
         second = run_apart("run", "synthetic:seconds=1", "--out", str(out), "--jobs", "1")
         workers = children_of(process.pid)
+        for worker in workers if number == signal.SIGTERM else ():  # as schedulers do
+            os.kill(worker, number)
         process.send_signal(number)
         errors = process.communicate(timeout=60)[1]
     assert second.returncode == 1 and f"in use, another run (process {process.pid})" in second.stderr
@@ -123,7 +121,7 @@ def test_an_interrupted_run_leaves_finished_files_and_partial_ones_readable_and_
         assert [json.loads(line)["index"] for line in path.read_text().splitlines()[1:]] == list(range(frames_in(path)))
     entries = entries_of(out)
     assert entries["synthetic:seconds=1"].state == "done"
-    if number == signal.SIGINT:
+    if number != signal.SIGKILL:
         assert process.returncode == 130 and errors.endswith("interrupted; what was written so far is complete\n")
         assert [entries[source].cause for source in ENDLESS] == ["interrupted"] * 2
         assert [entries[source].frames >= frames_in(path) for source, path in zip(ENDLESS, partial, strict=True)] == [

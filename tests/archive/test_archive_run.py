@@ -19,11 +19,12 @@ from support import clips
 from mixsynth_stream.archive.engine import Step, one_by_one
 from mixsynth_stream.archive.entry import DONE, FAILED, Entry
 from mixsynth_stream.archive.limits import Limits, next_attempt
-from mixsynth_stream.archive.manifest import read_manifest
+from mixsynth_stream.archive.manifest import Manifest, read_manifest
 from mixsynth_stream.archive.plan import Plan
 from mixsynth_stream.archive.progress import ArchiveProgress
 from mixsynth_stream.archive.work import Task, work
 from mixsynth_stream.cli import main
+from mixsynth_stream.errors import OutputError
 from mixsynth_stream.interrupt import Interrupt
 from mixsynth_stream.job.options import JobOptions
 
@@ -153,6 +154,17 @@ def test_a_full_disk_ends_the_run_and_keeps_what_is_complete(tmp_path):
     assert states(tmp_path) == {SHORT: "done", sources[1]: "failed"}
     assert len((tmp_path / "synthetic:seconds=9" / "poses.jsonl").read_text().splitlines()) > 5
     assert [json.loads(line)["index"] for line in (tmp_path / SHORT / "poses.jsonl").read_text().splitlines()[1:]]
+
+
+def test_a_manifest_that_takes_no_line_ends_the_run_and_the_results_stay(tmp_path, monkeypatch, capsys):
+    def fail(manifest, entry):
+        raise OutputError(f"{manifest.path} cannot be written: the disk is full")
+
+    monkeypatch.setattr(Manifest, "append", fail)
+    assert main(["run", SHORT, LONG, "--out", str(tmp_path), "--quiet"]) == 1
+    text = capsys.readouterr().err
+    assert text.count("\n") == 1 and "the disk is full (1 sources were not started)" in text, text
+    assert (tmp_path / SHORT / "poses.jsonl").exists() and not (tmp_path / LONG).exists()
 
 
 @pytest.mark.parametrize(

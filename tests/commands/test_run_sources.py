@@ -85,7 +85,12 @@ def test_what_happens_to_a_live_source_stands_between_its_frames(tmp_path, monke
         return av.open(next(cameras, "gone"), "r", format="lavfi")
 
     def reader(source, **_):
-        return LiveReader(source, opener=opener, pause_s=lambda n: 0.1, retries=1)
+        # The command opens it, and hands it to the stream.
+        return (
+            source
+            if isinstance(source, LiveReader)
+            else LiveReader(source, opener=opener, pause_s=lambda n: 0.1, retries=1)
+        )
 
     monkeypatch.setattr("mixsynth_stream.pipeline.sources.open.open_for_stream", reader)
     assert main(["run", "webcam", "--out", str(tmp_path / "out"), "--quiet"]) == 3  # there is no third one
