@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -22,6 +22,8 @@ native: Any = importlib.import_module("mixsynth_stream._C")
 SAME_TIME_S = 1e-6
 # A gap wider than this many grid spacings lacks a keyframe: its middle is forecast from both ends.
 _WIDE_GAP = 1.5
+# What a curve computes once, and a bridge changes nothing of.
+_WITHOUT_BRIDGE = ("_moves", "_slot_rows", "_sightings_s")
 
 
 # When the person was seen, and which joints [J] were measured then.
@@ -97,8 +99,8 @@ class Curve:
             poses = nearest_6d(poses)
         return WindowPoses(poses, scores, origin, sigma)
 
-    def bridge_from(self, before: Curve) -> Bridge:
-        """The offset that joins this curve to the one `before` at its last keyframe, so that nothing jumps there.
+    def bridged_from(self, before: Curve) -> Curve:
+        """This curve, joined to the one `before` at its last keyframe, so that nothing jumps there.
 
         Where that keyframe is older than all slots, the offset leads from it to the oldest slot.
         """
@@ -106,7 +108,10 @@ class Curve:
         own = self._over_time(None).at(start)[0][0]
         start_s, oldest_s, newest_s = float(start[0]), self.slots.time_s[0], self.slots.time_s[-1]
         end_s = oldest_s if start_s < oldest_s - SAME_TIME_S else newest_s
-        return Bridge(start_s, end_s, np.nan_to_num(before.at(start).poses[0] - own))
+        bridged = replace(self, bridge=Bridge(start_s, end_s, np.nan_to_num(before.at(start).poses[0] - own)))
+        # What both have in common is known already.
+        bridged.__dict__.update({name: self.__dict__[name] for name in _WITHOUT_BRIDGE})
+        return bridged
 
     @cached_property
     def _native(self) -> Any:  # _C.Curve
@@ -138,7 +143,7 @@ class Curve:
             dims=self.space.dims,
         )
 
-    @property
+    @cached_property
     def _moves(self) -> np.ndarray | None:  # [T, J * D]
         """The network's output, a row for each grid step, and in it what each joint moves with."""
         if self.output is None:
@@ -147,7 +152,7 @@ class Curve:
         core = self.output.astype(np.float64).reshape(steps, len(self.space.core), self.space.dims)
         return self.space.carried(core).reshape(steps, -1)
 
-    @property
+    @cached_property
     def _slot_rows(self) -> np.ndarray:  # [K, J * D + J]
         """A row for each slot: the joints' offsets from their carriers plus the root, and the scores.
 
@@ -158,7 +163,7 @@ class Curve:
             poses = poses - space.carried(poses.take(space.core, axis=1)) + self.network_input.root
         return np.concatenate([poses.reshape(len(poses), -1), self.slots.scores], axis=1)
 
-    @property
+    @cached_property
     def _sightings_s(self) -> np.ndarray:  # [S, J]
         """The time of each sighting; NaN for the joints that were not measured then."""
         measured = np.array([joints for _, joints in self.sightings])

@@ -60,22 +60,35 @@ class Engine:
     def go_on(self, frame: Frame | None, seen_s: float | None = None) -> list[Motion]:
         """Take a frame, if there is one, and the looks that have ended, and wait for nothing.
 
-        With `seen_s` the looks at frames up to that time count, and no other: they are waited for.
+        With `seen_s` the looks at frames up to that time count, and no other: they are waited for. Finals wait for
+        `finals`, and come where nothing else does.
         """
         looks = self._looks.ended() if seen_s is None else self._looks.until(seen_s)
         motions = self._completed(self.answers(looks))
-        if frame is not None and self._supervisor.error is None:
-            self.consider(frame)
-            if self.due is not None:
-                self.begin_look()
-            motions += self.go_past(frame)
-        return motions
+        if self._supervisor.error is not None:
+            return motions
+        if frame is None:
+            return motions if looks else self.all_finals()
+        self.consider(frame)
+        if self.due is not None:
+            self.begin_look()
+        return motions + self.go_past(frame)
+
+    def finals(self) -> list[Motion]:
+        """The next few finals, once a frame of now is out: the loop is soon free for the frame after it."""
+        with self._stats.timed("network"):
+            return self._timeline.some_finals()
+
+    def all_finals(self) -> list[Motion]:
+        """All finals that wait, where no frame does."""
+        with self._stats.timed("network"):
+            return self._timeline.finals()
 
     def repeat(self, kind: str | None, frame: Frame | None) -> list[Motion]:
         """Do again what a stream that is led did in a turn: take a frame, or a step of this kind.
 
         "answers": take what the looks that have ended lead to. "look": begin the one that is due. "last": begin that at
-        the last frame.
+        the last frame. None without a frame: give the finals that wait.
         """
         if kind == "answers":
             return self._completed(self.answers(self._looks.ended()), refuses=False)
@@ -84,7 +97,7 @@ class Engine:
         elif kind == "last":
             self.begin_last_look()
         if frame is None:
-            return []
+            return [] if kind else self.all_finals()
         self.consider(frame)
         return self.go_past(frame)
 
@@ -177,11 +190,12 @@ class Engine:
     def wait_for(self, frame: Frame) -> list[Motion]:
         """Take a frame, and wait for the estimator where it is a keyframe."""
         motions = self._cut_motions(self._cut_at(frame))
-        if not self._is_due(frame):
-            return motions + self._between_keyframes(frame)
-        self._clock.tick(frame.time_s)
-        looked = self._look(frame)
-        return motions + (self._between_keyframes(frame) if looked is None else looked)
+        looked = None
+        if self._is_due(frame):
+            self._clock.tick(frame.time_s)
+            looked = self._look(frame)
+        motions += self._between_keyframes(frame) if looked is None else looked
+        return self.all_finals() + motions  # who waited for the estimator gets them in order, the newest frame last
 
     def _is_due(self, frame: Frame) -> bool:
         """Whether a frame is a keyframe. One that may be the first of a new scene waits for the judgement."""

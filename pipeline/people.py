@@ -7,22 +7,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cache, lru_cache, partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from mixsynth_stream.normalise import distance_in_scales, whole_pose
+from mixsynth_stream.pipeline.course import Seen, Shifts
 from mixsynth_stream.pipeline.curve import Curve
 from mixsynth_stream.pipeline.forecast.correction import Correction
 from mixsynth_stream.pipeline.glance.evidence import Glimpses
 from mixsynth_stream.pipeline.motion import SPACE_ARRAYS, Origin, Person, Poses
 from mixsynth_stream.pipeline.steps import Keyframes, Steps, completed
-from mixsynth_stream.pipeline.window import MotionWindow, Shifts
+from mixsynth_stream.pipeline.window import MotionWindow
 from mixsynth_stream.skeleton import BLAZEPOSE_33, SKELETONS, Skeleton
 from mixsynth_stream.spaces import LANDMARK_SPACES, SPACES, scale_floor, space_of
 
 if TYPE_CHECKING:
+    from mixsynth_stream.pipeline.glance.back import Back
     from mixsynth_stream.weights import Model
 
 # Plain numbers, because numpy takes long to look at members of an enumeration.
@@ -116,8 +118,11 @@ class Scene:
         rows = [(track, arrays) for track, arrays in tracks if arrays["origin"].any()]  # MISSING is 0
         # A space that the scene does not have is NaN. Where nobody is known the shapes are still those of a scene.
         missing = _missing_arrays(self.spaces, self.has_sigma, len(times), len(self.skeleton))
+        ids = np.array([track for track, _ in rows], np.int64)
+        if len(rows) == 1 and len(rows[0][1]) == len(missing):  # as nearly always, and the arrays are nobody else's
+            return ScenePoses(ids=ids, **{name: values[None] for name, values in rows[0][1].items()})
         return ScenePoses(
-            ids=np.array([track for track, _ in rows], np.int64),
+            ids=ids,
             **{
                 name: np.array([arrays.get(name, values) for _, arrays in rows], values.dtype).reshape(
                     len(rows), *values.shape
@@ -230,7 +235,7 @@ class People:
         detections: Sequence[Person],
         time_s: float,
         frame_height: float,
-        gap: Callable[[int, np.ndarray], Glimpses | None] | None = None,
+        gap: Callable[[int, np.ndarray], Back | None] | None = None,
     ) -> Scene:
         """`observing`, with the keyframes pushed at once."""
         return completed(self.observing(detections, time_s, frame_height, gap))
@@ -240,11 +245,11 @@ class People:
         detections: Sequence[Person],
         time_s: float,
         frame_height: float,
-        gap: Callable[[int, np.ndarray], Glimpses | None] | None = None,
+        gap: Callable[[int, np.ndarray], Back | None] | None = None,
     ) -> Steps[Scene]:
         """Match detections to tracks, push everybody's keyframe, start and end tracks.
 
-        `gap` gives what glances saw of a track since the last keyframe, up to a measured pose [17, 2] at this one.
+        `gap` gives the way back from a measured pose [17, 2] at this keyframe to the last one, through pictures.
         """
         before = list(self._tracks)
         self._tracks = [track for track in self._tracks if not self._is_gone(track, time_s)]
@@ -340,7 +345,7 @@ class People:
 def _windows_keyframes(
     keyframes: Sequence[tuple[_Track, Person | None]],
     time_s: float,
-    gap: Callable[[int, np.ndarray], Glimpses | None] | None,
+    gap: Callable[[int, np.ndarray], Back | None] | None,
 ) -> Keyframes:
     """Everybody's keyframe for all their windows."""
     pairs = [(window, person) for track, person in keyframes for window in track.windows]
@@ -357,16 +362,31 @@ def _seen(
     track: _Track,
     person: Person | None,
     time_s: float,
-    gap: Callable[[int, np.ndarray], Glimpses | None] | None,
-) -> list[Shifts | None]:
-    """For each window of a track: by how much what was seen in the gap corrects its way to the new keyframe."""
-    nothing: list[Shifts | None] = [None] * len(track.windows)
-    image = track.windows[0]
+    gap: Callable[[int, np.ndarray], Back | None] | None,
+) -> list[Seen | None]:
+    """For each window of a track: by how much what was seen in the gap corrects its way to the new keyframe.
+
+    Only windows ask for that whose keyframes lie off their grid.
+    """
+    image, windows = track.windows[0], track.windows
+    nothing: list[Seen | None] = [None] * len(windows)
     if gap is None or person is None or image.curve is None or not np.isfinite(person.pose[image.space.own_core]).all():
         return nothing
-    glimpses = gap(track.id, whole_pose(image.space.core_of(person.pose)))
-    if glimpses is None:
+    back = gap(track.id, whole_pose(image.space.core_of(person.pose)))
+    if back is None:
         return nothing
-    return glimpses.shifts(
-        [window.space for window in track.windows], image.way(time_s, person.pose, glimpses.time_s), time_s
-    )
+
+    way = image.way(time_s, person.pose)
+
+    @cache
+    def shifts() -> list[Shifts | None]:
+        glimpses = back.glimpses
+        if glimpses is None:
+            return [None] * len(windows)
+        return glimpses.shifts([window.space for window in windows], way(glimpses.time_s), time_s)
+
+    return [partial(_nth, shifts, w) for w in range(len(windows))]
+
+
+def _nth(shifts: Callable[[], list[Shifts | None]], w: int) -> Shifts | None:
+    return shifts()[w]

@@ -59,9 +59,11 @@ def begin_recording(
 
 def go_on(engine: Engine, journal: Journal, frame: Frame | None) -> list[Motion]:
     """`engine.go_on`; or what a recorded stream did in this turn, where others decided when."""
-    if isinstance(journal, ReplayJournal) and journal.is_led:
-        return engine.repeat(journal.kind, frame)
-    return engine.go_on(frame)
+    if not isinstance(journal, ReplayJournal):
+        return engine.go_on(frame)
+    if journal.is_idle:
+        return []
+    return engine.repeat(journal.kind, frame) if journal.is_led else engine.go_on(frame)
 
 
 def replay_arguments(folder: Path, header: Mapping[str, Any]) -> dict[str, Any]:

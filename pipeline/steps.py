@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from mixsynth_stream.pipeline.window import MotionWindow, Shifts, push_each
+from mixsynth_stream.pipeline.course import Seen
+from mixsynth_stream.pipeline.window import MotionWindow, push_each
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,7 +21,7 @@ class Keyframes(NamedTuple):
     poses: list[np.ndarray | None]  # W of [J, D]
     scores: list[np.ndarray | None]  # W of [J]
     times_s: list[float]
-    seen: list[Shifts | None]
+    seen: list[Seen | None]
 
 
 # What goes on once its keyframes are pushed. It gives them once.

@@ -128,13 +128,13 @@ class Stream:
             raise
         spacing = self.models[0].config.sample_interval, self.models[0].info.rate_hz
         people = People(self.models, self.skeleton, max_people=max_people, max_silence_s=max_silence_s)
-        follower = self._glance(glance)
-        self.has_glance = follower is not None
-        self.score = self._own_score(acts=is_auto)
-        self._timeline = self._own_timeline(people, follower, horizon_s, smooth=smooth)
+        glances = self._glance(glance)
+        self.has_glance = glances is not None
+        self.score = score = self._own_score(acts=is_auto)
+        self._timeline = Timeline(people, lag=self.lag, horizon_s=horizon_s, glance=glances, score=score, smooth=smooth)
         self._looks = self._new_looks()
-        if not pictures and follower is None:
-            self._read_sparsely(KeyframeClock(*spacing), has_cuts=cuts)
+        if self._reader is not None and not pictures and glances is None:
+            self._reader.read_sparsely(Needs(KeyframeClock(*spacing), STAY_S if cuts else None))
         self._engine = Engine(
             self._supervisor,
             self._looks,
@@ -177,7 +177,7 @@ class Stream:
         wait: bool = False,
         answer_s: float | None = None,
     ) -> list[Motion]:
-        """Take the next frame of a loop that you own; returns the Motions that are due.
+        """Take the next frame of a loop that you own; returns the Motions that are due, at lag 0 its own one last.
 
         The estimator looks at it meanwhile. With `wait` it has looked when this returns, so that the Motions do not
         depend on how fast it is. With `answer_s` each look counts from so many seconds of the stream's time after its
@@ -197,12 +197,12 @@ class Stream:
             self._due.extend(self._engine.last_looks())
             self._due.extend(self._engine.wait_for(frame))
         else:
-            self._due.extend(self._engine.go_on(frame, None if answer_s is None else frame.time_s - answer_s))
+            motions = self._engine.go_on(frame, None if answer_s is None else frame.time_s - answer_s)
+            self._due.extend(self._engine.finals() + motions)
         error, self._supervisor.error = self._supervisor.error, None
         if error is not None:
             raise error  # what is due comes with the next frame
-        motions = list(self._due)
-        self._due.clear()
+        motions, self._due = list(self._due), deque()
         return motions
 
     def at(self, time_s: float) -> Expected:
@@ -251,8 +251,7 @@ class Stream:
         if self._loop is not None:
             with suppress(ValueError):  # another thread is inside the loop
                 self._loop.close()  # it waits for an estimator that looks at a frame
-        motions = list(self._due)
-        self._due.clear()
+        motions, self._due = list(self._due), deque()
         if self._reader is None:
             motions += [*self._engine.last_looks(_CLOSE_S), *self._engine.last_motions()]
         else:
@@ -288,10 +287,6 @@ class Stream:
         if self._reader is not None:
             self._reader.wake()
 
-    def _read_sparsely(self, clock: KeyframeClock, *, has_cuts: bool) -> None:
-        if self._reader is not None:
-            self._reader.read_sparsely(Needs(clock, STAY_S if has_cuts else None))
-
     def _supervised(self, choice: Any, **options: Any) -> SupervisedEstimator:
         """The estimator that the user means, which may fail without ending the stream."""
         own = self._reader.estimator if self._reader else None
@@ -307,9 +302,6 @@ class Stream:
     def _own_score(self, *, acts: bool) -> SelfScore | None:
         """Forecasts of live poses are judged by the keyframes that come; None for files and rotations."""
         return SelfScore(acts=acts) if self.live and self.models[0].info.space == "image" else None
-
-    def _own_timeline(self, people: People, follower: Glance | None, horizon_s: float, *, smooth: bool) -> Timeline:
-        return Timeline(people, lag=self.lag, horizon_s=horizon_s, glance=follower, score=self.score, smooth=smooth)
 
     def _glance(self, request: bool | None) -> Glance | None:
         """By default people are followed between keyframes in live sources, where the pose of now counts."""
@@ -357,9 +349,20 @@ class Stream:
                 yield from self._hand_out([])
                 if self._supervisor.error is not None:
                     return
+                if frame is not None:
+                    with self.hold():
+                        self._add_finals()
+                    yield from self._hand_out([])
                 if frame is None and self.on_wait is not None:
                     self.on_wait()
             yield from self._hand_out(self._engine.last_looks())
+
+    def _add_finals(self) -> None:
+        """Finals that wait are due, now that a frame of now is out: a few, or all beside others, which costs less."""
+        is_alone = not (self._is_led or self._journal.is_led)
+        finals = self._engine.finals() if is_alone else self._engine.all_finals()
+        self._journal.check_later(finals)
+        self._due.extend(finals)
 
     def _timed(self, motions: list[Motion], frame: Frame, read_s: float | None) -> list[Motion]:
         """The Motions, of which a live frame's first one has its way in the ledger."""
@@ -372,7 +375,7 @@ class Stream:
         return [replace(motion, latency=latency) if motion.frame is frame else motion for motion in motions]
 
     def _frames(self) -> Iterator[Frame | None]:
-        """The frames of the source up to its end, or to the error that broke it.
+        """The frames of the source up to its end, or to the error that broke it. What happens to it is told before.
 
         None where a live source has none yet, and a look has ended or some time has passed.
         """
@@ -386,15 +389,10 @@ class Stream:
                 except Exception as error:  # the user's own iterator may raise anything
                     self._source_error = error
                     break
-            self._tell_events(frame)
+            for event in self._reader.events_before(frame):
+                if self.on_event is not None:
+                    self.on_event(event)
             self.stats.counters.update(self._reader.counters)
             self.stats.frames += frame is not None
             yield frame
         self.stats.counters.update(self._reader.counters)
-
-    def _tell_events(self, frame: Frame | None) -> None:
-        """Tell what has happened to the source before this frame."""
-        assert self._reader is not None
-        for event in self._reader.events_before(frame):
-            if self.on_event is not None:
-                self.on_event(event)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from mixsynth_stream.pipeline.cuts import Cut, go_on
+from mixsynth_stream.pipeline.finals import Finals
 from mixsynth_stream.pipeline.fit import Fit
 from mixsynth_stream.pipeline.forecast.correction import SPEED_OVER_S, correction
 from mixsynth_stream.pipeline.forecast.self_score import SelfScore
+from mixsynth_stream.pipeline.glance.gaps import Gaps
 from mixsynth_stream.pipeline.motion import Expected, Forecast, Lookahead, Motion, Person
 from mixsynth_stream.pipeline.people import Scene, ScenePoses
 from mixsynth_stream.pipeline.steps import Steps, completed
@@ -25,11 +27,15 @@ if TYPE_CHECKING:
     from mixsynth_stream.pipeline.people import People
 
 
+# So many finals are made at once, beside a frame of now.
+_FINALS_A_PIECE = 4
+
+
 class _Waiting(NamedTuple):
     """A frame that is not final yet."""
 
     frame: Frame
-    is_keyframe: bool  # the newest one
+    measured: tuple[Person, ...] | None  # of the newest keyframe
     scene: Scene  # what was known up to its own time, which is what its forecast is made of
 
 
@@ -49,7 +55,8 @@ class Timeline:
     """Takes frames in order and gives the Motions that are due.
 
     lag 1: each frame once, final, when the keyframe after it is known. lag 0: each frame at once and provisional; when
-    a keyframe arrives, the finals of the frames before it come first, then the keyframe itself, provisional.
+    the answer to a keyframe comes, the keyframe itself, provisional. The finals of the frames before it then wait for
+    `finals`, because no frame of now should wait for them.
     People are followed in the picture of the first frame; frames of another size are laid over it.
     """
 
@@ -74,6 +81,7 @@ class Timeline:
         self._is_smooth = smooth and lag == 0 and "image" in self._scene.spaces
         self._size = (0, 0)  # width and height of the picture that people are followed in: the first frame's
         self._waiting: list[_Waiting] = []
+        self._finals = Finals()
         self._known: _Kept | None = None  # what was expected last
         self._shown: _Kept | None = None  # what was shown last
         self._settled_s = -np.inf  # frames before this time are final without a keyframe
@@ -84,7 +92,7 @@ class Timeline:
     @property
     def last_frame(self) -> Frame | None:
         """The newest frame, unless it already is a keyframe."""
-        return self._waiting[-1].frame if self._waiting and not self._waiting[-1].is_keyframe else None
+        return self._waiting[-1].frame if self._waiting and self._waiting[-1].measured is None else None
 
     @property
     def keyframe_s(self) -> float | None:
@@ -100,12 +108,12 @@ class Timeline:
         """Take a frame that no estimator looks at, or has not looked at yet."""
         self._follow(frame)
         scene = self._people.empty_scene() if self._new_cuts else self._scene
-        self._waiting.append(_Waiting(frame, False, scene))
+        self._waiting.append(_Waiting(frame, None, scene))
         if self._lag:
             return []
         known = None if self._known is None else self._known.of(scene, frame.time_s)
         self._shown = _Kept(scene, frame.time_s, scene.shown([frame.time_s], known))
-        return self._motions([frame], self._shown.poses, [scene], final=False)
+        return self._motions(self._waiting[-1:], self._shown.poses, final=False)
 
     def cut(self, cut: Cut) -> Frame | None:
         """Take a cut that lies among the newest frames: from its first frame on, nobody of before is known.
@@ -113,31 +121,31 @@ class Timeline:
         Returns the last frame before it where no estimator looked at it or a later one yet.
         """
         self._new_cuts.append(cut)
-        return next((one.frame for one in self._waiting if one.frame is cut.before and not one.is_keyframe), None)
+        return next((one.frame for one in self._waiting if one.frame is cut.before and one.measured is None), None)
 
     def keyframe(self, frame: Frame, people: Sequence[Person]) -> list[Motion]:
-        """`looking`, with the keyframes pushed at once."""
-        return completed(self.looking(frame, people))
+        """`looking`, with the keyframes pushed at once, after all finals that it leads to."""
+        motions = completed(self.looking(frame, people))
+        return self.finals() + motions
 
     def looking(self, frame: Frame, people: Sequence[Person]) -> Steps[list[Motion]]:
         """Take a frame with the people that the estimator saw in it. Newer frames may have come in the meantime."""
         people = tuple(people)
         fit = self._fit(frame)
-        motions = []
         placed = [fit.place(person) for person in people]
         while self._new_cuts and frame.time_s >= self._new_cuts[0].first.time_s:
-            motions += self._change_scene(self._new_cuts.popleft(), placed)
+            self._change_scene(self._new_cuts.popleft(), placed)
         gap = None if self._glance is None else partial(self._glance.gap, frame, fit)
         scene = yield from self._people.observing(placed, frame.time_s, self._size[1], gap)
         if self.score is not None:
-            self.score.keyframe(frame.time_s, self._people.seen, scene)
+            self.score.take(frame.time_s, self._people.seen, scene)
         newer = [waiting for waiting in self._waiting if waiting.frame.time_s > frame.time_s]
         earlier = [waiting for waiting in self._waiting if waiting.frame.time_s < frame.time_s]
-        past, scenes = scene, [scene] * len(newer)
+        past, scenes = Gaps(scene), [scene] * len(newer)
         if self._glance is not None:
             later = [(waiting.frame, self._fit(waiting.frame)) for waiting in newer]
             past, scenes = self._glance.keyframe(frame, fit, scene, later)
-        motions += self._finals([waiting.frame for waiting in earlier], past, [waiting.scene for waiting in earlier])
+        self._finals.add(self._past(earlier, past))
         if self.score is not None:
             scene, scenes = self.score.in_use(scene), [self.score.in_use(later) for later in scenes]
         known = scenes[-1] if scenes else scene
@@ -145,11 +153,11 @@ class Timeline:
         newer = [waiting._replace(scene=its_scene) for waiting, its_scene in zip(newer, scenes, strict=True)]
         if frame.time_s < self._settled_s:  # it is final already: its look took too long
             self._waiting = newer
-            return motions
-        self._waiting = [_Waiting(frame, True, scene), *newer]
-        if self._lag == 0:
-            motions += self._motions([frame], scene.shown([frame.time_s]), [scene], final=False)
-        return motions
+            return self.finals() if self._lag else []
+        self._waiting = [_Waiting(frame, people, scene), *newer]
+        if self._lag:
+            return self.finals()
+        return self._motions(self._waiting[:1], scene.shown([frame.time_s]), final=False)
 
     def _corrected(self, known: Scene, keyframe: Frame) -> Scene:
         """What is known after a keyframe, which the pose that was shown last goes over to."""
@@ -186,13 +194,21 @@ class Timeline:
 
     def settle(self, before_s: float) -> list[Motion]:
         """Make final, as they stand, the frames before a time: their keyframe is too long in coming."""
-        motions = []
         while self._new_cuts and self._new_cuts[0].first.time_s < before_s:
-            motions += self._change_scene(self._new_cuts.popleft(), [])
+            self._change_scene(self._new_cuts.popleft(), [])
         self._settled_s = max(self._settled_s, before_s)
         late = [one for one in self._waiting if one.frame.time_s < before_s]
         self._waiting = self._waiting[len(late) :]
-        return motions + self._as_they_stand(late)
+        self._as_they_stand(late)
+        return self.finals() if self._lag else []
+
+    def finals(self) -> list[Motion]:
+        """All finals that wait."""
+        return self._finals.all()
+
+    def some_finals(self) -> list[Motion]:
+        """The next few finals that wait. Asked with each frame, it has given all before the next keyframe."""
+        return self._finals.piece()
 
     def expected(self, frame: Frame) -> Expected:
         """The people followed now, as windows and glances expect them at this frame's time, in its own pixels."""
@@ -213,63 +229,69 @@ class Timeline:
         if self._glance is not None and not self._new_cuts and self._followed is not frame:
             self._scene, self._followed = self._glance.frame(frame, self._fit(frame), self._scene), frame
 
-    def _change_scene(self, cut: Cut, people: Sequence[Person]) -> list[Motion]:
+    def _change_scene(self, cut: Cut, people: Sequence[Person]) -> None:
         """End the scene before a cut, unless the same people go on: a flash or a new slide is no cut for them."""
         if cut.is_return and self._is_one_scene:
             self._is_one_scene = False
-            return []
+            return
         frame, before = self._keyframe or (cut.before, ())
         self._is_one_scene = go_on([self._fit(frame).place(person) for person in before], people, self._scene.skeleton)
         if self._is_one_scene:
-            return []
-        motions = self._as_they_stand([one for one in self._waiting if one.frame.time_s < cut.first.time_s])
+            return
+        self._as_they_stand([one for one in self._waiting if one.frame.time_s < cut.first.time_s])
         self._waiting = [one for one in self._waiting if one.frame.time_s >= cut.first.time_s]
         self._people.change_scene(is_return=cut.is_return)
         self._scene, self._keyframe, self._followed = self._people.empty_scene(), None, None
         self.cuts += 1
-        return motions
 
     def flush(self) -> list[Motion]:
         """End the stream: every frame that still waits becomes final as it stands."""
-        motions = []
         while self._new_cuts:
-            motions += self._change_scene(self._new_cuts.popleft(), [])
+            self._change_scene(self._new_cuts.popleft(), [])
         waiting, self._waiting = self._waiting, []
-        return motions + self._as_they_stand(waiting)
+        self._as_they_stand(waiting)
+        return self.finals()
 
-    def _as_they_stand(self, waiting: list[_Waiting]) -> list[Motion]:
-        """The finals of frames that no keyframe comes after."""
+    def _as_they_stand(self, waiting: list[_Waiting]) -> None:
+        """Frames that no keyframe comes after become final."""
+        if waiting:  # nearly never, and each frame of a live source asks
+            scene = self._scene if self._glance is None else self._glance.known(self._scene)
+            self._finals.add(self._past([one._replace(scene=self._scene) for one in waiting], Gaps(scene)))
+
+    def _past(self, waiting: list[_Waiting], gaps: Gaps) -> Iterator[list[Motion]]:
+        """The finals of frames that lie in gaps, in pieces, of which the first are ways back through the gaps."""
         if not waiting:
-            return []  # nearly always, and each frame of a live source asks
-        scene = self._scene if self._glance is None else self._glance.known(self._scene)
-        return self._finals([one.frame for one in waiting], scene, [self._scene] * len(waiting))
+            return
+        for _ in gaps.walk():
+            yield []
+        poses = gaps.scene.at([one.frame.time_s for one in waiting])
+        yield []
+        for first in range(0, len(waiting), _FINALS_A_PIECE):
+            piece = waiting[first : first + _FINALS_A_PIECE]
+            if self.score is not None and len(piece) + first == len(waiting):
+                self.score.judge()  # the last piece is a short one
+            yield self._motions(piece, poses, first, final=True)
 
-    def _finals(self, frames: list[Frame], scene: Scene, forecast_scenes: Sequence[Scene]) -> list[Motion]:
-        return self._motions(frames, scene.at([frame.time_s for frame in frames]), forecast_scenes, final=True)
-
-    def _motions(
-        self, frames: list[Frame], scene_poses: ScenePoses, forecast_scenes: Sequence[Scene], *, final: bool
-    ) -> list[Motion]:
-        """The poses are at the frames' times. Each forecast has its own scene, which knows nothing later."""
+    def _motions(self, frames: list[_Waiting], scene_poses: ScenePoses, first: int = 0, *, final: bool) -> list[Motion]:
+        """The poses from number `first` on are at the frames' times."""
         present = np.any(scene_poses.origin, axis=2)  # [P, M]; MISSING is 0
         arrays = scene_poses.arrays()
         motions = []
-        for m, frame in enumerate(frames):
+        for m, (frame, measured, scene) in enumerate(frames, first):
             fit = self._fit(frame)
             people = present[:, m]
             ids = scene_poses.ids[people]
-            is_keyframe = self._keyframe is not None and self._keyframe[0] is frame
             motion = Motion(
                 index=frame.index,
                 time_s=frame.time_s,
                 final=final,
-                keyframe=is_keyframe,
+                keyframe=measured is not None,
                 ids=ids,
-                measured=self._keyframe[1] if is_keyframe and self._keyframe else None,
+                measured=measured,
                 frame=frame,
-                skeleton=forecast_scenes[m].skeleton,
+                skeleton=scene.skeleton,
                 latency=None,  # a Stream of a live source knows it
-                _forecaster=partial(_forecast, forecast_scenes[m], fit, ids, frame.time_s + self._ahead_s),
+                _forecaster=partial(_forecast, scene, fit, ids, frame.time_s + self._ahead_s),
                 **fit.in_frame({name: values[:, m][people] for name, values in arrays.items()}),
             )
             motions.append(motion)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from mixsynth_stream.errors import ModelError
-from mixsynth_stream.interpolation import catmull_rom_at
 from mixsynth_stream.normalise import root_and_scale_of_one, whole_pose
+from mixsynth_stream.pipeline.course import Course, Seen
 from mixsynth_stream.pipeline.curve import SAME_TIME_S, Curve, NetworkInput, Sighting, Slots, WindowPoses
 from mixsynth_stream.pipeline.motion import Origin
 from mixsynth_stream.rotations import matrix_to_6d, nearest_6d
@@ -32,40 +32,8 @@ class _Draft(NamedTuple):
     sightings: tuple[Sighting, ...]
     known: np.ndarray  # [J] bool
     network_input: NetworkInput
-    looks: Looks
+    course: Course
     resampled: bool  # whether the earlier slots were moved to the new keyframe's grid
-
-
-class Looks(NamedTuple):
-    """Poses as they came, oldest first: keyframes, and what a glance saw between them."""
-
-    time_s: np.ndarray  # [K], increasing
-    poses: np.ndarray  # [K, R, D]
-
-    def then(self, time_s: np.ndarray, poses: np.ndarray, since_s: float) -> Looks:  # [M], [M, R, D]
-        """With newer ones. Of those before `since_s` the last one stays."""
-        kept = slice(max(int(np.searchsorted(self.time_s, since_s, side="right")) - 1, 0), None)
-        return Looks(np.append(self.time_s[kept], time_s), np.concatenate([self.poses[kept], poses]))
-
-    def at(self, times: np.ndarray) -> np.ndarray:  # [M] -> [M, R, D]
-        """On a cubic curve through all of them."""
-        flat = self.poses.reshape(len(self.poses), -1)
-        return catmull_rom_at(self.time_s, flat, times).reshape(len(times), *self.poses.shape[1:])
-
-
-class Shifts(NamedTuple):
-    """What a glance saw in the gap before a keyframe: by how much the way through the gap is to be corrected."""
-
-    time_s: np.ndarray  # [G], increasing
-    offsets: np.ndarray  # [G, J, D], 0 at both ends
-
-    def at(self, times: np.ndarray) -> np.ndarray:  # [M] -> [M, J, D], 0 outside
-        """Linear between the pictures."""
-        right = np.clip(np.searchsorted(self.time_s, times), 1, len(self.time_s) - 1)
-        left = right - 1
-        share = np.clip((times - self.time_s[left]) / (self.time_s[right] - self.time_s[left]), 0.0, 1.0)
-        share = share[:, None, None]
-        return np.asarray(self.offsets[left] * (1.0 - share) + self.offsets[right] * share)
 
 
 class MotionWindow:
@@ -94,7 +62,7 @@ class MotionWindow:
     def reset(self) -> None:
         """Forget everything."""
         self._slots: Slots | None = None
-        self._looks: Looks | None = None
+        self._course: Course | None = None
         self.curve: Curve | None = None
 
     def push(
@@ -111,7 +79,7 @@ class MotionWindow:
             self._finish(draft, self._model(draft.network_input.keyframes[None].astype(np.float32))[0])
 
     def _draft(
-        self, pose: np.ndarray | None, scores: np.ndarray | None, time_s: float, seen: Shifts | None = None
+        self, pose: np.ndarray | None, scores: np.ndarray | None, time_s: float, seen: Seen | None = None
     ) -> _Draft | None:
         """The draft of a keyframe, for the network. None: the window took the keyframe without a call.
 
@@ -130,8 +98,8 @@ class MotionWindow:
             return None
         if count < self.space.rows:
             pose, scores, measured = self._complete(pose, scores, measured, time_s)
-        looks = self._looks_until(time_s, pose, seen)
-        earlier = self._slots_on_grid(time_s, looks)
+        course = self._course_to(time_s, pose, seen)
+        earlier = self._slots_on_grid(time_s, course)
         slots = self._append(earlier, pose, scores, time_s)
         known, sightings = measured, [(time_s, measured)]
         if self.curve is not None:
@@ -139,10 +107,10 @@ class MotionWindow:
             if np.count_nonzero(known) < len(known):
                 first_seen = measured & ~known
                 slots.poses[:, first_seen] = pose[first_seen]
-                looks.poses[:, first_seen] = pose[first_seen]
+                course.points.poses[:, first_seen] = pose[first_seen]
                 known = measured | known
             sightings = [*_since(slots.time_s[0], self.curve.sightings), *sightings]
-        draft = _Draft(slots, tuple(sightings), known, self._network_input(slots), looks, earlier is not self._slots)
+        draft = _Draft(slots, tuple(sightings), known, self._network_input(slots), course, earlier is not self._slots)
         if len(slots.time_s) > 1:
             return draft
         self._finish(draft, None)
@@ -150,11 +118,11 @@ class MotionWindow:
 
     def _finish(self, draft: _Draft, output: np.ndarray | None) -> None:  # [T, C * D]
         """Make the draft this window's curve. `output` is the network's; None while there is one keyframe only."""
-        slots, sightings, known, network_input, looks, resampled = draft
+        slots, sightings, known, network_input, course, resampled = draft
         curve = Curve(self._model, self.space, slots, sightings, known, network_input, output)
         if resampled and self.curve is not None:
-            curve = replace(curve, bridge=curve.bridge_from(self.curve))
-        self._slots, self._looks, self.curve = slots, looks, curve
+            curve = curve.bridged_from(self.curve)
+        self._slots, self._course, self.curve = slots, course, curve
 
     def at(self, times_s: Sequence[float] | np.ndarray) -> WindowPoses:
         """Poses at M seconds; see `Curve.at`. An empty window gives MISSING everywhere."""
@@ -241,32 +209,29 @@ class MotionWindow:
             np.concatenate([slots.scores[keep], scores[None]]),
         )
 
-    def way(self, time_s: float, pose: np.ndarray, times: np.ndarray) -> np.ndarray:  # [J or R, D], [M] -> [M, R, D]
-        """The curve at `times`, bent so that it ends at the `pose` of a new keyframe at `time_s`."""
+    def way(self, time_s: float, pose: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:  # [J or R, D]
+        """The curve of now, bent so that it ends at the `pose` of a new keyframe: [M] times -> [M, R, D]."""
         assert self._slots is not None and self.curve is not None
+        return partial(self._bent, self.curve, self._slots, time_s, pose)
+
+    def _bent(self, curve: Curve, slots: Slots, time_s: float, pose: np.ndarray, times: np.ndarray) -> np.ndarray:
         if len(pose) < self.space.rows:
             pose = self._expected(self._with_all_rows(pose)[None])[0]
-        last_s = self._slots.time_s[-1]
-        past = self._expected(self.curve.at(np.minimum(times, last_s)).poses)
-        past = np.where(np.isfinite(past), past, self._slots.poses[-1])
+        last_s = slots.time_s[-1]
+        past = self._expected(curve.at(np.minimum(times, last_s)).poses)
+        past = np.where(np.isfinite(past), past, slots.poses[-1])
         share = np.clip((times - last_s) / (time_s - last_s), 0.0, 1.0)[:, None, None]
         return past * (1.0 - share) + pose * share
 
-    def _looks_until(self, time_s: float, pose: np.ndarray, seen: Shifts | None) -> Looks:
-        """All looks that the slots reach back to, what was `seen` in the picture since the newest one, and this one."""
-        if self._looks is None:
-            return Looks(np.array([time_s]), pose[None].copy())
-        since_s = time_s - self._model.config.step * self._spacing_s
-        times = np.array([time_s])
-        poses = pose[None]
-        if seen is not None:
-            between = seen.time_s[(seen.time_s > self._looks.time_s[-1]) & (seen.time_s < time_s)]
-            times = np.append(between, time_s)
-            poses = np.concatenate([self.way(time_s, pose, between) + seen.at(between), poses])
-        return self._looks.then(times, poses, since_s)
+    def _course_to(self, time_s: float, pose: np.ndarray, seen: Seen | None) -> Course:
+        """All that the slots reach back to, what was `seen` in the picture since the newest one, and this keyframe."""
+        if self._course is None:
+            return Course(None, time_s, pose)
+        before = self._course.points.since(time_s - self._model.config.step * self._spacing_s)
+        return Course(before, time_s, pose, seen, self.way(time_s, pose))
 
-    def _slots_on_grid(self, time_s: float, looks: Looks) -> Slots | None:
-        """The earlier slots. Where keyframes lie off the grid of the new one, they are taken from the looks, on it.
+    def _slots_on_grid(self, time_s: float, course: Course) -> Slots | None:
+        """The earlier slots. Where keyframes lie off the grid of the new one, they are read off the course, on it.
 
         That happens at the last frame of a file, in sources slower than the keyframe rate, and where keyframes are
         chosen. The network would take the person for several times faster or slower than anybody it was trained on.
@@ -275,10 +240,10 @@ class MotionWindow:
         if slots is None or self.curve is None or self._is_on_grid(time_s, slots):
             return slots
         times = time_s - spacing_s * np.arange(step, 0, -1)
-        times = times[times >= looks.time_s[0] - SAME_TIME_S]
+        times = times[times >= course.start_s - SAME_TIME_S]
         if not len(times):
             return Slots((time_s - spacing_s,), slots.poses[-1:], slots.scores[-1:])
-        poses = looks.at(times)
+        poses = course.at(times)
         scores = self.curve.at(np.minimum(times, slots.time_s[-1])).scores
         return Slots(tuple(times.tolist()), nearest_6d(poses) if self.space.is_rotation else poses, scores)
 
@@ -313,7 +278,7 @@ def push_all(
     poses: Sequence[np.ndarray | None],  # W of [J, D]
     scores: Sequence[np.ndarray | None],  # W of [J]
     times_s: Sequence[float],  # W
-    seen: Sequence[Shifts | None] | None = None,  # W
+    seen: Sequence[Seen | None] | None = None,  # W
 ) -> None:
     """`push` a keyframe into each of several windows: other people, spaces, cameras. Each network runs once.
 
@@ -332,7 +297,7 @@ def push_each(
     poses: Sequence[np.ndarray | None],  # W of [J, D]
     scores: Sequence[np.ndarray | None],  # W of [J]
     times_s: Sequence[float],  # W
-    seen: Sequence[Shifts | None] | None = None,  # W
+    seen: Sequence[Seen | None] | None = None,  # W
 ) -> dict[int, ValueError]:
     """`push_all` that returns the refusals, by number of the window, and raises none of them."""
     if not len(windows) == len(poses) == len(scores) == len(times_s):
@@ -344,11 +309,10 @@ def push_each(
         raise ValueError(f"each window takes one keyframe in a call, found one twice among {len(windows)}")
     refusals: dict[int, ValueError] = {}  # by window
     batches: dict[int, list[tuple[int, _Draft]]] = {}  # by model: windows and their drafts
-    shifts = seen or [None] * len(windows)
-    rows = zip(windows, poses, scores, times_s, shifts, strict=True)
-    for w, (window, pose, score, time_s, shift) in enumerate(rows):
+    rows = zip(windows, poses, scores, times_s, seen or [None] * len(windows), strict=True)
+    for w, (window, pose, score, time_s, its_seen) in enumerate(rows):
         try:
-            draft = window._draft(pose, score, time_s, shift)
+            draft = window._draft(pose, score, time_s, its_seen)
         except ValueError as error:
             refusals[w] = error
         else:

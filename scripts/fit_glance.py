@@ -29,6 +29,7 @@ from mixsynth_stream.evaluate.video import dense_poses
 from mixsynth_stream.pipeline.estimators.choose import pose_estimator
 from mixsynth_stream.pipeline.fit import Fit
 from mixsynth_stream.pipeline.frame import Luma
+from mixsynth_stream.pipeline.glance.back import Back
 from mixsynth_stream.pipeline.glance.evidence import VELOCITY_S
 from mixsynth_stream.pipeline.glance.follow import Follower, Start, View
 from mixsynth_stream.pipeline.glance.weigh import WEIGHING, Record, Ways, Weighing, ahead_sigma, fused_sigma, shares
@@ -249,7 +250,7 @@ def _gap(
 ) -> Iterator[Gap]:
     pose = np.array([k.person.pose[CORE] for k in seen[-5:] if k.person is not None])
     frames = np.arange(seen[-2].frame + 1, seen[-1].frame)
-    ways = follower.ways(pose[-1], float(clip.time_s[seen[-1].frame]))
+    ways = Back(follower, pose[-1], float(clip.time_s[seen[-1].frame])).ways
     if ways is not None:
         poses = window.at(clip.time_s[frames])
         assert poses.sigma is not None

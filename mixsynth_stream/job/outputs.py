@@ -133,17 +133,26 @@ def check_folder(source: str, folder: Path, options: JobOptions) -> None:
     refuse_strangers(folder, options.formats, overlay=options.overlay, plot=options.plot)
 
 
-def open_page(source: str, options: JobOptions) -> contextlib.AbstractContextManager[WebView | None]:
-    """The page of `--view web`, which is there while its source is being opened; else nothing."""
-    return _page(source, options) if options.view == "web" else contextlib.nullcontext()
+def open_page(
+    source: str, options: JobOptions, others: Sequence[str] = ()
+) -> contextlib.AbstractContextManager[WebView | None]:
+    """The page of `--view web`, which is there while its sources are being opened; else nothing."""
+    return _page(source, options, others) if options.view == "web" else contextlib.nullcontext()
 
 
-def _page(source: str, options: JobOptions) -> WebView:
-    """The page, whose address is told."""
+def _page(source: str, options: JobOptions, others: Sequence[str] = ()) -> WebView:
+    """The page, whose address is told, with a channel beside it."""
     from mixsynth_stream.viewer.web.access import Address
     from mixsynth_stream.viewer.web.view import WebView
 
-    page = WebView(None, Address.of(options.view_at), horizon_s=options.horizon_s, source=redacted(source))
+    page = WebView(
+        None,
+        Address.of(options.view_at),
+        horizon_s=options.horizon_s,
+        source=redacted(source),
+        others=[redacted(other) for other in others],
+    )
+    page.add_channel(pose_channel(page.sources, options))
     say(f"view: {page.url}")
     return page
 
@@ -186,7 +195,7 @@ def open_outputs(
             raise ValueError(
                 f"{settings.skeleton} has no places in the picture to show: leave --view {options.view} out"
             )
-        sinks += _open_view(stream, header, options, page)
+        sinks += _open_view(stream, header, options, page, number)
     try:
         sinks += [] if senders is None else senders.sinks(number, stream, header)
         return sinks + open_sinks(
@@ -204,18 +213,18 @@ def open_outputs(
         raise
 
 
-def _open_view(stream: Stream, header: Header, options: JobOptions, page: WebView | None) -> list[Sink]:
-    """A window, or the page, which gets its stream, and a channel beside it."""
+def _open_view(stream: Stream, header: Header, options: JobOptions, page: WebView | None, number: int) -> list[Sink]:
+    """A window, or the page, which gets its stream, and the channel beside it."""
     if options.view == "window":
         from mixsynth_stream.viewer.window import Window
 
-        return [Window()]
+        return [Window()] if number == 0 else []
+    from mixsynth_stream.send.poses import PoseChannel
+
     page = page or _page("" if stream.info is None else stream.info.source, options)
-    page.watch(stream)
-    channel = pose_channel([page.source], options)
-    sink = channel.sink(0, stream, header)
-    page.add_channel(channel)
-    return [page, sink]
+    page.watch(stream, number)
+    assert isinstance(page.channel, PoseChannel)
+    return [page.sink(number) if len(page.sources) > 1 else page, page.channel.sink(number, stream, header)]
 
 
 def estimator_name(stream: Stream, options: JobOptions) -> str:

@@ -21,7 +21,7 @@ from mixsynth_stream.job.board import Board
 from mixsynth_stream.job.lock import FolderLock
 from mixsynth_stream.job.models import estimator_choice, load_models
 from mixsynth_stream.job.options import JobOptions
-from mixsynth_stream.job.outputs import Outputs, ViewClosed, check_folder, open_outputs
+from mixsynth_stream.job.outputs import Outputs, ViewClosed, check_folder, open_outputs, open_page
 from mixsynth_stream.job.process import JobResult, glance_request, open_reader
 from mixsynth_stream.job.senders import Senders
 from mixsynth_stream.memory import rare_collections
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from mixsynth_stream.pipeline.motion import Motion
     from mixsynth_stream.pipeline.several.streams import Streams
     from mixsynth_stream.pipeline.sources.source import FrameSource
+    from mixsynth_stream.viewer.web.view import WebView
 
 
 class JobsInterrupted(KeyboardInterrupt):
@@ -51,9 +52,9 @@ def process_together(
     """Live sources from their first frames to their last, or to Ctrl-C, with one estimator for all.
 
     One that cannot be opened, or breaks, is told to `on_error` and has no result, or what it came to; the others go on.
-    A view shows the first source. Recordings (`options.record`) lie side by side, named as the folders of results.
-    Raises `ModelError`, `ValueError`, `OutputError` where a folder cannot be used, and `JobsInterrupted`; what was
-    written before an error stays readable.
+    A window shows the first source, a page the one that its user chooses. Recordings (`options.record`) lie side by
+    side, named as the folders of results. Raises `ModelError`, `ValueError`, `OutputError` where a folder cannot be
+    used, and `JobsInterrupted`; what was written before an error stays readable.
     """
     open_descriptors()
     with contextlib.ExitStack() as stack:
@@ -63,15 +64,18 @@ def process_together(
             with interrupt.held():  # for the imports
                 check_folder(source, folder, options)
         with interrupt.held():
+            page = stack.enter_context(open_page(sources[0], options, sources[1:]))
             senders = stack.enter_context(Senders(sources, options))
-        closing = threading.Event()
+        closing = threading.Event() if page is None else page.closing
         recordings = None if options.record is None else _recordings(options.record, folders, stack)
         streams = stack.enter_context(_open_streams(sources, options, interrupt, closing, senders, recordings))
         stack.callback(closing.set)  # nobody waits any more for a source that is not there yet
         board = stack.enter_context(Board([shown(name) for name in sources], streams.streams, shown=options.progress))
-        job = stack.enter_context(_Together(streams, sources, folders, options, interrupt, board, senders, on_error))
-        if options.view:
-            say(f"the view shows the first of {len(sources)} sources")
+        job = stack.enter_context(
+            _Together(streams, sources, folders, options, interrupt, board, senders, page, on_error)
+        )
+        if options.view == "window":
+            say(f"the window shows the first of {len(sources)} sources: --view web shows any of them")
         try:
             with rare_collections(), contextlib.suppress(ViewClosed):
                 job.run()
@@ -119,9 +123,11 @@ class _Together:
         interrupt: Interrupt,
         board: Board,
         senders: Senders,
+        page: WebView | None,
         on_error: Callable[[Exception], None],
     ) -> None:
         self._streams = streams
+        self._page = page
         self._sources, self._folders, self._options = sources, folders, options
         self._interrupt, self._board, self._senders, self._on_error = interrupt, board, senders, on_error
         self._parts: dict[int, _Part] = {}
@@ -145,6 +151,8 @@ class _Together:
             limit = self._options.limit_frames
             if limit is None or motion.index < limit:
                 self._write(number, part, motion)
+            if part.outputs is not None and part.outputs.has_closed_view:
+                raise ViewClosed
             if limit is not None and motion.final and motion.index >= limit - 1:
                 self._streams.stop(number)
             self._board.see(number, motion)
@@ -171,10 +179,10 @@ class _Together:
                 JobResult(self._sources[number], stream.info, stream.stats, stream.models, folder, score=stream.score)
             )
             self._parts[number] = part
-            options = self._options if number == 0 else replace(self._options, view=None)
+            options, senders = self._options, self._senders
             try:
                 with self._interrupt.held():
-                    sinks = open_outputs(stream, folder, options, senders=self._senders, number=number)
+                    sinks = open_outputs(stream, folder, options, page=self._page, senders=senders, number=number)
                     part.outputs = part.stack.enter_context(Outputs(sinks, folder, self._interrupt))
             except OutputError as error:
                 self._fail(number, error)
@@ -191,8 +199,6 @@ class _Together:
             return
         part.result.output_seconds += time.perf_counter() - start_s
         part.result.count(motion)
-        if part.outputs.has_closed_view:
-            raise ViewClosed
 
     def _fail(self, number: int, error: OutputError) -> None:
         """A source whose results cannot be written ends; the others go on."""
@@ -219,6 +225,9 @@ class _Together:
         is_open = self._streams.streams[number] is not None
         failure = self._part(number).end(error) if is_open else None
         self._senders.end(number, error or failure)
+        if self._page is not None:
+            reason = error or failure
+            self._page.end(number, None if reason is None else str(reason))
         for one in (error, failure):
             if one is not None and is_told:
                 self._on_error(one)

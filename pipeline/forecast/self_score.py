@@ -59,6 +59,23 @@ class SelfScore:
         self._sums = np.zeros((len(HORIZONS_S), len(METHODS)))
         self._counts = np.zeros(len(HORIZONS_S), int)
         self._past: dict[int, deque[_Past]] = {}
+        self._newest: tuple[float, Mapping[int, Person], Scene] | None = None  # a keyframe that is not judged yet
+
+    def take(self, time_s: float, people: Mapping[int, Person], scene: Scene) -> None:
+        """Take what `keyframe` takes, for `judge`: it may come when there is time, but before the next keyframe.
+
+        Where a simple method forecasts, which goes on from this keyframe, it is judged at once.
+        """
+        self.judge()
+        self._newest = time_s, people, scene
+        if not self.is_by_network:
+            self.judge()
+
+    def judge(self) -> None:
+        """Judge the keyframe that was taken, unless it is judged. A method that takes over does at the next one."""
+        newest, self._newest = self._newest, None
+        if newest is not None:
+            self.keyframe(*newest)
 
     def keyframe(self, time_s: float, people: Mapping[int, Person], scene: Scene) -> None:
         """Take everybody who was seen, by id, and the scene that follows from them."""

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from mixsynth_stream.pipeline.course import Shifts
 from mixsynth_stream.pipeline.curve import SAME_TIME_S, Curve, WindowPoses, native
 from mixsynth_stream.pipeline.glance.weigh import jitter_px
 from mixsynth_stream.pipeline.motion import Origin
-from mixsynth_stream.pipeline.window import Shifts
 from mixsynth_stream.skeleton import CORE_17
 from mixsynth_stream.spaces import Space
 

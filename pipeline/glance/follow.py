@@ -12,7 +12,7 @@ from mixsynth_stream.pipeline.curve import SAME_TIME_S
 from mixsynth_stream.pipeline.frame import Luma
 from mixsynth_stream.pipeline.glance.body import body, native
 from mixsynth_stream.pipeline.glance.evidence import VELOCITY_S, Glimpses
-from mixsynth_stream.pipeline.glance.weigh import WEIGHING, Record, Ways, ahead_sigma
+from mixsynth_stream.pipeline.glance.weigh import WEIGHING, Record, ahead_sigma
 from mixsynth_stream.skeleton import CORE_17
 
 if TYPE_CHECKING:
@@ -124,9 +124,10 @@ class Follower:
             step = self.start.speed * (time_s - last.time_s) @ view.turn.T
             last = replace(last, step=step.astype(np.float32))
         pyramid = view.pyramid(last.pose, self.scale, self._shrink)
-        self.looks.append(self._step(last, time_s, view, pyramid))
+        self.looks.append(self.step(last, time_s, view, pyramid))
 
-    def _step(self, last: Look, time_s: float, view: View, pyramid: Any) -> Look:
+    def step(self, last: Look, time_s: float, view: View, pyramid: Any) -> Look:
+        """Follow the person from one picture into another one, of which there is a pyramid."""
         scale = self.scale * view.scale
         pose = view.place(last.pose).astype(np.float32)
         _, step, evidence, background = body().follow(last.pyramid, pyramid, pose, last.step, scale, last.background)
@@ -156,7 +157,7 @@ class Follower:
         misfit = np.array([look.misfit for look in looks])
         sigma = ahead_sigma(elapsed_s, misfit, self.scale)
         poses = np.array([look.pose for look in looks])
-        return self._glimpses(steps, poses, sigma, WEIGHING.trust, self.start.record)
+        return self.glimpses(steps, poses, sigma, WEIGHING.trust, self.start.record)
 
     def error(self) -> float:
         """How far off the pose of now is expected to be beyond the estimator's own error, in body scales."""
@@ -165,15 +166,6 @@ class Follower:
         # Sums, because numpy's `norm` and `mean` take longer than all the rest.
         way = float(np.add.reduce(np.sqrt(np.add.reduce(moved * moved, axis=1)))) / len(moved) / self.scale
         return _ERROR_PER_WAY * way + _ERROR_PER_MISFIT * float(np.add.reduce(last.misfit)) / len(moved)
-
-    def between(self, pose: np.ndarray, time_s: float) -> Glimpses | None:
-        """What is known of the gap up to a keyframe at `time_s` that measured `pose` [17, 2]: both ways, blended."""
-        ways = self.ways(pose, time_s)
-        if ways is None:
-            return None
-        poses, sigma = ways.blend(self.scale)
-        inner = [step for step, look in enumerate(self.looks) if step and look.time_s < time_s]
-        return self._glimpses(inner, poses, sigma, WEIGHING.gap_trust, self.record(pose, time_s))
 
     def record(self, pose: np.ndarray, time_s: float) -> Record:
         """How followed poses did up to a keyframe at `time_s` that measured `pose` [17, 2], this gap included."""
@@ -185,32 +177,10 @@ class Follower:
         known = np.isfinite(missed).all(axis=1)
         return start.record.after(missed[known], (pose - look.pose)[known], self.scale) if known.any() else start.record
 
-    def ways(self, pose: np.ndarray, time_s: float) -> Ways | None:
-        """The way to a keyframe at `time_s` that measured `pose` [17, 2], and the way back from there.
-
-        None where no picture lies between the keyframes, or none was followed at `time_s`.
-        """
-        looks = [look for look in self.looks if look.time_s <= time_s]
-        inner = looks[1:-1]
-        if not inner or looks[-1].time_s != time_s:
-            return None
-        end = looks[-1]
-        background = None if end.background is None else -end.background
-        back = [replace(end, pose=pose, step=-end.step, background=background)]
-        for look in looks[-2::-1]:
-            back.append(self._step(back[-1], look.time_s, look.view, look.pyramid))
-        start_s = looks[0].time_s
-        return Ways(
-            share=(np.array([look.time_s for look in inner]) - start_s) / (time_s - start_s),
-            there=np.array([look.pose for look in inner]),
-            back=np.array([look.pose for look in back[-2:0:-1]]),
-            misses=(pose - end.pose, looks[0].pose - back[-1].pose),
-        )
-
-    def _glimpses(
+    def glimpses(
         self, steps: list[int], poses: np.ndarray, sigma: np.ndarray, trust: float, record: Record
     ) -> Glimpses:
-        """Of the pictures number `steps` since the keyframe."""
+        """Of the pictures number `steps` since the keyframe, at which the person stands at `poses`."""
         looks = [self.looks[step] for step in steps]
         times = np.array([look.time_s for look in looks])
         followed = np.array([look.misfit for look in looks]) < _BLIND * np.array(steps)[:, None]

@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mixsynth_stream.pipeline.glance.back import Back
 from mixsynth_stream.pipeline.glance.evidence import Glimpses
 from mixsynth_stream.pipeline.glance.follow import Follower, Start, View
+from mixsynth_stream.pipeline.glance.gaps import Gaps, with_glimpses
 from mixsynth_stream.pipeline.glance.weigh import Record
 from mixsynth_stream.pipeline.people import Scene, TrackCurves
 from mixsynth_stream.pipeline.sources.journal import Journal
@@ -49,7 +50,7 @@ class Glance:
         self._checks = 0  # of the time that it takes
         self._followers: dict[int, Follower] = {}  # by track
         self._last_view: View | None = None
-        self._gaps: dict[int, Glimpses | None] = {}  # by track, of a keyframe that is not in any window yet
+        self._gaps: dict[int, Back] = {}  # by track, of a keyframe that is not in any window yet
         self._most_share = most_share
         self._spent_s = 0.0
         self._first_s: float | None = None
@@ -69,7 +70,7 @@ class Glance:
                     follower.look(frame.time_s, view)
             ahead = {track: follower.ahead() for track, follower in self._followers.items()}
             self._check_budget(frame.time_s, self._clock_s() - start_s)
-            return _with_glimpses(scene, ahead)
+            return with_glimpses(scene, ahead)
 
     def error(self) -> float | None:
         """How far off the poses of now are expected to be, in body scales; None where nobody is followed."""
@@ -79,7 +80,7 @@ class Glance:
     def known(self, scene: Scene) -> Scene:
         """The scene with all that is known of the frames since the newest keyframe."""
         ahead = {track: follower.ahead(newest_only=False) for track, follower in self._followers.items()}
-        return _with_glimpses(scene, ahead)
+        return with_glimpses(scene, ahead)
 
     def keyframe(
         self,
@@ -87,25 +88,25 @@ class Glance:
         fit: Fit,
         scene: Scene,
         newer: Sequence[tuple[Frame, Fit]],
-    ) -> tuple[Scene, list[Scene]]:
+    ) -> tuple[Gaps, list[Scene]]:
         """The scene after a keyframe with what is known of the gap before it, and those after each newer frame."""
         followers, self._followers = self._followers, {}
         gaps, self._gaps = self._gaps, {}
         if self._is_over_budget:
-            return scene, [scene] * len(newer)
+            return Gaps(scene), [scene] * len(newer)
         with self._stats.timed("glance"):
-            past = _with_glimpses(scene, self._between(frame.time_s, self._view(frame, fit), scene, followers, gaps))
+            past = Gaps(scene, self._between(frame.time_s, self._view(frame, fit), scene, followers, gaps))
         return past, [self.frame(later, its_fit, scene) for later, its_fit in newer]
 
-    def gap(self, frame: Frame, fit: Fit, track: int, pose: np.ndarray) -> Glimpses | None:
-        """What is known of the gap before a keyframe that measured the `pose` [17, 2] of a track."""
+    def gap(self, frame: Frame, fit: Fit, track: int, pose: np.ndarray) -> Back | None:
+        """The way back through the gap before a keyframe that measured the `pose` [17, 2] of a track."""
         with self._stats.timed("glance"):
             view, follower = self._view(frame, fit), self._followers.get(track)
             if view is None or follower is None or not follower.fits(view):
                 return None
-            glimpses = _gap(follower, frame.time_s, view, pose)
-            self._gaps[track] = glimpses
-            return glimpses
+            _follow_up_to(follower, frame.time_s, view)
+            self._gaps[track] = Back(follower, pose, frame.time_s)
+            return self._gaps[track]
 
     def _between(
         self,
@@ -113,22 +114,27 @@ class Glance:
         view: View | None,
         scene: Scene,
         followers: Mapping[int, Follower],
-        gaps: Mapping[int, Glimpses | None],
-    ) -> dict[int, Glimpses | None]:
+        gaps: Mapping[int, Back],
+    ) -> dict[int, Glimpses | Back | None]:
         """What is known of the gap before a keyframe, by track; everybody measured there is followed from it on."""
-        between: dict[int, Glimpses | None] = {}
+        between: dict[int, Glimpses | Back | None] = {}
         if view is None:
             return between
         for track in scene.tracks:
             pose = _measured_pose(track, time_s)
             follower = followers.get(track.id)
+            record = None
             if follower is not None and follower.fits(view):
-                seen = gaps.get(track.id) if pose is not None else None
-                between[track.id] = seen or _gap(follower, time_s, view, pose)
+                _follow_up_to(follower, time_s, view)
                 if pose is None:
-                    self._followers[track.id] = follower  # the estimator missed the person, the glance may not
+                    # Without a pose the way from the keyframe before counts. The glance may not miss the person.
+                    between[track.id] = follower.ahead(newest_only=False)
+                    self._followers[track.id] = follower
+                else:
+                    gap = gaps.get(track.id) or Back(follower, pose, time_s)
+                    between[track.id], record = gap, gap.record if np.array_equal(gap.pose, pose) else None
             if pose is not None:
-                record = Record() if follower is None else follower.record(pose, time_s)
+                record = record or (Record() if follower is None else follower.record(pose, time_s))
                 self._followers[track.id] = _follower(track, pose, time_s, view, record)
         return between
 
@@ -164,13 +170,10 @@ def _is_long(follower: Follower, time_s: float) -> bool:
     return len(follower.looks) >= _MOST_LOOKS or time_s - follower.start.time_s > _LONGEST_GAP_S
 
 
-def _gap(follower: Follower, time_s: float, view: View, pose: np.ndarray | None) -> Glimpses | None:
-    """What is known of the gap before a keyframe. Without a pose there, the way from the keyframe before it counts."""
+def _follow_up_to(follower: Follower, time_s: float, view: View) -> None:
+    """Follow somebody into a keyframe, unless they were."""
     if all(look.time_s != time_s for look in follower.looks):
         follower.look(time_s, view)
-    if pose is None:
-        return follower.ahead(newest_only=False)
-    return follower.between(pose, time_s)
 
 
 def _measured_pose(track: TrackCurves, time_s: float) -> np.ndarray | None:  # [17, 2]
@@ -201,9 +204,3 @@ def _pixels_per_m(pose: np.ndarray, world: np.ndarray | None, scale: float) -> f
     offsets, metres = pose - pose.mean(axis=0), (world - world.mean(axis=0))[:, :2]
     # A person who is seen as a point would have any scale.
     return max(float((offsets * metres).sum() / max((metres * metres).sum(), 1e-6)), scale * 0.1)
-
-
-def _with_glimpses(scene: Scene, glimpses: dict[int, Glimpses | None]) -> Scene:
-    """The scene whose tracks know what glances saw of them."""
-    tracks = (replace(track, glimpses=glimpses.get(track.id)) for track in scene.tracks)
-    return replace(scene, tracks=tuple(tracks))

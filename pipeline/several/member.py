@@ -69,13 +69,19 @@ class Member(Stream):
             return False
         read_s = self._journal.ask("now", self.reader.now_s)
         if frame is None:
-            self._journal.check([])
+            motions = self._engine.all_finals()
+            self._journal.check(motions)
+            self._due.extend(motions)
             return False
         self._engine.consider(frame)
         motions = self._engine.go_past(frame)
         self._journal.check(motions)
         self._due.extend(self._timed(motions, frame, read_s))
         return True
+
+    def add_finals(self) -> None:
+        """The finals that wait are due, now that the frame that was taken is out."""
+        self._add_finals()
 
     def answers(self) -> Iterator[Steps[list[Motion]]]:
         """What the looks that have ended lead to; each is to be completed before the next is taken."""

@@ -225,14 +225,17 @@ class Streams:
             for number, member in self._running():
                 yield from self._hand_out(number, member)
                 with self.hold():
-                    if number in ready:
-                        if member.take_frame():
-                            self._frames_since_look += 1
-                        else:
-                            ready.discard(number)
+                    has_frame = number in ready and member.take_frame()
+                    self._frames_since_look += has_frame
+                    if not has_frame:
+                        ready.discard(number)
                     if not ready or self._frames_since_look >= _FRAMES_A_LOOK:
                         self._begin_look()
                 yield from self._hand_out(number, member)
+                if has_frame:
+                    with self.hold():
+                        member.add_finals()
+                    yield from self._hand_out(number, member)
                 if member.has_ended:
                     yield from self._end(number, member)
             if time.perf_counter() - checked_s >= _PATIENCE_S:

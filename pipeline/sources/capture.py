@@ -85,6 +85,7 @@ class LiveReader(FrameSource):
         self._size: tuple[int, int] | None = None  # of the newest picture
         self.unread = 0  # pictures that came before the first one that was read, which is number 0
         self._start_s: float | None = None
+        self._is_told = False  # whether a reader had its time to take the last events
         self._clock = CaptureClock()
         self._alive_s = time.perf_counter()
         container = container or first_container(
@@ -118,6 +119,9 @@ class LiveReader(FrameSource):
                 self._drop_old()
                 self._begin_reading()
                 return self._buffer.popleft()
+            if self._events and not self._is_told and (self._error or self._has_ended):
+                self._is_told = True  # what led to the end is told before it
+                return None
             if self._error:
                 raise self._error
             if self._has_ended:

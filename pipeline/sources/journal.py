@@ -34,3 +34,6 @@ class Journal:
 
     def check(self, motions: Sequence[Motion]) -> None:
         """These Motions have come of the newest frame and answers."""
+
+    def check_later(self, finals: Sequence[Motion]) -> None:
+        """These have come when the newest frame was out. They are checked with the next turn that is no step."""

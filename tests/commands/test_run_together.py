@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.network import network_to
@@ -16,8 +17,12 @@ from support.rtsp_server import needs_rtsp_server, rtsp_server
 
 from mixsynth_stream.cli import main
 from mixsynth_stream.files import ASSETS
+from mixsynth_stream.job import outputs, together
 from mixsynth_stream.job.kinds import live_sources
 from mixsynth_stream.job.options import JobOptions
+from mixsynth_stream.pipeline.motion import Motion
+from mixsynth_stream.viewer.web.feed import Feed
+from mixsynth_stream.viewer.web.messages import DrawRequest
 
 DEMO = str(ASSETS / "demo.mp4")
 DEADLINE_S = 30.0
@@ -100,9 +105,48 @@ def _lines_so_far(folder: Path) -> int:
     return path.read_bytes().count(b"\n") if path.exists() else 0
 
 
-def test_a_view_of_several_sources_shows_the_first(tmp_path, capsys):
+def test_a_page_is_there_before_its_sources_and_shows_each(tmp_path, capsys, monkeypatch):
     pytest.importorskip("websockets")
+    pages = []
+
+    def open_page(*arguments: Any) -> Any:
+        pages.append(outputs.open_page(*arguments))
+        return pages[0]
+
+    monkeypatch.setattr(together, "open_page", open_page)
     out = str(tmp_path / "out")
-    assert main(["run", DEMO, DEMO, "--live", "--limit-frames", "4", "--out", out, "--view", "web"]) == 0
-    errors = capsys.readouterr().err
-    assert errors.count("view: http://") == 1 and "the view shows the first of 2 sources" in errors
+    # The third is not there, so the page tells why.
+    sources = [DEMO, DEMO, str(tmp_path / "none.mp4")]
+    assert main(["run", *sources, "--live", "--limit-frames", "4", "--out", out, "--view", "web"]) != 0
+    assert capsys.readouterr().err.count("view: http://") == 1
+    states = [_state(feed) for feed in pages[0].feeds]
+    assert [state["state"] for state in states] == ["ended"] * 3
+    assert ["index" in state for state in states] == [True, True, False]
+    assert "none.mp4" in states[2]["why"]
+
+
+def test_a_page_ends_all_sources_and_their_files_are_complete(tmp_path, monkeypatch):
+    pytest.importorskip("websockets")
+
+    def open_page(*arguments: Any) -> Any:
+        page = outputs.open_page(*arguments)
+        write = page.feeds[1].write
+
+        def closing_write(motion: Motion) -> None:
+            write(motion)
+            page.closing.set()
+
+        page.feeds[1].write = closing_write
+        return page
+
+    monkeypatch.setattr(together, "open_page", open_page)
+    out = tmp_path / "out"
+    assert main(["run", DEMO, DEMO, "--live", "--out", str(out), "--view", "web"]) == 0
+    for name in ("demo", "demo-2"):
+        assert not list((out / name).glob("*.part"))
+    assert 1 <= len(frames_of(out / "demo-2")) < 170
+
+
+def _state(feed: Feed) -> dict[str, Any]:
+    answer = feed.answer(DrawRequest())
+    return json.loads(answer[4 : 4 + int.from_bytes(answer[:4], "little")])

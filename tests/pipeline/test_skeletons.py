@@ -8,10 +8,21 @@ import numpy as np
 import pytest
 from support.fakes import models, person
 
+from mixsynth_stream import spaces
 from mixsynth_stream.errors import ModelError
 from mixsynth_stream.pipeline import ArrayEstimator, Motion, MotionWindow, Origin, Person, Stream
+from mixsynth_stream.pipeline.estimators import checks
 from mixsynth_stream.pipeline.estimators.choose import as_estimator
-from mixsynth_stream.skeleton import BLAZEPOSE_33, BODY_25, COCO_17, H36M_17, LANDMARKS, WHOLEBODY_133, Skeleton
+from mixsynth_stream.skeleton import (
+    BLAZEPOSE_33,
+    BODY_25,
+    COCO_17,
+    H36M_17,
+    LANDMARKS,
+    SKELETONS,
+    WHOLEBODY_133,
+    Skeleton,
+)
 from mixsynth_stream.weights import load_model
 
 BLANK = np.zeros((480, 640, 3), np.uint8)
@@ -92,6 +103,26 @@ def test_other_rows_change_no_bit_of_the_networks_joints() -> None:
     for a, b in zip(blaze, other, strict=True):
         for array in ("poses", "world", "sigma", "origin"):
             np.testing.assert_array_equal(getattr(a, array)[0, rows[0]], getattr(b, array)[0, rows[1]])
+
+
+def test_blazepose_as_any_other_skeleton_gives_every_bit_of_blazepose(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The joints of a skeleton are found by name: where each row stands is nobody's business."""
+    other = Skeleton("Reversed-33", BLAZEPOSE_33.joints[::-1], ())
+    monkeypatch.setattr(spaces, "LANDMARKS", (*LANDMARKS, other))
+    monkeypatch.setattr(checks, "ESTIMATED", (*checks.ESTIMATED, other))
+    monkeypatch.setitem(SKELETONS, other.name, other)
+    networks = load_model("image-n10"), load_model("world-n10")
+
+    def turned(time_s: float) -> list[Person]:
+        whole = walker(time_s)
+        return [Person(whole.pose[::-1], whole.world[::-1], whole.scores[::-1])]
+
+    blaze = streamed(lambda t: [walker(t)], BLAZEPOSE_33, networks)
+    for a, b in zip(blaze, streamed(turned, other, networks), strict=True):
+        assert b.skeleton is other
+        for name, values in a.arrays().items():
+            np.testing.assert_array_equal(values, getattr(b, name)[:, ::-1], err_msg=name)
+        np.testing.assert_array_equal(a.forecast.poses, b.forecast.poses[:, :, ::-1])
 
 
 @pytest.mark.parametrize("skeleton", [COCO_17, BODY_25, H36M_17], ids=lambda skeleton: skeleton.name)

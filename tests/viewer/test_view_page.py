@@ -105,6 +105,23 @@ def test_the_skeleton_is_drawn_where_the_person_is_and_moves(page: Page) -> None
     assert max(places) - min(places) > 60
 
 
+def test_the_user_chooses_among_several_sources(browser: Browser) -> None:
+    other = MovingStream()
+    with WebView(None, Address(port=0), source="webcam", others=["rtsp://camera/2"]) as view:
+        view.watch(other, 1)
+        page = browser.open(view.url)
+        page.wait_for("document.body.dataset.state === 'opening'")
+        page.run("""(() => { const choice = document.getElementById("sources");
+          choice.value = "1"; choice.dispatchEvent(new Event("change")); })()""")
+        page.wait_for("document.body.dataset.state === 'waiting'")
+        other.write_for(view.sink(1), 0.2)
+        page.wait_for("document.body.dataset.people === '1'")
+        shown = page.run("""(() => { const choice = document.getElementById("sources");
+          return [...choice.options].map(({ text }) => text).concat(choice.value, choice.hidden); })()""")
+        assert shown == ["webcam", "rtsp://camera/2", "1", False]
+        assert page.errors == []
+
+
 def test_everybody_as_of_the_picture(page: Page) -> None:
     page.click("now")
     time.sleep(0.3)

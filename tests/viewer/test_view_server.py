@@ -37,9 +37,9 @@ def view(stream: MovingStream) -> Iterator[WebView]:
         yield view
 
 
-def viewer(view: WebView, **options: Any) -> ClientConnection:
+def viewer(view: WebView, query: str = "", **options: Any) -> ClientConnection:
     origin = f"http://127.0.0.1:{view.server.port}"
-    url = f"ws://127.0.0.1:{view.server.port}/stream"
+    url = f"ws://127.0.0.1:{view.server.port}/stream{query}"
     return connect(url, origin=options.pop("origin", origin), compression=None, **options)
 
 
@@ -188,6 +188,23 @@ def test_the_page_is_there_while_the_camera_opens(stream: MovingStream) -> None:
         assert draw(connection)[0]["state"] == "waiting"
         stream.write_for(view, 0.1)
         assert draw(connection)[0]["state"] == "live"
+
+
+def test_a_page_shows_any_of_several_sources_and_goes_on_when_one_ends(stream: MovingStream) -> None:
+    with WebView(None, Address(port=0), source="webcam", others=["rtsp://me:secret@camera/2", "webcam"]) as view:
+        with viewer(view) as first, viewer(view, "?source=1") as second, viewer(view, "?source=2") as third:
+            hellos = [json.loads(connection.recv(timeout=5)) for connection in (first, second, third)]
+            assert hellos[0]["sources"] == ["webcam", "rtsp://me:***@camera/2", "webcam (2)"]
+            assert [(one["number"], one["source"]) for one in hellos] == list(enumerate(hellos[0]["sources"]))
+            view.watch(stream, 1)
+            with view.sink(1) as sink:
+                sink.write(stream.motion(3, 0.1))
+            view.end(2, "webcam cannot be opened")
+            messages = [draw(connection)[0] for connection in (first, second, third)]
+            assert [one["state"] for one in messages] == ["opening", "ended", "ended"]
+            assert messages[1]["index"] == 3 and messages[2]["why"] == "webcam cannot be opened"
+        with pytest.raises(InvalidStatus, match="404"):
+            viewer(view, "?source=3")
 
 
 def test_a_page_that_is_open_is_told_of_another_skeleton(stream: MovingStream) -> None:

@@ -116,7 +116,9 @@ def filmed(clip: Path, *, every: int | str) -> tuple[Shown, Cost, Wait]:
             if motion.index > newest and not motion.final:
                 newest = motion.index
                 if motion.time_s > _WARM_UP_S:
-                    loop_s[any(one.measured is not None for one in motions)].append(time.thread_time() - start_s)
+                    loop_s[any(one.measured is not None and not one.final for one in motions)].append(
+                        time.thread_time() - start_s
+                    )
                 shown.take(newest, motion.time_s, motions)
                 motions = []
                 start_s = time.thread_time()

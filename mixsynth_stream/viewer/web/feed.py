@@ -136,8 +136,9 @@ class Feed:
             rgb = frame.rgb if motion.final else None
             self._pictures.put(motion.index, motion.time_s, lambda: frame.rgb if rgb is None else rgb)
 
-    def close(self) -> None:
-        """The stream has ended. Who watches is told so."""
+    def close(self, reason: str | None = None) -> None:
+        """The stream has ended, for this reason. Who watches is told so."""
+        self._loss = reason or self._loss
         self.has_ended = True
         self._pictures.close()
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,14 +65,22 @@ def is_end(text: str | bytes) -> bool:
 
 
 def hello(
-    source: str, *, live: bool, horizon_s: float, may_end: bool = False, skeleton: Skeleton = BLAZEPOSE_33
+    sources: Sequence[str],
+    number: int = 0,
+    *,
+    live: bool,
+    horizon_s: float,
+    may_end: bool = False,
+    skeleton: Skeleton = BLAZEPOSE_33,
 ) -> str:
-    """What a page is told first, and once more where its stream turns out to have another skeleton."""
+    """What a page of one of the sources is told first, and once more where its stream has another skeleton."""
     sides = [skeleton.side(j) for j in range(len(skeleton))]
     message = {
         "type": "hello",
         "protocol": PROTOCOL,
-        "source": source,
+        "source": sources[number],
+        "sources": list(sources),
+        "number": number,
         "live": live,
         "horizon_s": horizon_s,
         "may_end": may_end,

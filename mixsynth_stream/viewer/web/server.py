@@ -9,14 +9,14 @@ import logging
 import socket
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
 from importlib import resources
 from typing import TYPE_CHECKING, Any, Protocol
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from mixsynth_stream.errors import OutputError
 from mixsynth_stream.viewer.web.access import DEFAULT_PORT, HEADERS, Access, Address
@@ -70,6 +70,8 @@ class Channel(Protocol):
 
     async def serve(self, connection: ServerConnection) -> None: ...
 
+    def end(self, number: int, reason: str | None) -> None: ...
+
 
 @dataclass(frozen=True)
 class Text:
@@ -89,17 +91,17 @@ class Words:
 
 
 class Server:
-    """Serves until `close`. `hello` is what a page gets first, `answer` what it gets when it draws; without these there
-    is no page. `end` is called where a page ends the stream; None lets no page do that. `channels` and `texts` are for
-    programs, by path.
+    """Serves until `close`. For each source `hellos` has what a page gets first, and `answers` what it gets when it
+    draws; without these there is no page. `end` is called where a page ends the stream; None lets no page do that.
+    `channels` and `texts` are for programs, by path.
     """
 
     def __init__(
         self,
         address: Address,
         *,
-        hello: str = "",
-        answer: Callable[[DrawRequest], bytes] | None = None,
+        hellos: Sequence[str] = (),
+        answers: Sequence[Callable[[DrawRequest], bytes]] = (),
         end: Callable[[], None] | None = None,
         channels: Mapping[str, Channel] | None = None,
         texts: Mapping[str, Text] | None = None,
@@ -116,12 +118,12 @@ class Server:
         self.port = 0
         self._watching: set[ServerConnection] = set()
         self._programs: set[ServerConnection] = set()
-        self._hello = hello
-        self._answer = answer
+        self._hellos = list(hellos)
+        self._answers = answers
         self._end = end
         self._channels = dict(channels or {})
         self._texts = dict(texts or {})
-        self._pages = {} if answer is None else pages()
+        self._pages = pages() if answers else {}
         self._is_up = threading.Event()
         self._error: OSError | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -133,9 +135,9 @@ class Server:
         if self._error is not None:
             raise OutputError(_refusal(address, self._error, words)) from self._error
 
-    def greet(self, hello: str) -> None:
-        """What pages get first from now on, and pages that are open get before their next answer."""
-        self._hello = hello
+    def greet(self, hello: str, number: int = 0) -> None:
+        """What pages of a source get first from now on, and pages that are open get before their next answer."""
+        self._hellos[number] = hello
 
     def add_channel(self, path: str, channel: Channel) -> None:
         """Serve programs at one more path."""
@@ -224,6 +226,8 @@ class Server:
             watches=is_stream or is_channel or (text is not None and not text.is_open),
             is_for_programs=is_channel or text is not None,
         )
+        if refusal is None and is_stream and self._number(request.path) is None:
+            refusal = HTTPStatus.NOT_FOUND, f"source must be 0 to {len(self._answers) - 1} in {STREAM_PATH}?source=0"
         if refusal is None and is_stream and self.viewers >= MAX_VIEWERS:
             refusal = HTTPStatus.SERVICE_UNAVAILABLE, f"{MAX_VIEWERS} pages watch already: close one of them"
         if refusal is None and is_channel and len(self._programs) >= MAX_PROGRAMS:
@@ -240,7 +244,13 @@ class Server:
         return _response(connection, HTTPStatus.OK, *self._pages[path])
 
     def _is_stream(self, path: str) -> bool:
-        return self._answer is not None and path == STREAM_PATH
+        return bool(self._answers) and path == STREAM_PATH
+
+    def _number(self, target: str) -> int | None:
+        """The source that a page watches; None where there is no such source."""
+        text = parse_qs(urlsplit(target).query).get("source", ["0"])[-1]
+        numbers = [number for number in range(len(self._answers)) if text == str(number)]
+        return numbers[0] if numbers else None
 
     async def _watch(self, connection: ServerConnection) -> None:
         """One viewer or program, from its first message to its last."""
@@ -265,18 +275,19 @@ class Server:
 
     async def _draw(self, connection: ServerConnection) -> None:
         """Answer a page each time that it draws."""
-        assert self._answer is not None
-        loop = asyncio.get_running_loop()
-        await connection.send(greeting := self._hello)
+        number = None if connection.request is None else self._number(connection.request.path)
+        assert number is not None  # others were refused
+        loop, answer_of = asyncio.get_running_loop(), self._answers[number]
+        await connection.send(greeting := self._hellos[number])
         async for text in connection:
-            if self._hello != greeting:
-                await connection.send(greeting := self._hello)
+            if self._hellos[number] != greeting:
+                await connection.send(greeting := self._hellos[number])
             if self._end is not None and is_end(text):
                 self._end()
                 continue
             request = DrawRequest.of(text)
             # Poses are made in another thread, so that one page does not hold up another.
-            answer, cost_s = await loop.run_in_executor(None, self._timed_answer, self._answer, request)
+            answer, cost_s = await loop.run_in_executor(None, self._timed_answer, answer_of, request)
             await asyncio.wait_for(connection.send(answer), SEND_LIMIT_S)
             await asyncio.sleep(max(_LEAST_PAUSE_S, self.viewers * cost_s / _SHARE - cost_s))
 

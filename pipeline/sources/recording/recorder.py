@@ -81,6 +81,7 @@ class RecordingJournal(Journal):
         self.has_begun = False
         self._turn: dict[str, Any] | None = None
         self._is_whole = False  # whether the loop has come to the end of the turn
+        self._later: list[Motion] = []  # what came after the end of the turn before
 
     def begin(self, settings: Mapping[str, Any]) -> None:
         self.has_begun = True
@@ -121,8 +122,13 @@ class RecordingJournal(Journal):
 
     def check(self, motions: Sequence[Motion]) -> None:
         if self._turn is not None:
+            if "step" not in self._turn:  # a look may begin before these come, or after
+                motions, self._later = [*self._later, *motions], []
             self._turn["motions"] = [len(motions), checksum(motions)]
             self._is_whole = True
+
+    def check_later(self, finals: Sequence[Motion]) -> None:
+        self._later += finals
 
     def begin_turn(self, turn: dict[str, Any]) -> None:
         """The next turn begins, with what the source gave."""

@@ -42,33 +42,34 @@ class ReplayJournal(Journal):
         self.is_led = is_led
         self.turn: dict[str, Any] = {"answers": []}
         self._next = 0
-        self._is_idle = self._differs = False
+        self.is_idle = self._differs = False  # `is_idle`: nothing happens in this turn
         self.now_s: float | None = None
         self._index = 0  # of the newest frame
+        self._later: list[Motion] = []  # what came after the end of the turn before
 
     def begin_turn(self, turn: dict[str, Any]) -> None:
         """The next turn of the loop, whose answers come."""
-        self.turn, self._next, self._is_idle = turn, 0, False
+        self.turn, self._next, self.is_idle = turn, 0, False
         self._index = turn["frame"][0] if turn.get("frame") else self._index
 
     def idle(self) -> None:
         """A turn in which nothing happens."""
-        self._is_idle = True
+        self.is_idle = True
 
     @property
     def kind(self) -> str | None:
         """That of `step`, where this turn is one."""
-        return None if self._is_idle else self.turn.get("step")
+        return None if self.is_idle else self.turn.get("step")
 
     def end_turn(self) -> None:
         """`SourceError` where the loop has left answers out."""
-        if not self._is_idle and "end" not in self.turn and self._next < len(self.turn["answers"]):
+        if not self.is_idle and "end" not in self.turn and self._next < len(self.turn["answers"]):
             raise self._other_way()
 
     @property
     def has_more(self) -> bool:
         """Whether the recording knows what follows: it does not where its stream was ended early."""
-        return not self._is_idle and ("end" not in self.turn or self._next < len(self.turn["answers"]))
+        return not self.is_idle and ("end" not in self.turn or self._next < len(self.turn["answers"]))
 
     def ask(self, kind: str, answer: Callable[[], Any]) -> Any:
         if kind != "now":
@@ -90,17 +91,22 @@ class ReplayJournal(Journal):
 
     def has_come(self, kind: str, count: int, is_now: bool) -> bool:
         answers = self.turn["answers"]
-        is_next = not self._is_idle and self._next < len(answers) and answers[self._next] == [kind, count]
+        is_next = not self.is_idle and self._next < len(answers) and answers[self._next] == [kind, count]
         self._next += is_next
         return is_next
 
     def check(self, motions: Sequence[Motion]) -> None:
         """Tell once where the Motions are not those of the recording."""
-        if self._is_idle or self._differs or "motions" not in self.turn:
+        if self.is_idle or self._differs or "motions" not in self.turn:
             return
+        if self.kind is None:
+            motions, self._later = [*self._later, *motions], []
         self._differs = self.turn["motions"] != [len(motions), checksum(motions)]
         if self._differs:
             logger.warning("%s", self._difference())
+
+    def check_later(self, finals: Sequence[Motion]) -> None:
+        self._later += finals
 
     def _difference(self) -> str:
         own = library_versions()

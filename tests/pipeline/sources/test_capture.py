@@ -122,6 +122,17 @@ def test_giving_up_reaches_the_consumer() -> None:
             reader.read(1.0)
 
 
+def test_what_led_to_the_end_is_told_before_it() -> None:
+    with LiveReader("camera", opener=camera(frames=5), retries=1, pause_s=lambda n: 0.0) as reader:
+        reader._open = lambda: av.open("/dev/video-that-does-not-exist", "r")
+        assert soon(lambda: reader._error is not None)
+        while reader.read(1.0) is not None:
+            pass
+        assert [event.kind for event in reader.events_before(None)] == ["lost"]
+        with pytest.raises(SourceError, match="was lost after 5 frames"):
+            reader.read(1.0)
+
+
 def test_an_error_of_the_thread_reaches_the_consumer() -> None:
     def broken(_: int) -> float:
         raise ZeroDivisionError("a bug")

@@ -10,16 +10,27 @@ export class Connection {
     this.socket = null;
     this.askedAt = null; // of the request that waits for its answer
     this.roundTripMs = 0;
+    this.source = 0; // of several
     this.open();
+  }
+
+  // Show another source. What it has shown last comes no more.
+  choose(source) {
+    this.source = source;
+    this.socket.close();
   }
 
   open() {
     const scheme = location.protocol === "https:" ? "wss" : "ws";
-    const socket = new WebSocket(`${scheme}://${location.host}/stream${location.search}`);
+    const query = new URLSearchParams(location.search);
+    query.set("source", this.source);
+    const { source } = this;
+    const socket = new WebSocket(`${scheme}://${location.host}/stream?${query}`);
     socket.binaryType = "arraybuffer";
     this.socket = socket;
     let wasOpen = false;
     socket.onmessage = ({ data }) => {
+      if (source !== this.source) return;
       if (typeof data === "string") {
         wasOpen = true;
         this.askedAt = null;
@@ -33,6 +44,7 @@ export class Connection {
       this.onAnswer(message, data.byteLength > 4 + length ? data.slice(4 + length) : null);
     };
     socket.onclose = ({ code }) => {
+      if (source !== this.source) return this.open();
       this.onGone(code === 1001 ? "ended" : wasOpen ? "disconnected" : "refused");
       setTimeout(() => this.open(), RETRY_MS);
     };

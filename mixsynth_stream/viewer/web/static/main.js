@@ -43,6 +43,7 @@ const connection = new Connection({
   onHello(message) {
     body = message;
     element("source").textContent = message.source;
+    showSources(message);
     element("end").hidden = !message.may_end;
     history.clear();
     statistics.clear();
@@ -75,6 +76,13 @@ const connection = new Connection({
     else if (state !== "ended") setState("disconnected");
   },
 });
+
+function showSources({ sources, number }) {
+  const choice = element("sources");
+  choice.hidden = sources.length < 2;
+  element("source").hidden = !choice.hidden;
+  choice.replaceChildren(...sources.map((name, value) => new Option(name, value, false, value === number)));
+}
 
 function takeFinals({ finals: newer, time_s }) {
   finals.push(...newer);
@@ -171,6 +179,11 @@ element("seek").addEventListener("input", ({ target }) => {
   const number = Number(target.value);
   if (shown === null) pause(true);
   show(number);
+});
+element("sources").addEventListener("change", ({ target }) => {
+  if (shown !== null) pause(false);
+  connection.choose(Number(target.value));
+  target.blur(); // keys are for the page again
 });
 const KEYS = { " ": "pause", ArrowLeft: "back", ArrowRight: "forth", m: "mirror", r: "record", q: "end" };
 document.addEventListener("keydown", (event) => {
