@@ -104,6 +104,17 @@ def test_a_killed_worker_costs_nothing(raylet, tmp_path):
     assert next(entry for entry in entries if entry.source == str(pipe)).frames == 50
 
 
+def test_a_worker_that_is_told_to_end_costs_an_attempt(raylet, tmp_path):
+    """As where a machine is drained. It is not the user who has ended the run."""
+    source = "synthetic:seconds=30"
+    part = tmp_path / source / "poses.jsonl.part"
+    drain = threading.Thread(target=lambda: os.kill(reader_of(part, raylet), signal.SIGTERM))
+    drain.start()
+    (entry,) = run(tmp_path, source)
+    drain.join()
+    assert (entry.state, entry.attempts, entry.frames) == ("done", 2, 900)
+
+
 def test_what_takes_too_long_or_hangs_is_named(raylet, tmp_path):
     """Of the two one hears a signal, and the other one waits for data in native code, deaf to it."""
     pipe = tmp_path / "hangs.mp4"

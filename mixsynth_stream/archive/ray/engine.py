@@ -88,6 +88,7 @@ class _Run:
         )(remote_perform)
         self._board = ray.remote(num_cpus=0)(Board).remote()
         self._notes: Any = None
+        self._is_ending = False
         self._working: dict[Any, Task] = {}  # by Ray's reference
         self._causes: dict[str, str] = {}  # by the source's name
         self._frames: dict[str, int] = {}
@@ -100,6 +101,8 @@ class _Run:
                     task = tasks.popleft()
                     self._working[self._perform.remote(task, self._limits, self._place, self._board)] = task
                 for task, outcome in self._ended(_TICK_S):
+                    if outcome.entry.cause == "interrupted" and not (interrupt.is_received or self._is_ending):
+                        outcome = self._lost(task, "crash", "its process was told to end, and not by this run")
                     another = next_attempt(task, outcome.entry, self._limits)
                     if another is not None:
                         tasks.append(another)
@@ -117,6 +120,7 @@ class _Run:
 
     def _recall(self) -> None:
         """Take back what Ray has not begun."""
+        self._is_ending = True
         self._read_board(waits=True)
         for reference, task in self._working.items():
             if name_of(task.source) not in self._frames:

@@ -79,7 +79,7 @@ def perform(task: Task, limits: Limits, place: Place, tell: Callable[[Step | str
     # Ray's processes are started with SIGINT blocked, and a task is told to end by it.
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     try:
-        with Interrupt() as interrupt, interrupt.held(), Guard(limits, tell) as guard:
+        with Interrupt() as interrupt, interrupt.held(), Guard(limits, tell, interrupt) as guard:
             do = work if place.results is None else partial(work_into, place.results, work=work)
             outcome = do(task=task, kit=_kit(task.options), interrupt=interrupt, on_result=_Teller(tell))
         return Answer(outcome=guard.judged(outcome), warnings=tuple(messages.lines))
@@ -148,11 +148,11 @@ class _Teller:
 class Guard:
     """Ends a source that takes too long or too much: by a signal, so that its files are completed, or with its process.
 
-    `with Guard(limits, tell) as guard:` around the work, and then `guard.judged(outcome)`.
+    `with Guard(limits, tell, interrupt) as guard:` around the work, and then `guard.judged(outcome)`.
     """
 
-    def __init__(self, limits: Limits, tell: Callable[[Step | str, bool], None]) -> None:
-        self._limits = limits
+    def __init__(self, limits: Limits, tell: Callable[[Step | str, bool], None], interrupt: Interrupt) -> None:
+        self._limits, self._interrupt = limits, interrupt
         self._tell = tell
         self._cause = ""
         self._ended = threading.Event()
@@ -183,7 +183,7 @@ class Guard:
                 self._end("memory")
             if time.monotonic() > due_s and self._cause:
                 self._end(self._cause)
-            elif time.monotonic() > due_s:
+            elif time.monotonic() > due_s and not self._interrupt.is_received:  # a second signal ends at once
                 self._cause, due_s = "timeout", time.monotonic() + _STOP_S
                 os.kill(os.getpid(), signal.SIGINT)
 
