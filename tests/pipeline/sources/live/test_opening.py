@@ -132,10 +132,11 @@ def test_a_mirror_turns_pictures_and_their_luma(tmp_path: Path) -> None:
 def test_another_size_is_told(tmp_path: Path) -> None:
     paths = iter([clips.make(tmp_path / "a.mp4"), clips.make(tmp_path / "b.mp4", size=(128, 96))])
     with LiveReader("camera", opener=lambda: av.open(str(next(paths))), pause_s=lambda n: 0.2) as reader:
-        events, frame = [], None
+        events, frame, small = [], None, -1
         while frame is None or frame.width == 64:
+            small = small if frame is None else frame.index
             frame = reader.read(1.0)
             events += reader.events_before(frame)
     assert [event.kind for event in events] == ["lost", "back", "size"]
     assert events[-1].about == "128x96 after 64x48"
-    assert events[-1].index == frame.index
+    assert small < events[-1].index <= frame.index  # later where a busy machine dropped the first large ones
