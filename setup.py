@@ -166,6 +166,7 @@ setup(
     packages=[
         "mixsynth_stream",
         "mixsynth_stream.archive",
+        "mixsynth_stream.archive.ray",
         "mixsynth_stream.bench",
         "mixsynth_stream.bench.encoder",
         "mixsynth_stream.bench.kernels",

@@ -21,6 +21,8 @@ from mixsynth_stream.errors import OutputError
 CHECKOUT = Path(__file__).resolve().parent.parent
 # Weights, pose model, clips and font, which ship inside the package.
 ASSETS = Path(__file__).parent / "assets"
+# In the folder in which a Parquet file grows: what is being written, and the whole file. Readers skip such names.
+PARQUET_NEXT, PARQUET_JOINED = "_next", "_joined"
 _PIECE = 1 << 20
 
 _CAUSES = {
@@ -58,10 +60,11 @@ def part_path(path: Path) -> Path:
 
 
 def remove_part(path: Path) -> None:
-    """Remove `<name>.part`, if it is there: a file, or the folder in which an .npz grows. Raises OSError."""
+    """Remove `<name>.part`, if it is there: a file, or the folder in which a result grows. Raises OSError."""
     part = part_path(path)
     if part.is_dir():
-        for file in (*part.glob("*.npy"), part / path.name):
+        names = (path.name, PARQUET_NEXT, PARQUET_JOINED)
+        for file in (*part.glob("*.npy"), *part.glob("*.parquet"), *(part / name for name in names)):
             file.unlink(missing_ok=True)
         with suppress(OSError):  # others have put files of their own there
             part.rmdir()

@@ -27,6 +27,8 @@ EXTRAS = {
     "onnx",
     "onnxruntime",
     "openvino",
+    "pyarrow",
+    "ray",
     "pythonosc",
     "websockets",
 }

@@ -14,7 +14,7 @@ from types import ModuleType
 import pytest
 from support import clips
 
-from mixsynth_stream.telemetry import import_onnxruntime, import_openvino
+from mixsynth_stream.telemetry import import_onnxruntime, import_openvino, import_ray
 
 SUPPORT = Path(clips.__file__).parent
 # A connection in the words of strace.
@@ -89,6 +89,17 @@ def test_what_is_sent_to_a_name_is_seen(watcher: Path, tmp_path: Path) -> None:
     assert log.splitlines()[-1] == "sendto 127.0.0.1 9"
 
 
+def test_a_ray_on_this_machine_talks_to_itself_only(watcher: Path, tmp_path: Path) -> None:
+    home, out = tmp_path / "home", tmp_path / "out"
+    arguments = ["run", "synthetic:seconds=1", "--engine", "ray", "--jobs", "1", "--out", str(out)]
+    log, traced = watched(watcher, home, "-m", "mixsynth_stream", *arguments)
+    assert (out / "manifest.jsonl").read_text().count('"state":"done"') == 1
+    addresses = {line.split()[1] for line in log.splitlines()} | {address for address, _ in traced}
+    assert "127.0.0.1" in addresses, "its processes are watched"
+    assert {address.removeprefix("::ffff:") for address in addresses} <= {"127.0.0.1", "::1", "localhost"}
+    assert [path for path in home.rglob("*") if path.is_file()] == []
+
+
 # A package that reports when it is imported, unless it is told not to in its own way.
 OPENVINO = """
 reports = []
@@ -99,11 +110,16 @@ except ImportError:
     pass
 """
 ONNXRUNTIME = "import os\nreports = [] if os.environ.get('ORT_DISABLE_TELEMETRY') == '1' else ['loaded']"
+RAY = "import os\nreports = [] if os.environ.get('RAY_USAGE_STATS_ENABLED') == '0' else ['hourly']"
 
 
 @pytest.mark.parametrize(
     ("name", "code", "importer"),
-    [("openvino", OPENVINO, import_openvino), ("onnxruntime", ONNXRUNTIME, import_onnxruntime)],
+    [
+        ("openvino", OPENVINO, import_openvino),
+        ("onnxruntime", ONNXRUNTIME, import_onnxruntime),
+        ("ray", RAY, import_ray),
+    ],
 )
 def test_a_library_that_reports_is_told_not_to(
     name: str, code: str, importer: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -113,6 +129,7 @@ def test_a_library_that_reports_is_told_not_to(
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setitem(sys.modules, "openvino_telemetry", ModuleType("openvino_telemetry"))
     monkeypatch.setenv("ORT_DISABLE_TELEMETRY", "0")
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "1")
     monkeypatch.delitem(sys.modules, name, raising=False)
     try:
         assert importer().reports == []

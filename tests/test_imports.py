@@ -56,7 +56,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("__init__", "__main__"),
 )
 TORCH_MAY = ("network", "kernels", "train", "evaluate", "backend", "weights", "bench", "convert")
-HEAVY = ("numpy", "torch", "av", "mediapipe", "safetensors", "matplotlib", "triton")
+HEAVY = ("numpy", "torch", "av", "mediapipe", "safetensors", "matplotlib", "triton", "pyarrow", "ray", "fsspec")
 
 
 def modules() -> Iterator[tuple[str, Path]]:
@@ -262,7 +262,7 @@ def test_streaming_on_a_cpu_loads_no_torch():
                 pass
         assert stream.stats.estimator_calls
     """
-    assert loaded_after(code) & {"torch", "triton", "matplotlib"} == set()
+    assert loaded_after(code) & {"torch", "triton", "matplotlib", "pyarrow", "ray", "fsspec"} == set()
 
 
 def test_a_bare_checkout_says_how_to_install(tmp_path):

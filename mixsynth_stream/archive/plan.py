@@ -15,12 +15,14 @@ from typing import Any
 
 from mixsynth_stream.archive.entry import DONE, SKIPPED, Entry, ResultFile
 from mixsynth_stream.archive.limits import Limits
+from mixsynth_stream.archive.upload import is_in_place, is_stored_whole
 from mixsynth_stream.archive.work import Task, name_of
 from mixsynth_stream.files import file_sha256
 from mixsynth_stream.job.fingerprint import source_state
 from mixsynth_stream.job.options import JobOptions
 from mixsynth_stream.job.outputs import subfolders
 from mixsynth_stream.job.settings import differences
+from mixsynth_stream.pipeline.sources.media.stores import is_stored
 
 # So many sources are looked at together: a server takes a while to answer, and hashing leaves the interpreter free.
 _ASKED_TOGETHER = 16
@@ -57,11 +59,13 @@ def plan_of(
     limits: Limits,
     again: bool = False,
     shard: tuple[int, int] | None = None,
+    results: str | None = None,
 ) -> Plan:
     """The plan for sources of which `entries` has what earlier runs have come to, by `name_of` them.
 
     A source keeps the name and the folder that it has there. `again`: nothing counts as complete. `shard` (number from
     1, count): only this share of the sources, which depends on nothing but their names.
+    `results` is the URL of the store in which they are to be, or None: folders below `out`.
     """
     firsts, doubles = _without_doubles(sources, entries)
     places = dict(zip(firsts, subfolders(firsts, out, _known_folders(firsts, entries)), strict=True))
@@ -69,7 +73,7 @@ def plan_of(
     plan.doubles = [double for double in doubles if shard is None or shard_of(double.source, shard[1]) == shard[0]]
     own = [source for source in places if shard is None or shard_of(source, shard[1]) == shard[0]]
     known = {source: places[source] for source in own if not again and name_of(source) in entries}
-    reasons = _reasons_for_anew(known, entries, settings)
+    reasons = _reasons_for_anew(known, entries, settings, results)
     for source in own:
         entry = entries.get(name_of(source))
         if entry is not None and not again and limits.spares(entry) and not differences(entry.settings, settings):
@@ -146,7 +150,7 @@ def _known_folders(sources: Sequence[str], entries: Mapping[str, Entry]) -> dict
 
 
 def _reasons_for_anew(
-    places: Mapping[str, Path], entries: Mapping[str, Entry], settings: Mapping[str, Any]
+    places: Mapping[str, Path], entries: Mapping[str, Entry], settings: Mapping[str, Any], results: str | None
 ) -> dict[str, str]:
     """`_why_anew` of sources in their folders, which have entries. Web servers are asked several at a time."""
     reasons: dict[str, str] = {}
@@ -156,7 +160,7 @@ def _reasons_for_anew(
         with suppress(IndexError):  # none is left
             while True:
                 source = waiting.popleft()
-                reasons[source] = _why_anew(entries[name_of(source)], source, places[source], settings)
+                reasons[source] = _why_anew(entries[name_of(source)], source, places[source], settings, results)
 
     threads = [threading.Thread(target=look, daemon=True) for _ in range(min(_ASKED_TOGETHER, len(places)))]
     for thread in threads:
@@ -166,7 +170,7 @@ def _reasons_for_anew(
     return reasons
 
 
-def _why_anew(entry: Entry, source: str, folder: Path, settings: Mapping[str, Any]) -> str:
+def _why_anew(entry: Entry, source: str, folder: Path, settings: Mapping[str, Any], results: str | None) -> str:
     """Why a source is processed again; "" where its results are complete."""
     if entry.state != DONE:
         return "not complete"
@@ -174,13 +178,18 @@ def _why_anew(entry: Entry, source: str, folder: Path, settings: Mapping[str, An
         return words
     if entry.source_state is None or entry.source_state != source_state(source, asks=True):
         return "another source of that name" if entry.source_state is not None else _UNKNOWN
-    if not entry.files or not all(_is_there(folder / PurePosixPath(file.name).name, file) for file in entry.files):
+    if not is_in_place(entry, results):
+        return "results in another place"
+    if not entry.files or not all(_is_there(folder, file) for file in entry.files):
         return "results that are gone or changed"
     return ""
 
 
-def _is_there(path: Path, file: ResultFile) -> bool:
+def _is_there(folder: Path, file: ResultFile) -> bool:
     """Whether a result is what it was. One that nobody has touched need not be read."""
+    if is_stored(file.name):
+        return is_stored_whole(file)
+    path = folder / PurePosixPath(file.name).name
     try:
         status = path.stat()
         if status.st_size != file.bytes:

@@ -64,9 +64,19 @@ def run_archive(
     ended, and KeyboardInterrupt; the manifest then has all that is complete.
     """
     with Interrupt() as interrupt, interrupt.held(), Manifest(out, shard) as manifest:
-        settings, entries = settings_of(options), manifest.entries
+        settings = settings_of(options)
         with interrupt.released():  # thousands of files are looked at, and servers asked
-            plan = plan_of(sources, out, options, settings, entries=entries, limits=limits, again=again, shard=shard)
+            plan = plan_of(
+                sources,
+                out,
+                options,
+                settings,
+                entries=manifest.entries,
+                limits=limits,
+                again=again,
+                shard=shard,
+                results=getattr(engine, "results", None),  # where an engine puts them elsewhere
+            )
         result = ArchiveResult(plan)
         with ArchiveProgress(plan, shown=has_display and not is_quiet) as progress:
             run = _Run(result, manifest, progress, is_quiet=is_quiet)

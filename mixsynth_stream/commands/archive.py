@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from mixsynth_stream.commands.engine import AUTO, NO_ENGINE_OPTIONS, add_engine_arguments, check_engine, engine_of
 from mixsynth_stream.commands.options import at_least, positive_seconds
 from mixsynth_stream.job.options import JobOptions
 
@@ -23,9 +24,9 @@ NO_ARCHIVE_OPTIONS: dict[str, Any] = {
     "timeout_per_file": None,
     "memory_per_job": None,
     "retries": None,
+    **NO_ENGINE_OPTIONS,
 }
 _UNITS = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
-_AUTO = "auto"
 
 
 def add_archive_arguments(parser: argparse.ArgumentParser) -> None:
@@ -76,6 +77,7 @@ def add_archive_arguments(parser: argparse.ArgumentParser) -> None:
         help="try a file again so often that failed for a passing reason: a server, a file that was still being "
         "written (default: 1)",
     )
+    add_engine_arguments(parser)
 
 
 def is_archive(args: argparse.Namespace) -> bool:
@@ -87,6 +89,7 @@ def check_archive(args: argparse.Namespace) -> None:
     """Refuse options that do not go together, before anything is opened."""
     if args.column is not None and args.sources_from is None:
         raise ValueError("--column is for --sources-from, which names a table: give both, or leave --column out")
+    check_engine(args)
     if not is_archive(args):
         return
     if args.out is None:
@@ -122,14 +125,11 @@ def run_files(
     args: argparse.Namespace, sources: Sequence[str], options: JobOptions
 ) -> tuple[int, int, Mapping[str, str]]:
     """Process files, and say what came of them. Returns how many failed, of how many, and the names of all folders."""
-    from mixsynth_stream.archive.cores import usable_cores
-    from mixsynth_stream.archive.crew import Crew
     from mixsynth_stream.archive.engine import one_by_one
     from mixsynth_stream.archive.limits import Limits
     from mixsynth_stream.archive.run import run_archive
 
-    has_limits = args.timeout_per_file is not None or args.memory_per_job is not None
-    jobs = usable_cores() if args.jobs == _AUTO else args.jobs or (1 if has_limits else None)
+    engine = engine_of(args)
     limits = Limits(
         timeout_s=args.timeout_per_file,
         memory_bytes=args.memory_per_job,
@@ -138,19 +138,19 @@ def run_files(
     result = run_archive(
         sources,
         args.out,
-        options if jobs is None else replace(options, progress=False),
-        engine=one_by_one if jobs is None else Crew(jobs),
+        options if engine is None else replace(options, progress=False),
+        engine=engine or one_by_one,
         limits=limits,
         again=args.again,
         shard=args.shard,
         is_quiet=args.quiet,
-        has_display=jobs is not None,
+        has_display=engine is not None,
     )
     return len(result.failed), result.plan.sources, result.plan.folders
 
 
 def _jobs(text: str) -> int | str:
-    return text if text == _AUTO else int(at_least(1)(text))
+    return text if text == AUTO else int(at_least(1)(text))
 
 
 def _shard(text: str) -> tuple[int, int]:

@@ -166,6 +166,7 @@ def _add_archive(benches: Any) -> None:
     archive.add_argument(
         "--faults", action="store_true", help="also: a file that crashes its process, one that hangs, and garbage"
     )
+    archive.add_argument("--ray", action="store_true", help="also: by a Ray on this machine, its start included")
 
 
 def _add_live_sources(benches: Any) -> None:

@@ -177,7 +177,9 @@ def add_output_arguments(parser: argparse.ArgumentParser) -> None:
         help="folder for results; several sources get a subfolder each (default: JSON lines to standard output, unless "
         "it is a terminal)",
     )
-    group.add_argument("--format", type=_formats, metavar="F,F", help="some of jsonl, csv, npz, trc (default: jsonl)")
+    group.add_argument(
+        "--format", type=_formats, metavar="F,F", help="some of jsonl, csv, npz, trc, parquet (default: jsonl)"
+    )
     group.add_argument("--overlay", action="store_true", help="also write a video with the poses drawn on it")
     group.add_argument("--plot", action="store_true", help="also write a picture of the joints' trajectories")
     group.add_argument(

@@ -180,6 +180,10 @@ def check(args: argparse.Namespace) -> None:
         raise ValueError(
             "only JSON lines go to standard output: give --out DIR for other formats, --overlay and --plot"
         )
+    if "parquet" in (args.format or ()):
+        from mixsynth_stream.export.parquet import require_pyarrow
+
+        require_pyarrow()
     if args.estimates and args.model:
         raise ValueError("--estimates replays recorded poses and --model makes new ones: give one of the two")
     if args.skeleton and not args.estimates:

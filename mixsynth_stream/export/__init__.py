@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 __all__ = ["FORMATS", "Header", "Settings", "Sink", "open_sinks"]
 
-FORMATS = ("jsonl", "csv", "npz", "trc")
+FORMATS = ("jsonl", "csv", "npz", "trc", "parquet")
 # The formats of rotations; the others hold places in the picture or the room.
-SMPL_FORMATS = ("jsonl", "csv", "npz")
+SMPL_FORMATS = ("jsonl", "csv", "npz", "parquet")
 
 
 class Sink(Protocol):
@@ -109,4 +109,8 @@ def _pose_sink(name: str, folder: Path | None, header: Header, write_forecast: b
         return CsvSink(path, write_forecast=write_forecast, smpl=header.is_smpl)
     if name == "npz":
         return NpzSink(path, header, write_forecast=write_forecast)
+    if name == "parquet":
+        from mixsynth_stream.export.parquet import ParquetSink
+
+        return ParquetSink(path, header, write_forecast=write_forecast)
     return TrcSink(path, header)

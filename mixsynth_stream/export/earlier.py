@@ -19,10 +19,13 @@ from mixsynth_stream.errors import OutputError
 from mixsynth_stream.export.csv_long import FORECAST_KEYS, KEYS
 from mixsynth_stream.export.header import FORMAT, PROGRAM
 from mixsynth_stream.export.npz import is_array_folder
+from mixsynth_stream.export.parquet import is_parquet_folder, is_parquet_result
 from mixsynth_stream.files import output_error, part_path, remove_part
 from mixsynth_stream.skeleton import LANDMARKS
 
-_RESULT = re.compile(r"poses\.(?:jsonl|csv|npz)|poses_forecast\.csv|poses_person\d+\.trc|overlay\.mp4|plot\.png")
+_RESULT = re.compile(
+    r"poses\.(?:jsonl|csv|npz|parquet)|poses_forecast\.(?:csv|parquet)|poses_person\d+\.trc|overlay\.mp4|plot\.png"
+)
 _HEAD_BYTES = 4096
 
 
@@ -40,7 +43,8 @@ def is_result(path: Path) -> bool:
     name, is_part = path.name.removesuffix(".part"), path.name.endswith(".part")
     try:
         if path.is_dir():
-            return is_part and name.endswith(".npz") and is_array_folder(path)
+            folders = {".npz": is_array_folder, ".parquet": is_parquet_folder}
+            return is_part and folders[Path(name).suffix](path)
         if not path.is_file():
             return False
         with path.open("rb") as file:
@@ -68,7 +72,8 @@ def clear(folder: Path, keep: Collection[Path]) -> None:
 def refuse_strangers(folder: Path, formats: Sequence[str], *, overlay: bool, plot: bool) -> None:
     """`OutputError` where a run of these outputs would write over a file that is none of ours."""
     names = [f"poses.{name}" for name in formats if name != "trc"]
-    names += ["poses_forecast.csv"] * ("csv" in formats) + ["overlay.mp4"] * overlay + ["plot.png"] * plot
+    names += [f"poses_forecast.{name}" for name in ("csv", "parquet") if name in formats]
+    names += ["overlay.mp4"] * overlay + ["plot.png"] * plot
     paths = [folder / name for name in names] + (sorted(folder.glob("poses_person*.trc")) if "trc" in formats else [])
     for path in paths + [part_path(path) for path in paths]:
         # A folder with the name of a result is refused where the result is opened.
@@ -108,6 +113,10 @@ def _is_npz(path: Path, _: bytes) -> bool:
         return "header" in arrays and json.loads(str(arrays["header"])).get("format") == FORMAT
 
 
+def _is_parquet(path: Path, _: bytes) -> bool:
+    return is_parquet_result(path)
+
+
 def _is_png(_: Path, head: bytes) -> bool:
     return SOFTWARE_KEY + PROGRAM.encode() in head
 
@@ -119,4 +128,12 @@ def _is_mp4(path: Path, head: bytes) -> bool:
         return container.metadata.get("comment", "").startswith(f"made by {PROGRAM}")
 
 
-_KINDS = {".jsonl": _is_jsonl, ".csv": _is_csv, ".trc": _is_trc, ".npz": _is_npz, ".png": _is_png, ".mp4": _is_mp4}
+_KINDS = {
+    ".jsonl": _is_jsonl,
+    ".csv": _is_csv,
+    ".trc": _is_trc,
+    ".npz": _is_npz,
+    ".parquet": _is_parquet,
+    ".png": _is_png,
+    ".mp4": _is_mp4,
+}

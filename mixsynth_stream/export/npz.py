@@ -17,17 +17,9 @@ import numpy as np
 
 from mixsynth_stream.export.header import Header
 from mixsynth_stream.export.rate import AverageRate
-from mixsynth_stream.export.sink import (
-    SinkBase,
-    forecast_to_write,
-    in_stored_pixels,
-    known_joints,
-    known_rotations,
-    stored_size,
-)
+from mixsynth_stream.export.sink import SinkBase, forecast_to_write, in_stored_pixels, known_columns, stored_size
 from mixsynth_stream.files import make_folder, output_error, output_errors, part_path, remove_part, zip_entry
-from mixsynth_stream.pipeline.motion import Forecast, Motion, Poses
-from mixsynth_stream.rotations import axis_angle_from_6d
+from mixsynth_stream.pipeline.motion import Forecast, Motion
 from mixsynth_stream.skeleton import BLAZEPOSE_33, SMPL_24, Skeleton
 
 _HEADER_BYTES = 128
@@ -118,7 +110,7 @@ class NpzSink(SinkBase):
             "index": [motion.index] * count,
             "time_s": [motion.time_s] * count,
             "id": motion.ids,
-            **_pose_columns("", in_stored_pixels(motion, motion.frame)),
+            **known_columns(in_stored_pixels(motion, motion.frame)),
         }
         forecast = forecast_to_write(motion, self._write_forecast)
         with output_errors(self._path, f"everything before that is kept in {self._folder}"):
@@ -215,25 +207,5 @@ def _forecast_rows(motion: Motion, forecast: Forecast) -> dict[str, object]:
         "forecast_made_s": [motion.time_s] * (people * steps),
         "forecast_time_s": np.tile(forecast.time_s, people),
         "forecast_id": np.repeat(motion.ids, steps),
-        **_pose_columns("forecast_", forecast),
-    }
-
-
-def _pose_columns(prefix: str, source: Poses) -> dict[str, object]:
-    if source.rotations is not None:
-        known = known_rotations(source.rotations, source.origin)
-        return {
-            f"{prefix}rotation_rad": np.where(known[..., None], axis_angle_from_6d(source.rotations), np.nan),
-            f"{prefix}score": np.where(known, source.scores, np.nan),
-            f"{prefix}origin": np.where(known, source.origin, 0),
-        }
-    known = known_joints(source.poses, source.world, source.origin)
-    unknown = np.full(known.shape, np.nan)
-    return {
-        f"{prefix}pose_px": np.where(known[..., None], source.poses, np.nan),
-        f"{prefix}world_m": np.where(known[..., None], source.world, np.nan),
-        f"{prefix}score": np.where(known, source.scores, np.nan),
-        f"{prefix}origin": np.where(known, source.origin, 0),
-        f"{prefix}sigma_px": unknown if source.sigma is None else np.where(known, source.sigma, np.nan),
-        f"{prefix}sigma_m": unknown if source.world_sigma is None else np.where(known, source.world_sigma, np.nan),
+        **{f"forecast_{name}": values for name, values in known_columns(forecast).items()},
     }

@@ -15,6 +15,7 @@ import numpy as np
 from mixsynth_stream.errors import OutputError
 from mixsynth_stream.files import output_errors, part_path, remove_part
 from mixsynth_stream.pipeline.motion import Forecast, Motion, Origin, Poses, forecast_of
+from mixsynth_stream.rotations import axis_angle_from_6d
 
 if TYPE_CHECKING:
     from mixsynth_stream.pipeline.frame import Frame
@@ -115,3 +116,27 @@ def known_joints(
     """Joints that have an origin and numbers: a file has none without the other."""
     finite = np.isfinite(poses).all(-1) | np.isfinite(world).all(-1)
     return np.asarray((np.asarray(origin) != Origin.MISSING) & finite)
+
+
+def known_columns(source: Poses) -> dict[str, np.ndarray]:
+    """The arrays of poses by the names of result files, [..., J] or [..., J, D]: NaN, and origin 0, where not known.
+
+    `rotation_rad`, or `pose_px`, `world_m`, `sigma_px` and `sigma_m`; `score` and `origin`.
+    """
+    if source.rotations is not None:
+        known = known_rotations(source.rotations, source.origin)
+        return {
+            "rotation_rad": np.where(known[..., None], axis_angle_from_6d(source.rotations), np.nan),
+            "score": np.where(known, source.scores, np.nan),
+            "origin": np.where(known, source.origin, 0),
+        }
+    known = known_joints(source.poses, source.world, source.origin)
+    unknown = np.full(known.shape, np.nan)
+    return {
+        "pose_px": np.where(known[..., None], source.poses, np.nan),
+        "world_m": np.where(known[..., None], source.world, np.nan),
+        "score": np.where(known, source.scores, np.nan),
+        "origin": np.where(known, source.origin, 0),
+        "sigma_px": unknown if source.sigma is None else np.where(known, source.sigma, np.nan),
+        "sigma_m": unknown if source.world_sigma is None else np.where(known, source.world_sigma, np.nan),
+    }

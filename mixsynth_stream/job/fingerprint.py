@@ -8,6 +8,8 @@ import stat
 from collections.abc import Sequence
 from typing import Any
 
+from mixsynth_stream.pipeline.sources.media.stores import is_stored, stored_state
+
 # So much of a file's beginning and of its end is hashed.
 _END_BYTES = 1 << 20
 
@@ -15,17 +17,19 @@ _END_BYTES = 1 << 20
 def source_state(source: str, *, asks: bool = False) -> dict[str, Any] | None:
     """Size, time of change, and SHA-256 of the first and last megabyte of a file; of pictures, of all of them.
 
-    A name that says all by itself (synthetic:) is its own state. With `asks`, a web server is asked for the size of a
-    file, and its date and tag. None where nobody knows what a name will give, as of a pipe, and where there is no such
-    file.
+    A name that says all by itself (synthetic:) is its own state; of a file in a store it is what the store says. With
+    `asks`, a web server is asked for the size of a file, and its date and tag. None where nobody knows what a name will
+    give, as of a pipe, and where there is no such file.
     """
     from mixsynth_stream.pipeline.sources.media.names import pictures_behind
 
     if source.startswith("synthetic:"):
         return {"name": source}
-    if source == "-" or "://" in source:
+    if source == "-" or ("://" in source and not is_stored(source)):
         return _state_at(source) if asks else None
     try:
+        if is_stored(source):
+            return stored_state(source)
         pictures = pictures_behind(source)
         return _state_of(pictures or [source])
     except (OSError, ValueError):  # a name with a zero in it

@@ -11,7 +11,8 @@ from urllib.parse import urlsplit
 
 from mixsynth_stream.console import shown
 from mixsynth_stream.errors import SourceError
-from mixsynth_stream.pipeline.sources.media.names import is_pattern, is_picture, matches
+from mixsynth_stream.pipeline.sources.media.names import is_pattern, is_picture, matches, natural
+from mixsynth_stream.pipeline.sources.media.stores import is_stored, stored_matches
 
 
 def expand(patterns: Iterable[str]) -> list[str]:
@@ -25,6 +26,9 @@ def expand(patterns: Iterable[str]) -> list[str]:
     clips = {name: clip for folder in _by_folder(pictures) for clip in [_listed(folder)] if clip for name in folder}
     sources: list[str] = []
     for pattern in patterns:
+        if is_stored(pattern) and glob.has_magic(pattern):
+            sources += _stored(pattern)
+            continue
         if not is_pattern(pattern):
             sources += _recordings_in(pattern) or [pattern]
             continue
@@ -36,6 +40,17 @@ def expand(patterns: Iterable[str]) -> list[str]:
         sources += files
     firsts = {clip: name for name, clip in reversed(clips.items())}
     return [clips.get(name, name) for name in sources if name not in clips or firsts[clips[name]] == name]
+
+
+def _stored(pattern: str) -> list[str]:
+    """The files in a store that match a pattern, in natural order."""
+    try:
+        files = stored_matches(pattern)
+    except OSError as error:
+        raise SourceError(f"{shown(pattern)} cannot be listed: {error}") from error
+    if not files:
+        raise SourceError(f"no file matches {shown(pattern)}: check the pattern and the bucket")
+    return sorted(files, key=natural)
 
 
 def _recordings_in(name: str) -> list[str]:

@@ -6,7 +6,9 @@ import shutil
 
 import av
 import numpy as np
+import pyarrow as pa
 import pytest
+from pyarrow.parquet import write_table
 from support.motions import motion, motions
 
 from mixsynth_stream.errors import OutputError
@@ -17,6 +19,7 @@ from mixsynth_stream.pipeline.frame import VideoInfo
 INFO = VideoInfo(source="walk.mp4", width=160, height=120, rate_hz=30.0)
 NAMES = {
     *("poses.jsonl", "poses.csv", "poses_forecast.csv", "poses.npz", "poses_person0.trc", "poses_person3.trc"),
+    *("poses.parquet", "poses_forecast.parquet"),
     *("overlay.mp4", "plot.png"),
 }
 
@@ -49,7 +52,7 @@ def test_every_result_is_known_and_removed(tmp_path):
 def test_what_a_killed_run_leaves_is_known_and_removed(tmp_path, frames):
     sinks = write(tmp_path, close=False, frames=frames)
     leftovers = names(tmp_path.iterdir())
-    assert {"poses.jsonl.part", "poses.csv.part", "poses.npz.part"} <= leftovers
+    assert {"poses.jsonl.part", "poses.csv.part", "poses.npz.part", "poses.parquet.part"} <= leftovers
     assert ("overlay.mp4.part" in leftovers) == bool(frames)
     assert names(results_in(tmp_path)) == leftovers
     copy = shutil.copytree(tmp_path, tmp_path / "copy")
@@ -77,8 +80,12 @@ def test_files_of_the_user_with_the_same_names_are_none(tmp_path):
     (tmp_path / "poses.csv.part").write_text("half of a download")
     (tmp_path / "overlay.mp4.part").write_bytes((tmp_path / "overlay.mp4").read_bytes())
     (tmp_path / "plot.png.part").mkdir()
+    write_table(pa.table({"frame": [1, 2]}), tmp_path / "poses.parquet")
+    (tmp_path / "poses_forecast.parquet").write_bytes(b"PAR1" + bytes(5))
+    (tmp_path / "poses.parquet.part").mkdir()
+    write_table(pa.table({"frame": [1, 2]}), tmp_path / "poses.parquet.part" / "000000.parquet")
     before = names(tmp_path.iterdir())
-    assert len(before) == 11 and results_in(tmp_path) == []
+    assert len(before) == 14 and results_in(tmp_path) == []
     clear(tmp_path, keep=())
     assert names(tmp_path.iterdir()) == before
 
@@ -117,6 +124,8 @@ def test_other_names_are_not_looked_at(tmp_path):
         ("poses.csv", {"formats": ("csv",)}),
         ("poses_forecast.csv", {"formats": ("csv",)}),
         ("poses.npz", {"formats": ("npz",)}),
+        ("poses.parquet", {"formats": ("parquet",)}),
+        ("poses_forecast.parquet", {"formats": ("parquet",)}),
         ("poses_person12.trc", {"formats": ("trc",)}),
         ("overlay.mp4", {"overlay": True}),
         ("plot.png", {"plot": True}),

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pyarrow.parquet import read_table
 from support.motions import AHEAD, motion, motions, pose_at, sigma_at, without_joint, world_at
 
 from mixsynth_stream.errors import OutputError
@@ -224,6 +225,7 @@ def test_trc_follows_many_people_one_after_the_other(tmp_path):
 def test_two_runs_write_the_same_bytes(tmp_path):
     first, second = (write(tmp_path / name, motions(12)) for name in ("a", "b"))
     names = {"poses.jsonl", "poses.csv", "poses_forecast.csv", "poses.npz", "poses_person0.trc"}
+    names |= {"poses.parquet", "poses_forecast.parquet"}
     assert {path.name for path in first} == names
     for one, other in zip(first, second, strict=True):
         assert one.read_bytes() == other.read_bytes(), one.name
@@ -262,6 +264,8 @@ def test_an_interrupted_run_leaves_complete_files(tmp_path, name):
     elif name == "npz":
         with np.load(tmp_path / "poses.npz") as arrays:
             assert arrays["pose_px"].shape == (5, 33, 2)
+    elif name == "parquet":
+        assert len(read_table(tmp_path / "poses.parquet")) == 5
     else:
         assert len(read_trc(tmp_path / "poses_person0.trc")[2]) == 5
 
@@ -290,7 +294,8 @@ except OutputError as error:
 """
 
 
-@pytest.mark.parametrize("name", FORMATS)
+# Parquet grows by small files, which fill a disk and reach no limit: tests/export/test_full_disk.py.
+@pytest.mark.parametrize("name", [name for name in FORMATS if name != "parquet"])
 def test_a_full_disk_is_reported_and_keeps_what_was_written(tmp_path, name):
     command = [sys.executable, "-c", FULL_DISK, str(Path(__file__).parents[1]), str(tmp_path), name]
     result = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
@@ -351,7 +356,7 @@ def test_json_lines_go_to_standard_output_without_a_folder(capsys):
 
 
 def test_wrong_outputs_are_refused(tmp_path):
-    with pytest.raises(ValueError, match="jsonl, csv, npz, trc, found xml"):
+    with pytest.raises(ValueError, match="jsonl, csv, npz, trc, parquet, found xml"):
         open_sinks(tmp_path, INFO, formats=("xml",))
     with pytest.raises(ValueError, match="give a folder"):
         open_sinks(None, INFO, formats=("csv",))

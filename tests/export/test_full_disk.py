@@ -8,6 +8,7 @@ import sys
 
 import av
 import pytest
+from pyarrow.parquet import read_table
 from support.command_line import run_apart
 
 SOURCE = "synthetic:seconds=20"
@@ -61,6 +62,14 @@ def test_a_full_disk_keeps_what_was_written(small_disk):
 def test_every_format_says_that_the_disk_is_full(small_disk, kind):
     result = run_apart("run", SOURCE, "--out", str(small_disk / "out"), "--quiet", "--format", kind)
     one_sentence(result, f".{kind} ", "the disk is full")
+
+
+def test_small_files_of_parquet_stay_on_a_full_disk(small_disk):
+    options = ("--quiet", "--format", "parquet", "--horizon", "0", "--max-people", "1")
+    result = run_apart("run", SOURCE, "--out", str(small_disk / "out"), *options)
+    one_sentence(result, "poses.parquet ", "the disk is full", "kept in")
+    rows = read_table(small_disk / "out" / "poses.parquet.part")
+    assert len(rows) >= 256 and rows["frame"].to_pylist() == list(range(len(rows)))
 
 
 def test_the_overlay_on_a_full_disk(small_disk):

@@ -30,7 +30,7 @@ def run_all(folder: Path, port: str) -> None:
     """Whatever a user types, on so few frames that all of it takes seconds."""
     clip = str(clips.PERSON)
     run("info")
-    run("run", clip, "--out", f"{folder}/run", "--limit-frames", "2")
+    run("run", clip, "--out", f"{folder}/run", "--format", "jsonl,parquet", "--limit-frames", "2")
     run("forecast", f"{folder}/run", "--out", f"{folder}/forecast")
     run("run", clip, "--model", "movenet-lightning", "--out", f"{folder}/movenet", "--limit-frames", "2")
     network = pose_networks.yolo(Path(folder) / "yolo.onnx")

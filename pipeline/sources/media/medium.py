@@ -22,6 +22,7 @@ from mixsynth_stream.pipeline.sources.media import download
 from mixsynth_stream.pipeline.sources.media.boxes import BoxOrder
 from mixsynth_stream.pipeline.sources.media.names import folder_failure
 from mixsynth_stream.pipeline.sources.media.pipe import STDIN, Pipe, is_pipe
+from mixsynth_stream.pipeline.sources.media.stores import Reader, is_stored, open_stored
 
 logger = logging.getLogger(__name__)
 
@@ -223,6 +224,49 @@ class ServerMedium(OneWayMedium):
             return None
 
 
+class StoredMedium(Medium):
+    """A file in a bucket, or in another store that fsspec reads. FFmpeg goes back and forth in it."""
+
+    is_local = False
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self._readers: list[Reader] = []
+
+    def target(self) -> Reader:
+        try:
+            self._readers.append(Reader(open_stored(self.name)))
+        except (FileNotFoundError, PermissionError):
+            raise
+        except OSError as error:
+            raise SourceError(f"{self.shown} cannot be opened: {error}") from error
+        return self._readers[-1]
+
+    def diagnosis(self) -> str:
+        if self.failure:
+            return f"cannot be read ({self.failure}): check the connection"
+        try:
+            with open_stored(self.name) as file:
+                return _diagnosis_of(file.read(_HEAD))
+        except OSError:
+            return ""
+
+    @property
+    def failure(self) -> str:
+        error = next((reader.error for reader in self._readers if reader.error is not None), None)
+        return "" if error is None else str(error) or type(error).__name__
+
+    def beginning(self) -> IO[bytes] | None:
+        try:
+            return open_stored(self.name)
+        except OSError:
+            return None
+
+    def close(self) -> None:
+        for reader in self._readers:
+            reader.close()
+
+
 class HandleMedium(Medium):
     """An open file: a temporary copy of what can be read only once, or a file that stands as standard input."""
 
@@ -251,6 +295,8 @@ class HandleMedium(Medium):
 
 def medium_of(name: str) -> Medium:
     """What lies behind a name. Nothing is opened yet."""
+    if is_stored(name):
+        return StoredMedium(name)
     if "://" in name:
         return ServerMedium(name)
     if is_pipe(name):
