@@ -352,8 +352,8 @@ def test_run_replays_rotations_beside_a_video(
 @pytest.mark.parametrize(
     ("options", "code", "sentence"),
     [
-        (["--out", "o", "--format", "npz,trc", "--overlay"], 2, "as jsonl, csv, npz; trc, overlay would need places"),
-        (["--out", "o", "--plot"], 2, "as jsonl, csv, npz; plot would need"),
+        (["--out", "o", "--format", "npz,trc", "--overlay"], 2, "as jsonl, csv, npz, parquet; trc, overlay would need"),
+        (["--out", "o", "--plot"], 2, "as jsonl, csv, npz, parquet; plot would need"),
         (["--view", "window"], 2, "no places in the picture to show"),
         (["--weights", "image-n10"], 2, "stand alone"),
         (["--every", "5"], 2, "--every 5 does not fit"),

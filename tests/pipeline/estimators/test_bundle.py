@@ -78,6 +78,8 @@ def test_a_stream_writes_what_it_writes_with_the_published_network(tmp_path: Pat
         lines[model] = (folder / "poses.jsonl").read_text(encoding="utf-8").splitlines()
     headers = [json.loads(text.pop(0)) for text in lines.values()]
     assert [header.pop("estimator") for header in headers] == ["MediaPipe full", "MediaPipe full-official"]
+    settings = [header.pop("made_with") for header in headers]
+    assert {name for name in settings[0] if settings[0][name] != settings[1][name]} == {"pose_model"}
     assert headers[0] == headers[1]
     assert len(lines[None]) >= 24 and lines[None] == lines["full-official"]
 
