@@ -130,7 +130,7 @@ def process(
             stack.enter_context(rare_collections())
         start = time.perf_counter()
         try:
-            for motion in _written(stream, outputs, result, options.limit_frames):
+            for motion in _written(stream, outputs, result, options.limit_frames, interrupt):
                 on_result(result)
                 progress.update(motion, stream.stats, _age_s(motion, stream.now_s), stream.score)
         except ViewClosed:
@@ -148,13 +148,16 @@ def _age_s(motion: Motion, now_s: float | None) -> float | None:
     return None if now_s is None else now_s - motion.time_s
 
 
-def _written(stream: Stream, outputs: Outputs, result: JobResult, limit_frames: int | None) -> Iterator[Motion]:
+def _written(
+    stream: Stream, outputs: Outputs, result: JobResult, limit_frames: int | None, interrupt: Interrupt
+) -> Iterator[Motion]:
     """The Motions of a stream, each once it is written and counted. Raises `ViewClosed`."""
     for motion in first_frames(stream, limit_frames):
         start = time.perf_counter()
-        outputs.write(motion)
-        result.output_seconds += time.perf_counter() - start
-        result.count(motion)
+        with interrupt.held():  # what is written is counted
+            outputs.write(motion)
+            result.output_seconds += time.perf_counter() - start
+            result.count(motion)
         yield motion
         if outputs.has_closed_view:
             raise ViewClosed
