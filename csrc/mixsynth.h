@@ -77,8 +77,16 @@ void pack(const Dimensions& dims, const Weights& weights, float* packed);
 void forward(const Dimensions& dims, const float* packed, const float* keyframes, int64_t batch, float* motion,
              float* workspace, int bits = simd_bits());
 
-// Training works on one encoder layer, without dropout. Call pack_layer() after every change of the weights, because
-// both passes read what it packed. Calls that run at the same time need layer_workspace_size() floats each.
+// Training works on one encoder layer. Call pack_layer() after every change of the weights, because both passes read what
+// it packed. Calls that run at the same time need layer_workspace_size() floats each.
+
+// What a layer's three dropouts leave out. It follows from the seed, the number of a window and the place in it alone,
+// so that both passes leave out the same, in any number of threads.
+struct Dropout {
+    float share = 0.0f;        // 0 <= share < 1
+    uint64_t seed = 0;         // another one for each layer and step
+    int64_t first_window = 0;  // the number of the call's first window in its batch
+};
 
 // nullptr, or why a layer of these dimensions is refused.
 const char* check_training(const Dimensions& dims);
@@ -89,12 +97,13 @@ void pack_layer(const Dimensions& dims, const Layer& layer, float* packed);
 
 // x [B, T, C] -> out [B, T, C]
 void layer_forward(const Dimensions& dims, const float* packed, const float* x, int64_t batch, float* out,
-                   float* workspace, int bits = simd_bits());
+                   float* workspace, int bits = simd_bits(), const Dropout& dropout = {});
 
 // x and d_out, the gradient of out -> d_x, the gradient of x, all [B, T, C]. The gradients of the weights are added to
-// `gradients`, which holds zeros before the first call.
+// `gradients`, which holds zeros before the first call. `dropout` is that of the forward pass.
 void layer_backward(const Dimensions& dims, const float* packed, const float* x, const float* d_out, int64_t batch,
-                    float* d_x, float* gradients, float* workspace, int bits = simd_bits());
+                    float* d_x, float* gradients, float* workspace, int bits = simd_bits(),
+                    const Dropout& dropout = {});
 
 // The gradient of one weight: [rows, columns], `stride` floats from row to row. A vector has kVector columns.
 constexpr int64_t kVector = -1;

@@ -124,6 +124,8 @@ struct LayerState {
     float *summed2, *out;                                              // [T, C]
     float *d_out, *d_summed2, *d_y, *d_summed1, *d_mixed, *d_c, *d_x;  // [T, C]
     float* d_hidden;                                                   // [T, E]
+    float *keep_proj, *keep_hidden, *keep_out;                         // [T, C], [T, E], [T, C]: factors of dropout
+    float* d_kept;                                                     // [T, C]: the gradient before a dropout
     float *d_scores, *d_mix_hidden, *d_mean;                           // [2T], [T], [T]
 };
 
@@ -155,9 +157,9 @@ inline LayerState take_layer_state(Cursor<float>& cursor, const Dimensions& d) {
     s.token = take_branch(cursor, T, C, d.token_keys());
     s.channel = take_branch(cursor, C, T, d.channel_keys());
     for (float** piece : {&s.x, &s.c, &s.mixed, &s.summed1, &s.y, &s.summed2, &s.out, &s.d_out, &s.d_summed2, &s.d_y,
-                          &s.d_summed1, &s.d_mixed, &s.d_c, &s.d_x})
+                          &s.d_summed1, &s.d_mixed, &s.d_c, &s.d_x, &s.keep_proj, &s.keep_out, &s.d_kept})
         *piece = cursor.take(numbers);
-    for (float** piece : {&s.before_gelu, &s.hidden, &s.d_hidden}) *piece = cursor.take(hidden);
+    for (float** piece : {&s.before_gelu, &s.hidden, &s.d_hidden, &s.keep_hidden}) *piece = cursor.take(hidden);
     for (float** piece : {&s.mean, &s.mix_before_gelu, &s.mix_hidden, &s.a_t, &s.d_mix_hidden, &s.d_mean})
         *piece = cursor.take(T);
     s.d_scores = cursor.take(2 * T);

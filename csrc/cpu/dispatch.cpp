@@ -31,13 +31,13 @@ void forward(const Dimensions& dims, const float* packed, const float* keyframes
 }
 
 void layer_forward(const Dimensions& dims, const float* packed, const float* x, int64_t batch, float* out,
-                   float* workspace, int bits) {
-    core(bits).train(dims, packed, x, nullptr, batch, out, nullptr, workspace);
+                   float* workspace, int bits, const Dropout& dropout) {
+    core(bits).train(dims, packed, x, nullptr, batch, out, nullptr, workspace, dropout);
 }
 
 void layer_backward(const Dimensions& dims, const float* packed, const float* x, const float* d_out, int64_t batch,
-                    float* d_x, float* gradients, float* workspace, int bits) {
-    core(bits).train(dims, packed, x, d_out, batch, d_x, gradients, workspace);
+                    float* d_x, float* gradients, float* workspace, int bits, const Dropout& dropout) {
+    core(bits).train(dims, packed, x, d_out, batch, d_x, gradients, workspace, dropout);
 }
 
 void make_pyramid(const Plane& plane, const PyramidShape& shape, float* numbers, int bits) {

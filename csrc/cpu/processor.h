@@ -21,7 +21,7 @@ struct Processor {
                     float* workspace);
     // layer_forward(), or layer_backward() where d_out is not nullptr; `out` then is d_x.
     void (*train)(const Dimensions&, const float* packed, const float* x, const float* d_out, int64_t batch, float* out,
-                  float* gradients, float* workspace);
+                  float* gradients, float* workspace, const Dropout&);
     // kStrands * `steps` multiply-adds in registers, to be timed.
     float (*multiply_add)(int64_t steps);
     // make_pyramid(), flow() and follow() of glance.h.

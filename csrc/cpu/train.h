@@ -3,6 +3,7 @@
 // The padding of a matrix is zero, unless a comment says that it is never read.
 #pragma once
 
+#include "cpu/dropout.h"
 #include "cpu/forward.h"
 #include "train_layout.h"
 
@@ -168,9 +169,40 @@ void branch_backward(const TrainedAttention<const float>& a, const float* x, con
         for (int64_t j = 0; j < width; ++j) to.value_reduce.bias[i] += s.d_values[i * columns + j];
 }
 
+// What dropout keeps of a window, for both passes. Without dropout nothing reads it.
+inline void fill_factors(const Dimensions& d, const Dropout& dropout, int64_t window, const LayerState& s) {
+    if (!dropout.share) return;
+    const int64_t T = d.tokens(), numbers = T * padded(d.emb_dim);
+    dropout_factors(dropout, window, DropoutPlace::kProj, numbers, s.keep_proj);
+    dropout_factors(dropout, window, DropoutPlace::kHidden, T * padded(d.hidden()), s.keep_hidden);
+    dropout_factors(dropout, window, DropoutPlace::kOut, numbers, s.keep_out);
+}
+
+// out = dropout(x W^T + b) + more
+template <typename Simd>
+inline void dropped_linear(const TrainedLinear<const float>& layer, const float* x, float* out, int64_t rows,
+                           const float* more, const float* factors, bool drops) {
+    using Vector = typename Simd::Vector;
+    trained_linear<Simd>(layer, x, out, rows, drops ? nullptr : more);
+    if (!drops) return;
+    map<Simd>(
+        out, rows * padded(layer.outputs), [](Vector y, Vector factor, Vector z) { return y * factor + z; }, out,
+        factors, more);
+}
+
+// The gradient before a dropout from that behind it, in `d_kept`, or behind it itself where nothing is dropped.
+template <typename Simd>
+inline const float* before_dropout(const float* d_out, const float* factors, float* d_kept, int64_t floats,
+                                   bool drops) {
+    using Vector = typename Simd::Vector;
+    if (!drops) return d_out;
+    map<Simd>(d_kept, floats, [](Vector d, Vector factor) { return d * factor; }, d_out, factors);
+    return d_kept;
+}
+
 // s.x [T, C] -> s.out [T, C]
 template <typename Simd>
-void trained_layer_forward(const Dimensions& d, const TrainedLayer<const float>& layer, LayerState& s) {
+void trained_layer_forward(const Dimensions& d, const TrainedLayer<const float>& layer, LayerState& s, bool drops) {
     using Vector = typename Simd::Vector;
     const int64_t T = d.tokens(), C = d.emb_dim, stride = padded(C);
     transpose(s.x, s.x_transposed, T, C);
@@ -192,11 +224,14 @@ void trained_layer_forward(const Dimensions& d, const TrainedLayer<const float>&
             s.mixed + i * stride, stride, [=](Vector t, Vector c) { return a_t * t + a_c * c; }, t + i * stride,
             s.c + i * stride);
     }
-    trained_linear<Simd>(layer.proj, s.mixed, s.summed1, T, s.x);
+    dropped_linear<Simd>(layer.proj, s.mixed, s.summed1, T, s.x, s.keep_proj, drops);
     layer_norm<Simd>(layer.norm1, s.summed1, s.y, T, C);
     trained_linear<Simd>(layer.ff1, s.y, s.before_gelu, T);
-    map<Simd>(s.hidden, T * padded(d.hidden()), gelu<Vector>, s.before_gelu);
-    trained_linear<Simd>(layer.ff2, s.hidden, s.summed2, T, s.y);
+    const int64_t hidden = T * padded(d.hidden());
+    map<Simd>(s.hidden, hidden, gelu<Vector>, s.before_gelu);
+    if (drops)
+        map<Simd>(s.hidden, hidden, [](Vector x, Vector factor) { return x * factor; }, s.hidden, s.keep_hidden);
+    dropped_linear<Simd>(layer.ff2, s.hidden, s.summed2, T, s.y, s.keep_out, drops);
     layer_norm<Simd>(layer.norm2, s.summed2, s.out, T, C);
 }
 
@@ -237,12 +272,13 @@ __attribute__((flatten)) void layer_norm_backward(const PackedNorm<const float>&
 // s.d_summed1 [T, C] -> s.token.d_out [T, C], s.d_c [T, C]; gradients of weights are added to `to`
 template <typename Simd>
 void mix_backward(const Dimensions& d, const TrainedLayer<const float>& layer, LayerState& s,
-                  const LayerGradients& to) {
+                  const LayerGradients& to, bool drops) {
     using Vector = typename Simd::Vector;
     const int64_t T = d.tokens(), C = d.emb_dim, stride = padded(C), squeezed = T / 4;
     const float* t = s.token.out;
-    add_linear_gradients<Simd>(s.mixed, s.d_summed1, to.proj, T, C, C);
-    linear_backward<Simd>(layer.proj, s.d_summed1, s.d_mixed, T);
+    const float* d_proj = before_dropout<Simd>(s.d_summed1, s.keep_proj, s.d_kept, T * stride, drops);
+    add_linear_gradients<Simd>(s.mixed, d_proj, to.proj, T, C, C);
+    linear_backward<Simd>(layer.proj, d_proj, s.d_mixed, T);
     const auto at = [&](const float* matrix, int64_t i, int64_t j) { return load<Vector>(matrix + i * stride + j); };
     float* d_difference = s.d_mean;  // which is free until it is written below
     sum_rows<Simd>(
@@ -272,17 +308,22 @@ void mix_backward(const Dimensions& d, const TrainedLayer<const float>& layer, L
 // After trained_layer_forward(): s.d_out [T, C] -> s.d_x [T, C]; gradients of weights are added to `to`
 template <typename Simd>
 void trained_layer_backward(const Dimensions& d, const TrainedLayer<const float>& layer, LayerState& s,
-                            const LayerGradients& to) {
+                            const LayerGradients& to, bool drops) {
     using Vector = typename Simd::Vector;
     const int64_t T = d.tokens(), C = d.emb_dim, hidden = d.hidden();
     layer_norm_backward<Simd>(layer.norm2, s.summed2, s.d_out, s.d_summed2, to.norm2, T, C);
-    add_linear_gradients<Simd>(s.hidden, s.d_summed2, to.ff2, T, hidden, C);
-    linear_backward<Simd>(layer.ff2, s.d_summed2, s.d_hidden, T);
+    const float* d_ff2 = before_dropout<Simd>(s.d_summed2, s.keep_out, s.d_kept, T * padded(C), drops);
+    add_linear_gradients<Simd>(s.hidden, d_ff2, to.ff2, T, hidden, C);
+    linear_backward<Simd>(layer.ff2, d_ff2, s.d_hidden, T);
+    if (drops)
+        map<Simd>(
+            s.d_hidden, T * padded(hidden), [](Vector x, Vector factor) { return x * factor; }, s.d_hidden,
+            s.keep_hidden);
     map<Simd>(s.d_hidden, T * padded(hidden), gelu_backward<Vector>, s.d_hidden, s.before_gelu);
     add_linear_gradients<Simd>(s.y, s.d_hidden, to.ff1, T, C, hidden);
     linear_backward<Simd>(layer.ff1, s.d_hidden, s.d_y, T, s.d_summed2);
     layer_norm_backward<Simd>(layer.norm1, s.summed1, s.d_y, s.d_summed1, to.norm1, T, C);
-    mix_backward<Simd>(d, layer, s, to);
+    mix_backward<Simd>(d, layer, s, to, drops);
     branch_backward<Simd>(layer.token, s.x, s.x_transposed, s.token, to.token);
     transpose(s.d_c, s.channel.d_out, T, C);
     branch_backward<Simd>(layer.channel, s.x_transposed, s.x, s.channel, to.channel);
@@ -304,8 +345,9 @@ inline void copy_rows(const float* from, int64_t from_stride, float* to, int64_t
 // x [B, T, C] -> out [B, T, C]. With d_out [B, T, C], `out` is d_x [B, T, C], and gradients are added to `gradients`.
 template <typename Simd>
 void train_windows(const Dimensions& d, const float* packed, const float* x, const float* d_out, int64_t batch,
-                   float* out, float* gradients, float* workspace) {
+                   float* out, float* gradients, float* workspace, const Dropout& dropout) {
     const int64_t T = d.tokens(), C = d.emb_dim, stride = padded(C);
+    const bool drops = dropout.share > 0.0f;
     Cursor weights_cursor(packed);
     Cursor state_cursor(workspace), gradients_cursor(gradients);
     const TrainedLayer<const float> layer = take_trained_layer(weights_cursor, d);
@@ -313,10 +355,11 @@ void train_windows(const Dimensions& d, const float* packed, const float* x, con
     const LayerGradients to = gradients ? take_gradients(gradients_cursor, d) : LayerGradients{};
     for (int64_t b = 0; b < batch; ++b) {
         copy_rows(x + b * T * C, C, s.x, stride, T, C);
-        trained_layer_forward<Simd>(d, layer, s);
+        fill_factors(d, dropout, dropout.first_window + b, s);
+        trained_layer_forward<Simd>(d, layer, s, drops);
         if (d_out) {
             copy_rows(d_out + b * T * C, C, s.d_out, stride, T, C);
-            trained_layer_backward<Simd>(d, layer, s, to);
+            trained_layer_backward<Simd>(d, layer, s, to, drops);
         }
         copy_rows(d_out ? s.d_x : s.out, stride, out + b * T * C, C, T, C);
     }

@@ -47,8 +47,10 @@ class TrainedLayer {
         : dims_(without_problem(dims, mixsynth::check_training(dims))), bits_(register_bits(bits)),
           workspaces_(mixsynth::layer_workspace_size(dims)) {}
 
-    py::array_t<float> forward(const py::object& x, const py::object& state, const py::object& threads) {
+    py::array_t<float> forward(const py::object& x, const py::object& state, const py::object& threads,
+                               const py::object& dropout, const py::object& seed) {
         const float* in = floats_of("x", x, {-1, dims_.tokens(), dims_.emb_dim}, Numbers::kAny);
+        const Dropout whole = dropout_of(dropout, seed);
         const int64_t batch = py::reinterpret_borrow<py::array>(x).shape(0), thread_count = threads_of(threads, batch);
         const Memory packed = pack(state);
         py::array_t<float> result(Shape{batch, dims_.tokens(), dims_.emb_dim});
@@ -57,7 +59,8 @@ class TrainedLayer {
             py::gil_scoped_release unlocked;
             const auto part = [&](int64_t, int64_t first, int64_t count, float* workspace) {
                 const int64_t begin = first * dims_.tokens() * dims_.emb_dim;
-                mixsynth::layer_forward(dims_, packed.get(), in + begin, count, out + begin, workspace, bits_);
+                mixsynth::layer_forward(dims_, packed.get(), in + begin, count, out + begin, workspace, bits_,
+                                        {whole.share, whole.seed, first});
             };
             in_threads(thread_count, parts_of(batch), batch, workspaces_, part);
         }
@@ -71,8 +74,10 @@ class TrainedLayer {
     }
 
     std::pair<py::array_t<float>, py::dict> backward(const py::object& x, const py::object& d_out,
-                                                     const py::object& state, const py::object& threads) {
+                                                     const py::object& state, const py::object& threads,
+                                                     const py::object& dropout, const py::object& seed) {
         const float* in = floats_of("x", x, {-1, dims_.tokens(), dims_.emb_dim}, Numbers::kAny);
+        const Dropout whole = dropout_of(dropout, seed);
         const int64_t batch = py::reinterpret_borrow<py::array>(x).shape(0), thread_count = threads_of(threads, batch);
         const float* d_in = floats_of("d_out", d_out, {batch, dims_.tokens(), dims_.emb_dim}, Numbers::kAny);
         const Memory packed = pack(state);
@@ -87,7 +92,8 @@ class TrainedLayer {
             const auto part = [&](int64_t i, int64_t first, int64_t count, float* workspace) {
                 const int64_t begin = first * dims_.tokens() * dims_.emb_dim;
                 mixsynth::layer_backward(dims_, packed.get(), in + begin, d_in + begin, count, out + begin,
-                                         gradients.data() + size * static_cast<size_t>(i), workspace, bits_);
+                                         gradients.data() + size * static_cast<size_t>(i), workspace, bits_,
+                                         {whole.share, whole.seed, first});
             };
             in_threads(thread_count, parts, batch, workspaces_, part);
             for (size_t begin = size; begin < gradients.size(); begin += size)
@@ -99,6 +105,14 @@ class TrainedLayer {
   private:
     // Eight windows a part: threads then end at nearly the same time, and few gradients have to be added up.
     static int64_t parts_of(int64_t batch) { return (batch + 7) / 8; }
+
+    static Dropout dropout_of(const py::object& share, const py::object& seed) {
+        const bool is_number = PyFloat_Check(share.ptr()) || PyLong_Check(share.ptr());
+        const float number = is_number ? static_cast<float>(share.cast<double>()) : -1.0f;
+        if (!(number >= 0.0f && number < 1.0f))
+            throw py::value_error("dropout must be from 0 to below 1, found " + description(share));
+        return {number, static_cast<uint64_t>(whole_number("seed", seed)), 0};
+    }
 
     Memory pack(const py::object& arrays) const {
         State state(arrays, dims_, Numbers::kAny);
@@ -154,17 +168,19 @@ PYBIND11_MODULE(_C, module) {
         .def("forward", &Encoder::forward, py::arg("keyframes"), py::arg("threads") = 1,
              "keyframes [B, Q+1, D] -> motion [B, T, D], float32, finite. `threads` threads share the batch. Any "
              "number of Python's threads may call at once. `ValueError` names what does not fit or overflows.");
-    py::class_<TrainedLayer>(module, "TrainedLayer", "An encoder layer in training, without dropout.")
+    py::class_<TrainedLayer>(module, "TrainedLayer", "An encoder layer in training.")
         .def(py::init([](const py::object& simd_bits, const py::kwargs& dimensions) {
                  return std::make_unique<TrainedLayer>(dimensions_of(dimensions), simd_bits);
              }),
              py::kw_only(), py::arg("simd_bits") = py::none(), "The dimensions are those of `ModelConfig`.")
         .def("forward", &TrainedLayer::forward, py::arg("x"), py::arg("state"), py::arg("threads") = 1,
-             "x [B, T, C] -> [B, T, C]. `state`: the layer's weights by their published names, without a prefix.")
+             py::kw_only(), py::arg("dropout") = 0.0, py::arg("seed") = 0,
+             "x [B, T, C] -> [B, T, C]. `state`: the layer's weights by their published names, without a prefix. The "
+             "share `dropout` is left out behind proj, GELU and ff.fc2; `seed` decides what.")
         .def_property_readonly("names", &TrainedLayer::names, "Published names of the weights that are used.")
         .def("backward", &TrainedLayer::backward, py::arg("x"), py::arg("d_out"), py::arg("state"),
-             py::arg("threads") = 1,
-             "x and the gradient of the layer's output -> the gradient of x, and those of the weights by name.");
+             py::arg("threads") = 1, py::kw_only(), py::arg("dropout") = 0.0, py::arg("seed") = 0,
+             "With the `dropout` and `seed` of the forward pass: x and the gradient of the layer's output -> the gradient of x, and those of the weights by name.");
     add_glance(module);
     add_poses(module);
 }

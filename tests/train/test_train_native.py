@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from typing import Any
 
 import numpy as np
 import pytest
 
 pytest.importorskip("torch", reason="training needs torch")
 import torch
+from torch import Tensor, nn
 
 from mixsynth_stream import _C
 from mixsynth_stream.config import ModelConfig
@@ -63,15 +65,16 @@ def test_gradients_are_those_of_the_network(shape: ModelConfig, bits: int) -> No
         np.testing.assert_allclose(gradients[name], gradient, atol=1e-5 * largest, err_msg=name)
 
 
+@pytest.mark.parametrize("dropout", [{}, {"dropout": 0.5, "seed": 3}], ids=["all", "half"])
 @pytest.mark.parametrize("threads", [2, 3, 256])
 @pytest.mark.parametrize("batch", [0, 1, 8, 21])
-def test_threads_that_share_a_batch_change_no_gradient(batch: int, threads: int) -> None:
+def test_threads_that_share_a_batch_change_no_gradient(batch: int, threads: int, dropout: dict[str, Any]) -> None:
     shape = next(iter(SHAPES.values()))
     _, state = _layer(shape)
     x, d_out = torch.randn(2, batch, shape.seq_len, shape.emb_dim).numpy()
     native = _C.TrainedLayer(**asdict(shape))
-    np.testing.assert_array_equal(native.forward(x, state, threads), native.forward(x, state))
-    (d_x, gradients), (d_x_alone, alone) = (native.backward(x, d_out, state, n) for n in (threads, 1))
+    np.testing.assert_array_equal(native.forward(x, state, threads, **dropout), native.forward(x, state, **dropout))
+    (d_x, gradients), (d_x_alone, alone) = (native.backward(x, d_out, state, n, **dropout) for n in (threads, 1))
     np.testing.assert_array_equal(d_x, d_x_alone)
     for name, gradient in alone.items():
         np.testing.assert_array_equal(gradients[name], gradient, err_msg=name)
@@ -117,9 +120,94 @@ def test_layers_go_back_to_torch() -> None:
     assert 0 < (native - plain).abs().max() < 1e-4
 
 
-def test_dropout_is_refused() -> None:
-    with pytest.raises(ValueError, match="have no dropout"):
-        use_native(MixSynthFormer(shipped_config("image", 5), dropout=0.1))
+SHARE, SEED = 0.1, 2**61 + 12345
+
+
+class Masks(nn.Module):
+    """In the place of a dropout: the next of some factors at each call."""
+
+    def __init__(self, *factors: np.ndarray) -> None:
+        super().__init__()
+        self._factors = list(factors)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * torch.from_numpy(self._factors.pop(0))
+
+
+def factors(shape: ModelConfig, windows: int, place: int, seed: int = SEED) -> np.ndarray:  # [B, T, numbers]
+    """What csrc/cpu/dropout.h multiplies by behind proj (0), GELU (1) and ff.fc2 (2)."""
+    numbers = shape.emb_dim * (shape.expansion_factor if place == 1 else 1)
+    padded = -(-numbers // 16) * 16
+    i = np.arange(shape.seq_len * padded, dtype=np.uint32)
+    rows = []
+    for window in range(windows):
+        key = (seed + (3 * window + place + 1) * 0x9E3779B97F4A7C15) % 2**64
+        key = (key ^ key >> 30) * 0xBF58476D1CE4E5B9 % 2**64
+        key = (key ^ key >> 27) * 0x94D049BB133111EB % 2**64
+        key ^= key >> 31
+        bits = i ^ np.uint32(key % 2**32)
+        bits = (bits ^ bits >> 16) * np.uint32(0x7FEB352D)
+        bits = ((bits ^ bits >> 15) + np.uint32(key >> 32)) * np.uint32(0x846CA68B)
+        bits ^= bits >> 16
+        kept = bits >= np.uint32(np.float64(np.float32(SHARE)) * 2**32)
+        rows.append((kept / (1 - np.float64(np.float32(SHARE)))).reshape(shape.seq_len, padded)[:, :numbers])
+    return np.stack(rows)
+
+
+@pytest.mark.filterwarnings("ignore:Initializing zero-element tensors")
+@pytest.mark.parametrize("bits", REGISTERS)
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
+def test_gradients_with_dropout_are_those_of_the_same_masks(shape: ModelConfig, bits: int) -> None:
+    layer, state = _layer(shape)
+    proj, hidden, out_masks = (factors(shape, 3, place) for place in range(3))
+    layer.synth_att.dropout, layer.ff.dropout = Masks(proj), Masks(hidden, out_masks)  # type: ignore[assignment]
+    x, d_out = torch.randn(2, 3, shape.seq_len, shape.emb_dim)
+    exact = x.double().requires_grad_()
+    out = layer(exact)
+    out.backward(d_out.double())
+    native, dropout = _C.TrainedLayer(simd_bits=bits, **asdict(shape)), {"dropout": SHARE, "seed": SEED}
+    np.testing.assert_allclose(native.forward(x.numpy(), state, 2, **dropout), out.detach(), atol=3e-5)
+    d_x, gradients = native.backward(x.numpy(), d_out.numpy(), state, 2, **dropout)
+    assert exact.grad is not None
+    np.testing.assert_allclose(d_x, exact.grad, atol=2e-5 * float(exact.grad.abs().max()))
+    for name, weight in layer.named_parameters():
+        if weight.grad is not None:
+            largest = float(weight.grad.abs().max()) if weight.numel() else 0.0
+            np.testing.assert_allclose(gradients[name], weight.grad, atol=2e-5 * largest, err_msg=name)
+
+
+def test_dropout_leaves_out_its_share_everywhere_and_keeps_the_mean() -> None:
+    shape = SHAPES["image-n10"]
+    masks = np.concatenate([factors(shape, 64, place) for place in range(3)], axis=-1)
+    assert sorted(set(masks.ravel())) == [0, pytest.approx(1 / (1 - SHARE), abs=1e-7)]
+    assert masks.mean() == pytest.approx(1, abs=1e-3)
+    # The standard error of a mean over 64 windows is 0.04, and of one over all tokens 0.005.
+    assert np.abs(masks.mean(axis=(0, 1)) - 1).max() < 0.03
+    assert np.abs(masks.mean(axis=(1, 2)) - 1).max() < 0.01
+    assert np.abs(masks.mean(axis=0) - 1).max() < 0.25
+    # No two windows leave out the same.
+    assert np.abs(np.corrcoef(masks.reshape(64, -1)) - np.eye(64)).max() < 0.03
+
+
+def test_dropout_follows_the_random_numbers_of_torch_and_stops_in_evaluation() -> None:
+    shape = shipped_config("image", 5)
+    network = MixSynthFormer(shape, dropout=0.3)
+    use_native(network, threads=3)
+    x = torch.randn(9, shape.seq_len, shape.emb_dim)
+    outputs = []
+    for seed in (0, 0, 1):
+        torch.manual_seed(seed)
+        outputs.append(network.encoder(x))
+    assert torch.equal(outputs[0], outputs[1]) and not torch.equal(outputs[0], outputs[2])
+    assert not torch.equal(network.encoder(x), network.encoder(x))
+    network.eval()
+    before = torch.get_rng_state()
+    evaluated = network.encoder(x)
+    assert torch.equal(torch.get_rng_state(), before)
+    plain = MixSynthFormer(shape, dropout=0.0)
+    plain.load_state_dict(network.state_dict())
+    use_native(plain)
+    assert torch.equal(evaluated, plain.encoder(x))
 
 
 def test_what_takes_too_much_memory_in_training_is_refused() -> None:
@@ -137,6 +225,10 @@ def test_what_takes_too_much_memory_in_training_is_refused() -> None:
         ({"state": []}, "state must be a dict of numpy arrays, found list"),
         ({"state": {}}, "state lacks synth_att.synth_token.dense.weight"),
         ({"threads": 0}, "threads must be from 1 to 256, found 0"),
+        ({"dropout": 1.0}, "dropout must be from 0 to below 1, found float 1.0"),
+        ({"dropout": float("nan")}, "dropout must be from 0 to below 1, found float nan"),
+        ({"dropout": "a"}, "dropout must be from 0 to below 1, found str 'a'"),
+        ({"seed": 0.5}, "seed must be a whole number, found float 0.5"),
     ],
 )
 def test_wrong_arguments_are_named(change: dict[str, object], message: str) -> None:
