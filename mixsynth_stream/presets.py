@@ -66,12 +66,15 @@ PRESETS = {
     "aist": _preset(J14, "world", 60, (10, 10, 128, 5), f"AIST++, SPIN estimates; {_OWN_ROOT}"),
     "aist-smpl": _preset(SMPL_24, "rotation", 60, (10, 10, 128, 5), "AIST++, SPIN estimates; SMPL pose, 6D rotations"),
 }
-# Short-term prediction: 10 frames in, 10 predicted (N = 1, Q = 9, H = 10). No checkpoint was published, and the paper
-# does not state its encoder.
-PREDICTION = _preset(H36M_22, "world", 25, (1, 9, 64, 4), "Human3.6M exponential maps, root zeroed, 25 Hz; metres")
-PREDICTION_NAME = "h36m-prediction"
+_EXPMAPS = "Human3.6M exponential maps, root zeroed, 25 Hz; metres"
+# Short-term prediction: 10 or 50 frames in, 10 predicted (N = 1, Q = 9 or 49, H = 10). No checkpoint was published, and
+# the paper does not state its encoder.
+PREDICTIONS = {
+    "h36m-prediction": _preset(H36M_22, "world", 25, (1, 9, 64, 4), _EXPMAPS),
+    "h36m-prediction-50": _preset(H36M_22, "world", 25, (1, 49, 64, 4), _EXPMAPS),
+}
 # Recipes that `train` follows and `evaluate` scores.
-PRESET_NAMES = (*PRESETS, PREDICTION_NAME)
+PRESET_NAMES = (*PRESETS, *PREDICTIONS)
 # Name of a shape -> one of its presets: 3DPW's SPIN and EFT have one shape.
 _SHAPES = {"jhmdb": "jhmdb", "h36m": "h36m", "3dpw": "3dpw-spin", "3dpw-pare": "3dpw-pare",
            "3dpw-smpl": "3dpw-smpl-pare", "aist": "aist", "aist-smpl": "aist-smpl"}
@@ -89,7 +92,7 @@ AUTO, AUTO_EVERY = "auto", 5
 
 def named_preset(name: str) -> Preset:
     """The preset of one of PRESET_NAMES."""
-    return PREDICTION if name == PREDICTION_NAME else PRESETS[name]
+    return PREDICTIONS[name] if name in PREDICTIONS else PRESETS[name]
 
 
 def published_shapes() -> dict[str, ModelConfig]:
@@ -103,7 +106,7 @@ def published_config(name: str) -> ModelConfig:
     return ModelConfig(
         sample_interval=preset.sample_interval,
         step=preset.step,
-        horizon=_PREDICTION_HORIZON if preset is PREDICTION else 0,
+        horizon=_PREDICTION_HORIZON if name in PREDICTIONS else 0,
         joint_dim=len(preset.skeleton) * SPACES[preset.space].dims,
         emb_dim=preset.emb_dim,
         num_encoder_layers=preset.num_encoder_layers,

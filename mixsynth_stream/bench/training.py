@@ -1,9 +1,10 @@
 """`bench training`: layers of the network in the native extension against torch's, and the steps a second of `train`.
 
-First every gradient is compared with torch's in float64. Then the two take turns in one process pinned to one core, so
-that other work slows both alike: one pass of a layer a turn, forward and backward; and some whole steps of `train` a
-turn, with the drawing of its windows. Times are the processor time of the process, on one core. `train` itself draws
-the next windows in a thread of its own, so a second core makes it faster.
+First every gradient is compared with torch's in float64, without dropout. Then the two take turns in one process pinned
+to one core, so that other work slows both alike: one pass of a layer a turn, forward and backward; and some whole steps
+of `train` a turn, with the drawing of its windows. The preset has its dropout, and random poses: its data do not
+ship. Times are the processor time of the process, on one core. `train` itself draws the next windows in a thread of its
+own, so a second core makes it faster.
 """
 
 from __future__ import annotations
@@ -23,30 +24,37 @@ from threadpoolctl import threadpool_limits
 
 from mixsynth_stream.bench.measure import one_core, percentiles_us, take_turns
 from mixsynth_stream.config import ModelConfig
+from mixsynth_stream.data.h36m import PROTOCOL_RATE_HZ
 from mixsynth_stream.data.mocap import data_files
+from mixsynth_stream.data.sequences import PoseSequence
+from mixsynth_stream.evaluate.preset_score import PredictionScore
 from mixsynth_stream.network import MixSynthFormer
-from mixsynth_stream.presets import shipped_shapes
+from mixsynth_stream.presets import named_preset, published_config, shipped_shapes
 from mixsynth_stream.reports import processor, table, write_json
-from mixsynth_stream.train.config import TrainConfig
+from mixsynth_stream.train.config import PresetConfig, TrainConfig
 from mixsynth_stream.train.devices import Process
 from mixsynth_stream.train.loop import BatchPrefetcher, Run
 from mixsynth_stream.train.mocap import MocapRecipe
 from mixsynth_stream.train.native import use_native, use_torch
+from mixsynth_stream.train.published import PRESET_DROPOUT, PresetRecipe, Sequences
 
 NATIVE, TORCH = "native", "torch"
+# The published recipe that is measured beside the weights that ship.
+PRESET = "h36m-prediction"
 # A gradient may differ from float64's by this share of the largest number in it: three times what torch's does.
 MOST_ERROR = 3e-5
 # Windows of which gradients are compared; passes of a layer before any is timed; steps in one turn of `train`.
 _GATE_WINDOWS, _WARM_UP, _STEPS_A_TURN = 8, 3, 5
+_RANDOM_FRAMES = 5000
 
 
 def main(args: argparse.Namespace) -> int:
     """Run and print; 1 where gradients are wrong."""
-    shapes = shipped_shapes()
+    shapes = bench_shapes()
     names = args.case or list(shapes)
     if unknown := [name for name in names if name not in shapes]:
         raise ValueError(f"--case must be of {', '.join(shapes)}, found {', '.join(unknown)}")
-    if min(args.rounds, args.batch) < 1 or not args.seconds >= 0:
+    if args.rounds < 1 or (args.batch is not None and args.batch < 1) or not args.seconds >= 0:
         raise ValueError("--rounds and --batch must be at least 1, and --seconds not negative")
     files = data_files(args.data, has_video=False) if args.seconds > 0 else []
     errors = {name: gradient_errors(shapes[name]) for name in names}
@@ -55,20 +63,53 @@ def main(args: argparse.Namespace) -> int:
         return 1
     rows: list[dict[str, Any]] = []
     with one_core(args.core) as core:
-        print(f"{processor()}, core {core}: one layer, {args.batch} windows, forward and backward")
+        print(f"{processor()}, core {core}: one layer, forward and backward")
         for label, members in same_layers({name: shapes[name] for name in names}).items():
-            seconds = layer_seconds(shapes[members[0]], args.batch, args.rounds)
+            batch, dropout = batch_and_dropout(members[0], args.batch)
+            seconds = layer_seconds(shapes[members[0]], batch, args.rounds, dropout)
             worst = {way: max(errors[name][way] for name in members) for way in seconds}
-            rows += layer_rows(label, args.batch, seconds, worst)
-        print(table([["milliseconds", "p20", "p50", "p80", "over torch", "error"], *map(_layer_cells, rows)]))
+            rows += layer_rows(label, batch, seconds, worst)
+        head = ["milliseconds", "windows", "p20", "p50", "p80", "over torch", "error"]
+        print(table([head, *map(_layer_cells, rows)]))
         if args.seconds > 0:
-            print(f"\nsteps of train: {args.batch} windows of {', '.join(path.name for path in files)}")
-            steps = [row for name in names for row in step_rows(name, files, args.batch, args.seconds)]
-            print(table([["", "milliseconds", "steps a second", "over torch"], *map(_step_cells, steps)]))
+            print(f"\nsteps of train: windows of {', '.join(path.name for path in files)}")
+            configs = [training_config(name, files, batch_and_dropout(name, args.batch)[0]) for name in names]
+            steps = [row for config in configs for row in step_rows(config, args.seconds)]
+            print(table([["", "windows", "milliseconds", "steps a second", "over torch"], *map(_step_cells, steps)]))
             rows += steps
     if args.json is not None:
         write_json(args.json, rows, packages=("torch",))
     return 0
+
+
+def bench_shapes() -> dict[str, ModelConfig]:
+    """The networks that ship and the preset, by name."""
+    return shipped_shapes() | {PRESET: published_config(PRESET)}
+
+
+def batch_and_dropout(name: str, batch: int | None) -> tuple[int, float]:
+    """Windows a step, unless `batch` says otherwise, and the share of dropout, as `train` has them."""
+    config = training_config(name, [Path()], batch)
+    return config.batch, PRESET_DROPOUT if isinstance(config, PresetConfig) else 0.0
+
+
+def training_config(name: str, files: Sequence[Path], batch: int | None) -> TrainConfig | PresetConfig:
+    """A training that never reaches its last step, after which it would write a file."""
+    if name == PRESET:
+        return PresetConfig(preset=name, data=Path(), out=Path(), epochs=10**6, batch=batch or 0)
+    space, _, every = name.partition("-n")
+    config = TrainConfig(data=tuple(files), out=Path(), space=space, every=int(every), steps=10**6)
+    return replace(config, batch=batch or config.batch)
+
+
+class RandomPoses(PresetRecipe):
+    """The recipe of a preset, on poses that wander at random."""
+
+    def load(self) -> tuple[str, Sequences, PredictionScore]:
+        skeleton, rng = named_preset(self.config.preset).skeleton, np.random.default_rng(0)
+        poses = rng.normal(0, 0.01, (_RANDOM_FRAMES, len(skeleton), 3)).cumsum(axis=0)
+        one = PoseSequence(name="random", poses=poses, joints=skeleton.joints, rate_hz=PROTOCOL_RATE_HZ)
+        return "prediction", [(poses, poses)], PredictionScore({"validation": [one]}, self.shape)
 
 
 def gradient_errors(shape: ModelConfig) -> dict[str, float]:
@@ -119,11 +160,11 @@ def same_layers(shapes: Mapping[str, ModelConfig]) -> dict[str, list[str]]:
     return {", ".join(names): names for names in groups.values()}
 
 
-def layer_seconds(shape: ModelConfig, batch: int, rounds: int) -> dict[str, list[float]]:
+def layer_seconds(shape: ModelConfig, batch: int, rounds: int, dropout: float) -> dict[str, list[float]]:
     """Processor time of a layer's pass, forward and backward, inside all that `train` has around it in torch."""
     passes = {}
     for way, x, d_out in ((way, *torch.randn(2, batch, shape.seq_len, shape.emb_dim)) for way in (NATIVE, TORCH)):
-        network = MixSynthFormer(replace(shape, num_encoder_layers=1), dropout=0.0)
+        network = MixSynthFormer(replace(shape, num_encoder_layers=1), dropout)
         if way == NATIVE:
             use_native(network)
         passes[way] = _layer_pass(network, x.requires_grad_(), d_out)
@@ -161,14 +202,12 @@ def layer_rows(
     return rows
 
 
-def step_rows(name: str, files: Sequence[Path], batch: int, seconds: float) -> list[dict[str, Any]]:
+def step_rows(config: TrainConfig | PresetConfig, seconds: float) -> list[dict[str, Any]]:
     """Processor time of a step of `train` with its layers in the native extension and in torch, `seconds` of each.
 
-    Both learn from the same windows, which are drawn from `files`.
+    Both learn from the same windows.
     """
-    space, _, every = name.partition("-n")
-    # The training never reaches its last step, after which it would write a file.
-    config = TrainConfig(data=tuple(files), out=Path(), space=space, every=int(every), batch=batch, steps=10**6)
+    name = config.preset if isinstance(config, PresetConfig) else config.name
     turns: dict[str, list[float]] = {NATIVE: [], TORCH: []}
     with both_ways(config) as runs:
         while min(map(sum, turns.values())) < seconds:
@@ -179,20 +218,20 @@ def step_rows(name: str, files: Sequence[Path], batch: int, seconds: float) -> l
     per_step = {way: np.array(times) / _STEPS_A_TURN for way, times in turns.items()}
     rows = []
     for way, times in per_step.items():
-        labels = {"case": name, "what": "step of train", "batch": batch, "contender": way}
+        labels = {"case": name, "what": "step of train", "batch": config.batch, "contender": way}
         ratio = float(np.median(per_step[TORCH] / times))
         rows.append({**labels, "p50_us": float(1e6 * np.median(times)), "over_torch": ratio})
     return rows
 
 
 @contextmanager
-def both_ways(config: TrainConfig) -> Iterator[dict[str, Run]]:
+def both_ways(config: TrainConfig | PresetConfig) -> Iterator[dict[str, Run]]:
     """Two trainings on this processor at their first step: layers in the native extension, and in torch."""
     with ExitStack() as stack:
         stack.enter_context(threadpool_limits(1, "blas"))
         runs = {}
         for way in (NATIVE, TORCH):
-            recipe = MocapRecipe(config)
+            recipe = RandomPoses(config) if isinstance(config, PresetConfig) else MocapRecipe(config)
             batches = stack.enter_context(BatchPrefetcher(recipe))
             runs[way] = Run(recipe, config.out, Process(torch.device("cpu")), batches, kernels=False)
         network = runs[TORCH].network
@@ -208,10 +247,11 @@ def _take_steps(run: Run) -> None:
 
 def _layer_cells(row: Mapping[str, Any]) -> list[str]:
     times = [f"{row[f'{p}_us'] / 1000:.1f}" for p in ("p20", "p50", "p80")]
-    return [f"{row['case']}: {row['contender']}", *times, f"{row['over_torch']:.2f}x", f"{row['max_error']:.0e}"]
+    name, errors = f"{row['case']}: {row['contender']}", [f"{row['over_torch']:.2f}x", f"{row['max_error']:.0e}"]
+    return [name, str(row["batch"]), *times, *errors]
 
 
 def _step_cells(row: Mapping[str, Any]) -> list[str]:
     milliseconds = row["p50_us"] / 1000
     speeds = [f"{milliseconds:.0f}", f"{1000 / milliseconds:.1f}", f"{row['over_torch']:.2f}x"]
-    return [f"{row['case']}: {row['contender']}", *speeds]
+    return [f"{row['case']}: {row['contender']}", str(row["batch"]), *speeds]

@@ -19,7 +19,7 @@ _HELP = {
     "push": "what a keyframe costs a window, over the bare call of the encoder, for the weights that ship",
     "archive": "many short files by run, with and without --jobs, a second time, and with files that go wrong",
     "live-sources": "frames a second of several live sources in one process, with a stand-in for the estimator",
-    "training": "a layer forward and backward, and steps of `train`: native against torch, for the weights that ship",
+    "training": "a layer's passes and steps of `train`: native against torch, for the weights that ship and a preset",
 }
 # The module of a benchmark in bench/, where it has another name than the benchmark.
 _MODULES = {"encoder": "encoder.run", "kernels": "kernels.run", "live": "live.run", "live-sources": "sources"}
@@ -184,8 +184,8 @@ def _add_live_sources(benches: Any) -> None:
 
 def _add_training(benches: Any) -> None:
     training = _add_bench(benches, "training")
-    training.add_argument("--case", nargs="+", metavar="NAME", help="networks (default: all that ship)")
-    training.add_argument("--batch", type=int, default=64, metavar="B", help="windows a step (default: %(default)s)")
+    training.add_argument("--case", nargs="+", metavar="NAME", help="networks (default: all that ship, and a preset)")
+    training.add_argument("--batch", type=int, metavar="B", help="windows a step (default: as `train` takes them)")
     training.add_argument(
         "--rounds", type=int, default=25, metavar="R", help="passes of a layer (default: %(default)s)"
     )

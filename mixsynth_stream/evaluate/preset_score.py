@@ -20,7 +20,7 @@ from mixsynth_stream.data.sequences import PoseSequence
 from mixsynth_stream.errors import SourceError
 from mixsynth_stream.evaluate.baselines import constant_velocity, hold, linear
 from mixsynth_stream.metrics import accel_error, mpjpe, pck
-from mixsynth_stream.presets import PREDICTION_NAME
+from mixsynth_stream.presets import PREDICTIONS
 from mixsynth_stream.rotations import geodesic_error, matrix_from_6d
 
 # More errors of a sequence: from its number and its estimated poses to metric -> [frames].
@@ -34,7 +34,7 @@ def open_score(
     preset: str, folder: Path, config: ModelConfig, more: MoreErrors | None = None
 ) -> PredictionScore | FolderScore:
     """The score of a preset on its test data; `SourceError` where these cannot be used."""
-    if preset != PREDICTION_NAME:
+    if preset not in PREDICTIONS:
         return FolderScore(load_pairs(folder, preset, "test"), config, LAYOUTS[preset].kind, more)
     sets = {split: h36m.load_split(folder, split) for split in ("validation", "test")}
     try:
@@ -110,10 +110,18 @@ def _frame_errors(pair: Pair, poses: np.ndarray, kind: str) -> dict[str, np.ndar
 
 
 class PredictionScore:
-    """Errors in millimetres over 32 joints after 10 frames, of the network and of two predictions without one."""
+    """Errors in millimetres over all joints, of the network and of two predictions without one.
 
-    def __init__(self, sets: Mapping[str, Sequence[PoseSequence]], config: ModelConfig) -> None:
-        self._config = config
+    `all_joints` makes all joints of a skeleton [..., J, 3] of those that the network predicts, in millimetres.
+    """
+
+    def __init__(
+        self,
+        sets: Mapping[str, Sequence[PoseSequence]],
+        config: ModelConfig,
+        all_joints: Callable[[np.ndarray], np.ndarray] = h36m.all_joints,
+    ) -> None:
+        self._config, self._all_joints = config, all_joints
         self._sets = {name: _prediction_windows(sequences, config) for name, sequences in sets.items()}
         self.counts = {name: (len(self._sets[name][0]), len(sequences)) for name, sequences in sets.items()}
         self._baseline_errors: dict[str, float] = {}
@@ -134,8 +142,8 @@ class PredictionScore:
         return float(np.mean([errors[f"validation/network_at_{ms}"] for ms in HORIZONS_MS]))
 
     def _errors(self, label: str, poses: np.ndarray, truth: np.ndarray) -> dict[str, float]:  # [B, T, D]
-        joints = (*poses.shape[:2], len(h36m.MOVING), 3)
-        poses_mm, truth_mm = (h36m.all_joints(1000 * p.reshape(joints)) for p in (poses, truth))
+        joints = (*poses.shape[:2], -1, 3)
+        poses_mm, truth_mm = (self._all_joints(1000 * p.reshape(joints)) for p in (poses, truth))
         by_frame = mpjpe(poses_mm, truth_mm)[:, self._config.newest + 1 :].mean(axis=0)
         errors = {}
         for ms in HORIZONS_MS:

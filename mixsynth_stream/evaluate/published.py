@@ -58,9 +58,9 @@ def questions(protocol: str) -> dict[str, str]:
 def protocol(preset: str, model: Model) -> str:
     """The choices by which papers on short-term prediction differ, in words; empty for the other recipes."""
     from mixsynth_stream.data import h36m
-    from mixsynth_stream.presets import PREDICTION_NAME
+    from mixsynth_stream.presets import PREDICTIONS
 
-    if preset != PREDICTION_NAME:
+    if preset not in PREDICTIONS:
         return ""
     return (
         f"; {model.config.num_keyframes} frames seen at {h36m.PROTOCOL_RATE_HZ:g} Hz, mean over "
@@ -70,9 +70,9 @@ def protocol(preset: str, model: Model) -> str:
 
 def check_weights_fit(model: Model, preset: str, weights: str | Path) -> None:
     """Raise `ModelError` unless these weights take the preset's joints, as its data hold them."""
-    from mixsynth_stream.presets import PREDICTION, PRESETS
+    from mixsynth_stream.presets import PREDICTIONS, named_preset
 
-    required = PRESETS.get(preset, PREDICTION)
+    required = named_preset(preset)
     info, config, wrong = model.info, model.config, ""
     if (info.skeleton_joints, info.space) != (required.skeleton.joints, required.space):
         wrong = (
@@ -89,7 +89,9 @@ def check_weights_fit(model: Model, preset: str, weights: str | Path) -> None:
             f"is for {info.rate_hz:g} frames a second, but {preset} has {required.rate_hz:g}: its windows would last "
             "another time"
         )
-    elif required is PREDICTION and (config.sample_interval != 1 or config.horizon < 10):
+    elif preset in PREDICTIONS and config.num_keyframes != required.step + 1:
+        wrong = f"sees {config.num_keyframes} frames, but {preset} has {required.step + 1}"
+    elif preset in PREDICTIONS and (config.sample_interval != 1 or config.horizon < 10):
         wrong = (
             f"has N = {config.sample_interval} and H = {config.horizon}, but {preset} asks for every frame (N = 1) and "
             "at least 10 frames ahead"

@@ -13,7 +13,7 @@ from torch import distributed, nn
 
 from mixsynth_stream.errors import BackendUnavailableError
 from mixsynth_stream.network import MixSynthFormer
-from mixsynth_stream.train.native import has_dropout, use_native
+from mixsynth_stream.train.native import use_native
 
 
 @dataclass(frozen=True)
@@ -58,14 +58,18 @@ class Process:
             torch.cuda.set_rng_state(state["cuda"], self.device)
 
 
-def use_fast_layers(network: MixSynthFormer, device_type: str) -> None:
-    """Run the layers of the encoder in the fastest way that a device has without packages beyond torch."""
+def use_fast_layers(network: MixSynthFormer, device_type: str, draws_long: bool) -> None:
+    """Run the layers of the encoder in the fastest way that a device has without packages beyond torch.
+
+    `draws_long`: drawing a batch takes about as long as a forward pass.
+    """
     if device_type == "cuda":
         use_mixed_precision(network, "cuda")
-    elif device_type == "cpu" and not has_dropout(network):
+    elif device_type == "cpu":
         threads = torch.get_num_threads()
-        # The next batch is drawn during the forward pass (`BatchPrefetcher`), and takes about as long.
-        use_native(network, threads, forward_threads=max(threads - 1, 1))
+        # The next batch is drawn during the forward pass (`BatchPrefetcher`).
+        use_native(network, threads, forward_threads=max(threads - 1, 1) if draws_long else threads)
+        # Threads of torch spin while they wait: beside other work two of them made a tenth of the steps that one makes.
         torch.set_num_threads(1)
 
 

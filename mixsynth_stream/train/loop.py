@@ -38,6 +38,8 @@ class Recipe(Protocol):
     curves_label: str
     # A regular expression: the plot shows the errors whose names match it.
     curves_pattern: str
+    # Whether drawing a batch takes a core about as long as a forward pass.
+    draws_long: bool
 
     def settings(self) -> str:
         """All that must not change between a run and its continuation."""
@@ -141,7 +143,7 @@ class Run:
         if kernels:
             use_triton(self.network, process.device.type)
         elif isinstance(self.network, MixSynthFormer):
-            use_fast_layers(self.network, process.device.type)
+            use_fast_layers(self.network, process.device.type, recipe.draws_long)
         if process.world_size > 1:
             # The published network has parameters that it never uses (value_reduce where its factor is 1).
             self.module = nn.parallel.DistributedDataParallel(self.network, find_unused_parameters=True)

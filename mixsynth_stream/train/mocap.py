@@ -63,6 +63,7 @@ class MocapRecipe:
     curves_label = "error / best simple method"
     curves_pattern = "/"
     gradient_limit = _GRADIENT_LIMIT
+    draws_long = True
 
     def __init__(self, config: TrainConfig, progress: Callable[[str], None] | None = None) -> None:
         """`progress` takes a table of the sources of the data, once they are read."""

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from mixsynth_stream import _C
 from mixsynth_stream.network import EncoderLayer, MixSynthFormer

@@ -26,16 +26,19 @@ from mixsynth_stream.config import ModelConfig
 from mixsynth_stream.data import h36m
 from mixsynth_stream.data.deciwatch import LAYOUTS, load_pairs
 from mixsynth_stream.errors import SourceError
-from mixsynth_stream.evaluate.preset_score import open_score
+from mixsynth_stream.evaluate.preset_score import FolderScore, PredictionScore, open_score
 from mixsynth_stream.network import MixSynthFormer
-from mixsynth_stream.presets import PREDICTION_NAME, named_preset, published_config
+from mixsynth_stream.presets import PREDICTIONS, named_preset, published_config
 from mixsynth_stream.train.config import PresetConfig
 from mixsynth_stream.train.devices import Process
 from mixsynth_stream.train.loop import fit
 from mixsynth_stream.weights import WeightsInfo, save_weights
 
+# (input, truth) of each sequence, [T, J, axes] both.
+Sequences = list[tuple[np.ndarray, np.ndarray]]
+
 _DECAY_AN_EPOCH = 0.97
-_DROPOUT = 0.1
+PRESET_DROPOUT = 0.1
 
 
 def run(config: PresetConfig) -> Path:
@@ -57,11 +60,12 @@ class PresetRecipe:
     """A `Recipe` as it was published."""
 
     gradient_limit = math.inf
+    draws_long = False
 
     def __init__(self, config: PresetConfig) -> None:
         self.config, self.name, self.seed = config, config.preset, config.seed
         self.shape = published_config(config.preset)
-        sequences = self._load()
+        self._kind, sequences, self._score = self.load()
         self.curves_label = {"2d": "share of joints", "smpl": "degrees"}.get(self._kind, "millimetres")
         # Prediction has 48 errors. The plot shows those that choose the weights, and constant velocity's beside them.
         self.curves_pattern = "validation/(network|constant_velocity)_at" if self._kind == "prediction" else "/"
@@ -69,17 +73,16 @@ class PresetRecipe:
         self._epoch_steps = math.ceil(self._windows.frames / config.batch)
         self.steps, self.validate_every = config.epochs * self._epoch_steps, config.validate_every * self._epoch_steps
 
-    def _load(self) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Training sequences as (input, truth), [T, J, axes] each. It opens the test split, too."""
+    def load(self) -> tuple[str, Sequences, PredictionScore | FolderScore]:
+        """The kind of data, the training sequences, and the score on those that are kept apart."""
         config = self.config
-        if config.preset == PREDICTION_NAME:
-            self._kind = "prediction"
+        if config.preset in PREDICTIONS:
+            kind = "prediction"
             sequences = [(one.poses, one.poses) for one in h36m.load_split(config.data, "train")]
         else:
-            self._kind = LAYOUTS[config.preset].kind
+            kind = LAYOUTS[config.preset].kind
             sequences = [(pair.estimates, pair.truth) for pair in load_pairs(config.data, config.preset, "train")]
-        self._score = open_score(config.preset, config.data, self.shape)
-        return sequences
+        return kind, sequences, open_score(config.preset, config.data, self.shape)
 
     def start(self, process: Process) -> None:
         process.share(self.config.batch)
@@ -93,7 +96,7 @@ class PresetRecipe:
 
     def network(self) -> MixSynthFormer:
         build = MixSynthFormer if self._kind == "prediction" else published_network
-        return build(self.shape, dropout=_DROPOUT)
+        return build(self.shape, dropout=PRESET_DROPOUT)
 
     def optimisers(self, network: nn.Module) -> list[torch.optim.Optimizer]:
         return [torch.optim.Adam(network.parameters(), lr=self.config.lr, amsgrad=True)]
@@ -157,7 +160,7 @@ class PresetRecipe:
 class _Windows:
     """All sequences end to end. The number of a frame names its window, as in the published loaders."""
 
-    def __init__(self, sequences: list[tuple[np.ndarray, np.ndarray]], shape: ModelConfig, ahead_only: bool) -> None:
+    def __init__(self, sequences: Sequences, shape: ModelConfig, ahead_only: bool) -> None:
         self._input, self._truth = (
             np.concatenate([pair[which].reshape(len(pair[which]), -1) for pair in sequences]).astype(np.float32)
             for which in (0, 1)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from mixsynth_stream.config import ModelConfig
-from mixsynth_stream.presets import PREDICTION, PRESETS
+from mixsynth_stream.presets import PREDICTIONS, named_preset
 from mixsynth_stream.rotations import axis_angle_to_matrix, geodesic_error, matrix_from_6d
 from mixsynth_stream.skeleton import SMPL_24
 from mixsynth_stream.spaces import SPACES
@@ -47,11 +47,11 @@ def recording(seconds: float = 2.0, rate_hz: float = 30.0) -> dict[str, np.ndarr
 
 def preset_weights(folder: Path, preset: str) -> Path:
     """Untrained weights (Catmull-Rom) of a preset's joints, spacing and number of keyframes, in a small encoder."""
-    published = PRESETS.get(preset, PREDICTION)
+    published = named_preset(preset)
     config = ModelConfig(
         sample_interval=published.sample_interval,
         step=published.step,
-        horizon=10 if published is PREDICTION else 0,
+        horizon=10 if preset in PREDICTIONS else 0,
         emb_dim=8,
         num_encoder_layers=1,
         joint_dim=len(published.skeleton) * SPACES[published.space].dims,
