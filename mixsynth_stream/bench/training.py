@@ -36,7 +36,8 @@ from mixsynth_stream.train.devices import Process
 from mixsynth_stream.train.loop import BatchPrefetcher, Run
 from mixsynth_stream.train.mocap import MocapRecipe
 from mixsynth_stream.train.native import use_native, use_torch
-from mixsynth_stream.train.published import PRESET_DROPOUT, PresetRecipe, Sequences
+from mixsynth_stream.train.prediction import PredictionRecipe
+from mixsynth_stream.train.published import PRESET_DROPOUT, Sequences
 
 NATIVE, TORCH = "native", "torch"
 # The published recipe that is measured beside the weights that ship.
@@ -102,7 +103,7 @@ def training_config(name: str, files: Sequence[Path], batch: int | None) -> Trai
     return replace(config, batch=batch or config.batch)
 
 
-class RandomPoses(PresetRecipe):
+class RandomPoses(PredictionRecipe):
     """The recipe of a preset, on poses that wander at random."""
 
     def load(self) -> tuple[str, Sequences, PredictionScore]:

@@ -10,7 +10,7 @@ import math
 import sys
 from collections.abc import Callable
 from dataclasses import asdict
-from functools import partial, reduce
+from functools import reduce
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +34,7 @@ from mixsynth_stream.skeleton import CORE_17
 from mixsynth_stream.spaces import GRID_HZ, SPACES, scale_floor
 from mixsynth_stream.train.config import TrainConfig
 from mixsynth_stream.train.devices import Process
-from mixsynth_stream.train.loop import fit, network_state
+from mixsynth_stream.train.loop import network_state
 from mixsynth_stream.train.muon import Muon
 from mixsynth_stream.train.validation import MocapScore
 from mixsynth_stream.weights import WeightsInfo, load_weights, save_weights, weights_path
@@ -49,12 +49,6 @@ _SMALL_ERROR = 0.001
 # Settings that a continued training has to share with the one before.
 _SETTINGS = ("space", "every", "steps", "batch", "lr", "warmup", "weight_decay", "ema", "seed", "newest_gap_weight",
              "second_gap_weight", "older_weight", "ahead_weight", "velocity_weight")  # fmt: skip
-
-
-def run(config: TrainConfig) -> Path:
-    """See `train`."""
-    recipe = MocapRecipe(config, progress=partial(tqdm.write, file=sys.stderr))
-    return fit(recipe, config.out, resume=config.resume, patience=config.patience, kernels=config.kernels)
 
 
 class MocapRecipe:
@@ -97,13 +91,13 @@ class MocapRecipe:
         return network
 
     def optimisers(self, network: nn.Module) -> list[torch.optim.Optimizer]:
-        return _optimisers(network, self.config)
+        return muon_and_adamw(network, self.config.lr, self.config.weight_decay)
 
     def learning_rate(self, step: int) -> float:
         return learning_rate(self.config, step)
 
     def ema_decay(self, step: int) -> float:
-        return min(self.config.ema, (1 + step) / (10 + step))
+        return average_decay(self.config.ema, step)
 
     def draw(self, step: int) -> tuple[Tensor, ...]:
         return _batch(self._sampler.draw(self._share), self.config.space, self._normalisation)
@@ -153,10 +147,20 @@ class MocapRecipe:
 
 def learning_rate(config: TrainConfig, step: int) -> float:
     """Linear warm-up, then a cosine down to one percent."""
-    if step < config.warmup:
-        return config.lr * (step + 1) / config.warmup
-    progress = (step - config.warmup) / max(config.steps - config.warmup, 1)
-    return config.lr * (_LAST_LR_SHARE + (1 - _LAST_LR_SHARE) * (1 + math.cos(math.pi * progress)) / 2)
+    return config.lr * rate_share(step, config.steps, config.warmup)
+
+
+def rate_share(step: int, steps: int, warmup: int) -> float:
+    """The learning rate of a step over the largest one."""
+    if step < warmup:
+        return (step + 1) / warmup
+    progress = (step - warmup) / max(steps - warmup, 1)
+    return _LAST_LR_SHARE + (1 - _LAST_LR_SHARE) * (1 + math.cos(math.pi * progress)) / 2
+
+
+def average_decay(longest: float, step: int) -> float:
+    """What the moving average of the weights keeps in a step: little at first, so that it forgets the start."""
+    return min(longest, (1 + step) / (10 + step))
 
 
 def step_weights(config: TrainConfig, shape: ModelConfig) -> Tensor:  # [T]
@@ -212,7 +216,7 @@ def _batch(windows: Windows, space: str, normalisation: str) -> tuple[Tensor, ..
     )
 
 
-def _optimisers(network: nn.Module, config: TrainConfig) -> list[torch.optim.Optimizer]:
+def muon_and_adamw(network: nn.Module, lr: float, weight_decay: float) -> list[torch.optim.Optimizer]:
     """Muon for the matrices of the network's layers, AdamW for everything else.
 
     Muon steps along the nearest orthogonal matrix to the gradient: after the same number of steps it was ahead of AdamW
@@ -223,10 +227,8 @@ def _optimisers(network: nn.Module, config: TrainConfig) -> list[torch.optim.Opt
     rest: list[Tensor] = []
     for name, parameter in network.named_parameters():
         (matrices if ".layers." in name and parameter.dim() == 2 else rest).append(parameter)
-    muon = Muon([{"params": matrices, "lr_share": 1.0}], lr=config.lr, weight_decay=config.weight_decay)
-    adamw = torch.optim.AdamW(
-        [{"params": rest, "lr_share": _ADAMW_LR_SHARE}], lr=config.lr, weight_decay=0.0, fused=True
-    )
+    muon = Muon([{"params": matrices, "lr_share": 1.0}], lr=lr, weight_decay=weight_decay)
+    adamw = torch.optim.AdamW([{"params": rest, "lr_share": _ADAMW_LR_SHARE}], lr=lr, weight_decay=0.0, fused=True)
     return [muon, adamw]
 
 

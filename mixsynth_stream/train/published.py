@@ -3,8 +3,7 @@
 Recipe (Sun et al., ICCV 2023, and the authors' configuration): Adam with amsgrad, the learning rate times 0.97 an
 epoch, 100 epochs, L1 loss, dropout 0.1, Xavier-uniform weights. Each frame names a window; an epoch takes each once.
 The published loaders fill a sequence that is shorter than a window up with zeros. Ours repeat its last pose, and the
-loss leaves the repeated poses out. The paper does not state the encoder of its prediction network: ours has 64 channels
-and 4 layers and starts as this project's network does, and its loss counts the frames ahead only.
+loss leaves the repeated poses out. prediction.py has the recipe for short-term prediction.
 """
 
 from __future__ import annotations
@@ -31,7 +30,6 @@ from mixsynth_stream.network import MixSynthFormer
 from mixsynth_stream.presets import PREDICTIONS, named_preset, published_config
 from mixsynth_stream.train.config import PresetConfig
 from mixsynth_stream.train.devices import Process
-from mixsynth_stream.train.loop import fit
 from mixsynth_stream.weights import WeightsInfo, save_weights
 
 # (input, truth) of each sequence, [T, J, axes] both.
@@ -39,12 +37,6 @@ Sequences = list[tuple[np.ndarray, np.ndarray]]
 
 _DECAY_AN_EPOCH = 0.97
 PRESET_DROPOUT = 0.1
-
-
-def run(config: PresetConfig) -> Path:
-    """See `train`."""
-    recipe = PresetRecipe(config)
-    return fit(recipe, config.out, resume=config.resume, patience=config.patience, kernels=config.kernels)
 
 
 def published_network(shape: ModelConfig, dropout: float) -> MixSynthFormer:
@@ -62,13 +54,14 @@ class PresetRecipe:
     gradient_limit = math.inf
     draws_long = False
 
-    def __init__(self, config: PresetConfig) -> None:
+    curves_pattern = "/"
+
+    def __init__(self, config: PresetConfig, shape: ModelConfig | None = None) -> None:
+        """`shape`: another one than the preset's."""
         self.config, self.name, self.seed = config, config.preset, config.seed
-        self.shape = published_config(config.preset)
+        self.shape = shape or published_config(config.preset)
         self._kind, sequences, self._score = self.load()
         self.curves_label = {"2d": "share of joints", "smpl": "degrees"}.get(self._kind, "millimetres")
-        # Prediction has 48 errors. The plot shows those that choose the weights, and constant velocity's beside them.
-        self.curves_pattern = "validation/(network|constant_velocity)_at" if self._kind == "prediction" else "/"
         self._windows = _Windows(sequences, self.shape, ahead_only=self._kind == "prediction")
         self._epoch_steps = math.ceil(self._windows.frames / config.batch)
         self.steps, self.validate_every = config.epochs * self._epoch_steps, config.validate_every * self._epoch_steps
@@ -94,9 +87,8 @@ class PresetRecipe:
         settings = {name: getattr(self.config, name) for name in names} | options
         return json.dumps(settings | {"data": self._windows.fingerprint})
 
-    def network(self) -> MixSynthFormer:
-        build = MixSynthFormer if self._kind == "prediction" else published_network
-        return build(self.shape, dropout=PRESET_DROPOUT)
+    def network(self) -> nn.Module:
+        return published_network(self.shape, dropout=PRESET_DROPOUT)
 
     def optimisers(self, network: nn.Module) -> list[torch.optim.Optimizer]:
         return [torch.optim.Adam(network.parameters(), lr=self.config.lr, amsgrad=True)]
