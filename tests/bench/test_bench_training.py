@@ -12,7 +12,15 @@ from support.swing_clips import small, write_swings
 
 pytest.importorskip("torch", reason="training needs torch")
 from mixsynth_stream.bench import training as bench_training
-from mixsynth_stream.bench.training import both_ways, gate_failures, layer_rows, same_layers
+from mixsynth_stream.bench.training import (
+    PRESET,
+    batch_and_dropout,
+    both_ways,
+    gate_failures,
+    layer_rows,
+    same_layers,
+    training_config,
+)
 from mixsynth_stream.cli import main
 from mixsynth_stream.network import MixSynthFormer
 from mixsynth_stream.presets import shipped_shapes
@@ -29,15 +37,16 @@ def test_layers_and_steps_of_every_network_have_rows(
 ) -> None:
     before = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
     report = tmp_path / "training.json"
-    options = ["--case", "image-n5", "world-n5", "--batch", "2", "--rounds", "3", "--seconds", "0.01"]
+    options = ["--case", "image-n5", "world-n5", PRESET, "--batch", "2", "--rounds", "3", "--seconds", "0.01"]
     assert main(["bench", "training", *options, "--data", str(clips), "--json", str(report)]) == 0
     assert before == (os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set())
     output = capsys.readouterr().out
-    assert "2 windows of swing.npz" in output
+    assert "windows of swing.npz" in output
     document = json.loads(report.read_text())
     assert document["versions"]["torch"]
     rows = {(row["what"], row["case"], row["contender"]): row for row in document["rows"]}
-    cases = [("layer", "image-n5, world-n5"), ("step of train", "image-n5"), ("step of train", "world-n5")]
+    cases = [("layer", "image-n5, world-n5"), ("layer", PRESET)]
+    cases += [("step of train", name) for name in ("image-n5", "world-n5", PRESET)]
     assert list(rows) == [(*case, way) for case in cases for way in ("native", "torch")]
     for row in rows.values():
         assert row["p50_us"] > 0 and row["batch"] == 2
@@ -74,6 +83,20 @@ def test_both_ways_take_the_same_step(clips: Path, tmp_path: Path) -> None:
         assert ["forward" in vars(run.network.encoder) for run in runs.values()] == [True, False]
     assert losses[0] == pytest.approx(losses[1], rel=1e-5) and len(losses[0]) == 1
     assert not (tmp_path / "nowhere").exists()
+
+
+def test_a_preset_is_measured_with_its_batch_and_its_dropout() -> None:
+    assert batch_and_dropout(PRESET, None) == (256, 0.1)
+    assert batch_and_dropout(PRESET, 2) == (2, 0.1)
+    assert batch_and_dropout("image-n5", None) == (64, 0.0)
+    with both_ways(training_config(PRESET, [], 4)) as runs:
+        for run in runs.values():
+            for _ in range(3):
+                run.advance()
+        losses = [run.curves.state()["losses"] for run in runs.values()]
+    # The same windows and other masks, which the untrained network's output does not feel.
+    assert losses[0][0] == pytest.approx(losses[1][0], rel=1e-5) and losses[0][2] != losses[1][2]
+    assert losses[0] == pytest.approx(losses[1], rel=0.2)
 
 
 def test_networks_share_a_layer_where_only_the_pose_differs() -> None:

@@ -235,12 +235,17 @@ class Fuzz:
         if random.random() < 0.2:
             weights = random.choice(np.array([None, (), {}], dtype=object))
         threads = int(random.choice([1, 2, 300]))
-        result = self._ask("backward", lambda: layer.backward(x, d_out, weights, threads), harmless=False)
+        choices = np.array([0.0, 0.1, 1.0, np.nan, "a", None], dtype=object)
+        options = {
+            "dropout": random.choice(choices),
+            "seed": random.choice(np.array([0, -1, 2**62, 2**70, "a"], object)),
+        }
+        result = self._ask("backward", lambda: layer.backward(x, d_out, weights, threads, **options), harmless=False)
         if result is not None:
             d_x, gradients = result
             assert d_x.shape == x.shape and d_x.dtype == np.float32
             assert all(gradients[name].shape == weights[name].shape for name in gradients)
-        self._ask("layer forward", lambda: layer.forward(x, weights, threads), harmless=False)
+        self._ask("layer forward", lambda: layer.forward(x, weights, threads, **options), harmless=False)
 
     def glance(self) -> None:
         """Two pyramids, the flow of points between them and a body that is followed, some of it wrong."""

@@ -141,6 +141,9 @@ def test_weights_and_data_of_something_else_are_refused(tmp_path: Path, evaluate
     assert code == 4 and "wants its input normalised as root" in err
     code, _, err = evaluate("--preset", "aist-smpl", "--data", tmp_path, "--weights", smpl)
     assert code == 4 and "is for 30 frames a second, but aist-smpl has 60: its windows would last another time" in err
+    long = preset_weights(tmp_path, "h36m-prediction-50")
+    code, _, err = evaluate("--preset", "h36m-prediction", "--data", tmp_path, "--weights", long)
+    assert code == 4 and "sees 50 frames, but h36m-prediction has 10; use weights of that preset" in err
     code, _, err = evaluate("--preset", "3dpw-smpl-pare", "--data", tmp_path, "--weights", smpl)
     assert code == 3 and "no file" in err
 

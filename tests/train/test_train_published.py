@@ -15,7 +15,7 @@ from support.published_data import write_expmaps, write_folder
 from mixsynth_stream.commands.train import add_arguments, config_from
 from mixsynth_stream.data import h36m
 from mixsynth_stream.errors import SourceError
-from mixsynth_stream.presets import PRESET_NAMES, PRESETS, published_config
+from mixsynth_stream.presets import PREDICTIONS, PRESET_NAMES, PRESETS, published_config
 from mixsynth_stream.skeleton import H36M_22
 from mixsynth_stream.train import PresetConfig, TrainConfig, train
 from mixsynth_stream.weights import load_weights
@@ -25,6 +25,7 @@ from matplotlib.figure import Figure  # noqa: E402
 
 from mixsynth_stream.evaluate.preset_score import stitch  # noqa: E402
 from mixsynth_stream.train.devices import Process  # noqa: E402
+from mixsynth_stream.train.prediction import PredictionRecipe  # noqa: E402
 from mixsynth_stream.train.published import PresetRecipe  # noqa: E402
 
 
@@ -73,6 +74,42 @@ def test_prediction_reports_both_conventions_and_both_baselines(tmp_path: Path) 
     assert metrics["test/constant_velocity_at_80"] < metrics["test/last_pose_at_80"]
 
 
+def test_prediction_from_50_frames_ends_at_the_same_horizons(tmp_path: Path) -> None:
+    config = small(write_expmaps(tmp_path, frames=122), "h36m-prediction-50", epochs=1)
+    path = train(config)
+    _, shape, info = load_weights(path)
+    assert (shape.num_keyframes, shape.horizon, shape.joint_dim) == (50, 10, 66)
+    # The same files through the task with 10 frames seen: the last pose is the same method after other windows.
+    short = PredictionRecipe(small(tmp_path, "h36m-prediction"))
+    rows = short.measure(lambda keyframes: np.repeat(keyframes[:, -1:], 20, axis=1))
+    assert info.metrics["test/last_pose_at_400"] == pytest.approx(rows["test/last_pose_at_400"], rel=0.3)
+
+
+def test_the_loss_of_prediction_counts_poses_and_movements_ahead(tmp_path: Path) -> None:
+    recipe = PredictionRecipe(small(write_expmaps(tmp_path, frames=64), "h36m-prediction"))
+    recipe.start(Process(torch.device("cpu")))
+    keyframes, truth, counted = recipe.draw(0)
+    assert torch.equal(keyframes, truth[:, :10])
+
+    def loss(output: torch.Tensor, counted: torch.Tensor = counted) -> float:
+        return recipe.loss(output, truth, counted).item()
+
+    assert loss(truth) == pytest.approx(0, abs=1e-6)
+    seen, jump, drift = truth.clone(), truth.clone(), truth.clone()
+    seen[:, :10] += 1
+    assert loss(seen) == pytest.approx(0, abs=1e-6)
+    # An error of 1 m along each axis is sqrt(3) m. It is a movement once, or a tenth of it in each of ten steps.
+    jump[:, 10:] += 1
+    assert loss(jump) == pytest.approx(1.1 * 3**0.5, abs=0.01)
+    drift[:, 10:] += torch.arange(1, 11)[:, None] / 10
+    assert loss(drift) == pytest.approx((0.55 + 0.1) * 3**0.5, abs=0.01)
+    until = counted.clone()
+    until[:, 15:] = 0
+    beyond = truth.clone()
+    beyond[:, 15:] += 1
+    assert loss(beyond, until) == pytest.approx(0, abs=1e-6)
+
+
 def test_no_two_curves_of_prediction_look_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """48 errors are measured; matplotlib's colours repeat after ten lines."""
     labels: list[list[str]] = []
@@ -91,7 +128,7 @@ def test_no_two_curves_of_prediction_look_the_same(tmp_path: Path, monkeypatch: 
 
 def test_prediction_error_is_that_of_all_32_joints(tmp_path: Path) -> None:
     """By hand, for one file: the last of 10 poses against the pose 80 ms on."""
-    recipe = PresetRecipe(small(write_expmaps(tmp_path, frames=40), "h36m-prediction"))
+    recipe = PredictionRecipe(small(write_expmaps(tmp_path, frames=40), "h36m-prediction"))
     errors = []
     for path in sorted((tmp_path / "h3.6m/dataset/S5").glob("*.txt")):
         poses = h36m.read_expmap(path).poses[::2]
@@ -102,13 +139,14 @@ def test_prediction_error_is_that_of_all_32_joints(tmp_path: Path) -> None:
 
 
 def test_shapes_and_recipes_are_the_published_ones() -> None:
-    assert set(PRESET_NAMES) == {*PRESETS, "h36m-prediction"}
+    assert set(PRESET_NAMES) == {*PRESETS, "h36m-prediction", "h36m-prediction-50"}
     config = published_config("h36m")
     assert (config.sample_interval, config.step, config.emb_dim, config.num_encoder_layers) == (10, 10, 64, 4)
     assert (config.joint_dim, config.reduce_token, config.reduce_channel) == (51, 4, 1)
     configs = {name: PresetConfig(preset=name, data=Path("a"), out=Path("b")) for name in PRESET_NAMES}
     assert {name: c.batch for name, c in configs.items() if c.batch != 256} == {"aist": 512, "aist-smpl": 512}
-    assert {name: c.lr for name, c in configs.items() if c.lr != 1e-3} == {"3dpw-pare": 5e-3}
+    others = {"3dpw-pare": 5e-3, **dict.fromkeys(PREDICTIONS, 8e-3)}
+    assert {name: c.lr for name, c in configs.items() if c.lr != 1e-3} == others
     assert {c.epochs for c in configs.values()} == {100}
 
 
@@ -220,5 +258,6 @@ def test_folders_without_the_data_are_refused(tmp_path: Path) -> None:
         train(small(tmp_path, "jhmdb"))
     with pytest.raises(SourceError, match="holds no h3.6m"):
         train(small(tmp_path, "h36m-prediction"))
-    with pytest.raises(SourceError, match="20 frames at 25 Hz"):
-        train(small(write_expmaps(tmp_path, frames=30), "h36m-prediction"))
+    for preset, frames in (("h36m-prediction", 20), ("h36m-prediction-50", 60)):
+        with pytest.raises(SourceError, match=f"{frames} frames at 25 Hz"):
+            train(small(write_expmaps(tmp_path, frames=30), preset))
