@@ -96,8 +96,8 @@ class ClipRecipe(PredictionRecipe):
 
     def score(self, errors: dict[str, float]) -> float:
         """The mean ratio to the last pose over files and horizons: lower is better."""
-        return float(np.mean([errors[f"{data}/network_at_{ms}"] / errors[f"{data}/last_pose_at_{ms}"]
-                              for data in data_names(errors) for ms in HORIZONS_MS]))  # fmt: skip
+        keys = [f"{data}/{{}}_at_{ms}" for data in data_names(errors) for ms in HORIZONS_MS]
+        return float(np.mean([errors[key.format("network")] / errors[key.format("last_pose")] for key in keys]))
 
     def save(self, weights: Path, state: dict[str, np.ndarray], step: int, errors: dict[str, float]) -> None:
         """A checkpoint: no weight file has these joints at this rate."""

@@ -235,11 +235,9 @@ class Fuzz:
         if random.random() < 0.2:
             weights = random.choice(np.array([None, (), {}], dtype=object))
         threads = int(random.choice([1, 2, 300]))
-        choices = np.array([0.0, 0.1, 1.0, np.nan, "a", None], dtype=object)
-        options = {
-            "dropout": random.choice(choices),
-            "seed": random.choice(np.array([0, -1, 2**62, 2**70, "a"], object)),
-        }
+        shares = np.array([0.0, 0.1, 1.0, np.nan, "a", None], dtype=object)
+        seeds = np.array([0, -1, 2**62, 2**70, "a"], dtype=object)
+        options = {"dropout": random.choice(shares), "seed": random.choice(seeds)}
         result = self._ask("backward", lambda: layer.backward(x, d_out, weights, threads, **options), harmless=False)
         if result is not None:
             d_x, gradients = result
