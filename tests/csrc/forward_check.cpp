@@ -166,6 +166,40 @@ double check_training(const Dimensions& d, int64_t batch, int bits) {
     return std::fabs(derivative - (sum_after(kStep) - sum_after(-kStep)) / (2.0 * kStep)) / size;
 }
 
+// With dropout a batch gives the bits of its windows one by one, and a share of zero those of no dropout. 0 or infinity.
+double check_dropout(const Dimensions& d, int bits) {
+    constexpr int64_t kBatch = 3;
+    const auto numbers = static_cast<size_t>(d.tokens() * d.emb_dim);
+    RandomWeights random(d);
+    const auto pick = [] { return std::uniform_real_distribution<float>(-1, 1)(generator); };
+    std::vector<float> packed(mixsynth::packed_layer_size(d)), workspace(mixsynth::layer_workspace_size(d), NAN);
+    std::vector<float> x(kBatch * numbers), d_out(kBatch * numbers), whole(kBatch * numbers), single(kBatch * numbers);
+    for (size_t i = 0; i < x.size(); ++i) x[i] = pick(), d_out[i] = pick();
+    mixsynth::pack_layer(d, random.weights.layers[0], packed.data());
+    std::vector<float> gradients(mixsynth::layer_gradients_size(d));
+    const auto same = [&](const mixsynth::Dropout& dropout, auto call) {
+        call(x.data(), d_out.data(), kBatch, whole.data(), dropout);
+        for (int64_t b = 0; b < kBatch; ++b) {
+            const size_t begin = static_cast<size_t>(b) * numbers;
+            call(&x[begin], &d_out[begin], 1, &single[begin], {dropout.share, dropout.seed, dropout.first_window + b});
+        }
+        return whole == single;
+    };
+    const auto forward = [&](const float* in, const float*, int64_t batch, float* out, const mixsynth::Dropout& dropout) {
+        mixsynth::layer_forward(d, packed.data(), in, batch, out, workspace.data(), bits, dropout);
+    };
+    const auto backward = [&](const float* in, const float* d_in, int64_t batch, float* out,
+                              const mixsynth::Dropout& dropout) {
+        mixsynth::layer_backward(d, packed.data(), in, d_in, batch, out, gradients.data(), workspace.data(), bits,
+                                 dropout);
+    };
+    const mixsynth::Dropout half{0.5f, 11, 4};
+    if (!same(half, forward) || !same(half, backward)) return INFINITY;
+    mixsynth::layer_forward(d, packed.data(), x.data(), kBatch, whole.data(), workspace.data(), bits);
+    forward(x.data(), nullptr, kBatch, single.data(), {0.0f, 11, 4});
+    return whole == single ? 0.0 : INFINITY;
+}
+
 int main(int count, char** arguments) {
     const int64_t shapes = count > 1 ? std::atol(arguments[1]) : 40;
     const int bits = count > 2 ? std::atoi(arguments[2]) : mixsynth::simd_bits();
@@ -187,6 +221,7 @@ int main(int count, char** arguments) {
                         long(d.reduce_channel), error);
         worst = worse(worst, error);
         worst_slope = worse(worst_slope, check_training(d, between(0, 2), bits));
+        worst_slope = worse(worst_slope, check_dropout(d, bits));
     }
     const double error = check_example({10, 4, 28, 51, 64, 4, 2, 4, 1}, 2);
     if (!(error <= 2e-5)) std::printf("the example in mixsynth.h is off by %g\n", error);
