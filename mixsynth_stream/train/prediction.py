@@ -1,8 +1,8 @@
 """PredictionRecipe: short-term prediction, with the optimisers and the loss of the weights that ship.
 
 The paper says little of its prediction network. Ours starts as the best linear prediction. Muon and AdamW, a cosine, a
-moving average of the weights, and the distances of joints and of their movements are ahead of the paper's recipe for the
-other tasks (docs/prediction.md).
+moving average of the weights, and the distances of joints and of their movements are ahead of the paper's recipe for
+the other tasks (docs/prediction.md).
 """
 
 from __future__ import annotations
