@@ -16,6 +16,7 @@ from mixsynth_stream import _C
 from mixsynth_stream.config import ModelConfig
 from mixsynth_stream.network import EncoderLayer, MixSynthFormer
 from mixsynth_stream.presets import shipped_config
+from mixsynth_stream.train.devices import use_fast_layers
 from mixsynth_stream.train.native import use_native, use_torch
 
 REGISTERS = [bits for bits in (128, 256, 512) if bits <= _C.simd_bits()]
@@ -208,6 +209,17 @@ def test_dropout_follows_the_random_numbers_of_torch_and_stops_in_evaluation() -
     plain.load_state_dict(network.state_dict())
     use_native(plain)
     assert torch.equal(evaluated, plain.encoder(x))
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.1])
+def test_on_a_cpu_the_layers_are_native_and_torch_spins_no_threads(dropout: float) -> None:
+    network, threads = MixSynthFormer(shipped_config("image", 5), dropout), torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        use_fast_layers(network, "cpu", draws_long=False)
+        assert torch.get_num_threads() == 1 and "forward" in vars(network.encoder)
+    finally:
+        torch.set_num_threads(threads)
 
 
 def test_what_takes_too_much_memory_in_training_is_refused() -> None:
