@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 from mixsynth_stream.pipeline.budget import Budget
@@ -29,7 +30,8 @@ _LONGEST_WAIT_S = 2.0
 class Engine:
     """Takes the frames of a stream in order: `go_on` waits for no estimator, `wait_for` does where one looks.
 
-    Keyframes come by `clock`, or by a KeyframeChooser within a `budget`. `on_scene` is told when a new scene begins.
+    Keyframes come by `clock`, or by a KeyframeChooser within a `budget`. `on_scene` is told when a new scene begins,
+    and `release` is a context for waiting.
     """
 
     def __init__(
@@ -44,6 +46,7 @@ class Engine:
         cuts: CutDetector | None,
         pictures: LivePictures,
         on_scene: Callable[[float], None],
+        release: Callable[[], AbstractContextManager[None]],
     ) -> None:
         self._supervisor = supervisor
         self._looks = looks
@@ -55,6 +58,7 @@ class Engine:
         self._cuts = cuts
         self._pictures = pictures
         self._on_scene = on_scene
+        self._release = release
         self.due: Frame | None = None  # the newest frame, where the estimator is to look at it
 
     def go_on(self, frame: Frame | None, seen_s: float | None = None) -> list[Motion]:
@@ -121,7 +125,9 @@ class Engine:
 
     def last_looks(self, patience_s: float = LOOK_LIMIT_S) -> list[Motion]:
         """Wait for the looks that have begun."""
-        return self._completed(self.answers(self._looks.last(patience_s)))
+        with self._release():
+            looks = self._looks.last(patience_s)
+        return self._completed(self.answers(looks))
 
     def _completed(self, answers: Iterable[Steps[list[Motion]]], *, refuses: bool = True) -> list[Motion]:
         """What answers lead to, one after another. A keyframe that is refused raises ValueError, or ends the stream."""
@@ -180,7 +186,8 @@ class Engine:
         """Look at a frame, and wait for the answer. None where the estimator fails."""
         try:
             call = self._supervisor.look(frame, self._timeline.expected, is_new_scene=is_new_scene)
-            people = self._looks.now(frame, call)
+            with self._release():
+                people = self._looks.now(frame, call)
         except Exception as error:  # a user's estimator may raise anything
             self._supervisor.failed(error, frame)
             return None

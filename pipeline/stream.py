@@ -72,12 +72,13 @@ class Stream:
 
     Three attributes may be functions. Two are called in the loop, and end it with what they raise: `on_event`, when a
     live source is lost, is back, or has pictures of another size from there on, and `on_wait`, about twice a second
-    while it gives nothing. `hold` gives a context in which no signal breaks off what the loop makes of a live frame.
+    while it gives nothing. `release` gives a context for each wait, for the source or for the estimator: who holds
+    signals while a Motion is made and taken lets them through there, and loses none.
     """
 
     on_event: Callable[[SourceEvent], None] | None = None
     on_wait: Callable[[], None] | None = None
-    hold: Callable[[], AbstractContextManager[None]] = nullcontext
+    release: Callable[[], AbstractContextManager[None]] = nullcontext
     _loop: Generator[Motion, None, None] | None = None
     _source_error: Exception | None = None  # that ended the source
     _last_pushed_s = -math.inf
@@ -129,8 +130,7 @@ class Stream:
         spacing = self.models[0].config.sample_interval, self.models[0].info.rate_hz
         people = People(self.models, self.skeleton, max_people=max_people, max_silence_s=max_silence_s)
         glances = self._glance(glance)
-        self.has_glance = glances is not None
-        self.score = score = self._own_score(acts=is_auto)
+        self.has_glance, self.score = glances is not None, (score := self._own_score(acts=is_auto))
         self._timeline = Timeline(people, lag=self.lag, horizon_s=horizon_s, glance=glances, score=score, smooth=smooth)
         self._looks = self._new_looks()
         if self._reader is not None and not pictures and glances is None:
@@ -145,6 +145,7 @@ class Stream:
             cuts=CutDetector() if cuts else None,
             pictures=LivePictures(are_read=pictures, are_shown=self._journal.is_replay),
             on_scene=self._reader.restart_needs if self._reader else lambda _: None,
+            release=lambda: self.release(),  # noqa: PLW0108, because users set it later
         )
         self._due: deque[Motion] = deque()  # Motions that wait to be handed out
 
@@ -341,19 +342,16 @@ class Stream:
         assert self._reader is not None
         with self._looks:
             for frame in self._frames():
-                with self.hold():
-                    read_s = self._journal.ask("now", self._reader.now_s)
-                    motions = go_on(self._engine, self._journal, frame)
-                    self._journal.check(motions)
-                    self._due.extend(motions if frame is None else self._timed(motions, frame, read_s))
-                yield from self._hand_out([])
+                read_s = self._journal.ask("now", self._reader.now_s)
+                motions = go_on(self._engine, self._journal, frame)
+                self._journal.check(motions)
+                yield from self._hand_out(motions if frame is None else self._timed(motions, frame, read_s))
                 if self._supervisor.error is not None:
                     return
                 if frame is not None:
-                    with self.hold():
-                        self._add_finals()
+                    self._add_finals()
                     yield from self._hand_out([])
-                if frame is None and self.on_wait is not None:
+                elif self.on_wait is not None:
                     self.on_wait()
             yield from self._hand_out(self._engine.last_looks())
 
@@ -383,7 +381,8 @@ class Stream:
         while True:
             with self.stats.timed("decode"):
                 try:
-                    frame = self._reader.read(self._patience_s)
+                    with self.release():
+                        frame = self._reader.read(self._patience_s)
                 except StopIteration:
                     break
                 except Exception as error:  # the user's own iterator may raise anything

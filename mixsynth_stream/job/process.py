@@ -56,13 +56,11 @@ class JobResult:
     people: set[int] = field(default_factory=set)
     has_world: bool = False  # whether anybody was known in metres
     rate: AverageRate = field(default_factory=AverageRate)
-    newest_index: int = -1  # of the final Motions
 
     def count(self, motion: Motion) -> None:
         """Count a Motion and its people, if it is final."""
         self.rate.add(motion)
         if motion.final:
-            self.newest_index = motion.index
             self.people.update(motion.ids.tolist())
             self.has_world = self.has_world or bool((motion.world == motion.world).any())
             self.frames_with_people += bool(len(motion.ids))
@@ -125,7 +123,7 @@ def process(
             outputs = stack.enter_context(Outputs(sinks, folder, interrupt))
         progress = stack.enter_context(Progress(source_name(source), stream.info, shown=options.progress))
         stream.on_event, stream.on_wait = partial(tell, progress, outputs), outputs.wait
-        stream.hold = interrupt.held
+        stream.release = interrupt.released
         if stream.live:  # a search for cycles takes as long as a frame
             stack.enter_context(rare_collections())
         start = time.perf_counter()
@@ -151,10 +149,17 @@ def _age_s(motion: Motion, now_s: float | None) -> float | None:
 def _written(
     stream: Stream, outputs: Outputs, result: JobResult, limit_frames: int | None, interrupt: Interrupt
 ) -> Iterator[Motion]:
-    """The Motions of a stream, each once it is written and counted. Raises `ViewClosed`."""
-    for motion in first_frames(stream, limit_frames):
-        start = time.perf_counter()
-        with interrupt.held():  # what is written is counted
+    """The Motions of a stream, each once it is written and counted. Raises `ViewClosed`.
+
+    A signal comes through while the stream waits, or after a Motion is written: none is lost on the way.
+    """
+    motions = first_frames(stream, limit_frames)
+    while True:
+        with interrupt.held():
+            motion = next(motions, None)
+            if motion is None:
+                return
+            start = time.perf_counter()
             outputs.write(motion)
             result.output_seconds += time.perf_counter() - start
             result.count(motion)
@@ -170,14 +175,9 @@ def tell(progress: Progress, outputs: Outputs, event: SourceEvent) -> None:
 
 
 def write_finals(stream: Stream, outputs: Outputs, result: JobResult, interrupt: Interrupt) -> None:
-    """Write the finals of frames that were only provisional when the loop ended: the user has seen them.
-
-    Where a signal broke off what the loop made of a file, the frames after it are left out: they follow a gap.
-    """
+    """Write the finals of frames that were only provisional when the loop ended: the user has seen them."""
     with interrupt.held():
         for motion in stream.close():
-            if not stream.live and stream.lag == 1 and motion.index != result.newest_index + 1:
-                break
             outputs.write(motion)
             result.count(motion)
 

@@ -131,7 +131,7 @@ class _Together:
         self._sources, self._folders, self._options = sources, folders, options
         self._interrupt, self._board, self._senders, self._on_error = interrupt, board, senders, on_error
         self._parts: dict[int, _Part] = {}
-        streams.hold = interrupt.held
+        streams.release = interrupt.released
         streams.on_event = self._tell
         streams.on_wait = self._wait
         streams.on_end = self._end
@@ -146,11 +146,16 @@ class _Together:
 
     def run(self) -> None:
         """Every Motion of every source. What fails is told, and the others go on."""
-        for number, motion in self._streams.motions():
-            part = self._part(number)
-            limit = self._options.limit_frames
-            if limit is None or motion.index < limit:
-                self._write(number, part, motion)
+        motions = iter(self._streams.motions())
+        limit = self._options.limit_frames
+        while True:
+            with self._interrupt.held():  # the streams let a signal through while they wait
+                number, motion = next(motions, (-1, None))
+                if motion is None:
+                    return
+                part = self._part(number)
+                if limit is None or motion.index < limit:
+                    self._write(number, part, motion)
             if part.outputs is not None and part.outputs.has_closed_view:
                 raise ViewClosed
             if limit is not None and motion.final and motion.index >= limit - 1:

@@ -55,13 +55,13 @@ class Streams:
 
     Functions as attributes are called in the loop, with the source's number first: `on_event` as of a Stream,
     `on_wait` twice a second while the source gives nothing, and `on_end` when it has ended, with its error or None.
-    `hold` is as of a Stream.
+    `release` is as of a Stream.
     """
 
     on_event: Callable[[int, SourceEvent], None] = staticmethod(lambda number, event: None)
     on_wait: Callable[[int], None] = staticmethod(lambda number: None)
     on_end: Callable[[int, Exception | None], None] = staticmethod(lambda number, error: None)
-    hold: Callable[[], AbstractContextManager[None]] = nullcontext
+    release: Callable[[], AbstractContextManager[None]] = nullcontext
 
     def __init__(
         self,
@@ -219,22 +219,19 @@ class Streams:
         checked_s = time.perf_counter()
         while not self._is_closed and (self._to_open or self._running()):
             self._take_news(ready)
-            with self.hold():
-                self._take_in_opened()
-                self._take_answers()
+            self._take_in_opened()
+            self._take_answers()
             for number, member in self._running():
                 yield from self._hand_out(number, member)
-                with self.hold():
-                    has_frame = number in ready and member.take_frame()
-                    self._frames_since_look += has_frame
-                    if not has_frame:
-                        ready.discard(number)
-                    if not ready or self._frames_since_look >= _FRAMES_A_LOOK:
-                        self._begin_look()
+                has_frame = number in ready and member.take_frame()
+                self._frames_since_look += has_frame
+                if not has_frame:
+                    ready.discard(number)
+                if not ready or self._frames_since_look >= _FRAMES_A_LOOK:
+                    self._begin_look()
                 yield from self._hand_out(number, member)
                 if has_frame:
-                    with self.hold():
-                        member.add_finals()
+                    member.add_finals()
                     yield from self._hand_out(number, member)
                 if member.has_ended:
                     yield from self._end(number, member)
@@ -248,7 +245,8 @@ class Streams:
     def _take_news(self, ready: set[int]) -> None:
         """Wait for news, unless some source may have a frame, and take them all."""
         with suppress(queue.Empty):
-            number = self._news.get(block=not ready, timeout=_PATIENCE_S)
+            with self.release():
+                number = self._news.get(block=not ready, timeout=_PATIENCE_S)
             while True:
                 if number is not None:
                     ready.add(number)
@@ -324,8 +322,7 @@ class Streams:
 
     def _end(self, number: int, member: Member) -> Iterator[tuple[int, Motion]]:
         """What is left of a source that has ended, and its error."""
-        with self.hold():
-            member.end()
+        member.end()
         yield from self._hand_out(number, member)
         self.stop(number)
         if member.failure is not None:

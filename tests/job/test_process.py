@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import itertools
+import json
 import os
+import signal
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from mixsynth_stream.interrupt import Interrupt
 from mixsynth_stream.job.options import JobOptions
-from mixsynth_stream.job.outputs import folders
-from mixsynth_stream.job.process import first_frames, process, write_finals
+from mixsynth_stream.job.outputs import Outputs, folders
+from mixsynth_stream.job.process import JobInterrupted, JobResult, first_frames, process
+from mixsynth_stream.pipeline import steps
+from mixsynth_stream.pipeline.engine import Engine
+from mixsynth_stream.pipeline.sources.synthetic import SyntheticEstimator, SyntheticReader
+from mixsynth_stream.pipeline.timeline import Timeline
 
 
 def test_one_source_writes_into_the_folder_several_into_one_each():
@@ -60,15 +67,48 @@ def test_a_script_runs_a_job_without_a_command_line(tmp_path, capsys):
     assert capsys.readouterr() == ("", "")
 
 
-def test_no_gap_is_left_where_a_signal_broke_off_the_loop_of_a_file():
-    written = []
-    motions = [SimpleNamespace(index=index) for index in (5, 6, 17, 18)]
-    result = SimpleNamespace(newest_index=4)
-    result.count = lambda motion: setattr(result, "newest_index", motion.index)
-    outputs = SimpleNamespace(write=written.append)
-    stream = SimpleNamespace(close=lambda: motions, live=False, lag=1)
-    write_finals(stream, outputs, result, Interrupt())
-    assert [motion.index for motion in written] == [5, 6]
-    live = SimpleNamespace(close=lambda: motions, live=True, lag=1)
-    write_finals(live, outputs, result, Interrupt())
-    assert [motion.index for motion in written[2:]] == [5, 6, 17, 18], "a live source loses frames"
+def signal_at(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, call: int, *, is_after: bool) -> None:
+    """Ctrl-C arrives before or after the `call`-th call of a function gives its result."""
+    function, calls = getattr(owner, name), itertools.count(1)
+
+    def interrupted(*args: Any, **options: Any) -> Any:
+        is_time = next(calls) == call
+        if is_time and not is_after:
+            os.kill(os.getpid(), signal.SIGINT)
+        result = function(*args, **options)
+        if is_time and is_after:
+            os.kill(os.getpid(), signal.SIGINT)
+        return result
+
+    monkeypatch.setattr(owner, name, interrupted)
+
+
+@pytest.mark.parametrize("is_after", [False, True])
+@pytest.mark.parametrize("lag", [0, 1])
+@pytest.mark.parametrize(
+    ("owner", "name", "call"),
+    [
+        (Timeline, "looking", 3),  # what a keyframe leads to is being made
+        (Timeline, "frame", 17),
+        (steps, "push_each", 3),
+        (Outputs, "write", 8),
+        (JobResult, "count", 8),  # it is written, and not counted
+        (Engine, "wait_for", 21),
+        (Engine, "all_finals", 21),
+        (SyntheticEstimator, "__call__", 4),  # the estimator looks
+        (SyntheticReader, "__next__", 25),
+    ],
+)
+def test_a_signal_at_any_place_loses_no_frame_but_the_one_in_hand(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, call: int, lag: int, is_after: bool
+) -> None:
+    signal_at(monkeypatch, owner, name, call, is_after=is_after)
+    options = JobOptions(formats=("jsonl",), progress=False, lag=lag)
+    with pytest.raises(JobInterrupted) as stop:
+        process("synthetic:seconds=2", tmp_path, options)
+    rows = [json.loads(line) for line in (tmp_path / "poses.jsonl").read_text().splitlines()[1:]]
+    frames = [row["index"] for row in rows if row["final"]]
+    assert frames == list(range(len(frames)))
+    read = stop.value.result.stats.frames
+    assert read - 1 <= len(frames) <= read < 60
+    assert stop.value.result.frames_with_people == len(frames)
