@@ -1,7 +1,8 @@
 """Command line: it finds the command that the user typed and its exit code. Each command is a module of commands/.
 
-Exit codes: 0 done, 1 a result could not be written, 2 wrong usage, 3 a source failed, 4 a model, estimator or backend
-cannot be used, 130 interrupted. Data go to standard output or into files, everything else to standard error.
+Exit codes: 0 done, 1 a result could not be written, 2 wrong usage, 3 a source failed, 4 a model, estimator,
+backend or package cannot be used, 130 interrupted. Data go to standard output or into files, everything else to
+standard error.
 """
 
 from __future__ import annotations
@@ -121,7 +122,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
         prog="mixsynth-stream",
         description="Human motion from any video with a tenth of the estimator calls and without lag.",
         epilog="mixsynth-stream COMMAND --help says more. Exit codes: 0 done, 1 output failed, 2 usage, "
-        "3 source failed, 4 model or backend missing, 130 interrupted.",
+        "3 source failed, 4 model, backend or package missing, 130 interrupted.",
     )
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version")
     parser.add_argument("--debug", action="store_true", help="log details, and show where an error came from")

@@ -13,7 +13,7 @@ class SourceError(Exception):
 
 
 class ModelError(Exception):
-    """Weights, a model bundle or an estimator cannot be used (exit code 4)."""
+    """Weights, a model bundle, an estimator or the package of an extra cannot be used (exit code 4)."""
 
 
 class BackendUnavailableError(ModelError):

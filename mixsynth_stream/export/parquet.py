@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mixsynth_stream.errors import OutputError
+from mixsynth_stream.errors import ModelError, OutputError
 from mixsynth_stream.export.header import FORMAT, Header
 from mixsynth_stream.export.rate import AverageRate
 from mixsynth_stream.export.sink import SinkBase, forecast_to_write, in_stored_pixels, known_columns, stored_size
@@ -100,9 +100,9 @@ _ROTATIONS = (
 
 
 def require_pyarrow() -> None:
-    """`OutputError` where the library is missing."""
+    """`ModelError` where the library is missing."""
     if importlib.util.find_spec("pyarrow") is None:
-        raise OutputError(
+        raise ModelError(
             "--format parquet needs the package pyarrow, which is not installed: "
             "pip install 'mixsynth-stream[arrow]', or choose another format"
         )
@@ -133,7 +133,7 @@ class ParquetSink(SinkBase):
     """Writes NAME.parquet, and NAME_forecast.parquet from the first forecast on."""
 
     def __init__(self, path: Path, header: Header, *, write_forecast: bool = False) -> None:
-        """Raises `OutputError`."""
+        """Raises `OutputError`, and `ModelError` without the library."""
         super().__init__(path)
         require_pyarrow()
         self._header = header

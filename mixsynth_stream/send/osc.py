@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from mixsynth_stream.errors import OutputError
+from mixsynth_stream.errors import ModelError, OutputError
 from mixsynth_stream.export.sink import SinkBase
 from mixsynth_stream.pipeline.stats import StreamStats
 from mixsynth_stream.send.body import Body, BodyPose
@@ -47,10 +47,10 @@ class OscSink(SinkBase):
     """
 
     def __init__(self, target: Target) -> None:
-        """Raises `OutputError` where the library is missing or nobody knows the host."""
+        """Raises `ModelError` where the library is missing, and `OutputError` where nobody knows the host."""
         super().__init__(None)
         if not osc_possible():
-            raise OutputError(
+            raise ModelError(
                 f"--send {target} needs the package python-osc, which is not installed: "
                 "pip install 'mixsynth-stream[osc]', or leave --send out"
             )

@@ -74,7 +74,7 @@ def test_without_a_library_its_extra_is_told(capsys, monkeypatch) -> None:
     monkeypatch.setattr(server, "server_possible", lambda: False)
     monkeypatch.setattr(osc, "osc_possible", lambda: False)
     for address, extra in (("ws://0", "view"), ("vmc://127.0.0.1", "osc"), ("vrchat://127.0.0.1", "osc")):
-        assert f"pip install 'mixsynth-stream[{extra}]'" in refusal(capsys, 1, "--send", address)
+        assert f"pip install 'mixsynth-stream[{extra}]'" in refusal(capsys, 4, "--send", address)
 
 
 def test_two_commands_in_one_second_find_their_port_free(capsys) -> None:

@@ -65,7 +65,7 @@ def test_a_port_in_use_is_told(capsys) -> None:
 
 def test_without_the_library_its_name_is_told(capsys, monkeypatch) -> None:
     monkeypatch.setattr(server, "server_possible", lambda: False)
-    assert "pip install 'mixsynth-stream[view]'" in refusal(capsys, 1, "--view", "web")
+    assert "pip install 'mixsynth-stream[view]'" in refusal(capsys, 4, "--view", "web")
 
 
 def test_the_page_of_a_run_is_there_while_it_lasts() -> None:

@@ -165,6 +165,6 @@ def test_a_disk_that_is_full_at_the_end_keeps_the_rows(tmp_path, monkeypatch):
 def test_without_the_library_a_sentence_comes_before_any_work(tmp_path, monkeypatch, capsys):
     find = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "pyarrow" else find(name))
-    assert main(["run", "synthetic:", "--format", "parquet", "--out", str(tmp_path / "out")]) == 1
+    assert main(["run", "synthetic:", "--format", "parquet", "--out", str(tmp_path / "out")]) == 4
     assert "pip install 'mixsynth-stream[arrow]', or choose another format" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()

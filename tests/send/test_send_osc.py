@@ -12,7 +12,7 @@ from support.moving_stream import MovingStream
 from support.osc_receiver import OscReceiver, off_deg, turns
 
 from mixsynth_stream.cli import main
-from mixsynth_stream.errors import OutputError
+from mixsynth_stream.errors import ModelError
 from mixsynth_stream.files import ASSETS
 from mixsynth_stream.pipeline.stats import StreamStats
 from mixsynth_stream.send import osc
@@ -93,5 +93,5 @@ def test_what_cannot_be_sent_is_counted_and_said_once(caplog) -> None:
 
 def test_without_the_library_its_name_is_told(monkeypatch) -> None:
     monkeypatch.setattr(osc, "osc_possible", lambda: False)
-    with pytest.raises(OutputError, match=r"pip install 'mixsynth-stream\[osc\]'"):
+    with pytest.raises(ModelError, match=r"pip install 'mixsynth-stream\[osc\]'"):
         OscSink(Target.of("vmc://127.0.0.1"))

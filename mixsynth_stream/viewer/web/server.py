@@ -18,7 +18,7 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import parse_qs, urlsplit
 
-from mixsynth_stream.errors import OutputError
+from mixsynth_stream.errors import ModelError, OutputError
 from mixsynth_stream.viewer.web.access import DEFAULT_PORT, HEADERS, Access, Address
 from mixsynth_stream.viewer.web.messages import MAX_REQUEST, DrawRequest, RequestError, is_end
 
@@ -107,10 +107,10 @@ class Server:
         texts: Mapping[str, Text] | None = None,
         words: Words | None = None,
     ) -> None:
-        """Raises `OutputError` where the library is missing or the address cannot be had."""
+        """Raises `ModelError` where the library is missing, and `OutputError` where the address cannot be had."""
         self._words = words = words or Words()
         if not server_possible():
-            raise OutputError(
+            raise ModelError(
                 f"{words.name} needs the package websockets, which is not installed: "
                 f"pip install 'mixsynth-stream[view]', or {words.way_out}"
             )
