@@ -48,13 +48,19 @@ def check_person(person: Any, name: str, skeleton: Skeleton = BLAZEPOSE_33) -> P
         person = (person.pose, person.world, person.scores)
     if not isinstance(person, (tuple, list)) or len(person) != 3:
         raise ModelError(f"{name} must be a Person or a (pose, world, scores) tuple, found {_description(person)}")
-    pose = _joints(person[0], 2, skeleton, f"{name}: pose")
+    no_pose = np.full((len(skeleton), 2), np.nan)
+    pose = no_pose if person[0] is None else _joints(person[0], 2, skeleton, f"{name}: pose")
     # Many estimators write (0, 0) for a joint that they do not see.
     pose = np.where((pose == 0).all(axis=1, keepdims=True), np.nan, pose)
     no_world = np.full((len(skeleton), 3), np.nan)
     world = no_world if person[1] is None else _joints(person[1], 3, skeleton, f"{name}: world")
     scores = _scores(person[2], np.isfinite(pose).all(axis=1), skeleton, name)
     seen = np.isfinite(pose).all(axis=1)
+    if not seen.any() and np.isfinite(world).any():
+        raise ModelError(
+            f"{name}: pose must have a joint in pixels, found metres only: people are followed in the picture, so give "
+            "pixels too, or leave the person out"
+        )
     if seen.any() and np.abs(pose[seen]).max() <= _NORMALISED_LIMIT:
         raise ModelError(
             f"{name}: pose must be in pixels, found values within {np.abs(pose[seen]).max():.3g}: they look "

@@ -89,6 +89,8 @@ HALF_NAN = np.where(np.arange(66).reshape(33, 2) == 23, np.nan, POSE)
         ([(np.where(POSE < 200, np.inf, POSE), WORLD, SCORES)], "finite or all NaN"),
         ([(POSE, WORLD, SCORES - 1)], r"scores must lie in 0\.\.1, found -0\.0.* at nose"),
         ([(POSE / 640, WORLD, SCORES)], "they look normalised; multiply by the frame's width and height"),
+        ([(None, WORLD, SCORES)], "pose must have a joint in pixels, found metres only"),
+        ([(np.full_like(POSE, np.nan), WORLD, SCORES)], "pose must have a joint in pixels, found metres only"),
     ],
 )
 def test_what_a_callable_returns_is_checked(result: Any, sentence: str) -> None:
