@@ -17,6 +17,7 @@ from mixsynth_stream.archive.engine import Step
 from mixsynth_stream.archive.entry import FAILED, Entry
 from mixsynth_stream.archive.hand import Hand
 from mixsynth_stream.archive.limits import Limits, next_attempt, set_aside
+from mixsynth_stream.archive.pause import pausing
 from mixsynth_stream.archive.work import Outcome, Task, name_of
 from mixsynth_stream.archive.worker import READY
 from mixsynth_stream.errors import ModelError
@@ -49,6 +50,12 @@ class Crew:
     ) -> Generator[Outcome, None, None]:
         """The outcome of each task, as each ends. Raises `ModelError` where no process can be started."""
         self._waiting = tasks
+        with pausing(lambda: list(self._hands)):
+            yield from self._outcomes(limits, interrupt, on_step)
+
+    def _outcomes(
+        self, limits: Limits, interrupt: Interrupt, on_step: Callable[[Task, Step | None], None]
+    ) -> Iterator[Outcome]:
         try:
             while (self._waiting or self._busy()) and not interrupt.is_received:
                 self._staff(limits)

@@ -106,6 +106,11 @@ class Hand:
         with suppress(OSError):
             self._process.kill()
 
+    def signal(self, number: int) -> None:
+        """Send it a signal."""
+        with suppress(OSError):
+            self._process.send_signal(number)
+
     def close(self) -> None:
         """Wait for its end, and close its pipes."""
         with suppress(subprocess.TimeoutExpired):

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -99,6 +100,31 @@ def test_a_file_that_takes_too_much_ends_and_is_named(tmp_path, limits, cause, w
     assert result.returncode == 3 and words in result.stderr, result.stderr
     (entry,) = entries_of(tmp_path).values()
     assert (entry.cause, entry.set_aside, entry.attempts) == (cause, True, 2)
+
+
+@needs_proc
+def test_a_run_that_is_stopped_stops_its_processes_and_no_limit_goes_on(tmp_path):
+    out, limit_s = tmp_path / "out", 4.0
+    limits = ("--timeout-per-file", limit_s, "--retries", "0")
+    with start(*ENDLESS, "--out", out, "--jobs", "2", "--quiet", *limits) as process:
+        partial = [out / name / "poses.jsonl.part" for name in ENDLESS]
+        wait_until(lambda: min(map(frames_in, partial)) > 5, "both are in work")
+        workers = children_of(process.pid)
+        process.send_signal(signal.SIGTSTP)
+        wait_until(lambda: {state_of(one) for one in (process.pid, *workers)} == {"T"}, "all have stopped")
+        frames = [frames_in(path) for path in partial]
+        time.sleep(limit_s)  # what counts is that nothing happens
+        assert [frames_in(path) for path in partial] == frames
+        process.send_signal(signal.SIGCONT)
+        wait_until(lambda: min(frames_in(path) for path in partial) > max(frames), "both go on")
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=60)
+    assert [entry.cause for entry in entries_of(out).values()] == ["interrupted"] * 2
+
+
+def state_of(pid: int) -> str:
+    """The letter of a process's state: T, where it has stopped."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
 
 
 @needs_proc
