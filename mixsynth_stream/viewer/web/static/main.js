@@ -62,6 +62,7 @@ const connection = new Connection({
       document.body.dataset.picture = message.picture.time_s;
       pictureIndex = message.picture.index;
       history.add(scene, jpeg);
+      if (shown !== null && !kept.length) pause(true); // it was paused before there was a picture
       createImageBitmap(new Blob([jpeg], { type: "image/jpeg" })).then((image) => {
         bitmap?.close();
         bitmap = image;
