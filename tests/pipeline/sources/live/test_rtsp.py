@@ -6,7 +6,6 @@ import threading
 import time
 from itertools import islice
 
-import numpy as np
 import pytest
 from support.network import network_to
 from support.rtsp_server import age_s, needs_rtsp_server, rtsp_server
@@ -22,8 +21,9 @@ _PICTURE_S = 1 / RATE_HZ
 
 
 def ages_s(reader: LiveReader, count: int) -> list[float]:
+    """The ages of so many pictures, the youngest first: on a busy machine many come late."""
     lumas = [(frame.luma(), time.monotonic()) for frame in islice(reader, count)]
-    return [age_s(luma.plane, now_s) for luma, now_s in lumas if luma is not None]
+    return sorted(age_s(luma.plane, now_s) for luma, now_s in lumas if luma is not None)
 
 
 @pytest.mark.parametrize("encoder", ["h264", "h264 in slices", "hevc", "mjpeg"])
@@ -31,15 +31,15 @@ def test_a_picture_does_not_wait_for_the_next_one(encoder: str) -> None:
     with rtsp_server(encoder) as (_, address), LiveReader(address) as reader:
         ages_s(reader, 60)  # the server fills its queues, and what is usual is learnt
         ages = ages_s(reader, 90)
-        # On a busy machine some come late; with the parser none is younger than 50 ms. Ten are the server's own.
-        assert np.percentile(ages, 20) < 0.030 + 0.010
+        # With the parser none is younger than 50 ms. Ten are the server's own.
+        assert ages[3] < 0.030 + 0.010
         assert not {"corrupt_packets", "corrupt_pictures"} & set(reader.counters)
 
 
 def test_where_the_end_cannot_be_foretold_pictures_are_whole_all_the_same() -> None:
     with rtsp_server("h264 in many slices") as (_, address), LiveReader(address) as reader:
         ages = ages_s(reader, 90)
-        assert np.percentile(ages, 20) < 0.040 + _PICTURE_S
+        assert ages[3] < 0.040 + _PICTURE_S
         assert not {"corrupt_packets", "corrupt_pictures"} & set(reader.counters)
 
 
