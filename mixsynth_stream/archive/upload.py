@@ -10,13 +10,15 @@ from typing import Any
 
 from mixsynth_stream.archive.entry import FAILED, Entry, ResultFile
 from mixsynth_stream.archive.work import Outcome, Task
+from mixsynth_stream.errors import ModelError
 from mixsynth_stream.pipeline.sources.media.stores import is_stored, put, stored_state
 
 
 def work_into(results: str, task: Task, work: Callable[..., Outcome], **options: Any) -> Outcome:
     """What `work` makes of a task, in a folder that is gone afterwards; its files are copied below the URL `results`.
 
-    The entry then names files by their URLs. Where the store takes them not, its cause is "output".
+    The entry then names files by their URLs. Where the store takes them not, its cause is "output";
+    where a package for it is missing, "model".
     """
     with tempfile.TemporaryDirectory(prefix="mixsynth-results-") as temporary:
         local = replace(task, out=Path(temporary), folder=Path(temporary) / task.folder.name)
@@ -28,7 +30,9 @@ def work_into(results: str, task: Task, work: Callable[..., Outcome], **options:
                 put(names, place)
         except OSError as error:
             reason = f"{place} cannot be written: {error}; check the address and what you may do there"
-            return Outcome(entry=replace(outcome.entry, state=FAILED, cause="output", reason=reason, files=()))
+            return _without_files(outcome.entry, "output", reason)
+        except ModelError as error:
+            return _without_files(outcome.entry, "model", str(error))
     files = tuple(
         replace(file, name=f"{place}/{PurePosixPath(file.name).name}", modified_ns=None) for file in outcome.entry.files
     )
@@ -46,5 +50,9 @@ def is_stored_whole(file: ResultFile) -> bool:
     """Whether a store has a result in its size."""
     try:
         return bool(stored_state(file.name)["bytes"] == file.bytes)
-    except OSError:
+    except (OSError, ModelError):
         return False
+
+
+def _without_files(entry: Entry, cause: str, reason: str) -> Outcome:
+    return Outcome(entry=replace(entry, state=FAILED, cause=cause, reason=reason, files=()))

@@ -8,6 +8,7 @@ import stat
 from collections.abc import Sequence
 from typing import Any
 
+from mixsynth_stream.errors import ModelError
 from mixsynth_stream.pipeline.sources.media.stores import is_stored, stored_state
 
 # So much of a file's beginning and of its end is hashed.
@@ -19,7 +20,7 @@ def source_state(source: str, *, asks: bool = False) -> dict[str, Any] | None:
 
     A name that says all by itself (synthetic:) is its own state; of a file in a store it is what the store says. With
     `asks`, a web server is asked for the size of a file, and its date and tag. None where nobody knows what a name will
-    give, as of a pipe, and where there is no such file.
+    give, as of a pipe, and where there is no such file, or no package that reads it.
     """
     from mixsynth_stream.pipeline.sources.media.names import pictures_behind
 
@@ -32,7 +33,7 @@ def source_state(source: str, *, asks: bool = False) -> dict[str, Any] | None:
             return stored_state(source)
         pictures = pictures_behind(source)
         return _state_of(pictures or [source])
-    except (OSError, ValueError):  # a name with a zero in it
+    except (OSError, ValueError, ModelError):  # ValueError: a name with a zero in it
         return None
 
 

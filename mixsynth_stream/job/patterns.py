@@ -19,7 +19,8 @@ def expand(patterns: Iterable[str]) -> list[str]:
     """Sources: each pattern replaced by the files that match, in natural order, its pictures by one source a folder.
 
     A folder of recordings is replaced by these. Pictures that the shell has listed are one source, too, where they are
-    all that a pattern matches. Raises `SourceError` where no file matches a pattern.
+    all that a pattern matches. Raises `SourceError` where no file matches a pattern, and
+    `ModelError` where a store needs a package that is missing.
     """
     patterns = list(patterns)
     pictures = [name for name in patterns if is_picture(name) and os.path.isfile(name)]

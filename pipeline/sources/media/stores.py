@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, cast
 
+from mixsynth_stream.errors import ModelError
+
 # What comes before `://`; FFmpeg opens all other addresses itself.
 SCHEMES = frozenset(
     {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "hdfs", "webhdfs", "sftp", "smb", "oss", "file", "memory"}
@@ -22,7 +24,10 @@ def is_stored(name: str) -> bool:
 
 @contextmanager
 def store_errors(url: str) -> Iterator[None]:
-    """Turn whatever a store raises into an OSError with a sentence; FileNotFoundError and PermissionError stay."""
+    """Turn whatever a store raises into an OSError with a sentence; FileNotFoundError and PermissionError stay.
+
+    Raises `ModelError` where a package is missing.
+    """
     try:
         yield
     except (FileNotFoundError, PermissionError):
@@ -30,27 +35,27 @@ def store_errors(url: str) -> Iterator[None]:
     except ImportError as error:
         scheme = url.partition("://")[0]
         words = "pip install 'mixsynth-stream[ray]', which has fsspec, and fsspec's package for it (s3fs, gcsfs, adlfs)"
-        raise OSError(f"{scheme}:// needs a package that is not installed ({error}): {words}") from error
+        raise ModelError(f"{scheme}:// needs a package that is not installed ({error}): {words}") from error
     except Exception as error:  # each store has errors of its own
         raise OSError(f"{type(error).__name__}: {error}") from error
 
 
 def open_stored(url: str) -> IO[bytes]:
-    """A file in a store, to be read back and forth. Raises OSError."""
+    """A file in a store, to be read back and forth. Raises as `store_errors`."""
     with store_errors(url):
         store, path = _store(url)
         return cast(IO[bytes], store.open(path, "rb"))
 
 
 def stored_matches(pattern: str) -> list[str]:
-    """The addresses of files that match a pattern. Raises OSError."""
+    """The addresses of files that match a pattern. Raises as `store_errors`."""
     with store_errors(pattern):
         store, path = _store(pattern)
         return [store.unstrip_protocol(match) for match in store.glob(path)]
 
 
 def stored_state(url: str) -> dict[str, Any]:
-    """The size of a file in a store, and its version as far as the store tells one. Raises OSError."""
+    """The size of a file in a store, and its version as far as the store tells one. Raises as `store_errors`."""
     with store_errors(url):
         store, path = _store(url)
         facts = store.info(path)
@@ -61,7 +66,7 @@ def stored_state(url: str) -> dict[str, Any]:
 
 
 def put(files: dict[Path, str], folder_url: str) -> None:
-    """Copy files into a folder of a store, under these names. Raises OSError."""
+    """Copy files into a folder of a store, under these names. Raises as `store_errors`."""
     with store_errors(folder_url):
         store, folder = _store(folder_url)
         store.makedirs(folder, exist_ok=True)

@@ -18,7 +18,7 @@ from mixsynth_stream.archive.plan import plan_of
 from mixsynth_stream.archive.upload import work_into
 from mixsynth_stream.archive.work import Task, work
 from mixsynth_stream.cli import main
-from mixsynth_stream.errors import SourceError
+from mixsynth_stream.errors import ModelError, SourceError
 from mixsynth_stream.job.fingerprint import source_state
 from mixsynth_stream.job.options import JobOptions
 from mixsynth_stream.job.patterns import expand
@@ -65,14 +65,36 @@ def test_a_source_in_a_bucket_has_a_state(bucket):
     [
         ("memory://clips/none.mp4", "there is no file memory://clips/none.mp4: check the path"),
         ("memory://clips/text.mp4", "is not a video"),
-        ("s3://bucket/clip.mp4", "s3:// needs a package that is not installed"),
     ],
 )
-def test_what_cannot_be_read_gets_a_sentence(bucket, monkeypatch, source, words):
+def test_what_cannot_be_read_gets_a_sentence(bucket, source, words):
     bucket.pipe("/clips/text.mp4", b"no video at all, only words\n" * 99)
-    monkeypatch.setitem(sys.modules, "s3fs", None)
     with pytest.raises(SourceError, match=words):
         Stream(source)
+
+
+def test_a_store_whose_package_is_missing_is_no_fault_of_the_source(monkeypatch):
+    monkeypatch.setitem(sys.modules, "s3fs", None)
+    with pytest.raises(ModelError, match=r"s3:// needs a package that is not installed .*mixsynth-stream\[ray\]"):
+        Stream("s3://bucket/clip.mp4")
+
+
+@pytest.mark.parametrize("source", ["s3://bucket/clip.mp4", "gs://bucket/*.mp4"])
+@pytest.mark.parametrize("others", [[], [str(clips.PERSON)]], ids=["alone", "beside a file"])
+def test_a_run_without_fsspec_names_the_extra(source, others, tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "fsspec", None)
+    assert main(["run", source, *others, "--out", str(tmp_path), "--quiet"]) == 4
+    error = capsys.readouterr().err
+    assert f"{source[:2]}:// needs a package that is not installed" in error
+    assert "pip install 'mixsynth-stream[ray]', which has fsspec" in error
+
+
+def test_a_later_run_without_fsspec_names_the_extra(bucket, tmp_path, monkeypatch, capsys):
+    command = ["run", "memory://clips/person.mp4", "--resume", "--out", str(tmp_path), "--quiet"]
+    assert main(command) == 0
+    monkeypatch.setitem(sys.modules, "fsspec", None)
+    assert main(command) == 4
+    assert "memory:// needs a package that is not installed" in capsys.readouterr().err
 
 
 def test_results_go_into_a_bucket_and_are_known_there(bucket, tmp_path):
@@ -103,6 +125,14 @@ def test_a_bucket_that_takes_nothing_is_named(bucket, tmp_path, monkeypatch):
     entry = work_into("memory://poses", task, work).entry
     assert (entry.state, entry.cause, entry.files) == ("failed", "output", ())
     assert entry.reason.startswith("memory://poses/one cannot be written: RuntimeError: AccessDenied")
+
+
+def test_results_for_a_bucket_without_fsspec_name_the_extra(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "fsspec", None)
+    task = Task(source="synthetic:seconds=1", folder=tmp_path / "one", out=tmp_path, options=OPTIONS)
+    entry = work_into("s3://bucket/poses", task, work).entry
+    assert (entry.state, entry.cause, entry.files) == ("failed", "model", ())
+    assert entry.reason.startswith("s3:// needs a package that is not installed")
 
 
 def test_a_run_reads_and_names_buckets(bucket, tmp_path, capsys):
