@@ -7,25 +7,11 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from mixsynth_stream.commands.engine import AUTO, NO_ENGINE_OPTIONS, add_engine_arguments, check_engine, engine_of
-from mixsynth_stream.commands.options import at_least, positive_seconds
+from mixsynth_stream.commands.engine import AUTO, add_engine_arguments, check_engine, engine_of
+from mixsynth_stream.commands.options import at_least, defaults_of, positive_seconds
 from mixsynth_stream.job.options import JobOptions
 
-# The options of `add_archive_arguments`, for commands that do not have them.
-NO_ARCHIVE_OPTIONS: dict[str, Any] = {
-    "jobs": None,
-    "sources_from": None,
-    "column": None,
-    "shard": None,
-    "resume": False,
-    "again": False,
-    "timeout_per_file": None,
-    "memory_per_job": None,
-    "retries": None,
-    **NO_ENGINE_OPTIONS,
-}
 _UNITS = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
 
 
@@ -82,7 +68,7 @@ def add_archive_arguments(parser: argparse.ArgumentParser) -> None:
 
 def is_archive(args: argparse.Namespace) -> bool:
     """Whether the user has given an option of archives."""
-    return any(getattr(args, name) != value for name, value in NO_ARCHIVE_OPTIONS.items())
+    return any(getattr(args, name) != value for name, value in defaults_of(add_archive_arguments).items())
 
 
 def check_archive(args: argparse.Namespace) -> None:

@@ -8,7 +8,13 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mixsynth_stream.commands.options import NO_CAMERA_OPTIONS, NO_SOURCE_OPTIONS, add_stream_arguments, job_options
+from mixsynth_stream.commands.options import (
+    add_camera_arguments,
+    add_source_arguments,
+    add_stream_arguments,
+    defaults_of,
+    job_options,
+)
 from mixsynth_stream.console import shown
 from mixsynth_stream.errors import SourceError
 from mixsynth_stream.files import ASSETS
@@ -47,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         send=(),
         metrics=None,
     )
-    parser.set_defaults(**NO_SOURCE_OPTIONS, **NO_CAMERA_OPTIONS)
+    parser.set_defaults(**defaults_of(add_source_arguments, add_camera_arguments))
 
 
 def main(args: argparse.Namespace) -> int:

@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from mixsynth_stream.commands.options import defaults_of
 
 if TYPE_CHECKING:
     from mixsynth_stream.archive.engine import Engine
 
 AUTO = "auto"
-# The options of `add_engine_arguments`.
-NO_ENGINE_OPTIONS: dict[str, Any] = {
-    "engine": None,
-    "address": None,
-    "cpus_per_job": None,
-    "gpus_per_job": None,
-    "results_to": None,
-}
 
 
 def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
@@ -54,7 +48,7 @@ def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
 
 def check_engine(args: argparse.Namespace) -> None:
     """Refuse options of Ray without Ray."""
-    for name in NO_ENGINE_OPTIONS:
+    for name in defaults_of(add_engine_arguments):
         if getattr(args, name) is not None and args.engine is None:
             word = "--" + name.replace("_", "-")
             raise ValueError(f"{word} is for --engine ray: give both, or leave {word} out")

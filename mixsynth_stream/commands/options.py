@@ -10,17 +10,13 @@ from typing import Any
 
 from mixsynth_stream.job.options import JobOptions
 
-# The options of `add_source_arguments`, for commands that do not have them.
-NO_SOURCE_OPTIONS: dict[str, Any] = {"track": None, "spool": False, "live": False}
-# ... and those of `add_camera_arguments`.
-NO_CAMERA_OPTIONS: dict[str, Any] = {
-    "rate": None,
-    "size": None,
-    "mirror": False,
-    "wait": False,
-    "timeout": JobOptions.timeout_s,
-    "record": None,
-}
+
+def defaults_of(*groups: Callable[[argparse.ArgumentParser], None]) -> dict[str, Any]:
+    """What the options that these functions add are where the user gives none, also for commands without them."""
+    parser = argparse.ArgumentParser(add_help=False)
+    for add in groups:
+        add(parser)
+    return vars(parser.parse_args([]))
 
 
 def add_source_arguments(parser: argparse.ArgumentParser) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from mixsynth_stream.commands import options, run
-from mixsynth_stream.commands.archive import NO_ARCHIVE_OPTIONS
+from mixsynth_stream.commands.archive import add_archive_arguments
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     options.add_camera_arguments(parser)
     options.add_stream_arguments(parser)
     options.add_output_arguments(parser)
-    parser.set_defaults(view=None, **options.NO_SOURCE_OPTIONS, **NO_ARCHIVE_OPTIONS)
+    parser.set_defaults(view=None, **options.defaults_of(options.add_source_arguments, add_archive_arguments))
 
 
 def main(args: argparse.Namespace) -> int:
