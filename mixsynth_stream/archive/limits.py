@@ -23,6 +23,12 @@ class Limits:
         """The limit that ends a source for this cause."""
         return {"timeout": self.timeout_s, "memory": self.memory_bytes}.get(cause)
 
+    def reason(self, cause: str) -> str:
+        """The sentence for a source that was ended for this cause."""
+        if cause == "timeout":
+            return f"it took longer than {self.timeout_s:g} s (--timeout-per-file)"
+        return f"its process took more than {(self.memory_bytes or 0) / 2**20:.0f} MB of memory (--memory-per-job)"
+
     def spares(self, entry: Entry) -> bool:
         """Whether a source that is set aside is left alone: it has crashed, or the limits give it no more than then."""
         if not entry.set_aside:

@@ -7,9 +7,9 @@ from collections import deque
 from collections.abc import Callable
 from typing import TextIO
 
-from mixsynth_stream.archive.engine import Step
 from mixsynth_stream.archive.entry import DONE, Entry
 from mixsynth_stream.archive.plan import Plan
+from mixsynth_stream.archive.step import Step
 from mixsynth_stream.archive.work import Task
 from mixsynth_stream.job.progress import RATE_OVER_S, Progress, time_left
 

@@ -11,7 +11,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mixsynth_stream.archive.engine import Engine, one_by_one
+from mixsynth_stream.archive.engine import Assignment, Engine, one_by_one
 from mixsynth_stream.archive.entry import DONE, Entry
 from mixsynth_stream.archive.limits import Limits
 from mixsynth_stream.archive.manifest import Manifest
@@ -81,8 +81,8 @@ def run_archive(
         with ArchiveProgress(plan, shown=has_display and not is_quiet) as progress:
             run = _Run(result, manifest, progress, is_quiet=is_quiet)
             run.begin()
-            outcomes = engine(run.tasks, limits, interrupt=interrupt, on_step=progress.step)
-            with closing(outcomes):
+            assignment = Assignment(tasks=run.tasks, limits=limits, interrupt=interrupt, on_step=progress.step)
+            with closing(engine(assignment)) as outcomes:
                 for outcome in outcomes:
                     run.take(outcome)
         if run.error is not None:

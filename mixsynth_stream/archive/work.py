@@ -60,6 +60,21 @@ def name_of(source: str) -> str:
     return redacted(utf8(source))
 
 
+def lost(task: Task, cause: str, reason: str, *, frames: int = 0) -> Outcome:
+    """The outcome of a task whose process has given none."""
+    entry = Entry(
+        source=name_of(task.source),
+        state=FAILED,
+        cause=cause,
+        reason=reason,
+        attempts=task.attempts,
+        folder=task.folder.name,
+        frames=frames,
+        settings=task.settings,
+    )
+    return Outcome(entry=entry)
+
+
 def work(
     task: Task,
     *,

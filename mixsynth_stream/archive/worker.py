@@ -18,11 +18,11 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from mixsynth_stream.archive.step import Teller
 from mixsynth_stream.interrupt import EXIT_INTERRUPTED, Interrupt
 
 if TYPE_CHECKING:
     from mixsynth_stream.archive.work import Task
-    from mixsynth_stream.job.process import JobResult
 
 # What a worker is told, or tells, beside tasks and outcomes.
 READY, STOP = "ready", "stop"
@@ -37,7 +37,6 @@ class Worker:
     def __init__(self, requests: BinaryIO, answers: BinaryIO) -> None:
         self._requests, self._answers = requests, answers
         self._tasks: queue.Queue[Task | None] = queue.Queue()
-        self._told_s = 0.0
 
     def run(self) -> None:
         """The tasks, one after the other. The models of the first serve for all: a run has one set of options."""
@@ -52,24 +51,15 @@ class Worker:
             threading.Thread(target=self._listen, args=(interrupt,), name="requests", daemon=True).start()
             self._send(READY)
             kit: Kit | None = None
+            teller = Teller(self._send, _STEP_EVERY_S)
             while not interrupt.is_received:
                 task = self._tasks.get()
                 if task is None:
                     break
                 kit = kit or Kit(task.options)
-                self._send(work(task, kit=kit, interrupt=interrupt, on_result=self._see))
+                self._send(work(task, kit=kit, interrupt=interrupt, on_result=teller))
             if kit is not None:
                 kit.close()
-
-    def _see(self, result: JobResult) -> None:
-        """Tell now and then how far a task has come."""
-        from mixsynth_stream.archive.engine import Step
-
-        now_s = time.monotonic()
-        if now_s - self._told_s > _STEP_EVERY_S:
-            self._told_s = now_s
-            expected = None if result.info is None else result.info.frame_count
-            self._send(Step(frames=result.stats.frames, expected_frames=expected, people=len(result.people)))
 
     def _send(self, message: Any) -> None:
         with suppress(BrokenPipeError):  # nobody reads any more: the end of the input says so, too

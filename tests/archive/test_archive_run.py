@@ -16,12 +16,13 @@ from pathlib import Path
 import pytest
 from support import clips
 
-from mixsynth_stream.archive.engine import Step, one_by_one
+from mixsynth_stream.archive.engine import Assignment, one_by_one
 from mixsynth_stream.archive.entry import DONE, FAILED, Entry
 from mixsynth_stream.archive.limits import Limits, next_attempt
 from mixsynth_stream.archive.manifest import Manifest, read_manifest
 from mixsynth_stream.archive.plan import Plan
 from mixsynth_stream.archive.progress import ArchiveProgress
+from mixsynth_stream.archive.step import Step
 from mixsynth_stream.archive.work import Task, work
 from mixsynth_stream.cli import main
 from mixsynth_stream.errors import OutputError
@@ -57,7 +58,10 @@ def test_a_source_that_changes_while_it_is_read_is_tried_again_and_never_called_
     with pytest.MonkeyPatch.context() as patch, Interrupt() as interrupt, interrupt.held():
         patch.setattr("mixsynth_stream.archive.work.result_files", lambda folder, out: [])
         patch.setattr("mixsynth_stream.export.jsonl.JsonlSink._finish", _then(write))
-        with closing(one_by_one(tasks, Limits(retries=1), interrupt=interrupt)) as outcomes:
+        assignment = Assignment(
+            tasks=tasks, limits=Limits(retries=1), interrupt=interrupt, on_step=lambda task, step: None
+        )
+        with closing(one_by_one(assignment)) as outcomes:
             entries = [outcome.entry for outcome in outcomes]
     assert [(entry.state, entry.attempts) for entry in entries] == [(DONE, 2)]
 

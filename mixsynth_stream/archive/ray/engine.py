@@ -9,20 +9,17 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections import deque
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from contextlib import suppress
 from typing import Any
 
-from mixsynth_stream.archive.engine import Step
-from mixsynth_stream.archive.entry import FAILED, Entry
+from mixsynth_stream.archive.engine import Assignment
 from mixsynth_stream.archive.hand import ONE_THREAD
-from mixsynth_stream.archive.limits import Limits, next_attempt, set_aside
+from mixsynth_stream.archive.limits import next_attempt, set_aside
 from mixsynth_stream.archive.ray.cluster import Share, connected
-from mixsynth_stream.archive.ray.task import Board, Place, reason_of, remote_perform
-from mixsynth_stream.archive.work import Outcome, Task, name_of
+from mixsynth_stream.archive.ray.task import Board, Place, remote_perform
+from mixsynth_stream.archive.work import Outcome, Task, lost, name_of
 from mixsynth_stream.export.header import made_by
-from mixsynth_stream.interrupt import Interrupt
 
 log = logging.getLogger(__name__)
 
@@ -52,36 +49,22 @@ class RayEngine:
         self._jobs = jobs
         self._share = share or Share()
 
-    def __call__(
-        self,
-        tasks: deque[Task],
-        limits: Limits,
-        *,
-        interrupt: Interrupt,
-        on_step: Callable[[Task, Step | None], None] = lambda task, step: None,
-    ) -> Generator[Outcome, None, None]:
+    def __call__(self, assignment: Assignment) -> Generator[Outcome, None, None]:
         """The outcome of each task, as each ends. Raises `BackendUnavailableError` where there is no Ray."""
-        if not tasks:
+        if not assignment.tasks:
             return
         with connected(self._address, self._share, self._jobs) as ray:
             place = Place(folder=os.getcwd(), made_by=made_by(), results=self.results)
-            yield from _Run(ray, self._share, self._jobs, limits, place, on_step).outcomes(tasks, interrupt)
+            yield from _Run(ray, self._share, self._jobs, place, assignment).outcomes()
 
 
 class _Run:
     """The tasks of one run that Ray has."""
 
-    def __init__(
-        self,
-        ray: Any,
-        share: Share,
-        jobs: int | None,
-        limits: Limits,
-        place: Place,
-        on_step: Callable[[Task, Step | None], None],
-    ) -> None:
-        self._ray, self._share, self._jobs = ray, share, jobs
-        self._limits, self._place, self._on_step = limits, place, on_step
+    def __init__(self, ray: Any, share: Share, jobs: int | None, place: Place, assignment: Assignment) -> None:
+        self._ray, self._share, self._jobs, self._place = ray, share, jobs, place
+        self._tasks, self._limits = assignment.tasks, assignment.limits
+        self._interrupt, self._on_step = assignment.interrupt, assignment.on_step
         # Threads as in the processes of one machine. Ray tries nothing again: `next_attempt` counts attempts.
         self._perform = ray.remote(
             num_cpus=share.cpus, num_gpus=share.gpus, max_retries=0, runtime_env={"env_vars": ONE_THREAD}
@@ -93,23 +76,23 @@ class _Run:
         self._causes: dict[str, str] = {}  # by the source's name
         self._frames: dict[str, int] = {}
 
-    def outcomes(self, tasks: deque[Task], interrupt: Interrupt) -> Iterator[Outcome]:
+    def outcomes(self) -> Iterator[Outcome]:
         """The outcome of each, once. Whatever happens, Ray has nothing of ours to do afterwards."""
         try:
-            while (tasks or self._working) and not interrupt.is_received:
-                while tasks and len(self._working) < self._room():
-                    task = tasks.popleft()
+            while (self._tasks or self._working) and not self._interrupt.is_received:
+                while self._tasks and len(self._working) < self._room():
+                    task = self._tasks.popleft()
                     self._working[self._perform.remote(task, self._limits, self._place, self._board)] = task
                 for task, outcome in self._ended(_TICK_S):
-                    if outcome.entry.cause == "interrupted" and not (interrupt.is_received or self._is_ending):
+                    if outcome.entry.cause == "interrupted" and not (self._interrupt.is_received or self._is_ending):
                         outcome = self._lost(task, "crash", "its process was told to end, and not by this run")
                     another = next_attempt(task, outcome.entry, self._limits)
                     if another is not None:
-                        tasks.append(another)
+                        self._tasks.append(another)
                     else:
-                        waiting = len(tasks)
+                        waiting = len(self._tasks)
                         yield set_aside(outcome, self._limits)
-                        if waiting and not tasks:  # the run is to end
+                        if waiting and not self._tasks:  # the run is to end
                             self._recall()
             yield from self._stop()
         finally:
@@ -162,7 +145,7 @@ class _Run:
             self._read_board(waits=True)
             cause = self._causes.pop(name_of(task.source), "crash")
             is_known = cause != "crash"
-            reason = reason_of(cause, self._limits) if is_known else f"its process was lost ({type(error).__name__})"
+            reason = self._limits.reason(cause) if is_known else f"its process was lost ({type(error).__name__})"
             return self._lost(task, cause, reason)
         for line in answer.warnings:
             log.warning("%s: %s", task.source, line)
@@ -180,18 +163,7 @@ class _Run:
 
     def _lost(self, task: Task, cause: str, reason: str) -> Outcome:
         """The outcome of a task that has none of its own."""
-        name = name_of(task.source)
-        entry = Entry(
-            source=name,
-            state=FAILED,
-            cause=cause,
-            reason=reason,
-            attempts=task.attempts,
-            folder=task.folder.name,
-            frames=self._frames.get(name, 0),
-            settings=task.settings,
-        )
-        return Outcome(entry=entry)
+        return lost(task, cause, reason, frames=self._frames.get(name_of(task.source), 0))
 
     def _read_board(self, *, waits: bool = False) -> None:
         """Take the notes that have come, without waiting for more, or with `waits` all that there are."""

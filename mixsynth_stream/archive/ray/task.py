@@ -13,16 +13,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from mixsynth_stream.archive.engine import Step
-from mixsynth_stream.archive.entry import FAILED, Entry
 from mixsynth_stream.archive.limits import Limits
+from mixsynth_stream.archive.step import Step, Teller
 from mixsynth_stream.archive.upload import work_into
-from mixsynth_stream.archive.work import Outcome, Task, name_of, work
+from mixsynth_stream.archive.work import Outcome, Task, lost, name_of, work
 from mixsynth_stream.export.header import made_by
 from mixsynth_stream.interrupt import Interrupt
 from mixsynth_stream.job.kit import Kit
 from mixsynth_stream.job.options import JobOptions
-from mixsynth_stream.job.process import JobResult
 from mixsynth_stream.memory import resident_bytes
 
 _STEP_EVERY_S = 0.5
@@ -73,7 +71,7 @@ def perform(task: Task, limits: Limits, place: Place, tell: Callable[[Step | str
     """Process one source in this process. `tell` takes a note for the board, and whether to wait until it is there."""
     refusal = _refusal(task, place)
     if refusal is not None:
-        return Answer(outcome=Outcome(entry=refusal))
+        return Answer(outcome=refusal)
     messages = _Messages()
     logging.getLogger("mixsynth_stream").addHandler(messages)
     # Ray's processes are started with SIGINT blocked, and a task is told to end by it.
@@ -81,7 +79,12 @@ def perform(task: Task, limits: Limits, place: Place, tell: Callable[[Step | str
     try:
         with Interrupt() as interrupt, interrupt.held(), Guard(limits, tell, interrupt) as guard:
             do = work if place.results is None else partial(work_into, place.results, work=work)
-            outcome = do(task=task, kit=_kit(task.options), interrupt=interrupt, on_result=_Teller(tell))
+            outcome = do(
+                task=task,
+                kit=_kit(task.options),
+                interrupt=interrupt,
+                on_result=Teller(lambda step: tell(step, False), _STEP_EVERY_S),
+            )
         return Answer(outcome=guard.judged(outcome), warnings=tuple(messages.lines))
     except KeyboardInterrupt:  # it was held until the work had ended
         return Answer(outcome=guard.judged(outcome), warnings=tuple(messages.lines))
@@ -89,8 +92,8 @@ def perform(task: Task, limits: Limits, place: Place, tell: Callable[[Step | str
         logging.getLogger("mixsynth_stream").removeHandler(messages)
 
 
-def _refusal(task: Task, place: Place) -> Entry | None:
-    """The entry of a source that this machine cannot process as the run asks for."""
+def _refusal(task: Task, place: Place) -> Outcome | None:
+    """The outcome of a source that this machine cannot process as the run asks for."""
     machine = os.uname().nodename
     if made_by() != place.made_by:
         cause, reason = (
@@ -105,8 +108,7 @@ def _refusal(task: Task, place: Place) -> Entry | None:
     else:
         os.chdir(place.folder)
         return None
-    name = name_of(task.source)
-    return Entry(source=name, state=FAILED, cause=cause, reason=reason, attempts=task.attempts, settings=task.settings)
+    return lost(task, cause, reason)
 
 
 def _kit(options: JobOptions) -> Kit:
@@ -127,22 +129,6 @@ class _Messages(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         self.lines.append(record.getMessage())
-
-
-class _Teller:
-    """Tells now and then how far a source is."""
-
-    def __init__(self, tell: Callable[[Step | str, bool], None]) -> None:
-        self._tell = tell
-        self._last_s = 0.0
-
-    def __call__(self, result: JobResult) -> None:
-        now_s = time.monotonic()
-        if now_s - self._last_s > _STEP_EVERY_S:
-            self._last_s = now_s
-            expected = None if result.info is None else result.info.frame_count
-            step = Step(frames=result.stats.frames, expected_frames=expected, people=len(result.people))
-            self._tell(step, False)
 
 
 class Guard:
@@ -171,7 +157,7 @@ class Guard:
     def judged(self, outcome: Outcome) -> Outcome:
         """The outcome with the cause for which it was ended, if it was."""
         if self._cause and outcome.entry.cause == "interrupted":
-            reason = reason_of(self._cause, self._limits)
+            reason = self._limits.reason(self._cause)
             return replace(outcome, entry=replace(outcome.entry, cause=self._cause, reason=reason))
         return outcome
 
@@ -191,13 +177,6 @@ class Guard:
         """End this process. Nobody else can tell why."""
         self._tell(cause, True)
         os.kill(os.getpid(), signal.SIGKILL)
-
-
-def reason_of(cause: str, limits: Limits) -> str:
-    """The sentence for a limit that was reached."""
-    if cause == "timeout":
-        return f"it took longer than {limits.timeout_s:g} s (--timeout-per-file)"
-    return f"its process took more than {(limits.memory_bytes or 0) / 2**20:.0f} MB of memory (--memory-per-job)"
 
 
 def remote_perform(task: Task, limits: Limits, place: Place, board: Any) -> Answer:
