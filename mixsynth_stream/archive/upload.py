@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Any
 
 from mixsynth_stream.archive.entry import FAILED, Entry, ResultFile
+from mixsynth_stream.archive.temporary import temporary_folder
 from mixsynth_stream.archive.work import Outcome, Task
 from mixsynth_stream.errors import ModelError
 from mixsynth_stream.pipeline.sources.media.stores import is_stored, put, stored_state
@@ -20,11 +20,11 @@ def work_into(results: str, task: Task, work: Callable[..., Outcome], **options:
     The entry then names files by their URLs. Where the store takes them not, its cause is "output";
     where a package for it is missing, "model".
     """
-    with tempfile.TemporaryDirectory(prefix="mixsynth-results-") as temporary:
-        local = replace(task, out=Path(temporary), folder=Path(temporary) / task.folder.name)
+    with temporary_folder("mixsynth-results-") as temporary:
+        local = replace(task, out=temporary, folder=temporary / task.folder.name)
         outcome = work(local, **options)
         place = f"{results.rstrip('/')}/{task.folder.name}"
-        names = {Path(temporary) / file.name: PurePosixPath(file.name).name for file in outcome.entry.files}
+        names = {temporary / file.name: PurePosixPath(file.name).name for file in outcome.entry.files}
         try:
             if names:
                 put(names, place)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,7 +31,10 @@ ENDLESS = "synthetic:seconds=0"
 def raylet() -> Iterator[int]:
     """A Ray that this process is connected to: the process that starts its workers."""
     before = children_of(os.getpid())
+    left = Path(tempfile.mkdtemp(prefix="mixsynth-ray-"))
+    os.utime(left, (0, 0))
     with connected(None, Share(), 2):
+        assert not left.exists(), "the folder of a run that was killed"
         children = set(children_of(os.getpid())) - set(before)
         names = {child: Path(f"/proc/{child}/comm").read_text().strip() for child in children}
         assert set(names.values()) <= {"gcs_server", "raylet"}, "nothing reports, and nothing serves a page"

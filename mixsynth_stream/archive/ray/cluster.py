@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import math
 import os
-import shutil
 import signal
 import socket
 import sys
 import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mixsynth_stream.archive.cores import usable_cores
+from mixsynth_stream.archive.temporary import temporary_folder
 from mixsynth_stream.errors import BackendUnavailableError
 from mixsynth_stream.telemetry import import_ray, keep_ray_at_home, stay_on_loopback
 
@@ -71,24 +71,21 @@ def connected(address: str | None, share: Share, jobs: int | None) -> Iterator[A
     # Ray takes the handler of SIGTERM; who has called us has one that lets files be completed.
     is_main = threading.current_thread() is threading.main_thread()
     handler = signal.getsignal(signal.SIGTERM)
-    folder: str | None = None
-    try:
-        if address is None:
-            folder = tempfile.mkdtemp(prefix="mixsynth-ray-")
-            _start(ray, folder, share, jobs)
-        else:
-            _connect(ray, address)
-        if is_main:
-            signal.signal(signal.SIGTERM, handler)
-        _check_share(ray, share)
-        with _silent_threads():
-            yield ray
-    finally:
-        ray.shutdown()
-        if is_main:
-            signal.signal(signal.SIGTERM, handler)
-        if folder is not None:
-            shutil.rmtree(folder, ignore_errors=True)
+    with temporary_folder("mixsynth-ray-") if address is None else nullcontext() as folder:
+        try:
+            if address is not None:
+                _connect(ray, address)
+            else:
+                _start(ray, str(folder), share, jobs)
+            if is_main:
+                signal.signal(signal.SIGTERM, handler)
+            _check_share(ray, share)
+            with _silent_threads():
+                yield ray
+        finally:
+            ray.shutdown()
+            if is_main:
+                signal.signal(signal.SIGTERM, handler)
 
 
 @contextmanager
