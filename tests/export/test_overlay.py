@@ -15,6 +15,7 @@ from support.motions import motion, pose_at
 
 from mixsynth_stream.draw.canvas import Canvas
 from mixsynth_stream.draw.pose import SIDE_COLORS, Look, draw_motion
+from mixsynth_stream.export import mp4
 from mixsynth_stream.export.header import Header
 from mixsynth_stream.export.overlay import OverlaySink
 from mixsynth_stream.pipeline.motion import Origin
@@ -243,3 +244,15 @@ except OutputError as error:
     assert "o.mp4 cannot be written" in result.stdout and "kept" in result.stdout
     times, _ = read(tmp_path / "o.mp4")
     assert len(times) >= 25
+
+
+def test_the_bytes_are_the_same_whatever_the_processor(tmp_path, monkeypatch):
+    """Without its assembler x264 does what it would do on any."""
+    rng = np.random.default_rng(0)
+    scene = np.repeat(np.repeat(rng.integers(0, 256, (60, 100, 3), np.uint8), 8, axis=0), 8, axis=1)
+    items = [motion(i, people=(), rgb=scene[3 * i : 3 * i + 240, 5 * i : 5 * i + 320]) for i in range(40)]
+    overlay(tmp_path / "fast.mp4", items)
+    params = mp4._ENCODER_OPTIONS["x264-params"]
+    monkeypatch.setitem(mp4._ENCODER_OPTIONS, "x264-params", f"{params}:asm=0")
+    overlay(tmp_path / "plain.mp4", items)
+    assert (tmp_path / "fast.mp4").read_bytes() == (tmp_path / "plain.mp4").read_bytes()
