@@ -23,9 +23,6 @@ from mixsynth_stream.pipeline.timeline import Timeline
 if TYPE_CHECKING:
     from mixsynth_stream.pipeline.several.sharing import SharedLooks
 
-# Frames of a live source become final after so long as they stand, where no keyframe has come: nothing may pile up.
-_LONGEST_WAIT_S = 2.0
-
 
 class Engine:
     """Takes the frames of a stream in order: `go_on` waits for no estimator, `wait_for` does where one looks.
@@ -119,9 +116,9 @@ class Engine:
 
     def go_past(self, frame: Frame) -> list[Motion]:
         """Take the newest frame as one that no estimator has looked at, and let go of what waits for too long."""
-        motions = self._between_keyframes(frame) + self._timeline.settle(frame.time_s - _LONGEST_WAIT_S)
+        motions = self._between_keyframes(frame)
         self._pictures.let_go(frame, self._looks.frames)
-        return motions
+        return motions + self._timeline.settle(self._pictures.waiting_s)
 
     def last_looks(self, patience_s: float = LOOK_LIMIT_S) -> list[Motion]:
         """Wait for the looks that have begun."""

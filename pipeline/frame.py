@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -15,8 +16,13 @@ import numpy as np
 UNKNOWN_RATE_HZ = 30
 # Rows and columns of a thumbnail.
 THUMBNAIL_SIZE = 32
+# Live frames wait for so long, and no more than so many, where no keyframe comes: those of a camera of 60 Hz. A faster
+# camera's would take ever more memory while an estimator hangs.
+_LONGEST_WAIT_S, _MOST_WAITING = 2.0, 120
 # Live pictures that nobody reads are kept for so long: the judgement of a cut may want the estimator to look at them.
 _JUDGED_S = 0.5
+# Those that are read have memory of their own by then, and where more have come since: at 120 Hz as many as that.
+_MOST_IN_DECODER = 60
 
 
 @dataclass(frozen=True)
@@ -45,6 +51,7 @@ class Frame:
         "_decode",
         "_lock",
         "_luma",
+        "_own",
         "_picture",
         "_thumbnail",
         "height",
@@ -66,9 +73,13 @@ class Frame:
         stored_size: tuple[int, int] | None = None,
         luma: Callable[[], Luma | None] | None = None,
         thumbnail: Callable[[], np.ndarray | None] | None = None,  # () -> [32, 32] float32
+        own: Callable[[], Callable[[], None] | None] | None = None,
         received_s: float | None = None,
     ) -> None:
-        """`picture` gives `rgb` when it is read. Without a `stored_size` the samples are square."""
+        """`picture` gives `rgb` when it is read. Without a `stored_size` the samples are square.
+
+        `own` refers weakly to what copies the picture out of its decoder's memory, while anybody holds it.
+        """
         self._decode: Callable[[], Frame] | None = None
         self.index = index
         self.time_s = time_s
@@ -79,6 +90,7 @@ class Frame:
         self._picture = picture
         self._luma = luma
         self._thumbnail = thumbnail
+        self._own = own
         # FFmpeg must not convert one picture in two threads at once: the estimator's and the loop may both read it.
         self._lock = threading.Lock()
 
@@ -139,6 +151,13 @@ class Frame:
             # What was left out holds nothing, and those who look for cuts may come back to it.
             self._thumbnail = None if decode is None else partial(_late_thumbnail, decode)
 
+    def own(self) -> None:
+        """Keep the picture in memory of its own: a decoder frees no memory where pictures have waited once."""
+        with self._lock:
+            own = None if self._own is None else self._own()
+            if own is not None:
+                own()
+
     def release_luma(self) -> None:
         """Let nobody see the brightness any more. `rgb` stays."""
         with self._lock:
@@ -164,22 +183,30 @@ class LivePictures:
     """
 
     def __init__(self, *, are_read: bool, are_shown: bool = False) -> None:
-        self._frames: deque[Frame] | None = None if are_read else deque()
-        self._are_shown = are_shown
+        self._frames: deque[Frame] = deque()  # whose pictures may be in the decoder's memory
+        self._times_s: deque[float] = deque(maxlen=_MOST_WAITING)  # of the frames that may wait
+        self._are_read, self._are_shown = are_read, are_shown
 
     def let_go(self, newest: Frame, needed: Sequence[Frame]) -> None:
         """Take the newest frame, and free the pictures of old ones, except those that are `needed`."""
-        if self._frames is None:
-            return
+        self._times_s.append(newest.time_s)
         self._frames.append(newest)
-        while self._frames[0].time_s < newest.time_s - _JUDGED_S:
+        most = _MOST_IN_DECODER if self._are_read else _MOST_WAITING
+        while len(self._frames) > most or self._frames[0].time_s < newest.time_s - _JUDGED_S:
             oldest = self._frames.popleft()
-            if oldest in needed:
+            if self._are_read:
+                oldest.own()
+            elif oldest in needed:
                 continue
-            if self._are_shown:
+            elif self._are_shown:
                 oldest.release_luma()
             else:
                 oldest.release()
+
+    @property
+    def waiting_s(self) -> float:
+        """Frames that are older than this wait no longer, and become final as they stand."""
+        return max(self._times_s[-1] - _LONGEST_WAIT_S, self._times_s[0]) if self._times_s else -math.inf
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,7 @@ from mixsynth_stream.pipeline.motion import Motion, Person
 from mixsynth_stream.pipeline.several.streams import Streams
 from mixsynth_stream.pipeline.sources.capture import LiveReader
 from mixsynth_stream.pipeline.sources.live.request import LiveRequest
+from mixsynth_stream.pipeline.sources.pixels.converter import converted
 from mixsynth_stream.pipeline.sources.video import VideoReader
 from mixsynth_stream.presets import AUTO, AUTO_EVERY, shipped_name
 from mixsynth_stream.reports import processor, table, write_json
@@ -108,7 +109,7 @@ def record(clip: Path, path: Path, seconds: float) -> Recording:
     with VideoReader(str(clip)) as reader, pose_estimator() as estimator:
         for frame in reader:
             width = round(_LINES * frame.width / frame.height / 2) * 2
-            pictures.append(av.VideoFrame.from_ndarray(frame.rgb).reformat(width, _LINES, "rgb24").to_ndarray())
+            pictures.append(converted(av.VideoFrame.from_ndarray(frame.rgb), width, _LINES, "rgb24").to_ndarray())
             if frame.index % _EVERY == 0:
                 people += [estimator(pictures[-1], frame.time_s)]
             if len(pictures) == 1 << (_BITS - 1):

@@ -19,6 +19,7 @@ from mixsynth_stream.errors import OutputError
 from mixsynth_stream.export.sound import Sound
 from mixsynth_stream.files import make_folder, output_error, output_errors, part_path
 from mixsynth_stream.pipeline.frame import UNKNOWN_RATE_HZ
+from mixsynth_stream.pipeline.sources.pixels.converter import converted
 
 log = logging.getLogger(__name__)
 
@@ -94,10 +95,11 @@ class Mp4File:
         """Append a picture. A time that does not grow becomes one tick after the last."""
         if rgb.shape[0] % 2 or rgb.shape[1] % 2:
             rgb = np.pad(rgb, ((0, rgb.shape[0] % 2), (0, rgb.shape[1] % 2), (0, 0)), mode="edge")
-        frame = av.VideoFrame.from_ndarray(rgb, format="rgb24").reformat(
+        frame = converted(
+            av.VideoFrame.from_ndarray(rgb, format="rgb24"),
             width=self._video.width,
             height=self._video.height,
-            format="yuv420p",
+            pixel_format="yuv420p",
             dst_colorspace=Colorspace.ITU709,
             dst_color_range=ColorRange.MPEG,
         )

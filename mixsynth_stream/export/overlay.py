@@ -17,6 +17,7 @@ from mixsynth_stream.export.mp4 import Mp4File
 from mixsynth_stream.export.sink import SinkBase
 from mixsynth_stream.files import make_folder
 from mixsynth_stream.pipeline.motion import Motion, forecast_of
+from mixsynth_stream.pipeline.sources.pixels.converter import converted
 
 log = logging.getLogger(__name__)
 
@@ -102,7 +103,7 @@ def _fit(rgb: np.ndarray, width: int, height: int) -> np.ndarray:  # [H, W, 3] -
     """The picture scaled to fit, with black bars where the shapes differ."""
     share = min(width / rgb.shape[1], height / rgb.shape[0])
     size = max(round(rgb.shape[1] * share), 1), max(round(rgb.shape[0] * share), 1)
-    picture = av.VideoFrame.from_ndarray(rgb, format="rgb24").reformat(*size).to_ndarray()
+    picture = converted(av.VideoFrame.from_ndarray(rgb, format="rgb24"), *size).to_ndarray()
     left, top = (width - size[0]) // 2, (height - size[1]) // 2
     frame = np.zeros((height, width, 3), np.uint8)
     frame[top : top + size[1], left : left + size[0]] = picture

@@ -51,24 +51,32 @@ def test_a_frame_whose_look_takes_too_long_is_final_once(lag: int, is_seen: bool
 class Pictures(RgbReader):
     """A live source whose pictures can be counted while anybody still holds them."""
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, rate_hz: int = RATE_HZ) -> None:
         self.held: list[weakref.ref[np.ndarray]] = []
-        super().__init__(self._make(count))
+        super().__init__(self._make(count, rate_hz))
         self.info = replace(self.info, live=True)
 
-    def _make(self, count: int) -> Iterator[tuple[np.ndarray, float]]:
+    def _make(self, count: int, rate_hz: int) -> Iterator[tuple[np.ndarray, float]]:
         for number in range(count):
             rgb = np.full((48, 64, 3), number % 200, np.uint8)
             self.held.append(weakref.ref(rgb))
-            yield rgb, number / RATE_HZ
+            yield rgb, number / rate_hz
 
     @property
     def alive(self) -> int:
         return sum(reference() is not None for reference in self.held)
 
 
-def test_people_who_are_followed_keep_no_picture_of_frames_that_are_final() -> None:
-    source, answer, calls = Pictures(300), threading.Event(), iter(range(1000))
+@pytest.mark.parametrize(
+    ("rate_hz", "are_read", "at_least", "at_most"),
+    # Those of two seconds, or as many as may wait, and some that are looked at or compared.
+    [(30, True, 60, 70), (300, True, 120, 130), (2000, False, 120, 130)],
+)
+def test_an_estimator_that_hangs_keeps_no_more_pictures_than_may_wait(
+    rate_hz: int, are_read: bool, at_least: int, at_most: int
+) -> None:
+    count = 300 if rate_hz == 30 else 1000
+    source, answer, calls = Pictures(count, rate_hz), threading.Event(), iter(range(1000))
 
     def estimator(rgb: np.ndarray, time_s: float) -> list[Any]:
         if next(calls):
@@ -76,13 +84,17 @@ def test_people_who_are_followed_keep_no_picture_of_frames_that_are_final() -> N
         return [person(x_px=30, y_px=20, size_px=15)]
 
     most = 0
-    with Stream(source, models=models(), estimator=as_estimator(estimator, "BlazePose-33"), glance=True) as stream:
+    finals = []
+    with Stream(
+        source, models=models(), estimator=as_estimator(estimator, "BlazePose-33"), glance=True, pictures=are_read
+    ) as stream:
         for motion in stream:
             most = max(most, source.alive)
-            if motion.index == 290:
+            finals += [motion.index] if motion.final else []
+            if motion.index == count - 10:
                 answer.set()
-    assert stream.stats.frames == 300
-    assert 60 <= most <= 70  # those of two seconds, and some that are looked at or compared
+    assert finals == list(range(count))
+    assert at_least <= most <= at_most
 
 
 def test_an_estimator_that_was_given_up_is_closed_when_its_call_returns() -> None:

@@ -11,6 +11,8 @@ from fractions import Fraction
 import av
 import numpy as np
 
+from mixsynth_stream.pipeline.sources.pixels.converter import converted
+
 log = logging.getLogger(__name__)
 
 # Larger pictures are shown smaller: a page has no more room.
@@ -92,7 +94,7 @@ class JpegWriter:
         # The encoder halves the resolution of colour, and so needs even numbers.
         width, height = (max(2, 2 * round(side * scale / 2)) for side in (width, height))
         frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(rgb), format="rgb24")
-        frame = frame.reformat(width, height, "yuvj420p")
+        frame = converted(frame, width, height, "yuvj420p")
         encoder = self._encoder_of(width, height)
         frame.pts = None
         return b"".join(bytes(packet) for packet in encoder.encode(frame))

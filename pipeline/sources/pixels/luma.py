@@ -10,6 +10,7 @@ import av
 import numpy as np
 
 from mixsynth_stream.pipeline.frame import Luma
+from mixsynth_stream.pipeline.sources.pixels.converter import converted
 
 # Pixel formats whose first plane is luma, a sample a pixel in the lowest bits, and the bits of a sample.
 _CHROMA = ("420", "422", "440", "444")
@@ -33,7 +34,7 @@ def luma_of(
     bits = _BITS.get(picture.format.name, 0) if sys.byteorder == "little" else 0
     first: Any = picture.planes[0]  # a buffer, which its type does not say
     if not bits or first.line_size <= 0:
-        bits, first = 8, picture.reformat(format="gray").planes[0]
+        bits, first = 8, converted(picture, pixel_format="gray").planes[0]
     sample = np.dtype(np.uint16 if bits > 8 else np.uint8)
     plane = np.frombuffer(first, sample).reshape(-1, first.line_size // sample.itemsize)
     turn, shift = _to_stored((picture.width, picture.height), size, matrix)

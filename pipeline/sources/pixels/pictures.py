@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import threading
+import weakref
 from dataclasses import dataclass
 from functools import partial
 
 import av
 import numpy as np
 from av.stream import Disposition
-from av.video.reformatter import VideoReformatter
 
 from mixsynth_stream.errors import SourceError
-from mixsynth_stream.pipeline.frame import Frame
+from mixsynth_stream.pipeline.frame import Frame, Luma
+from mixsynth_stream.pipeline.sources.pixels.converter import converted, own_copy
 from mixsynth_stream.pipeline.sources.pixels.geometry import DisplayMatrix, SampleAspect
 from mixsynth_stream.pipeline.sources.pixels.luma import luma_of, luma_of_array
 from mixsynth_stream.pipeline.sources.pixels.thumbnails import Thumbnails, thumbnail_of_array
@@ -21,22 +21,39 @@ from mixsynth_stream.pipeline.sources.pixels.tone import ToneMap, is_hdr
 _ONE = 1 << 16  # in display matrices
 
 
-class _Converter(threading.local):
-    """A converter for each thread. That of a picture itself would be made anew, and last, with its threads, as long."""
-
-    def __init__(self) -> None:
-        self.reformatter = VideoReformatter()
-
-
-_converter = _Converter()
-
-
 @dataclass(frozen=True)
 class Shape:
     """How a decoded picture is shown: its width in square samples, then turned by its display matrix."""
 
     width: int
     matrix: tuple[int, int, int, int] | None
+
+
+class _Decoded:
+    """A decoded picture, and how it is shown."""
+
+    def __init__(
+        self,
+        picture: av.VideoFrame,
+        size: tuple[int, int],  # in square samples, before it is turned
+        matrix: tuple[int, int, int, int] | None,
+        tone_map: ToneMap | None,
+        thumbnails: Thumbnails,
+    ) -> None:
+        self._picture = picture
+        self._size, self._matrix, self._tone_map, self._thumbnails = size, matrix, tone_map, thumbnails
+
+    def rgb(self) -> np.ndarray:  # [H, W, 3] uint8
+        return _upright_rgb(self._picture, self._size, self._matrix, self._tone_map)
+
+    def luma(self) -> Luma:
+        return luma_of(self._picture, self._size, self._matrix)
+
+    def thumbnail(self) -> np.ndarray:  # [32, 32] float32
+        return self._thumbnails.of(self._picture)
+
+    def own(self) -> None:
+        self._picture = own_copy(self._picture)
 
 
 class ShapedFrames:
@@ -57,18 +74,17 @@ class ShapedFrames:
         matrix = shape.matrix
         sideways = matrix is not None and abs(matrix[1]) > abs(matrix[0])
         width, height = shown[::-1] if sideways else shown
-        rgb = partial(_upright_rgb, picture, shown, matrix, self._tone_map(picture))
-        upright = stored[::-1] if sideways else stored
-        thumbnail, luma = partial(self._thumbnails.of, picture), partial(luma_of, picture, shown, matrix)
+        decoded = _Decoded(picture, shown, matrix, self._tone_map(picture), self._thumbnails)
         return Frame(
             index,
             time_s,
             width,
             height,
-            rgb,
-            stored_size=upright,
-            luma=luma,
-            thumbnail=thumbnail,
+            decoded.rgb,
+            stored_size=stored[::-1] if sideways else stored,
+            luma=decoded.luma,
+            thumbnail=decoded.thumbnail,
+            own=weakref.WeakMethod(decoded.own),
             received_s=received_s,
         )
 
@@ -140,7 +156,7 @@ def _upright_rgb(
     """The picture as it is shown. The display matrix maps (x, y) to (a x + c y, b x + d y): turns and mirror images."""
     if tone_map is not None:
         picture = tone_map(picture, size)
-    rgb = _converter.reformatter.reformat(picture, *size, "rgb24").to_ndarray()
+    rgb = converted(picture, *size, "rgb24").to_ndarray()
     if matrix is not None:
         a, b, c, d = matrix
         if abs(b) > abs(a):

@@ -14,6 +14,7 @@ import av
 import numpy as np
 
 from mixsynth_stream.errors import SourceError
+from mixsynth_stream.pipeline.sources.pixels.converter import converted
 from mixsynth_stream.pipeline.sources.pixels.filters import PictureFilter
 
 # FFmpeg's numbers (AVCOL_TRC_..., AVCOL_PRI_...).
@@ -43,7 +44,7 @@ class ToneMap:
 
     def __call__(self, picture: av.VideoFrame, size: tuple[int, int]) -> av.VideoFrame:
         """An SDR picture of this width and height, with 16 bits a sample."""
-        planes = picture.reformat(format=_FORMAT, width=size[0], height=size[1])
+        planes = converted(picture, *size, _FORMAT)
         with self._lock:
             if self._filter is not None and self._size == size:
                 return self._filter(planes)

@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import av
 
+from mixsynth_stream.pipeline.sources.pixels.converter import converted
 from mixsynth_stream.pipeline.sources.recording.codec import decoder_of, parameters_of
 
 RAW = "rawvideo"
@@ -43,7 +44,7 @@ class RawCoder:
     def coded(self, data: bytes) -> bytes:
         """The coded packet of a raw one."""
         picture = self._decoder.decode(av.Packet(data))[0]
-        planes = picture.reformat(format=self._encoder.pix_fmt)
+        planes = converted(picture, pixel_format=self._encoder.pix_fmt)
         planes.pts, planes.time_base = self._count, self._encoder.time_base
         self._count += 1
         return b"".join(bytes(packet) for packet in self._encoder.encode(planes))
@@ -69,7 +70,7 @@ class RawDecoder:
         """The raw packet of a coded one."""
         picture = self._decoder.decode(av.Packet(data))[0]
         return b"".join(
-            bytes(packet) for packet in self._encoder.encode(picture.reformat(format=self._encoder.pix_fmt))
+            bytes(packet) for packet in self._encoder.encode(converted(picture, pixel_format=self._encoder.pix_fmt))
         )
 
 
