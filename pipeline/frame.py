@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
+import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -48,6 +49,7 @@ class Frame:
     """
 
     __slots__ = (
+        "__weakref__",
         "_decode",
         "_lock",
         "_luma",
@@ -183,21 +185,22 @@ class LivePictures:
     """
 
     def __init__(self, *, are_read: bool, are_shown: bool = False) -> None:
-        self._frames: deque[Frame] = deque()  # whose pictures may be in the decoder's memory
+        # Those whose pictures may be in the decoder's memory, and their times. Nobody keeps a picture who may free it.
+        self._frames: deque[tuple[float, weakref.ref[Frame]]] = deque()
         self._times_s: deque[float] = deque(maxlen=_MOST_WAITING)  # of the frames that may wait
         self._are_read, self._are_shown = are_read, are_shown
 
     def let_go(self, newest: Frame, needed: Sequence[Frame]) -> None:
         """Take the newest frame, and free the pictures of old ones, except those that are `needed`."""
         self._times_s.append(newest.time_s)
-        self._frames.append(newest)
+        self._frames.append((newest.time_s, weakref.ref(newest)))
         most = _MOST_IN_DECODER if self._are_read else _MOST_WAITING
-        while len(self._frames) > most or self._frames[0].time_s < newest.time_s - _JUDGED_S:
-            oldest = self._frames.popleft()
+        while len(self._frames) > most or self._frames[0][0] < newest.time_s - _JUDGED_S:
+            oldest = self._frames.popleft()[1]()
+            if oldest is None or (not self._are_read and oldest in needed):
+                continue
             if self._are_read:
                 oldest.own()
-            elif oldest in needed:
-                continue
             elif self._are_shown:
                 oldest.release_luma()
             else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import weakref
 from itertools import islice
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from support.scenes import scene
 import mixsynth_stream
 from mixsynth_stream.pipeline.frame import Frame, LivePictures
 from mixsynth_stream.pipeline.sources.open import open_source
-from mixsynth_stream.pipeline.sources.pixels.pictures import Shape, ShapedFrames
+from mixsynth_stream.pipeline.sources.pixels.pictures import Shape, ShapedFrames, frame_from_array
 
 FORMATS = ["yuv420p", "yuvj420p", "yuv422p", "nv12", "gray", "yuv420p10le", "p010le", "yuyv422", "uyvy422", "rgb24"]
 FORMATS += ["bgra", "gbrp", "yuva420p", "yuv410p", "rgb565le", "gray16be", "monow"]
@@ -91,3 +92,13 @@ def test_no_picture_is_converted_by_itself() -> None:
     files = [path for room in ("mixsynth_stream", "pipeline") for path in (root / room).rglob("*.py")]
     converting = {path.name for path in files if ".reformat(" in path.read_text(encoding="utf-8")}
     assert converting == {"converter.py", "thumbnails.py"}
+
+
+def test_a_picture_that_nobody_else_holds_is_freed() -> None:
+    pictures, held = LivePictures(are_read=True), []
+    for number in range(10):
+        rgb = np.zeros((48, 64, 3), np.uint8)
+        held.append(weakref.ref(rgb))
+        pictures.let_go(frame_from_array(rgb, number / 30, number), [])
+        del rgb
+    assert [picture() for picture in held] == [None] * 10
