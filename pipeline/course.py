@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mixsynth_stream.interpolation import catmull_rom_at
+from mixsynth_stream.interpolation import catmull_rom_of_one
 
 
 class Shifts(NamedTuple):
@@ -48,7 +48,7 @@ class Points(NamedTuple):
     def at(self, times: np.ndarray) -> np.ndarray:  # [M] -> [M, R, D]
         """On a cubic curve through all of them."""
         flat = self.poses.reshape(len(self.poses), -1)
-        return catmull_rom_at(self.time_s, flat, times).reshape(len(times), *self.poses.shape[1:])
+        return catmull_rom_of_one(self.time_s, flat, times).reshape(len(times), *self.poses.shape[1:])
 
 
 class Course:
