@@ -77,7 +77,10 @@ def distance_in_scales(pose: np.ndarray, other: np.ndarray, min_scale: float) ->
 
     `min_scale` is the smallest scale to divide by. Unseen joints are NaN; what they would be counts for the scale only.
     """
-    shared = np.isfinite(pose).all(axis=-1) & np.isfinite(other).all(axis=-1)
+    finite = np.isfinite(pose) & np.isfinite(other)
+    if finite.all():
+        return float(distances_in_scales(pose, other, min_scale))
+    shared = finite.all(axis=-1)
     if not shared.any():
         return float("inf")
     scales = [float(scale_of(whole_pose(whole))) for whole in (pose, other)]
@@ -90,7 +93,7 @@ def distances_in_scales(
     min_scale: float,
 ) -> np.ndarray:  # [...]
     """`distance_in_scales` of many poses from one."""
-    if not (np.isfinite(poses).all() and np.isfinite(other).all()):
+    if not (np.isfinite(poses) & np.isfinite(other)).all():
         rows = [distance_in_scales(pose, other, min_scale) for pose in poses.reshape(-1, *other.shape)]
         return np.array(rows).reshape(poses.shape[:-2])
     differences = poses - other

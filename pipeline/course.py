@@ -19,9 +19,10 @@ class Shifts(NamedTuple):
 
     def at(self, times: np.ndarray) -> np.ndarray:  # [M] -> [M, J, D], 0 outside
         """Linear between the pictures."""
-        right = np.clip(np.searchsorted(self.time_s, times), 1, len(self.time_s) - 1)
+        right = np.minimum(np.maximum(self.time_s.searchsorted(times), 1), len(self.time_s) - 1)
         left = right - 1
-        share = np.clip((times - self.time_s[left]) / (self.time_s[right] - self.time_s[left]), 0.0, 1.0)
+        share = (times - self.time_s[left]) / (self.time_s[right] - self.time_s[left])
+        share = np.minimum(np.maximum(share, 0.0), 1.0)
         share = share[:, None, None]
         return np.asarray(self.offsets[left] * (1.0 - share) + self.offsets[right] * share)
 
@@ -36,13 +37,9 @@ class Points(NamedTuple):
     time_s: np.ndarray  # [K], increasing
     poses: np.ndarray  # [K, R, D]
 
-    def then(self, time_s: np.ndarray, poses: np.ndarray) -> Points:  # [M], [M, R, D]
-        """With newer ones."""
-        return Points(np.append(self.time_s, time_s), np.concatenate([self.poses, poses]))
-
     def since(self, since_s: float) -> Points:
         """Those from a time on, and the last one before it."""
-        kept = slice(max(int(np.searchsorted(self.time_s, since_s, side="right")) - 1, 0), None)
+        kept = slice(max(int(self.time_s.searchsorted(since_s, side="right")) - 1, 0), None)
         return Points(self.time_s[kept], self.poses[kept])
 
     def at(self, times: np.ndarray) -> np.ndarray:  # [M] -> [M, R, D]
@@ -75,11 +72,12 @@ class Course:
         way, self._way = self._way, None
         if self._before is None:
             return self._keyframe
-        points, shifts = self._before, None if seen is None else seen()
+        parts, shifts = [self._before, self._keyframe], None if seen is None else seen()
         if shifts is not None and way is not None:
-            times = shifts.time_s[(shifts.time_s > points.time_s[-1]) & (shifts.time_s < self._keyframe.time_s[0])]
-            points = points.then(times, way(times) + shifts.at(times))
-        return points.then(*self._keyframe)
+            start_s, end_s = self._before.time_s[-1], self._keyframe.time_s[0]
+            times = shifts.time_s[(shifts.time_s > start_s) & (shifts.time_s < end_s)]
+            parts.insert(1, Points(times, way(times) + shifts.at(times)))
+        return Points(*map(np.concatenate, zip(*parts, strict=True)))
 
     @property
     def start_s(self) -> float:
@@ -89,6 +87,6 @@ class Course:
     def at(self, times: np.ndarray) -> np.ndarray:  # [M] increasing -> [M, R, D]
         """On a cubic curve, for which two poses on both sides of a time count: so the gap is not always needed."""
         before = self._before
-        if before is not None and np.searchsorted(before.time_s, times[-1]) <= len(before.time_s) - 2:
+        if before is not None and before.time_s.searchsorted(times[-1]) <= len(before.time_s) - 2:
             return before.at(times)
         return self.points.at(times)

@@ -108,7 +108,9 @@ class Curve:
         own = self._over_time(None).at(start)[0][0]
         start_s, oldest_s, newest_s = float(start[0]), self.slots.time_s[0], self.slots.time_s[-1]
         end_s = oldest_s if start_s < oldest_s - SAME_TIME_S else newest_s
-        bridged = replace(self, bridge=Bridge(start_s, end_s, np.nan_to_num(before.at(start).poses[0] - own)))
+        offset = before.at(start).poses[0] - own
+        # Not `np.nan_to_num`, which takes three times as long.
+        bridged = replace(self, bridge=Bridge(start_s, end_s, np.where(np.isnan(offset), 0.0, offset)))
         # What both have in common is known already.
         bridged.__dict__.update({name: self.__dict__[name] for name in _WITHOUT_BRIDGE})
         return bridged

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -218,9 +219,11 @@ class MotionWindow:
         if len(pose) < self.space.rows:
             pose = self._expected(self._with_all_rows(pose)[None])[0]
         last_s = slots.time_s[-1]
-        past = self._expected(curve.at(np.minimum(times, last_s)).poses)
-        past = np.where(np.isfinite(past), past, slots.poses[-1])
-        share = np.clip((times - last_s) / (time_s - last_s), 0.0, 1.0)[:, None, None]
+        past = curve.at(np.minimum(times, last_s)).poses
+        if not np.isfinite(past).all():
+            past = self._expected(past)
+            past = np.where(np.isfinite(past), past, slots.poses[-1])
+        share = np.minimum(np.maximum((times - last_s) / (time_s - last_s), 0.0), 1.0)[:, None, None]
         return past * (1.0 - share) + pose * share
 
     def _course_to(self, time_s: float, pose: np.ndarray, seen: Seen | None) -> Course:
@@ -250,10 +253,12 @@ class MotionWindow:
     def _is_on_grid(self, time_s: float, slots: Slots) -> bool:
         """Whether the keyframe comes one spacing after the newest slot, and those before were multiples of it apart."""
         assert self.curve is not None
-        intervals = np.diff([*(seen_s for seen_s, _ in self.curve.sightings), time_s]) / self._spacing_s
-        off = np.abs(intervals - np.maximum(np.rint(intervals), 1.0)).max()
+        seen_s = [*(seen_s for seen_s, _ in self.curve.sightings), time_s]
+        # Plain numbers, because they are few.
+        intervals = [(later_s - earlier_s) / self._spacing_s for earlier_s, later_s in pairwise(seen_s)]
+        off = [abs(interval - max(round(interval), 1)) for interval in intervals]
         newest = abs((time_s - slots.time_s[-1]) / self._spacing_s - 1.0)
-        return bool(max(off, newest) <= _SPACING_TOLERANCE)
+        return max(*off, newest) <= _SPACING_TOLERANCE
 
     def _network_input(self, slots: Slots) -> NetworkInput:
         """The core joints of the slots, normalised. While slots are fewer than Q + 1 the oldest is repeated."""

@@ -192,7 +192,8 @@ def _follower(track: TrackCurves, pose: np.ndarray, time_s: float, view: View, r
         (other.slots.poses[-1][other.space.core] for other in track.curves if other.space.name == "world"), None
     )
     soon = curve.at([time_s, time_s + _SOON_S]).poses[:, curve.space.core]
-    speed = np.nan_to_num((soon[1] - soon[0]) / _SOON_S)
+    speed = (soon[1] - soon[0]) / _SOON_S
+    speed = np.where(np.isnan(speed), 0.0, speed)
     start = Start(time_s, pose, speed, scale, _pixels_per_m(pose, world, scale), curve, record)
     return Follower(start, view)
 
@@ -201,6 +202,8 @@ def _pixels_per_m(pose: np.ndarray, world: np.ndarray | None, scale: float) -> f
     """The scale that lays the world pose over the pose in the picture."""
     if world is None:
         return 1.0
-    offsets, metres = pose - pose.mean(axis=0), (world - world.mean(axis=0))[:, :2]
+    # Sums, because numpy's `mean` and `sum` run its Python code.
+    offsets, metres = (places - np.add.reduce(places) / len(places) for places in (pose, world[:, :2]))
     # A person who is seen as a point would have any scale.
-    return max(float((offsets * metres).sum() / max((metres * metres).sum(), 1e-6)), scale * 0.1)
+    along, square = (float(np.add.reduce(places * metres, axis=None)) for places in (offsets, metres))
+    return max(along / max(square, 1e-6), scale * 0.1)

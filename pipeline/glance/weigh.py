@@ -51,11 +51,12 @@ class Record(NamedTuple):
 
     def after(self, forecast: np.ndarray, followed: np.ndarray, scale: float) -> Record:  # [J, 2] each
         """With one more keyframe, which both missed by so many pixels; `scale` is the body scale."""
-        squares = [np.square(miss / scale).sum(axis=-1) for miss in (forecast, followed)]
+        # `np.add.reduce`, because `sum` and `mean` run numpy's Python code.
+        squares = [np.add.reduce(np.square(miss / scale), axis=-1) for miss in (forecast, followed)]
         # Joint by joint, so that a keyframe where the estimator errs says nothing: both miss it by as much.
         both = squares[0] + squares[1]
         unit = both + 2 * _SMALL_MISS**2
-        closer, evidence = ((squares[0] - squares[1]) / unit).mean(), (both / unit).mean()
+        closer, evidence = (np.add.reduce(part / unit) / len(unit) for part in (squares[0] - squares[1], both))
         return Record(_MEMORY * self.closer + float(closer), _MEMORY * self.evidence + float(evidence))
 
     @property

@@ -10,7 +10,7 @@ from mixsynth_stream.config import ModelConfig
 from mixsynth_stream.data.estimator_noise import EstimatorNoise
 from mixsynth_stream.data.variation import look_steps, on_grid, seen_joints, without_unseen
 from mixsynth_stream.data.windows import WindowSampler
-from mixsynth_stream.interpolation import catmull_rom_at, catmull_rom_matrix
+from mixsynth_stream.interpolation import catmull_rom_at, catmull_rom_matrix, catmull_rom_of_one
 from mixsynth_stream.normalise import whole_pose
 from mixsynth_stream.skeleton import CORE_17
 
@@ -43,6 +43,14 @@ def test_beyond_its_ends_and_through_equal_times_the_curve_is_constant() -> None
     curve = catmull_rom_at(time, knots, np.array([0.0, 2.0, 3.0, 9.0]))
     assert curve[:, 0].tolist() == [5, 5, 7, 7]
     assert catmull_rom_at(time[:1], knots[:1], np.array([1.0, 4.0]))[:, 0].tolist() == [5, 5]
+
+
+@pytest.mark.parametrize("knots", [1, 2, 3, 20])
+def test_one_curve_is_read_to_the_bit_as_many_are(knots: int) -> None:
+    random = np.random.default_rng(knots)
+    time, values = np.cumsum(random.uniform(0.01, 0.4, knots)), random.normal(0, 100, (knots, 7))
+    at = np.sort([*random.uniform(time[0] - 0.2, time[-1] + 0.2, 30), *time])
+    np.testing.assert_array_equal(catmull_rom_of_one(time, values, at), catmull_rom_at(time, values, at))
 
 
 def test_steady_motion_is_the_same_on_the_grid() -> None:
