@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -72,6 +72,15 @@ class NetworkInput(NamedTuple):
     scale: float  # in the unit of the poses
 
 
+@lru_cache(maxsize=64)
+def _knot_steps(interval: int, step: int, seq_len: int, keyframes: int) -> np.ndarray:  # [K + 1]
+    """The grid steps of so many keyframes, the newest of the window, and of its end."""
+    steps = [*range((step + 1 - keyframes) * interval, step * interval + 1, interval), seq_len - 1]
+    result = np.array(steps, np.float64)
+    result.setflags(write=False)  # curves share it
+    return result
+
+
 @dataclass(frozen=True)
 class Curve:
     """What a window knows after a keyframe: immutable, so that a reader may keep it while the window moves on.
@@ -109,8 +118,10 @@ class Curve:
         start_s, oldest_s, newest_s = float(start[0]), self.slots.time_s[0], self.slots.time_s[-1]
         end_s = oldest_s if start_s < oldest_s - SAME_TIME_S else newest_s
         offset = before.at(start).poses[0] - own
-        # Not `np.nan_to_num`, which takes three times as long.
-        bridged = replace(self, bridge=Bridge(start_s, end_s, np.where(np.isnan(offset), 0.0, offset)))
+        # Not `np.nan_to_num` nor `dataclasses.replace`, which take three times as long.
+        bridge = Bridge(start_s, end_s, np.where(np.isnan(offset), 0.0, offset))
+        own_fields = self.model, self.space, self.slots, self.sightings, self.known, self.network_input, self.output
+        bridged = Curve(*own_fields, bridge)
         # What both have in common is known already.
         bridged.__dict__.update({name: self.__dict__[name] for name in _WITHOUT_BRIDGE})
         return bridged
@@ -122,13 +133,11 @@ class Curve:
     def _over_time(self, sigma: np.ndarray | None) -> Any:  # [T, J] -> _C.Curve
         """All that it takes to read poses at a time: slots lie at multiples of N on the grid, and linear between."""
         config, rate_hz, seconds, bridge = self.model.config, self.model.info.rate_hz, self.slots.time_s, self.bridge
-        oldest = (config.num_keyframes - len(seconds)) * config.sample_interval
         # The end has a step of its own even without a horizon, because knots must grow.
         end_s = seconds[-1] + max(config.horizon, 1) / rate_hz
-        steps = [*range(oldest, config.newest + 1, config.sample_interval), config.seq_len - 1]
         return native.Curve(
             knot_s=np.array([*seconds, end_s]),
-            knot_steps=np.array(steps, np.float64),
+            knot_steps=_knot_steps(config.sample_interval, config.step, config.seq_len, len(seconds)),
             rows=self._slot_rows,
             sighting_s=self._sightings_s,
             moves=self._moves,

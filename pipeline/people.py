@@ -6,7 +6,7 @@ Rotations (SMPL) do not say where somebody is: their estimator has to say who it
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache, lru_cache, partial
 from typing import TYPE_CHECKING
 
@@ -339,7 +339,8 @@ class People:
             # Who is never seen in metres is known in the picture all the same.
             if track.windows[0].curve is not None:
                 tracks.append(TrackCurves(track.id, curves, float(until_s)))
-        return replace(self.empty_scene(), tracks=tuple(tracks))
+        empty = self.empty_scene()
+        return Scene(tuple(tracks), empty.spaces, empty.has_sigma, None, self._skeleton)
 
 
 def _windows_keyframes(

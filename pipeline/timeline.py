@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -168,7 +167,8 @@ class Timeline:
         if shown is None:
             shown = self._scene.shown([newest_s])
         now = known.at([newest_s - SPEED_OVER_S, newest_s])
-        return replace(known, correction=correction(newest_s, shown, now, space_of("image", known.skeleton)))
+        leading = correction(newest_s, shown, now, space_of("image", known.skeleton))
+        return Scene(known.tracks, known.spaces, known.has_sigma, leading, known.skeleton)
 
     def at(self, time_s: float) -> Expected:
         """Everybody who is known at a time, in pixels of the newest frame."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -71,7 +71,7 @@ class View(NamedTuple):
         """The pyramid around a pose [17, 2] of the picture; `scale` is the body scale."""
         places = self.place(pose)
         margin = _MARGIN * scale * self.scale
-        low, high = places.min(axis=0) - margin, places.max(axis=0) + margin
+        low, high = np.minimum.reduce(places) - margin, np.maximum.reduce(places) + margin
         box = (int(low[0]), int(low[1]), int(high[0]) + 1, int(high[1]) + 1)
         return native.Pyramid(self.luma.plane, box, shrink, self.luma.bits)
 
@@ -122,7 +122,9 @@ class Follower:
         last = self.looks[-1]
         if len(self.looks) == 1:
             step = self.start.speed * (time_s - last.time_s) @ view.turn.T
-            last = replace(last, step=step.astype(np.float32))
+            # Without `dataclasses.replace`, which takes a while, and each keyframe comes by.
+            still, step = last, step.astype(np.float32)
+            last = Look(still.time_s, still.pose, step, None, still.misfit, still.pyramid, still.view)
         pyramid = view.pyramid(last.pose, self.scale, self._shrink)
         self.looks.append(self.step(last, time_s, view, pyramid))
 
