@@ -112,7 +112,7 @@ class Follower:
         self.start = start
         self.scale = start.scale
         self._shape = view.luma.plane.shape
-        self._shrink = int(np.clip(round(self.scale * view.scale / _SCALE_PX), 1, _MOST_SHRINK))
+        self._shrink = min(max(round(self.scale * view.scale / _SCALE_PX), 1), _MOST_SHRINK)
         pyramid = view.pyramid(start.pose, self.scale, self._shrink)
         misfit = np.zeros(len(start.pose))
         self.looks = [Look(start.time_s, start.pose, _STILL, None, misfit, pyramid, view.without_picture())]
