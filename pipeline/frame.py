@@ -22,8 +22,9 @@ THUMBNAIL_SIZE = 32
 _LONGEST_WAIT_S, _MOST_WAITING = 2.0, 120
 # Live pictures that nobody reads are kept for so long: the judgement of a cut may want the estimator to look at them.
 _JUDGED_S = 0.5
-# Those that are read have memory of their own by then, and where more have come since: at 120 Hz as many as that.
-_MOST_IN_DECODER = 60
+# Those that are read are copied out of the decoder's memory after so long, or where so many have come since: more than
+# an estimator at work lets wait, for which each copy would take time.
+_LONGEST_IN_DECODER_S, _MOST_IN_DECODER = 1.0, 90
 
 
 @dataclass(frozen=True)
@@ -194,8 +195,8 @@ class LivePictures:
         """Take the newest frame, and free the pictures of old ones, except those that are `needed`."""
         self._times_s.append(newest.time_s)
         self._frames.append((newest.time_s, weakref.ref(newest)))
-        most = _MOST_IN_DECODER if self._are_read else _MOST_WAITING
-        while len(self._frames) > most or self._frames[0][0] < newest.time_s - _JUDGED_S:
+        longest_s, most = (_LONGEST_IN_DECODER_S, _MOST_IN_DECODER) if self._are_read else (_JUDGED_S, _MOST_WAITING)
+        while len(self._frames) > most or self._frames[0][0] < newest.time_s - longest_s:
             oldest = self._frames.popleft()[1]()
             if oldest is None or (not self._are_read and oldest in needed):
                 continue
