@@ -36,7 +36,8 @@ def converted(
 
 def own_copy(picture: av.VideoFrame) -> av.VideoFrame:
     """The same picture outside the decoder's memory; itself where it is one of those that cannot be copied."""
-    if any(plane.line_size <= 0 for plane in picture.planes):  # upside down, or a palette
+    # Of two fields, which a copy cannot be told to have; upside down; or with a palette.
+    if picture.interlaced_frame or any(plane.line_size <= 0 for plane in picture.planes):
         return picture
     copy = av.VideoFrame(picture.width, picture.height, picture.format.name)
     for plane, its_copy in zip(picture.planes, copy.planes, strict=True):

@@ -7,6 +7,7 @@ import sys
 import weakref
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -39,13 +40,22 @@ def test_a_copy_shows_the_same_picture(pixel_format: str, size: tuple[int, int])
         np.testing.assert_array_equal(shown, expected)
 
 
-@pytest.mark.parametrize("kind", ["h264", "mjpeg", "hdr"])
+KINDS: dict[str, dict[str, Any]] = {
+    "h264": {},
+    "interlaced": {"options": {"x264-params": "tff=1"}},
+    "chroma elsewhere": {"options": {"x264-params": "chromaloc=2"}},
+    "all codes": {"options": {"x264-params": "colormatrix=bt709:fullrange=on"}},
+    "mjpeg": {"codec": "mjpeg", "pix_fmt": "yuvj420p"},
+}
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "hdr"])
 def test_a_copy_of_what_was_decoded_shows_the_same_picture(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "clip.mkv"
     if kind == "hdr":
         hdr.hdr_clip(path, [np.random.default_rng(0).uniform(0, 1, (48, 64, 3))] * 3, hdr.PQ)
     else:
-        clips.make(path, frames=3, **({} if kind == "h264" else {"codec": "mjpeg", "pix_fmt": "yuvj420p"}))
+        clips.make(path, frames=3, **KINDS[kind])
     with open_source(str(path)) as reader, open_source(str(path)) as again:
         for frame, same in zip(reader, again, strict=True):
             frame.own()
