@@ -24,7 +24,7 @@ _LONGEST_WAIT_S, _MOST_WAITING = 2.0, 120
 _JUDGED_S = 0.5
 # Those that are read are copied out of the decoder's memory after so long, or where so many have come since: more than
 # an estimator at work lets wait, for which each copy would take time.
-_LONGEST_IN_DECODER_S, _MOST_IN_DECODER = 1.0, 90
+_LONGEST_IN_DECODER_S, _MOST_IN_DECODER = 1.0, 40
 
 
 @dataclass(frozen=True)
