@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import sys
 import threading
@@ -17,8 +18,10 @@ from support.file_server import serve
 from support.tcp_sender import sender
 
 from mixsynth_stream.errors import SourceError
+from mixsynth_stream.pipeline.ledger import Latency
 from mixsynth_stream.pipeline.sources.capture import LiveReader
 from mixsynth_stream.pipeline.sources.live.pace import pause_before
+from mixsynth_stream.pipeline.sources.live.playlist import seconds_behind
 from mixsynth_stream.pipeline.sources.open import open_source
 
 
@@ -213,6 +216,23 @@ def test_a_playlist_that_goes_on_is_live_and_played_at_its_own_pace(tmp_path: Pa
         assert reader.info.live
         frames = list(islice(reader, 30))
     assert frames[-1].time_s >= frames[-1].index / 30 - 0.05
+    lengths_s = re.findall(r"#EXTINF:([\d.]+)", (tmp_path / "live.m3u8").read_text())
+    behind_s = sum(float(length_s) for length_s in lengths_s[-3:])  # FFmpeg begins with the last three segments
+    assert len(lengths_s) > 3 and {frame.buffered_s for frame in frames} == {behind_s}
+    latency = Latency.of(frames[-1], read_s=frames[-1].received_s, now_s=frames[-1].received_s, look_s=None)
+    assert latency is not None and behind_s <= latency.total_s < behind_s + 1
+
+
+def test_the_list_of_one_quality_tells_how_far_behind_it_is_played(tmp_path: Path) -> None:
+    (tmp_path / "low").mkdir()
+    segments = "".join(f"#EXTINF:{length_s},\n{length_s}.ts\n" for length_s in (7.0, 2.0, 2.0, 1.5))
+    (tmp_path / "low" / "list.m3u8").write_text(f"#EXTM3U\n{segments}")
+    (tmp_path / "all.m3u8").write_text("#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1\nlow/list.m3u8\n")
+    (tmp_path / "ended.m3u8").write_text(f"#EXTM3U\n{segments}#EXT-X-ENDLIST\n")
+    with serve(tmp_path) as address:
+        assert seconds_behind(f"{address}/all.m3u8", 5.0) == 5.5
+        assert seconds_behind(f"{address}/ended.m3u8", 5.0) == 0.0
+        assert seconds_behind(f"{address}/none.m3u8", 5.0) == 0.0
 
 
 @pytest.mark.parametrize(
