@@ -34,7 +34,6 @@ _RTSP = {
     "fflags": "noparse",
     "fpsprobesize": "0",
 }
-_STREAM = {"fflags": "nobuffer"}
 # So video4linux answers for a device, or a file, that is none that gives pictures.
 _NO_CAMERA = (errno.ENOTTY, errno.ENODEV, errno.ENOSYS)
 # A source that is not there yet is tried again after so long at most.
@@ -55,7 +54,8 @@ def opener_for(source: str, silence_s: float, request: LiveRequest) -> Opener:
         )
 
     def open_stream() -> av.container.InputContainer:
-        options = _RTSP if is_rtsp(source) else _STREAM
+        # Of all others, FFmpeg's option nobuffer would throw away what it has read to know the stream: the keyframe.
+        options = _RTSP if is_rtsp(source) else {}
         start_s = time.perf_counter()
         try:
             return av.open(source, options=options, timeout=timeout, metadata_errors="replace")

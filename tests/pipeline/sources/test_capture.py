@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 import signal
+import socket
 import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from itertools import islice, pairwise
 from pathlib import Path
 
@@ -188,6 +190,26 @@ def test_a_sender_that_dies_and_comes_back(tmp_path: Path) -> None:
     assert after[0].index > before[-1].index
     assert after[0].time_s > before[-1].time_s
     assert after[-1].rgb.shape == (48, 64, 3)
+
+
+def test_a_camera_with_few_keyframes_is_shown_from_the_first_one_on(tmp_path: Path) -> None:
+    data = clips.make(tmp_path / "live.ts", frames=90, options={"g": "1000", "bf": "0"}).read_bytes()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def send() -> None:
+            connection, _ = server.accept()
+            with connection, suppress(OSError):
+                for k in range(90):
+                    connection.sendall(data[k * len(data) // 90 : (k + 1) * len(data) // 90])
+                    time.sleep(1 / 90)
+                is_over.wait(20)
+
+        is_over = threading.Event()
+        threading.Thread(target=send, daemon=True).start()
+        with LiveReader(f"tcp://127.0.0.1:{server.getsockname()[1]}", silence_s=5.0) as reader:
+            assert reader.read(5.0) is not None
+            assert soon(lambda: reader.captured + reader.unread > 80)
+        is_over.set()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="cannot pause a process here")
