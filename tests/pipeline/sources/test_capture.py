@@ -24,6 +24,7 @@ from mixsynth_stream.pipeline.ledger import Latency
 from mixsynth_stream.pipeline.sources.capture import LiveReader
 from mixsynth_stream.pipeline.sources.live.pace import pause_before
 from mixsynth_stream.pipeline.sources.live.playlist import seconds_behind
+from mixsynth_stream.pipeline.sources.live.request import LiveRequest
 from mixsynth_stream.pipeline.sources.open import open_source
 
 
@@ -91,6 +92,13 @@ def test_frames_that_nobody_has_read_before_the_end_are_counted() -> None:
     dropped = reader.counters["dropped_at_end"]
     assert dropped > 0
     assert reader.captured == 1 + dropped + reader.counters.get("dropped_consumer_behind", 0)
+
+
+def test_nothing_that_was_dropped_is_no_counter(tmp_path: Path) -> None:
+    path = clips.make(tmp_path / "a.mp4", frames=5)
+    with open_source(str(path), request=LiveRequest(is_paced=True)) as reader:
+        assert list(reader)
+    assert 0 not in reader.counters.values()
 
 
 def test_a_lost_camera_is_opened_again(caplog: pytest.LogCaptureFixture) -> None:

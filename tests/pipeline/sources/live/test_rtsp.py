@@ -53,7 +53,8 @@ def test_the_first_picture_comes_at_once() -> None:
 
 def test_a_server_that_dies_and_comes_back_is_told() -> None:
     with rtsp_server("h264") as (process, address):
-        reader = LiveReader(address, pause_s=lambda n: 0.1)
+        # A server that has just begun may take a connection and never answer on it.
+        reader = LiveReader(address, silence_s=2.0, pause_s=lambda n: 0.1)
         next(reader)
         process.kill()
         process.wait()
