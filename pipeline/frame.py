@@ -45,7 +45,8 @@ class Frame:
 
     `width`, `height` and `rgb` are display pixels: upright, and square. `stored_size` (width, height) is the upright
     picture as the file stores it. It differs where samples are not square, such as those of DV and of DVDs.
-    `received_s` is when a live source's picture came, on the clock of `time_s`, which is when it was taken.
+    `received_s` is when a live source's picture came, on the clock of `time_s`, which is when it was taken; where all
+    pictures are late by seconds that are known, as those of HLS, these are `buffered_s`, and `time_s` is late by them.
     A source that knows which pictures somebody reads may leave others out; see `is_decoded`.
     """
 
@@ -57,6 +58,7 @@ class Frame:
         "_own",
         "_picture",
         "_thumbnail",
+        "buffered_s",
         "height",
         "index",
         "received_s",
@@ -87,6 +89,7 @@ class Frame:
         self.index = index
         self.time_s = time_s
         self.received_s = received_s
+        self.buffered_s = 0.0
         self.width = width
         self.height = height
         self.stored_size = stored_size or (width, height)

@@ -18,9 +18,10 @@ PERCENTILES = (50, 95, 99)
 
 @dataclass(frozen=True)
 class Latency:
-    """Seconds on the way of a live frame's first Motion. What every picture of a source waits for is not known."""
+    """Seconds on the way of a live frame's first Motion. What every picture of a source waits for is not known, but
+    for the segments of HLS."""
 
-    held_s: float  # the picture was held back on its way here, by the network or in bursts
+    held_s: float  # the picture was held back on its way here, by the network, in bursts or in segments
     waited_s: float  # it waited here until it was read
     made_s: float  # from there to its Motion
     keyframe_age_s: float | None  # how old the newest look was at the frame's time; None before the first
@@ -34,7 +35,7 @@ class Latency:
         if read_s is None or now_s is None or frame.received_s is None:
             return None
         return cls(
-            held_s=frame.received_s - frame.time_s,
+            held_s=frame.received_s - frame.time_s + frame.buffered_s,
             waited_s=read_s - frame.received_s,
             made_s=now_s - read_s,
             keyframe_age_s=None if look_s is None else frame.time_s - look_s,

@@ -59,7 +59,7 @@ def add_camera_arguments(parser: argparse.ArgumentParser) -> None:
         type=positive_seconds,
         default=JobOptions.timeout_s,
         metavar="S",
-        help="a camera or a stream that is silent for so many seconds is lost (default: %(default)g)",
+        help="a camera, a stream or a server that is silent for so many seconds is lost (default: %(default)g)",
     )
     group.add_argument(
         "--record",

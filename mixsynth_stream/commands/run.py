@@ -72,7 +72,9 @@ def main(args: argparse.Namespace) -> int:
     failures += _run_in_turn([place for place in places if place not in together], options, is_alone=len(sources) == 1)
     failures += _run_together(together, options)
     if failures:
-        raise SourceError(f"{failures} of {len(others) + total} sources failed; the others are complete")
+        count = len(others) + total
+        rest = "; the others are complete" if failures < count else ""
+        raise SourceError(f"{failures} of {count} sources failed{rest}")
     return 0
 
 

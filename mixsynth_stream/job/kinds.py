@@ -28,7 +28,9 @@ def live_sources(sources: Sequence[str], options: JobOptions, *, asks: bool = Tr
     live = [is_live(name) or is_played(name) for name in sources]
     numbers = [n for n, name in enumerate(sources) if not live[n] and name.partition("://")[0].lower() in SCHEMES]
     if asks and len(sources) > 1 and numbers and not options.spool:
-        threads = [threading.Thread(target=_ask, args=(sources[n], live, n), daemon=True) for n in numbers]
+        threads = [
+            threading.Thread(target=_ask, args=(sources[n], live, n, options.timeout_s), daemon=True) for n in numbers
+        ]
         for thread in threads:
             thread.start()
 
@@ -40,13 +42,15 @@ def live_sources(sources: Sequence[str], options: JobOptions, *, asks: bool = Tr
     return live
 
 
-def _ask(name: str, live: list[bool], number: int) -> None:
+def _ask(name: str, live: list[bool], number: int, timeout_s: float) -> None:
     """Open an address, and note whether it sends without end. Who cannot be reached is tried like a live one."""
     from mixsynth_stream.pipeline.sources.media.container import is_endless, open_container
-    from mixsynth_stream.pipeline.sources.media.medium import medium_of
+    from mixsynth_stream.pipeline.sources.media.medium import ServerMedium
 
     try:
-        with open_container(medium_of(name)) as container:
+        medium = ServerMedium(name)
+        medium.limit(timeout_s)
+        with open_container(medium) as container:
             live[number] = is_endless(container)
     except SourceError:
         live[number] = True

@@ -143,7 +143,9 @@ def process(
 
 def _age_s(motion: Motion, now_s: float | None) -> float | None:
     """How old a Motion is, on the clock of a live source."""
-    return None if now_s is None else now_s - motion.time_s
+    if now_s is None:
+        return None
+    return now_s - motion.time_s + (0.0 if motion.frame is None else motion.frame.buffered_s)
 
 
 def _written(

@@ -22,4 +22,5 @@ def summary_line(result: JobResult, formats: Sequence[str]) -> str:
     )
     live = [words for words in (str(stats.ledger), str(result.score or "")) if words]
     counts = [f"{count} {reason.replace('_', ' ')}" for reason, count in sorted(stats.counters.items()) if count]
-    return ", ".join([text, *live, *counts]) + (f"; results in {result.folder}" if result.folder else "")
+    has_results = result.folder is not None and stats.frames > 0
+    return ", ".join([text, *live, *counts]) + (f"; results in {result.folder}" if has_results else "")

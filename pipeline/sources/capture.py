@@ -20,6 +20,7 @@ from mixsynth_stream.pipeline.frame import Frame, SourceEvent
 from mixsynth_stream.pipeline.sources.live.opening import Opener, first_container, is_rtsp, live_info, opener_for
 from mixsynth_stream.pipeline.sources.live.pace import Pace, pause_before
 from mixsynth_stream.pipeline.sources.live.pieces import Pieces
+from mixsynth_stream.pipeline.sources.live.playlist import seconds_behind
 from mixsynth_stream.pipeline.sources.live.request import LiveRequest
 from mixsynth_stream.pipeline.sources.live.tap import Tap
 from mixsynth_stream.pipeline.sources.media.container import ffmpeg_reason
@@ -87,6 +88,7 @@ class LiveReader(FrameSource):
         self._start_s: float | None = None
         self._is_told = False  # whether a reader had its time to take the last events
         self._clock = CaptureClock()
+        self._buffered_s = 0.0
         self._alive_s = time.perf_counter()
         container = container or first_container(
             self._open,
@@ -254,6 +256,8 @@ class LiveReader(FrameSource):
         unit_s = float(stream.time_base or 0)
         is_paced = self._request.is_paced or container.format.name in _SEGMENTS
         pace = Pace(unit_s) if is_paced else None
+        is_hls = container.format.name == "hls"
+        self._buffered_s = seconds_behind(self._source, self._silence_s) if is_hls else 0.0
         frame_of = FrameMaker(stream, mirror=self._request.mirror)
         last_s = time.perf_counter()
         for packet in self._packets(container, stream):
@@ -304,6 +308,7 @@ class LiveReader(FrameSource):
             start_s, shape = self._start_s, frame_of.shape_of(picture)
             self._tap.picture(shape)
             frame = frame_of.frame(picture, shape, self._index, time_s - start_s, received_s=received_s - start_s)
+            frame.buffered_s = self._buffered_s
             size, before = (frame.width, frame.height), self._size
             if before is None:  # the first one completes `info`
                 self.info = replace(self.info, width=frame.width, height=frame.height, stored_size=frame.stored_size)

@@ -15,7 +15,7 @@ from mixsynth_stream.pipeline.sources.live.opening import first_container
 from mixsynth_stream.pipeline.sources.live.request import LiveRequest
 from mixsynth_stream.pipeline.sources.media import download
 from mixsynth_stream.pipeline.sources.media.container import is_endless, open_container
-from mixsynth_stream.pipeline.sources.media.medium import medium_of
+from mixsynth_stream.pipeline.sources.media.medium import ServerMedium, medium_of
 from mixsynth_stream.pipeline.sources.media.names import are_pictures, folder_failure, pictures_behind, videos_in
 from mixsynth_stream.pipeline.sources.media.waiting import interruptible
 from mixsynth_stream.pipeline.sources.own_frames import RgbReader
@@ -104,6 +104,8 @@ def _open_path(
             raise SourceError(folder_failure(name))
         return _refused(StillsReader(name, rate_hz=rate_hz), record)
     medium = medium_of(name)
+    if isinstance(medium, ServerMedium) and request is not None:
+        medium.limit(request.timeout_s)
     if request is not None and request.is_paced and (medium.is_local or "://" in name):
         return _open_live(name, record, track=track, request=request)
     if medium.is_local:

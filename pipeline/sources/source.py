@@ -35,7 +35,8 @@ class FrameSource(ABC):
         self._events: deque[SourceEvent] = deque(maxlen=_EVENTS)
 
     def _count(self, reason: str, number: int = 1) -> None:
-        self.counters[reason] = self.counters.get(reason, 0) + number
+        if number:  # one that never counted anything does not exist
+            self.counters[reason] = self.counters.get(reason, 0) + number
 
     def events_before(self, frame: Frame | None) -> list[SourceEvent]:
         """Take what has happened to a live source before this frame, or while no frame came (None), in order."""

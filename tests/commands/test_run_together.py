@@ -61,6 +61,12 @@ def test_which_sources_are_live(tmp_path):
     assert live_sources(files, JobOptions(live=True)) == [True] + [False] * 4
 
 
+def test_where_all_sources_fail_none_is_called_complete(tmp_path, capsys):
+    sources = [str(tmp_path / f"{name}.mp4") for name in ("a", "b")]
+    assert main(["run", *sources, "--out", str(tmp_path / "out")]) == 3
+    assert capsys.readouterr().err.endswith("mixsynth-stream: 2 of 2 sources failed\n")
+
+
 def test_web_addresses_are_asked_and_one_that_cannot_be_reached_is_tried_as_live():
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]

@@ -15,9 +15,11 @@ import pytest
 from mixsynth_stream.job.options import JobOptions
 from mixsynth_stream.job.outputs import Outputs, folders
 from mixsynth_stream.job.process import JobInterrupted, JobResult, first_frames, process
+from mixsynth_stream.job.summary import summary_line
 from mixsynth_stream.pipeline import steps
 from mixsynth_stream.pipeline.engine import Engine
 from mixsynth_stream.pipeline.sources.synthetic import SyntheticEstimator, SyntheticReader
+from mixsynth_stream.pipeline.stats import StreamStats
 from mixsynth_stream.pipeline.timeline import Timeline
 
 
@@ -26,6 +28,12 @@ def test_one_source_writes_into_the_folder_several_into_one_each():
     assert folders(["x/a.mp4"], out) == [out]
     assert folders(["x/a.mp4", "y/a.mp4", "b.avi"], out) == [out / "a", out / "a-2", out / "b"]
     assert folders(["a.mp4", "b.mp4"], None) == [None, None]
+
+
+@pytest.mark.parametrize(("frames", "ending"), [(0, "nobody was seen"), (3, "; results in out")])
+def test_a_summary_names_a_folder_where_something_is_in_it(frames, ending):
+    result = JobResult("camera", None, StreamStats(frames=frames), (), Path("out"), seconds=1.0)
+    assert summary_line(result, ()).endswith(ending)
 
 
 def test_a_folder_has_a_name_that_a_disk_takes():

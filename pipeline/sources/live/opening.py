@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import threading
@@ -16,7 +17,7 @@ from mixsynth_stream.pipeline.frame import VideoInfo
 from mixsynth_stream.pipeline.sources.live.cameras import camera_device, is_camera
 from mixsynth_stream.pipeline.sources.live.pace import pause_before
 from mixsynth_stream.pipeline.sources.live.request import LiveRequest
-from mixsynth_stream.pipeline.sources.media.container import ffmpeg_reason
+from mixsynth_stream.pipeline.sources.media.container import ffmpeg_reason, refusal_of
 from mixsynth_stream.pipeline.sources.media.medium import medium_of
 from mixsynth_stream.pipeline.sources.media.waiting import ClosedError, interruptible
 from mixsynth_stream.pipeline.sources.timing.rates import opening_rate_hz
@@ -33,7 +34,8 @@ _RTSP = {
     "fflags": "noparse",
     "fpsprobesize": "0",
 }
-_STREAM = {"fflags": "nobuffer"}
+# So video4linux answers for a device, or a file, that is none that gives pictures.
+_NO_CAMERA = (errno.ENOTTY, errno.ENODEV, errno.ENOSYS)
 # A source that is not there yet is tried again after so long at most.
 _LONGEST_PAUSE_S = 5.0
 
@@ -52,7 +54,8 @@ def opener_for(source: str, silence_s: float, request: LiveRequest) -> Opener:
         )
 
     def open_stream() -> av.container.InputContainer:
-        options = _RTSP if is_rtsp(source) else _STREAM
+        # Of all others, FFmpeg's option nobuffer would throw away what it has read to know the stream: the keyframe.
+        options = _RTSP if is_rtsp(source) else {}
         start_s = time.perf_counter()
         try:
             return av.open(source, options=options, timeout=timeout, metadata_errors="replace")
@@ -132,9 +135,10 @@ def live_info(source: str, container: av.container.InputContainer, track: int | 
 def live_failure(source: str, error: Exception) -> str:
     """Why a camera, a stream or a file cannot be opened, in a sentence that says what to do."""
     if not is_camera(source):
+        refusal = refusal_of(source, error)
+        if refusal:
+            return refusal
         reason = ffmpeg_reason(error, source)
-        if isinstance(error, av.error.HTTPUnauthorizedError | av.error.HTTPForbiddenError):
-            return f"{source} lets nobody in without the right user and password: give scheme://USER:PASSWORD@HOST/..."
         if "://" in source:
             return f"{source} cannot be opened ({reason}): check the address, and that its sender is running"
         return f"{source} cannot be opened ({reason}): check that it is a video"
@@ -144,4 +148,6 @@ def live_failure(source: str, error: Exception) -> str:
         return f"there is no camera {name} ({device} is missing): connect one"
     if isinstance(error, PermissionError):
         return f"{source} may not be used: allow this program the camera (on Linux: join the group 'video')"
+    if getattr(error, "errno", None) in _NO_CAMERA:
+        return f"{source} is no camera that gives pictures: choose one of those that info --cameras lists"
     return f"{source} cannot be opened ({ffmpeg_reason(error)}): check that no other program uses the camera"

@@ -15,7 +15,9 @@ from mixsynth_stream.pipeline.sources.media.boxes import BoxOrder
 
 SCHEMES = ("http", "https")
 PIECE = 1 << 16
-OPEN_S, READ_S = 10.0, 30.0  # time limits for a server that sends a file
+OPEN_S = 10.0  # time limit for a server to begin with a file
+# It may be silent for so much longer later. A live one counts as hanging after three times OPEN_S.
+READ_SHARE = 2.0
 # How much of a file, and for how long, is looked at to see where its index is.
 _LOOK_SIZE, _LOOK_S = 64 << 20, 10.0
 
@@ -23,7 +25,7 @@ _LOOK_SIZE, _LOOK_S = 64 << 20, 10.0
 FAILURES = (OSError, http.client.HTTPException, ValueError)
 
 
-def request(address: str, timeout_s: float = READ_S) -> http.client.HTTPResponse:
+def request(address: str, timeout_s: float) -> http.client.HTTPResponse:
     """The answer of a server, from which the file can be read. Raises one of `FAILURES`."""
     parts = urllib.parse.urlsplit(address)
     user, _, host = parts.netloc.rpartition("@")
@@ -60,10 +62,10 @@ class Sight:
     is_whole: bool = False
 
 
-def look(address: str) -> Sight:
+def look(address: str, timeout_s: float = OPEN_S) -> Sight:
     """Read a file until its index is seen, or some seconds long. Raises one of `FAILURES`."""
     end_s = time.monotonic() + _LOOK_S
-    with request(address, OPEN_S) as answer:
+    with request(address, timeout_s) as answer:
         sight = Sight(has_ranges=answer.status == http.client.PARTIAL_CONTENT)
         while sight.boxes.size < _LOOK_SIZE and time.monotonic() < end_s and not sight.boxes.has_index:
             data = answer.read(PIECE)

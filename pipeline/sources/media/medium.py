@@ -175,7 +175,11 @@ class PipeMedium(OneWayMedium):
 class ServerMedium(OneWayMedium):
     """An address that FFmpeg opens itself."""
 
-    timeout = (download.OPEN_S, download.READ_S)
+    timeout: tuple[float, float] = (download.OPEN_S, download.OPEN_S * download.READ_SHARE)
+
+    def limit(self, open_s: float) -> None:
+        """Wait no longer than this for the server to begin, and twice as long for it to go on."""
+        self.timeout = (open_s, open_s * download.READ_SHARE)
 
     def target(self) -> str:
         return self.name
@@ -191,7 +195,7 @@ class ServerMedium(OneWayMedium):
                 f"{self.shown} is neither a pipe nor on a web server, and --spool copies nothing else: leave it out"
             )
         try:
-            answer = download.request(self.name)
+            answer = download.request(self.name, self.timeout[1])
         except download.FAILURES as error:
             raise SourceError(f"{self.shown} cannot be copied ({error}): check the address") from error
         with answer:
@@ -206,7 +210,7 @@ class ServerMedium(OneWayMedium):
         if not self.is_web:
             return ""
         try:
-            sight = download.look(self.name)
+            sight = download.look(self.name, self.timeout[0])
         except download.FAILURES:
             return ""
         if sight.boxes.is_mp4 is False:
@@ -219,7 +223,7 @@ class ServerMedium(OneWayMedium):
         if not self.is_web:
             return None
         try:
-            return io.BytesIO(download.look(self.name).head)
+            return io.BytesIO(download.look(self.name, self.timeout[0]).head)
         except download.FAILURES:
             return None
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import signal
+import socket
 import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from itertools import islice, pairwise
 from pathlib import Path
 
@@ -17,8 +20,11 @@ from support.file_server import serve
 from support.tcp_sender import sender
 
 from mixsynth_stream.errors import SourceError
+from mixsynth_stream.pipeline.ledger import Latency
 from mixsynth_stream.pipeline.sources.capture import LiveReader
 from mixsynth_stream.pipeline.sources.live.pace import pause_before
+from mixsynth_stream.pipeline.sources.live.playlist import seconds_behind
+from mixsynth_stream.pipeline.sources.live.request import LiveRequest
 from mixsynth_stream.pipeline.sources.open import open_source
 
 
@@ -86,6 +92,13 @@ def test_frames_that_nobody_has_read_before_the_end_are_counted() -> None:
     dropped = reader.counters["dropped_at_end"]
     assert dropped > 0
     assert reader.captured == 1 + dropped + reader.counters.get("dropped_consumer_behind", 0)
+
+
+def test_nothing_that_was_dropped_is_no_counter(tmp_path: Path) -> None:
+    path = clips.make(tmp_path / "a.mp4", frames=5)
+    with open_source(str(path), request=LiveRequest(is_paced=True)) as reader:
+        assert list(reader)
+    assert 0 not in reader.counters.values()
 
 
 def test_a_lost_camera_is_opened_again(caplog: pytest.LogCaptureFixture) -> None:
@@ -187,6 +200,26 @@ def test_a_sender_that_dies_and_comes_back(tmp_path: Path) -> None:
     assert after[-1].rgb.shape == (48, 64, 3)
 
 
+def test_a_camera_with_few_keyframes_is_shown_from_the_first_one_on(tmp_path: Path) -> None:
+    data = clips.make(tmp_path / "live.ts", frames=90, options={"g": "1000", "bf": "0"}).read_bytes()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def send() -> None:
+            connection, _ = server.accept()
+            with connection, suppress(OSError):
+                for k in range(90):
+                    connection.sendall(data[k * len(data) // 90 : (k + 1) * len(data) // 90])
+                    time.sleep(1 / 90)
+                is_over.wait(20)
+
+        is_over = threading.Event()
+        threading.Thread(target=send, daemon=True).start()
+        with LiveReader(f"tcp://127.0.0.1:{server.getsockname()[1]}", silence_s=5.0) as reader:
+            assert reader.read(5.0) is not None
+            assert soon(lambda: reader.captured + reader.unread > 80)
+        is_over.set()
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="cannot pause a process here")
 def test_a_silent_sender_is_lost(tmp_path: Path) -> None:
     path = clips.make(tmp_path / "live.ts", frames=60)
@@ -213,6 +246,23 @@ def test_a_playlist_that_goes_on_is_live_and_played_at_its_own_pace(tmp_path: Pa
         assert reader.info.live
         frames = list(islice(reader, 30))
     assert frames[-1].time_s >= frames[-1].index / 30 - 0.05
+    lengths_s = re.findall(r"#EXTINF:([\d.]+)", (tmp_path / "live.m3u8").read_text())
+    behind_s = sum(float(length_s) for length_s in lengths_s[-3:])  # FFmpeg begins with the last three segments
+    assert len(lengths_s) > 3 and {frame.buffered_s for frame in frames} == {behind_s}
+    latency = Latency.of(frames[-1], read_s=frames[-1].received_s, now_s=frames[-1].received_s, look_s=None)
+    assert latency is not None and behind_s <= latency.total_s < behind_s + 1
+
+
+def test_the_list_of_one_quality_tells_how_far_behind_it_is_played(tmp_path: Path) -> None:
+    (tmp_path / "low").mkdir()
+    segments = "".join(f"#EXTINF:{length_s},\n{length_s}.ts\n" for length_s in (7.0, 2.0, 2.0, 1.5))
+    (tmp_path / "low" / "list.m3u8").write_text(f"#EXTM3U\n{segments}")
+    (tmp_path / "all.m3u8").write_text("#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1\nlow/list.m3u8\n")
+    (tmp_path / "ended.m3u8").write_text(f"#EXTM3U\n{segments}#EXT-X-ENDLIST\n")
+    with serve(tmp_path) as address:
+        assert seconds_behind(f"{address}/all.m3u8", 5.0) == 5.5
+        assert seconds_behind(f"{address}/ended.m3u8", 5.0) == 0.0
+        assert seconds_behind(f"{address}/none.m3u8", 5.0) == 0.0
 
 
 @pytest.mark.parametrize(

@@ -76,12 +76,67 @@ def test_ctrl_c_ends_the_wait_for_a_server_that_hangs(scheme: str) -> None:
             connection.close()
 
 
-def test_a_server_that_hangs_is_given_up_after_the_time_that_the_user_sets() -> None:
+@pytest.mark.parametrize("scheme", ["rtsp", "http"])
+def test_a_server_that_hangs_is_given_up_after_the_time_that_the_user_sets(scheme: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         start_s = time.perf_counter()
         with pytest.raises(SourceError, match="no answer in time"):
-            open_source(f"rtsp://127.0.0.1:{server.getsockname()[1]}/a", request=LiveRequest(timeout_s=0.5))
+            open_source(f"{scheme}://127.0.0.1:{server.getsockname()[1]}/a", request=LiveRequest(timeout_s=0.5))
         assert time.perf_counter() - start_s < 3.0
+
+
+def test_a_live_web_server_that_falls_silent_is_lost_and_opened_again(tmp_path: Path) -> None:
+    data = clips.make(tmp_path / "a.ts", frames=30).read_bytes()
+    server, connections = socket.create_server(("127.0.0.1", 0)), []
+
+    def send() -> None:
+        while True:
+            connections.append(server.accept()[0])  # and stays open
+            connections[-1].recv(4096)
+            connections[-1].sendall(b"HTTP/1.0 200 OK\r\nContent-Type: video/mp2t\r\n\r\n" + data)
+
+    threading.Thread(target=send, daemon=True).start()
+    address, events = f"http://127.0.0.1:{server.getsockname()[1]}/live", []
+    with open_source(address, request=LiveRequest(timeout_s=1.0)) as reader:
+        while [event.kind for event in events] != ["lost", "back"]:
+            events += reader.events_before(reader.read(0.5))
+    assert events[0].about == "no answer in time"
+
+
+@pytest.mark.parametrize("code", [401, 403])
+def test_a_web_server_that_wants_a_password_is_told(code: int) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def refuse() -> None:
+            while True:
+                connection = server.accept()[0]
+                connection.recv(4096)
+                connection.sendall(f"HTTP/1.0 {code} No\r\nContent-Length: 0\r\n\r\n".encode())
+                connection.close()
+
+        threading.Thread(target=refuse, daemon=True).start()
+        with pytest.raises(SourceError, match="without the right user and password: put USER:PASSWORD@ before"):
+            open_source(f"http://127.0.0.1:{server.getsockname()[1]}/a.mp4")
+
+
+@pytest.mark.parametrize(
+    ("address", "sentence"),
+    [
+        ("foo://127.0.0.1/a", "does not know foo://; give another address"),
+        ("rtsp://127.0.0.1:99999/a", "its port is no number up to 65535"),
+        ("http://127.0.0.1:99999/a.mp4", "its port is no number up to 65535"),
+        ("tcp://127.0.0.1", "its port is missing"),
+    ],
+)
+def test_an_address_that_is_none_is_told(address: str, sentence: str) -> None:
+    with pytest.raises(SourceError, match=sentence):
+        open_source(address)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="cameras are files on Linux only")
+def test_a_path_that_is_no_camera_is_told() -> None:
+    with pytest.raises(SourceError, match="webcam:/dev/null is no camera that gives pictures: choose one"):
+        open_source("webcam:/dev/null")
 
 
 def test_a_source_that_is_not_there_yet_is_waited_for(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
