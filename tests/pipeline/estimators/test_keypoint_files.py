@@ -14,7 +14,7 @@ from mixsynth_stream.errors import ModelError
 from mixsynth_stream.pipeline import Origin, Stream
 from mixsynth_stream.pipeline.estimators.choose import as_estimator
 from mixsynth_stream.pipeline.estimators.keypoint_files import KeypointFiles
-from mixsynth_stream.skeleton import BLAZEPOSE_33, BODY_25, COCO_17
+from mixsynth_stream.skeleton import BLAZEPOSE_33, BODY_25, COCO_17, H36M_17
 
 FRAMES = 21
 COCO_ROWS = [BLAZEPOSE_33.index(name) for name in COCO_17.joints]
@@ -23,6 +23,15 @@ COCO_ROWS = [BLAZEPOSE_33.index(name) for name in COCO_17.joints]
 def coco(frame: int, x_px: float = 200.0) -> np.ndarray:  # [17, 3]
     """Somebody who walks to the right, with scores of 0.8."""
     return np.column_stack([person(x_px=x_px + 4 * frame).pose[COCO_ROWS], np.full(17, 0.8)])
+
+
+def h36m(frame: int) -> np.ndarray:  # [17, 3]
+    """The same person with the joints of H36M-17."""
+    joints = dict(zip(COCO_17.joints, coco(frame), strict=True))
+    for middle, part in (("pelvis", "hip"), ("thorax", "shoulder"), ("head", "ear")):
+        joints[middle] = (joints[f"left_{part}"] + joints[f"right_{part}"]) / 2
+    joints["spine"], joints["neck"] = (joints["pelvis"] + joints["thorax"]) / 2, joints["thorax"]
+    return np.array([joints[name] for name in H36M_17.joints])
 
 
 def openpose(folder: Path, joints: Any = coco, *, first: int = 0, pattern: str = "clip_{:012d}_keypoints.json") -> Path:
@@ -38,6 +47,12 @@ def openpose(folder: Path, joints: Any = coco, *, first: int = 0, pattern: str =
 def written(path: Path, value: Any) -> Path:
     path.write_text(json.dumps(value))
     return path
+
+
+def instances(frame: int, unit: float = 1.0) -> list[dict[str, Any]]:
+    """The people of a frame, as MMPose writes them."""
+    one = coco(frame)
+    return [{"keypoints": one[:, :2].tolist(), "keypoint_scores": (one[:, 2] * unit).tolist()}]
 
 
 def results(unit: float = 1.0, first: int = 0, image_id: Any = str) -> list[dict[str, Any]]:
@@ -82,17 +97,47 @@ def test_a_joint_at_zero_was_not_seen_and_who_has_none_is_nobody(tmp_path: Path)
 def test_one_file_of_all_frames(tmp_path: Path, unit: float) -> None:
     alphapose = written(tmp_path / "alphapose-results.json", results(unit, image_id="{}.jpg".format))
     counted = written(tmp_path / "results.json", results(unit, first=1, image_id=int))
-    instances = [
-        {"keypoints": coco(f)[:, :2].tolist(), "keypoint_scores": (coco(f)[:, 2] * unit).tolist()}
-        for f in range(FRAMES)
-    ]
-    info = [{"frame_id": f + 1, "instances": [one]} for f, one in enumerate(instances)]
+    info = [{"frame_id": f + 1, "instances": instances(f, unit)} for f in range(FRAMES)]
     mmpose = written(tmp_path / "mmpose.json", {"meta_info": {}, "instance_info": info})
-    for path, people in ((alphapose, 2), (counted, 2), (mmpose, 1)):
+    inferencer = written(tmp_path / "inferencer.json", info)
+    for path, people in ((alphapose, 2), (counted, 2), (mmpose, 1), (inferencer, 1)):
         files = KeypointFiles(path)
         assert files.skeleton == "COCO-17" and [len(files.of_frame(f)) for f in (0, 20, 21)] == [people, people, 0]
         np.testing.assert_allclose(files.of_frame(7)[0].pose, coco(7)[:, :2])
         np.testing.assert_allclose(files.of_frame(7)[0].scores, 0.8)
+
+
+def test_a_folder_of_mmpose_has_a_list_for_each_picture(tmp_path: Path) -> None:
+    for frame in range(FRAMES):
+        written(tmp_path / f"{frame:06d}.json", instances(frame))
+    files = KeypointFiles(tmp_path)
+    assert files.skeleton == "COCO-17"
+    np.testing.assert_allclose(files.of_frame(7)[0].pose, coco(7)[:, :2])
+
+
+def test_alphapose_writes_the_form_of_openpose_into_one_file(tmp_path: Path) -> None:
+    def people(frame: int) -> dict[str, Any]:
+        joints = np.vstack([coco(frame), coco(frame)[5]])
+        return {"version": "AlphaPose v0.3", "people": [{"pose_keypoints_2d": joints.ravel().tolist()}]}
+
+    path = written(tmp_path / "alphapose-results.json", {f"{frame}.jpg": people(frame) for frame in (3, 4, 7)})
+    files = KeypointFiles(path)
+    assert files.skeleton == "OpenPose-18" and files.numbers == [3, 4, 7]
+    np.testing.assert_allclose(files.of_frame(7)[0].pose[:17], coco(7)[:, :2])
+
+
+def test_joints_in_another_order_are_told_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    KeypointFiles(openpose(tmp_path / "right"))
+    assert not caplog.records
+    KeypointFiles(openpose(tmp_path / "shuffled", lambda f: coco(f)[np.random.default_rng(3).permutation(17)]))
+    KeypointFiles(openpose(tmp_path / "of h36m", h36m))
+    KeypointFiles(openpose(tmp_path / "of coco"), "H36M-17")
+    assert [record.message.split("nearly all poses")[1] for record in caplog.records] == [
+        ", as if joints were in another order: give them in its order",
+        ", as if joints were in another order: this may be H36M-17, so name the skeleton",
+        ": if y points upwards there, give the height of the picture minus y; if joints are in another order than that "
+        "of H36M-17, name their skeleton",
+    ]
 
 
 def test_an_annotation_orders_frames_by_their_images(tmp_path: Path) -> None:
@@ -164,6 +209,25 @@ def twice(folder: Path) -> Path:
             "'first', which has no number of a frame",
         ),
         (lambda p: written(p / "a.json", [{"image_id": 0, "keypoints": ["x"]}]), "must have numbers for keypoints"),
+        (lambda p: written(p / "a.json", [{"image_id": 0, "keypoints": [10**400] * 51}]), "must have numbers for key"),
+        (
+            lambda p: written(p / "a.json", [{"image_id": [1], "keypoints": coco(0).ravel().tolist()}]),
+            r"entry 0 must have a number or a name as its image_id, found \[1\]",
+        ),
+        (
+            lambda p: written(p / "a.json", {"images": [{"file_name": "1.png"}], "annotations": []}),
+            r"must have images with an id each, .* found \[\{'file_name'",
+        ),
+        (lambda p: written(p / "a.json", {"images": {"1": 1}, "annotations": []}), "an id each, .* an object with 1"),
+        (
+            lambda p: written(p / "a.json", [{"instances": [{"keypoints": coco(0)[:, :2].tolist()}]}]),
+            "frame 0 must have keypoints and keypoint_scores for each person, found an object with keypoints",
+        ),
+        (
+            lambda p: written(p / "a.json", [{"instances": [{**instances(0)[0], "keypoint_scores": [0.5] * 16}]}]),
+            r"\[J\] keypoint_scores, found \[17, 2\] and \[16\]",
+        ),
+        (lambda p: written(p / "a.json", {"instance_info": [{"instances": [3]}]}), "for each person, found 3"),
     ],
 )
 def test_files_that_do_not_fit_get_a_sentence(tmp_path: Path, make: Any, sentence: str) -> None:
@@ -174,5 +238,5 @@ def test_files_that_do_not_fit_get_a_sentence(tmp_path: Path, make: Any, sentenc
 def test_a_skeleton_by_name_goes_before_the_number_of_joints(tmp_path: Path) -> None:
     folder = openpose(tmp_path / "clip")
     assert as_estimator(folder, "H36M-17").skeleton == "H36M-17"
-    with pytest.raises(ModelError, match="people of 17 joints, but HALPE-26 has 26"):
+    with pytest.raises(ModelError, match="people of 17 joints, but HALPE-26 has 26: give their own skeleton"):
         as_estimator(folder, "halpe26")
