@@ -27,6 +27,7 @@ BY_COUNT = {
     len(skeleton): skeleton for skeleton in (COCO_17, OPENPOSE_18, BODY_25, HALPE_26, BLAZEPOSE_33, WHOLEBODY_133)
 }
 _NUMBER = re.compile(r"(\d+)(?:_keypoints)?$")
+_FILE = re.compile(r"(\d+)(?:_keypoints)?\.json$")
 # Of a folder, so many files with people tell the skeleton and the range of scores.
 _SAMPLE = 20
 # Of so many people at least it is told early whether they fit.
@@ -93,7 +94,7 @@ class KeypointFiles:
 
     def _joints(self, index: int) -> list[_Joints]:
         entry = self._frames.get(index, ())
-        return _of_file(entry) if isinstance(entry, Path) else list(entry)
+        return _of_file(self._path / entry) if isinstance(entry, str) else list(entry)
 
     def _sample(self) -> list[_Joints]:
         """The people of the first frames that have some, or of all frames where they are in memory."""
@@ -133,21 +134,19 @@ class KeypointFiles:
         return check_person((pose, None, np.clip(scores, None, 1.0)), name, self._kind)
 
 
-def _files(folder: Path) -> dict[int, Path]:
-    """The files of a folder by frame, one a frame."""
-    files: dict[int, Path] = {}
-    with os.scandir(folder) as entries:
-        names = sorted(entry.name for entry in entries if entry.name.endswith(".json"))
-    for name in names:
-        match = _NUMBER.search(name.removesuffix(".json"))
+def _files(folder: Path) -> dict[int, str]:
+    """The names of a folder's files by frame, one a frame."""
+    files: dict[int, str] = {}
+    for name in sorted(os.listdir(folder)):
+        match = _FILE.search(name)
         if match is None:
             continue
         number = int(match[1])
         if number in files:
             raise ModelError(
-                f"{folder} has two files of frame {number}, {files[number].name} and {name}: give a folder of one video"
+                f"{folder} has two files of frame {number}, {files[number]} and {name}: give a folder of one video"
             )
-        files[number] = folder / name
+        files[number] = name
     if not files:
         raise ModelError(
             f"{folder} holds no files such as video_000000000012_keypoints.json: give OpenPose's JSON folder"
