@@ -6,11 +6,11 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 
 from mixsynth_stream.errors import ModelError
+from mixsynth_stream.files import ARRAY_DAMAGE
 from mixsynth_stream.pipeline.estimators.checks import (
     as_numbers,
     as_others,
@@ -117,7 +117,7 @@ def _read_npz(path: Path) -> dict[str, np.ndarray]:
         raise ModelError(
             f"there is no file of recorded estimates {str(path)!r}: check the name and the folder that you are in"
         ) from None
-    except (OSError, ValueError, AttributeError, EOFError, BadZipFile) as error:
+    except ARRAY_DAMAGE as error:
         raise ModelError(
             f"{path} is not a file of recorded estimates ({error}): it should be an npz with time_s and poses, "
             "or time_s and rotations"

@@ -96,3 +96,15 @@ def test_files_that_are_no_recording(tmp_path: Path) -> None:
     for name in ("text.npz", "empty.npz", "cut.npz", "array.npy"):
         with pytest.raises(ModelError, match=f"{name} is not a file of recorded estimates"):
             ArrayEstimator(tmp_path / name)
+
+
+def test_an_archive_that_was_damaged_is_told_of(tmp_path: Path) -> None:
+    path = tmp_path / "damaged.npz"
+    np.savez_compressed(path, **recording())
+    data = bytearray(path.read_bytes())
+    name = data.index(b"poses.npy")
+    start = name + len(b"poses.npy") + int.from_bytes(data[name - 2 : name], "little")
+    data[start] = 0xFF  # no kind of block that there is
+    path.write_bytes(data)
+    with pytest.raises(ModelError, match="damaged.npz is not a file of recorded estimates .*invalid block type"):
+        ArrayEstimator(path)
