@@ -44,8 +44,9 @@ _Joints = np.ndarray  # [J, 3] pixels and score
 class KeypointFiles:
     """Estimates from a folder of OpenPose's JSON, or from one file of all frames (COCO results, AlphaPose, MMPose).
 
-    Frames count from 0, or from 1 where there is a frame 1 and no frame 0. A joint at (0, 0) was not seen, and scores
-    of 0..100 are read as per cent. The skeleton follows from the number of joints unless it is given: 17 is COCO-17.
+    Frames count from 0, or from 1 where there is a frame 1 and no frame 0. A joint at (0, 0) or with a score below 0
+    was not seen, and scores of 0..100 are read as per cent. The skeleton follows from the number of joints unless it is
+    given: 17 is COCO-17.
     """
 
     def __init__(self, path: str | os.PathLike[str], skeleton: str | None = None) -> None:
@@ -126,8 +127,9 @@ class KeypointFiles:
     def _person(self, joints: _Joints, name: str) -> Person:
         if len(joints) != len(self._kind):
             raise ModelError(f"{name} has {len(joints)} joints, and others have {len(self._kind)}: give one skeleton")
-        seen = np.isfinite(joints[:, :2]).all(axis=1) & (joints[:, :2] != 0).any(axis=1)
         scores = np.nan_to_num(joints[:, 2]) / self._unit
+        # RTMPose gives a joint that it does not see no place, and a score of 0 or a little below.
+        seen = np.isfinite(joints[:, :2]).all(axis=1) & (joints[:, :2] != 0).any(axis=1) & (scores >= 0)
         if (scores[seen] > (_LITTLE_ABOVE if self._unit == 1 else 1)).any():
             raise ModelError(f"{name} has a score of {joints[seen, 2].max():g}, and others are 0..{self._unit:g}")
         pose = np.where(seen[:, None], joints[:, :2], np.nan)

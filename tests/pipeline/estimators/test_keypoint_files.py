@@ -75,13 +75,14 @@ def test_a_joint_at_zero_was_not_seen_and_who_has_none_is_nobody(tmp_path: Path)
     def joints(frame: int) -> np.ndarray:
         one = np.column_stack([person().pose[:25], np.full(25, 0.5)])
         one[BODY_25.index("left_ear")] = 0.0
+        one[BODY_25.index("right_ear")] = -1.0, -1.0, -0.01
         return one if frame != 5 else 0.0 * one
 
     files = KeypointFiles(openpose(tmp_path / "body", joints))
     assert files.skeleton == "BODY-25" and files.of_frame(5) == []
     missing = np.isnan(files.of_frame(4)[0].pose).all(axis=1)
-    assert [BODY_25.joints[j] for j in np.flatnonzero(missing)] == ["left_ear"]
-    assert files.of_frame(4)[0].scores[missing].tolist() == [0.0]
+    assert [BODY_25.joints[j] for j in np.flatnonzero(missing)] == ["right_ear", "left_ear"]
+    assert files.of_frame(4)[0].scores[missing].tolist() == [0.0, 0.0]
 
 
 @pytest.mark.parametrize("unit", [1.0, 100.0])
