@@ -193,6 +193,9 @@ def check(args: argparse.Namespace) -> None:
         from mixsynth_stream.export.parquet import require_pyarrow
 
         require_pyarrow()
+    for name, value in (("--estimates", args.estimates), ("--model", args.model)):
+        if value == "":
+            raise ValueError(f"{name} is empty: give a file, or leave it out")
     if args.estimates and args.model:
         raise ValueError("--estimates replays recorded poses and --model makes new ones: give one of the two")
     if args.skeleton and not args.estimates:
