@@ -9,7 +9,9 @@ import errno
 import hashlib
 import io
 import os
+import tokenize
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -37,6 +39,12 @@ _CAUSES = {
     errno.EISDIR: "a folder of that name is in the way; choose another name or remove it",
     errno.ENAMETOOLONG: "the name is too long; choose a shorter one",
 }
+
+# What reading a damaged .npz raises, by its archive, its compression or the headers of its arrays.
+ARRAY_DAMAGE = (
+    *(OSError, EOFError, ValueError, KeyError, AttributeError, RuntimeError),
+    *(zipfile.BadZipFile, zlib.error, tokenize.TokenError),
+)
 
 
 def output_error(path: Path, error: OSError, note: str = "") -> OutputError:

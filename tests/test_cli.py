@@ -150,7 +150,7 @@ def test_a_file_corrupted_in_the_middle_is_read_to_its_end(command, tmp_path, es
     assert frames_of(tmp_path / "out")[-1]["time_s"] > 1.9
 
 
-def test_one_bad_source_among_several(command, tmp_path, estimates):
+def test_one_bad_source_among_several(command, tmp_path, estimates, caplog):
     clips.make(tmp_path / "a.mp4", frames=12)
     clips.text(tmp_path / "b.mp4")
     clips.make(tmp_path / "c.mp4", frames=12)
@@ -158,6 +158,7 @@ def test_one_bad_source_among_several(command, tmp_path, estimates):
     assert result.code == 3
     assert "b.mp4" in result.err
     assert "1 of 3 sources failed" in result.err
+    assert f"{estimates} is replayed for each of the 3 sources" in caplog.text
     assert len(frames_of(tmp_path / "out" / "a")) == len(frames_of(tmp_path / "out" / "c")) == 12
 
 

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mixsynth_stream.commands.options import at_least, pictures_a_second, seconds
+from mixsynth_stream.commands.options import at_least, landmark_skeleton, pictures_a_second, seconds
 from mixsynth_stream.console import say, shown
 from mixsynth_stream.job.options import JobOptions
 from mixsynth_stream.presets import SHIPPED_INTERVALS
@@ -36,6 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("recording")
     group.add_argument(
         "--skeleton",
+        type=landmark_skeleton,
         metavar="NAME",
         help="joints of estimates that name none, such as COCO-17 (default: by their number)",
     )

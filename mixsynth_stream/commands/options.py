@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mixsynth_stream.job.options import JobOptions
+from mixsynth_stream.skeleton import LANDMARKS, named_skeleton
 
 
 def defaults_of(*groups: Callable[[argparse.ArgumentParser], None]) -> dict[str, Any]:
@@ -140,6 +141,7 @@ def _add_estimator_arguments(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument(
         "--skeleton",
+        type=landmark_skeleton,
         metavar="NAME",
         help="joints of --estimates that name none, such as COCO-17, HALPE-26, BODY-25, H36M-17, WholeBody-133 "
         "(default: by their number)",
@@ -287,6 +289,14 @@ def pictures_a_second(text: str) -> float:
     if not 0 < rate_hz < float("inf"):
         raise argparse.ArgumentTypeError(f"expected pictures a second, above 0, found {text!r}")
     return rate_hz
+
+
+def landmark_skeleton(text: str) -> str:
+    """An option's value: the name of a skeleton of places, as its owners write it."""
+    try:
+        return named_skeleton(text, LANDMARKS).name
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _size(text: str) -> tuple[int, int]:

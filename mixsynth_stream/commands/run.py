@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -30,6 +31,8 @@ from mixsynth_stream.job.patterns import expand
 from mixsynth_stream.job.process import JobInterrupted, JobResult, process
 from mixsynth_stream.job.summary import summary_line
 from mixsynth_stream.pipeline.sources.media.names import is_picture, pictures_behind
+
+logger = logging.getLogger(__name__)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -159,9 +162,15 @@ def _run_together(places: Sequence[tuple[str, Path]], options: JobOptions) -> in
 
 
 def check_sources(args: argparse.Namespace, sources: Sequence[str]) -> None:
-    """Refuse options for kinds of sources that are not among these."""
+    """Refuse options for kinds of sources that are not among these, and tell of what is likely a mistake."""
     from mixsynth_stream.pipeline.sources.live.cameras import is_camera
 
+    if args.estimates and len(sources) > 1:
+        logger.warning(
+            "%s is replayed for each of the %d sources: if it is of one of them, run that one by itself",
+            args.estimates,
+            len(sources),
+        )
     has_camera = any(is_camera(name) for name in sources)
     has_pictures = any(is_picture(name) or pictures_behind(name) for name in sources)
     if args.rate is not None and not has_pictures and not has_camera:
@@ -186,6 +195,9 @@ def check(args: argparse.Namespace) -> None:
         from mixsynth_stream.export.parquet import require_pyarrow
 
         require_pyarrow()
+    for name, value in (("--estimates", args.estimates), ("--model", args.model)):
+        if value == "":
+            raise ValueError(f"{name} is empty: give a file, or leave it out")
     if args.estimates and args.model:
         raise ValueError("--estimates replays recorded poses and --model makes new ones: give one of the two")
     if args.skeleton and not args.estimates:

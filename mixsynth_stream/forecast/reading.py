@@ -14,6 +14,7 @@ import numpy as np
 from mixsynth_stream.console import shown
 from mixsynth_stream.errors import ModelError, SourceError
 from mixsynth_stream.export.header import FORMAT
+from mixsynth_stream.files import ARRAY_DAMAGE
 from mixsynth_stream.forecast import markers, results
 from mixsynth_stream.forecast.recording import Recording
 from mixsynth_stream.pipeline.estimators.checks import check_skeleton
@@ -34,7 +35,7 @@ _KINDS = (
 # Of a folder of results, the first of these.
 _RESULTS = ("poses.npz", "poses.jsonl", "poses.csv")
 # What a reader raises about a file that is none of its kind, or is damaged.
-_DAMAGE = (ValueError, KeyError, IndexError, TypeError, EOFError, StopIteration, zipfile.BadZipFile, csv.Error)
+_DAMAGE = (*ARRAY_DAMAGE, IndexError, TypeError, StopIteration, csv.Error)
 
 
 def read_recording(

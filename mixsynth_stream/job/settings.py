@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -91,7 +92,9 @@ def _estimates_sha256(path: Path) -> str:
     if path.is_file():
         return file_sha256(path)
     digest = hashlib.sha256()
-    files = sorted(path.glob("*.json")) if path.is_dir() else []
-    for file in files:
-        digest.update(f"{file.name}\0{file_sha256(file)}\n".encode(errors="replace"))
-    return digest.hexdigest() if files else ""
+    names = sorted(name for name in os.listdir(path) if name.endswith(".json")) if path.is_dir() else []
+    for name in names:
+        with open(os.path.join(path, name), "rb", buffering=0) as file:
+            content = hashlib.sha256(file.read())
+        digest.update(f"{name}\0{content.hexdigest()}\n".encode(errors="replace"))
+    return digest.hexdigest() if names else ""

@@ -26,7 +26,10 @@ _MOST_RADIANS = 4 * np.pi
 _COLUMN_TOLERANCE = 0.02
 _SHORTEST_COLUMN = 0.05
 # Shoulders below ankles in this share of at least so many poses are no handstand.
-_UPSIDE_DOWN, _LEAST_POSES = 0.9, 10
+_USUAL, _LEAST_POSES = 0.9, 10
+# Over the distance of any two joints, bones of people are 0.2 to 0.45 long; in another order of the joints 0.57 and up.
+_LONG_BONES = 0.5
+_LEAST_BONES = 8  # that must be seen
 _MOST_POSES = 500  # that are looked at, evenly spread
 logger = logging.getLogger(__name__)
 
@@ -207,22 +210,49 @@ def _finite_or_missing(array: np.ndarray, skeleton: Skeleton, name: str) -> np.n
     return np.asarray(finite)
 
 
-def warn_of_upside_down(people: Sequence[Person], skeleton: Skeleton, name: str) -> None:
-    """Log a warning where nearly everybody stands on their head: then y most likely points upwards."""
+def warn_of_odd_poses(people: Sequence[Person], skeleton: Skeleton, name: str) -> None:
+    """Log a warning where nearly all poses look as if y pointed upwards, or joints were in another order."""
     poses = np.array([person.pose for person in people[:: 1 + len(people) // _MOST_POSES]]).reshape(
         -1, len(skeleton), 2
     )
+    if _is_in_another_order(poses, skeleton):
+        others = [other for other in LANDMARKS if len(other) == len(skeleton) and other is not skeleton]
+        fitting = [other.name for other in others if not _is_in_another_order(poses, other)]
+        likely = f"this may be {' or '.join(fitting)}, so name the skeleton" if fitting else "give them in its order"
+        logger.warning(
+            "%s: joints that %s connects lie far apart in nearly all poses, as if joints were in another order: %s",
+            name,
+            skeleton.name,
+            likely,
+        )
+        return
     shoulders, ankles = (
         poses[:, [skeleton.index(f"{side}_{part}") for side in ("left", "right")], 1].mean(axis=1)
         for part in ("shoulder", "ankle")
     )
-    known = np.isfinite(shoulders + ankles)
-    if known.sum() >= _LEAST_POSES and (shoulders[known] > ankles[known]).mean() > _UPSIDE_DOWN:
+    if _is_usual(shoulders > ankles, np.isfinite(shoulders + ankles)):
         logger.warning(
             "%s: shoulders lie below ankles in nearly all poses: if y points upwards there, give the height of the "
-            "picture minus y",
+            "picture minus y; if joints are in another order than that of %s, name their skeleton",
             name,
+            skeleton.name,
         )
+
+
+def _is_in_another_order(poses: np.ndarray, skeleton: Skeleton) -> bool:  # [F, J, 2]
+    """Whether joints that a bone connects lie about as far apart as any two joints, in nearly all poses."""
+    joined = np.array(skeleton.bones)
+    bones = ((poses[:, joined[:, 0]] - poses[:, joined[:, 1]]) ** 2).sum(axis=-1)  # [F, bones]
+    known = np.isfinite(bones).sum(axis=1) >= _LEAST_BONES
+    spread = np.nanvar(poses[known], axis=1).sum(axis=-1)
+    # The mean square of the distance of two joints is twice their variance.
+    long = np.zeros(len(poses), bool)
+    long[known] = np.nanmean(bones[known], axis=1) > _LONG_BONES**2 * 2 * spread
+    return _is_usual(long, known)
+
+
+def _is_usual(is_odd: np.ndarray, known: np.ndarray) -> bool:  # [F] bool each
+    return bool(known.sum() >= _LEAST_POSES and is_odd[known].mean() > _USUAL)
 
 
 def check_ids(people: Sequence[Person], name: str) -> None:

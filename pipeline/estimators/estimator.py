@@ -15,10 +15,14 @@ from mixsynth_stream.pipeline.estimators.checks import (
     check_ids,
     check_person,
     check_skeleton,
+    warn_of_odd_poses,
 )
 from mixsynth_stream.pipeline.estimators.later import awaited, patience_of
 from mixsynth_stream.pipeline.motion import Expected, Person
 from mixsynth_stream.skeleton import SMPL_24
+
+# So many people at least are looked at before it is told that poses look odd.
+_EARLY_PEOPLE = 20
 
 
 @runtime_checkable
@@ -58,6 +62,7 @@ class CallableEstimator:
         self.follows = follows(function)
         self._patience_s = patience_of(function)
         self._last: Any = None  # the answer before, where it was a future
+        self._early: list[Person] | None = None if kind is SMPL_24 else []  # until they have been looked at
 
     def __call__(
         self,
@@ -81,7 +86,17 @@ class CallableEstimator:
             )
         checked = [self._check(person, f"person {p} at {time_s:.3f} s") for p, person in enumerate(people)]
         check_ids(checked, f"the people at {time_s:.3f} s")
+        self._look_at(checked)
         return checked
+
+    def _look_at(self, people: list[Person]) -> None:
+        """Tell once where the first people look odd."""
+        if self._early is None:
+            return
+        self._early += people
+        if len(self._early) >= _EARLY_PEOPLE:
+            warn_of_odd_poses(self._early, check_skeleton(self.skeleton), "the estimator")
+            self._early = None
 
     def forget(self) -> None:
         """Tell the callable to forget the people of earlier frames, where it can be told."""

@@ -9,14 +9,14 @@ import json
 import logging
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from mixsynth_stream.errors import ModelError
-from mixsynth_stream.pipeline.estimators.checks import check_person, check_skeleton, warn_of_upside_down
+from mixsynth_stream.pipeline.estimators.checks import check_person, check_skeleton, warn_of_odd_poses
 from mixsynth_stream.pipeline.motion import Person
 from mixsynth_stream.skeleton import BLAZEPOSE_33, BODY_25, COCO_17, HALPE_26, OPENPOSE_18, WHOLEBODY_133, Skeleton
 
@@ -27,6 +27,7 @@ BY_COUNT = {
     len(skeleton): skeleton for skeleton in (COCO_17, OPENPOSE_18, BODY_25, HALPE_26, BLAZEPOSE_33, WHOLEBODY_133)
 }
 _NUMBER = re.compile(r"(\d+)(?:_keypoints)?$")
+_FILE = re.compile(r"(\d+)(?:_keypoints)?\.json$")
 # Of a folder, so many files with people tell the skeleton and the range of scores.
 _SAMPLE = 20
 # Of so many people at least it is told early whether they fit.
@@ -43,8 +44,9 @@ _Joints = np.ndarray  # [J, 3] pixels and score
 class KeypointFiles:
     """Estimates from a folder of OpenPose's JSON, or from one file of all frames (COCO results, AlphaPose, MMPose).
 
-    Frames count from 0, or from 1 where there is a frame 1 and no frame 0. A joint at (0, 0) was not seen, and scores
-    of 0..100 are read as per cent. The skeleton follows from the number of joints unless it is given: 17 is COCO-17.
+    Frames count from 0, or from 1 where there is a frame 1 and no frame 0. A joint at (0, 0) or with a score below 0
+    was not seen, and scores of 0..100 are read as per cent. The skeleton follows from the number of joints unless it is
+    given: 17 is COCO-17.
     """
 
     def __init__(self, path: str | os.PathLike[str], skeleton: str | None = None) -> None:
@@ -61,7 +63,7 @@ class KeypointFiles:
         self._unit = _score_unit(np.concatenate([joints[:, 2] for joints in sample]), str(self._path))
         some = sample[:: 1 + len(sample) // _PEOPLE]
         people = [self._person(joints, str(self._path)) for joints in some]
-        warn_of_upside_down(people, self._kind, str(self._path))
+        warn_of_odd_poses(people, self._kind, str(self._path))
 
     @property
     def numbers(self) -> list[int]:
@@ -93,7 +95,7 @@ class KeypointFiles:
 
     def _joints(self, index: int) -> list[_Joints]:
         entry = self._frames.get(index, ())
-        return _of_openpose(entry) if isinstance(entry, Path) else list(entry)
+        return _of_file(self._path / entry) if isinstance(entry, str) else list(entry)
 
     def _sample(self) -> list[_Joints]:
         """The people of the first frames that have some, or of all frames where they are in memory."""
@@ -116,35 +118,37 @@ class KeypointFiles:
             raise ModelError(f"{self._path} has people of {count} joints, which no skeleton here has: give {known}")
         kind = check_skeleton(name)
         if len(kind) != count:
-            raise ModelError(f"{self._path} has people of {count} joints, but {kind.name} has {len(kind)}")
+            raise ModelError(
+                f"{self._path} has people of {count} joints, but {kind.name} has {len(kind)}: give their own skeleton, "
+                "or none"
+            )
         return kind
 
     def _person(self, joints: _Joints, name: str) -> Person:
         if len(joints) != len(self._kind):
             raise ModelError(f"{name} has {len(joints)} joints, and others have {len(self._kind)}: give one skeleton")
-        seen = np.isfinite(joints[:, :2]).all(axis=1) & (joints[:, :2] != 0).any(axis=1)
         scores = np.nan_to_num(joints[:, 2]) / self._unit
+        # RTMPose gives a joint that it does not see no place, and a score of 0 or a little below.
+        seen = np.isfinite(joints[:, :2]).all(axis=1) & (joints[:, :2] != 0).any(axis=1) & (scores >= 0)
         if (scores[seen] > (_LITTLE_ABOVE if self._unit == 1 else 1)).any():
             raise ModelError(f"{name} has a score of {joints[seen, 2].max():g}, and others are 0..{self._unit:g}")
         pose = np.where(seen[:, None], joints[:, :2], np.nan)
         return check_person((pose, None, np.clip(scores, None, 1.0)), name, self._kind)
 
 
-def _files(folder: Path) -> dict[int, Path]:
-    """The files of a folder by frame, one a frame."""
-    files: dict[int, Path] = {}
-    with os.scandir(folder) as entries:
-        names = sorted(entry.name for entry in entries if entry.name.endswith(".json"))
-    for name in names:
-        match = _NUMBER.search(name.removesuffix(".json"))
+def _files(folder: Path) -> dict[int, str]:
+    """The names of a folder's files by frame, one a frame."""
+    files: dict[int, str] = {}
+    for name in sorted(os.listdir(folder)):
+        match = _FILE.search(name)
         if match is None:
             continue
         number = int(match[1])
         if number in files:
             raise ModelError(
-                f"{folder} has two files of frame {number}, {files[number].name} and {name}: give a folder of one video"
+                f"{folder} has two files of frame {number}, {files[number]} and {name}: give a folder of one video"
             )
-        files[number] = folder / name
+        files[number] = name
     if not files:
         raise ModelError(
             f"{folder} holds no files such as video_000000000012_keypoints.json: give OpenPose's JSON folder"
@@ -155,28 +159,39 @@ def _files(folder: Path) -> dict[int, Path]:
 def _records(path: Path) -> dict[int, list[_Joints]]:
     """The people of a file by frame."""
     data = _load(path)
-    if isinstance(data, dict) and isinstance(data.get("instance_info"), list):
-        return _of_mmpose(data["instance_info"], path)
     numbers: dict[Any, int] = {}
-    if isinstance(data, dict) and isinstance(data.get("annotations"), list):
-        images = data.get("images") or []
-        names = sorted((str(image.get("file_name", "")), image["id"]) for image in images)
-        numbers = {image_id: number for number, (_, image_id) in enumerate(names)}
-        data = data["annotations"]
-    if isinstance(data, dict) and "people" in data:
-        return {0: _of_openpose(path)}
+    if isinstance(data, dict):
+        if "people" in data:
+            return {0: _of_openpose(data, str(path))}
+        if data and all(isinstance(frame, dict) and "people" in frame for frame in data.values()):
+            # AlphaPose's `--format open` has the frames by the names of their pictures.
+            return {_number(name, str(path)): _of_openpose(frame, f"{path}, {name}") for name, frame in data.items()}
+        if isinstance(data.get("instance_info"), list):
+            return _of_mmpose(data["instance_info"], path)
+        if isinstance(data.get("annotations"), list):
+            numbers = _numbers_of_images(data.get("images"), path)
+            data = data["annotations"]
     if not isinstance(data, list):
         raise ModelError(
             f"{path} holds neither a list of keypoints by image_id nor OpenPose's people: give the results of "
             "AlphaPose, MMPose or COCO's tools, or a folder of OpenPose's files"
         )
+    if data and isinstance(data[0], dict) and "instances" in data[0]:
+        return _of_mmpose(data, path)
+    return _of_coco(data, numbers, path)
+
+
+def _of_coco(entries: list[Any], numbers: Mapping[Any, int], path: Path) -> dict[int, list[_Joints]]:
+    """COCO's results or annotations, one a person; `numbers` of their frames by image_id, where they are known."""
     frames: dict[int, list[_Joints]] = {}
     is_counted = False
-    for number, entry in enumerate(data):
+    for number, entry in enumerate(entries):
         where = f"{path}, entry {number}"
         if not isinstance(entry, dict) or "keypoints" not in entry or "image_id" not in entry:
             raise ModelError(f"{where} must have image_id and keypoints, found {_shape(entry)}")
         image_id = entry["image_id"]
+        if not isinstance(image_id, int | float | str):
+            raise ModelError(f"{where} must have a number or a name as its image_id, found {_shape(image_id)}")
         is_counted |= isinstance(image_id, int) and not numbers
         frame = numbers[image_id] if image_id in numbers else _number(image_id, where)
         if entry["keypoints"]:
@@ -184,38 +199,71 @@ def _records(path: Path) -> dict[int, list[_Joints]]:
     return _from_zero(frames) if is_counted else frames
 
 
-def _of_mmpose(frames: Iterable[Any], path: Path) -> dict[int, list[_Joints]]:
+def _numbers_of_images(images: Any, path: Path) -> dict[Any, int]:
+    """The numbers of frames by the ids of COCO's images, in the order of their file names."""
+    images = images or []
+    is_listed = isinstance(images, list) and all(isinstance(image, dict) for image in images)
+    if not is_listed or not all(isinstance(image.get("id"), int | str) for image in images):
+        raise ModelError(f"{path} must have images with an id each, as COCO's annotations do, found {_shape(images)}")
+    in_order = sorted(images, key=lambda image: str(image.get("file_name", "")))
+    return {image["id"]: number for number, image in enumerate(in_order)}
+
+
+def _of_mmpose(frames: list[Any], path: Path) -> dict[int, list[_Joints]]:
+    """The people of MMPose's list of frames, whose numbers start at 0 or 1: they are all there, and in order."""
     people: dict[int, list[_Joints]] = {}
     for number, frame in enumerate(frames):
         where = f"{path}, frame {number}"
         instances = frame.get("instances") if isinstance(frame, dict) else None
         if not isinstance(instances, list):
             raise ModelError(f"{where} must have instances, found {_shape(frame)}")
-        people[number] = [
-            np.column_stack([_numbers(one.get("keypoints"), where), _numbers(one.get("keypoint_scores"), where)])
-            for one in instances
-        ]
+        people[number] = _of_instances(instances, where)
     return people
 
 
-def _of_openpose(path: Path) -> list[_Joints]:
-    """The people of OpenPose's file of one frame."""
+def _of_instances(instances: list[Any], where: str) -> list[_Joints]:
+    """The people of one frame, as MMPose writes them."""
+    people = []
+    for one in instances:
+        if not isinstance(one, dict) or not {"keypoints", "keypoint_scores"} <= one.keys():
+            raise ModelError(f"{where} must have keypoints and keypoint_scores for each person, found {_shape(one)}")
+        places, scores = _numbers(one["keypoints"], where), _numbers(one["keypoint_scores"], where)
+        if places.ndim != 2 or places.shape[1] != 2 or scores.shape != places.shape[:1]:
+            raise ModelError(
+                f"{where} must have [J, 2] keypoints in pixels and [J] keypoint_scores, found {list(places.shape)} "
+                f"and {list(scores.shape)}"
+            )
+        people.append(np.column_stack([places, scores]))
+    return people
+
+
+def _of_file(path: Path) -> list[_Joints]:
+    """The people of the one frame of a file: OpenPose's, or MMPose's of a picture, which is a list."""
     data = _load(path)
+    return _of_instances(data, str(path)) if isinstance(data, list) else _of_openpose(data, str(path))
+
+
+def _of_openpose(data: Any, where: str) -> list[_Joints]:
+    """The people of one frame, as OpenPose writes them."""
     people = data.get("people") if isinstance(data, dict) else None
     if not isinstance(people, list):
-        raise ModelError(f"{path} must have people, as OpenPose writes them, found {_shape(data)}")
+        raise ModelError(f"{where} must have people, as OpenPose writes them, found {_shape(data)}")
     lists = [one.get("pose_keypoints_2d") if isinstance(one, dict) else None for one in people]
     if any(joints is None for joints in lists):
-        raise ModelError(f"{path} must have pose_keypoints_2d for each of its people, found {_shape(people[0])}")
-    return [_triples(joints, str(path)) for joints in lists if joints]
+        raise ModelError(f"{where} must have pose_keypoints_2d for each of its people, found {_shape(people[0])}")
+    return [_triples(joints, where) for joints in lists if joints]
 
 
 def _load(path: Path) -> Any:
     try:
         return json.loads(path.read_bytes())
     except FileNotFoundError:
-        raise ModelError(f"there is no file or folder of estimates {str(path)!r}") from None
-    except (OSError, ValueError, RecursionError) as error:
+        raise ModelError(
+            f"there is no file or folder of estimates {str(path)!r}: check the name and the folder that you are in"
+        ) from None
+    except OSError as error:
+        raise ModelError(f"{path} cannot be read: {error.strerror or error}") from error
+    except (ValueError, RecursionError) as error:
         raise ModelError(f"{path} is no JSON, or is cut off ({error}): write it again") from error
 
 
@@ -231,7 +279,7 @@ def _triples(values: Any, where: str) -> _Joints:
 def _numbers(values: Any, where: str) -> np.ndarray:
     try:
         return np.array(values, np.float64)  # null is NaN
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise ModelError(f"{where} must have numbers for keypoints, found {_shape(values)}") from None
 
 

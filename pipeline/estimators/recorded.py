@@ -6,11 +6,11 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 
 from mixsynth_stream.errors import ModelError
+from mixsynth_stream.files import ARRAY_DAMAGE
 from mixsynth_stream.pipeline.estimators.checks import (
     as_numbers,
     as_others,
@@ -19,7 +19,7 @@ from mixsynth_stream.pipeline.estimators.checks import (
     check_person,
     check_rotations,
     check_skeleton,
-    warn_of_upside_down,
+    warn_of_odd_poses,
     with_people,
 )
 from mixsynth_stream.pipeline.motion import Person
@@ -62,15 +62,13 @@ class ArrayEstimator:
         if (kind is SMPL_24) != is_smpl:
             usual = SMPL_24.name if is_smpl else "landmarks"
             raise ModelError(f"{name}: {required[1]} are of {usual}, but its skeleton says {kind.name}")
-        self.time_s = np.asarray(arrays["time_s"], np.float64)  # [F]
-        if self.time_s.ndim != 1 or not len(self.time_s) or not (np.diff(self.time_s) > 0).all():
-            raise ModelError(f"{name}: time_s must be [F] and increase, found shape {list(self.time_s.shape)}")
+        self.time_s = _times(arrays["time_s"], f"{name}: time_s")
         frames = len(self.time_s)
         if is_smpl:
             self._frames = _people_of_rotations(arrays, frames, name)
         else:
             self._frames = _people_of_landmarks(arrays, frames, kind, name)
-            warn_of_upside_down([person for people in self._frames for person in people], kind, name)
+            warn_of_odd_poses([person for people in self._frames for person in people], kind, name)
         self.spacing_s = float(np.median(np.diff(self.time_s))) if len(self.time_s) > 1 else np.inf
         # A hair more than half, because time stamps are often rounded to milliseconds.
         self._reach_s = min(0.5 * self.spacing_s, _MAX_HALF_FRAME_S) + 1e-3
@@ -113,15 +111,31 @@ def covers(spacing_s: float, step_s: float) -> bool:
 
 def _read_npz(path: Path) -> dict[str, np.ndarray]:
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file, np.lib.npyio.NpzFile(file, allow_pickle=False) as archive:
             return {key: archive[key] for key in archive.files}
     except FileNotFoundError:
-        raise ModelError(f"there is no file of recorded estimates {str(path)!r}") from None
-    except (OSError, ValueError, AttributeError, EOFError, BadZipFile) as error:
+        raise ModelError(
+            f"there is no file of recorded estimates {str(path)!r}: check the name and the folder that you are in"
+        ) from None
+    except ARRAY_DAMAGE as error:
         raise ModelError(
             f"{path} is not a file of recorded estimates ({error}): it should be an npz with time_s and poses, "
             "or time_s and rotations"
         ) from error
+
+
+def _times(value: Any, name: str) -> np.ndarray:  # -> [F] seconds
+    """Times of frames, checked."""
+    time_s = as_numbers(value, name)
+    if time_s.ndim != 1 or not len(time_s):
+        raise ModelError(f"{name} must be [F], a time in seconds for each frame, found shape {list(time_s.shape)}")
+    if not np.isfinite(time_s).all():
+        raise ModelError(f"{name} must be finite, found {time_s[~np.isfinite(time_s)][0]}: give seconds for each frame")
+    earlier = np.flatnonzero(np.diff(time_s) <= 0)
+    if len(earlier):
+        before, after = time_s[earlier[0] : earlier[0] + 2]
+        raise ModelError(f"{name} must increase, found {after:g} after {before:g}: give frames in the order of time")
+    return time_s
 
 
 def _people_of_landmarks(arrays: Mapping[str, Any], frames: int, kind: Skeleton, name: str) -> list[list[Person]]:
@@ -130,7 +144,7 @@ def _people_of_landmarks(arrays: Mapping[str, Any], frames: int, kind: Skeleton,
     if arrays.get("world") is not None:
         world = _of_people(arrays["world"], 3, frames, kind, f"{name}: world")
     scores = arrays.get("scores")
-    scores = np.ones(poses.shape[:3]) if scores is None else with_people(np.asarray(scores, np.float64), 3)
+    scores = np.ones(poses.shape[:3]) if scores is None else with_people(as_numbers(scores, f"{name}: scores"), 3)
     if world.shape[:3] != poses.shape[:3] or scores.shape != poses.shape[:3]:
         shapes = ", ".join(str(list(array.shape)) for array in (poses, world, scores))
         raise ModelError(f"{name}: poses, world and scores must agree in frames and people, found {shapes}")
@@ -146,7 +160,7 @@ def _people_of_landmarks(arrays: Mapping[str, Any], frames: int, kind: Skeleton,
 
 def _people_of_rotations(arrays: Mapping[str, Any], frames: int, name: str) -> list[list[Person]]:
     rotations = with_people(check_rotations(arrays["rotations"], f"{name}: rotations"), 4)
-    scores = with_people(np.asarray(arrays.get("scores", np.ones(rotations.shape[:3])), np.float64), 3)
+    scores = with_people(as_numbers(arrays.get("scores", np.ones(rotations.shape[:3])), f"{name}: scores"), 3)
     ids = np.asarray(arrays.get("ids", np.arange(rotations.shape[1] if rotations.ndim == 4 else 0)))
     if rotations.ndim != 4 or len(rotations) != frames or scores.shape != rotations.shape[:3]:
         shapes = f"{list(np.shape(arrays['rotations']))} and {list(scores.shape)}"

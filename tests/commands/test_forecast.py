@@ -68,7 +68,7 @@ def test_results_can_be_forecast_again_but_never_over_themselves(tmp_path, capsy
         (["poses.npz", "--format", "npz"], 2, "only JSON lines go to standard output: give --out DIR"),
         (["poses.npz", "--weights", "none"], 4, "there are no weights named 'none'"),
         (["poses.npz", "--weights", "a", "--weights", "b", "--weights", "c"], 2, "found 3"),
-        (["poses.npz", "--skeleton", "COCO-19"], 3, "do you mean COCO-17?"),
+        (["poses.npz", "--skeleton", "h36m"], 3, "H36M-17 was expected, and this may be BlazePose-33"),
     ],
 )
 def test_what_does_not_fit_is_refused_in_a_sentence(tmp_path, monkeypatch, capsys, arguments, code, sentence):
@@ -85,6 +85,7 @@ def test_what_does_not_fit_is_refused_in_a_sentence(tmp_path, monkeypatch, capsy
         (["--every", "7"], "choose from 5, 10, 15"),
         (["--horizon", "11"], "expected seconds in 0..10, found '11'"),
         (["--rate", "0"], "above 0, found '0'"),
+        (["--skeleton", "COCO-19"], "the skeleton 'COCO-19' is not known (do you mean COCO-17?)"),
     ],
 )
 def test_options_that_no_recording_has_are_refused(arguments, sentence, capsys):

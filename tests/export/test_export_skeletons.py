@@ -108,3 +108,10 @@ def test_avatars_take_blazepose_only(tmp_path: Path, capsys: pytest.CaptureFixtu
 def test_options_that_do_not_go_together_get_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run", "synthetic:seconds=1", "--skeleton", "COCO-17", "--out", str(tmp_path)]) == 2
     assert "--skeleton is for --estimates that name none" in capsys.readouterr().err
+    for option in ("--estimates", "--model"):  # of a variable of the shell that is not set
+        assert main(["run", "synthetic:seconds=1", option, "", "--out", str(tmp_path)]) == 2
+        assert f"{option} is empty: give a file, or leave it out" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as end:
+        main(["run", "synthetic:seconds=1", "--estimates", "coco.npz", "--skeleton", "kinect", "--out", str(tmp_path)])
+    assert end.value.code == 2
+    assert "the skeleton 'kinect' is not known: give one of BlazePose-33, COCO-17" in capsys.readouterr().err

@@ -141,6 +141,14 @@ REFUSED = {
 }
 
 
+def test_a_damaged_result_is_told_of(tmp_path):
+    write_results(tmp_path, recording(times_of(3)), ["npz"])
+    path = tmp_path / "poses.npz"
+    path.write_bytes(path.read_bytes().replace(b"{'descr'", b"{{{descr"))
+    with pytest.raises(SourceError, match="poses.npz cannot be read as a recording of poses"):
+        read(path)
+
+
 @pytest.mark.parametrize("case", list(REFUSED))
 def test_what_is_no_recording_is_refused_in_a_sentence(tmp_path, case):
     write, sentence = REFUSED[case]

@@ -60,9 +60,9 @@ def seen_as(whole: Person, skeleton: Skeleton) -> Person:
         result = []
         for joint in skeleton.joints:
             side, _, part = joint.partition("_")
-            toe, finger = f"{side}_foot_index", f"{side}_index"
-            like = toe if "toe" in part else finger if side in ("left", "right") and part[-1].isdigit() else "nose"
-            result.append(named.get(joint, named.get(like, named["nose"])))
+            likes = {"toe": "foot_index", "finger": "index", "thumb": "thumb", "hand_root": "wrist"}
+            like = next((f"{side}_{likes[word]}" for word in likes if word in part), "nose")
+            result.append(named.get(joint, named[like]))
         return np.array(result)
 
     return Person(rows(whole.pose), rows(whole.world), rows(whole.scores))
@@ -218,3 +218,27 @@ def test_recorded_estimates_name_their_skeleton(caplog: pytest.LogCaptureFixture
     assert not caplog.records
     ArrayEstimator({"time_s": TIMES, "poses": 480 - poses, "skeleton": "COCO-17"})
     assert "shoulders lie below ankles in nearly all poses: if y points upwards" in caplog.text
+
+
+def test_joints_of_another_skeleton_are_told_of(caplog: pytest.LogCaptureFixture) -> None:
+    for kind, name in ((H36M_17, "COCO-17"), (COCO_17, "H36M-17")):
+        ArrayEstimator({"time_s": TIMES, "poses": [seen_as(walker(t), kind).pose for t in TIMES], "skeleton": name})
+    assert [record.message.split("nearly all poses")[1] for record in caplog.records] == [
+        ", as if joints were in another order: this may be H36M-17, so name the skeleton",
+        ": if y points upwards there, give the height of the picture minus y; if joints are in another order than that "
+        "of H36M-17, name their skeleton",
+    ]
+
+
+@pytest.mark.parametrize("skeleton", LANDMARKS, ids=lambda skeleton: skeleton.name)
+def test_a_function_whose_joints_are_in_another_order_is_told_of_once(
+    skeleton: Skeleton, caplog: pytest.LogCaptureFixture
+) -> None:
+    order, scores = np.random.default_rng(0).permutation(len(skeleton)), np.ones(len(skeleton))
+    for rows in (slice(None), order):
+        poses = {time_s: seen_as(walker(time_s), skeleton).pose[rows] for time_s in TIMES}
+        estimator = as_estimator(lambda rgb, time_s, poses=poses: [(poses[time_s], None, scores)], skeleton)
+        for time_s in TIMES:
+            estimator(BLANK, time_s)
+        assert len(caplog.records) == (rows is order)
+    assert "the estimator: joints that" in caplog.text

@@ -136,6 +136,13 @@ def other(path: Path, *, channels: int = 3, outputs: int = 1, shape: tuple[objec
     return graph.save(path, (1, channels, *shape[2:]), names)
 
 
+def detections(path: Path) -> Path:
+    """A network with YOLO's head for boxes of 80 classes, without joints: [1, 84, 2100]."""
+    graph = _Graph()
+    graph.add("Identity", graph.constant(np.zeros((1, 84, 2100)), np.float32), name="output0")
+    return graph.save(path, (1, 3, 320, 320), ["output0"])
+
+
 def overflowing(path: Path) -> Path:
     """A network with heatmaps whose numbers are not finite where the picture is not black."""
     graph = _Graph()

@@ -20,6 +20,8 @@ _SKELETONS = {len(skeleton): skeleton for skeleton in (COCO_17, HALPE_26, WHOLEB
 _OF_BOX, _OF_ENDED_BOX = 5, 6
 # So many places YOLO's own choice has at most, and its raw output more.
 _MOST_CHOSEN = 1000
+# More numbers than of the person with the most joints are places: networks that find things have them there, too.
+_MOST_OF_A_PERSON = _OF_ENDED_BOX + 3 * max(_SKELETONS)
 # The side of an input whose size the file leaves open, which only YOLO's exports do.
 _OPEN_SIDE = 640
 _TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
@@ -134,7 +136,7 @@ def _head(shapes: list[tuple[int, ...]], height: int, width: int) -> tuple[str, 
         _, rows, columns = shapes[0]
         if rows < columns and rows > _OF_BOX and (rows - _OF_BOX) % 3 == 0:
             return YOLO, (rows - _OF_BOX) // 3
-        if rows <= _MOST_CHOSEN and columns > _OF_ENDED_BOX and (columns - _OF_ENDED_BOX) % 3 == 0:
+        if rows <= _MOST_CHOSEN and _OF_ENDED_BOX < columns <= _MOST_OF_A_PERSON and (columns - _OF_ENDED_BOX) % 3 == 0:
             return YOLO_ENDED, (columns - _OF_ENDED_BOX) // 3
     listing = ", ".join(str(list(shape)) for shape in shapes)
     raise _UnknownError(

@@ -40,6 +40,12 @@ def written(path: Path, value: Any) -> Path:
     return path
 
 
+def instances(frame: int, unit: float = 1.0) -> list[dict[str, Any]]:
+    """The people of a frame, as MMPose writes them."""
+    one = coco(frame)
+    return [{"keypoints": one[:, :2].tolist(), "keypoint_scores": (one[:, 2] * unit).tolist()}]
+
+
 def results(unit: float = 1.0, first: int = 0, image_id: Any = str) -> list[dict[str, Any]]:
     """COCO results of two people."""
     return [
@@ -69,30 +75,57 @@ def test_a_joint_at_zero_was_not_seen_and_who_has_none_is_nobody(tmp_path: Path)
     def joints(frame: int) -> np.ndarray:
         one = np.column_stack([person().pose[:25], np.full(25, 0.5)])
         one[BODY_25.index("left_ear")] = 0.0
+        one[BODY_25.index("right_ear")] = -1.0, -1.0, -0.01
         return one if frame != 5 else 0.0 * one
 
     files = KeypointFiles(openpose(tmp_path / "body", joints))
     assert files.skeleton == "BODY-25" and files.of_frame(5) == []
     missing = np.isnan(files.of_frame(4)[0].pose).all(axis=1)
-    assert [BODY_25.joints[j] for j in np.flatnonzero(missing)] == ["left_ear"]
-    assert files.of_frame(4)[0].scores[missing].tolist() == [0.0]
+    assert [BODY_25.joints[j] for j in np.flatnonzero(missing)] == ["right_ear", "left_ear"]
+    assert files.of_frame(4)[0].scores[missing].tolist() == [0.0, 0.0]
 
 
 @pytest.mark.parametrize("unit", [1.0, 100.0])
 def test_one_file_of_all_frames(tmp_path: Path, unit: float) -> None:
     alphapose = written(tmp_path / "alphapose-results.json", results(unit, image_id="{}.jpg".format))
     counted = written(tmp_path / "results.json", results(unit, first=1, image_id=int))
-    instances = [
-        {"keypoints": coco(f)[:, :2].tolist(), "keypoint_scores": (coco(f)[:, 2] * unit).tolist()}
-        for f in range(FRAMES)
-    ]
-    info = [{"frame_id": f + 1, "instances": [one]} for f, one in enumerate(instances)]
+    info = [{"frame_id": f + 1, "instances": instances(f, unit)} for f in range(FRAMES)]
     mmpose = written(tmp_path / "mmpose.json", {"meta_info": {}, "instance_info": info})
-    for path, people in ((alphapose, 2), (counted, 2), (mmpose, 1)):
+    inferencer = written(tmp_path / "inferencer.json", info)
+    for path, people in ((alphapose, 2), (counted, 2), (mmpose, 1), (inferencer, 1)):
         files = KeypointFiles(path)
         assert files.skeleton == "COCO-17" and [len(files.of_frame(f)) for f in (0, 20, 21)] == [people, people, 0]
         np.testing.assert_allclose(files.of_frame(7)[0].pose, coco(7)[:, :2])
         np.testing.assert_allclose(files.of_frame(7)[0].scores, 0.8)
+
+
+def test_a_folder_of_mmpose_has_a_list_for_each_picture(tmp_path: Path) -> None:
+    for frame in range(FRAMES):
+        written(tmp_path / f"{frame:06d}.json", instances(frame))
+    files = KeypointFiles(tmp_path)
+    assert files.skeleton == "COCO-17"
+    np.testing.assert_allclose(files.of_frame(7)[0].pose, coco(7)[:, :2])
+
+
+def test_alphapose_writes_the_form_of_openpose_into_one_file(tmp_path: Path) -> None:
+    def people(frame: int) -> dict[str, Any]:
+        joints = np.vstack([coco(frame), coco(frame)[5]])
+        return {"version": "AlphaPose v0.3", "people": [{"pose_keypoints_2d": joints.ravel().tolist()}]}
+
+    path = written(tmp_path / "alphapose-results.json", {f"{frame}.jpg": people(frame) for frame in (3, 4, 7)})
+    files = KeypointFiles(path)
+    assert files.skeleton == "OpenPose-18" and files.numbers == [3, 4, 7]
+    np.testing.assert_allclose(files.of_frame(7)[0].pose[:17], coco(7)[:, :2])
+
+
+def test_joints_in_another_order_are_told_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    KeypointFiles(openpose(tmp_path / "right"))
+    assert not caplog.records
+    order = np.random.default_rng(3).permutation(17)
+    KeypointFiles(openpose(tmp_path / "shuffled", lambda f: coco(f)[order]))
+    assert [record.message.split("nearly all poses")[1] for record in caplog.records] == [
+        ", as if joints were in another order: give them in its order"
+    ]
 
 
 def test_an_annotation_orders_frames_by_their_images(tmp_path: Path) -> None:
@@ -164,6 +197,25 @@ def twice(folder: Path) -> Path:
             "'first', which has no number of a frame",
         ),
         (lambda p: written(p / "a.json", [{"image_id": 0, "keypoints": ["x"]}]), "must have numbers for keypoints"),
+        (lambda p: written(p / "a.json", [{"image_id": 0, "keypoints": [10**400] * 51}]), "must have numbers for key"),
+        (
+            lambda p: written(p / "a.json", [{"image_id": [1], "keypoints": coco(0).ravel().tolist()}]),
+            r"entry 0 must have a number or a name as its image_id, found \[1\]",
+        ),
+        (
+            lambda p: written(p / "a.json", {"images": [{"file_name": "1.png"}], "annotations": []}),
+            r"must have images with an id each, .* found \[\{'file_name'",
+        ),
+        (lambda p: written(p / "a.json", {"images": {"1": 1}, "annotations": []}), "an id each, .* an object with 1"),
+        (
+            lambda p: written(p / "a.json", [{"instances": [{"keypoints": coco(0)[:, :2].tolist()}]}]),
+            "frame 0 must have keypoints and keypoint_scores for each person, found an object with keypoints",
+        ),
+        (
+            lambda p: written(p / "a.json", [{"instances": [{**instances(0)[0], "keypoint_scores": [0.5] * 16}]}]),
+            r"\[J\] keypoint_scores, found \[17, 2\] and \[16\]",
+        ),
+        (lambda p: written(p / "a.json", {"instance_info": [{"instances": [3]}]}), "for each person, found 3"),
     ],
 )
 def test_files_that_do_not_fit_get_a_sentence(tmp_path: Path, make: Any, sentence: str) -> None:
@@ -174,5 +226,5 @@ def test_files_that_do_not_fit_get_a_sentence(tmp_path: Path, make: Any, sentenc
 def test_a_skeleton_by_name_goes_before_the_number_of_joints(tmp_path: Path) -> None:
     folder = openpose(tmp_path / "clip")
     assert as_estimator(folder, "H36M-17").skeleton == "H36M-17"
-    with pytest.raises(ModelError, match="people of 17 joints, but HALPE-26 has 26"):
+    with pytest.raises(ModelError, match="people of 17 joints, but HALPE-26 has 26: give their own skeleton"):
         as_estimator(folder, "halpe26")

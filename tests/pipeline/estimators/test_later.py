@@ -50,12 +50,24 @@ class Asked:
         self.patience_s = patience_s
         self.calls: list[tuple[float, Future]] = []
         self.is_asked = threading.Condition()
+        self._is_over = False
 
     def __call__(self, rgb: np.ndarray, time_s: float) -> Future:
         with self.is_asked:
-            self.calls.append((time_s, Future()))
+            answer: Future = Future()
+            self.calls.append((time_s, answer))
+            if self._is_over:
+                answer.set_result([])
             self.is_asked.notify_all()
-        return self.calls[-1][1]
+        return answer
+
+    def end(self) -> None:
+        """See nobody from now on, and in the pictures that wait, so that a stream can close at once."""
+        with self.is_asked:
+            self._is_over = True
+            for _, answer in self.calls:
+                if not answer.done():
+                    answer.set_result([])
 
     def call(self, number: int) -> tuple[float, Future]:
         with self.is_asked:
@@ -124,7 +136,7 @@ def test_a_server_that_answers_each_request_twice_gives_what_a_function_gives():
 
 
 def test_a_late_answer_counts_for_the_time_of_its_own_picture():
-    estimator = Asked(patience_s=0.5)
+    estimator = Asked()
     with Stream(models=models(), estimator=estimator, glance=False, smooth=False) as stream:
         camera = Camera(stream)
         motions = camera.until(lambda motions: len(motions) == 13)
@@ -147,6 +159,7 @@ def test_a_late_answer_counts_for_the_time_of_its_own_picture():
         np.testing.assert_allclose(keyframe.poses[0], pose_at(second_s))
         # The pose of now goes on from both.
         assert (motions[-1].poses[0, :, 0] > pose_at(second_s)[:, 0] + 2).all()
+        estimator.end()
 
 
 def test_an_answer_that_never_comes_costs_one_look_and_what_comes_after_all_is_left_alone():

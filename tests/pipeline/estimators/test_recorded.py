@@ -62,7 +62,11 @@ def changed(**values: Any) -> dict[str, Any]:
     ("arrays", "sentence"),
     [
         (changed(poses=None), "no array 'poses'; found scores, time_s, world"),
-        (changed(time_s=np.zeros(5)), r"time_s must be \[F\] and increase"),
+        (changed(time_s=np.zeros(5)), "time_s must increase, found 0 after 0: give frames in the order of time"),
+        (changed(time_s=np.array([0, 1, 2, 3, np.inf])), "time_s must be finite, found inf"),
+        (changed(time_s=np.array(["a"] * 5)), "time_s must hold numbers, found dtype <U1"),
+        (changed(time_s=np.float64(3)), r"time_s must be \[F\], .* found shape \[\]"),
+        (changed(scores=np.full((5, 2, 33), "a")), "scores must hold numbers, found dtype <U1"),
         (changed(poses=np.full((5, 17, 2), 50.0)), r"poses must be \[5, P, 33, 2\] or .* found \[5, 17, 2\]"),
         (changed(world=recording(people=1)["world"]), "must agree in frames and people"),
         (changed(poses=recording()["poses"] / 640), "frame 0, person 0: pose must be in pixels.*look normalised"),
@@ -86,7 +90,21 @@ def test_recordings_that_do_not_fit_are_refused(arrays: dict[str, Any], sentence
 def test_files_that_are_no_recording(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="there is no file of recorded estimates"):
         ArrayEstimator(tmp_path / "none.npz")
+    np.save(tmp_path / "array.npy", recording()["poses"])
     for name, data in (("text.npz", b"words"), ("empty.npz", b""), ("cut.npz", b"PK\x03\x04 cut off")):
         (tmp_path / name).write_bytes(data)
+    for name in ("text.npz", "empty.npz", "cut.npz", "array.npy"):
         with pytest.raises(ModelError, match=f"{name} is not a file of recorded estimates"):
             ArrayEstimator(tmp_path / name)
+
+
+def test_an_archive_that_was_damaged_is_told_of(tmp_path: Path) -> None:
+    path = tmp_path / "damaged.npz"
+    np.savez_compressed(path, **recording())
+    data = bytearray(path.read_bytes())
+    name = data.index(b"poses.npy")
+    start = name + len(b"poses.npy") + int.from_bytes(data[name - 2 : name], "little")
+    data[start] = 0xFF  # no kind of block that there is
+    path.write_bytes(data)
+    with pytest.raises(ModelError, match="damaged.npz is not a file of recorded estimates .*invalid block type"):
+        ArrayEstimator(path)

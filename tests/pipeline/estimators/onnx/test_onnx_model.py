@@ -49,6 +49,9 @@ def test_other_networks_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "other.onnx"
     assert "its outputs must be those of SimCC" in refused(pose_networks.other(path))
     assert "found [1, 3], [1, 3] for a picture of 32 x 32" in refused(pose_networks.other(path, outputs=2))
+    assert "or YOLO pose ([1, 5 + 3 K, A] or [1, A, 6 + 3 K]) for K joints, found [1, 84, 2100]" in refused(
+        pose_networks.detections(path)
+    )
     assert "one picture of floating-point numbers [1, 3, H, W]" in refused(pose_networks.other(path, channels=1))
 
 
