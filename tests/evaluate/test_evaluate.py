@@ -204,7 +204,7 @@ def _weights(path: Path) -> str:
 def _few_clips(path: Path) -> str:
     with np.load(FILES[0]) as data:
         arrays = {key: data[key] for key in data.files}
-    for key in ("starts", "lengths", "subject", "trial", "desc", "src", "native_fps"):
+    for key in ("starts", "lengths", "subject", "trial", "src", "licence"):
         arrays[key] = arrays[key][13:20]
     np.savez(path, **arrays)
     return str(path)

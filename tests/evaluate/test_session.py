@@ -18,7 +18,7 @@ def few_clips(tmp_path: Path) -> list[Path]:
     """Seven clips, in two files of one name."""
     with np.load(CHECKOUT / DEFAULT_DATA[0]) as data:
         arrays = {key: data[key] for key in data.files}
-    for key in ("starts", "lengths", "subject", "trial", "desc", "src", "native_fps"):
+    for key in ("starts", "lengths", "subject", "trial", "src", "licence"):
         arrays[key] = arrays[key][13:20]
     paths = [tmp_path / folder / "few.npz" for folder in ("a", "b")]
     for path in paths:

@@ -10,7 +10,7 @@ import pytest
 from support.fakes import models, person
 
 from mixsynth_stream.data.cameras import FRAME_HEIGHT_PX, random_cameras, to_image, to_world
-from mixsynth_stream.data.mocap import core_from_mocap, load_clips
+from mixsynth_stream.data.mocap import load_clips
 from mixsynth_stream.normalise import scale_of
 from mixsynth_stream.pipeline.estimators.choose import as_estimator
 from mixsynth_stream.pipeline.forecast.self_score import NETWORK, SelfScore
@@ -115,7 +115,7 @@ def test_for_people_who_move_the_network_goes_on():
     random, score, time_s = np.random.default_rng(0), SelfScore(acts=True), 0.0
     people = People(tuple(load_model(f"{space}-n5") for space in ("image", "world")), max_people=1)
     for clip in load_clips(CLIPS)[:9]:
-        motion = core_from_mocap(clip.positions)[None, ::5]
+        motion = clip.core[None, ::5]
         cameras = random_cameras(random, motion)
         for pose, world in zip(to_image(cameras, motion)[0], to_world(cameras, motion)[0], strict=True):
             pose = pose + 0.02 * float(scale_of(pose)) * random.standard_normal(pose.shape)
