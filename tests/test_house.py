@@ -204,7 +204,8 @@ def test_everything_from_others_is_credited():
     ]
     assert not missing, f"{missing} have no row in mixsynth_stream/assets/README.md"
     notice = " ".join((ROOT / "NOTICE").read_text().split())
-    for credit in ("MediaPipe", "Pose2Sim", "mocap.cs.cmu.edu", "NSF EIA-0196217", "Vakanski", "snumrl", "NCSOFT", "AnimatedDrawings", "biomechZoo"):
+    data = ("mocap.cs.cmu.edu", "NSF EIA-0196217", "Vakanski", "snumrl", "NCSOFT", "AnimatedDrawings", "biomechZoo")
+    for credit in ("MediaPipe", "Pose2Sim", *data):
         assert credit in notice, f"NOTICE does not credit {credit}"
 
 

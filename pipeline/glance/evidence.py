@@ -18,7 +18,7 @@ from mixsynth_stream.spaces import Space
 
 # The share of a pose followed where the weights carry no table that the window's sigma could come from.
 _TRUST_WITHOUT_SIGMA = 0.7
-# The correction lasts, and its velocity, taken over so long, counts for as long again. docs/experiments-window.md compares.
+# The correction lasts, and its velocity, taken over so long, counts for as long again (docs/experiments-window.md).
 VELOCITY_S = 0.1
 # The picture says nothing of depth, and its scale is an estimate: this share of a correction goes to the world pose.
 _WORLD_SHARE = 0.75
