@@ -29,10 +29,13 @@ _ENCODER_OPTIONS = {
     "crf": "20",
     "preset": "veryfast",
     "bf": "0",
-    # x264's macroblock tree in assembler gives other bits by kind of processor, and once in some dozens of runs gave
-    # others on the same one, beside programs that used AVX-512. In plain C it costs no time, and 0.6 % of size.
+    # x264's macroblock tree in assembler gives other bits by kind of processor; in plain C it costs no time, and 0.6 % of
+    # size.
     "x264-params": "cpu-independent=1",
 }
+# x264's threads on slices of one picture, which PyAV would ask for, race: of ten encodes one has other bytes, where more
+# of them look ahead nearly all. Threads on whole pictures do not, and so many of them give the same bytes on any machine.
+_THREADS = 4
 _MUXER_OPTIONS = {
     # While it is written the file has fragments of a second, so that a part plays; close() makes an ordinary file.
     "movflags": "hybrid_fragmented+delay_moov",
@@ -87,6 +90,7 @@ class Mp4File:
         self._video.pix_fmt = "yuv420p"
         self._video.time_base = self._video.codec_context.time_base = time_base
         self._video.codec_context.gop_size = _ANY_NUMBER
+        self._video.codec_context.thread_type, self._video.codec_context.thread_count = "FRAME", _THREADS
         self._video.codec_context.colorspace = Colorspace.ITU709
         self._video.codec_context.color_range = ColorRange.MPEG
         self._sound = Sound.open(sound_of, self._container) if sound_of else None
