@@ -29,12 +29,12 @@ _ENCODER_OPTIONS = {
     "crf": "20",
     "preset": "veryfast",
     "bf": "0",
-    # x264's macroblock tree in assembler gives other bits by kind of processor; in plain C it costs no time, and 0.6 % of
-    # size.
+    # x264's macroblock tree in assembler gives other bits by kind of processor; in plain C it costs no time, and 0.6 %
+    # of the size.
     "x264-params": "cpu-independent=1",
 }
-# x264's threads on slices of one picture, which PyAV would ask for, race: of ten encodes one has other bytes, where more
-# of them look ahead nearly all. Threads on whole pictures do not, and so many of them give the same bytes on any machine.
+# x264's threads on slices of one picture, which PyAV would ask for, race: of ten encodes one has other bytes, and where
+# fewer of them look ahead nearly all. Threads on whole pictures do not, and four give the same bytes on any machine.
 _THREADS = 4
 _MUXER_OPTIONS = {
     # While it is written the file has fragments of a second, so that a part plays; close() makes an ordinary file.
